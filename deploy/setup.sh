@@ -1,0 +1,24 @@
+#!/bin/sh
+# Make .venv from the locked, hashed versions; do nothing when it is already that.
+set -eu
+cd "$(dirname "$0")/.."
+
+stamp=.venv/.locked
+want=$(cat pyproject.toml deploy/constraints.txt deploy/setup.sh | sha256sum | cut -d' ' -f1)-$(pwd | sha256sum | cut -d' ' -f1)
+[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
+
+python=$(command -v python3.11 || command -v python3) || { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
+echo "setup: making .venv with $("$python" --version)"
+rm -rf .venv
+if ! "$python" -m venv .venv 2>/dev/null; then
+    echo "setup: this Python cannot make an environment; installing Debian's python3-venv"
+    rm -rf .venv
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get -qq update && $as_root apt-get -qq install -y python3-venv >/dev/null
+    "$python" -m venv .venv
+fi
+echo "setup: installing the locked versions (a minute or two, once)"
+.venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: --requirement deploy/constraints.txt
+.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index --editable .
+echo "$want" > "$stamp"
+echo "setup: ready"

@@ -1,0 +1,143 @@
+"""AI.ML (api.ai.ml, not "AI/ML API"). Read 2026-08: the vendor's video guide.
+
+No callback. A finished task carries a relative media link, already percent-encoded, which must go out byte
+for byte with the key; it answers a short-lived presigned URL that needs none and is never stored.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from handlers import wire
+from handlers.contract import (
+    Account,
+    Asset,
+    AssetRef,
+    Cadence,
+    Exchange,
+    Failure,
+    FailureCode,
+    Handler,
+    HttpMessage,
+    HttpRequest,
+    JobRef,
+    Kind,
+    Operation,
+    Options,
+    Phase,
+    Problem,
+    Provider,
+    Submission,
+    Update,
+)
+from handlers.errors import Garbled
+
+PHASES = {
+    "queued": Phase.QUEUED,
+    "pending": Phase.QUEUED,
+    "running": Phase.RUNNING,
+    "processing": Phase.RUNNING,
+    "succeeded": Phase.SUCCEEDED,
+    "failed": Phase.FAILED,
+    "canceled": Phase.CANCELED,
+    "cancelled": Phase.CANCELED,
+}
+OPERATIONS = {"video": Operation("/v1/generation/tasks/video", Kind.VIDEO, callback=False)}
+
+
+class Task(wire.Payload):
+    """What stands under `data`."""
+
+    uuid: wire.Id = None
+    status: wire.Word = ""
+    videoUrl: str | None = None  # noqa: N815  # the wire's own spelling
+    error: Any = None
+
+
+class Envelope(wire.Payload):
+    """Every answer about a task."""
+
+    data: Task
+    error: Any = None
+
+
+class Presigned(wire.Payload):
+    """The answer to a media link."""
+
+    url: wire.Link = None
+
+
+def to_update(told: Envelope) -> Update:
+    """A task in our words; its error may stand inside or outside `data`."""
+    task = told.data
+    phase = wire.phase(PHASES, task.status)
+    failure = None
+    if phase is Phase.FAILED:
+        error = task.error or told.error
+        failure = Failure(wire.code_of({"error": error}), wire.sentence(error) or "generation failed")
+    elif phase is Phase.CANCELED:
+        failure = Failure(task.status, "the provider canceled it", FailureCode.CANCELED_BY_PROVIDER)
+    assets: tuple[Asset, ...] = ()
+    if phase is Phase.SUCCEEDED and task.videoUrl:
+        assets = (Asset(kind=Kind.VIDEO, source=task.videoUrl),)
+    return Update(provider_job_id=task.uuid, phase=phase, assets=assets, failure=failure)
+
+
+def read(message: HttpMessage) -> Update:
+    """A poll's answer."""
+    return to_update(wire.answer(message, Envelope))
+
+
+def read_submitted(message: HttpMessage) -> Update:
+    """The answer to a submit."""
+    update = read(message)
+    if update.provider_job_id is None:
+        raise Garbled("the answer names no uuid", status=message.status)
+    return update
+
+
+def submit(job: Submission, account: Account) -> HttpRequest:
+    """POST the task."""
+    return wire.post(OPERATIONS[job.operation].path, job.input, wire.bearer(account.api_key))
+
+
+def poll(job: JobRef, account: Account) -> HttpRequest:
+    """GET the task."""
+    path = f"{OPERATIONS[job.operation].path}/{wire.segment(job.provider_job_id)}"
+    return wire.get(path, wire.bearer(account.api_key))
+
+
+def resolve(asset: AssetRef, account: Account) -> HttpRequest:
+    """GET the media link with the key, on the account's own origin only (`Garbled` otherwise)."""
+    return wire.get(asset.source.removeprefix(account.base_url), wire.bearer(account.api_key))
+
+
+def read_resolved(message: HttpMessage) -> Asset:
+    """The presigned URL, good for a moment."""
+    link = wire.answer(message, Presigned).url
+    if link is None:
+        raise Garbled("the answer carries no url", status=message.status)
+    return Asset(kind=Kind.VIDEO, url=link)
+
+
+def check(submission: Submission) -> Sequence[Problem]:
+    """A task needs a model and its content."""
+    needed = (("model", str), ("content", list))
+    return [
+        Problem(f"/{name}", f"{name} is needed")
+        for name, kind in needed
+        if not isinstance(submission.input.get(name), kind) or not submission.input[name]
+    ]
+
+
+HANDLER = Handler(
+    name="aiml",
+    base_url="https://api.ai.ml",
+    operations=OPERATIONS,
+    check=check,
+    submit=Exchange(submit, read_submitted),
+    poll=Exchange(poll, read),
+    resolve=Exchange(resolve, read_resolved),
+    cadence=Cadence(first=timedelta(seconds=3), interval=timedelta(seconds=3)),
+)
+PROVIDER = Provider("aiml", Options, lambda _options: HANDLER)

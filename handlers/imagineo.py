@@ -1,0 +1,176 @@
+"""ImagineoAI. Read 2026-08: docs.imagineo.dev, generateVideo and the API reference.
+
+Published: the fields of generateVideo, `run_id`, the words queued, processing and completed, polling by
+`/v1/generations/{run_id}` (for images). Not published, hence settings: the REST path of video, whether
+video runs poll the same way, the name of a video's link, and how `webhook_secret` proves a callback.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from handlers import proofs, wire
+from handlers.contract import (
+    Account,
+    Asset,
+    Callback,
+    Exchange,
+    Failure,
+    Handler,
+    HttpMessage,
+    HttpRequest,
+    JobRef,
+    Kind,
+    Operation,
+    Options,
+    Phase,
+    Problem,
+    Provider,
+    Submission,
+    Update,
+)
+from handlers.errors import Garbled
+
+PHASES = {
+    "queued": Phase.QUEUED,
+    "pending": Phase.QUEUED,
+    "processing": Phase.RUNNING,
+    "running": Phase.RUNNING,
+    "completed": Phase.SUCCEEDED,
+    "succeeded": Phase.SUCCEEDED,
+    "failed": Phase.FAILED,
+    "error": Phase.FAILED,
+    "canceled": Phase.CANCELED,
+    "cancelled": Phase.CANCELED,
+}
+VERBATIM = "x-webhook-secret"
+
+
+def _with_run_id(path: str) -> str:
+    if "{run_id}" not in path:
+        raise ValueError("the path needs {run_id} where the run's id goes")
+    return path
+
+
+Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
+
+
+class ImagineoOptions(Options):
+    """What ImagineoAI does not publish; the defaults are unconfirmed."""
+
+    proof_headers: tuple[str, ...] = Field(
+        default=(VERBATIM, "x-webhook-signature", "x-signature"),
+        description="headers that prove a callback: `x-webhook-secret` carries the secret, others its HMAC",
+    )
+    submit_path: Path = Field(default="/v1/generate-video", description="where a video is asked for")
+    poll_path: Annotated[Path, AfterValidator(_with_run_id)] = Field(
+        default="/v1/generations/{run_id}", description="where a run is asked about; keeps `{run_id}`"
+    )
+
+
+class Run(wire.Payload):
+    """A run as submit, poll and callback tell it."""
+
+    run_id: wire.Id = None
+    status: wire.Word = ""
+    progress: wire.Percent = None
+    video_url: wire.Link = None
+    output_url: wire.Link = None
+    image_url: wire.Link = None
+    error: Any = None
+    message: wire.Id = None
+    data: wire.Table = None
+
+
+def check(submission: Submission) -> Sequence[Problem]:
+    """generateVideo takes exactly one of image_url and source_run_id."""
+    if submission.operation != "generate-video":
+        return ()
+    given = [name for name in ("image_url", "source_run_id") if submission.input.get(name)]
+    if len(given) == 1:
+        return ()
+    return (Problem("/image_url", "give exactly one of image_url and source_run_id"),)
+
+
+def to_update(told: Run) -> Update:
+    """A run in our words; it may stand at the top or under `data`."""
+    run = Run.model_validate({**told.data, "data": None}) if told.data else told
+    run_id = run.run_id or told.run_id
+    phase = wire.phase(PHASES, run.status or told.status)
+    video = run.video_url or run.output_url
+    assets: tuple[Asset, ...] = ()
+    if phase is Phase.SUCCEEDED:
+        assets = wire.assets(Kind.VIDEO, [video]) if video else wire.assets(Kind.IMAGE, [run.image_url])
+    error = run.error or told.error
+    failure = None
+    if phase is Phase.FAILED or (error and phase is Phase.UNKNOWN):
+        phase = Phase.FAILED
+        failure = Failure(
+            wire.code_of({"error": error}), wire.sentence(error) or run.message or "generation failed"
+        )
+    return Update(provider_job_id=run_id, phase=phase, progress=run.progress, assets=assets, failure=failure)
+
+
+def read(message: HttpMessage) -> Update:
+    """A poll's answer."""
+    return to_update(wire.answer(message, Run))
+
+
+def read_submitted(message: HttpMessage) -> Update:
+    """The answer to a submit: it must name the run."""
+    update = read(message)
+    if update.provider_job_id is None:
+        raise Garbled("the answer names no run_id", status=message.status)
+    return update
+
+
+def read_callback(message: HttpMessage) -> Update:
+    """A callback: the payload is not published, so it is read like a poll's answer."""
+    return to_update(wire.payload(message, Run))
+
+
+def _key(account: Account) -> tuple[str, str]:
+    return ("x-api-key", account.api_key)
+
+
+def _operations(options: ImagineoOptions) -> Mapping[str, Operation]:
+    return {
+        "generate-video": Operation(options.submit_path, Kind.VIDEO),
+        "generate-image": Operation("/v1/generate", Kind.IMAGE),
+    }
+
+
+def configure(options: ImagineoOptions) -> Handler:
+    """The handler for an account with these settings."""
+    operations = _operations(options)
+
+    def submit(job: Submission, account: Account) -> HttpRequest:
+        body = dict(job.input)
+        if job.callback_url:
+            body |= {"webhook_url": job.callback_url, "webhook_secret": job.secret}
+        return wire.post(operations[job.operation].path, body, _key(account))
+
+    def poll(job: JobRef, account: Account) -> HttpRequest:
+        path = options.poll_path.replace("{run_id}", wire.segment(job.provider_job_id))
+        return wire.get(path, _key(account))
+
+    candidates = [
+        (
+            name,
+            proofs.shared_secret(name) if name == VERBATIM else proofs.hmac_sha256(name, prefix="sha256="),
+        )
+        for name in (header.lower() for header in options.proof_headers)
+    ]
+    return Handler(
+        name="imagineo",
+        base_url="https://api.imagineoai.com",
+        operations=operations,
+        check=check,
+        submit=Exchange(submit, read_submitted),
+        poll=Exchange(poll, read),
+        callback=Callback(proofs.any_present(candidates), read_callback),
+    )
+
+
+PROVIDER = Provider("imagineo", ImagineoOptions, configure)

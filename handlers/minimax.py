@@ -1,0 +1,250 @@
+"""MiniMax v1, and every gateway that speaks it. Read 2026-10: platform.minimax.io, the vendor's MCP server.
+
+An error comes as HTTP 200 with `base_resp.status_code` other than 0. A callback carries no proof, so it is
+a hint; while our submit is still in flight the provider sends `{"challenge"}` and wants it echoed within
+3 s. A result is a `file_id`; files/retrieve turns it into a link that is good for 9 h.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from pydantic import Field
+
+from handlers import json, proofs, wire
+from handlers.contract import (
+    Account,
+    Asset,
+    AssetRef,
+    Callback,
+    Exchange,
+    Failure,
+    FailureCode,
+    Handler,
+    HttpAnswer,
+    HttpMessage,
+    HttpRequest,
+    JobRef,
+    Kind,
+    Operation,
+    Options,
+    Phase,
+    Problem,
+    Provider,
+    Submission,
+    Update,
+)
+from handlers.errors import AccountRefused, Garbled, ProviderError, Refused, Rejected, Throttled, Unavailable
+
+PHASES = {
+    "preparing": Phase.QUEUED,
+    "queueing": Phase.QUEUED,
+    "processing": Phase.RUNNING,
+    "success": Phase.SUCCEEDED,
+    "fail": Phase.FAILED,
+    "failed": Phase.FAILED,
+}
+ERRORS: Mapping[str, type[ProviderError]] = {
+    "1000": Unavailable,
+    "1001": Unavailable,
+    "1002": Throttled,
+    "1004": AccountRefused,
+    "1008": AccountRefused,
+    "1024": Unavailable,
+    "1026": Refused,
+    "1027": Refused,
+    "1028": AccountRefused,
+    "1030": AccountRefused,
+    "1033": Unavailable,
+    "1039": Throttled,
+    "2013": Rejected,
+    "2049": AccountRefused,
+    "2056": AccountRefused,
+    "2061": AccountRefused,
+}
+"""`base_resp.status_code` as what it means. 1026, 2013, 2049 and 2056 are commonly used and unconfirmed."""
+CONTENT_POLICY = frozenset({"1026", "1027"})
+LINK_LIFETIME = timedelta(hours=9)
+PROMPT_LIMIT = 2000
+MODELS = frozenset(
+    {"MiniMax-Hailuo-2.3", "MiniMax-Hailuo-2.3-Fast", "MiniMax-Hailuo-02", "S2V-01", "T2V-01", "I2V-01"}
+    | {"T2V-01-Director", "I2V-01-Director", "I2V-01-live"}
+)
+SUBMIT_PATH = "/v1/video_generation"
+POLL_PATH = "/v1/query/video_generation"
+RETRIEVE_PATH = "/v1/files/retrieve"
+
+
+class MiniMaxPaths(Options):
+    """Where a gateway keeps MiniMax's three calls."""
+
+    submit_path: str = Field(
+        default=SUBMIT_PATH, pattern=r"^/[!-~]*$", description="where a video is asked for"
+    )
+    poll_path: str = Field(default=POLL_PATH, pattern=r"^/[!-~]*$", description="where a task is asked about")
+    retrieve_path: str = Field(
+        default=RETRIEVE_PATH, pattern=r"^/[!-~]*$", description="where a file id becomes a link"
+    )
+
+
+class BaseResp(wire.Payload):
+    """How MiniMax says whether a call worked."""
+
+    status_code: wire.Id = None
+    status_msg: wire.Id = None
+
+
+class Task(wire.Payload):
+    """A task, to submit, poll and callback alike; words differ in case between them."""
+
+    task_id: wire.Id = None
+    status: wire.Word = ""
+    file_id: wire.Id = None
+    video_width: wire.Whole = None
+    video_height: wire.Whole = None
+    base_resp: BaseResp = BaseResp()
+
+
+class File(wire.Payload):
+    """A generated file."""
+
+    download_url: wire.Link = None
+    backup_download_url: wire.Link = None
+
+
+class Retrieved(wire.Payload):
+    """The answer of files/retrieve."""
+
+    file: File = File()
+    base_resp: BaseResp = BaseResp()
+
+
+def refuse(base: BaseResp, status: int) -> None:
+    """Raise what a `base_resp` means when it is no success."""
+    if base.status_code in {None, "0"}:
+        return
+    error = ERRORS.get(base.status_code or "", Garbled)
+    raise error(base.status_msg or "", status=status, provider_code=base.status_code)
+
+
+def to_update(task: Task) -> Update:
+    """A task in our words."""
+    phase = wire.phase(PHASES, task.status)
+    failure = None
+    if phase is Phase.FAILED:
+        base = task.base_resp
+        told = base.status_code not in {None, "0"}
+        failure = Failure(
+            base.status_code if told else task.status,
+            (base.status_msg if told else None) or "generation failed",
+            FailureCode.CONTENT_POLICY
+            if base.status_code in CONTENT_POLICY
+            else FailureCode.GENERATION_FAILED,
+        )
+    assets: tuple[Asset, ...] = ()
+    if phase is Phase.SUCCEEDED and task.file_id:
+        video = Asset(kind=Kind.VIDEO, source=task.file_id, width=task.video_width, height=task.video_height)
+        assets = (video,)
+    return Update(provider_job_id=task.task_id, phase=phase, assets=assets, failure=failure)
+
+
+def read_submitted(message: HttpMessage) -> Update:
+    """The answer to a submit."""
+    task = wire.answer(message, Task)
+    refuse(task.base_resp, message.status)
+    if not task.task_id:
+        raise Garbled("the answer names no task_id", status=message.status)
+    return Update(provider_job_id=task.task_id, phase=Phase.QUEUED)
+
+
+def read(message: HttpMessage) -> Update:
+    """A poll's answer: a task that ended tells so itself, else `base_resp` says how the question fared."""
+    task = wire.answer(message, Task)
+    update = to_update(task)
+    if update.phase not in {Phase.SUCCEEDED, Phase.FAILED}:
+        refuse(task.base_resp, message.status)
+    return update
+
+
+def read_callback(message: HttpMessage) -> Update:
+    """A callback's body: a poll's, without the sizes."""
+    return to_update(wire.payload(message, Task))
+
+
+def read_retrieved(message: HttpMessage) -> Asset:
+    """A fresh link and when it ends."""
+    told = wire.answer(message, Retrieved)
+    refuse(told.base_resp, message.status)
+    link = told.file.download_url or told.file.backup_download_url
+    if link is None:
+        raise Garbled("the answer carries no download_url", status=message.status)
+    return Asset(kind=Kind.VIDEO, url=link, expires_at=message.received_at + LINK_LIFETIME)
+
+
+def challenge(message: HttpMessage) -> HttpAnswer | None:
+    """The echo that MiniMax wants before it creates a task; None for any other body."""
+    try:
+        body = json.read_object(message.body)
+    except json.BadJson:
+        return None
+    asked = body.get("challenge")
+    if not isinstance(asked, str) or "task_id" in body:
+        return None
+    return HttpAnswer(200, json.write({"challenge": asked}))
+
+
+def check(submission: Submission) -> Sequence[Problem]:
+    """Length and model names are warnings only: both change faster than this table."""
+    problems = []
+    prompt, model = submission.input.get("prompt"), submission.input.get("model")
+    if isinstance(prompt, str) and len(prompt) > PROMPT_LIMIT:
+        problems.append(
+            Problem("/prompt", f"MiniMax documents at most {PROMPT_LIMIT} characters", warning=True)
+        )
+    if not isinstance(model, str) or not model:
+        problems.append(Problem("/model", "a model is needed"))
+    elif model not in MODELS:
+        problems.append(Problem("/model", "this model is not one that we know", warning=True))
+    return problems
+
+
+def speaking(name: str, base_url: str, paths: MiniMaxPaths, callback: Callback | None) -> Handler:
+    """A handler for MiniMax's wire format under other names, hosts and paths."""
+    operations = {"video": Operation(paths.submit_path, Kind.VIDEO, callback=callback is not None)}
+
+    def submit(job: Submission, account: Account) -> HttpRequest:
+        body = dict(job.input)
+        if job.callback_url:
+            body["callback_url"] = job.callback_url
+        return wire.post(paths.submit_path, body, wire.bearer(account.api_key))
+
+    def poll(job: JobRef, account: Account) -> HttpRequest:
+        query = f"task_id={wire.segment(job.provider_job_id)}"
+        return wire.get(_with_query(paths.poll_path, query), wire.bearer(account.api_key))
+
+    def retrieve(asset: AssetRef, account: Account) -> HttpRequest:
+        query = f"file_id={wire.segment(asset.source)}"
+        return wire.get(_with_query(paths.retrieve_path, query), wire.bearer(account.api_key))
+
+    return Handler(
+        name=name,
+        base_url=base_url,
+        operations=operations,
+        check=check,
+        submit=Exchange(submit, read_submitted),
+        poll=Exchange(poll, read),
+        callback=callback,
+        resolve=Exchange(retrieve, read_retrieved),
+    )
+
+
+def _with_query(path: str, query: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}{query}"
+
+
+HANDLER = speaking(
+    "minimax",
+    "https://api.minimax.io",
+    MiniMaxPaths(),
+    Callback(proofs.unproved, read_callback, challenge),
+)
+PROVIDER = Provider("minimax", Options, lambda _options: HANDLER)
