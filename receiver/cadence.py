@@ -1,0 +1,58 @@
+"""When to ask a provider again, and when to try a submission again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from handlers.contract import Cadence
+from receiver.model import Due, Job, State, Work
+
+SUBMIT_BACKOFF = timedelta(seconds=2)
+BACKOFF_CEILING = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """A provider's cadence with an account's settings laid over it."""
+
+    cadence: Cadence
+    interval: timedelta | None = None
+    backstop: timedelta | None = None
+
+    def first(self, *, expects_callback: bool) -> timedelta:
+        """How long after the acceptance the first poll waits."""
+        if expects_callback:
+            return self.backstop if self.backstop is not None else self.cadence.backstop
+        return self.interval or self.cadence.first
+
+    def after(self, polls: int, *, expects_callback: bool) -> timedelta:
+        """How long to wait after the poll number `polls`, counted from 1."""
+        base = self.interval or self.cadence.interval
+        if expects_callback:
+            base = max(base, self.first(expects_callback=True))
+        ceiling = max(self.cadence.ceiling, base)
+        return min(base * min(self.cadence.factor ** min(polls, 60), 1000.0), ceiling)
+
+
+def next_poll(
+    job: Job, rhythm: Rhythm, *, now: datetime, polls: int, jitter: float, wait: timedelta | None = None
+) -> Due:
+    """The next poll, never after the deadline; `jitter` in 0..1 spreads polls by up to a tenth."""
+    callback = job.expects_callback
+    pause = (
+        rhythm.after(polls, expects_callback=callback) if polls else rhythm.first(expects_callback=callback)
+    )
+    pause = max(pause, wait or timedelta())
+    at = min(now + pause * (1 + 0.1 * jitter), max(job.deadline_at, now))
+    return Due(Work.POLL, job.account, at, polls)
+
+
+def next_submit(job: Job, *, now: datetime, tries: int, jitter: float, wait: timedelta | None) -> Due:
+    """The next try of a submission of which nothing was accepted."""
+    pause = min(SUBMIT_BACKOFF * 2 ** min(max(tries - 1, 0), 10), BACKOFF_CEILING) if tries else timedelta()
+    pause = max(pause, wait or timedelta())
+    return Due(Work.SUBMIT, job.account, now + pause * (1 + 0.1 * jitter), tries)
+
+
+def is_polled(job: Job, *, can_poll: bool) -> bool:
+    """Whether asking the provider can tell us anything about this job."""
+    return can_poll and job.provider_job_id is not None and job.state is not State.PENDING

@@ -1,0 +1,194 @@
+"""What the service refuses or cannot do: one class per code of the public contract."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request: where it stands and what would mend it."""
+
+    place: str
+    pointer: str
+    name: str
+    detail: str
+
+
+class ReceiverError(Exception):
+    """An answer other than success; `detail` is for people and holds no secret and no input."""
+
+    code: ClassVar[str] = "unavailable"
+    http_status: ClassVar[int] = 503
+    title: ClassVar[str] = "The service cannot do this now"
+    meaning: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        extra: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = tuple(errors)
+        self.headers = tuple(headers)
+        self.extra = extra or {}
+
+
+class Malformed(ReceiverError):
+    """The body is no JSON that we read."""
+
+    code = "malformed"
+    http_status = 400
+    title = "The request cannot be read"
+    meaning = (
+        "The body is not strict JSON: it must be UTF-8, without duplicate keys, NaN, infinities or lone "
+        "surrogates, and nested at most 64 deep. Or the request itself is not well-formed HTTP."
+    )
+
+
+class Unauthorized(ReceiverError):
+    """No valid key."""
+
+    code = "unauthorized"
+    http_status = 401
+    title = "A valid API key is needed"
+    meaning = "Send `Authorization: Bearer rb_...` with a key that exists and has not expired."
+
+
+class Forbidden(ReceiverError):
+    """The key lacks the scope."""
+
+    code = "forbidden"
+    http_status = 403
+    title = "This API key may not do that"
+    meaning = "The key lacks the scope that the call needs; `detail` names it."
+
+
+class NotFound(ReceiverError):
+    """Nothing there."""
+
+    code = "not-found"
+    http_status = 404
+    title = "There is nothing here"
+    meaning = "No such path, or nothing with this id; retention may have removed it."
+
+
+class MethodNotAllowed(ReceiverError):
+    """The path exists, the method does not."""
+
+    code = "method-not-allowed"
+    http_status = 405
+    title = "This path does not take that method"
+    meaning = "The header `Allow` lists the methods that it takes."
+
+
+class Conflict(ReceiverError):
+    """The thing is not in a state in which this can be done."""
+
+    code = "conflict"
+    http_status = 409
+    title = "This cannot be done in the present state"
+    meaning = "`detail` names the state and what would be possible instead."
+
+
+class Gone(ReceiverError):
+    """It was there once."""
+
+    code = "gone"
+    http_status = 410
+    title = "This is no longer here"
+    meaning = "The link has ended, the provider deleted the file, or retention removed the place in the feed."
+
+
+class TooLarge(ReceiverError):
+    """The body is over the limit."""
+
+    code = "too-large"
+    http_status = 413
+    title = "The body is too large"
+    meaning = "POST /v1/jobs takes 32 MiB, callbacks 1 MiB, all else 256 KiB."
+
+
+class UnsupportedMediaType(ReceiverError):
+    """The body comes in a form that we do not read."""
+
+    code = "unsupported-media-type"
+    http_status = 415
+    title = "The body's form is not supported"
+    meaning = "Send `Content-Type: application/json` and no `Content-Encoding`."
+
+
+class Invalid(ReceiverError):
+    """The request is readable and wrong."""
+
+    code = "validation"
+    http_status = 422
+    title = "The request is not valid"
+    meaning = "`errors` lists each field with a sentence that says what would be right."
+
+
+class IdempotencyMismatch(ReceiverError):
+    """The same key with another body."""
+
+    code = "idempotency-mismatch"
+    http_status = 422
+    title = "This Idempotency-Key was used with another body"
+    meaning = "Use a new key for a new job; the same key and the same body give the same job."
+
+
+class StoreUnavailable(ReceiverError):
+    """We cannot store now."""
+
+    code = "unavailable"
+    http_status = 503
+    title = "We cannot store this now"
+    meaning = "The database does not take writes or the service is stopping. Try again after `Retry-After`."
+
+    def __init__(self, detail: str = "", *, retry_after: int = 2) -> None:
+        super().__init__(detail, headers=(("retry-after", str(retry_after)),))
+
+
+class ProviderAway(ReceiverError):
+    """The provider does not answer now."""
+
+    code = "unavailable"
+    http_status = 503
+    title = "The provider cannot be reached now"
+    meaning = StoreUnavailable.meaning
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers=(("retry-after", "5"),))
+
+
+class Misconfigured(Exception):
+    """The service cannot start: the setting at fault and the fix, in one line."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting}: {problem}")
+        self.setting = setting
+
+
+PROBLEMS: tuple[type[ReceiverError], ...] = (
+    Malformed,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    Gone,
+    TooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    IdempotencyMismatch,
+    StoreUnavailable,
+)
+
+
+def invalid(pointer: str, detail: str, *, place: str = "body") -> Invalid:
+    """One field is wrong: its JSON pointer (or name) and the fix."""
+    name = pointer.rsplit("/", 1)[-1]
+    return Invalid(f"{name}: {detail}", errors=[FieldError(place, pointer, name, detail)])

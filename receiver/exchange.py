@@ -1,0 +1,192 @@
+"""HTTP/1.1 as bytes: one connection, one exchange at a time, on `httptools`.
+
+What leaves is exactly what is asked for; what comes back is capped, and anything the parser refuses is
+`Garbled`. No redirects, no cookies, no decompression, no environment.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httptools
+
+HEAD_LIMIT = 32 * 1024
+INTERIM_LIMIT = 16
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TARGET = re.compile(r"/[!-~]*", re.ASCII)
+
+
+class BadRequest(ValueError):
+    """The request cannot be written as HTTP: a name, a value or a target has characters it must not have."""
+
+
+class Broken(Exception):
+    """The connection ended before the answer was whole; `fresh` tells that not a byte of it had come."""
+
+    def __init__(self, fresh: bool) -> None:
+        super().__init__("the connection broke")
+        self.fresh = fresh
+
+
+class Unparsable(Exception):
+    """What came is no HTTP answer that we read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer: header names in lower case. `cut` tells that the body went over the cap."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    cut: bool = False
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def request_bytes(
+    method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
+) -> bytes:
+    """A request, byte for byte, or `BadRequest` before anything is written."""
+    if not _TARGET.fullmatch(target):
+        raise BadRequest("the path holds blanks, control or non-ASCII characters")
+    lines = [f"{method} {target} HTTP/1.1", f"host: {host}", "accept-encoding: identity"]
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise BadRequest("a header holds characters that HTTP does not allow")
+        lines.append(f"{name}: {value}")
+    if body or method not in {"GET", "HEAD"}:
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+class Connection(asyncio.Protocol):
+    """One connection. It is `idle` when an exchange may start, and never after anything went wrong."""
+
+    __slots__ = (
+        "_answering",
+        "_body",
+        "_cap",
+        "_future",
+        "_head",
+        "_headers",
+        "_interim",
+        "_parser",
+        "_started",
+        "idle_since",
+        "reusable",
+        "transport",
+    )
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.reusable = True
+        self.idle_since = 0.0
+        self._parser: Any = None
+        self._future: asyncio.Future[Answer] | None = None
+        self._started = False
+
+    def ask(self, data: bytes, cap: int) -> "asyncio.Future[Answer]":
+        """Write a request; the future tells the answer, `Broken` or `Unparsable`."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._future = asyncio.get_running_loop().create_future()
+        self._headers: list[tuple[str, str]] = []
+        self._body = bytearray()
+        self._cap = cap
+        self._head = self._interim = 0
+        self._started = self._answering = False
+        if self.transport is None or self.transport.is_closing():
+            self._fail(Broken(fresh=True))
+        else:
+            self.transport.write(data)
+        return self._future or _failed()
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self.reusable = False
+        if self.transport is not None:
+            self.transport.abort()
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # create_connection makes a full one
+
+    def data_received(self, data: bytes) -> None:
+        if self._future is None:
+            self.close()
+            return
+        self._started = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(Unparsable())
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._fail(cause if isinstance(cause, Unparsable) else Unparsable())
+
+    def eof_received(self) -> None:
+        self.reusable = False
+        if self._future is None or not self._answering:
+            return
+        lengths = {name for name, _ in self._headers}
+        if "content-length" not in lengths and "transfer-encoding" not in lengths:
+            self._finish(cut=False)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.reusable = False
+        self._fail(Broken(fresh=not self._started))
+
+    # What the parser says.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head += len(name) + len(value)
+        if self._head > HEAD_LIMIT:
+            raise Unparsable
+        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self._answering = self._parser.get_status_code() >= 200
+
+    def on_body(self, data: bytes) -> None:
+        room = self._cap - len(self._body)
+        self._body += data[:room]
+        if len(data) > room and self._future is not None:
+            self._finish(cut=True)
+            self.close()
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            self._interim += 1
+            self._headers.clear()
+            if self._interim > INTERIM_LIMIT:
+                raise Unparsable
+            return
+        if not self._parser.should_keep_alive():
+            self.reusable = False
+        self._finish(cut=False)
+
+    def _finish(self, *, cut: bool) -> None:
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            status = self._parser.get_status_code()
+            future.set_result(Answer(status, tuple(self._headers), bytes(self._body), cut))
+        if not self.reusable and self.transport is not None:
+            self.transport.close()
+
+    def _fail(self, error: Exception) -> None:
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_exception(error)
+        self.close()
+
+
+def _failed() -> "asyncio.Future[Answer]":
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    future.set_exception(Broken(fresh=True))
+    return future

@@ -1,0 +1,248 @@
+"""The words of the house as data: jobs, events, endpoints, deliveries, and what is due."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from handlers.contract import Asset, FailureCode, Proof, Update
+
+
+class State(enum.StrEnum):
+    """Our view of a job."""
+
+    PENDING = "pending"
+    SUBMITTING = "submitting"
+    UNCONFIRMED = "unconfirmed"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self in FINAL
+
+
+FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED})
+
+
+class By(enum.StrEnum):
+    """Who completed a job."""
+
+    CALLBACK = "callback"
+    POLL = "poll"
+    SUBMIT = "submit"
+    DEADLINE = "deadline"
+    CANCEL = "cancel"
+    OPERATOR = "operator"
+
+
+class Work(enum.StrEnum):
+    """The kinds of due work."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+    DELIVER = "deliver"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job did not succeed."""
+
+    code: FailureCode
+    message: str
+    provider_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One generation that we were asked for.
+
+    `sequence` counts the job's events. `misses` counts answers that should have known the job or its file
+    and did not, since `missing_since`. `quiet_poll` is the timeline entry that counts unchanged polls.
+    """
+
+    id: str
+    account: str
+    operation: str
+    state: State
+    created_at: datetime
+    updated_at: datetime
+    deadline_at: datetime
+    completed_at: datetime | None = None
+    provider_job_id: str | None = None
+    progress: float | None = None
+    progressed_at: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    assets: tuple[Asset, ...] = ()
+    result: Mapping[str, Any] | None = field(default=None, repr=False)
+    error: JobError | None = None
+    usage: Mapping[str, Any] | None = None
+    completed_by: By | None = None
+    sequence: int = 0
+    misses: int = 0
+    missing_since: datetime | None = None
+    quiet_poll: str | None = None
+    expects_callback: bool = False
+    callback_url: str | None = field(default=None, repr=False)
+    callback_secret: bytes | None = field(default=None, repr=False)
+    callback_off: bool = False
+
+
+class EndpointState(enum.StrEnum):
+    """Whether an endpoint is served now; the other two keep collecting."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A downstream URL. `secrets` are the signing keys in `whsec_` form, newest first."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    state: EndpointState = EndpointState.ACTIVE
+    disabled_reason: str | None = None
+    description: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    include: tuple[str, ...] = ()
+    max_in_flight: int = 64
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    from_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `body` is what an endpoint gets, `result` what only some get on top."""
+
+    id: str
+    type: str
+    job_id: str | None
+    at: datetime
+    sequence: int
+    body: bytes = field(repr=False)
+    result: bytes | None = field(default=None, repr=False)
+
+
+class DeliveryState(enum.StrEnum):
+    """How an owed event stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A delivery with all that sending it needs. `endpoint_id` is None for a job's own callback URL."""
+
+    id: str
+    event: Event
+    endpoint_id: str | None
+    job_id: str | None
+    url: str | None = field(default=None, repr=False)
+    secret: bytes | None = field(default=None, repr=False)
+    sealed_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Due work taken under a lease: `fence` tells our claim from any later one.
+
+    `until` ends the lease on the monotonic clock, in seconds; `tries` counts what was tried before.
+    """
+
+    id: str
+    work: Work
+    lane: str
+    fence: int
+    tries: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a piece of work is due next, and how often it was tried."""
+
+    work: Work
+    lane: str
+    at: datetime
+    tries: int = 0
+
+
+class Outcome(enum.StrEnum):
+    """What became of a word about a job, as the timeline tells it."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    CONTRADICTION = "contradiction"
+    MISMATCH = "mismatch"
+    INCOMPLETE = "incomplete"
+    HINT = "hint"
+    UNPARSED = "unparsed"
+    REFUSED = "refused"
+    UNKNOWN_WORD = "unknown-word"
+    ERROR = "error"
+
+
+class Source(enum.StrEnum):
+    """Where a word about a job comes from; also the kind of its timeline entry."""
+
+    SUBMISSION = "submission"
+    CALLBACK = "callback"
+    POLL = "poll"
+    NOTE = "note"
+
+
+class Verdict(enum.StrEnum):
+    """What a word that is no update asks of the job."""
+
+    LOST = "lost"
+    RESTORE = "restore"
+    REJECT = "reject"
+    MISS = "miss"
+    TRANSIENT = "transient"
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+    BIND = "bind"
+    RESUBMIT = "resubmit"
+    GIVE_UP = "give-up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """Something said about a job: by the provider, a person or the clock.
+
+    Exactly one of `update` and `verdict` says what it means; neither, for a message that is only kept.
+    `claim` is the due work that it settles. `wait` is how long to leave the provider alone after it.
+    """
+
+    job_id: str
+    source: Source
+    at: datetime
+    update: Update | None = None
+    verdict: Verdict | None = None
+    by: By | None = None
+    proof: Proof = Proof.PROVED
+    confirm: bool = False
+    claim: Claim | None = None
+    wait: timedelta | None = None
+    error: JobError | None = None
+    status: int | None = None
+    headers: bytes | None = field(default=None, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    note: str | None = None
+    kept_as: Outcome | None = None

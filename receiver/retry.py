@@ -1,0 +1,64 @@
+"""When to try a delivery again: the answer table of the contract, as data."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+SLOW_DOWN = frozenset({429, 502, 503, 504})
+HINT_CEILING = timedelta(hours=24)
+JITTER = 0.1
+
+
+class Consequence(enum.Enum):
+    """What an attempt means for its delivery."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    EXHAUSTED = "exhausted"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What follows from an attempt: for the delivery, for its endpoint, and when to go on.
+
+    `hold` keeps the whole lane still; `disable` is the reason to disable the endpoint.
+    """
+
+    consequence: Consequence
+    next_at: datetime | None = None
+    hold: timedelta | None = None
+    disable: str | None = None
+
+
+def rule(
+    status: int | None,
+    asked: str | None,
+    hint: timedelta | None,
+    *,
+    tries: int,
+    now: datetime,
+    schedule: Sequence[float],
+    jitter: float,
+) -> Ruling:
+    """What follows from the answer `status` (None: no answer) to the attempt number `tries`, from 1.
+
+    `asked` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
+    """
+    if status is not None and 200 <= status < 300:
+        return Ruling(Consequence.DELIVERED)
+    if status == 410:
+        return Ruling(Consequence.CANCELED, disable="the endpoint answered 410 Gone")
+    word = (asked or "").strip().lower()
+    if word == "disable":
+        return Ruling(Consequence.CANCELED, disable="the endpoint asked to be disabled")
+    if word == "abort-message":
+        return Ruling(Consequence.CANCELED)
+    wait = min(hint, HINT_CEILING) if hint is not None else timedelta()
+    slow = status in SLOW_DOWN
+    hold = max(wait, timedelta(seconds=schedule[0] if schedule else 0)) if slow else None
+    if tries > len(schedule):
+        return Ruling(Consequence.EXHAUSTED, hold=hold)
+    planned = timedelta(seconds=schedule[tries - 1] * (1 + JITTER * jitter))
+    return Ruling(Consequence.RETRY, now + max(planned, wait), hold)

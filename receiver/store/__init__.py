@@ -1,0 +1,104 @@
+"""The store: verbs of intent over one database, durable before they answer."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from receiver.errors import Misconfigured
+from receiver.store.commit import GroupCommit, Verb
+from receiver.store.migrations import Migration
+from receiver.store.sqlite import SqliteDriver
+from receiver.store.statements import Transaction
+
+Item = TypeVar("Item")
+Told = TypeVar("Told")
+Result = TypeVar("Result")
+
+SQLITE = "sqlite:///"
+
+
+class Driver(Protocol):
+    """What the SQL stands on."""
+
+    async def open(self) -> None:
+        """Connect, or say what is wrong (`Misconfigured`)."""
+
+    async def close(self) -> None:
+        """Finish and disconnect."""
+
+    async def write(self, transaction: Transaction[Result]) -> Result:
+        """Run to the commit."""
+
+    async def read(self, transaction: Transaction[Result]) -> Result:
+        """Run a reading transaction."""
+
+    async def pending(self) -> list[Migration]:
+        """Migrations that have not run."""
+
+    async def migrate(self) -> list[Migration]:
+        """Run them."""
+
+
+class Store:
+    """Writes go through one group commit, reads beside it."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self._commit = GroupCommit(driver.write)
+
+    async def open(self, *, migrate: bool) -> None:
+        """Connect and bring the database up to date; `Misconfigured` when that may not be."""
+        await self.driver.open()
+        pending = await self.driver.pending()
+        if pending and not migrate:
+            await self.driver.close()
+            raise Misconfigured(
+                "migrate_on_start", f"is off and {len(pending)} migration(s) wait; run `ringback migrate`"
+            )
+        await self.driver.migrate()
+
+    async def close(self) -> None:
+        """Store what is queued and disconnect."""
+        await self._commit.close()
+        await self.driver.close()
+
+    async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
+        """What `verb` says of `item`, once that is durable."""
+        return await self._commit.do(verb, item)
+
+    async def write(self, transaction: Callable[[], Transaction[Result]]) -> Result:
+        """Run one transaction of its own kind, in the company of whatever else is written."""
+        told: Result = await self._commit.do(SINGLE, transaction)
+        return told
+
+    async def read(self, transaction: Transaction[Result]) -> Result:
+        """Run a reading transaction."""
+        return await self.driver.read(transaction)
+
+
+def _singly(transactions: Sequence[Callable[[], Transaction[Any]]]) -> Transaction[list[Any]]:
+    told = []
+    for transaction in transactions:
+        told.append((yield from transaction()))
+    return told
+
+
+SINGLE: Verb[Callable[[], Transaction[Any]], Any] = Verb("single", _singly)
+
+
+def database_path(url: str) -> Path:
+    """The file of a `sqlite:///` URL, or `Misconfigured`."""
+    if url.startswith(("postgresql://", "postgres://")):
+        raise Misconfigured("database_url", "PostgreSQL is not there yet; use sqlite:///path")
+    path = url.removeprefix(SQLITE)
+    if not url.startswith(SQLITE) or not path:
+        raise Misconfigured("database_url", "must be sqlite:///path")
+    return Path(path)
+
+
+def open_driver(url: str, *, on_fatal: Callable[[str], None]) -> Driver:
+    """The driver for a database URL, not yet connected."""
+    path = database_path(url)
+    if not path.parent.is_dir():
+        raise Misconfigured("database_url", f"the folder {path.parent} does not exist")
+    return SqliteDriver(path, on_fatal=on_fatal)

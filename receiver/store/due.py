@@ -1,0 +1,120 @@
+"""Due work: claimed under a lease, per lane, so that one lane never holds up another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from receiver.model import Claim, Work
+from receiver.store.statements import Transaction, moment, ms, rows
+
+Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a worker asks for: due work of one kind, for every lane that has room.
+
+    `prepare` runs inside the same transaction and turns claims into what their performers need.
+    `running_limits` says how many jobs of a lane may run at the provider at once.
+    """
+
+    work: Work
+    now: datetime
+    lease_until: datetime
+    until: float
+    room: Callable[[str], int]
+    prepare: Prepare
+    running_limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was claimed, and when the next work of this kind is due."""
+
+    prepared: Sequence[Any]
+    next_at: datetime | None
+
+
+def claim(request: Request) -> Transaction[Taken]:
+    """Take what is due in every lane that has room, oldest first."""
+    lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
+    taken: list[tuple[str, str, int, int]] = []
+    for (lane,) in lanes:
+        room = request.room(lane)
+        if room > 0 and lane in request.running_limits:
+            room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
+        if room > 0:
+            found = yield rows(
+                "select id, lane, fence, tries from due where work = :work and lane = :lane and at <= :now "
+                "order by at limit :room",
+                work=request.work.value,
+                lane=lane,
+                now=ms(request.now),
+                room=room,
+            )
+            taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
+    prepared: Sequence[Any] = ()
+    if taken:
+        yield rows(
+            "update due set at = :until, leased = 1, fence = fence + 1 where id in (:ids)",
+            until=ms(request.lease_until),
+            ids=[one[0] for one in taken],
+        )
+        claims = [
+            Claim(i, request.work, lane, fence, tries, request.until) for i, lane, fence, tries in taken
+        ]
+        prepared = yield from request.prepare(claims)
+    found = yield rows(NEXT, work=request.work.value, now=ms(request.now))
+    following = found[0]["at"] if found else None
+    return Taken(prepared, moment(following) if following is not None else None)
+
+
+LANES = """
+with recursive lane(name) as (
+    select min(lane) from due where work = :work
+    union all
+    select (select min(d.lane) from due d where d.work = :work and d.lane > lane.name)
+    from lane where lane.name is not null
+)
+select name from lane where name is not null and exists (
+    select 1 from due d where d.work = :work and d.lane = lane.name and d.at <= :now
+)
+"""
+"""Lanes that have something due: a loose index scan, whose cost is the number of lanes, not of rows."""
+
+NEXT = """
+with recursive lane(name) as (
+    select min(lane) from due where work = :work
+    union all
+    select (select min(d.lane) from due d where d.work = :work and d.lane > lane.name)
+    from lane where lane.name is not null
+)
+select min((select min(d.at) from due d where d.work = :work and d.lane = lane.name and d.at > :now)) as at
+from lane where name is not null
+"""
+
+
+def _free_at_provider(lane: str, limit: int) -> Transaction[int]:
+    found = yield rows(
+        "select count(*) as busy from job where account = :account and completed_at is null "
+        "and state in ('submitting', 'unconfirmed', 'queued', 'running')",
+        account=lane,
+    )
+    return max(0, limit - int(found[0]["busy"]))
+
+
+def void_leases(now: datetime) -> Transaction[None]:
+    """At the start of the only process: nobody holds a lease any more."""
+    yield rows("update due set at = :now, leased = 0, fence = fence + 1 where leased = 1", now=ms(now))
+
+
+def release(claims: Sequence[Claim], now: datetime) -> Transaction[None]:
+    """Give claims back untried."""
+    for claim_ in claims:
+        yield rows(
+            "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence",
+            now=ms(now),
+            id=claim_.id,
+            fence=claim_.fence,
+        )

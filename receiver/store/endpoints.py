@@ -1,0 +1,143 @@
+"""Endpoints, API keys and accounts: what changes seldom and every recording must know.
+
+Each change of an endpoint or a key bumps the generation, so that a recording transaction that remembers an
+older one reads them again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from receiver.store import deliveries
+from receiver.store.statements import Rows, Transaction, many, ms, rows, single
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A stored key: its hash, never the key."""
+
+    id: str
+    name: str
+    hash: bytes
+    scopes: tuple[str, ...]
+    created_at: int
+    expires_at: int | None
+
+
+def bump() -> Transaction[None]:
+    """Tell every recorder that its endpoints and keys are old."""
+    yield rows("update meta set value = cast(cast(value as bigint) + 1 as text) where key = 'generation'")
+
+
+def put(row: tuple[Any, ...]) -> Transaction[None]:
+    """Write an endpoint, new or changed."""
+    yield rows("delete from endpoint where id = :id", id=row[0])
+    yield many("endpoint", [row])
+    yield from bump()
+
+
+def listed() -> Transaction[Rows]:
+    """Every endpoint."""
+    return (yield rows("select * from endpoint where deleted_at is null order by id"))
+
+
+def get(endpoint_id: str) -> Transaction[Any | None]:
+    """One endpoint."""
+    found = yield rows("select * from endpoint where id = :id and deleted_at is null", id=endpoint_id)
+    return single(found)
+
+
+def set_state(
+    endpoint_id: str, state: str, reason: str | None, now: datetime, unless: str = ""
+) -> Transaction[bool]:
+    """Pause, disable or resume an endpoint; False when it is there no more or already in `unless`."""
+    found = yield rows(
+        "update endpoint set state = :state, disabled_reason = :reason, updated_at = :now "
+        "where id = :id and deleted_at is null and state <> :unless returning id",
+        state=state,
+        reason=reason,
+        now=ms(now),
+        id=endpoint_id,
+        unless=unless,
+    )
+    yield from bump()
+    return bool(found)
+
+
+def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
+    """Remove an endpoint and cancel what it is owed."""
+    yield from deliveries.cancel_target(endpoint_id, None, "the endpoint was deleted", now)
+    yield rows("update endpoint set deleted_at = :now where id = :id", now=ms(now), id=endpoint_id)
+    yield from bump()
+
+
+def add_key(key: ApiKey) -> Transaction[None]:
+    """Store a key."""
+    row = (key.id, key.name, key.hash, " ".join(key.scopes), key.created_at, key.expires_at)
+    yield many("api_key", [row])
+    yield from bump()
+
+
+def keys() -> Transaction[list[ApiKey]]:
+    """Every key, newest first."""
+    found = yield rows("select * from api_key order by id desc")
+    return [
+        ApiKey(
+            row["id"],
+            row["name"],
+            bytes(row["hash"]),
+            tuple(row["scopes"].split()),
+            row["created_at"],
+            row["expires_at"],
+        )
+        for row in found
+    ]
+
+
+def remove_key(key_id: str) -> Transaction[bool]:
+    """Revoke a key."""
+    found = yield rows("delete from api_key where id = :id returning id", id=key_id)
+    yield from bump()
+    return bool(found)
+
+
+def generation() -> Transaction[str]:
+    """The present generation of endpoints and keys."""
+    found = yield rows("select value from meta where key = 'generation'")
+    return str(found[0]["value"])
+
+
+def block(account: str, reason: str, now: datetime) -> Transaction[int | None]:
+    """Note that an account is blocked; the number of this block when it was not blocked before."""
+    found = yield rows("select blocked_at, blocks from account where name = :name", name=account)
+    row = single(found)
+    if row is not None and row["blocked_at"] is not None:
+        return None
+    count = (row["blocks"] if row else 0) + 1
+    yield rows("delete from account where name = :name", name=account)
+    yield many("account", [(account, ms(now), reason, count)])
+    return count
+
+
+def unblock(account: str) -> Transaction[int | None]:
+    """Note that an account works again; the number of the block that ended."""
+    found = yield rows(
+        "update account set blocked_at = null, reason = null where name = :name and blocked_at is not null "
+        "returning blocks",
+        name=account,
+    )
+    row = single(found)
+    return None if row is None else int(row["blocks"])
+
+
+def blocked() -> Transaction[dict[str, tuple[int, str]]]:
+    """The blocked accounts: since when, and why."""
+    found = yield rows("select name, blocked_at, reason from account where blocked_at is not null")
+    return {row["name"]: (row["blocked_at"], row["reason"] or "") for row in found}
+
+
+def sealed() -> Transaction[tuple[Rows, Rows]]:
+    """Everything that is stored encrypted: endpoints and open jobs' callback secrets."""
+    of_endpoints = yield rows("select id, headers, secrets from endpoint")
+    of_jobs = yield rows("select id, callback_secret from job where callback_secret is not null")
+    return of_endpoints, of_jobs

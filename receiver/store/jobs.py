@@ -1,0 +1,238 @@
+"""Jobs: promised, claimed, listed, erased."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from receiver.model import Claim, Due, Job, State
+from receiver.store.rows import JOB_SEEN, job_row, read_job
+from receiver.store.statements import Transaction, many, ms, rows, single
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to promise. `owner`, `key` and `digest` are its Idempotency-Key's, where it has one."""
+
+    job: Job
+    whole_input: bytes = field(repr=False)
+    shown_input: bytes = field(repr=False)
+    due: Due
+    notes: tuple[tuple[Any, ...], ...] = ()
+    owner: str = ""
+    key: str | None = None
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """A promised job; not `created` when the key was known, and None when its body was another."""
+
+    job: Job | None
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A job claimed for a submission. `crashed` tells that it was being submitted before."""
+
+    claim: Claim
+    job: Job
+    whole_input: bytes = field(repr=False)
+    crashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job claimed for a poll."""
+
+    claim: Claim
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a list of jobs is asked for."""
+
+    state: tuple[str, ...] = ()
+    account: str | None = None
+    provider_job_id: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+def add(items: Sequence[NewJob]) -> Transaction[list[Promised]]:
+    """Promise jobs; one key never makes two."""
+    told: list[Promised] = []
+    fresh: list[NewJob] = []
+    keyed: dict[tuple[str, str], NewJob] = {}
+    for item in items:
+        if item.key is not None:
+            known = yield from _by_key(item, keyed)
+            if known is not None:
+                told.append(known)
+                continue
+            keyed[item.owner, item.key] = item
+        fresh.append(item)
+        told.append(Promised(item.job, created=True))
+    yield many("job", [job_row(item.job, item.whole_input, item.shown_input) for item in fresh])
+    labels = [(k, v, item.job.id) for item in fresh for k, v in item.job.metadata.items()]
+    yield many("job_label", labels)
+    yield many("due", [_due_row(item) for item in fresh])
+    yield many("evidence", [note for item in fresh for note in item.notes])
+    yield many("idempotency", [(i.owner, i.key, i.job.id, i.digest) for i in fresh if i.key is not None])
+    return told
+
+
+def _by_key(item: NewJob, keyed: dict[tuple[str, str], NewJob]) -> Transaction[Promised | None]:
+    earlier = keyed.get((item.owner, item.key or ""))
+    if earlier is not None:
+        return Promised(earlier.job if earlier.digest == item.digest else None, created=False)
+    found = yield rows(
+        "select job, digest from idempotency where owner = :owner and key = :key",
+        owner=item.owner,
+        key=item.key,
+    )
+    row = single(found)
+    if row is None:
+        return None
+    if bytes(row["digest"]) != item.digest:
+        return Promised(None, created=False)
+    return Promised((yield from get(row["job"])), created=False)
+
+
+def _due_row(item: NewJob) -> tuple[Any, ...]:
+    due = item.due
+    return (item.job.id, due.work.value, due.lane, ms(due.at), 0, 0, due.tries)
+
+
+def get(job_id: str) -> Transaction[Job | None]:
+    """One job."""
+    row = single((yield rows(f"select {JOB_SEEN} from job where id = :id", id=job_id)))
+    return None if row is None else read_job(row)
+
+
+def get_with_input(job_id: str) -> Transaction[tuple[Job, bytes] | None]:
+    """One job and its input as it is shown."""
+    found = yield rows(f"select {JOB_SEEN}, input_shown from job where id = :id", id=job_id)
+    row = single(found)
+    return None if row is None else (read_job(row), row["input_shown"])
+
+
+def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
+    """Commit the intent to submit, before a byte goes out."""
+    ids = [claim.id for claim in claims]
+    found = yield rows(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
+    by_id = {row["id"]: row for row in found}
+    pending = [row["id"] for row in found if row["state"] == State.PENDING.value]
+    yield rows(
+        "update job set state = 'submitting', updated_at = :now where id in (:ids)", now=ms(now), ids=pending
+    )
+    return [
+        Chosen(claim, read_job(row), row["input"] or b"{}", crashed=claim.id not in pending)
+        for claim in claims
+        if (row := by_id.get(claim.id)) is not None
+    ]
+
+
+def ask(claims: Sequence[Claim]) -> Transaction[list[Asked]]:
+    """The jobs to poll."""
+    ids = [claim.id for claim in claims]
+    found = yield rows(f"select {JOB_SEEN} from job where id in (:ids)", ids=ids)
+    by_id = {row["id"]: read_job(row) for row in found}
+    return [Asked(claim, by_id[claim.id]) for claim in claims if claim.id in by_id]
+
+
+def search(wanted: Search) -> Transaction[list[Job]]:
+    """Jobs, newest first."""
+    conditions = ["1 = 1"]
+    parameters: dict[str, Any] = {"limit": wanted.limit}
+    for name, value in (
+        ("account", wanted.account),
+        ("provider_job_id", wanted.provider_job_id),
+    ):
+        if value is not None:
+            conditions.append(f"{name} = :{name}")
+            parameters[name] = value
+    if wanted.state:
+        conditions.append("state in (:states)")
+        parameters["states"] = list(wanted.state)
+    for index, (key, value) in enumerate(wanted.labels):
+        conditions.append(
+            f"id in (select job from job_label where key = :key{index} and value = :value{index})"
+        )
+        parameters |= {f"key{index}": key, f"value{index}": value}
+    for name, sign, bound in (
+        ("after", ">", wanted.created_after),
+        ("until", "<", wanted.created_before),
+    ):
+        if bound is not None:
+            conditions.append(f"created_at {sign} :{name}")
+            parameters[name] = ms(bound)
+    if wanted.before is not None:
+        conditions.append("id < :before")
+        parameters["before"] = wanted.before
+    where = " and ".join(conditions)
+    found = yield rows(
+        f"select {JOB_SEEN} from job where {where} order by id desc limit :limit",
+        **parameters,
+    )
+    return [read_job(row) for row in found]
+
+
+def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[str]]:
+    """Open jobs past their deadline that no poll is going to end: never sent, never answered, or stuck."""
+    found = yield rows(
+        "select id from job where completed_at is null and deadline_at <= :now and (deadline_at <= :long_ago "
+        "or not exists (select 1 from due where due.id = job.id and due.work = 'poll')) limit :limit",
+        now=ms(now),
+        long_ago=ms(long_ago),
+        limit=limit,
+    )
+    return [row["id"] for row in found]
+
+
+def erase(job_ids: Sequence[str]) -> Transaction[None]:
+    """Remove jobs and all that hangs on them."""
+    ids = list(job_ids)
+    if not ids:
+        return
+    yield rows("delete from attempt where delivery in (select id from delivery where job in (:ids))", ids=ids)
+    yield rows("delete from due where id in (select id from delivery where job in (:ids))", ids=ids)
+    for table, column in (
+        ("delivery", "job"),
+        ("event", "job"),
+        ("evidence", "job"),
+        ("job_label", "job"),
+        ("idempotency", "job"),
+        ("due", "id"),
+        ("job", "id"),
+    ):
+        yield rows(f"delete from {table} where {column} in (:ids)", ids=ids)
+
+
+def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
+    """Final jobs that ended before a moment."""
+    found = yield rows(
+        "select id from job where completed_at is not null and completed_at < :before "
+        "order by completed_at limit :limit",
+        before=ms(moment_),
+        limit=limit,
+    )
+    return [row["id"] for row in found]
+
+
+def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
+    """Seconds from creation to success, by account, of jobs that ended since; the newest 1,000."""
+    found = yield rows(
+        "select account, completed_at - created_at as took from job where completed_at >= :since "
+        "and state = 'succeeded' order by completed_at desc limit 1000",
+        since=ms(since),
+    )
+    took: dict[str, list[float]] = {}
+    for row in found:
+        took.setdefault(row["account"], []).append(row["took"] / 1000)
+    return took

@@ -1,0 +1,375 @@
+"""The heart: what was said about jobs, what they become, the events and what is owed, in one transaction.
+
+The fold happens inside it. The words of one job are folded in their order of arrival against the row that
+this transaction read, so two words of one job can never both believe that they ended it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from handlers import json
+from receiver.filters import wants
+from receiver.keys import Ids
+from receiver.model import (
+    Claim,
+    Due,
+    Endpoint,
+    EndpointState,
+    Event,
+    Job,
+    Outcome,
+    Owed,
+    Source,
+    State,
+    Verdict,
+    Word,
+    Work,
+)
+from receiver.store.rows import JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
+from receiver.store.statements import Transaction, change, many, ms, rows
+
+TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
+CALLBACK_TARGET = "callback"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a word did: the job now, its events, how the word is filed, and what is due next.
+
+    `keep_due` leaves the due work as it is; otherwise `due` replaces it, None removing it.
+    """
+
+    job: Job
+    events: tuple[str, ...]
+    outcome: Outcome
+    due: Due | None = None
+    keep_due: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """A delivery that was recorded. With a claim, a slot is held for it and it can be sent at once."""
+
+    owed: Owed
+    lane: str
+    claim: Claim | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a word."""
+
+    job: Job | None
+    outcome: Outcome
+    events: tuple[Event, ...] = ()
+    born: tuple[Born, ...] = ()
+    due: Due | None = None
+
+
+class Lanes(Protocol):
+    """Who hands out the slots that a delivery may be born with."""
+
+    def reserve(self, lane: str) -> bool:
+        """Take a free slot of `lane`; False when there is none."""
+
+    def release(self, lane: str) -> None:
+        """Give it back."""
+
+
+class Meaning(Protocol):
+    """What the service knows and the store does not."""
+
+    def fold(self, job: Job, word: Word) -> Folded:
+        """What `word` does to `job`; pure."""
+
+    def render(self, job: Job, event_type: str) -> Event:
+        """The event of this type about `job` as it is now."""
+
+    def endpoints(self, generation: str) -> Sequence[Endpoint] | None:
+        """The endpoints as of `generation`; None when ours are older."""
+
+    def adopt(self, generation: str, found: Sequence[Any]) -> Sequence[Endpoint]:
+        """Take these rows as the endpoints of `generation`."""
+
+    def lane_of(self, url: str) -> str:
+        """The lane of a job's own callback URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """All that recording needs beside the words."""
+
+    meaning: Meaning
+    lanes: Lanes
+    ids: Ids
+    now: Callable[[], datetime]
+    lease: Callable[[], tuple[datetime, float]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction is going to write."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    evidence: list[tuple[Any, ...]] = field(default_factory=list)
+    quiet: list[tuple[Any, ...]] = field(default_factory=list)
+    events: list[tuple[Event, Job | None]] = field(default_factory=list)
+    due: dict[str, tuple[Due | None, bool]] = field(default_factory=dict)
+
+
+def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Recorded]]:
+    """Fold `words` into their jobs and write all that follows."""
+    ids = sorted({word.job_id for word in words})
+    found = yield rows(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
+    batch = _Batch({row["id"]: read_job(row) for row in found})
+    held = yield from _held([word.claim for word in words if word.claim is not None])
+    taken = yield from _taken(words, batch.jobs)
+    told = [_fold(recorder, batch, word, held, taken) for word in words]
+    yield many("evidence", batch.evidence)
+    yield change("evidence", ("last_at",), batch.quiet)
+    if batch.quiet:
+        quiet = [row[-1] for row in batch.quiet]
+        yield rows("update evidence set count = count + 1 where id in (:ids)", ids=quiet)
+    changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
+    yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
+    yield from _forget_inputs(changed)
+    yield from _write_due(batch.due)
+    born = yield from emit(recorder, batch.events)
+    return list(_with_born(told, born))
+
+
+def emit(
+    recorder: Recorder, events: Sequence[tuple[Event, Job | None]]
+) -> Transaction[dict[str, list[Born]]]:
+    """Write events and one delivery for every endpoint that wants each; what was born, by event."""
+    if not events:
+        return {}
+    endpoints = yield from _endpoints(recorder.meaning)
+    until, until_monotonic = recorder.lease()
+    now = recorder.now()
+    born: dict[str, list[Born]] = {}
+    try:
+        for event, job in events:
+            targets = _targets(recorder.meaning, endpoints, event, job)
+            born[event.id] = [
+                _bear(recorder, event, endpoint_id, lane, live, until_monotonic)
+                for endpoint_id, lane, live in targets
+            ]
+        yield many("event", [event_row(event) for event, _ in events])
+        yield many("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])
+        yield many("due", [_due_row(one, now, until) for many_ in born.values() for one in many_])
+    except BaseException:
+        for many_born in born.values():
+            for one in many_born:
+                give_back(recorder.lanes, one)
+        raise
+    return born
+
+
+def give_back(lanes: Lanes, born: Born) -> None:
+    """The slot of a delivery whose transaction failed."""
+    if born.claim is not None:
+        lanes.release(born.lane)
+
+
+def _endpoints(meaning: Meaning) -> Transaction[Sequence[Endpoint]]:
+    found = yield rows("select value from meta where key = 'generation'")
+    generation = found[0]["value"]
+    known = meaning.endpoints(generation)
+    if known is None:
+        listed = yield rows("select * from endpoint where deleted_at is null order by id")
+        known = meaning.adopt(generation, listed)
+    return known
+
+
+def _targets(
+    meaning: Meaning, endpoints: Sequence[Endpoint], event: Event, job: Job | None
+) -> Iterator[tuple[str | None, str, bool]]:
+    for endpoint in endpoints:
+        if wants(endpoint.events, event.type):
+            yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
+    if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:
+        yield None, meaning.lane_of(job.callback_url), True
+
+
+def _bear(
+    recorder: Recorder, event: Event, endpoint_id: str | None, lane: str, live: bool, until: float
+) -> Born:
+    owed = Owed(recorder.ids.new("dlv"), event, endpoint_id, event.job_id)
+    claimed = live and recorder.lanes.reserve(lane)
+    claim = Claim(owed.id, Work.DELIVER, lane, 1, 0, until) if claimed else None
+    return Born(owed, lane, claim)
+
+
+def _delivery_row(born: Born, now: datetime) -> tuple[Any, ...]:
+    owed, at = born.owed, ms(now)
+    target = owed.endpoint_id or CALLBACK_TARGET
+    return (owed.id, owed.event.id, target, "", owed.job_id, "pending", at, at, 0, None)
+
+
+def _due_row(born: Born, now: datetime, until: datetime) -> tuple[Any, ...]:
+    leased = born.claim is not None
+    return (
+        born.owed.id,
+        Work.DELIVER.value,
+        born.lane,
+        ms(until if leased else now),
+        int(leased),
+        int(leased),
+        0,
+    )
+
+
+def _held(claims: Sequence[Claim]) -> Transaction[set[tuple[str, int]]]:
+    if not claims:
+        return set()
+    found = yield rows("select id, fence from due where id in (:ids)", ids=[claim.id for claim in claims])
+    return {(row["id"], row["fence"]) for row in found}
+
+
+def _taken(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tuple[str, str], str]]:
+    """Who holds the provider ids that these words would bind."""
+    wanted = []
+    for word in words:
+        job = jobs.get(word.job_id)
+        theirs = word.update.provider_job_id if word.update else word.note if word.verdict else None
+        if job is not None and theirs is not None and job.provider_job_id is None:
+            wanted.append((job.account, theirs))
+    taken: dict[tuple[str, str], str] = {}
+    for account in sorted({account for account, _ in wanted}):
+        found = yield rows(
+            "select id, provider_job_id from job where account = :account and provider_job_id in (:theirs)",
+            account=account,
+            theirs=[theirs for owner, theirs in wanted if owner == account],
+        )
+        taken |= {(account, row["provider_job_id"]): row["id"] for row in found}
+    return taken
+
+
+def _fold(
+    recorder: Recorder,
+    batch: _Batch,
+    word: Word,
+    held: set[tuple[str, int]],
+    taken: dict[tuple[str, str], str],
+) -> Recorded:
+    job = batch.jobs.get(word.job_id)
+    if job is None:
+        _file(recorder, batch, word, Outcome.LATE, None, None)
+        return Recorded(None, Outcome.LATE)
+    stale = word.claim is not None and (word.claim.id, word.claim.fence) not in held
+    if stale and word.update is None:
+        _file(recorder, batch, word, Outcome.LATE, job, job)
+        return Recorded(job, Outcome.LATE)
+    folded = recorder.meaning.fold(job, _unless_taken(word, job, taken))
+    after = folded.job
+    if after.provider_job_id is not None and job.provider_job_id is None:
+        taken[(job.account, after.provider_job_id)] = job.id
+    events = []
+    for event_type in folded.events:
+        after = replace(after, sequence=after.sequence + 1)
+        event = recorder.meaning.render(after, event_type)
+        events.append(event)
+        batch.events.append((event, after))
+    after = _file(recorder, batch, word, folded.outcome, job, after)
+    if after is not job:
+        batch.jobs[job.id] = after
+        batch.changed.add(job.id)
+    if not folded.keep_due and (not stale or after.state.final):
+        batch.due[job.id] = (folded.due, word.claim is None)
+    return Recorded(after, folded.outcome, tuple(events), due=None if folded.keep_due else folded.due)
+
+
+def _unless_taken(word: Word, job: Job, taken: dict[tuple[str, str], str]) -> Word:
+    """An id that another job holds binds nothing: the answer is kept, the job is as good as unanswered."""
+    if word.update is None or word.update.provider_job_id is None or job.provider_job_id is not None:
+        return word
+    owner = taken.get((job.account, word.update.provider_job_id))
+    if owner is None or owner == job.id:
+        return word
+    note = "the provider named an id that belongs to another job"
+    lost = Verdict.LOST if word.source is Source.SUBMISSION else None
+    return replace(word, update=None, verdict=lost, note=note, kept_as=Outcome.MISMATCH)
+
+
+def _file(
+    recorder: Recorder, batch: _Batch, word: Word, outcome: Outcome, before: Job | None, after: Job | None
+) -> Any:
+    """Keep the word as evidence; unchanged polls in a row share one entry. The job, with that entry noted."""
+    at = ms(word.at)
+    quiet = word.source is Source.POLL and outcome is Outcome.UNCHANGED
+    if quiet and after is not None and after.quiet_poll is not None:
+        batch.quiet.append((at, after.quiet_poll))
+        return after
+    entry = recorder.ids.new("evd")
+    told = json.write(_told(word, before, after)).decode()
+    batch.evidence.append(
+        (entry, word.job_id, at, word.source.value, outcome.value, told, word.headers, word.body, 1, at)
+    )
+    if after is None:
+        return None
+    if quiet:
+        return replace(after, quiet_poll=entry)
+    return replace(after, quiet_poll=None) if after.quiet_poll is not None else after
+
+
+def _told(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:
+    update = word.update
+    told: dict[str, Any] = {
+        "status": word.status,
+        "phase": update.phase.value if update else None,
+        "progress": update.progress if update else None,
+        "provider_job_id": update.provider_job_id if update else None,
+        "proof": word.proof.value if word.source is Source.CALLBACK and update else None,
+        "error": word.error.message if word.error else None,
+        "provider_code": word.error.provider_code if word.error else None,
+        "note": word.note,
+        "verdict": word.verdict.value if word.verdict else None,
+    }
+    if before is not None and after is not None and before.state is not after.state:
+        told |= {"from": before.state.value, "to": after.state.value}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _forget_inputs(changed: Sequence[Job]) -> Transaction[None]:
+    """The whole input is kept only until the provider accepted it."""
+    before = {State.PENDING, State.SUBMITTING, State.UNCONFIRMED}
+    done = [job.id for job in changed if job.state not in before]
+    if done:
+        yield rows("update job set input = null where id in (:ids) and input is not null", ids=done)
+
+
+def _write_due(due: dict[str, tuple[Due | None, bool]]) -> Transaction[None]:
+    gone = [job_id for job_id, (what, _) in due.items() if what is None]
+    if gone:
+        yield rows("delete from due where id in (:ids)", ids=gone)
+    promised = [(job_id, what) for job_id, (what, _) in due.items() if what is not None]
+    if not promised:
+        return
+    found = yield rows("select id from due where id in (:ids)", ids=[job_id for job_id, _ in promised])
+    there = {row["id"] for row in found}
+    values = [
+        (what.work.value, what.lane, ms(what.at), 0, what.tries, job_id)
+        for job_id, what in promised
+        if job_id in there
+    ]
+    yield change("due", ("work", "lane", "at", "leased", "tries"), values)
+    yield rows("update due set fence = fence + 1 where id in (:ids)", ids=[row[-1] for row in values])
+    new = [
+        (job_id, what.work.value, what.lane, ms(what.at), 0, 0, what.tries)
+        for job_id, what in promised
+        if job_id not in there
+    ]
+    yield many("due", new)
+
+
+def _with_born(told: Sequence[Recorded], born: dict[str, list[Born]]) -> Iterator[Recorded]:
+    for recorded in told:
+        if recorded.events:
+            mine = [one for event in recorded.events for one in born.get(event.id, ())]
+            yield replace(recorded, born=tuple(mine))
+        else:
+            yield recorded

@@ -1,0 +1,212 @@
+"""Rows to our words and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from handlers import json
+from handlers.contract import Asset, FailureCode, Kind
+from receiver.model import (
+    By,
+    Endpoint,
+    EndpointState,
+    Event,
+    Job,
+    JobError,
+    State,
+)
+from receiver.store.schema import TABLES
+from receiver.store.statements import Row, from_ms, moment, ms, to_ms
+
+JOB_CHANGES = (
+    "state",
+    "updated_at",
+    "completed_at",
+    "provider_job_id",
+    "progress",
+    "progressed_at",
+    "assets",
+    "result",
+    "error",
+    "usage",
+    "completed_by",
+    "sequence",
+    "misses",
+    "missing_since",
+    "quiet_poll",
+    "expects_callback",
+    "callback_off",
+)
+"""The columns that a word can change, in the order of `job_changes`."""
+JOB_SEEN = (
+    "id, account, operation, state, created_at, updated_at, deadline_at, completed_at, provider_job_id, "
+    "progress, progressed_at, metadata, assets, result, error, usage, completed_by, sequence, misses, "
+    "missing_since, quiet_poll, expects_callback, callback_url, callback_secret, callback_off"
+)
+"""Every column but the input, which is read only where it is needed."""
+
+
+def _dump(value: object) -> str | None:
+    return None if value is None else json.write(value).decode()
+
+
+def _load(stored: str | None) -> Any:
+    return None if stored is None else json.read(stored.encode())
+
+
+def write_assets(assets: tuple[Asset, ...]) -> str | None:
+    """Assets as they are stored: only what is known of each."""
+    if not assets:
+        return None
+    return _dump([{name: _plain(v) for name, v in asdict(one).items() if v is not None} for one in assets])
+
+
+def _plain(value: object) -> object:
+    return ms(value) if isinstance(value, datetime) else value
+
+
+def read_assets(stored: str | None) -> tuple[Asset, ...]:
+    """Stored assets."""
+    return tuple(_asset(one) for one in _load(stored) or ())
+
+
+def _asset(told: Mapping[str, Any]) -> Asset:
+    known = dict(told, kind=Kind(told["kind"]))
+    for name in ("expires_at", "deletes_at"):
+        if name in known:
+            known[name] = moment(known[name])
+    return Asset(**known)
+
+
+def job_changes(job: Job) -> tuple[Any, ...]:
+    """The values of `JOB_CHANGES`."""
+    error = job.error
+    return (
+        job.state.value,
+        ms(job.updated_at),
+        to_ms(job.completed_at),
+        job.provider_job_id,
+        job.progress,
+        to_ms(job.progressed_at),
+        write_assets(job.assets),
+        _dump(job.result),
+        _dump([error.code.value, error.message, error.provider_code]) if error else None,
+        _dump(job.usage),
+        job.completed_by.value if job.completed_by else None,
+        job.sequence,
+        job.misses,
+        to_ms(job.missing_since),
+        job.quiet_poll,
+        int(job.expects_callback),
+        int(job.callback_off),
+    )
+
+
+def job_row(job: Job, whole_input: bytes, shown_input: bytes) -> tuple[Any, ...]:
+    """A new job as a row of `job`."""
+    changes = dict(zip(JOB_CHANGES, job_changes(job), strict=True))
+    fixed = {
+        "id": job.id,
+        "account": job.account,
+        "operation": job.operation,
+        "created_at": ms(job.created_at),
+        "deadline_at": ms(job.deadline_at),
+        "metadata": _dump(dict(job.metadata)),
+        "callback_url": job.callback_url,
+        "callback_secret": job.callback_secret,
+        "input": whole_input,
+        "input_shown": shown_input,
+    }
+    values = fixed | changes
+    return tuple(values[column] for column in TABLES["job"])
+
+
+def read_job(row: Row) -> Job:
+    """A row of `JOB_SEEN`."""
+    error = _load(row["error"])
+    by = row["completed_by"]
+    return Job(
+        id=row["id"],
+        account=row["account"],
+        operation=row["operation"],
+        state=State(row["state"]),
+        created_at=moment(row["created_at"]),
+        updated_at=moment(row["updated_at"]),
+        deadline_at=moment(row["deadline_at"]),
+        completed_at=from_ms(row["completed_at"]),
+        provider_job_id=row["provider_job_id"],
+        progress=row["progress"],
+        progressed_at=from_ms(row["progressed_at"]),
+        metadata=_load(row["metadata"]),
+        assets=read_assets(row["assets"]),
+        result=_load(row["result"]),
+        error=JobError(FailureCode(error[0]), error[1], error[2]) if error else None,
+        usage=_load(row["usage"]),
+        completed_by=By(by) if by else None,
+        sequence=row["sequence"],
+        misses=row["misses"],
+        missing_since=from_ms(row["missing_since"]),
+        quiet_poll=row["quiet_poll"],
+        expects_callback=bool(row["expects_callback"]),
+        callback_url=row["callback_url"],
+        callback_secret=row["callback_secret"],
+        callback_off=bool(row["callback_off"]),
+    )
+
+
+def read_event(row: Row) -> Event:
+    """A row of `event`."""
+    return Event(
+        id=row["id"],
+        type=row["type"],
+        job_id=row["job"],
+        at=moment(row["at"]),
+        sequence=row["sequence"],
+        body=row["body"],
+        result=row["result"],
+    )
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """An event as a row of `event`."""
+    return (event.id, event.type, event.job_id, ms(event.at), event.sequence, event.body, event.result)
+
+
+def endpoint_row(endpoint: Endpoint, sealed_headers: bytes | None, sealed_secrets: bytes) -> tuple[Any, ...]:
+    """An endpoint as a row of `endpoint`: its headers and secrets come sealed."""
+    return (
+        endpoint.id,
+        endpoint.url,
+        _dump(list(endpoint.events)),
+        ms(endpoint.created_at),
+        ms(endpoint.updated_at),
+        endpoint.state.value,
+        endpoint.disabled_reason,
+        endpoint.description,
+        sealed_headers,
+        _dump(list(endpoint.include)),
+        endpoint.max_in_flight,
+        sealed_secrets,
+        int(endpoint.from_file),
+        None,
+    )
+
+
+def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]) -> Endpoint:
+    """A row of `endpoint` with what was sealed in it."""
+    return Endpoint(
+        id=row["id"],
+        url=row["url"],
+        events=tuple(_load(row["events"])),
+        created_at=moment(row["created_at"]),
+        updated_at=moment(row["updated_at"]),
+        state=EndpointState(row["state"]),
+        disabled_reason=row["disabled_reason"],
+        description=row["description"],
+        headers=headers,
+        include=tuple(_load(row["include"])),
+        max_in_flight=row["max_in_flight"],
+        secrets=secrets,
+        from_file=bool(row["from_file"]),
+    )

@@ -1,0 +1,305 @@
+"""SQLite: one thread owns the only writing connection and drives a whole transaction in one hop.
+
+Readers are `aiosqlite` connections that cannot write and never checkpoint. The pragmas and the figures
+behind them are in the README of this folder.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from receiver.errors import Misconfigured, StoreUnavailable
+from receiver.store.migrations import Migration, migrations
+from receiver.store.schema import TABLES
+from receiver.store.statements import Commit, Insert, Query, Rows, Statement, Transaction
+
+Result = TypeVar("Result")
+
+APPLICATION_ID = 0x52427631
+READERS = 2
+BUSY_MS = 1500
+LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+"""After these nobody knows what the disk holds: the process ends and starts again from the file."""
+PRAGMAS = (
+    "pragma synchronous = full",
+    "pragma foreign_keys = on",
+    "pragma trusted_schema = off",
+    "pragma cell_size_check = on",
+    "pragma mmap_size = 0",
+    "pragma temp_store = memory",
+    "pragma journal_size_limit = 67108864",
+)
+
+
+class FileLock:
+    """One process per database file, held by the system, so that a crash frees it."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._file = self._open()
+
+    def _open(self) -> int:
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Misconfigured("database_url", f"cannot open {self._path}: {error.strerror}") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(file, 64).decode("ascii", "replace").strip() or "unknown"
+            os.close(file)
+            raise Misconfigured(
+                "database_url", f"process {holder} already serves {self._path.name[:-5]}; stop it first"
+            ) from None
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
+        return file
+
+    def release(self) -> None:
+        """Let the next process in."""
+        os.close(self._file)
+
+
+class SqliteDriver:
+    """Runs transactions on a SQLite file. `on_fatal` is called when the file must not be used any more."""
+
+    def __init__(self, path: Path, *, on_fatal: Callable[[str], None]) -> None:
+        self._path = path
+        self._on_fatal = on_fatal
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock: FileLock | None = None
+        self._writer: sqlite3.Connection
+        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+
+    async def open(self) -> None:
+        """Take the file's lock and open every connection; `Misconfigured` says what is wrong."""
+        self._lock = FileLock(self._path)
+        try:
+            self._thread.start()
+            await self._on_writer(self._connect)
+            for _ in range(READERS):
+                await self._readers.put(await self._open_reader())
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise Misconfigured("database_url", f"cannot use {self._path.name}: {error}") from None
+
+    async def close(self) -> None:
+        """Finish what is queued and close every connection."""
+        while not self._readers.empty():
+            await self._readers.get_nowait().close()
+        if self._thread.is_alive():
+            await self._on_writer(self._disconnect)
+            self._work.put(None)
+            self._thread.join()
+        if self._lock:
+            self._lock.release()
+
+    async def write(self, transaction: Transaction[Result]) -> Result:
+        """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
+        return await self._on_writer(functools.partial(self._commit, transaction))
+
+    async def read(self, transaction: Transaction[Result]) -> Result:
+        """Run a reading transaction on a connection that cannot write."""
+        async with self._reader() as connection:
+            try:
+                statement = next(transaction)
+                while True:
+                    found = await connection.execute_fetchall(*_render(statement))
+                    statement = transaction.send(list(found))
+            except StopIteration as done:
+                result: Result = done.value
+                return result
+            except sqlite3.OperationalError:
+                raise StoreUnavailable("the database cannot be read now") from None
+
+    async def pending(self) -> list[Migration]:
+        """The migrations that have not run; `Misconfigured` when the file is newer than this program."""
+        return await self._on_writer(self._pending)
+
+    async def migrate(self) -> list[Migration]:
+        """Bring the file up to date; the migrations that ran."""
+        return await self._on_writer(self._migrate)
+
+    # On the writer's thread from here on.
+
+    def _serve(self) -> None:
+        while (job := self._work.get()) is not None:
+            job()
+
+    async def _on_writer(self, job: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def settle(result: Result | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # a result, where there is no error
+
+        def work() -> None:
+            try:
+                result = job()
+            except BaseException as error:  # noqa: BLE001  # the waiter gets it, whatever it is
+                loop.call_soon_threadsafe(settle, None, error)
+            else:
+                loop.call_soon_threadsafe(settle, result, None)
+
+        self._work.put(work)
+        return await future
+
+    def _connect(self) -> None:
+        created = not self._path.exists()
+        self._writer = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_MS / 1000)
+        self._writer.row_factory = sqlite3.Row
+        if created:
+            self._path.chmod(0o600)
+            self._writer.execute("pragma auto_vacuum = incremental")
+        mode = self._writer.execute("pragma journal_mode = wal").fetchone()[0]
+        if mode != "wal":
+            raise Misconfigured("database_url", f"{self._path.name} does not take write-ahead logging")
+        for pragma in PRAGMAS:
+            self._writer.execute(pragma)
+
+    def _disconnect(self) -> None:
+        self._writer.close()
+
+    async def _open_reader(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        for pragma in (
+            "pragma query_only = on",
+            "pragma wal_autocheckpoint = 0",
+            f"pragma busy_timeout = {BUSY_MS}",
+        ):
+            await connection.execute(pragma)
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def _reader(self) -> AsyncIterator[aiosqlite.Connection]:
+        connection = await self._readers.get()
+        try:
+            yield connection
+        finally:
+            self._readers.put_nowait(connection)
+
+    def _commit(self, transaction: Transaction[Result]) -> Result:
+        try:
+            self._writer.execute("begin immediate")
+            try:
+                result = _drive(self._writer, transaction)
+                if self._writer.in_transaction:
+                    self._writer.execute("commit")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("rollback")
+                raise
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in LOSES_WRITES:
+                self._on_fatal(f"the disk does not keep what is written: {error}")
+            raise StoreUnavailable("the database does not take writes now") from error
+        return result
+
+    def _version(self) -> int:
+        application = self._writer.execute("pragma application_id").fetchone()[0]
+        if application not in {0, APPLICATION_ID}:
+            raise Misconfigured("database_url", f"{self._path.name} belongs to another program")
+        version: int = self._writer.execute("pragma user_version").fetchone()[0]
+        if version == 0 and self._writer.execute("select 1 from sqlite_master").fetchone():
+            raise Misconfigured("database_url", f"{self._path.name} holds tables that are not ours")
+        return version
+
+    def _pending(self) -> list[Migration]:
+        known = migrations("sqlite")
+        version = self._version()
+        if version > known[-1].version:
+            raise Misconfigured(
+                "database_url",
+                f"{self._path.name} has schema {version}, this program knows {known[-1].version}; upgrade it",
+            )
+        return [migration for migration in known if migration.version > version]
+
+    def _migrate(self) -> list[Migration]:
+        ran = self._pending()
+        for migration in ran:
+            self._writer.executescript(
+                f"begin immediate;\n{migration.sql}\n"
+                f"pragma application_id = {APPLICATION_ID};\n"
+                f"pragma user_version = {migration.version};\ncommit;"
+            )
+        return ran
+
+
+def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:
+    try:
+        statement = next(transaction)
+        while True:
+            try:
+                found = _execute(connection, statement)
+            except sqlite3.Error as error:
+                statement = transaction.throw(error)
+            else:
+                statement = transaction.send(found)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
+def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
+    if isinstance(statement, Query):
+        return connection.execute(*_render(statement)).fetchall()
+    if isinstance(statement, Commit):
+        connection.execute("commit")
+    elif statement.values:
+        if isinstance(statement, Insert):
+            connection.executemany(_insert_sql(statement.table), statement.values)
+        else:
+            sql = _update_sql(statement.table, statement.columns, statement.key)
+            connection.executemany(sql, statement.values)
+    return ()
+
+
+def _render(statement: Statement) -> tuple[str, dict[str, Any]]:
+    if not isinstance(statement, Query):
+        raise TypeError("readers only ask")
+    lists = tuple(name for name, value in statement.parameters.items() if isinstance(value, list))
+    if not lists:
+        return statement.sql, dict(statement.parameters)
+    bound = {
+        name: json.dumps(value) if name in lists else value for name, value in statement.parameters.items()
+    }
+    return _with_lists(statement.sql, lists), bound
+
+
+@functools.lru_cache(maxsize=512)
+def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
+    for name in lists:
+        sql = sql.replace(f"(:{name})", f"(select value from json_each(:{name}))")
+    return sql
+
+
+@functools.cache
+def _insert_sql(table: str) -> str:
+    columns = TABLES[table]
+    marks = ", ".join("?" * len(columns))
+    return f"insert into {table} ({', '.join(columns)}) values ({marks})"
+
+
+@functools.cache
+def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{column} = ?" for column in columns)
+    where = " and ".join(f"{column} = ?" for column in key)
+    return f"update {table} set {changes} where {where}"

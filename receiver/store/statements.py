@@ -1,0 +1,98 @@
+"""The seam below the SQL: statements as data, and transactions as generators that yield them.
+
+A transaction yields statements and receives their rows; the driver decides how it runs. Parameters are
+named (`:now`); a list stands for a set of our own ids or words, `id in (:ids)`. These are the words of
+dialect; DDL aside, everything else is SQL that SQLite and PostgreSQL share.
+"""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypeVar
+
+Row: TypeAlias = Mapping[str, Any]
+Rows: TypeAlias = Sequence[Any]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """SQL with named parameters; its rows come back."""
+
+    sql: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Many rows into a table, values in the order of `schema.TABLES`; nothing comes back."""
+
+    table: str
+    values: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Many rows of a table changed: each value row holds the `columns`, then the `key` columns."""
+
+    table: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    values: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The end of a transaction, for one that must know whether it was reached."""
+
+
+COMMIT = Commit()
+Statement: TypeAlias = Query | Insert | Update | Commit
+Transaction: TypeAlias = Generator[Statement, Rows, Result]
+
+
+def rows(sql: str, **parameters: Any) -> Query:
+    """A statement by its SQL."""
+    return Query(sql, parameters)
+
+
+def many(table: str, values: Sequence[Sequence[Any]]) -> Insert:
+    """A batch of new rows."""
+    return Insert(table, values)
+
+
+def change(
+    table: str, columns: tuple[str, ...], values: Sequence[Sequence[Any]], key: tuple[str, ...] = ("id",)
+) -> Update:
+    """A batch of changed rows."""
+    return Update(table, columns, key, values)
+
+
+def to_ms(moment: datetime | None) -> int | None:
+    """A moment as it is stored: whole milliseconds since 1970."""
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def ms(moment: datetime) -> int:
+    """A moment that is there, as it is stored."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(stored: int | None) -> datetime | None:
+    """A stored moment."""
+    return None if stored is None else datetime.fromtimestamp(stored / 1000, UTC)
+
+
+def moment(stored: int) -> datetime:
+    """A stored moment that is there."""
+    return datetime.fromtimestamp(stored / 1000, UTC)
+
+
+def single(found: Rows) -> Any | None:
+    """The one row, or None."""
+    return found[0] if found else None
+
+
+def chunks(items: Sequence[Result], size: int) -> Iterable[Sequence[Result]]:
+    """`items` in pieces of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))

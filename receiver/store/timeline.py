@@ -1,0 +1,111 @@
+"""A job's timeline: one ordered story out of evidence, events, deliveries and attempts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from handlers import json
+from receiver.store.record import CALLBACK_TARGET
+from receiver.store.statements import Row, Transaction, moment, rows
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where an entry stands: by time, then by what follows from what."""
+
+    at: int
+    rank: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened."""
+
+    place: Place
+    kind: str
+    told: dict[str, Any]
+
+    @property
+    def at(self) -> datetime:
+        """When."""
+        return moment(self.place.at)
+
+
+_EVIDENCE = """
+select id, at, kind, outcome, told, count, last_at, length(body) as bytes from evidence
+where job = :job and {behind} order by at, id limit :limit
+"""
+_EVENTS = "select id, at, type from event where job = :job and {behind} order by at, id limit :limit"
+_DELIVERIES = """
+select id, created_at as at, event, target, state from delivery
+where job = :job and {behind} order by created_at, id limit :limit
+"""
+_ATTEMPTS = """
+select a.id, a.at, a.delivery, a.status, a.latency_ms, a.error from delivery d
+join attempt a on a.delivery = d.id where d.job = :job and {behind} order by a.at, a.id limit :limit
+"""
+_SOURCES = ((0, _EVIDENCE), (2, _EVENTS), (3, _DELIVERIES), (4, _ATTEMPTS))
+_COLUMNS = {0: ("at", "id"), 2: ("at", "id"), 3: ("created_at", "id"), 4: ("a.at", "a.id")}
+
+
+def timeline(job: str, after: Place | None, limit: int) -> Transaction[list[Entry]]:
+    """Entries behind `after`, oldest first; one more than `limit` when there are more."""
+    place = after or Place(-1, -1, "")
+    entries: list[Entry] = []
+    for rank, sql in _SOURCES:
+        at, identity = _COLUMNS[rank]
+        same = f"{identity} >= :id" if rank <= place.rank <= rank + 1 else f"{rank} > :rank"
+        behind = f"({at} > :at or ({at} = :at and {same}))"
+        found = yield rows(
+            sql.replace("{behind}", behind),
+            job=job,
+            limit=limit + 2,
+            at=place.at,
+            rank=place.rank,
+            id=place.id,
+        )
+        for row in found:
+            entries.extend(_entries(rank, row))
+    later = sorted((entry for entry in entries if entry.place > place), key=lambda entry: entry.place)
+    return later[: limit + 1]
+
+
+def _entries(rank: int, row: Row) -> list[Entry]:
+    place = Place(row["at"], rank, row["id"])
+    if rank == 2:
+        return [Entry(place, "event", {"event": row["id"], "type": row["type"]})]
+    if rank == 3:
+        own = row["target"] == CALLBACK_TARGET
+        told = {
+            "delivery": row["id"],
+            "event": row["event"],
+            "endpoint": None if own else row["target"],
+            "state": row["state"],
+        }
+        return [Entry(place, "delivery", told)]
+    if rank == 4:
+        told = {
+            "attempt": row["id"],
+            "delivery": row["delivery"],
+            "status": row["status"],
+            "latency_ms": row["latency_ms"],
+            "error": row["error"],
+        }
+        return [Entry(place, "attempt", told)]
+    return _evidence(place, row)
+
+
+def _evidence(place: Place, row: Row) -> list[Entry]:
+    told = json.read_object(row["told"].encode())
+    moved: dict[str, Any] = {name: told.pop(name) for name in ("from", "to") if name in told}
+    said = {"outcome": row["outcome"], **told}
+    if row["bytes"] is not None:
+        said["bytes"] = row["bytes"]
+    if row["count"] > 1:
+        last = moment(row["last_at"]).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        said |= {"count": row["count"], "last_at": last}
+    entries = [Entry(place, row["kind"], said)]
+    if moved:
+        entries.append(Entry(Place(place.at, 1, place.id), "update", {**moved, "by": row["kind"]}))
+    return entries
