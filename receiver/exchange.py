@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._future: asyncio.Future[Answer] | None = None
         self._started = False
 
-    def ask(self, data: bytes, cap: int) -> "asyncio.Future[Answer]":
+    def ask(self, data: bytes, cap: int) -> asyncio.Future[Answer]:
         """Write a request; the future tells the answer, `Broken` or `Unparsable`."""
         self._parser = httptools.HttpResponseParser(self)
         self._future = asyncio.get_running_loop().create_future()
@@ -100,11 +100,12 @@ class Connection(asyncio.Protocol):
         self._cap = cap
         self._head = self._interim = 0
         self._started = self._answering = False
+        future = self._future
         if self.transport is None or self.transport.is_closing():
             self._fail(Broken(fresh=True))
         else:
             self.transport.write(data)
-        return self._future or _failed()
+        return future
 
     def close(self) -> None:
         """End the connection at once."""
@@ -124,11 +125,8 @@ class Connection(asyncio.Protocol):
         self._started = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(Unparsable())
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._fail(cause if isinstance(cause, Unparsable) else Unparsable())
 
     def eof_received(self) -> None:
         self.reusable = False
@@ -184,9 +182,3 @@ class Connection(asyncio.Protocol):
         if future is not None and not future.done():
             future.set_exception(error)
         self.close()
-
-
-def _failed() -> "asyncio.Future[Answer]":
-    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    future.set_exception(Broken(fresh=True))
-    return future

@@ -5,12 +5,11 @@ connection goes to one of those. One deadline spans resolving, connecting, TLS, 
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,9 +150,10 @@ class Gateway:
         failure = CallFailed("connect", "no address answered")
         progress.stage = "connect"
         for address in addresses:
-            with _dialling(origin) as outcome:
+            try:
                 return await self._dial(origin, address, progress)
-            failure = outcome.failure or failure
+            except OSError as error:
+                failure = _explain(error)
         raise failure
 
     async def _dial(self, origin: Origin, address: Address, progress: _Progress) -> Connection:
@@ -171,7 +171,7 @@ class Gateway:
             transport.abort()
             raise
         if secured is None:
-            raise CallFailed("tls", "the connection broke")
+            raise ConnectionResetError("the connection broke during the handshake")
         connection.transport = secured
         return connection
 
@@ -184,30 +184,13 @@ class Gateway:
         return found
 
 
-@dataclass(slots=True)
-class _Outcome:
-    failure: CallFailed | None = None
-
-
-@contextlib.contextmanager
-def _dialling(origin: Origin) -> Iterator[_Outcome]:
-    """Failures of one address, told by stage, so that the next one can be tried."""
-    outcome = _Outcome()
-    try:
-        yield outcome
-    except ssl.SSLCertVerificationError as error:
-        outcome.failure = CallFailed("tls", f"certificate: {error.verify_message}")
-    except (ssl.SSLError, ConnectionError, OSError) as error:
-        stage = "tls" if isinstance(error, ssl.SSLError) else "connect"
-        outcome.failure = CallFailed(stage, _reason(error))
-    except CallFailed as error:
-        outcome.failure = error
-
-
-def _reason(error: OSError) -> str:
+def _explain(error: OSError) -> CallFailed:
+    """Why one address could not be used, by stage."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CallFailed("tls", f"certificate: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "handshake failed").lower().replace("_", " ")
-    return (error.strerror or type(error).__name__).lower() if error.errno else type(error).__name__
+        return CallFailed("tls", (error.reason or "handshake failed").lower().replace("_", " "))
+    return CallFailed("connect", (error.strerror or type(error).__name__).lower())
 
 
 def _literal(host: str) -> Address | None:

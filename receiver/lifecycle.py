@@ -113,9 +113,11 @@ def fail(job: Job, error: JobError, *, now: datetime, by: By) -> Change:
 
 
 def lose(job: Job, *, now: datetime) -> Change:
-    """The submit's answer never came: the provider may have accepted it."""
+    """The submit's answer never came; unless a callback named the job already, nobody knows its fate."""
     if job.state not in {State.SUBMITTING, State.PENDING}:
         return Change(job, outcome=Outcome.LATE)
+    if job.provider_job_id is not None:
+        return Change(replace(job, state=State.QUEUED, updated_at=now))
     lost = replace(job, state=State.UNCONFIRMED, updated_at=now)
     return Change(lost, (ANNOUNCED[State.UNCONFIRMED],))
 

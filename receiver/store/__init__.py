@@ -77,9 +77,10 @@ class Store:
 
 
 def _singly(transactions: Sequence[Callable[[], Transaction[Any]]]) -> Transaction[list[Any]]:
-    told = []
+    told: list[Any] = []
     for transaction in transactions:
-        told.append((yield from transaction()))
+        answer = yield from transaction()
+        told.append(answer)
     return told
 
 

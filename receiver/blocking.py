@@ -1,0 +1,85 @@
+"""Accounts that a provider refuses: submissions pause, one probe at a time finds out when it works again."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from receiver.accounts import Accounts
+from receiver.clock import Clock
+from receiver.lanes import Lanes
+from receiver.model import Due, Event, Work
+from receiver.recording import Recording
+from receiver.store import Store
+from receiver.store import endpoints as table
+from receiver.store.statements import Transaction, moment
+from receiver.views import stamp
+
+PROBES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+"""Seconds before each probe of a blocked account."""
+
+
+class Blocking:
+    """Which accounts are blocked, since when and why."""
+
+    def __init__(
+        self, accounts: Accounts, store: Store, recording: Recording, lanes: Lanes, clock: Clock
+    ) -> None:
+        self._accounts = accounts
+        self._store = store
+        self._recording = recording
+        self._lanes = lanes
+        self._clock = clock
+        self._probes: dict[str, int] = {}
+        self.blocked: dict[str, tuple[datetime, str]] = {}
+
+    async def load(self) -> None:
+        """Take up what an earlier process knew; the first probe goes at once."""
+        for name, (since, reason) in (await self._store.read(table.blocked())).items():
+            if name in self._accounts.setups:
+                self.blocked[name] = (moment(since), reason)
+                self._lanes.block(name, blocked=True)
+
+    async def refused(self, account: str, reason: str) -> float:
+        """The provider refused the account; seconds until the next probe."""
+        probes = self._probes.get(account, 0)
+        self._probes[account] = probes + 1
+        wait = PROBES[min(probes, len(PROBES) - 1)]
+        self._lanes.block(account, blocked=True, probe_in=wait)
+        if account in self.blocked:
+            return wait
+        now = self._clock.now()
+        self.blocked[account] = (now, reason)
+
+        def block() -> Transaction[Sequence[Event]]:
+            count = yield from table.block(account, reason, now)
+            return [] if count is None else [self._event("blocked", account, count, reason, now)]
+
+        await self._recording.write(block)
+        return wait
+
+    async def works(self, account: str) -> None:
+        """The provider took a call of the account."""
+        if account not in self.blocked:
+            return
+        _, reason = self.blocked.pop(account)
+        self._probes.pop(account, None)
+        self._lanes.block(account, blocked=False)
+        now = self._clock.now()
+
+        def unblock() -> Transaction[Sequence[Event]]:
+            count = yield from table.unblock(account)
+            return [] if count is None else [self._event("unblocked", account, count, reason, now)]
+
+        await self._recording.write(unblock)
+        self._recording.promised(Due(Work.SUBMIT, account, now))
+
+    def _event(self, what: str, account: str, count: int, reason: str, now: datetime) -> Event:
+        handler = self._accounts.setups[account].handler.name
+        data = {
+            "object": "provider",
+            "id": account,
+            "handler": handler,
+            "blocked": what == "blocked",
+            "reason": reason,
+            "at": stamp(now),
+        }
+        return self._recording.event(f"provider.{what}", account, f"{what}|{count}", data, now)

@@ -1,0 +1,22 @@
+"""Time and chance as arguments: what the service asks instead of the system."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`now` is the wall's time, for people and the store; `monotonic` counts seconds, for intervals."""
+
+    now: Callable[[], datetime] = _now
+    monotonic: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    entropy: Callable[[int], bytes] = os.urandom

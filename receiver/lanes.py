@@ -1,0 +1,162 @@
+"""Lanes: whose turn due work shares, and how many of a lane may be under way at once.
+
+An endpoint's lane holds 4 while it is unproven or failing and grows by one with each success; an account's
+is as wide as configured. Retries of a lane share its slots and take at most half. Slots are handed out on
+the writer's thread too, so counting is under a lock.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from receiver.model import Work
+from receiver.store.deliveries import RETRY_LANE
+
+UNPROVEN = 4
+
+
+@dataclass(slots=True)
+class Slots:
+    """What the lanes of one endpoint or account share. `rate` is in calls per second."""
+
+    top: int
+    adaptive: bool = False
+    rate: float | None = None
+    allowed: int = 0
+    in_flight: int = 0
+    tokens: float = 0.0
+    refilled_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.allowed = min(self.top, UNPROVEN) if self.adaptive else self.top
+
+    def free(self, now: float) -> int:
+        """How many may start now."""
+        room = self.allowed - self.in_flight
+        if self.rate is None:
+            return room
+        burst = max(1.0, self.rate)
+        if self.refilled_at == 0.0:
+            self.tokens = burst
+        else:
+            self.tokens = min(burst, self.tokens + (now - self.refilled_at) * self.rate)
+        self.refilled_at = now
+        return min(room, int(self.tokens))
+
+
+@dataclass(slots=True)
+class Lane:
+    """One lane of one kind of work. While `blocked`, one probe at a time may pass once the hold is over."""
+
+    slots: Slots
+    half: bool = False
+    in_flight: int = 0
+    hold_until: float = 0.0
+    blocked: bool = False
+    backlog: bool = False
+
+    def room(self, now: float) -> int:
+        """How many may start now."""
+        if now < self.hold_until:
+            return 0
+        if self.blocked:
+            return 1 if self.in_flight == 0 else 0
+        free = self.slots.free(now)
+        if self.half:
+            free = min(free, max(1, self.slots.allowed // 2) - self.in_flight)
+        return max(0, free)
+
+
+@dataclass(slots=True)
+class Lanes:
+    """Every lane, made when it is first met."""
+
+    make: Callable[[Work, str], Slots]
+    monotonic: Callable[[], float]
+    _slots: dict[str, Slots] = field(default_factory=dict)
+    _lanes: dict[tuple[Work, str], Lane] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def lane(self, work: Work, name: str) -> Lane:
+        """The lane of `work` with this name."""
+        with self._lock:
+            return self._lane(work, name)
+
+    def room(self, work: Work, name: str) -> int:
+        """How many of this lane may start now."""
+        with self._lock:
+            return self._lane(work, name).room(self.monotonic())
+
+    def take(self, work: Work, name: str) -> None:
+        """Count one that starts."""
+        with self._lock:
+            self._take(self._lane(work, name))
+
+    def reserve(self, name: str) -> bool:
+        """Take a slot for a delivery that is being recorded; False notes that others wait."""
+        with self._lock:
+            lane = self._lane(Work.DELIVER, name)
+            if lane.backlog or lane.room(self.monotonic()) <= 0:
+                lane.backlog = True
+                return False
+            self._take(lane)
+            return True
+
+    def release(self, name: str, work: Work = Work.DELIVER) -> bool:
+        """Count one that ended; True when others of its lane are waiting for the slot."""
+        with self._lock:
+            lane = self._lane(work, name)
+            lane.in_flight -= 1
+            lane.slots.in_flight -= 1
+            return lane.backlog
+
+    def drained(self, work: Work, name: str, *, drained: bool) -> None:
+        """Note whether a claim found less than the lane had room for."""
+        with self._lock:
+            self._lane(work, name).backlog = not drained
+
+    def succeeded(self, name: str) -> None:
+        """An endpoint took a delivery: it may have one more at once."""
+        with self._lock:
+            slots = self._lane(Work.DELIVER, name).slots
+            slots.allowed = min(slots.top, slots.allowed + 1)
+
+    def failed(self, name: str) -> None:
+        """An endpoint failed: it is held to a few until it proves itself again."""
+        with self._lock:
+            slots = self._lane(Work.DELIVER, name).slots
+            slots.allowed = min(slots.top, UNPROVEN)
+
+    def hold(self, work: Work, name: str, seconds: float) -> None:
+        """Let nothing of this lane, its retries included, start for a while."""
+        until = self.monotonic() + seconds
+        with self._lock:
+            for one in {name, _plain(name), _plain(name) + RETRY_LANE}:
+                lane = self._lane(work, one)
+                lane.hold_until = max(lane.hold_until, until)
+
+    def block(self, name: str, *, blocked: bool, probe_in: float = 0.0) -> None:
+        """Close an account's submissions but for one probe at a time, or open them again."""
+        with self._lock:
+            lane = self._lane(Work.SUBMIT, name)
+            lane.blocked = blocked
+            lane.hold_until = self.monotonic() + probe_in if blocked else 0.0
+
+    def _lane(self, work: Work, name: str) -> Lane:
+        lane = self._lanes.get((work, name))
+        if lane is None:
+            plain = _plain(name)
+            slots = self._slots.get(plain)
+            if slots is None:
+                slots = self._slots[plain] = self.make(work, plain)
+            lane = self._lanes[work, name] = Lane(slots, half=name != plain)
+        return lane
+
+    def _take(self, lane: Lane) -> None:
+        lane.in_flight += 1
+        lane.slots.in_flight += 1
+        lane.slots.tokens -= 1
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(RETRY_LANE)

@@ -1,0 +1,79 @@
+"""Logs without secrets, and counters of the last hour."""
+
+import json
+import logging
+import re
+import sys
+from collections import Counter, deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+LOGGER = logging.getLogger("ringback")
+_SECRETS = re.compile(
+    r"(rb_[A-Za-z0-9_\-]{8})[A-Za-z0-9_\-]*|(whsec_)[A-Za-z0-9+/=]+|(Bearer )\S+"
+    r"|(/(?:callbacks/[^/\s]+|assets)/)\S+"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\n\r]")
+MINUTES = 60
+
+
+def redact(text: str) -> str:
+    """`text` without keys, secrets and tokens, and on one line."""
+    hidden = _SECRETS.sub(lambda found: next(part for part in found.groups() if part) + "[redacted]", text)
+    return _CONTROLS.sub(" ", hidden)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        line = f"{at} {record.levelname.lower():7} {redact(record.getMessage())}"
+        if record.exc_info and record.exc_info[0]:
+            line += f" ({record.exc_info[0].__name__})"
+        return line
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(level: str, form: str | None) -> None:
+    """Log to standard error; other people's loggers speak up only when something is wrong."""
+    handler = logging.StreamHandler(sys.stderr)
+    as_text = form == "text" or (form is None and sys.stderr.isatty())
+    handler.setFormatter(_Text() if as_text else _Json())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(logging.WARNING)
+    LOGGER.setLevel(level.upper())
+
+
+class LastHour:
+    """Counts by name, kept by the minute for an hour."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._minutes: deque[tuple[int, Counter[str]]] = deque(maxlen=MINUTES)
+
+    def add(self, name: str) -> None:
+        """Count one."""
+        minute = int(self._monotonic() // 60)
+        if not self._minutes or self._minutes[-1][0] != minute:
+            self._minutes.append((minute, Counter()))
+        self._minutes[-1][1][name] += 1
+
+    def totals(self) -> Counter[str]:
+        """Everything counted in the last hour."""
+        oldest = int(self._monotonic() // 60) - MINUTES
+        total: Counter[str] = Counter()
+        for minute, counted in self._minutes:
+            if minute > oldest:
+                total.update(counted)
+        return total

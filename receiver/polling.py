@@ -1,0 +1,141 @@
+"""Polling: asking a provider how a job is doing. A transient error never fails a job."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from handlers.contract import FailureCode, JobRef
+from handlers.errors import (
+    AccountRefused,
+    Garbled,
+    ProviderError,
+    Refused,
+    Rejected,
+    Throttled,
+    Unavailable,
+    Unreachable,
+)
+from receiver.accounts import POLL, Accounts, told
+from receiver.blocking import Blocking
+from receiver.clock import Clock
+from receiver.lanes import Lanes
+from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, Word, Work
+from receiver.recording import Recording
+from receiver.store.jobs import Asked, ask
+from receiver.store.statements import Transaction
+
+CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
+    Unreachable: Verdict.TRANSIENT,
+    Throttled: Verdict.TRANSIENT,
+    AccountRefused: Verdict.TRANSIENT,
+    Rejected: Verdict.MISS,
+    Refused: Verdict.MISS,
+    Unavailable: Verdict.TRANSIENT,
+    Garbled: Verdict.TRANSIENT,
+}
+POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
+LONGEST_HINT = timedelta(hours=1)
+
+
+class Poller:
+    """Performs polls, and what the policy says about unconfirmed jobs."""
+
+    work = Work.POLL
+    lease = timedelta(seconds=POLL.timeout + 30)
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        recording: Recording,
+        blocking: Blocking,
+        lanes: Lanes,
+        clock: Clock,
+        on_unconfirmed: str,
+    ) -> None:
+        self._accounts = accounts
+        self._recording = recording
+        self._blocking = blocking
+        self._lanes = lanes
+        self._clock = clock
+        self._policy = POLICIES.get(on_unconfirmed)
+
+    def room(self, lane: str) -> int:
+        """None for an account that is off."""
+        setup = self._accounts.setups.get(lane)
+        return self._lanes.room(self.work, lane) if setup is not None and setup.on else 0
+
+    def limits(self) -> Mapping[str, int]:
+        """Polls are not limited by running jobs."""
+        return {}
+
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Asked]]:
+        """Read the jobs."""
+        return (yield from ask(claims))
+
+    async def perform(self, asked: Asked) -> None:
+        """Ask once and record what it brought."""
+        job = asked.job
+        if job.state is State.UNCONFIRMED and job.provider_job_id is None:
+            await self._decide(asked)
+            return
+        await self._recording.record(await self.poll(job, asked.claim))
+
+    async def poll(self, job: Job, claim: Claim | None = None) -> Word:
+        """The word that one poll brings."""
+        setup = self._accounts.setups[job.account]
+        self._accounts.count(setup.name, "polls")
+        if setup.handler.poll is None or job.provider_job_id is None:
+            return self._word(job, claim, Verdict.TRANSIENT)
+        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        try:
+            update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
+        except ProviderError as error:
+            return await self._failed(job, claim, error)
+        await self._blocking.works(setup.name)
+        update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        return Word(
+            job_id=job.id,
+            source=Source.POLL,
+            at=self._clock.now(),
+            update=update,
+            claim=claim,
+            status=message.status,
+        )
+
+    async def _failed(self, job: Job, claim: Claim | None, error: ProviderError) -> Word:
+        self._accounts.count(job.account, "errors")
+        wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
+        if isinstance(error, AccountRefused):
+            wait = timedelta(seconds=await self._blocking.refused(job.account, told(error)))
+        elif isinstance(error, Throttled):
+            self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
+        return Word(
+            job_id=job.id,
+            source=Source.POLL,
+            at=self._clock.now(),
+            verdict=CONSEQUENCES[type(error)],
+            claim=claim,
+            status=error.status,
+            wait=wait,
+            error=JobError(FailureCode.LOST, told(error), error.provider_code),
+        )
+
+    async def _decide(self, asked: Asked) -> None:
+        """What the policy says, once the callback of an unconfirmed job had its time."""
+        if self._policy is None:
+            await self._recording.record(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
+            return
+        error = JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came")
+        word = Word(
+            job_id=asked.job.id,
+            source=Source.NOTE,
+            at=self._clock.now(),
+            verdict=self._policy,
+            claim=asked.claim,
+            by=By.SUBMIT,
+            error=error,
+            note="on_unconfirmed",
+        )
+        await self._recording.record(word)
+
+    def _word(self, job: Job, claim: Claim | None, verdict: Verdict) -> Word:
+        return Word(job_id=job.id, source=Source.POLL, at=self._clock.now(), verdict=verdict, claim=claim)

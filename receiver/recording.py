@@ -1,0 +1,124 @@
+"""Recording, and what follows at once in this process: deliveries set off, workers and waiters woken."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from receiver.keys import event_id
+from receiver.model import Due, Event, Word
+from receiver.store import Store
+from receiver.store.commit import Verb
+from receiver.store.record import Born, Recorded, Recorder, emit, give_back, record
+from receiver.store.statements import Transaction
+from receiver.views import event_body
+
+
+class Sender(Protocol):
+    """Who sends what was just born."""
+
+    def send(self, born: Sequence[Born]) -> None:
+        """Send those that hold a slot; the others wait for a claim."""
+
+
+class Hints(Protocol):
+    """Who wants to know that work is due."""
+
+    def hint(self, due: Due) -> None:
+        """Something is due at a moment."""
+
+
+@dataclass(slots=True)
+class Watchers:
+    """Who waits for news: of one job, or of the feed."""
+
+    _jobs: dict[str, set[asyncio.Event]] = field(default_factory=dict)
+    _feed: set[asyncio.Event] = field(default_factory=set)
+
+    def tell(self, job_ids: Sequence[str], *, events: bool) -> None:
+        """Wake those who wait for one of these jobs, and for the feed when there are events."""
+        for job_id in job_ids:
+            for event in self._jobs.get(job_id, ()):
+                event.set()
+        if events:
+            for event in self._feed:
+                event.set()
+
+    async def wait(self, job_id: str | None, seconds: float) -> None:
+        """Wait for news of a job (None: of the feed), at most so long and never longer than a second.
+
+        The bound is for news that another process commits: whoever waits reads again.
+        """
+        event = asyncio.Event()
+        waiting = self._feed if job_id is None else self._jobs.setdefault(job_id, set())
+        waiting.add(event)
+        try:
+            async with asyncio.timeout(min(seconds, 1.0)):
+                await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            waiting.discard(event)
+            if job_id is not None and not waiting:
+                self._jobs.pop(job_id, None)
+
+
+def _cost(word: Word) -> int:
+    return 10 + len(word.body or b"") // 1024
+
+
+class Recording:
+    """The way in for every word about a job, and for events of the service itself."""
+
+    def __init__(self, store: Store, recorder: Recorder) -> None:
+        self._store = store
+        self._recorder = recorder
+        self.watchers = Watchers()
+        self.sender: Sender | None = None
+        self.hints: Hints | None = None
+        self._verb: Verb[Word, Recorded] = Verb(
+            "record", lambda words: record(recorder, words), _cost, self._abandon
+        )
+
+    async def record(self, word: Word) -> Recorded:
+        """What became of `word`, once it is durable."""
+        recorded = await self._store.do(self._verb, word)
+        self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+        return recorded
+
+    async def write(self, transaction: Callable[[], Transaction[Sequence[Event]]]) -> list[Event]:
+        """Run a transaction of its own and emit the events that it tells; those events."""
+
+        def run() -> Transaction[tuple[Sequence[Event], dict[str, list[Born]]]]:
+            events = yield from transaction()
+            born = yield from emit(self._recorder, [(event, None) for event in events])
+            return events, born
+
+        events, born = await self._store.write(run)
+        self._follow_up([], [one for many in born.values() for one in many], None, events=bool(events))
+        return list(events)
+
+    def event(self, event_type: str, subject: str, kind: str, data: dict[str, Any], now: datetime) -> Event:
+        """An event about something other than a job; the same subject and kind make the same event."""
+        identity = event_id(subject, kind)
+        body = event_body(identity, event_type, now, {**data, "sequence": 1})
+        return Event(identity, event_type, None, now, 1, body)
+
+    def promised(self, due: Due) -> None:
+        """Something was stored that is due."""
+        if self.hints is not None:
+            self.hints.hint(due)
+
+    def _follow_up(
+        self, job_ids: Sequence[str], born: Sequence[Born], due: Due | None, *, events: bool
+    ) -> None:
+        if born and self.sender is not None:
+            self.sender.send(born)
+        if due is not None:
+            self.promised(due)
+        self.watchers.tell(job_ids, events=events)
+
+    def _abandon(self, recorded: Recorded) -> None:
+        for born in recorded.born:
+            give_back(self._recorder.lanes, born)

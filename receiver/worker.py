@@ -1,0 +1,186 @@
+"""Claim, perform, settle: one loop for every kind of due work, none of which it knows by name."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from receiver.clock import Clock
+from receiver.errors import StoreUnavailable
+from receiver.model import Claim, Due, Work
+from receiver.store import Store
+from receiver.store.due import Request, Taken, claim
+from receiver.store.due import release as give_up
+from receiver.store.statements import Transaction
+
+LOGGER = logging.getLogger("ringback.worker")
+SCAN = 1.0
+"""Seconds between scans of what is due: hints only make it earlier."""
+AFTER_TROUBLE = 1.0
+
+
+class Lanes(Protocol):
+    """The slots that work takes."""
+
+    def room(self, work: Work, name: str) -> int:
+        """How many may start."""
+
+    def take(self, work: Work, name: str) -> None:
+        """One starts."""
+
+    def release(self, name: str, work: Work) -> bool:
+        """One ended; True when others wait."""
+
+    def drained(self, work: Work, name: str, *, drained: bool) -> None:
+        """Whether a claim found less than there was room for."""
+
+
+class Performer(Protocol):
+    """Who does one kind of work."""
+
+    work: Work
+    lease: timedelta
+
+    def room(self, lane: str) -> int:
+        """How many of this lane may start now."""
+
+    def limits(self) -> Mapping[str, int]:
+        """How many jobs of a lane may run at the provider at once."""
+
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Any]]:
+        """Inside the claiming transaction: what performing each claim needs."""
+
+    async def perform(self, prepared: Any) -> None:
+        """Do it and record what came of it."""
+
+
+class Worker:
+    """Performs one kind of due work until it is stopped."""
+
+    def __init__(self, performer: Performer, lanes: Lanes, store: Store, clock: Clock) -> None:
+        self.work = performer.work
+        self._performer = performer
+        self._lanes = lanes
+        self._store = store
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._next: datetime | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def hint(self, at: datetime | None = None) -> None:
+        """Something is due at a moment, or now."""
+        if at is None or at <= self._clock.now():
+            self._wake.set()
+        elif self._next is None or at < self._next:
+            self._next = at
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Claim and perform until stopped."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self.tick()
+            except StoreUnavailable as error:
+                LOGGER.warning("cannot claim %s work: %s", self.work, error.detail)
+                await asyncio.sleep(AFTER_TROUBLE)
+            except Exception:
+                LOGGER.exception("claiming %s work failed", self.work)
+                await asyncio.sleep(AFTER_TROUBLE)
+            await self._pause()
+
+    async def tick(self) -> int:
+        """Claim what is due now and start on it; how many were claimed."""
+        now = self._clock.now()
+        lease = self._performer.lease
+        room: dict[str, int] = {}
+
+        def remember(lane: str) -> int:
+            room[lane] = self._performer.room(lane)
+            return room[lane]
+
+        request = Request(
+            work=self.work,
+            now=now,
+            lease_until=now + lease,
+            until=self._clock.monotonic() + lease.total_seconds(),
+            room=remember,
+            prepare=self._performer.prepare,
+            running_limits=self._performer.limits(),
+        )
+        taken: Taken = await self._store.write(lambda: claim(request))
+        self._next = taken.next_at
+        claimed: dict[str, int] = {}
+        for prepared in taken.prepared:
+            lane = _claim_of(prepared).lane
+            claimed[lane] = claimed.get(lane, 0) + 1
+            self._lanes.take(self.work, lane)
+            self.start(lane, self._performer.perform(prepared))
+        for lane, free in room.items():
+            if free > 0:
+                self._lanes.drained(self.work, lane, drained=claimed.get(lane, 0) < free)
+        return len(taken.prepared)
+
+    def start(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
+        """Perform something that holds a slot of `lane`."""
+        task = asyncio.get_running_loop().create_task(self._perform(lane, performing))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def stop(self, grace: float) -> None:
+        """Claim no more, and give what is under way `grace` seconds."""
+        self._stopping = True
+        self._wake.set()
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+
+    async def _perform(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
+        try:
+            await performing
+        except StoreUnavailable:
+            LOGGER.warning("the outcome of %s work could not be stored; its lease will end", self.work)
+        except Exception:
+            LOGGER.exception("performing %s work failed; its lease will end", self.work)
+        finally:
+            if self._lanes.release(lane, self.work):
+                self._wake.set()
+
+    async def _pause(self) -> None:
+        wait = SCAN
+        if self._next is not None:
+            wait = min(wait, max(0.0, (self._next - self._clock.now()).total_seconds()))
+        try:
+            async with asyncio.timeout(max(wait, 0.001)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+
+def _claim_of(prepared: Any) -> Claim:
+    found = prepared[0] if isinstance(prepared, tuple) else prepared.claim
+    assert isinstance(found, Claim)  # noqa: S101  # every performer's work carries its claim
+    return found
+
+
+class Hints:
+    """Passes the news of due work to the worker of its kind."""
+
+    def __init__(self, workers: Mapping[Work, Worker]) -> None:
+        self._workers = workers
+
+    def hint(self, due: Due) -> None:
+        """Something of this kind is due."""
+        worker = self._workers.get(due.work)
+        if worker is not None:
+            worker.hint(due.at)
+
+
+async def release(store: Store, claims: Sequence[Claim], now: Callable[[], datetime]) -> None:
+    """Give claims back untried."""
+    await store.write(lambda: give_up(claims, now()))
