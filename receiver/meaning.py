@@ -126,7 +126,8 @@ class Meanings:
         if word.update is not None:
             return self._advance(job, word)
         if word.verdict is None:
-            return Change(job, outcome=word.kept_as or Outcome.UNPARSED)
+            late = job.state.final and word.kept_as is not Outcome.REFUSED
+            return Change(job, outcome=Outcome.LATE if late else word.kept_as or Outcome.UNPARSED)
         change = self._rule(job, word)
         return replace(change, outcome=word.kept_as) if word.kept_as else change
 
@@ -149,24 +150,20 @@ class Meanings:
 
     def _rule(self, job: Job, word: Word) -> Change:
         now, by = word.at, word.by or ENDED_BY.get(word.source, By.OPERATOR)
-        match word.verdict:
-            case Verdict.LOST:
-                return self._lose(job, word)
-            case Verdict.RESTORE | Verdict.RESUBMIT:
-                return lifecycle.restore(job, now=now)
-            case Verdict.REJECT | Verdict.GIVE_UP:
-                error = word.error or JobError(FailureCode.LOST, "the submission's answer was lost")
-                return lifecycle.fail(job, error, now=now, by=by)
-            case Verdict.MISS:
-                return lifecycle.miss(job, now=now, by=by)
-            case Verdict.EXPIRE:
-                return lifecycle.expire(job, now=now)
-            case Verdict.CANCEL:
-                return lifecycle.cancel(job, now=now)
-            case Verdict.BIND:
-                return lifecycle.bind(job, word.note or "", now=now)
-            case _:
-                return Change(job, outcome=Outcome.ERROR)
+        error = word.error or JobError(FailureCode.LOST, "the submission's answer was lost")
+        rules: Mapping[Verdict | None, Callable[[], Change]] = {
+            Verdict.LOST: lambda: self._lose(job, word),
+            Verdict.RESTORE: lambda: lifecycle.restore(job, now=now),
+            Verdict.RESUBMIT: lambda: lifecycle.restore(job, now=now),
+            Verdict.REJECT: lambda: lifecycle.fail(job, error, now=now, by=by),
+            Verdict.GIVE_UP: lambda: lifecycle.fail(job, error, now=now, by=by),
+            Verdict.MISS: lambda: lifecycle.miss(job, now=now, by=by),
+            Verdict.EXPIRE: lambda: lifecycle.expire(job, now=now),
+            Verdict.CANCEL: lambda: lifecycle.cancel(job, now=now),
+            Verdict.BIND: lambda: lifecycle.bind(job, word.note or "", now=now),
+            Verdict.TRANSIENT: lambda: Change(job, outcome=Outcome.ERROR),
+        }
+        return rules[word.verdict]()
 
     def _lose(self, job: Job, word: Word) -> Change:
         setup = self._accounts.get(job.account)
@@ -177,6 +174,8 @@ class Meanings:
 
     def _due(self, before: Job, change: Change, word: Word) -> tuple[Due | None, bool]:
         job = change.job
+        if change.outcome is Outcome.REFUSED:
+            return None, True
         tries = word.claim.tries + 1 if word.claim else 0
         if job.state.final:
             return None, before.state.final

@@ -38,7 +38,7 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
 }
-FAILURES = {Refused: FailureCode.CONTENT_POLICY}
+FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 OFF = timedelta(seconds=60)
 LONGEST_HINT = timedelta(hours=1)
 

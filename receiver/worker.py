@@ -39,8 +39,13 @@ class Lanes(Protocol):
 class Performer(Protocol):
     """Who does one kind of work."""
 
-    work: Work
-    lease: timedelta
+    @property
+    def work(self) -> Work:
+        """Which kind."""
+
+    @property
+    def lease(self) -> timedelta:
+        """How long performing one may take."""
 
     def room(self, lane: str) -> int:
         """How many of this lane may start now."""

@@ -4,6 +4,7 @@ Each change of an endpoint or a key bumps the generation, so that a recording tr
 older one reads them again.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,8 +26,11 @@ class ApiKey:
 
 
 def bump() -> Transaction[None]:
-    """Tell every recorder that its endpoints and keys are old."""
-    yield rows("update meta set value = cast(cast(value as bigint) + 1 as text) where key = 'generation'")
+    """Tell every recorder that its endpoints and keys are old.
+
+    A nonce, not a count: what a transaction read and then rolled back must not pass for a later state.
+    """
+    yield rows("update meta set value = :nonce where key = 'generation'", nonce=secrets.token_hex(8))
 
 
 def put(row: tuple[Any, ...]) -> Transaction[None]:

@@ -236,3 +236,12 @@ def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
     for row in found:
         took.setdefault(row["account"], []).append(row["took"] / 1000)
     return took
+
+
+def prune_orphans(before: datetime) -> Transaction[None]:
+    """Remove old evidence whose job is gone: callbacks that came after it."""
+    yield rows(
+        "delete from evidence where at < :before "
+        "and not exists (select 1 from job where job.id = evidence.job)",
+        before=ms(before),
+    )

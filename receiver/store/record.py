@@ -235,7 +235,7 @@ def _taken(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tupl
     wanted = []
     for word in words:
         job = jobs.get(word.job_id)
-        theirs = word.update.provider_job_id if word.update else word.note if word.verdict else None
+        theirs = _names(word)
         if job is not None and theirs is not None and job.provider_job_id is None:
             wanted.append((job.account, theirs))
     taken: dict[tuple[str, str], str] = {}
@@ -283,11 +283,19 @@ def _fold(
     return Recorded(after, folded.outcome, tuple(events), due=None if folded.keep_due else folded.due)
 
 
+def _names(word: Word) -> str | None:
+    """The provider's id that a word would bind to its job."""
+    if word.update is not None:
+        return word.update.provider_job_id
+    return word.note if word.verdict is Verdict.BIND else None
+
+
 def _unless_taken(word: Word, job: Job, taken: dict[tuple[str, str], str]) -> Word:
     """An id that another job holds binds nothing: the answer is kept, the job is as good as unanswered."""
-    if word.update is None or word.update.provider_job_id is None or job.provider_job_id is not None:
+    theirs = _names(word)
+    if theirs is None or job.provider_job_id is not None:
         return word
-    owner = taken.get((job.account, word.update.provider_job_id))
+    owner = taken.get((job.account, theirs))
     if owner is None or owner == job.id:
         return word
     note = "the provider named an id that belongs to another job"

@@ -1,0 +1,113 @@
+"""Stable links: a provider's URL found now, once for all who ask, and kept while it is good."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase
+from handlers.errors import Garbled, ProviderError, Rejected
+from receiver.accounts import POLL, RESOLVE, Accounts
+from receiver.clock import Clock
+from receiver.config import AccountSetup
+from receiver.errors import Gone, NotFound, ProviderAway
+from receiver.keys import BadToken, Masters
+from receiver.model import Job
+from receiver.store import Store, jobs
+
+GOOD_FOR = timedelta(minutes=1)
+"""A link is handed out only when it is good for at least this long."""
+KEPT = timedelta(minutes=5)
+CACHE = 10_000
+
+
+@dataclass(slots=True)
+class Assets:
+    """Answers asset links."""
+
+    store: Store
+    accounts: Accounts
+    masters: Masters
+    clock: Clock
+    _found: dict[tuple[str, int], tuple[str, datetime]] = field(default_factory=dict)
+    _asking: dict[tuple[str, int], asyncio.Task[str]] = field(default_factory=dict)
+
+    async def url(self, token: str) -> str:
+        """Where the file is now; `NotFound`, `Gone` or `ProviderAway`."""
+        try:
+            told = self.masters.read_asset(token)
+        except BadToken:
+            raise NotFound("this link is not one of ours") from None
+        now = self.clock.now()
+        if told.expires_at <= now:
+            raise Gone("this link has ended")
+        place = (told.job_id, told.index)
+        known = self._found.get(place)
+        if known is not None and known[1] - GOOD_FOR > now:
+            return known[0]
+        task = self._asking.get(place)
+        if task is None:
+            task = self._asking[place] = asyncio.ensure_future(self._find(*place))
+            task.add_done_callback(lambda _: self._asking.pop(place, None))
+        return await asyncio.shield(task)
+
+    async def _find(self, job_id: str, index: int) -> str:
+        job = await self.store.read(jobs.get(job_id))
+        if job is None or index >= len(job.assets):
+            raise Gone("retention removed this job, or its asset is not known")
+        asset, now = job.assets[index], self.clock.now()
+        if asset.deletes_at is not None and asset.deletes_at <= now:
+            raise Gone("the provider has deleted this file")
+        good = asset.expires_at is None or asset.expires_at - GOOD_FOR > now
+        if asset.url is not None and good:
+            return asset.url
+        return self._keep((job_id, index), await self._ask(job, index, asset))
+
+    async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
+        setup = self.accounts.setups.get(job.account)
+        if setup is None or not setup.on or job.provider_job_id is None:
+            raise ProviderAway("the account of this job is off")
+        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        resolve = setup.handler.resolve
+        if isinstance(resolve, Exchange) and asset.source is not None:
+            return await _answered(self._resolve(setup, resolve, AssetRef(ref, index, asset.source)))
+        operation = setup.handler.operations.get(job.operation)
+        if resolve is REPOLL and operation is not None and operation.poll:
+            return await _answered(self._poll_again(setup, ref, index))
+        raise Gone("the provider's link has ended, and it has no way to a fresh one")
+
+    async def _resolve(self, setup: AccountSetup, resolve: Exchange[AssetRef, Asset], ref: AssetRef) -> Asset:
+        found, _ = await self.accounts.ask(setup, resolve, ref, RESOLVE)
+        return found
+
+    async def _poll_again(self, setup: AccountSetup, ref: JobRef, index: int) -> Asset:
+        assert setup.handler.poll is not None  # noqa: S101  # REPOLL means that there is one
+        update, _ = await self.accounts.ask(setup, setup.handler.poll, ref, POLL)
+        if update.phase is not Phase.SUCCEEDED or index >= len(update.assets):
+            raise Gone("the provider no longer has this file")
+        return update.assets[index]
+
+    def _keep(self, place: tuple[str, int], found: Asset) -> str:
+        if found.url is None:
+            raise Gone("the provider no longer has this file")
+        now = self.clock.now()
+        if found.expires_at is not None and found.expires_at <= now:
+            raise Gone("the provider's link has ended")
+        good_until = found.expires_at or now + GOOD_FOR * 2
+        if len(self._found) >= CACHE:
+            self._found.clear()
+        self._found[place] = (found.url, min(good_until, now + KEPT))
+        return found.url
+
+
+async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
+    """A provider's error as ours: what it does not know is gone, all else may work again."""
+    try:
+        return await asking
+    except Rejected:
+        raise Gone("the provider no longer has this file") from None
+    except Garbled as error:
+        raise ProviderAway(str(error)) from None
+    except ProviderError:
+        raise ProviderAway("the provider does not answer now") from None

@@ -1,0 +1,112 @@
+"""What a provider sends us: token, proof, meaning, change. A 200 means that the bytes are stored."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from handlers import json
+from handlers.contract import HttpAnswer, HttpMessage, Keys, Proof
+from handlers.errors import BadPayload, BadSignature, UnknownKey
+from receiver.accounts import Accounts
+from receiver.clock import Clock
+from receiver.config import AccountSetup
+from receiver.errors import StoreUnavailable, Unauthorized
+from receiver.keys import BadToken, CallbackToken, Masters
+from receiver.model import Outcome, Source, Word
+from receiver.recording import Recording
+
+LOGGER = logging.getLogger("ringback.callbacks")
+RECEIVED = b'{"received":true}'
+KEPT_HEADERS = frozenset(
+    {"content-type", "user-agent", "date", "webhook-id", "webhook-timestamp", "x-webhook-event"}
+)
+REFUSALS_KEPT = 20
+"""Refused callbacks that one job's timeline keeps; the rest only count."""
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """The way in for callbacks."""
+
+    accounts: Accounts
+    masters: Masters
+    recording: Recording
+    clock: Clock
+    _refused: dict[str, int] = field(default_factory=dict)
+
+    async def take(
+        self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> HttpAnswer:
+        """The answer, once what was sent is durable; `Unauthorized` for all that we did not ask for."""
+        setup = self.accounts.setups.get(account)
+        try:
+            told = self.masters.read_callback(account, token)
+        except BadToken:
+            raise Unauthorized("this callback is not one of ours") from None
+        if setup is None or setup.handler.callback is None:
+            raise Unauthorized("this callback is not one of ours")
+        message = HttpMessage(200, tuple(headers), body, self.clock.now())
+        challenge = setup.handler.callback.challenge(message)
+        if challenge is not None:
+            return challenge
+        await self._record(setup, told, token, message)
+        return HttpAnswer(200, RECEIVED)
+
+    async def _record(
+        self, setup: AccountSetup, told: CallbackToken, token: str, message: HttpMessage
+    ) -> None:
+        callback = setup.handler.callback
+        assert callback is not None  # noqa: S101  # the caller looked
+        keys = self.accounts.keys(setup, told.secret)
+        try:
+            proof = callback.verify(message, keys)
+        except (BadSignature, UnknownKey):
+            await self._refuse(setup, told, message)
+            raise Unauthorized("this callback is not one of ours") from None
+        update = None
+        try:
+            update = callback.parse(message)
+        except BadPayload:
+            LOGGER.warning("account %s sent an authentic callback that cannot be read", setup.name)
+        if update is not None:
+            update = self.accounts.redacted(update, message.body, [*_secrets(keys), token])
+        self.accounts.count(setup.name, "callbacks")
+        await self.recording.record(
+            Word(
+                job_id=told.job_id,
+                source=Source.CALLBACK,
+                at=message.received_at,
+                update=update,
+                proof=proof,
+                confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
+                headers=json.write([pair for pair in message.headers if pair[0] in KEPT_HEADERS]),
+                body=message.body,
+                kept_as=None if update is not None else Outcome.UNPARSED,
+            )
+        )
+
+    async def _refuse(self, setup: AccountSetup, told: CallbackToken, message: HttpMessage) -> None:
+        """Note a failed proof in the job's timeline, as long as nobody fills it with them."""
+        self.accounts.count(setup.name, "refused")
+        seen = self._refused.get(told.job_id, 0)
+        if seen >= REFUSALS_KEPT:
+            return
+        if len(self._refused) > 10_000:
+            self._refused.clear()
+        self._refused[told.job_id] = seen + 1
+        word = Word(
+            job_id=told.job_id,
+            source=Source.CALLBACK,
+            at=message.received_at,
+            proof=Proof.UNPROVED,
+            kept_as=Outcome.REFUSED,
+            note="the proof is missing or wrong",
+        )
+        try:
+            await self.recording.record(word)
+        except StoreUnavailable:
+            LOGGER.warning("a refused callback of account %s could not be noted", setup.name)
+
+
+def _secrets(keys: Keys) -> list[str]:
+    return [*keys.job, *keys.account, *keys.api]

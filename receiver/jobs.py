@@ -1,0 +1,269 @@
+"""What can be asked of jobs: submit, read, wait, cancel, resolve, erase."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from handlers import json
+from handlers.contract import FailureCode, JobRef, Problem, Submission
+from handlers.errors import ProviderError
+from receiver.accounts import CANCEL, Accounts
+from receiver.clock import Clock
+from receiver.config import AccountSetup
+from receiver.errors import Conflict, FieldError, IdempotencyMismatch, Invalid, NotFound, invalid
+from receiver.keys import Ids, Masters
+from receiver.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
+from receiver.recording import Recording
+from receiver.signing import new_secret
+from receiver.store import Store
+from receiver.store import jobs as table
+from receiver.store.commit import Verb
+from receiver.store.jobs import NewJob, Promised
+from receiver.store.statements import ms
+
+SHOWN = 1024
+"""Characters of a text in an input that are kept for showing."""
+ACCEPTED = frozenset({State.QUEUED, State.RUNNING}) | {s for s in State if s.final}
+
+
+def _cost(item: NewJob) -> int:
+    return 6 + len(item.whole_input) // 1024
+
+
+PROMISE: Verb[NewJob, Promised] = Verb("promise", table.add, _cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks for, checked for its form only."""
+
+    provider: str
+    operation: str | None
+    input: Mapping[str, Any] = field(repr=False)
+    metadata: Mapping[str, str]
+    callback_url: str | None = None
+    callback_secret: str | None = field(default=None, repr=False)
+    deadline_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job that was promised, or known under its key, and the secret to show once."""
+
+    job: Job
+    created: bool
+    callback_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Jobs:
+    """The use-cases behind the API."""
+
+    store: Store
+    accounts: Accounts
+    recording: Recording
+    masters: Masters
+    ids: Ids
+    clock: Clock
+    check_url: Callable[[str], None]
+    deadline: timedelta
+
+    async def submit(self, wish: Wish, owner: str, key: str | None, body: bytes) -> Taken:
+        """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
+        setup, operation = self._account(wish)
+        problems = self._check(setup, operation, wish)
+        now = self.clock.now()
+        job_id = self.ids.new("job")
+        secret = None
+        if wish.callback_url is not None:
+            secret = wish.callback_secret or new_secret(self.clock.entropy(32))
+        seconds = wish.deadline_seconds
+        job = Job(
+            id=job_id,
+            account=setup.name,
+            operation=operation,
+            state=State.PENDING,
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + (timedelta(seconds=seconds) if seconds else self.deadline),
+            metadata=wish.metadata,
+            expects_callback=self.accounts.calls_back(setup, operation),
+            callback_url=wish.callback_url,
+            callback_secret=self.masters.seal(secret, job_id) if secret else None,
+        )
+        due = Due(Work.SUBMIT, setup.name, now)
+        whole = json.write(dict(wish.input))
+        item = NewJob(
+            job,
+            whole,
+            json.write(_shown(dict(wish.input))) if len(whole) > SHOWN else whole,
+            due,
+            self._warnings(job_id, problems),
+            owner,
+            key,
+            hashlib.sha256(body).digest(),
+        )
+        promised = await self.store.do(PROMISE, item)
+        if promised.job is None:
+            raise IdempotencyMismatch("this Idempotency-Key was used with another body")
+        if promised.created:
+            self.recording.promised(due)
+        return Taken(promised.job, promised.created, secret if promised.created else None)
+
+    async def get(self, job_id: str) -> tuple[Job, Any]:
+        """A job and its input as it is shown."""
+        found = await self.store.read(table.get_with_input(job_id))
+        if found is None:
+            raise NotFound("no such job")
+        job, shown = found
+        return job, json.read(bytes(shown))
+
+    async def wait(self, job: Job, seconds: float, *, accepted: bool = False) -> Job:
+        """The job once it is final (or accepted), or as it is after so many seconds."""
+        ends = self.clock.monotonic() + seconds
+
+        def done(now: Job) -> bool:
+            return now.state.final or (accepted and now.state in ACCEPTED)
+
+        while not done(job) and (left := ends - self.clock.monotonic()) > 0:
+            waiting = asyncio.ensure_future(self.recording.watchers.wait(job.id, left))
+            await asyncio.sleep(0)
+            job = await self._fresh(job.id)
+            if done(job):
+                waiting.cancel()
+            else:
+                await waiting
+                job = await self._fresh(job.id)
+        return job
+
+    async def _fresh(self, job_id: str) -> Job:
+        job = await self.store.read(table.get(job_id))
+        if job is None:
+            raise NotFound("no such job")
+        return job
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel it; the provider is asked where it has a way."""
+        job, _ = await self.get(job_id)
+        if job.state is State.CANCELED:
+            return job
+        word = Word(job_id=job_id, source=Source.NOTE, at=self.clock.now(), verdict=Verdict.CANCEL)
+        recorded = await self.recording.record(word)
+        if recorded.job is None:
+            raise NotFound("no such job")
+        if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
+            raise Conflict(f"the job is already {recorded.job.state}")
+        await self._ask_to_cancel(recorded.job)
+        return recorded.job
+
+    async def resolve(self, job_id: str, verdict: Verdict, provider_job_id: str | None = None) -> Job:
+        """Decide the fate of an unconfirmed job."""
+        job, _ = await self.get(job_id)
+        if job.state is not State.UNCONFIRMED:
+            raise Conflict(f"only an unconfirmed job can be resolved; this one is {job.state}")
+        word = Word(
+            job_id=job_id,
+            source=Source.NOTE,
+            at=self.clock.now(),
+            verdict=verdict,
+            by=By.OPERATOR,
+            error=JobError(FailureCode.LOST, "given up by the operator"),
+            note=provider_job_id,
+        )
+        recorded = await self.recording.record(word)
+        if recorded.job is None or recorded.outcome is Outcome.LATE:
+            raise Conflict("the job was resolved meanwhile")
+        if recorded.outcome is Outcome.MISMATCH:
+            raise invalid("/provider_job_id", "belongs to another job")
+        return recorded.job
+
+    async def erase(self, job_id: str) -> None:
+        """Erase a final job with its events and attempts."""
+        job, _ = await self.get(job_id)
+        if not job.state.final:
+            raise Conflict(f"only a final job can be erased; this one is {job.state}: cancel it first")
+        await self.store.write(lambda: table.erase([job_id]))
+
+    async def _ask_to_cancel(self, job: Job) -> None:
+        setup = self.accounts.setups.get(job.account)
+        if setup is None or setup.handler.cancel is None or job.provider_job_id is None or not setup.on:
+            return
+        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        try:
+            await self.accounts.ask(setup, setup.handler.cancel, ref, CANCEL)
+            note = "the provider was asked to cancel"
+        except ProviderError as error:
+            note = f"the provider could not be asked to cancel: {error.said or type(error).__name__.lower()}"
+        word = Word(
+            job_id=job.id, source=Source.NOTE, at=self.clock.now(), note=note, kept_as=Outcome.APPLIED
+        )
+        await self.recording.record(word)
+
+    def _account(self, wish: Wish) -> tuple[AccountSetup, str]:
+        setup = self.accounts.setups.get(wish.provider)
+        if setup is None or not setup.on:
+            on = ", ".join(name for name, one in self.accounts.setups.items() if one.on) or "none"
+            why = "is off: it has no api_key" if setup else "is not configured"
+            raise invalid("/provider", f"this account {why}; accounts that are on: {on}")
+        operation = wish.operation or setup.handler.default_operation
+        if operation not in setup.handler.operations:
+            known = ", ".join(setup.handler.operations)
+            raise invalid("/operation", f"{setup.handler.name} has no such operation; it has: {known}")
+        return setup, operation
+
+    def _check(self, setup: AccountSetup, operation: str, wish: Wish) -> list[Problem]:
+        """Every rule that is known, before money is spent; the warnings among what was found."""
+        if wish.callback_url is not None:
+            try:
+                self.check_url(wish.callback_url)
+            except ValueError as error:
+                raise invalid("/callback_url", str(error)) from None
+        elif wish.callback_secret is not None:
+            raise invalid("/callback_secret", "needs a callback_url")
+        reserved = [
+            Problem(f"/{name}", "Ringback sets this itself; use callback_url or an endpoint instead")
+            for name in wish.input
+            if name in setup.handler.reserved
+        ]
+        problems = [*reserved, *setup.handler.check(Submission("", operation, wish.input))]
+        wrong = [problem for problem in problems if not problem.warning]
+        if wrong:
+            raise Invalid(
+                "the provider would refuse this input",
+                errors=[
+                    FieldError("body", f"/input{one.pointer}", one.pointer.rsplit("/", 1)[-1], one.detail)
+                    for one in wrong
+                ],
+            )
+        return problems
+
+    def _warnings(self, job_id: str, problems: Sequence[Problem]) -> tuple[tuple[Any, ...], ...]:
+        at = ms(self.clock.now())
+        return tuple(
+            (
+                self.ids.new("evd"),
+                job_id,
+                at,
+                Source.NOTE.value,
+                "warning",
+                json.write({"note": f"{problem.pointer}: {problem.detail}"}).decode(),
+                None,
+                None,
+                1,
+                at,
+            )
+            for problem in problems
+        )
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= SHOWN else f"{value[:SHOWN]}... ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    return value

@@ -1,0 +1,69 @@
+"""The housekeeper: open jobs past their deadline expire, old ones are removed, both in small batches."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from receiver.clock import Clock
+from receiver.errors import StoreUnavailable
+from receiver.model import Source, Verdict, Word
+from receiver.recording import Recording
+from receiver.store import Store, events, jobs
+from receiver.store.statements import Transaction
+
+LOGGER = logging.getLogger("ringback.retention")
+BATCH = 200
+SWEEP = 60.0
+LAST_POLL = timedelta(minutes=2)
+"""How long past its deadline a job may wait for the last poll that should have ended it."""
+
+
+class Housekeeper:
+    """Expires and removes."""
+
+    def __init__(self, store: Store, recording: Recording, clock: Clock, keep: timedelta) -> None:
+        self._store = store
+        self._recording = recording
+        self._clock = clock
+        self._keep = keep
+
+    async def run(self) -> None:
+        """Look every second for deadlines, every minute for what is old; until cancelled."""
+        swept = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.expire()
+                if self._clock.monotonic() - swept >= SWEEP:
+                    swept = self._clock.monotonic()
+                    await self.sweep()
+            except StoreUnavailable as error:
+                LOGGER.warning("housekeeping waits: %s", error.detail)
+            except Exception:
+                LOGGER.exception("housekeeping failed")
+
+    async def expire(self) -> int:
+        """Expire open jobs whose deadline passed and that no poll will end; how many."""
+        now = self._clock.now()
+        found = await self._store.read(jobs.overdue(now, now - LAST_POLL, BATCH))
+        for job_id in found:
+            word = Word(job_id=job_id, source=Source.NOTE, at=now, verdict=Verdict.EXPIRE, note="deadline")
+            await self._recording.record(word)
+        return len(found)
+
+    async def sweep(self) -> int:
+        """Remove what is older than the retention; how many jobs."""
+        before = self._clock.now() - self._keep
+        removed = 0
+        while found := await self._store.read(jobs.done_before(before, BATCH)):
+            await self._store.write(lambda ids=found: _remove(ids))  # type: ignore[misc]  # bound at once
+            removed += len(found)
+        while await self._store.write(lambda: events.prune(before, BATCH)):
+            pass
+        await self._store.write(lambda: jobs.prune_orphans(before))
+        return removed
+
+
+def _remove(ids: list[str]) -> Transaction[None]:
+    yield from events.note_removed(ids)
+    yield from jobs.erase(ids)
