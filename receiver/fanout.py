@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from handlers.contract import HttpMessage
@@ -104,8 +104,8 @@ class Fanout:
             return
         await self.attempt(claim, owed)
 
-    async def attempt(self, claim: Claim, owed: Owed) -> Attempt:
-        """Send it now; the attempt, recorded."""
+    async def attempt(self, claim: Claim, owed: Owed, *, last: bool = False) -> Attempt:
+        """Send it now; the attempt, recorded. The `last` one is followed by no other."""
         started, at = self.clock.monotonic(), self.clock.now()
         answer, error = None, None
         target = self._target(owed)
@@ -126,7 +126,10 @@ class Fanout:
             error,
             answer.body[:KEPT] if answer else b"",
         )
-        await self._settle(claim, owed, attempt, self._rule(claim, answer))
+        ruling = self._rule(claim, answer)
+        if last and ruling.consequence is Consequence.RETRY:
+            ruling = replace(ruling, consequence=Consequence.EXHAUSTED, next_at=None)
+        await self._settle(claim, owed, attempt, ruling)
         return attempt
 
     def _call(self, target: Target, event: Event, timestamp: int) -> Call:

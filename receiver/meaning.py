@@ -173,30 +173,32 @@ class Meanings:
         return lifecycle.lose(job, now=word.at)
 
     def _due(self, before: Job, change: Change, word: Word) -> tuple[Due | None, bool]:
+        """What is due after a word, and whether to leave what was due as it is."""
         job = change.job
         if change.outcome is Outcome.REFUSED:
             return None, True
-        tries = word.claim.tries + 1 if word.claim else 0
         if job.state.final:
             return None, before.state.final
-        if job.state is State.PENDING:
-            spared = word.wait is not None and word.verdict is Verdict.RESTORE
-            counted = max(tries - 1, 0) if spared else tries
-            return next_submit(job, now=word.at, tries=counted, jitter=self._chance(), wait=word.wait), False
-        if job.state is State.SUBMITTING:
-            if word.verdict is Verdict.LOST:
-                again = next_submit(job, now=word.at, tries=tries, jitter=self._chance(), wait=word.wait)
-                return again, False
-            return None, True
+        if job.state in {State.PENDING, State.SUBMITTING}:
+            return self._submit_again(job, word)
         if not is_polled(job, can_poll=self._can_poll(job)):
             return self._unconfirmed(job, word), before.state is job.state
         if word.source is Source.CALLBACK:
             return self._after_callback(before, job, change, word)
         if word.verdict is Verdict.BIND:
             return Due(Work.POLL, job.account, word.at), False
-        polls = tries if word.source is Source.POLL else 0
+        polls = word.claim.tries + 1 if word.claim and word.source is Source.POLL else 0
         rhythm = self._rhythm(job)
         due = next_poll(job, rhythm, now=word.at, polls=polls, jitter=self._chance(), wait=word.wait)
+        return due, False
+
+    def _submit_again(self, job: Job, word: Word) -> tuple[Due | None, bool]:
+        if job.state is State.SUBMITTING and word.verdict is not Verdict.LOST:
+            return None, True
+        tries = word.claim.tries + 1 if word.claim else 0
+        if word.wait is not None and word.verdict is Verdict.RESTORE:
+            tries -= 1
+        due = next_submit(job, now=word.at, tries=max(tries, 0), jitter=self._chance(), wait=word.wait)
         return due, False
 
     def _after_callback(self, before: Job, job: Job, change: Change, word: Word) -> tuple[Due | None, bool]:

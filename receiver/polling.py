@@ -77,7 +77,9 @@ class Poller:
         if job.state is State.UNCONFIRMED and job.provider_job_id is None:
             await self._decide(asked)
             return
-        await self._recording.record(await self.poll(job, asked.claim))
+        recorded = await self._recording.record(await self.poll(job, asked.claim))
+        if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
+            self._accounts.count(job.account, "missed")
 
     async def poll(self, job: Job, claim: Claim | None = None) -> Word:
         """The word that one poll brings."""

@@ -73,7 +73,7 @@ class Recording:
 
     def __init__(self, store: Store, recorder: Recorder) -> None:
         self._store = store
-        self._recorder = recorder
+        self.recorder = recorder
         self.watchers = Watchers()
         self.sender: Sender | None = None
         self.hints: Hints | None = None
@@ -92,7 +92,7 @@ class Recording:
 
         def run() -> Transaction[tuple[Sequence[Event], dict[str, list[Born]]]]:
             events = yield from transaction()
-            born = yield from emit(self._recorder, [(event, None) for event in events])
+            born = yield from emit(self.recorder, [(event, None) for event in events])
             return events, born
 
         events, born = await self._store.write(run)
@@ -121,4 +121,4 @@ class Recording:
 
     def _abandon(self, recorded: Recorded) -> None:
         for born in recorded.born:
-            give_back(self._recorder.lanes, born)
+            give_back(self.recorder.lanes, born)

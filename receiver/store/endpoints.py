@@ -145,3 +145,8 @@ def sealed() -> Transaction[tuple[Rows, Rows]]:
     of_endpoints = yield rows("select id, headers, secrets from endpoint")
     of_jobs = yield rows("select id, callback_secret from job where callback_secret is not null")
     return of_endpoints, of_jobs
+
+
+def probe() -> Transaction[None]:
+    """Write something of no consequence: whether that works is whether we can store."""
+    yield rows("update meta set value = value where key = 'generation'")

@@ -71,10 +71,10 @@ class Recorded:
 class Lanes(Protocol):
     """Who hands out the slots that a delivery may be born with."""
 
-    def reserve(self, lane: str) -> bool:
+    def reserve(self, lane: str, /) -> bool:
         """Take a free slot of `lane`; False when there is none."""
 
-    def release(self, lane: str) -> None:
+    def release(self, lane: str, /) -> object:
         """Give it back."""
 
 
@@ -142,9 +142,12 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
 
 
 def emit(
-    recorder: Recorder, events: Sequence[tuple[Event, Job | None]]
+    recorder: Recorder, events: Sequence[tuple[Event, Job | None]], skip: str | None = None
 ) -> Transaction[dict[str, list[Born]]]:
-    """Write events and one delivery for every endpoint that wants each; what was born, by event."""
+    """Write events and one delivery for every endpoint that wants each; what was born, by event.
+
+    `skip` names an endpoint that is served another way.
+    """
     if not events:
         return {}
     endpoints = yield from _endpoints(recorder.meaning)
@@ -157,6 +160,7 @@ def emit(
             born[event.id] = [
                 _bear(recorder, event, endpoint_id, lane, live, until_monotonic)
                 for endpoint_id, lane, live in targets
+                if endpoint_id is None or endpoint_id != skip
             ]
         yield many("event", [event_row(event) for event, _ in events])
         yield many("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])

@@ -1,0 +1,90 @@
+"""The API: its whole map on one screen, each call with its scope, its models and its answers."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver.api import callbacks, endpoints, events, health, jobs
+from receiver.api import schemas as s
+from receiver.api.calls import Call, Resource, not_found
+from receiver.api.guard import JOB_LIMIT, Handle
+
+if TYPE_CHECKING:
+    from receiver.app import Services
+
+
+def call(
+    method: str, path: str, handle: Handle, scope: str | None, told: type[BaseModel] | None, status: int = 200
+) -> Call:
+    """A call whose answer is one thing."""
+    return Call(method, path, handle, scope, told, status)
+
+
+def listing(path: str, handle: Handle, scope: str, item: type[BaseModel], query: type[BaseModel]) -> Call:
+    """A call that answers a piece of a list."""
+    return Call("GET", path, handle, scope, item, 200, query=query, paged=True)
+
+
+CALLS: Sequence[Call] = (
+    call("POST", "/v1/jobs", jobs.create, "jobs:write", s.NewJob, 202).takes(
+        s.JobRequest, limit=JOB_LIMIT, also=(200,), headers=("Idempotency-Key", "Prefer")
+    ),
+    listing("/v1/jobs", jobs.listed, "jobs:read", s.Job, s.JobSearch).labelled(),
+    call("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(s.Waiting),
+    call("DELETE", "/v1/jobs/{id}", jobs.erase, "jobs:write", None, 204),
+    call("POST", "/v1/jobs/{id}/cancel", jobs.cancel, "jobs:write", s.Job),
+    call("POST", "/v1/jobs/{id}/resolve", jobs.resolve, "jobs:write", s.Job).takes(s.Resolution),
+    listing("/v1/jobs/{id}/timeline", jobs.story, "jobs:read", s.Entry, s.Paged),
+    listing("/v1/events", events.feed, "events:read", s.Event, s.FeedQuery).fed(),
+    call("GET", "/v1/events/{id}", events.show, "events:read", s.EventWithReasons),
+    call("POST", "/v1/endpoints", endpoints.create, "endpoints:write", s.NewEndpoint, 201).takes(
+        s.EndpointRequest
+    ),
+    listing("/v1/endpoints", endpoints.listed, "endpoints:read", s.Endpoint, s.Paged),
+    call("GET", "/v1/endpoints/{id}", endpoints.show, "endpoints:read", s.Endpoint),
+    call("PATCH", "/v1/endpoints/{id}", endpoints.change, "endpoints:write", s.Endpoint).takes(
+        s.EndpointPatch
+    ),
+    call("DELETE", "/v1/endpoints/{id}", endpoints.remove, "endpoints:write", None, 204),
+    call("GET", "/v1/endpoints/{id}/secret", endpoints.secret, "endpoints:write", s.EndpointSecret),
+    call("POST", "/v1/endpoints/{id}/test", endpoints.test, "endpoints:write", s.Attempt),
+    call("POST", "/v1/endpoints/{id}/resume", endpoints.resume, "endpoints:write", s.Endpoint),
+    listing("/v1/deliveries", endpoints.deliveries_listed, "endpoints:read", s.Delivery, s.DeliverySearch),
+    call("GET", "/v1/deliveries/{id}", endpoints.delivery_shown, "endpoints:read", s.DeliveryWithAttempts),
+    call("POST", "/v1/deliveries/{id}/retry", endpoints.delivery_retried, "endpoints:write", s.Delivery, 202),
+    call("POST", "/v1/deliveries/{id}/cancel", endpoints.delivery_canceled, "endpoints:write", s.Delivery),
+    call("POST", "/v1/keys", endpoints.key_created, "admin", s.NewKey, 201).takes(s.KeyRequest),
+    listing("/v1/keys", endpoints.keys_listed, "admin", s.Key, s.Paged),
+    call("DELETE", "/v1/keys/{id}", endpoints.key_removed, "admin", None, 204),
+    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.Provider, s.Query),
+    call("GET", "/assets/{token}", jobs.asset, None, None, 307),
+    call("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
+    call("GET", "/healthz", health.healthz, None, s.Wellness),
+    call("GET", "/readyz", health.readyz, None, s.Wellness),
+    call("GET", "/openapi.json", health.openapi, None, None),
+    call("GET", "/docs", health.docs, None, None),
+    call("GET", "/problems/{code}", health.problems, None, None),
+)
+
+
+def application(services: "Services") -> ASGIApp:
+    """The ASGI application of these services."""
+    by_path: dict[str, list[Call]] = {}
+    for one in CALLS:
+        by_path.setdefault(one.path, []).append(one)
+    router = Router(
+        [Route(path, Resource(services, calls)) for path, calls in by_path.items()],
+        redirect_slashes=False,
+        default=not_found,
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(callbacks.PREFIX):
+            await callbacks.serve(services.callbacks, scope, receive, send)
+        else:
+            await router(scope, receive, send)
+
+    return app

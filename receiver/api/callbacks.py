@@ -1,0 +1,43 @@
+"""The callback route as plain ASGI: the hot path, without a framework's hands on it."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
+from receiver.callbacks import Callbacks
+from receiver.errors import MethodNotAllowed, ReceiverError, Unauthorized
+
+PREFIX = "/callbacks/"
+
+
+async def serve(callbacks: Callbacks, scope: Scope, receive: Receive, send: Send) -> None:
+    """Take one callback."""
+    request_id = new_request_id()
+    try:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(headers=(("allow", "POST"),))
+        account, _, token = scope["path"].removeprefix(PREFIX).partition("/")
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        body = await read_body(Request(scope, receive), CALLBACK_LIMIT)
+        told = await callbacks.take(account, token, headers, body)
+        status, body, kind = told.status, told.body, told.content_type
+    except Unauthorized as error:
+        refused = problem(Unauthorized(error.detail), request_id)
+        await _answer(refused, request_id, scope, receive, send)
+        return
+    except ReceiverError as error:
+        await _answer(problem(error, request_id), request_id, scope, receive, send)
+        return
+    fields = [
+        (b"content-type", kind.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _answer(response: Response, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    response.headers["x-request-id"] = request_id
+    await response(scope, receive, send)

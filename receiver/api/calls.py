@@ -1,0 +1,115 @@
+"""One call of the API: what it takes, who may make it, what it answers; and how it is served."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from receiver.api.guard import (
+    BODY_LIMIT,
+    Asked,
+    Handle,
+    identify,
+    new_request_id,
+    parse,
+    problem,
+    read_body,
+    read_query,
+)
+from receiver.api.schemas import Query
+from receiver.errors import MethodNotAllowed, NotFound, ReceiverError, StoreUnavailable
+from receiver.keyring import Asker
+
+if TYPE_CHECKING:
+    from receiver.app import Services
+
+LOGGER = logging.getLogger("ringback.api")
+NOBODY = Asker("", frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method on a path. `scope` None needs no key; `told` None answers no JSON."""
+
+    method: str
+    path: str
+    handle: Handle
+    scope: str | None
+    told: type[BaseModel] | None
+    status: int
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] = Query
+    limit: int = BODY_LIMIT
+    also: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
+    paged: bool = False
+    with_labels: bool = False
+    feed: bool = False
+
+    def takes(
+        self,
+        body: type[BaseModel],
+        *,
+        limit: int = BODY_LIMIT,
+        also: tuple[int, ...] = (),
+        headers: tuple[str, ...] = (),
+    ) -> "Call":
+        """The same with a body."""
+        return replace(self, body=body, limit=limit, also=also, headers=headers)
+
+    def asks(self, query: type[BaseModel]) -> "Call":
+        """The same with query parameters."""
+        return replace(self, query=query)
+
+    def labelled(self) -> "Call":
+        """The same with `metadata.<key>` among the query parameters."""
+        return replace(self, with_labels=True)
+
+    def fed(self) -> "Call":
+        """The same with the feed's own kind of page."""
+        return replace(self, feed=True)
+
+
+class Resource:
+    """A path: its calls by method, served with errors in one form and an id on every answer."""
+
+    def __init__(self, services: "Services", calls: Sequence[Call]) -> None:
+        self._services = services
+        self._calls = {call.method: call for call in calls}
+        self._allow = ", ".join(self._calls)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request, request_id = Request(scope, receive), new_request_id()
+        try:
+            response = await self._serve(request)
+        except ReceiverError as error:
+            response = problem(error, request_id)
+        except Exception:
+            LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            response = problem(StoreUnavailable("this failed unexpectedly"), request_id)
+        response.headers["x-request-id"] = request_id
+        await response(scope, receive, send)
+
+    async def _serve(self, request: Request) -> Response:
+        call = self._calls.get(request.method)
+        if call is None:
+            raise MethodNotAllowed(headers=(("allow", self._allow),))
+        asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
+        query, labels = read_query(request, call.query, labelled=call.with_labels)
+        raw = await read_body(request, call.limit)
+        body = parse(raw, call.body, request.headers.get("content-type")) if call.body is not None else None
+        return await call.handle(Asked(self._services, request, asker, raw, body, query, labels))
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer for every other path."""
+    request_id = new_request_id()
+    response = problem(NotFound("there is no such path"), request_id)
+    response.headers["x-request-id"] = request_id
+    await response(scope, receive, send)

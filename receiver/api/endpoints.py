@@ -1,0 +1,317 @@
+"""Endpoints, deliveries, keys and providers over HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from starlette.responses import Response
+
+from receiver.addresses import BadUrl
+from receiver.api.guard import Asked, answer, header_problems
+from receiver.api.jobs import page
+from receiver.api.schemas import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
+from receiver.errors import Conflict, Invalid, NotFound, invalid
+from receiver.filters import JOB_FINAL
+from receiver.keys import hash_api_key, is_id, new_api_key
+from receiver.model import Endpoint, EndpointState
+from receiver.observe import redact
+from receiver.signing import new_secret
+from receiver.store import deliveries, jobs
+from receiver.store import endpoints as table
+from receiver.store.deliveries import Attempt, Seen
+from receiver.store.endpoints import ApiKey
+from receiver.store.statements import from_ms, moment, ms
+from receiver.views import stamp, when
+
+MASK = "***"
+DEFAULTS: Mapping[str, Any] = {
+    "events": JOB_FINAL,
+    "description": "",
+    "max_in_flight": 64,
+    "include": (),
+}
+
+
+def endpoint_answer(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as it is told."""
+    return {
+        "object": "endpoint",
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "events": list(endpoint.events),
+        "description": endpoint.description,
+        "headers": dict.fromkeys(endpoint.headers, MASK),
+        "max_in_flight": endpoint.max_in_flight,
+        "include": list(endpoint.include),
+        "state": endpoint.state.value,
+        "disabled_reason": endpoint.disabled_reason,
+        "from_file": endpoint.from_file,
+        "created_at": stamp(endpoint.created_at),
+        "updated_at": stamp(endpoint.updated_at),
+    }
+
+
+def _check_url(asked: Asked, url: str) -> None:
+    try:
+        asked.services.gateway.check(url)
+    except BadUrl as error:
+        raise invalid("/url", str(error)) from None
+
+
+def _check_headers(headers: Mapping[str, str | None]) -> None:
+    problems = header_problems(headers)
+    if problems:
+        raise Invalid("a header cannot be sent", errors=problems)
+
+
+async def _endpoint(asked: Asked) -> Endpoint:
+    row = await asked.services.store.read(table.get(asked.path["id"]))
+    if row is None:
+        raise NotFound("no such endpoint")
+    return asked.services.endpoints.open(row)
+
+
+async def create(asked: Asked) -> Response:
+    """Make an endpoint; its secret is in this answer and at `/secret` only."""
+    body: EndpointRequest = asked.body
+    _check_url(asked, body.url)
+    _check_headers(body.headers)
+    services = asked.services
+    now = services.clock.now()
+    endpoint = Endpoint(
+        id=services.ids.new("ep"),
+        url=body.url,
+        events=tuple(body.events),
+        created_at=now,
+        updated_at=now,
+        description=body.description,
+        headers=body.headers,
+        include=tuple(body.include),
+        max_in_flight=body.max_in_flight,
+        secrets=(body.secret or new_secret(services.clock.entropy(32)),),
+    )
+    await services.save(endpoint)
+    told = endpoint_answer(endpoint) | {"secret": endpoint.secrets[0]}
+    return answer(told, 201, {"location": f"/v1/endpoints/{endpoint.id}"})
+
+
+async def listed(asked: Asked) -> Response:
+    """Endpoints, newest first."""
+    rows = await asked.services.store.read(table.listed())
+    found = sorted((asked.services.endpoints.open(row) for row in rows), key=lambda one: one.id, reverse=True)
+    cursor, limit = asked.query.cursor, asked.query.limit
+    behind = [one for one in found if cursor is None or one.id < cursor]
+    return page([endpoint_answer(one) for one in behind[: limit + 1]], limit)
+
+
+async def show(asked: Asked) -> Response:
+    """One endpoint."""
+    return answer(endpoint_answer(await _endpoint(asked)))
+
+
+async def secret(asked: Asked) -> Response:
+    """The secret that signs for an endpoint."""
+    endpoint = await _endpoint(asked)
+    if not endpoint.secrets:
+        raise Conflict("the secret is encrypted under a master key that is not configured")
+    return answer({"secret": endpoint.secrets[0]})
+
+
+async def change(asked: Asked) -> Response:
+    """Change an endpoint (RFC 7396)."""
+    endpoint = await _endpoint(asked)
+    _only_ours(endpoint)
+    body: EndpointPatch = asked.body
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    if "url" in given:
+        if given["url"] is None:
+            raise invalid("/url", "an endpoint needs a url")
+        _check_url(asked, given["url"])
+    if "headers" in given:
+        merged: dict[str, str | None] = (
+            {} if given["headers"] is None else {**endpoint.headers, **given["headers"]}
+        )
+        _check_headers(merged)
+        given["headers"] = {name: value for name, value in merged.items() if value is not None}
+    for name, default in DEFAULTS.items():
+        if name in given:
+            value = default if given[name] is None else given[name]
+            given[name] = tuple(value) if isinstance(value, list) else value
+    changed = replace(endpoint, **given, updated_at=asked.services.clock.now())
+    await asked.services.save(changed)
+    return answer(endpoint_answer(changed))
+
+
+def _only_ours(endpoint: Endpoint) -> None:
+    if endpoint.from_file:
+        raise Conflict("this endpoint is kept in the configuration file; change it there")
+
+
+async def remove(asked: Asked) -> Response:
+    """Remove an endpoint; what it is owed is canceled."""
+    endpoint = await _endpoint(asked)
+    _only_ours(endpoint)
+    now = asked.services.clock.now()
+    await asked.services.store.write(lambda: table.remove(endpoint.id, now))
+    await asked.services.refresh()
+    return Response(status_code=204)
+
+
+async def resume(asked: Asked) -> Response:
+    """Serve a paused or disabled endpoint again, with all that it collected."""
+    endpoint = await _endpoint(asked)
+    now = asked.services.clock.now()
+    await asked.services.store.write(lambda: table.set_state(endpoint.id, "active", None, now))
+    await asked.services.refresh()
+    asked.services.wake_deliveries()
+    resumed = replace(endpoint, state=EndpointState.ACTIVE, disabled_reason=None, updated_at=now)
+    return answer(endpoint_answer(resumed))
+
+
+async def test(asked: Asked) -> Response:
+    """Send `endpoint.test` now."""
+    endpoint = await _endpoint(asked)
+    attempt = await asked.services.testing.send(endpoint)
+    return answer(attempt_answer(attempt))
+
+
+def attempt_answer(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as it is told."""
+    return {
+        "object": "attempt",
+        "id": attempt.id,
+        "delivery": attempt.delivery_id,
+        "at": stamp(attempt.at),
+        "status": attempt.status,
+        "latency_ms": attempt.latency_ms,
+        "error": attempt.error,
+        "answer": redact(bytes(attempt.answer).decode("utf-8", "replace")),
+    }
+
+
+def delivery_answer(seen: Seen) -> dict[str, Any]:
+    """A delivery as it is told."""
+    return {
+        "object": "delivery",
+        "id": seen.id,
+        "event": seen.event_id,
+        "type": seen.event_type,
+        "endpoint": seen.endpoint_id,
+        "url": seen.url,
+        "job": seen.job_id,
+        "state": seen.state,
+        "attempts_made": seen.tries,
+        "reason": seen.reason,
+        "created_at": stamp(seen.created_at),
+        "updated_at": stamp(seen.updated_at),
+        "next_attempt_at": when(seen.next_at),
+    }
+
+
+async def deliveries_listed(asked: Asked) -> Response:
+    """Deliveries, newest first."""
+    query: DeliverySearch = asked.query
+    if query.cursor is not None and not is_id("dlv", query.cursor):
+        raise invalid("cursor", "is not one that a list gave", place="query")
+    wanted = deliveries.Search(
+        query.endpoint, query.state, query.event, query.job, query.cursor, query.limit + 1
+    )
+    found = await asked.services.store.read(deliveries.search(wanted))
+    return page([delivery_answer(one) for one in found], query.limit)
+
+
+async def _delivery(asked: Asked) -> tuple[Seen, list[Attempt]]:
+    found = await asked.services.store.read(deliveries.get(asked.path["id"]))
+    if found is None:
+        raise NotFound("no such delivery")
+    return found
+
+
+async def delivery_shown(asked: Asked) -> Response:
+    """One delivery with its attempts."""
+    seen, attempts = await _delivery(asked)
+    return answer(delivery_answer(seen) | {"attempts": [attempt_answer(one) for one in attempts]})
+
+
+async def delivery_retried(asked: Asked) -> Response:
+    """Owe a delivery again, now, whatever its state."""
+    seen, _ = await _delivery(asked)
+    services, now = asked.services, asked.services.clock.now()
+    if seen.endpoint_id is not None and await services.store.read(table.get(seen.endpoint_id)) is None:
+        raise Conflict("the endpoint was deleted")
+    lane = seen.endpoint_id or services.meaning.lane_of(seen.url or "")
+    await services.store.write(lambda: deliveries.retry(seen.id, lane, now))
+    services.wake_deliveries()
+    seen, _ = await _delivery(asked)
+    return answer(delivery_answer(seen), 202)
+
+
+async def delivery_canceled(asked: Asked) -> Response:
+    """Owe a delivery no more."""
+    seen, _ = await _delivery(asked)
+    if seen.state not in {"pending", "canceled"}:
+        raise Conflict(f"the delivery is already {seen.state}")
+    now = asked.services.clock.now()
+    await asked.services.store.write(lambda: deliveries.cancel([seen.id], "canceled by hand", now))
+    seen, _ = await _delivery(asked)
+    return answer(delivery_answer(seen))
+
+
+def key_answer(key: ApiKey) -> dict[str, Any]:
+    """A key as it is told."""
+    return {
+        "object": "key",
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "created_at": stamp(moment(key.created_at)),
+        "expires_at": when(from_ms(key.expires_at)),
+    }
+
+
+async def key_created(asked: Asked) -> Response:
+    """Make an API key: the only time that it is shown."""
+    body: KeyRequest = asked.body
+    services = asked.services
+    now = services.clock.now()
+    if body.expires_at is not None and body.expires_at <= now:
+        raise invalid("/expires_at", "lies in the past")
+    text = new_api_key(services.clock.entropy(32))
+    key = ApiKey(
+        services.ids.new("key"),
+        body.name,
+        hash_api_key(text),
+        tuple(dict.fromkeys(body.scopes)),
+        ms(now),
+        ms(body.expires_at) if body.expires_at else None,
+    )
+    await services.store.write(lambda: table.add_key(key))
+    services.keyring.forget()
+    return answer(key_answer(key) | {"key": text}, 201, {"location": f"/v1/keys/{key.id}"})
+
+
+async def keys_listed(asked: Asked) -> Response:
+    """Every key, newest first."""
+    found = await asked.services.store.read(table.keys())
+    cursor, limit = asked.query.cursor, asked.query.limit
+    behind = [key for key in found if cursor is None or key.id < cursor]
+    return page([key_answer(key) for key in behind[: limit + 1]], limit)
+
+
+async def key_removed(asked: Asked) -> Response:
+    """Revoke a key."""
+    key_id = asked.path["id"]
+    if not await asked.services.store.write(lambda: table.remove_key(key_id)):
+        raise NotFound("no such key")
+    asked.services.keyring.forget()
+    return Response(status_code=204)
+
+
+async def providers_listed(asked: Asked) -> Response:
+    """Every configured account."""
+    services = asked.services
+    since = services.clock.now() - timedelta(hours=1)
+    took = await services.store.read(jobs.durations(since))
+    told = [services.providers.view(name, took.get(name, [])) for name in services.accounts.setups]
+    return answer({"data": told, "next_cursor": None})

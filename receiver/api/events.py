@@ -1,0 +1,87 @@
+"""The event feed over HTTP."""
+
+import asyncio
+from typing import Any
+
+from starlette.responses import Response
+
+from handlers import json
+from receiver.api.guard import Asked, answer
+from receiver.api.schemas import FeedQuery
+from receiver.errors import Gone, NotFound, invalid
+from receiver.filters import is_pattern
+from receiver.keys import is_id
+from receiver.model import Event
+from receiver.store import events
+from receiver.views import stamp
+
+
+def event_answer(event: Event) -> dict[str, Any]:
+    """An event as the feed tells it."""
+    body = json.read_object(bytes(event.body))
+    return {
+        "object": "event",
+        "id": event.id,
+        "type": event.type,
+        "timestamp": stamp(event.at),
+        "data": body["data"],
+    }
+
+
+async def feed(asked: Asked) -> Response:
+    """Events, oldest first; may wait for the next one."""
+    query: FeedQuery = asked.query
+    place = _place(query)
+    if query.type is not None and not is_pattern(query.type):
+        raise invalid("type", "must be an event type, `*`, or a prefix such as `job.*`", place="query")
+    page = await _page(asked, place, query)
+    clock, watchers = asked.services.clock, asked.services.recording.watchers
+    ends = clock.monotonic() + query.wait
+    while not page.events and not page.lost and (left := ends - clock.monotonic()) > 0:
+        waiting = asyncio.ensure_future(watchers.wait(None, left))
+        await asyncio.sleep(0)
+        page = await _page(asked, page.after, query)
+        if page.events:
+            waiting.cancel()
+            break
+        await waiting
+        page = await _page(asked, page.after, query)
+    if page.lost:
+        extra = {"oldest": page.oldest} if page.oldest else {}
+        raise Gone("retention removed this place in the feed; start again without `after`", extra=extra)
+    return answer(
+        {
+            "data": [event_answer(event) for event in page.events],
+            "next_cursor": str(page.after),
+            "has_more": page.more,
+        }
+    )
+
+
+def _place(query: FeedQuery) -> int | str | None:
+    given = query.after if query.after is not None else query.cursor
+    if given is None or is_id("evt", given):
+        return given
+    if given.isascii() and given.isdigit() and len(given) <= 18:
+        return int(given)
+    name = "after" if query.after is not None else "cursor"
+    raise invalid(name, "must be an event's id or a next_cursor", place="query")
+
+
+async def _page(asked: Asked, place: int | str | None, query: FeedQuery) -> events.Page:
+    types = [query.type] if query.type and not query.type.endswith("*") else []
+    prefixes = [query.type[:-1]] if query.type and query.type.endswith(".*") else []
+    return await asked.services.store.read(events.feed(place, types, prefixes, query.job, query.limit))
+
+
+async def show(asked: Asked) -> Response:
+    """One event with, for every endpoint, why it went or did not."""
+    found = await asked.services.store.read(events.get(asked.path["id"]))
+    if found is None:
+        raise NotFound("no such event")
+    event, places = found
+    told = [
+        {"endpoint": place.endpoint_id, "delivery": place.delivery_id, "status": place.status}
+        for place in places
+    ]
+    return answer(event_answer(event) | {"deliveries": told})

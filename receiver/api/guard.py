@@ -1,0 +1,218 @@
+"""The door of the API: who asks, what they may, what they sent; and errors in one form."""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from handlers import json
+from receiver.errors import (
+    FieldError,
+    Forbidden,
+    Invalid,
+    Malformed,
+    ReceiverError,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from receiver.keyring import Asker
+from receiver.keys import hash_api_key
+
+if TYPE_CHECKING:
+    from receiver.app import Services
+
+Model = TypeVar("Model", bound=BaseModel)
+
+KIB = 1024
+BODY_LIMIT = 256 * KIB
+CALLBACK_LIMIT = 1024 * KIB
+JOB_LIMIT = 32 * KIB * KIB
+JSON_TYPES = re.compile(r"application/(?:json|merge-patch\+json|[a-z.+-]+\+json)(?:\s*;.*)?", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Asked:
+    """One call, checked: what its handler gets."""
+
+    services: "Services"
+    request: Request
+    asker: Asker
+    raw: bytes = field(repr=False)
+    body: Any = field(repr=False)
+    query: Any
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The parts of the path."""
+        found: Mapping[str, str] = self.request.path_params
+        return found
+
+
+Handle = Callable[[Asked], Awaitable[Response]]
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(json.write(value), status, headers, "application/json")
+
+
+def problem(error: ReceiverError, request_id: str) -> Response:
+    """An error as `application/problem+json`."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{error.code}",
+        "code": error.code,
+        "title": error.title,
+        "status": error.http_status,
+        "detail": error.detail,
+        "request_id": request_id,
+        **error.extra,
+    }
+    if error.errors:
+        body["errors"] = [
+            {"in": one.place, "pointer": one.pointer, "name": one.name, "detail": one.detail}
+            for one in error.errors
+        ]
+    return Response(json.write(body), error.http_status, dict(error.headers), "application/problem+json")
+
+
+def new_request_id() -> str:
+    """An id for one request."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, bounded: `TooLarge` as soon as that is known."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise UnsupportedMediaType("send the body without Content-Encoding")
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body may have {limit} bytes")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"the body may have {limit} bytes")
+    except ClientDisconnect:
+        raise Malformed("the body ended early") from None
+    return bytes(body)
+
+
+def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
+    """The body as `model`: `Malformed` when it is no JSON, `Invalid` when it is wrong."""
+    if content_type is not None and not JSON_TYPES.fullmatch(content_type.strip()):
+        raise UnsupportedMediaType("send Content-Type: application/json")
+    try:
+        value = json.read(raw)
+    except json.BadJson as error:
+        raise Malformed(str(error)) from None
+    return checked(model, value, "body")
+
+
+def checked(model: type[Model], value: Any, place: str) -> Model:
+    """`value` as `model`, or `Invalid` with a pointer for each problem."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise Invalid(errors=_field_errors(error, place)) from None
+
+
+def _field_errors(error: ValidationError, place: str) -> list[FieldError]:
+    found = []
+    for one in error.errors(include_url=False, include_input=False, include_context=False):
+        path = [str(part) for part in one["loc"] if part != "[key]"]
+        name = path[-1] if path else ""
+        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+        detail = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            detail = "there is no such field" if place == "body" else "there is no such parameter"
+        found.append(
+            FieldError(place, pointer if place == "body" else name, name, detail[:1].lower() + detail[1:])
+        )
+    return found
+
+
+def read_query(
+    request: Request, model: type[Model], *, labelled: bool
+) -> tuple[Model, tuple[tuple[str, str], ...]]:
+    """The query as `model`, and its `metadata.<key>` filters where the call takes them."""
+    try:
+        pairs = parse_qsl(
+            request.scope["query_string"].decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=50,
+        )
+    except (ValueError, UnicodeDecodeError):
+        raise Invalid(errors=[FieldError("query", "", "", "the query cannot be read")]) from None
+    labels = tuple(
+        (k.removeprefix("metadata."), v) for k, v in pairs if labelled and k.startswith("metadata.")
+    )
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if labelled and name.startswith("metadata."):
+            continue
+        if name in values:
+            raise Invalid(errors=[FieldError("query", name, name, "give this parameter once")])
+        values[name] = value
+    return checked(model, values, "query"), labels
+
+
+async def identify(services: "Services", request: Request, scope: str) -> Asker:
+    """Whose key came along, when it may do what the call needs."""
+    given = request.headers.getlist("authorization")
+    scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    asker = None
+    if scheme.lower() == "bearer" and key:
+        asker = await services.keyring.find(hash_api_key(key.strip()))
+    if asker is None:
+        raise Unauthorized(headers=(("www-authenticate", "Bearer"),))
+    if not asker.may(scope):
+        raise Forbidden(f"this call needs the scope {scope}")
+    return asker
+
+
+def header_problems(headers: Mapping[str, str | None]) -> Sequence[FieldError]:
+    """What is wrong with an endpoint's own headers."""
+    return [
+        FieldError("body", f"/headers/{name}", name, why)
+        for name, value in headers.items()
+        if (why := _header_problem(name, value)) is not None
+    ]
+
+
+RESERVED_HEADERS = frozenset(
+    {
+        "host",
+        "connection",
+        "transfer-encoding",
+        "upgrade",
+        "te",
+        "trailer",
+        "expect",
+        "user-agent",
+        "accept-encoding",
+    }
+    | {"keep-alive", "proxy-authorization", "proxy-connection"}
+)
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", re.ASCII)
+_VALUE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
+
+
+def _header_problem(name: str, value: str | None) -> str | None:
+    low = name.lower()
+    if not _NAME.fullmatch(name):
+        return "is no valid header name"
+    if low in RESERVED_HEADERS or low.startswith(("content-", "webhook-")):
+        return "is set by Ringback or by HTTP itself"
+    if value is not None and not _VALUE.fullmatch(value):
+        return "the value must be visible ASCII of at most 2000 characters"
+    return None

@@ -1,0 +1,300 @@
+"""The composition root: builds everything once, starts it, and stops it in order. No globals."""
+
+import asyncio
+import contextlib
+import functools
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from receiver.accounts import Accounts
+from receiver.addresses import guard
+from receiver.api import CALLS
+from receiver.api.openapi import description
+from receiver.assets import Assets
+from receiver.blocking import Blocking
+from receiver.callbacks import Callbacks
+from receiver.clock import Clock
+from receiver.config import Loaded, Settings
+from receiver.endpoints import Endpoints
+from receiver.errors import Misconfigured
+from receiver.fanout import Fanout
+from receiver.gateway import Gateway
+from receiver.jobs import Jobs
+from receiver.keyring import Keyring
+from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
+from receiver.lanes import Lanes, Slots
+from receiver.meaning import Meanings, Rules
+from receiver.model import Endpoint, EndpointState, Work
+from receiver.observe import LOGGER
+from receiver.polling import Poller
+from receiver.providers import Providers
+from receiver.recording import Recording
+from receiver.retention import Housekeeper
+from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
+from receiver.signing import new_secret
+from receiver.store import Store, database_path, open_driver
+from receiver.store import endpoints as table
+from receiver.store.due import void_leases
+from receiver.store.endpoints import ApiKey
+from receiver.store.record import Recorder
+from receiver.store.statements import ms
+from receiver.submission import Submitter
+from receiver.trial import Testing
+from receiver.worker import Hints, Worker
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Everything that answers a request."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    ids: Ids
+    masters: Masters
+    gateway: Gateway
+    endpoints: Endpoints
+    accounts: Accounts
+    recording: Recording
+    meaning: Meanings
+    blocking: Blocking
+    jobs: Jobs
+    assets: Assets
+    callbacks: Callbacks
+    keyring: Keyring
+    providers: Providers
+    testing: Testing
+    workers: dict[Work, Worker]
+    housekeeper: Housekeeper
+    draining: bool = False
+    _description: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The API's OpenAPI document, made when it is first asked for."""
+        if not self._description:
+            self._description = description(CALLS, version("ringback"))
+        return self._description
+
+    async def save(self, endpoint: Endpoint) -> None:
+        """Store an endpoint and serve it as it is now."""
+        row = self.endpoints.sealed(endpoint)
+        await self.store.write(lambda: table.put(row))
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Take the endpoints as they are stored."""
+        generation = await self.store.read(table.generation())
+        self.endpoints.adopt(generation, await self.store.read(table.listed()))
+
+    def wake_deliveries(self) -> None:
+        """Something became deliverable."""
+        self.workers[Work.DELIVER].hint()
+
+
+def data_dir(settings: Settings) -> Path:
+    """Where made keys lie."""
+    return settings.data_dir or database_path(settings.database_url).resolve().parent
+
+
+def masters_of(settings: Settings, clock: Clock) -> Masters:
+    """The master keys: from the settings, or from `data_dir`, where one is made when there is none."""
+    given = [key.get_secret_value() for key in settings.secret_keys]
+    if not given:
+        folder = data_dir(settings)
+        given = read_masters(folder) or add_master(folder, clock.entropy)
+    return Masters(given, clock.entropy)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    loaded: Loaded,
+    *,
+    clock: Clock | None = None,
+    on_fatal: Callable[[str], None] = LOGGER.critical,
+    work: bool = True,
+) -> AsyncIterator[Services]:
+    """The service with its workers, as long as the context lasts. `work` off leaves due work alone."""
+    clock = clock or Clock()
+    store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
+    await store.open(migrate=loaded.settings.migrate_on_start)
+    services = None
+    try:
+        services = await _build(loaded, store, clock)
+        tasks = _start(services) if work else []
+        try:
+            yield services
+        finally:
+            await _stop(services, tasks)
+    finally:
+        await store.close()
+        if services is not None:
+            await services.gateway.close()
+
+
+async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
+    settings = loaded.settings
+    masters = masters_of(settings, clock)
+    await _check_kids(store, masters)
+    ids = Ids(clock.now, clock.entropy)
+    gateway = Gateway(
+        guard(settings.egress_allow, http=settings.egress_http),
+        ca_file=settings.egress_ca_file,
+        agent=f"ringback/{version('ringback')}",
+    )
+    endpoints = Endpoints(masters)
+    rules = Rules(
+        settings.on_unconfirmed,
+        timedelta(seconds=settings.unconfirmed_after),
+        settings.public_url or f"http://{settings.host}:{settings.port}",
+        timedelta(days=settings.asset_link_days),
+    )
+    meaning = Meanings(loaded.accounts, endpoints, masters, rules, clock.chance)
+    lanes = Lanes(functools.partial(_slots, loaded, endpoints), clock.monotonic)
+    lease = timedelta(seconds=settings.delivery_timeout + 15)
+
+    def lease_now() -> tuple[Any, float]:
+        return clock.now() + lease, clock.monotonic() + lease.total_seconds()
+
+    recorder = Recorder(meaning, lanes, ids, clock.now, lease_now)
+    recording = Recording(store, recorder)
+    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
+    blocking = Blocking(accounts, store, recording, lanes, clock)
+    fanout = Fanout(
+        endpoints=endpoints,
+        gateway=gateway,
+        masters=masters,
+        recording=recording,
+        store=store,
+        lanes=lanes,
+        clock=clock,
+        ids=ids,
+        schedule=settings.retry_schedule,
+        timeout=settings.delivery_timeout,
+    )
+    poller = Poller(accounts, recording, blocking, lanes, clock, settings.on_unconfirmed)
+    submitter = Submitter(accounts, recording, blocking, lanes, clock)
+    workers = {one.work: Worker(one, lanes, store, clock) for one in (submitter, poller, fanout)}
+    fanout.worker = workers[Work.DELIVER]
+    recording.sender, recording.hints = fanout, Hints(workers)
+    services = Services(
+        settings=settings,
+        clock=clock,
+        store=store,
+        ids=ids,
+        masters=masters,
+        gateway=gateway,
+        endpoints=endpoints,
+        accounts=accounts,
+        recording=recording,
+        meaning=meaning,
+        blocking=blocking,
+        jobs=Jobs(
+            store=store,
+            accounts=accounts,
+            recording=recording,
+            masters=masters,
+            ids=ids,
+            clock=clock,
+            check_url=gateway.check,
+            deadline=timedelta(seconds=settings.job_deadline),
+        ),
+        assets=Assets(store, accounts, masters, clock),
+        callbacks=Callbacks(accounts, masters, recording, clock),
+        keyring=await _keyring(settings, store, clock, ids),
+        providers=Providers(accounts, blocking),
+        testing=Testing(fanout, store, recording, lanes),
+        workers=workers,
+        housekeeper=Housekeeper(store, recording, clock, timedelta(days=settings.retention_days)),
+    )
+    await _keep_file_endpoints(services)
+    await store.write(lambda: void_leases(clock.now()))
+    await services.refresh()
+    await blocking.load()
+    return services
+
+
+def _slots(loaded: Loaded, endpoints: Endpoints, work: Work, lane: str) -> Slots:
+    setup = loaded.accounts.get(lane) if work is not Work.DELIVER else None
+    if setup is not None:
+        return Slots(setup.settings.max_in_flight, rate=setup.settings.rate_limit)
+    endpoint = endpoints.get(lane)
+    return Slots(endpoint.max_in_flight if endpoint else 64, adaptive=True)
+
+
+def _start(services: Services) -> list[asyncio.Task[None]]:
+    runs = [worker.run() for worker in services.workers.values()]
+    return [asyncio.create_task(run) for run in (*runs, services.housekeeper.run())]
+
+
+async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
+    services.draining = True
+    grace = services.settings.shutdown_grace
+    await asyncio.gather(*(worker.stop(grace) for worker in services.workers.values()))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _check_kids(store: Store, masters: Masters) -> None:
+    of_endpoints, of_jobs = await store.read(table.sealed())
+    sealed = [row["secrets"] for row in of_endpoints] + [row["callback_secret"] for row in of_jobs]
+    kids = {bytes(one[:KID]).decode("ascii", "replace") for one in sealed}
+    missing = sorted(kids - set(masters.kids))
+    if missing:
+        raise Misconfigured(
+            "secret_keys", f"stored secrets need the master key {missing[0]}, which is not configured"
+        )
+
+
+async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> Keyring:
+    if settings.api_key is not None:
+        return Keyring(store, clock, hash_api_key(settings.api_key.get_secret_value()))
+    if not await store.read(table.keys()):
+        text = new_api_key(clock.entropy(32))
+        key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
+        path = data_dir(settings) / API_KEY_FILE
+        write_private(path, text + "\n")
+        await store.write(lambda: table.add_key(key))
+        LOGGER.info("made an admin API key; it lies in %s", path)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"API key: {text}\n")
+    return Keyring(store, clock)
+
+
+async def _keep_file_endpoints(services: Services) -> None:
+    """Make the stored endpoints of the file what the file says; their state and made secrets stay."""
+    stored = {row["id"]: services.endpoints.open(row) for row in await services.store.read(table.listed())}
+    now = services.clock.now()
+    for wanted in services.settings.endpoints:
+        services.gateway.check(wanted.url)
+        known = stored.pop(wanted.id, None)
+        if known is not None and not known.from_file:
+            raise Misconfigured("endpoints.id", f"{wanted.id} is the id of an endpoint made over the API")
+        made = known.secrets if known and known.secrets else (new_secret(services.clock.entropy(32)),)
+        endpoint = Endpoint(
+            id=wanted.id,
+            url=wanted.url,
+            events=wanted.events,
+            created_at=known.created_at if known else now,
+            updated_at=known.updated_at if known else now,
+            state=known.state if known else EndpointState.ACTIVE,
+            disabled_reason=known.disabled_reason if known else None,
+            description=wanted.description,
+            headers={name: value.get_secret_value() for name, value in wanted.headers.items()},
+            include=wanted.include,
+            max_in_flight=wanted.max_in_flight,
+            secrets=(wanted.secret.get_secret_value(),) if wanted.secret else made,
+            from_file=True,
+        )
+        if endpoint != known:
+            row = services.endpoints.sealed(endpoint)
+            await services.store.write(functools.partial(table.put, row))
+    for gone in stored.values():
+        if gone.from_file:
+            await services.store.write(functools.partial(table.remove, gone.id, now))

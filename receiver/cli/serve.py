@@ -1,0 +1,96 @@
+"""`ringback serve`."""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+import uvloop
+from uvicorn import Server
+
+from receiver import observe
+from receiver.api import application
+from receiver.app import Services, running
+from receiver.config import Loaded, load
+from receiver.errors import Misconfigured
+from receiver.observe import LOGGER
+from receiver.server import server
+
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The TOML file; default ./ringback.toml.",
+)
+
+
+@click.command()
+@CONFIG
+@click.option("--host", help="Where to listen; overrides the setting.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Where to listen; 0 takes a free port.")
+@click.option("--role", hidden=True, type=str)
+def serve(config: Path | None, host: str | None, port: int | None, role: str | None) -> None:
+    """Run the API and the workers in one process.
+
+    \b
+    Example:
+      RINGBACK_PROVIDERS__APIFRAME__API_KEY=... ringback serve --port 8080
+    """
+    if role is not None:
+        raise click.UsageError("--role needs PostgreSQL, which is not there yet")
+    loaded = load(config)
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = loaded.settings.model_copy(update=changes)
+    observe.set_up(settings.log_level, settings.log_format)
+    socket_ = _listen(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
+    sys.exit(uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_)))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket, taken before anything else so that a used port is told at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise Misconfigured("port", f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listening
+
+
+async def _serve(loaded: Loaded, listening: socket.socket) -> int:
+    """Serve until a signal; the exit code."""
+    failed: list[str] = []
+    stopping: list[Server] = []
+
+    def give_up(reason: str) -> None:
+        LOGGER.critical("stopping: %s", reason)
+        failed.append(reason)
+        for one in stopping:
+            one.should_exit = True
+
+    async with running(loaded, on_fatal=give_up) as services:
+        settings = services.settings
+        http = server(application(services), settings.host, settings.port, settings.shutdown_grace)
+        stopping.append(http)
+        _on_signals(http, services)
+        gc.collect()
+        gc.freeze()
+        LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
+        await http.serve(sockets=[listening])
+    return 1 if failed else 0
+
+
+def _on_signals(http: Server, services: Services) -> None:
+    """The first signal drains, the second ends at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        services.draining = True
+        Server.handle_exit(http, number, frame)
+
+    http.handle_exit = stop  # type: ignore[method-assign, assignment]  # uvicorn installs it when it starts to serve
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)

@@ -1,0 +1,218 @@
+"""The simulated providers over HTTP: each under its own prefix, `/<handler>`."""
+
+import asyncio
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from handlers import json
+from receiver.sandbox.speakers import SPEAKERS, Refusal, Speaker
+from receiver.sandbox.world import Made, Message, World
+
+POLLS = {
+    "imagineo": "v1/generations/",
+    "apiframe-v2": "jobs/",
+    "aiml": "v1/generation/tasks/video/",
+    "getimg": "v2/videos/generations/",
+}
+MINIMAX_POLL = "v1/query/video_generation"
+MINIMAX_FILES = "v1/files/retrieve"
+MEDIA = "v1/media/videos/orgs%2F64%2Fvideos%2F"
+CHALLENGE_SECONDS = 3.0
+FILE = b"\x00\x00\x00\x18ftypmp42 made by the sandbox"
+
+
+class Cut(Response):
+    """An answer that never comes whole: the connection ends in the middle."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Promise more than is sent."""
+        headers = [(b"content-length", b"100"), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{"})
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """Serves every simulated provider of a world."""
+
+    world: World
+
+    async def serve(self, request: Request) -> Response:
+        """One call to one provider."""
+        speaker = SPEAKERS.get(request.path_params["provider"])
+        if speaker is None:
+            return JSONResponse({"error": f"providers: {', '.join(SPEAKERS)}"}, 404)
+        if self.world.knobs.every_answer:
+            await asyncio.sleep(self.world.knobs.every_answer)
+        raw: bytes = request.scope["raw_path"]
+        path = raw.decode("latin-1").split(f"/{speaker.name}/", 1)[-1]
+        if path.startswith("files/"):
+            return Response(FILE, media_type="video/mp4")
+        key = _key(request)
+        if not key or "wrong" in key:
+            return _refuse(speaker.refusals["key"])
+        if request.method == "GET":
+            return self._asked(speaker, path, request)
+        try:
+            body = json.read_object(await request.body())
+        except json.BadJson:
+            return _refuse(speaker.refusals["refused"])
+        if speaker.name == "apiframe" and path in {"fetch", "fetch-many"}:
+            return self._fetched(speaker, path, body)
+        return await self._submitted(speaker, path, body, key, request)
+
+    async def _submitted(
+        self, speaker: Speaker, path: str, body: dict[str, Any], key: str, request: Request
+    ) -> Response:
+        words = self.world.words(_prompt(body))
+        refusal = self._refusal(speaker, words, _prompt(body))
+        if refusal is not None:
+            return _refuse(refusal)
+        again = request.headers.get("idempotency-key")
+        known = self.world.answered.get(f"{key}|{again}") if again else None
+        if known is None:
+            made = self._made(speaker, path, body, key, words, request)
+            if speaker.name == "minimax" and not await self._challenged(made):
+                return _refuse(speaker.refusals["refused"])
+            self.world.accept(made, speaker.says)
+            if again:
+                self.world.answered[f"{key}|{again}"] = made.id
+            if "lost-answer" in words:
+                return Cut()
+        else:
+            made = self.world.jobs[known]
+        if "slow" in words:
+            await asyncio.sleep(self.world.knobs.latency)
+        if path == "v2/images/generations":
+            made.takes = 0.0
+            return JSONResponse(speaker.polled(made, made.phase(self.world.now()), 100))
+        return JSONResponse(speaker.submitted(made), speaker.accepted_status)
+
+    def _refusal(self, speaker: Speaker, words: frozenset[str], prompt: str) -> Refusal | None:
+        if "throttled" in words and f"{speaker.name}|{prompt}" not in self.world.throttled:
+            self.world.throttled.add(f"{speaker.name}|{prompt}")
+            return speaker.refusals["throttled"]
+        cause = next((cause for cause in ("blocked", "refused") if cause in words), None)
+        return speaker.refusals[cause] if cause else None
+
+    def _made(
+        self,
+        speaker: Speaker,
+        path: str,
+        body: dict[str, Any],
+        key: str,
+        words: frozenset[str],
+        request: Request,
+    ) -> Made:
+        numbered = speaker.name in {"minimax", "gately"}
+        identity = str(secrets.randbelow(10**15)) if numbered else str(uuid.uuid4())
+        return Made(
+            id=speaker.id_format.format(identity),
+            provider=speaker.name,
+            operation=path,
+            input=body,
+            words=words,
+            key=key,
+            started=self.world.now(),
+            takes=self.world.knobs.takes,
+            origin=f"http://{request.headers.get('host', '127.0.0.1')}/{speaker.name}",
+            callback_url=body.get(speaker.callback_field),
+            secret=body.get("webhook_secret"),
+        )
+
+    async def _challenged(self, made: Made) -> bool:
+        if made.callback_url is None:
+            return True
+        asked = {"challenge": secrets.token_hex(6)}
+        told = await self.world.post(made.callback_url, Message(json.write(asked), ()), CHALLENGE_SECONDS)
+        try:
+            return told is not None and json.read(told) == asked
+        except json.BadJson:
+            return False
+
+    def _asked(self, speaker: Speaker, path: str, request: Request) -> Response:
+        if path == "account":
+            return JSONResponse({"email": "you@sandbox.example", "credits": 1000, "plan": "sandbox"})
+        if path.startswith(MEDIA):
+            made = self.world.jobs.get(path.removeprefix(MEDIA).removesuffix(".mp4"))
+            return (
+                _refuse(speaker.refusals["unknown"])
+                if made is None
+                else JSONResponse({"url": made.file("0.mp4")})
+            )
+        if path == MINIMAX_FILES:
+            file_id = request.query_params.get("file_id", "")
+            made = self.world.jobs.get(file_id[1:])
+            if made is None:
+                return _refuse(speaker.refusals["unknown"])
+            file = {"file_id": int(file_id), "bytes": len(FILE), "download_url": made.file("0.mp4")}
+            return JSONResponse({"file": file, "base_resp": {"status_code": 0, "status_msg": "success"}})
+        if path == MINIMAX_POLL:
+            return self._told(speaker, request.query_params.get("task_id", ""))
+        return self._told(speaker, path.removeprefix(POLLS.get(speaker.name, "\x00")))
+
+    def _fetched(self, speaker: Speaker, path: str, body: dict[str, Any]) -> Response:
+        if path == "fetch":
+            return self._told(speaker, str(body.get("task_id")))
+        found = [self._body(speaker, str(one)) for one in body.get("task_ids", [])]
+        return JSONResponse({"tasks": [one for one in found if one is not None]})
+
+    def _told(self, speaker: Speaker, identity: str) -> Response:
+        body = self._body(speaker, identity)
+        return _refuse(speaker.refusals["unknown"]) if body is None else JSONResponse(body)
+
+    def _body(self, speaker: Speaker, identity: str) -> dict[str, Any] | None:
+        made = self.world.jobs.get(identity)
+        if made is None or made.provider != speaker.name:
+            return None
+        now = self.world.now()
+        return speaker.polled(made, made.phase(now), made.progress(now))
+
+    async def ledger(self, _request: Request) -> Response:
+        """What was accepted, by provider, and how callbacks were answered."""
+        return JSONResponse({"accepted": dict(self.world.accepted), "callbacks": dict(self.world.sent)})
+
+
+def application(world: World) -> Starlette:
+    """The ASGI application of a world."""
+    sandbox = Sandbox(world)
+    return Starlette(
+        routes=[
+            Route("/_ledger", sandbox.ledger),
+            Route("/{provider}/{path:path}", sandbox.serve, methods=["GET", "POST"]),
+        ]
+    )
+
+
+def _refuse(refusal: Refusal) -> Response:
+    headers = {"retry-after": "1"} if refusal.status == 429 else None
+    return JSONResponse(refusal.body, refusal.status, headers)
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
+    return key.removeprefix("Bearer ").strip()
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    """Every text in a request: the words that turn knobs may stand in any of them."""
+    texts = []
+    for name, value in body.items():
+        if isinstance(value, str) and name not in {
+            "webhook_url",
+            "webhookUrl",
+            "callback_url",
+            "webhook_secret",
+        }:
+            texts.append(value)
+        elif isinstance(value, list):
+            texts.extend(str(one.get("text", "")) for one in value if isinstance(one, dict))
+    return " ".join(texts)

@@ -1,0 +1,260 @@
+"""How each provider speaks: the shapes of its answers and callbacks, as its documentation shows them."""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from handlers import json
+from handlers.apiframe import OPERATIONS as APIFRAME_OPERATIONS
+from handlers.contract import Kind
+from receiver.sandbox.world import Made, Message, Says
+
+Body = dict[str, Any]
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "imagineo": {"queued": "queued", "running": "processing", "succeeded": "completed", "failed": "failed"},
+    "apiframe": {"queued": "pending", "running": "processing", "succeeded": "finished", "failed": "failed"},
+    "apiframe-v2": {
+        "queued": "QUEUED",
+        "running": "PROCESSING",
+        "succeeded": "COMPLETED",
+        "failed": "FAILED",
+    },
+    "aiml": {"queued": "queued", "running": "running", "succeeded": "succeeded", "failed": "failed"},
+    "getimg": {"queued": "pending", "running": "pending", "succeeded": "completed", "failed": "failed"},
+    "minimax": {"queued": "Queueing", "running": "Processing", "succeeded": "Success", "failed": "Fail"},
+}
+MINIMAX_CALLBACK = {
+    "queued": "processing",
+    "running": "processing",
+    "succeeded": "success",
+    "failed": "failed",
+}
+SORRY = "the sandbox was asked to fail"
+FINE = {"status_code": 0, "status_msg": "success"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a provider says no: its status and body, by cause."""
+
+    status: int
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A provider's side of the wire."""
+
+    name: str
+    submitted: Callable[[Made], Body]
+    polled: Callable[[Made, str, int], Body]
+    refusals: Mapping[str, Refusal]
+    says: Says | None = None
+    accepted_status: int = 200
+    callback_field: str = "webhook_url"
+    id_format: str = "{}"
+
+
+def _imagineo(made: Made, phase: str, progress: int) -> Body:
+    body: Body = {"run_id": made.id, "status": WORDS["imagineo"][phase], "progress": progress}
+    if phase == "succeeded" and "empty" not in made.words:
+        image = made.operation == "v1/generate"
+        body["image_url" if image else "video_url"] = made.file("0.png" if image else "0.mp4")
+    if phase == "failed":
+        body["error"] = {"code": "generation_failed", "message": SORRY}
+    return body
+
+
+def _imagineo_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
+    secret = "forged" if forged else made.secret or ""
+    return Message(json.write(_imagineo(made, phase, progress)), (("x-webhook-secret", secret),))
+
+
+def _apiframe(made: Made, phase: str, progress: int) -> Body:
+    task_type = made.operation.removesuffix("-imagine")
+    body: Body = {"task_id": made.id, "task_type": task_type, "status": WORDS["apiframe"][phase]}
+    body["percentage"] = 100 if phase == "succeeded" else str(progress)
+    if phase == "failed":
+        body["message"] = SORRY
+    if phase == "succeeded" and "empty" not in made.words:
+        body |= _apiframe_result(made)
+    return body
+
+
+def _apiframe_result(made: Made) -> Body:
+    if made.operation == "describe":
+        return {"content": ["a tide coming in", "water over sand"]}
+    if made.operation.startswith(("suno", "udio")):
+        return {"songs": [{"song_id": f"{made.id}-{n}", "audio_url": made.file(f"{n}.mp3")} for n in (1, 2)]}
+    operation = APIFRAME_OPERATIONS.get(made.operation)
+    if operation is not None and operation.kind is Kind.VIDEO:
+        return {"video_url": made.file("0.mp4")}
+    grid = [made.file(f"{n}.png") for n in range(1, 5)]
+    return {"original_image_url": made.file("0.png"), "image_urls": grid, "actions": ["upsample1"]}
+
+
+def _apiframe_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
+    body = _apiframe(made, phase, progress)
+    if made.operation == "imagine" and phase == "succeeded":
+        body = {name: value for name, value in body.items() if name not in {"status", "percentage"}}
+    return Message(json.write(body), (("x-webhook-secret", "forged" if forged else made.secret or ""),))
+
+
+def _v2(made: Made, phase: str, progress: int) -> Body:
+    done = phase == "succeeded" and "empty" not in made.words
+    ending = (
+        "mp3"
+        if made.operation.startswith("music")
+        else "png"
+        if made.operation.startswith("images")
+        else "mp4"
+    )
+    return {
+        "id": made.id,
+        "status": WORDS["apiframe-v2"][phase],
+        "model": made.input.get("model", "sandbox-1"),
+        "progress": progress,
+        "result": made.file(f"0.{ending}") if done else None,
+        "error": SORRY if phase == "failed" else None,
+        "creditCost": 12,
+        "webhookStatus": "pending" if made.callback_url else None,
+    }
+
+
+def _v2_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
+    event = {"running": "progress", "succeeded": "completed", "failed": "failed"}[phase]
+    body = _v2(made, phase, progress)
+    body = {"event": event, "jobId": body.pop("id"), **body}
+    raw = json.write(body)
+    key = hashlib.sha256(b"forged" if forged else made.key.encode()).digest()
+    signature = "sha256=" + hmac.digest(key, raw, "sha256").hex()
+    return Message(raw, (("x-webhook-signature", signature), ("x-webhook-event", event)))
+
+
+def _aiml(made: Made, phase: str, _progress: int) -> Body:
+    task: Body = {"uuid": made.id, "status": WORDS["aiml"][phase]}
+    if phase == "succeeded" and "empty" not in made.words:
+        task["videoUrl"] = f"/v1/media/videos/orgs%2F64%2Fvideos%2F{made.id}.mp4"
+    if phase == "failed":
+        task["error"] = {"code": "generation_error", "message": SORRY}
+    return {"data": task}
+
+
+def _getimg(made: Made, phase: str, _progress: int) -> Body:
+    body: Body = {"id": made.id, "status": WORDS["getimg"][phase]}
+    if phase == "failed":
+        body["error"] = {"code": "generation_failed", "message": SORRY}
+    if phase != "succeeded":
+        return body
+    image = made.operation == "v2/images/generations"
+    now = datetime.now(UTC)
+    link = made.file("0.png" if image else "0.mp4")
+    file: Body = {
+        "url": f"{link}?exp={int((now + timedelta(hours=1)).timestamp())}&sig=ab",
+        "mime_type": "image/png" if image else "video/mp4",
+        "deletes_at": (now + timedelta(days=2)).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "width": 1280,
+        "height": 720,
+    }
+    if not image:
+        file |= {"duration": 5.0, "fps": 24.0, "has_sound": False}
+    usage = {"total_cost": 0.1, "billable_unit": "second", "unit_price": 0.02, "quantity": 5}
+    files = [] if "empty" in made.words else [file]
+    return body | {"model": made.input.get("model", "sandbox-1"), "data": files, "usage": usage}
+
+
+def _minimax(made: Made, phase: str, _progress: int) -> Body:
+    body: Body = {"task_id": made.id, "status": WORDS["minimax"][phase], "file_id": "", "base_resp": FINE}
+    if phase == "succeeded" and "empty" not in made.words:
+        body |= {"file_id": f"9{made.id}", "video_width": 1366, "video_height": 768}
+    if phase == "failed":
+        body["base_resp"] = {"status_code": 1027, "status_msg": SORRY}
+    return body
+
+
+def _minimax_says(made: Made, phase: str, progress: int, _forged: bool) -> Message:
+    body = _minimax(made, phase, progress)
+    body["status"] = MINIMAX_CALLBACK[phase]
+    body.pop("video_width", None)
+    body.pop("video_height", None)
+    return Message(json.write(body), ())
+
+
+def _coded(status: int) -> Callable[[str, str], Refusal]:
+    return lambda code, message: Refusal(status, {"error": {"code": code, "message": message}})
+
+
+def _base_resp(code: int, message: str) -> Refusal:
+    return Refusal(200, {"task_id": "", "base_resp": {"status_code": code, "status_msg": message}})
+
+
+CODED = {
+    "key": _coded(401)("unauthorized", "invalid api key"),
+    "blocked": _coded(402)("insufficient_credit", "no credit left"),
+    "refused": _coded(400)("invalid_request", "the prompt was refused"),
+    "throttled": _coded(429)("rate_limited", "slow down"),
+    "unknown": _coded(404)("not_found", "no such job"),
+}
+MINIMAX = {
+    "key": _base_resp(1004, "login fail"),
+    "blocked": _base_resp(1008, "insufficient balance"),
+    "refused": _base_resp(2013, "invalid params"),
+    "throttled": _base_resp(1002, "rate limit"),
+    "unknown": _base_resp(2013, "invalid task_id"),
+}
+SPEAKERS: Mapping[str, Speaker] = {
+    speaker.name: speaker
+    for speaker in (
+        Speaker(
+            "imagineo",
+            lambda made: {"run_id": made.id, "status": "queued"},
+            _imagineo,
+            CODED,
+            _imagineo_says,
+        ),
+        Speaker(
+            "apiframe",
+            lambda made: {"task_id": made.id},
+            _apiframe,
+            CODED
+            | {
+                "key": Refusal(401, {}),
+                "refused": Refusal(400, {"errors": [{"msg": "the prompt was refused"}]}),
+            },
+            _apiframe_says,
+        ),
+        Speaker(
+            "apiframe-v2",
+            lambda made: {"jobId": made.id, "status": "QUEUED"},
+            _v2,
+            {
+                cause: Refusal(one.status, {"error": one.body["error"]["message"]})
+                for cause, one in CODED.items()
+            },
+            _v2_says,
+            accepted_status=202,
+            callback_field="webhookUrl",
+        ),
+        Speaker("aiml", lambda made: {"data": {"uuid": made.id, "status": "queued"}}, _aiml, CODED),
+        Speaker(
+            "getimg",
+            lambda made: {"id": made.id, "status": "pending"},
+            _getimg,
+            CODED,
+            accepted_status=202,
+            id_format="req-{}",
+        ),
+        Speaker(
+            "minimax",
+            lambda made: {"task_id": made.id, "base_resp": FINE},
+            _minimax,
+            MINIMAX,
+            _minimax_says,
+            callback_field="callback_url",
+        ),
+        Speaker("gately", lambda made: {"task_id": made.id, "base_resp": FINE}, _minimax, MINIMAX),
+    )
+}

@@ -1,0 +1,169 @@
+"""What the simulated providers share: the jobs they accepted, their knobs, and the callbacks they owe."""
+
+import asyncio
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from receiver.gateway import Call, CallFailed, Gateway
+
+QUIRKS = ("late", "lost", "doubled", "reordered", "forged", "lost-answer", "throttled", "slow")
+OUTCOMES = ("fail", "refused", "blocked", "empty")
+_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How the providers behave: shares of jobs from 0 to 1, and seconds.
+
+    `takes` is how long a generation takes, `delay` how much later a late callback comes, `latency` how
+    long a slow answer takes; every answer takes `every_answer`.
+    """
+
+    late: float = 0.0
+    lost: float = 0.0
+    doubled: float = 0.0
+    reordered: float = 0.0
+    forged: float = 0.0
+    lost_answer: float = 0.0
+    throttled: float = 0.0
+    slow: float = 0.0
+    takes: float = 1.0
+    delay: float = 3.0
+    latency: float = 2.0
+    every_answer: float = 0.0
+
+    def share(self, quirk: str) -> float:
+        """The share of jobs with a quirk."""
+        found: float = getattr(self, quirk.replace("-", "_"))
+        return found
+
+
+@dataclass(slots=True)
+class Made:
+    """A job that a provider accepted; `words` are its quirks and its outcome."""
+
+    id: str
+    provider: str
+    operation: str
+    input: Mapping[str, Any]
+    words: frozenset[str]
+    key: str = field(repr=False)
+    started: float
+    takes: float
+    origin: str
+    callback_url: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+    def progress(self, now: float) -> int:
+        """From 0 to 100."""
+        return max(0, min(100, int(100 * (now - self.started) / self.takes))) if self.takes else 100
+
+    def phase(self, now: float) -> str:
+        """`queued`, `running`, `succeeded` or `failed`."""
+        progress = self.progress(now)
+        if progress >= 100:
+            return "failed" if "fail" in self.words else "succeeded"
+        return "queued" if progress < 20 else "running"
+
+    def file(self, name: str) -> str:
+        """Where one of its files lies."""
+        return f"{self.origin}/files/{self.id}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A callback to send: its body, and the headers that prove it."""
+
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+Says = Callable[[Made, str, int, bool], Message]
+"""What a provider posts about a job in a phase with a progress; the last argument asks for a forged one."""
+
+
+@dataclass(slots=True)
+class World:
+    """All simulated providers of one process."""
+
+    gateway: Gateway
+    knobs: Knobs
+    chance: random.Random = field(default_factory=random.Random)
+    jobs: dict[str, Made] = field(default_factory=dict)
+    accepted: Counter[str] = field(default_factory=Counter)
+    answered: dict[str, str] = field(default_factory=dict)
+    throttled: set[str] = field(default_factory=set)
+    sent: Counter[str] = field(default_factory=Counter)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def now(self) -> float:
+        """Seconds, for the jobs' progress."""
+        return asyncio.get_running_loop().time()
+
+    def words(self, prompt: str) -> frozenset[str]:
+        """The quirks and outcomes of a job: named in its prompt, or drawn by the knobs."""
+        said = set(_WORD.findall(prompt.lower()))
+        named = {word for word in (*QUIRKS, *OUTCOMES) if word in said}
+        drawn = {quirk for quirk in QUIRKS if self.chance.random() < self.knobs.share(quirk)}
+        return frozenset(named | drawn)
+
+    def accept(self, made: Made, says: Says | None) -> Made:
+        """Take a job in, and promise its callbacks."""
+        self.jobs[made.id] = made
+        self.accepted[made.provider] += 1
+        if made.callback_url is not None and says is not None and "lost" not in made.words:
+            self.later(self._ring(made, says))
+        return made
+
+    def later(self, work: Any) -> None:
+        """Do something while answering others."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def post(self, url: str, message: Message, timeout: float = 10.0) -> bytes | None:
+        """Post a callback; the answer's body, or None when it was not taken."""
+        headers = (("content-type", "application/json"), *message.headers)
+        try:
+            answer = await self.gateway.call(Call("POST", url, headers, message.body, timeout=timeout))
+        except CallFailed:
+            self.sent["failed"] += 1
+            return None
+        self.sent[str(answer.status)] += 1
+        return answer.body if 200 <= answer.status < 300 else None
+
+    async def close(self) -> None:
+        """Forget what is still owed."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _ring(self, made: Made, says: Says) -> None:
+        url = made.callback_url or ""
+        end = "failed" if "fail" in made.words else "succeeded"
+        if "forged" in made.words:
+            await self.post(url, says(made, "failed", 100, True))
+        await asyncio.sleep(made.takes * 0.4)
+        progress, final = says(made, "running", 40, False), says(made, end, 100, False)
+        if "reordered" not in made.words:
+            await self._insist(url, progress)
+        await asyncio.sleep(made.takes * 0.65 + (self.knobs.delay if "late" in made.words else 0.0))
+        await self._insist(url, final)
+        if "doubled" in made.words:
+            await asyncio.gather(self._insist(url, final), self._insist(url, final))
+        if "reordered" in made.words:
+            await self._insist(url, progress)
+
+    async def _insist(self, url: str, message: Message) -> None:
+        for pause in (0.2, 1.0, 3.0):
+            if await self.post(url, message) is not None:
+                return
+            await asyncio.sleep(pause)
+
+    def set(self, **changes: float) -> None:
+        """Turn knobs while running."""
+        self.knobs = replace(self.knobs, **changes)

@@ -1,0 +1,48 @@
+"""Keys that are made once and kept in `data_dir`, readable by the owner only."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from receiver.errors import Misconfigured
+from receiver.keys import SHORTEST_MASTER
+
+MASTERS_FILE = "ringback-secret-keys"
+API_KEY_FILE = "ringback-api-key"
+
+
+def read_masters(folder: Path) -> list[str]:
+    """The master keys that lie in `folder`, newest first; none when there is no file."""
+    path = folder / MASTERS_FILE
+    try:
+        lines = path.read_text("ascii").split()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError):
+        raise Misconfigured("data_dir", f"cannot read {path}") from None
+    if any(len(line) < SHORTEST_MASTER for line in lines):
+        raise Misconfigured("data_dir", f"{path} holds a key of fewer than {SHORTEST_MASTER} characters")
+    return lines
+
+
+def add_master(folder: Path, entropy: Callable[[int], bytes]) -> list[str]:
+    """Put a new master key in front of those in `folder`; all of them."""
+    masters = [entropy(32).hex(), *read_masters(folder)]
+    write_private(folder / MASTERS_FILE, "\n".join(masters) + "\n")
+    return masters
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(file, "w", encoding="ascii") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        raise Misconfigured("data_dir", f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,154 @@
+"""uvicorn with deadlines: what it lacks, measured (failures.md L1 to L5 of the research behind this).
+
+A head has 5 s, a body 8 s from its first byte plus 1 s for every MiB declared, and neither is extended by
+dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our answer is cut after 8 s.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 5.0
+BODY_SECONDS = 8.0
+WRITE_SECONDS = 8.0
+HEAD_BYTES = 32 * 1024
+HEADERS = 100
+MIB = 1024 * 1024
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection with deadlines."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        self._in_head = False
+        self._too_much = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first head's time starts with the connection."""
+        super().connection_made(transport)
+        self._arm(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more to wait for."""
+        self._disarm()
+        self._disarm_write()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless the head has grown too large."""
+        if self._deadline is None and not self._reading_body():
+            self._arm(HEAD_SECONDS)
+        if self._in_head or not self._reading_body():
+            self._head_size += len(data)
+        super().data_received(data)
+        if self._too_much or (self._in_head and self._head_size > HEAD_BYTES):
+            self._refuse()
+
+    def on_message_begin(self) -> None:
+        """A head starts."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the target."""
+        super().on_url(url)
+        self._too_much = self._too_much or len(self.url) > HEAD_BYTES
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, while there are not too many."""
+        if len(self.headers) >= HEADERS:
+            self._too_much = True
+        else:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The body's time starts, and is as long as the declared length allows."""
+        self._in_head = False
+        self._head_size = 0
+        self._disarm()
+        if self._too_much:
+            return
+        declared = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        mib = int(declared) / MIB if declared.isdigit() and len(declared) < 16 else 0.0
+        self._arm(BODY_SECONDS + min(mib, 64.0))
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; none is kept of a request that was refused."""
+        if not self._too_much:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._disarm()
+        if not self._too_much:
+            super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The other side does not read: it has a while."""
+        super().pause_writing()
+        if self._write_deadline is None:
+            self._write_deadline = self.loop.call_later(WRITE_SECONDS, self._abort)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._disarm_write()
+        super().resume_writing()
+
+    def _reading_body(self) -> bool:
+        return bool(self.cycle) and self.cycle.more_body and not self._in_head
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, self._abort)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _disarm_write(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _abort(self) -> None:
+        self._deadline = self._write_deadline = None
+        self.transport.abort()
+
+    def _refuse(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                b"content-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
+
+
+def server(app: Any, host: str, port: int, grace: float) -> Server:
+    """A server for `app`; it stops within `grace` seconds."""
+    return Server(
+        Config(
+            app,
+            host=host,
+            port=port,
+            http=GuardedProtocol,
+            loop="none",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, round(grace)),
+            backlog=2048,
+        )
+    )

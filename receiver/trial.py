@@ -1,0 +1,50 @@
+"""Trying an endpoint: one `endpoint.test`, sent now, with no second attempt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from receiver.fanout import Fanout
+from receiver.lanes import Lanes
+from receiver.model import Claim, Endpoint, Owed, Work
+from receiver.recording import Recording
+from receiver.store import Store
+from receiver.store.deliveries import Attempt
+from receiver.store.record import emit
+from receiver.store.statements import Transaction, many, ms
+from receiver.views import stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Testing:
+    """Sends tests."""
+
+    fanout: Fanout
+    store: Store
+    recording: Recording
+    lanes: Lanes
+
+    async def send(self, endpoint: Endpoint) -> Attempt:
+        """The attempt, once it was made and recorded."""
+        clock = self.fanout.clock
+        now, delivery = clock.now(), self.fanout.ids.new("dlv")
+        data = {"object": "endpoint", "id": endpoint.id, "url": endpoint.url, "at": stamp(now)}
+        event = self.recording.event("endpoint.test", endpoint.id, f"test|{delivery}", data, now)
+        claim = Claim(delivery, Work.DELIVER, endpoint.id, 1, 0, clock.monotonic() + 3600)
+        until = now + timedelta(seconds=self.fanout.timeout + 15)
+
+        def promise() -> Transaction[Sequence[Any]]:
+            born = yield from emit(self.recording.recorder, [(event, None)], skip=endpoint.id)
+            at = ms(now)
+            row = (delivery, event.id, endpoint.id, "test", None, "pending", at, at, 0, None)
+            yield many("delivery", [row])
+            yield many("due", [(delivery, Work.DELIVER.value, endpoint.id, ms(until), 1, 1, 0)])
+            return [one for many_born in born.values() for one in many_born]
+
+        self.fanout.send(await self.store.write(promise))
+        self.lanes.take(Work.DELIVER, endpoint.id)
+        try:
+            return await self.fanout.attempt(claim, Owed(delivery, event, endpoint.id, None), last=True)
+        finally:
+            self.lanes.release(endpoint.id)
