@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from handlers import json, proofs, wire
+from handlers import proofs, wire
 from handlers.contract import (
     Account,
     Asset,
@@ -149,8 +149,8 @@ def to_update(task: Task, body: dict[str, Any]) -> Update:
 
 def read(message: HttpMessage) -> Update:
     """What /fetch answers."""
-    task = wire.answer(message, Task)
-    return to_update(task, json.read_object(message.body))
+    body = wire.answered(message)
+    return to_update(wire.model(body, Task, message), body)
 
 
 def read_submitted(message: HttpMessage) -> Update:

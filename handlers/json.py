@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, NoReturn, TypeAlias
 
+from pydantic_core import to_json
+
 Value: TypeAlias = Any
 """What JSON can say: None, bool, int, float, str, a list of values or a dict with string keys."""
 
@@ -50,7 +52,7 @@ def read_object(data: bytes) -> dict[str, Value]:
 
 def write(value: Value) -> bytes:
     """`value` in the form we send and store: compact UTF-8, keys in the order given."""
-    return _ENCODER.encode(value).encode("utf-8")
+    return to_json(value, inf_nan_mode="null")
 
 
 def _depth(data: bytes) -> int:
@@ -109,4 +111,3 @@ def _texts(value: Value) -> Iterable[str]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -226,13 +226,26 @@ def succeeded(message: HttpMessage) -> HttpMessage:
     )
 
 
-def answer(message: HttpMessage, model: type[Model]) -> Model:
-    """The body of a successful answer; raises what the status or an unreadable body means."""
+def answered(message: HttpMessage) -> dict[str, Any]:
+    """The object in a successful answer; raises what the status or an unreadable body means."""
     succeeded(message)
     try:
-        return model.model_validate(json.read_object(message.body))
-    except (json.BadJson, ValidationError):
+        return json.read_object(message.body)
+    except json.BadJson:
         raise Garbled("the answer could not be read", status=message.status) from None
+
+
+def model(body: dict[str, Any], kind: type[Model], message: HttpMessage) -> Model:
+    """`body` as a message of `kind`."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError:
+        raise Garbled("the answer could not be read", status=message.status) from None
+
+
+def answer(message: HttpMessage, kind: type[Model]) -> Model:
+    """The body of a successful answer as a message of `kind`."""
+    return model(answered(message), kind, message)
 
 
 def payload(message: HttpMessage, model: type[Model]) -> Model:

@@ -16,12 +16,16 @@ from datetime import UTC, datetime
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from itsdangerous import Signer
+from itsdangerous.encoding import base64_encode
+from itsdangerous.signer import HMACAlgorithm
 
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+HEX = frozenset("0123456789abcdef")
+ID_DIGITS = 32
 KID = 8
 NONCE = 12
 API_KEY_PREFIX = "rb_"
 SHORTEST_MASTER = 32
+ALGORITHM = HMACAlgorithm(hashlib.sha256)
 
 
 class BadToken(Exception):
@@ -45,15 +49,6 @@ class AssetToken:
     expires_at: datetime
 
 
-def crockford(number: int, length: int) -> str:
-    """`number` in `length` base-32 digits that sort as the numbers do."""
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
-
-
 class Ids:
     """Makes ids that sort by time: 48 bits of milliseconds, 80 bits of chance."""
 
@@ -63,9 +58,7 @@ class Ids:
 
     def new(self, kind: str) -> str:
         """A new id of `kind`, for example `job_...`."""
-        moment = int(self._now().timestamp() * 1000)
-        chance = int.from_bytes(self._entropy(10), "big")
-        return f"{kind}_{crockford(moment, 10)}{crockford(chance, 16)}"
+        return f"{kind}_{int(self._now().timestamp() * 1000):012x}{self._entropy(10).hex()}"
 
     def __repr__(self) -> str:
         return "Ids()"
@@ -74,13 +67,12 @@ class Ids:
 def is_id(kind: str, text: str) -> bool:
     """Whether `text` has the form of an id of `kind`."""
     prefix, _, rest = text.partition("_")
-    return prefix == kind and len(rest) == 26 and all(letter in ALPHABET for letter in rest)
+    return prefix == kind and len(rest) == ID_DIGITS and HEX.issuperset(rest)
 
 
 def event_id(subject: str, kind: str) -> str:
     """The id of the event of `kind` about `subject`: the same words give the same id."""
-    digest = hashlib.sha256(f"event|{subject}|{kind}".encode()).digest()
-    return f"evt_{crockford(int.from_bytes(digest[:16], 'big'), 26)}"
+    return f"evt_{hashlib.sha256(f'event|{subject}|{kind}'.encode()).hexdigest()[:ID_DIGITS]}"
 
 
 def kid_of(master: str) -> str:
@@ -106,7 +98,7 @@ class Masters:
         self._masters = {kid_of(master): master.encode() for master in masters}
         self.kids = tuple(self._masters)
         self.newest = self.kids[0]
-        self._signer = functools.lru_cache(maxsize=64)(self._make_signer)
+        self._derived = functools.lru_cache(maxsize=64)(self._derive)
 
     def __repr__(self) -> str:
         return f"Masters(kids={self.kids!r})"
@@ -165,12 +157,14 @@ class Masters:
     def _cipher(self, kid: str) -> AESGCM:
         return AESGCM(hmac.digest(self._masters[kid], b"encrypt/1", "sha256"))
 
-    def _make_signer(self, purpose: str, kid: str) -> Signer:
+    def _derive(self, purpose: str, kid: str) -> bytes:
         salt = f"ringback/{purpose}".encode()
-        return Signer(self._masters[kid], salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        signer = Signer(self._masters[kid], salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        return signer.derive_key()
 
     def _token(self, purpose: str, kid: str, signed: str, shown: str) -> str:
-        signature = self._signer(purpose, kid).get_signature(signed).decode()
+        digest = ALGORITHM.get_signature(self._derived(purpose, kid), signed.encode())
+        signature = base64_encode(digest).decode()
         return f"{kid}.{shown}.{signature}"
 
     def _verify(self, purpose: str, kid: str, signed: str, token: str, shown: str) -> None:

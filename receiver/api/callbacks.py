@@ -1,6 +1,5 @@
 """The callback route as plain ASGI: the hot path, without a framework's hands on it."""
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +18,7 @@ async def serve(callbacks: Callbacks, scope: Scope, receive: Receive, send: Send
             raise MethodNotAllowed(headers=(("allow", "POST"),))
         account, _, token = scope["path"].removeprefix(PREFIX).partition("/")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        body = await read_body(Request(scope, receive), CALLBACK_LIMIT)
+        body = await read_body(scope, receive, CALLBACK_LIMIT)
         told = await callbacks.take(account, token, headers, body)
         status, body, kind = told.status, told.body, told.content_type
     except Unauthorized as error:

@@ -102,7 +102,7 @@ class Resource:
             raise MethodNotAllowed(headers=(("allow", self._allow),))
         asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
         query, labels = read_query(request, call.query, labelled=call.with_labels)
-        raw = await read_body(request, call.limit)
+        raw = await read_body(request.scope, request.receive, call.limit)
         body = parse(raw, call.body, request.headers.get("content-type")) if call.body is not None else None
         return await call.handle(Asked(self._services, request, asker, raw, body, query, labels))
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from handlers import json
 from receiver.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from receiver.app import Services
 
 Model = TypeVar("Model", bound=BaseModel)
+Read = TypeVar("Read", bytes, bytearray)
 
 KIB = 1024
 BODY_LIMIT = 256 * KIB
@@ -88,22 +90,31 @@ def new_request_id() -> str:
     return f"req_{secrets.token_hex(12)}"
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The body, bounded: `TooLarge` as soon as that is known."""
-    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        raise UnsupportedMediaType("send the body without Content-Encoding")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
-        raise TooLarge(f"the body may have {limit} bytes")
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            raise UnsupportedMediaType("send the body without Content-Encoding")
+        if name == b"content-length" and value.isdigit() and int(value[:12]) > limit:
+            raise TooLarge(f"the body may have {limit} bytes")
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        whole: bytes = message.get("body", b"")
+        return _within(whole, limit)
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"the body may have {limit} bytes")
-    except ClientDisconnect:
-        raise Malformed("the body ended early") from None
-    return bytes(body)
+    while message["type"] == "http.request":
+        body += message.get("body", b"")
+        _within(body, limit)
+        if not message.get("more_body"):
+            return bytes(body)
+        message = await receive()
+    raise Malformed("the body ended early")
+
+
+def _within(body: Read, limit: int) -> Read:
+    if len(body) > limit:
+        raise TooLarge(f"the body may have {limit} bytes")
+    return body
 
 
 def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:

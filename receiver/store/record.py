@@ -274,7 +274,7 @@ def _fold(
         taken[(job.account, after.provider_job_id)] = job.id
     events = []
     for event_type in folded.events:
-        after = replace(after, sequence=after.sequence + 1)
+        after = after.but(sequence=after.sequence + 1)
         event = recorder.meaning.render(after, event_type)
         events.append(event)
         batch.events.append((event, after))
@@ -324,8 +324,8 @@ def _file(
     if after is None:
         return None
     if quiet:
-        return replace(after, quiet_poll=entry)
-    return replace(after, quiet_poll=None) if after.quiet_poll is not None else after
+        return after.but(quiet_poll=entry)
+    return after.but(quiet_poll=None) if after.quiet_poll is not None else after
 
 
 def _told(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:

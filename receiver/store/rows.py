@@ -1,9 +1,10 @@
 """Rows to our words and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import fields
 from typing import Any
+
+from pydantic_core import from_json
 
 from handlers import json
 from handlers.contract import Asset, FailureCode, Kind
@@ -45,6 +46,8 @@ JOB_SEEN = (
     "missing_since, quiet_poll, expects_callback, callback_url, callback_secret, callback_off"
 )
 """Every column but the input, which is read only where it is needed."""
+ASSET_FIELDS = tuple(one.name for one in fields(Asset))
+ASSET_MOMENTS = frozenset({"expires_at", "deletes_at"})
 
 
 def _dump(value: object) -> str | None:
@@ -52,18 +55,21 @@ def _dump(value: object) -> str | None:
 
 
 def _load(stored: str | None) -> Any:
-    return None if stored is None else json.read(stored.encode())
+    return None if stored is None else from_json(stored)
 
 
 def write_assets(assets: tuple[Asset, ...]) -> str | None:
     """Assets as they are stored: only what is known of each."""
     if not assets:
         return None
-    return _dump([{name: _plain(v) for name, v in asdict(one).items() if v is not None} for one in assets])
+    return _dump([_known(asset) for asset in assets])
 
 
-def _plain(value: object) -> object:
-    return ms(value) if isinstance(value, datetime) else value
+def _known(asset: Asset) -> dict[str, Any]:
+    found = {name: value for name in ASSET_FIELDS if (value := getattr(asset, name)) is not None}
+    for name in ASSET_MOMENTS & found.keys():
+        found[name] = ms(found[name])
+    return found
 
 
 def read_assets(stored: str | None) -> tuple[Asset, ...]:
@@ -73,9 +79,8 @@ def read_assets(stored: str | None) -> tuple[Asset, ...]:
 
 def _asset(told: Mapping[str, Any]) -> Asset:
     known = dict(told, kind=Kind(told["kind"]))
-    for name in ("expires_at", "deletes_at"):
-        if name in known:
-            known[name] = moment(known[name])
+    for name in ASSET_MOMENTS & known.keys():
+        known[name] = moment(known[name])
     return Asset(**known)
 
 

@@ -13,7 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,13 +22,14 @@ import aiosqlite
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
 from receiver.store.schema import TABLES
-from receiver.store.statements import Commit, Insert, Query, Rows, Statement, Transaction
+from receiver.store.statements import Commit, Insert, Query, Rows, Statement, Transaction, Update
 
 Result = TypeVar("Result")
 
 APPLICATION_ID = 0x52427631
 READERS = 2
 BUSY_MS = 1500
+PIECES = (64, 16, 4, 1)
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 """After these nobody knows what the disk holds: the process ends and starts again from the file."""
 PRAGMAS = (
@@ -163,7 +164,9 @@ class SqliteDriver:
 
     def _connect(self) -> None:
         created = not self._path.exists()
-        self._writer = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_MS / 1000)
+        self._writer = sqlite3.connect(
+            self._path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=512
+        )
         self._writer.row_factory = sqlite3.Row
         if created:
             self._path.chmod(0o600)
@@ -263,13 +266,23 @@ def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
         return connection.execute(*_render(statement)).fetchall()
     if isinstance(statement, Commit):
         connection.execute("commit")
-    elif statement.values:
-        if isinstance(statement, Insert):
-            connection.executemany(_insert_sql(statement.table), statement.values)
-        else:
-            sql = _update_sql(statement.table, statement.columns, statement.key)
-            connection.executemany(sql, statement.values)
+        return ()
+    for start, size in _pieces(len(statement.values)):
+        piece = statement.values[start : start + size]
+        connection.execute(_many_sql(statement, size), [value for row in piece for value in row])
     return ()
+
+
+def _pieces(count: int) -> Iterator[tuple[int, int]]:
+    """`count` rows in pieces of a few fixed sizes, so that few statements are ever prepared.
+
+    One statement for many rows, because the interpreter lock changes hands at every step of one.
+    """
+    start = 0
+    for size in PIECES:
+        while count - start >= size:
+            yield start, size
+            start += size
 
 
 def _render(statement: Statement) -> tuple[str, dict[str, Any]]:
@@ -291,15 +304,28 @@ def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
     return sql
 
 
+def _many_sql(statement: Insert | Update, count: int) -> str:
+    if isinstance(statement, Insert):
+        return _insert_sql(statement.table, count)
+    return _update_sql(statement.table, statement.columns, statement.key, count)
+
+
 @functools.cache
-def _insert_sql(table: str) -> str:
+def _insert_sql(table: str, count: int) -> str:
     columns = TABLES[table]
-    marks = ", ".join("?" * len(columns))
-    return f"insert into {table} ({', '.join(columns)}) values ({marks})"
+    return f"insert into {table} ({', '.join(columns)}) values {_marks(len(columns), count)}"
 
 
 @functools.cache
-def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
-    changes = ", ".join(f"{column} = ?" for column in columns)
-    where = " and ".join(f"{column} = ?" for column in key)
-    return f"update {table} set {changes} where {where}"
+def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...], count: int) -> str:
+    names = (*columns, *key)
+    changes = ", ".join(f"{column} = fresh.column{place}" for place, column in enumerate(columns, 1))
+    where = " and ".join(
+        f"{table}.{column} = fresh.column{place}" for place, column in enumerate(key, 1 + len(columns))
+    )
+    return f"update {table} set {changes} from (values {_marks(len(names), count)}) as fresh where {where}"
+
+
+def _marks(width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return ", ".join([row] * count)

@@ -1,0 +1,105 @@
+"""`make bench`: the speed tables, as ratios within one run; `--check` compares with the bars."""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import measures
+from tests.bench.measures import Figures
+from tests.bench.stage import HERE
+
+BAR = dict[str, tuple[str, float]]
+MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
+    (
+        "intake",
+        measures.intake,
+        {"of the bare route": (">=", 0.22), "p99 at half, ms": ("<=", 10), "failed": ("<=", 0)},
+    ),
+    (
+        "whole path",
+        measures.whole_path,
+        {"of the bare route": (">=", 0.09), "missing": ("<=", 0), "failed": ("<=", 0)},
+    ),
+    ("latency at 200/s", measures.latency, {"p50, ms": ("<=", 3), "p99, ms": ("<=", 8)}),
+    ("posts of one core", measures.posts, {"times aiohttp": (">=", 3)}),
+    ("1 dead of 4", measures.one_dead_of_four, {"times alone": ("<=", 3), "missing": ("<=", 0)}),
+    ("start", measures.start, {"start to ready, s": ("<=", 1), "resident, MB": ("<=", 80)}),
+    ("demo", measures.demo, {"seconds": ("<=", 30), "exit code": ("<=", 0)}),
+)
+RATIOS: dict[str, tuple[str, str, str | None]] = {
+    "intake": ("of the bare route", "acknowledged/s", None),
+    "whole path": ("of the bare route", "callbacks/s", None),
+    "posts of one core": ("times aiohttp", "gateway/core-s", "aiohttp/core-s"),
+    "1 dead of 4": ("times alone", "p99 beside it, ms", "p99 alone, ms"),
+}
+
+
+async def run(chosen: list[str]) -> tuple[dict[str, Figures], float]:
+    """Every chosen measure, with the bare route before and after each that is held against it."""
+    found: dict[str, Figures] = {}
+    bares: list[float] = []
+    for name, measure, _ in MEASURES:
+        if chosen and name not in chosen:
+            continue
+        print(f"measuring {name} ...", flush=True)
+        relative = name in RATIOS and RATIOS[name][2] is None
+        around = [await measures.bare()] if relative else []
+        figures = await measure()
+        if relative:
+            around.append(await measures.bare())
+            bares += around
+            figures["bare route/s"] = sum(around) / 2
+        if name in RATIOS:
+            ratio, over, under = RATIOS[name]
+            figures[ratio] = figures[over] / figures[under or "bare route/s"]
+        found[name] = figures
+    return found, sum(bares) / len(bares) if bares else float("nan")
+
+
+def holds(figures: Figures, bar: BAR) -> list[str]:
+    """The bars that do not hold."""
+    missed = []
+    for name, (sign, limit) in bar.items():
+        value = figures[name]
+        if not (value >= limit if sign == ">=" else value <= limit):
+            missed.append(f"{name} is {value:.3g}, must be {sign} {limit:g}")
+    return missed
+
+
+def main() -> None:
+    """Measure, print, keep, and with `--check` compare."""
+    (HERE / ".cache").mkdir(exist_ok=True)
+    chosen = [argument for argument in sys.argv[1:] if argument != "--check"]
+    found, _ = uvloop.run(run(chosen))
+    table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}", title_justify="left")
+    for column in ("measure", "figure", "value", "bar"):
+        table.add_column(column)
+    missed = []
+    for name, _, bar in MEASURES:
+        for figure, value in found.get(name, {}).items():
+            sign, limit = bar.get(figure, ("", 0))
+            table.add_row(
+                name,
+                figure,
+                f"{value:,.3g}" if value < 100 else f"{value:,.0f}",
+                f"{sign} {limit:g}" if sign else "",
+            )
+        if name in found:
+            missed += [f"{name}: {one}" for one in holds(found[name], bar)]
+    Console(width=110).print(table)
+    kept = HERE / ".cache" / f"bench-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    kept.write_text(json.dumps(found, indent=2))
+    print(f"kept in {kept.relative_to(HERE)}")
+    if "--check" in sys.argv:
+        for one in missed:
+            print(f"MISSED {one}")
+        sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

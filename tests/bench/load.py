@@ -1,0 +1,93 @@
+"""A load generator that leaves the machine to what is measured: prepared bytes over kept connections."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from receiver.exchange import Connection, request_bytes
+
+CONNECTIONS = 64
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a load: seconds in all, milliseconds of each, and how many were not acknowledged."""
+
+    seconds: float
+    latencies: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Acknowledged per second."""
+        return (len(self.latencies) - self.failed) / self.seconds
+
+    def quantile(self, share: float) -> float:
+        """A quantile of the latencies, in milliseconds."""
+        return quantile(self.latencies, share)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of them lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def prepared(port: int, path: str, secret: str, body: bytes) -> bytes:
+    """One callback as bytes."""
+    headers = [("content-type", "application/json"), ("x-webhook-secret", secret)]
+    return request_bytes("POST", path, f"127.0.0.1:{port}", headers, body)
+
+
+async def closed(port: int, requests: Sequence[bytes]) -> Result:
+    """As fast as they are answered, over 64 connections."""
+    waiting = iter(requests)
+    result = Result(0.0)
+
+    async def one() -> None:
+        connection = await _connect(port)
+        for request in waiting:
+            started = time.perf_counter()
+            answer = await connection.ask(request, 4096)
+            result.latencies.append((time.perf_counter() - started) * 1000)
+            result.failed += answer.status != 200
+        connection.close()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Result, list[float]]:
+    """At a fixed rate, whatever the answers do; also the monotonic moment at which each was sent."""
+    idle = [await _connect(port) for _ in range(CONNECTIONS)]
+    result, sent = Result(0.0), [0.0] * len(requests)
+
+    async def one(index: int, request: bytes) -> None:
+        connection = idle.pop() if idle else await _connect(port)
+        sent[index] = time.monotonic()
+        started = time.perf_counter()
+        answer = await connection.ask(request, 4096)
+        result.latencies.append((time.perf_counter() - started) * 1000)
+        result.failed += answer.status != 200
+        idle.append(connection)
+
+    started = time.monotonic()
+    tasks = []
+    for index, request in enumerate(requests):
+        pause = started + index / rate - time.monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        tasks.append(asyncio.create_task(one(index, request)))
+    await asyncio.gather(*tasks)
+    result.seconds = time.monotonic() - started
+    for connection in idle:
+        connection.close()
+    return result, sent
+
+
+async def _connect(port: int) -> Connection:
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    return connection

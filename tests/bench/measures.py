@@ -1,0 +1,171 @@
+"""The measures, each a function that sets its own stage and tells its figures."""
+
+import asyncio
+import gc
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+
+from receiver.addresses import guard
+from receiver.gateway import Call, Gateway
+from tests.bench.load import closed, opened, prepared, quantile
+from tests.bench.stage import HERE, Service, notes, service, stub
+
+JOBS = 6_000
+PATH_JOBS = 4_000
+POSTS = 12_000
+OFFERED = 200.0
+SECONDS = 15
+
+Figures = dict[str, float]
+
+
+async def bare() -> float:
+    """Requests per second of the bare route."""
+    async with stub("bare") as port:
+        body = b'{"task_id":"x","status":"finished","note":"' + b"x" * 300 + b'"}'
+        requests = [prepared(port, "/callbacks/apiframe/token", "secret", body)] * 20_000
+        await closed(port, requests[:2_000])
+        return (await closed(port, requests)).rate
+
+
+async def intake() -> Figures:
+    """Distinct jobs, one final callback each, no endpoint."""
+    async with stub("raw") as provider, service(provider) as ours:
+        requests, _ = await ours.callbacks(JOBS)
+        full = await closed(ours.port, requests)
+        requests, _ = await ours.callbacks(JOBS // 2)
+        half, _ = await opened(ours.port, requests, full.rate / 2)
+        return {
+            "acknowledged/s": full.rate,
+            "p99 at half, ms": half.quantile(0.99),
+            "failed": full.failed + half.failed,
+        }
+
+
+async def whole_path() -> Figures:
+    """Callback, job, event and two deliveries, as fast as they go."""
+    async with stub("raw") as provider, stub("raw") as downstream, service(provider) as ours:
+        for name in ("hook1", "hook2"):
+            await ours.endpoint(f"http://127.0.0.1:{downstream}/{name}")
+        await _warm(ours, downstream, 2)
+        requests, _ = await ours.callbacks(PATH_JOBS)
+        started = time.monotonic()
+        result = await closed(ours.port, requests)
+        arrived = await _arrivals(downstream, 2 * PATH_JOBS)
+        last = max(at for _, _, at in arrived)
+        return {
+            "callbacks/s": PATH_JOBS / (last - started),
+            "missing": 2 * PATH_JOBS - len({(job, url) for job, url, _ in arrived}),
+            "failed": result.failed,
+        }
+
+
+async def latency() -> Figures:
+    """Callback sent to delivery received, at 200 a second."""
+    async with stub("raw") as provider, stub("raw") as downstream, service(provider) as ours:
+        await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
+        await _warm(ours, downstream, 1)
+        took = await _offered(ours, downstream, 1)
+        return {"p50, ms": quantile(took, 0.5), "p99, ms": quantile(took, 0.99)}
+
+
+async def one_dead_of_four() -> Figures:
+    """Three healthy endpoints, alone and beside one that never answers."""
+    p99 = {}
+    missing = 0
+    for dead in (False, True):
+        async with stub("raw") as provider, stub("raw") as downstream, service(provider) as ours:
+            for name in ("hook1", "hook2", "hook3"):
+                await ours.endpoint(f"http://127.0.0.1:{downstream}/{name}")
+            if dead:
+                await ours.endpoint(f"http://127.0.0.1:{downstream}/hang")
+            await _warm(ours, downstream, 3)
+            took = await _offered(ours, downstream, 3)
+            p99[dead] = quantile(took, 0.99)
+            missing += 3 * int(OFFERED) * SECONDS - len(took)
+    return {"p99 alone, ms": p99[False], "p99 beside it, ms": p99[True], "missing": missing}
+
+
+async def posts() -> Figures:
+    """POSTs per second of one core: the gateway against aiohttp, in turns."""
+    async with stub("raw") as port:
+        url = f"http://127.0.0.1:{port}/post"
+        body = b"x" * 400
+        gateway = Gateway(guard(["127.0.0.0/8"], http=True))
+        headers = {"content-type": "application/json"}
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ours() -> None:
+                await gateway.call(Call("POST", url, tuple(headers.items()), body))
+
+            async def theirs() -> None:
+                async with session.post(url, data=body, headers=headers) as answer:
+                    await answer.read()
+
+            rates: dict[str, list[float]] = {"gateway/core-s": [], "aiohttp/core-s": []}
+            for _ in range(3):
+                rates["gateway/core-s"].append(await _per_core(ours))
+                rates["aiohttp/core-s"].append(await _per_core(theirs))
+        await gateway.close()
+        return {name: quantile(values, 0.5) for name, values in rates.items()}
+
+
+async def start() -> Figures:
+    """From nothing to ready, and what that costs while idle."""
+    async with stub("raw") as provider, service(provider) as ours:
+        await asyncio.sleep(1)
+        return {"start to ready, s": ours.ready_after, "resident, MB": ours.memory()}
+
+
+async def demo() -> Figures:
+    """The demo, after set-up."""
+    started = time.monotonic()
+    finished = await asyncio.to_thread(
+        subprocess.run,
+        [str(HERE / ".venv/bin/ringback"), "demo", "--once"],
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    return {"seconds": time.monotonic() - started, "exit code": finished.returncode}
+
+
+async def _per_core(post: Callable[[], Awaitable[None]]) -> float:
+    left = iter(range(POSTS))
+
+    async def one() -> None:
+        for _ in left:
+            await post()
+
+    gc.collect()
+    started = time.process_time()
+    await asyncio.gather(*(one() for _ in range(64)))
+    return POSTS / (time.process_time() - started)
+
+
+async def _warm(ours: Service, downstream: int, endpoints: int) -> None:
+    """Let every endpoint prove itself and every path be taken once."""
+    requests, _ = await ours.callbacks(300)
+    await closed(ours.port, requests)
+    await _arrivals(downstream, 300 * endpoints)
+
+
+async def _offered(ours: Service, downstream: int, endpoints: int) -> list[float]:
+    """Milliseconds from callback to each delivery, at a steady rate."""
+    count = int(OFFERED) * SECONDS
+    requests, jobs = await ours.callbacks(count)
+    _, sent = await opened(ours.port, requests, OFFERED)
+    at = dict(zip(jobs, sent, strict=True))
+    arrived = await _arrivals(downstream, count * endpoints)
+    return [(moment - at[job]) * 1000 for job, _, moment in arrived if job in at]
+
+
+async def _arrivals(downstream: int, count: int, seconds: float = 60.0) -> list[tuple[str, str, float]]:
+    arrived: list[tuple[str, str, float]] = []
+    ends = time.monotonic() + seconds
+    while len(arrived) < count and time.monotonic() < ends:
+        await asyncio.sleep(0.2)
+        arrived += (await notes(downstream))["arrived"]
+    return arrived

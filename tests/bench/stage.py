@@ -1,0 +1,196 @@
+"""The stage of a measurement: our service and the stubs around it, each a process, ended by its id."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from receiver.exchange import request_bytes
+from tests.bench.load import _connect, prepared
+
+KEY = "rb_bench_bench_bench_bench_bench_bench"
+HERE = Path(__file__).parents[2]
+PADDING = "x" * 180
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def process(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process of this checkout."""
+    started = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=HERE,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(15)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+@dataclass(slots=True)
+class Service:
+    """Our service on a database of its own."""
+
+    port: int
+    provider: int
+    process: subprocess.Popen[bytes]
+    client: httpx.AsyncClient
+    ready_after: float
+
+    async def endpoint(self, url: str) -> None:
+        """Subscribe a downstream to the terminal events."""
+        (await self.client.post("/v1/endpoints", json={"url": url})).raise_for_status()
+
+    async def callbacks(self, count: int) -> tuple[list[bytes], list[str]]:
+        """Submit jobs; the final callback of each as bytes, and the jobs' ids in the same order."""
+        body = json.dumps(
+            {
+                "provider": "apiframe",
+                "operation": "runway-imagine",
+                "input": {"prompt": "a tide coming in"},
+                "metadata": {"order": "42"},
+            }
+        ).encode()
+        headers = [("authorization", f"Bearer {KEY}"), ("content-type", "application/json")]
+        request = request_bytes("POST", "/v1/jobs", f"127.0.0.1:{self.port}", headers, body)
+        await _repeat(self.port, request, count)
+        taken = await self._taken(count)
+        await self._bound()
+        made = [_final(self.port, *one) for one in taken]
+        return made, [url.rsplit(".", 2)[-2] for url, _, _ in taken]
+
+    async def _taken(self, count: int) -> list[tuple[str, str, str]]:
+        taken: list[tuple[str, str, str]] = []
+        ends = time.monotonic() + 120
+        while len(taken) < count and time.monotonic() < ends:
+            taken += (await notes(self.provider))["taken"]
+            await asyncio.sleep(0.1)
+        return taken
+
+    async def _bound(self) -> None:
+        """Wait until no submission is under way."""
+        ends = time.monotonic() + 60
+        while time.monotonic() < ends:
+            busy = [await self._some(state) for state in ("submitting", "pending")]
+            if not any(busy):
+                return
+            await asyncio.sleep(0.1)
+
+    async def _some(self, state: str) -> bool:
+        answer = await self.client.get("/v1/jobs", params={"state": state, "limit": 1})
+        return bool(answer.json()["data"])
+
+    def memory(self) -> float:
+        """Resident memory in MB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        return float("nan")
+
+
+async def _repeat(port: int, request: bytes, count: int) -> None:
+    left = iter(range(count))
+
+    async def one() -> None:
+        connection = await _connect(port)
+        for _ in left:
+            answer = await connection.ask(request, 65536)
+            assert answer.status == 202, answer.body
+        connection.close()
+
+    await asyncio.gather(*(one() for _ in range(32)))
+
+
+def _final(port: int, url: str, secret: str, task: str) -> bytes:
+    body = {
+        "task_id": task,
+        "task_type": "runway",
+        "status": "finished",
+        "percentage": 100,
+        "video_url": f"https://cdn.example.com/{task}.mp4",
+        "note": PADDING,
+    }
+    path = "/" + url.split("/", 3)[3]
+    return prepared(port, path, secret, json.dumps(body).encode())
+
+
+async def notes(port: int) -> dict[str, Any]:
+    """What a raw stub was sent since it was last asked."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        told: dict[str, Any] = (await client.get(f"http://127.0.0.1:{port}/notes")).json()
+        return told
+
+
+async def up(port: int, path: str = "/", seconds: float = 20.0) -> float:
+    """Seconds until a server answers."""
+    started = time.monotonic()
+    async with httpx.AsyncClient(timeout=2) as client:
+        while time.monotonic() - started < seconds:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await client.get(f"http://127.0.0.1:{port}{path}")
+                if answer.status_code < 500:
+                    return time.monotonic() - started
+            await asyncio.sleep(0.01)
+    raise RuntimeError("a server of the bench did not start")
+
+
+@contextlib.asynccontextmanager
+async def stub(kind: str) -> AsyncIterator[int]:
+    """A stub on a port of its own."""
+    port = free_port()
+    with process("-m", "tests.bench.stubs", kind, str(port)):
+        await up(port)
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def service(provider: int, **settings: str) -> AsyncIterator[Service]:
+    """Our service with one account whose provider is a raw stub."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ringback-bench-", dir=HERE / ".cache") as folder:
+        (Path(folder) / "ringback.toml").touch()
+        environment = {
+            "RINGBACK_CONFIG": f"{folder}/ringback.toml",
+            "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/bench.db",
+            "RINGBACK_PORT": str(port),
+            "RINGBACK_PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "RINGBACK_API_KEY": KEY,
+            "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
+            "RINGBACK_PROVIDERS__APIFRAME__API_KEY": "bench",
+            "RINGBACK_PROVIDERS__APIFRAME__BASE_URL": f"http://127.0.0.1:{provider}",
+            "RINGBACK_PROVIDERS__APIFRAME__MAX_IN_FLIGHT": "64",
+            "RINGBACK_SHUTDOWN_GRACE": "1",
+            **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
+        }
+        with process("-m", "receiver", "serve", environment=environment) as started:
+            after = await up(port, "/readyz")
+            headers = {"authorization": f"Bearer {KEY}"}
+            base = f"http://127.0.0.1:{port}"
+            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
+                yield Service(port, provider, started, client, after)
