@@ -42,12 +42,17 @@ class Endpoints:
     def open(self, row: Any) -> Endpoint:
         """A stored endpoint with its secrets."""
         try:
-            secrets = json.read(self._masters.unseal(row["secrets"], row["id"]).encode())
-            sealed = row["headers"]
-            headers = json.read(self._masters.unseal(sealed, row["id"]).encode()) if sealed else {}
+            headers, secrets = self.unsealed(row)
         except BadToken:
-            secrets, headers = [], {}
-        return read_endpoint(row, headers, tuple(secrets))
+            headers, secrets = {}, ()
+        return read_endpoint(row, headers, secrets)
+
+    def unsealed(self, row: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+        """A row's headers and secrets; `BadToken` when their master key is not configured."""
+        secrets = json.read(self._masters.unseal(row["secrets"], row["id"]).encode())
+        sealed = row["headers"]
+        headers = json.read_object(self._masters.unseal(sealed, row["id"]).encode()) if sealed else {}
+        return headers, tuple(secrets)
 
     def sealed(self, endpoint: Endpoint) -> tuple[Any, ...]:
         """An endpoint as its row, secrets and headers encrypted."""

@@ -12,7 +12,7 @@ COMMANDS = {
     "serve": "receiver.cli.serve",
     "demo": "receiver.demo",
     "sandbox": "receiver.sandbox.command",
-    "jobs": "receiver.cli.remote",
+    "jobs": "receiver.cli.jobs",
     "endpoints": "receiver.cli.remote",
     "events": "receiver.cli.remote",
     "deliveries": "receiver.cli.remote",

@@ -14,7 +14,6 @@ import httpx
 import uvloop
 from rich.console import Console
 from rich.live import Live
-from starlette.types import Receive, Scope, Send
 
 from receiver import observe
 from receiver.api import application
@@ -23,7 +22,7 @@ from receiver.config import load
 from receiver.demo.downstream import Downstream
 from receiver.demo.show import Row, picture
 from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.command import listening, world
+from receiver.sandbox.command import Later, listening, world
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 
@@ -101,12 +100,8 @@ async def _demo(once: bool) -> int:
 @contextlib.asynccontextmanager
 async def _service(folder: Path, providers: str) -> AsyncIterator[httpx.AsyncClient]:
     """The service on a temporary database, reachable by its providers."""
-    late: list[object] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await late[0](scope, receive, send)  # type: ignore[operator]  # set before anybody knows the URL
-
-    async with listening(app) as url:
+    later = Later()
+    async with listening(later) as url:
         accounts = {
             name: {"api_key": f"demo-{name}", "base_url": f"{providers}/{name}"}
             | {"poll_interval": 0.5, "backstop_after": 4.0}
@@ -123,7 +118,7 @@ async def _service(folder: Path, providers: str) -> AsyncIterator[httpx.AsyncCli
         config = folder / "ringback.toml"
         config.touch()
         async with running(load(config, environment)) as services:
-            late.append(application(services))
+            later.app = application(services)
             headers = {"authorization": f"Bearer {KEY}"}
             async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as client:
                 yield client

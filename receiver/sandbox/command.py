@@ -12,7 +12,7 @@ import click
 import uvloop
 from rich.console import Console
 from rich.table import Table
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
 from receiver.addresses import guard
@@ -40,6 +40,16 @@ class Quiet(Server):
     def capture_signals(self) -> Any:
         """Signals are somebody else's."""
         yield
+
+
+class Later:
+    """An application that is made only once the URL that it will be served at is known."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what was made meanwhile."""
+        await self.app(scope, receive, send)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,176 @@
+"""`ringback doctor`: what is set up well, what is not, and what to do about it."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from handlers.contract import JobRef
+from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
+from receiver.accounts import POLL, Accounts
+from receiver.addresses import guard
+from receiver.app import data_dir, masters_of
+from receiver.cli.serve import CONFIG
+from receiver.clock import Clock
+from receiver.config import AccountSetup, Loaded, load
+from receiver.errors import Misconfigured
+from receiver.gateway import Call, CallFailed, Gateway
+from receiver.store import database_path
+
+GOOD, ODD, BAD = "ok", "look", "wrong"
+COLOURS = {GOOD: "green", ODD: "yellow", BAD: "red"}
+FIXED_SQLITE = (3, 51, 3)
+SKEW = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    how: str
+    said: str
+
+
+@click.command()
+@CONFIG
+@click.option("--offline", is_flag=True, help="Do not call providers or the public URL.")
+def doctor(config: Path | None, offline: bool) -> None:
+    """Check settings, database, clock, public URL, egress guard and provider keys.
+
+    Exit code 1 when something is wrong. A provider's key is checked by asking for a job that does not
+    exist, which costs nothing.
+
+    \b
+    Example:
+      ringback doctor
+    """
+    loaded = load(config)
+    console = Console()
+    with console.status("looking"):
+        findings = asyncio.run(_look(loaded, offline=offline))
+    table = Table("what", "", "finding")
+    for one in findings:
+        table.add_row(one.what, f"[{COLOURS[one.how]}]{one.how}[/]", one.said)
+    console.print(table)
+    if any(one.how == BAD for one in findings):
+        raise click.exceptions.Exit(1)
+
+
+async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
+    settings = loaded.settings
+    gateway = Gateway(
+        guard(settings.egress_allow, http=settings.egress_http),
+        ca_file=settings.egress_ca_file,
+        agent="ringback",
+    )
+    findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
+    findings += [*_keys(loaded), *_database(loaded), *_guard(loaded)]
+    checks: list[Callable[[], Awaitable[Finding]]] = []
+    if not offline:
+        checks.append(lambda: _public_url(loaded, gateway))
+    for setup in loaded.accounts.values():
+        if not setup.on:
+            findings.append(Finding(f"account {setup.name}", ODD, "off: it has no api_key"))
+        elif not offline:
+            checks.append(lambda setup=setup: _account(loaded, setup, gateway))  # type: ignore[misc]  # bound now
+    if not loaded.accounts:
+        findings.append(Finding("accounts", BAD, "none: set providers.<account>.api_key"))
+    findings += await asyncio.gather(*(check() for check in checks))
+    await gateway.close()
+    return findings
+
+
+def _keys(loaded: Loaded) -> Iterator[Finding]:
+    try:
+        masters = masters_of(loaded.settings, Clock())
+    except Misconfigured as error:
+        yield Finding("master keys", BAD, str(error))
+        return
+    yield Finding("master keys", GOOD, f"{len(masters.kids)}, the newest is {masters.newest}")
+    folder = data_dir(loaded.settings)
+    loose = [path.name for path in folder.glob("ringback-*") if path.stat().st_mode & 0o077]
+    if loose:
+        yield Finding("data_dir", BAD, f"others can read {', '.join(loose)}; chmod 600")
+
+
+def _database(loaded: Loaded) -> Iterator[Finding]:
+    path = database_path(loaded.settings.database_url)
+    version = tuple(int(part) for part in sqlite3.sqlite_version.split("."))
+    if version < FIXED_SQLITE:
+        yield Finding(
+            "SQLite",
+            ODD,
+            f"{sqlite3.sqlite_version}; older than 3.51.3, which mends a fault with two writing connections: "
+            "let no other program write this file",
+        )
+    if not path.exists():
+        yield Finding("database", GOOD, f"{path} will be made at the first start")
+        return
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            told = connection.execute("pragma quick_check").fetchone()[0]
+    except sqlite3.Error as error:
+        yield Finding("database", BAD, f"cannot read {path}: {error}")
+        return
+    yield Finding("database", GOOD if told == "ok" else BAD, f"{path}: quick_check says {told}")
+
+
+def _guard(loaded: Loaded) -> Iterator[Finding]:
+    allow = loaded.settings.egress_allow
+    if allow:
+        yield Finding("egress guard", ODD, f"private networks are open: {', '.join(allow)}")
+    else:
+        yield Finding("egress guard", GOOD, "only public addresses can be called")
+
+
+async def _public_url(loaded: Loaded, gateway: Gateway) -> Finding:
+    url = loaded.settings.public_url
+    if url is None:
+        return Finding("public_url", ODD, "none: no callback URL is sent, every job is polled")
+    try:
+        answer = await gateway.call(Call("GET", f"{url}/healthz", timeout=10))
+    except CallFailed as error:
+        return Finding("public_url", BAD, f"{url} does not answer ({error}); is the service up and routed?")
+    if answer.status != 200 or b'"ok"' not in answer.body:
+        return Finding("public_url", BAD, f"{url}/healthz answers {answer.status}: something else serves it")
+    return Finding("public_url", GOOD, f"{url} reaches this service")
+
+
+async def _account(loaded: Loaded, setup: AccountSetup, gateway: Gateway) -> Finding:
+    what, clock = f"account {setup.name}", Clock()
+    accounts = Accounts(loaded.accounts, gateway, masters_of(loaded.settings, clock), clock, None)
+    if setup.handler.poll is None:
+        return Finding(what, ODD, "cannot be checked: it has nothing to ask")
+    nobody = JobRef("job_doctor", "ringback-doctor-0", setup.handler.default_operation)
+    try:
+        _, message = await accounts.ask(setup, setup.handler.poll, nobody, POLL)
+    except AccountRefused as error:
+        return Finding(what, BAD, f"the provider refuses the key: {error.said or error.status}")
+    except (Unreachable, Unavailable) as error:
+        return Finding(what, BAD, f"{setup.base_url} does not answer: {error.said or error.status}")
+    except Throttled:
+        return Finding(what, ODD, "the provider asks us to slow down")
+    except ProviderError:
+        return Finding(what, GOOD, "answers, and takes the key")
+    return _clock_of(what, message.headers)
+
+
+def _clock_of(what: str, headers: tuple[tuple[str, str], ...]) -> Finding:
+    date = next((value for name, value in headers if name == "date"), None)
+    try:
+        skew = abs(parsedate_to_datetime(date).timestamp() - time.time()) if date else 0.0
+    except ValueError:
+        skew = 0.0
+    if skew > SKEW:
+        return Finding(
+            what, BAD, f"answers, but its clock and ours differ by {skew:.0f} s: set this machine's"
+        )
+    return Finding(what, GOOD, "answers, and takes the key")

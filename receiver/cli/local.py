@@ -1,0 +1,201 @@
+"""`ringback config`, `migrate` and `secrets`: commands that look at this machine's settings and database."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel, SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from receiver.app import data_dir, masters_of
+from receiver.cli.serve import CONFIG
+from receiver.clock import Clock
+from receiver.config import Loaded, load
+from receiver.endpoints import Endpoints
+from receiver.errors import Misconfigured
+from receiver.keys import BadToken, Masters
+from receiver.secretkeys import MASTERS_FILE, add_master
+from receiver.store import Store, open_driver
+from receiver.store import endpoints as table
+from receiver.store.migrations import Migration
+from receiver.store.statements import Transaction, change
+
+MASK = "***"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields if name != "options"}
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
+    """Every setting: its name, its value with secrets masked, and where it came from."""
+    found = []
+    for name in type(loaded.settings).model_fields:
+        value = _plain(getattr(loaded.settings, name))
+        if name == "providers":
+            for account, settings in value.items():
+                options = loaded.settings.providers[account].options
+                settings |= {key: _masked(key, inner) for key, inner in options.items()}
+                for key, inner in settings.items():
+                    place = f"providers.{account}.{key}"
+                    found.append((place, inner, loaded.origins.get(place, "default")))
+        else:
+            found.append((name, value, loaded.origins.get(name, "default")))
+    return found
+
+
+def _masked(name: str, value: Any) -> Any:
+    return MASK if "secret" in name or "key" in name else _plain(value)
+
+
+@click.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def config(config: Path | None, as_json: bool) -> None:
+    """Print the effective settings and where each came from, secrets masked.
+
+    \b
+    Example:
+      ringback config --config /etc/ringback.toml
+    """
+    found = effective(load(config))
+    if as_json:
+        told = {name: {"value": value, "from": origin} for name, value, origin in found}
+        click.echo(json.dumps(told, indent=2))
+        return
+    shown = Table("setting", "value", "from")
+    for name, value, origin in found:
+        shown.add_row(name, json.dumps(value), origin)
+    Console().print(shown)
+
+
+@click.command()
+@CONFIG
+@click.option("--plan", is_flag=True, help="Only show what would run.")
+@click.option("--from", "source", hidden=True)
+@click.option("--to", "target", hidden=True)
+def migrate(config: Path | None, plan: bool, source: str | None, target: str | None) -> None:
+    """Bring the database up to date.
+
+    \b
+    Example:
+      ringback migrate --plan
+    """
+    if source or target:
+        raise click.UsageError("--from and --to need PostgreSQL, which is not there yet")
+    loaded = load(config)
+    ran = asyncio.run(_migrate(loaded, plan=plan))
+    for one in ran:
+        click.echo(f"{'would run' if plan else 'ran'} {one.version:04d} {one.name}")
+    if not ran:
+        click.echo("the database is up to date")
+
+
+async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
+    driver = open_driver(loaded.settings.database_url, on_fatal=click.echo)
+    await driver.open()
+    try:
+        return await driver.pending() if plan else await driver.migrate()
+    finally:
+        await driver.close()
+
+
+@click.group()
+def secrets() -> None:
+    """Look after the master keys.
+
+    \b
+    Example:
+      ringback secrets rotate
+    """
+
+
+@secrets.command()
+@CONFIG
+def rotate(config: Path | None) -> None:
+    """Add a master key, encrypt stored secrets anew, and say when the old one may go.
+
+    The service must be stopped meanwhile; it takes up the new key when it starts.
+    """
+    loaded = load(config)
+    settings, clock = loaded.settings, Clock()
+    if settings.secret_keys:
+        raise Misconfigured(
+            "secret_keys", "are set; put a new one in front of them, then run `ringback secrets reencrypt`"
+        )
+    asyncio.run(_rotate(loaded, clock))
+    _say_when(loaded)
+    click.echo(f"the old key lies behind the new one in {data_dir(settings) / MASTERS_FILE}")
+
+
+@secrets.command()
+@CONFIG
+def reencrypt(config: Path | None) -> None:
+    """Encrypt stored secrets under the newest master key."""
+    loaded = load(config)
+    count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
+    click.echo(f"encrypted {count} rows under the newest key")
+    _say_when(loaded)
+
+
+def _say_when(loaded: Loaded) -> None:
+    days = max(loaded.settings.asset_link_days, 7)
+    click.echo(
+        f"keep the old key for {days:g} days: until then callbacks of open jobs and asset links may carry it"
+    )
+
+
+async def _rotate(loaded: Loaded, clock: Clock) -> None:
+    folder = data_dir(loaded.settings)
+    store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
+    await store.open(migrate=loaded.settings.migrate_on_start)
+    try:
+        masters = Masters(add_master(folder, clock.entropy), clock.entropy)
+        count = await _reencrypt(store, masters)
+    finally:
+        await store.close()
+    click.echo(f"added master key {masters.newest} and encrypted {count} rows under it")
+
+
+async def _with_store(loaded: Loaded, masters: Masters) -> int:
+    store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
+    await store.open(migrate=loaded.settings.migrate_on_start)
+    try:
+        return await _reencrypt(store, masters)
+    finally:
+        await store.close()
+
+
+async def _reencrypt(store: Store, masters: Masters) -> int:
+    of_endpoints, of_jobs = await store.read(table.sealed())
+    endpoints = Endpoints(masters)
+    try:
+        fresh = []
+        for row in of_endpoints:
+            headers, keys = endpoints.unsealed(row)
+            fresh.append((*endpoints.seal(row["id"], headers, keys), row["id"]))
+        callbacks = [
+            (masters.seal(masters.unseal(row["callback_secret"], row["id"]), row["id"]), row["id"])
+            for row in of_jobs
+        ]
+    except BadToken:
+        raise Misconfigured("secret_keys", "a stored secret needs a key that is not configured") from None
+
+    def write() -> Transaction[None]:
+        yield change("endpoint", ("headers", "secrets"), fresh)
+        yield change("job", ("callback_secret",), callbacks)
+        yield from table.bump()
+
+    await store.write(write)
+    return len(fresh) + len(callbacks)

@@ -1,0 +1,38 @@
+"""The one command: format check, lint, types and tests, with what each took. CI runs the same."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parents[1]
+PYTHON = [sys.executable, "-m"]
+BUDGET = 300.0
+STEPS: tuple[tuple[str, list[str], float], ...] = (
+    ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
+    ("lint", [*PYTHON, "ruff", "check", "."], 10),
+    ("types", [*PYTHON, "mypy"], 60),
+    ("tests", [*PYTHON, "pytest", "-n", "2", "--dist", "loadgroup", "--durations", "10"], 225),
+)
+
+
+def main() -> int:
+    """Run every step; the first failure's exit code."""
+    environment = {**os.environ, "MYPY_CACHE_DIR": str(HERE / ".cache" / "mypy")}
+    took = []
+    for name, command, budget in STEPS:
+        print(f"== {name}", flush=True)
+        started = time.monotonic()
+        code = subprocess.run(command, cwd=HERE, env=environment, check=False).returncode
+        seconds = time.monotonic() - started
+        took.append(f"{name:8} {seconds:6.1f} s of {budget:g}")
+        if code:
+            print(f"{name} failed", file=sys.stderr)
+            return code
+    print("\n".join(took))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

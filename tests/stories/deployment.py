@@ -1,0 +1,198 @@
+"""A whole deployment in one process: service, simulated providers and a downstream, on real sockets."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from standardwebhooks import Webhook
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from receiver.api import application
+from receiver.app import Services, running
+from receiver.config import load
+from receiver.sandbox.app import application as sandbox_app
+from receiver.sandbox.command import Later, listening, world
+from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.world import Knobs, World
+
+KEY = "rb_story_story_story_story_story_story"
+PATIENCE = 30.0
+"""Seconds after which a story that waits for something has failed; a bound, never an expectation."""
+INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "imagineo": ("generate-video", {"image_url": "https://h.example/i.png", "prompt": ""}),
+    "apiframe": ("runway-imagine", {"prompt": "", "generation_type": "text2video"}),
+    "apiframe-v2": ("videos-generate", {"model": "m", "prompt": ""}),
+    "aiml": ("video", {"model": "m", "content": [{"type": "text", "text": ""}]}),
+    "getimg": ("video", {"model": "m", "prompt": ""}),
+    "minimax": ("video", {"model": "T2V-01", "prompt": ""}),
+    "gately": ("video", {"model": "T2V-01", "prompt": ""}),
+}
+
+
+def asking(provider: str, words: str = "a tide", **others: Any) -> dict[str, Any]:
+    """A job request whose prompt holds `words`."""
+    operation, template = INPUTS[provider]
+    made = json.loads(json.dumps(template))
+    if "content" in made:
+        made["content"][0]["text"] = words
+    else:
+        made["prompt"] = words
+    return {"provider": provider, "operation": operation, "input": made, **others}
+
+
+@dataclass(slots=True)
+class Hook:
+    """A downstream: what it answers, and every delivery that it was sent."""
+
+    url: str = ""
+    secret: str = ""
+    status: int = 204
+    headers: dict[str, str] = field(default_factory=dict)
+    deliveries: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        self.deliveries.append((dict(request.headers), await request.body()))
+        if self.hold is not None:
+            await self.hold.wait()
+        status, headers = self.answers.pop(0) if self.answers else (self.status, self.headers)
+        await Response(b"thanks" if status != 204 else b"", status, headers)(scope, receive, send)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every delivery's event, its signature verified by the library that receivers use."""
+        return [Webhook(self.secret).verify(body, headers) for headers, body in self.deliveries]
+
+    def about(self, job_id: str, *types: str) -> list[dict[str, Any]]:
+        """The verified events about a job, of these types if any are given."""
+        found = [event for event in self.events() if event["data"]["id"] == job_id]
+        return [event for event in found if not types or event["type"] in types]
+
+
+@dataclass(slots=True)
+class Deployment:
+    """Everything that a story touches."""
+
+    client: httpx.AsyncClient
+    services: Services
+    world: World
+    hook: Hook
+    url: str
+    folder: Path
+
+    async def submit(self, body: dict[str, Any], status: int = 202, **request: Any) -> dict[str, Any]:
+        """Submit a job."""
+        answer = await self.client.post("/v1/jobs", json=body, **request)
+        assert answer.status_code == status, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    async def final(self, job_id: str) -> dict[str, Any]:
+        """The job once it is final."""
+        return await self.until(lambda: self.job(job_id, wait=5), lambda job: job["completed_at"] is not None)
+
+    async def job(self, job_id: str, **query: Any) -> dict[str, Any]:
+        """The job as it is."""
+        told: dict[str, Any] = (await self.client.get(f"/v1/jobs/{job_id}", params=query)).json()
+        return told
+
+    async def in_state(self, job_id: str, state: str) -> dict[str, Any]:
+        """The job once it is in a state."""
+        return await self.until(lambda: self.job(job_id), lambda job: job["state"] == state)
+
+    async def timeline(self, job_id: str) -> list[dict[str, Any]]:
+        """Everything that happened to a job."""
+        answer = await self.client.get(f"/v1/jobs/{job_id}/timeline", params={"limit": 200})
+        told: list[dict[str, Any]] = answer.json()["data"]
+        return told
+
+    async def delivered(self, job_id: str, *types: str) -> list[dict[str, Any]]:
+        """The events about a job once the downstream has one of these types."""
+        return await self.until(self._about(job_id, types), lambda found: bool(found))
+
+    def _about(self, job_id: str, types: tuple[str, ...]) -> Callable[[], Any]:
+        async def look() -> list[dict[str, Any]]:
+            return self.hook.about(job_id, *types)
+
+        return look
+
+    async def until(self, look: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
+        """What `look` sees once it is `done`; looks again until patience ends."""
+        ends = time.monotonic() + PATIENCE
+        while True:
+            seen = await look()
+            if done(seen):
+                return seen
+            assert time.monotonic() < ends, f"still waiting, last seen: {seen}"
+            await asyncio.sleep(0.02)
+
+    async def subscribe(self, *events: str, **others: Any) -> dict[str, Any]:
+        """Subscribe the downstream."""
+        body = {"url": self.hook.url, "events": list(events) or ["job.*"], **others}
+        answer = await self.client.post("/v1/endpoints", json=body)
+        assert answer.status_code == 201, answer.text
+        told: dict[str, Any] = answer.json()
+        self.hook.secret = told["secret"]
+        return told
+
+    def callback(self, job: dict[str, Any]) -> tuple[str, str]:
+        """Where a provider would ring back about a job, and the secret it was given."""
+        accounts = self.services.accounts
+        token = self.services.masters.callback_token(job["provider"], job["id"])
+        secret = self.services.masters.callback_secret(job["provider"], job["id"])
+        assert accounts.setups[job["provider"]]
+        return f"{self.url}/callbacks/{job['provider']}/{token}", secret
+
+
+def environment(
+    folder: Path, url: str, providers: str, accounts_with: dict[str, Any], **settings: str
+) -> dict[str, str]:
+    """The settings of a deployment; every account gets `accounts_with` on top."""
+    accounts = {
+        name: {"api_key": f"key-{name}", "base_url": f"{providers}/{name}"}
+        | {"poll_interval": 0.1, "backstop_after": 600}
+        | accounts_with
+        for name in SPEAKERS
+    }
+    return {
+        "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/story.db",
+        "RINGBACK_PUBLIC_URL": url,
+        "RINGBACK_API_KEY": KEY,
+        "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
+        "RINGBACK_PROVIDERS": json.dumps(accounts),
+        "RINGBACK_SHUTDOWN_GRACE": "1",
+        "RINGBACK_RETRY_SCHEDULE": "[0.05, 0.05]",
+        **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
+    }
+
+
+@contextlib.asynccontextmanager
+async def deployed(
+    folder: Path, knobs: Knobs | None = None, accounts_with: dict[str, Any] | None = None, **settings: str
+) -> AsyncIterator[Deployment]:
+    """A deployment on a database in `folder`."""
+    hook, later = Hook(), Later()
+    config = folder / "ringback.toml"
+    config.touch()
+    async with (
+        world(knobs or Knobs(takes=0.2)) as made,
+        listening(sandbox_app(made)) as providers,
+        listening(hook) as hook.url,
+        listening(later) as url,
+        running(
+            load(config, environment(folder, url, providers, accounts_with or {}, **settings))
+        ) as services,
+    ):
+        later.app = application(services)
+        headers = {"authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+            yield Deployment(client, services, made, hook, url, folder)
