@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    """Whole milliseconds: what is stored and shown, so that a moment never changes on its way."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ dialect; DDL aside, everything else is SQL that SQLite and PostgreSQL share.
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 Row: TypeAlias = Mapping[str, Any]
 Rows: TypeAlias = Sequence[Any]
 Result = TypeVar("Result")
@@ -69,23 +71,23 @@ def change(
 
 
 def to_ms(moment: datetime | None) -> int | None:
-    """A moment as it is stored: whole milliseconds since 1970."""
-    return None if moment is None else round(moment.timestamp() * 1000)
+    """A moment as it is stored: whole milliseconds since 1970, what is shown of it and no more."""
+    return None if moment is None else ms(moment)
 
 
 def ms(moment: datetime) -> int:
     """A moment that is there, as it is stored."""
-    return round(moment.timestamp() * 1000)
+    return (moment - EPOCH) // MILLISECOND
 
 
 def from_ms(stored: int | None) -> datetime | None:
     """A stored moment."""
-    return None if stored is None else datetime.fromtimestamp(stored / 1000, UTC)
+    return None if stored is None else moment(stored)
 
 
 def moment(stored: int) -> datetime:
     """A stored moment that is there."""
-    return datetime.fromtimestamp(stored / 1000, UTC)
+    return EPOCH + timedelta(milliseconds=stored)
 
 
 def single(found: Rows) -> Any | None:

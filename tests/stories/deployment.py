@@ -98,7 +98,10 @@ class Deployment:
 
     async def final(self, job_id: str) -> dict[str, Any]:
         """The job once it is final."""
-        return await self.until(lambda: self.job(job_id, wait=5), lambda job: job["completed_at"] is not None)
+        found: dict[str, Any] = await self.until(
+            lambda: self.job(job_id, wait=5), lambda job: job["completed_at"] is not None
+        )
+        return found
 
     async def job(self, job_id: str, **query: Any) -> dict[str, Any]:
         """The job as it is."""
@@ -107,7 +110,8 @@ class Deployment:
 
     async def in_state(self, job_id: str, state: str) -> dict[str, Any]:
         """The job once it is in a state."""
-        return await self.until(lambda: self.job(job_id), lambda job: job["state"] == state)
+        found: dict[str, Any] = await self.until(lambda: self.job(job_id), lambda job: job["state"] == state)
+        return found
 
     async def timeline(self, job_id: str) -> list[dict[str, Any]]:
         """Everything that happened to a job."""
@@ -117,13 +121,12 @@ class Deployment:
 
     async def delivered(self, job_id: str, *types: str) -> list[dict[str, Any]]:
         """The events about a job once the downstream has one of these types."""
-        return await self.until(self._about(job_id, types), lambda found: bool(found))
 
-    def _about(self, job_id: str, types: tuple[str, ...]) -> Callable[[], Any]:
         async def look() -> list[dict[str, Any]]:
             return self.hook.about(job_id, *types)
 
-        return look
+        found: list[dict[str, Any]] = await self.until(look, bool)
+        return found
 
     async def until(self, look: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
         """What `look` sees once it is `done`; looks again until patience ends."""
@@ -146,10 +149,8 @@ class Deployment:
 
     def callback(self, job: dict[str, Any]) -> tuple[str, str]:
         """Where a provider would ring back about a job, and the secret it was given."""
-        accounts = self.services.accounts
         token = self.services.masters.callback_token(job["provider"], job["id"])
         secret = self.services.masters.callback_secret(job["provider"], job["id"])
-        assert accounts.setups[job["provider"]]
         return f"{self.url}/callbacks/{job['provider']}/{token}", secret
 
 
