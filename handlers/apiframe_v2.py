@@ -56,17 +56,6 @@ EVENTS = ("progress", "completed", "failed")
 LIFETIME = timedelta(hours=24)
 """The spec says 24 h, a FAQ page three months; the shorter one is what a reader can rely on."""
 KINDS_BY_NAME = {"audio": Kind.AUDIO, "image": Kind.IMAGE, "cover": Kind.IMAGE, "video": Kind.VIDEO}
-KINDS_BY_ENDING = {
-    "mp4": Kind.VIDEO,
-    "webm": Kind.VIDEO,
-    "mov": Kind.VIDEO,
-    "png": Kind.IMAGE,
-    "jpg": Kind.IMAGE,
-    "jpeg": Kind.IMAGE,
-    "webp": Kind.IMAGE,
-    "mp3": Kind.AUDIO,
-    "wav": Kind.AUDIO,
-}
 
 
 class Job(wire.Payload):
@@ -101,13 +90,8 @@ def assets_of(result: object, message: HttpMessage) -> tuple[Asset, ...]:
         found.setdefault(link, kind)
     ends = message.received_at + LIFETIME
     return tuple(
-        Asset(kind=kind or _by_ending(link), url=link, deletes_at=ends) for link, kind in found.items()
+        Asset(kind=kind or wire.kind_of(link), url=link, deletes_at=ends) for link, kind in found.items()
     )
-
-
-def _by_ending(link: str) -> Kind:
-    ending = link.split("?", 1)[0].rsplit(".", 1)[-1].lower()
-    return KINDS_BY_ENDING.get(ending, Kind.FILE)
 
 
 def to_update(job: Job, message: HttpMessage) -> Update:

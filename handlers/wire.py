@@ -30,6 +30,12 @@ Read = TypeVar("Read")
 SAID = 500
 """Characters kept of a provider's own sentence."""
 
+ENDINGS = {
+    **dict.fromkeys(("mp4", "webm", "mov"), Kind.VIDEO),
+    **dict.fromkeys(("png", "jpg", "jpeg", "webp"), Kind.IMAGE),
+    **dict.fromkeys(("mp3", "wav"), Kind.AUDIO),
+}
+
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -276,6 +282,11 @@ def phase(words: Mapping[str, Phase], word: str) -> Phase:
 def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
     """One asset of `kind` per distinct link, in their order."""
     return tuple(Asset(kind=kind, url=link) for link in dict.fromkeys(links) if link)
+
+
+def kind_of(link: str) -> Kind:
+    """What a link leads to, by the ending of its path."""
+    return ENDINGS.get(link.split("?", 1)[0].rsplit(".", 1)[-1].lower(), Kind.FILE)
 
 
 def expiry(link: str, parameter: str = "exp") -> datetime | None:

@@ -46,7 +46,7 @@ async def closed(port: int, requests: Sequence[bytes]) -> Result:
     result = Result(0.0)
 
     async def one() -> None:
-        connection = await _connect(port)
+        connection = await connect(port)
         for request in waiting:
             started = time.perf_counter()
             answer = await connection.ask(request, 4096)
@@ -62,11 +62,11 @@ async def closed(port: int, requests: Sequence[bytes]) -> Result:
 
 async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Result, list[float]]:
     """At a fixed rate, whatever the answers do; also the monotonic moment at which each was sent."""
-    idle = [await _connect(port) for _ in range(CONNECTIONS)]
+    idle = [await connect(port) for _ in range(CONNECTIONS)]
     result, sent = Result(0.0), [0.0] * len(requests)
 
     async def one(index: int, request: bytes) -> None:
-        connection = idle.pop() if idle else await _connect(port)
+        connection = idle.pop() if idle else await connect(port)
         sent[index] = time.monotonic()
         started = time.perf_counter()
         answer = await connection.ask(request, 4096)
@@ -88,6 +88,7 @@ async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Res
     return result, sent
 
 
-async def _connect(port: int) -> Connection:
+async def connect(port: int) -> Connection:
+    """A connection to a server of this machine."""
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     return connection

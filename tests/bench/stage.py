@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from receiver.exchange import request_bytes
-from tests.bench.load import _connect, prepared
+from tests.bench.load import connect, prepared
 
 KEY = "rb_bench_bench_bench_bench_bench_bench"
 HERE = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ async def _repeat(port: int, request: bytes, count: int) -> None:
     left = iter(range(count))
 
     async def one() -> None:
-        connection = await _connect(port)
+        connection = await connect(port)
         for _ in left:
             answer = await connection.ask(request, 65536)
             assert answer.status == 202, answer.body
@@ -169,28 +169,39 @@ async def stub(kind: str) -> AsyncIterator[int]:
         yield port
 
 
+def settings_of(folder: str, port: int, provider: int, **settings: str) -> dict[str, str]:
+    """The environment of a service with one account whose provider is a raw stub."""
+    (Path(folder) / "ringback.toml").touch()
+    return {
+        "RINGBACK_CONFIG": f"{folder}/ringback.toml",
+        "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/bench.db",
+        "RINGBACK_PORT": str(port),
+        "RINGBACK_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "RINGBACK_API_KEY": KEY,
+        "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
+        "RINGBACK_PROVIDERS__APIFRAME__API_KEY": "bench",
+        "RINGBACK_PROVIDERS__APIFRAME__BASE_URL": f"http://127.0.0.1:{provider}",
+        "RINGBACK_PROVIDERS__APIFRAME__MAX_IN_FLIGHT": "64",
+        "RINGBACK_SHUTDOWN_GRACE": "1",
+        **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
+    }
+
+
+@contextlib.asynccontextmanager
+async def serving(environment: dict[str, str], port: int, provider: int) -> AsyncIterator[Service]:
+    """Our service as a process, once it is ready."""
+    with process("-m", "receiver", "serve", environment=environment) as started:
+        after = await up(port, "/readyz")
+        headers = {"authorization": f"Bearer {KEY}"}
+        base = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
+            yield Service(port, provider, started, client, after)
+
+
 @contextlib.asynccontextmanager
 async def service(provider: int, **settings: str) -> AsyncIterator[Service]:
-    """Our service with one account whose provider is a raw stub."""
+    """Our service on a database of its own."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="ringback-bench-", dir=HERE / ".cache") as folder:
-        (Path(folder) / "ringback.toml").touch()
-        environment = {
-            "RINGBACK_CONFIG": f"{folder}/ringback.toml",
-            "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/bench.db",
-            "RINGBACK_PORT": str(port),
-            "RINGBACK_PUBLIC_URL": f"http://127.0.0.1:{port}",
-            "RINGBACK_API_KEY": KEY,
-            "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
-            "RINGBACK_PROVIDERS__APIFRAME__API_KEY": "bench",
-            "RINGBACK_PROVIDERS__APIFRAME__BASE_URL": f"http://127.0.0.1:{provider}",
-            "RINGBACK_PROVIDERS__APIFRAME__MAX_IN_FLIGHT": "64",
-            "RINGBACK_SHUTDOWN_GRACE": "1",
-            **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
-        }
-        with process("-m", "receiver", "serve", environment=environment) as started:
-            after = await up(port, "/readyz")
-            headers = {"authorization": f"Bearer {KEY}"}
-            base = f"http://127.0.0.1:{port}"
-            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
-                yield Service(port, provider, started, client, after)
+        async with serving(settings_of(folder, port, provider, **settings), port, provider) as ours:
+            yield ours

@@ -9,22 +9,20 @@ import contextlib
 import gzip
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-import uvloop
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from receiver.addresses import Guard, guard
-from receiver.exchange import Connection
-from receiver.gateway import Answer, Call, CallFailed, Gateway
+from receiver.exchange import Answer, Connection
+from receiver.gateway import Call, CallFailed, Gateway
 
 LIMIT = 10.0
 LOOPBACK = "127.0.0.1"
 LOOPBACK_ONLY: Guard = guard(["127.0.0.1/32"], http=False)
-LOOPS: Sequence[asyncio.AbstractEventLoopPolicy] = (
-    asyncio.DefaultEventLoopPolicy(),
-    uvloop.EventLoopPolicy(),
-)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -212,6 +210,42 @@ async def silent(peer: Peer) -> None:
     await peer.leave()
 
 
+def sending(data: bytes, *, reset: bool = False) -> Script:
+    """Read a request, send `data`, and close or reset."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(data)
+        if reset:
+            peer.reset()
+
+    return script
+
+
+async def endless_headers(peer: Peer) -> None:
+    """Headers for ever."""
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 OK\r\n")
+    await peer.flood(b"x-padding: " + b"y" * 1000 + b"\r\n")
+
+
+async def endless_interims(peer: Peer) -> None:
+    """Interim answers for ever."""
+    await peer.request()
+    await peer.flood(INTERIM * 10)
+
+
+def dripping(once: bytes, again: bytes, pace: float = 0.01) -> Script:
+    """Send `once`, then drip `again` for ever."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(once)
+        await peer.drip(again, pace)
+
+    return script
+
+
 class Heard:
     """How many bytes our client has read, as something to wait for."""
 
@@ -284,7 +318,7 @@ FRAMINGS: Mapping[str, Canned] = {
         b"hello world",
     ),
     "chunked-extras": Canned(
-        b"HTTP/1.1 201 Made\r\nTransfer-Encoding: Chunked\r\n\r\n00A;a=b\r\n0123456789\r\n0\r\nx-t: 1\r\n\r\n",
+        b"HTTP/1.1 201 Made\r\nTransfer-Encoding: Chunked\r\n\r\n00A;a=b\r\n0123456789\r\n0\r\nt: 1\r\n\r\n",
         201,
         b"0123456789",
     ),
@@ -306,3 +340,46 @@ FRAMINGS: Mapping[str, Canned] = {
     ),
 }
 SMALL = {name: canned for name, canned in FRAMINGS.items() if len(canned.raw) < 400}
+
+
+# Accidents that may befall an answer on its way.
+
+BOUNDED = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+Mutation = tuple[str, int, bytes]
+MUTATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["replace", "insert", "delete", "repeat", "truncate"]),
+        st.integers(0, 400),
+        st.one_of(
+            st.binary(min_size=1, max_size=6),
+            st.sampled_from(
+                [b"\r\n", b"\r\n\r\n", b"\x00", b"-1", b"0\r\n\r\n", b"\xff" * 9, b"HTTP/1.1 100 x\r\n\r\n"]
+            ),
+        ),
+    ),
+    max_size=4,
+)
+PLACES = st.lists(st.integers(0, 400), max_size=8)
+
+
+def mutated(raw: bytes, mutations: list[Mutation]) -> bytes:
+    """`raw` after some accidents."""
+    for kind, where, what in mutations:
+        at = where % (len(raw) + 1)
+        before, after, size = raw[:at], raw[at:], len(what)
+        raw = {
+            "replace": before + what + after[size:],
+            "insert": before + what + after,
+            "delete": before + after[size:],
+            "repeat": before + after[: size * 9] + after,
+            "truncate": before,
+        }[kind]
+    return raw
+
+
+def cut(raw: bytes, places: Iterable[int]) -> Iterator[bytes]:
+    """`raw` in pieces, cut at `places`."""
+    bounds = [0, *sorted({place for place in places if 0 < place < len(raw)}), len(raw)]
+    for start, stop in pairwise(bounds):
+        yield raw[start:stop]

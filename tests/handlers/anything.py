@@ -1,0 +1,79 @@
+"""Values that nobody asked for: what hypothesis feeds to the doors, and how much of it."""
+
+import json
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+LIMITED = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.text(max_size=8), JSON, max_size=6)
+
+DEEP: Any = "https://deep.example/x.mp4"
+for _ in range(50):
+    DEEP = {"video": [DEEP]}
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 40, 1e308, -1e308, 5e-324, 2**63, -(2**63), 10**400, 0.5, 100.0000001,
+    "", " ", "0", "-1", "nan", "inf", "-inf", "1e999", "40%", "40 %", "%", "١٢", "1_000", "true", "null",
+    "\x00", "\n", "\ud7ff", "\ufeff", "\U0001f600", "x" * 10_000, "success", "FINISHED", "failed",
+    "https://", "https://[", "https://x\n.example", "http://cdn.example/ä.mp4", "//evil.example", "/../..",
+    "https://cdn.example/a?exp=99999999999999999999", "https://cdn.example/a?exp=-1&exp=x", "javascript:1",
+    "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-13-01", "2026-11-01",
+    [], {}, [[]], [{}], [None], {"": ""}, {"code": 10**400}, {"message": ["x"]}, {"message": {"message": 1}},
+    [{"url": "https://cdn.example/a"}], ["https://cdn.example/a", None, 1], {"url": {}}, DEEP,
+)  # fmt: skip
+"""Values that have led a reader astray."""
+
+
+def places(body: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path to every value in `body`, the whole of it included."""
+    inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    return [path, *(place for name, value in inner for place in places(value, (*path, name)))]
+
+
+def replaced(body: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """`body` with another value at `path`."""
+    if not path:
+        return value
+    inner = replaced(body[path[0]], path[1:], value)
+    if isinstance(body, dict):
+        return body | {path[0]: inner}
+    return [inner if index == path[0] else old for index, old in enumerate(body)]
+
+
+@st.composite
+def mutated(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
+    """One of `bodies` with up to three of its values replaced."""
+    body = json.loads(draw(st.sampled_from(bodies)))
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(places(body)))
+        body = replaced(body, path, draw(st.sampled_from(ODD) | JSON))
+    return json.dumps(body).encode()
+
+
+def named(body: Any) -> set[str]:
+    """Every name of a field in `body`."""
+    if isinstance(body, list):
+        return {name for inner in body for name in named(inner)}
+    if isinstance(body, dict):
+        return set(body) | {name for inner in body.values() for name in named(inner)}
+    return set()
+
+
+def invented(bodies: list[bytes]) -> st.SearchStrategy[bytes]:
+    """Bodies of any structure under the names that are in use in `bodies`."""
+    names = sorted({name for body in bodies for name in named(json.loads(body))})
+    values = st.recursive(
+        st.sampled_from(ODD) | JSON,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(names), inner, max_size=5),
+        max_leaves=10,
+    )
+    told = st.dictionaries(st.sampled_from(names), values, max_size=len(names))
+    return told.map(lambda body: json.dumps(body).encode())

@@ -1,0 +1,184 @@
+"""Captured messages of every provider: how they are stored, and what reading one gives.
+
+`cases/<provider>/<door>__<what>.http` holds where the shape comes from and how sure that is, then the
+message; `<door>__<what>.expected.json` beside it holds what the door must make of it. The newline that ends
+the file is no part of the body. A callback is kept like an answer: its status line says nothing.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from handlers import ALL
+from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, no_challenge
+from handlers.errors import BadPayload, BadSignature, ProviderError, UnknownKey
+
+CASES = Path(__file__).with_name("cases")
+RECEIVED_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+JOB_SECRET = "job-secret-0f3a"
+ACCOUNT_SECRET = "whsec_YWNjb3VudC1zZWNyZXQtZm9yLXRlc3Rz"
+API_KEY = "api-key-7c21"
+KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET,), api=(API_KEY,))
+CONFIDENCE = frozenset({"official", "seed", "third-party", "unconfirmed"})
+
+Read = Callable[[HttpMessage], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One message of a provider."""
+
+    provider: str
+    door: str
+    what: str
+    notes: Mapping[str, str]
+    message: HttpMessage
+
+    @property
+    def name(self) -> str:
+        """What test reports call it."""
+        return f"{self.provider}/{self.door}__{self.what}"
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        """What its door must make of it."""
+        path = CASES / self.provider / f"{self.door}__{self.what}.expected.json"
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        return found
+
+    @property
+    def outcomes(self) -> set[str]:
+        """What is expected, as words: the kind of answer, a job's phase, an error's class."""
+        expected = self.expected
+        words = expected.keys() & {"update", "asset", "challenge"}
+        return words | {expected.get("update", {}).get("phase"), expected.get("error")} - {None}
+
+
+def configured(provider: str) -> Handler:
+    """The handler of a provider with its default settings."""
+    listed = ALL[provider]
+    handler: Handler = listed.configure(listed.options())
+    return handler
+
+
+HANDLERS = {name: configured(name) for name in ALL}
+
+
+def message(status: int = 200, body: bytes = b"", *headers: tuple[str, str]) -> HttpMessage:
+    """A message that came in at the moment at which all captures did."""
+    return HttpMessage(status, headers, body, RECEIVED_AT)
+
+
+def load(path: Path) -> Capture:
+    """The capture in a `.http` file."""
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    lines = head.decode().splitlines()
+    notes = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
+    status, *headers = (line for line in lines if not line.startswith("#"))
+    pairs = [line.split(": ", 1) for line in headers]
+    door, _, what = path.stem.partition("__")
+    return Capture(
+        provider=path.parent.name,
+        door=door,
+        what=what,
+        notes=notes,
+        message=message(
+            int(status.removeprefix("HTTP/1.1 ")),
+            body.removesuffix(b"\n"),
+            *((name.lower(), value) for name, value in pairs),
+        ),
+    )
+
+
+def captures(provider: str, *doors: str) -> list[Capture]:
+    """The captures of a provider, of all doors or of some."""
+    found = [load(path) for path in sorted((CASES / provider).glob("*.http"))]
+    return [capture for capture in found if not doors or capture.door in doors]
+
+
+EVERY = [capture for provider in ALL for capture in captures(provider)]
+
+
+def rendered(value: Any) -> Any:
+    """A record as JSON, without what is None or empty."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if is_dataclass(value):
+        told = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: rendered(inner) for name, inner in told.items() if inner not in (None, (), {})}
+    if isinstance(value, tuple):
+        return [rendered(inner) for inner in value]
+    return value
+
+
+def exchanges(handler: Handler) -> dict[str, Exchange[Any, Any]]:
+    """The doors of a handler that ask a question, by name."""
+    found = {name: getattr(handler, name) for name in ("submit", "poll", "resolve", "cancel")}
+    return {name: door for name, door in found.items() if isinstance(door, Exchange)}
+
+
+def doors(handler: Handler) -> dict[str, Read]:
+    """Every door that takes a message, by name, as what reading one of its captures gives."""
+    found: dict[str, Read] = {
+        name: _answer(door, "asset" if name == "resolve" else "update")
+        for name, door in exchanges(handler).items()
+    }
+    if handler.callback is not None:
+        found["callback"] = _callback(handler.callback)
+        if handler.callback.challenge is not no_challenge:
+            found["challenge"] = _challenge(handler.callback)
+    return found
+
+
+def _answer(door: Exchange[Any, Any], kind: str) -> Read:
+    def read(told: HttpMessage) -> dict[str, Any]:
+        try:
+            return {kind: rendered(door.parse(told))}
+        except ProviderError as error:
+            return _error(error)
+
+    return read
+
+
+def _error(error: ProviderError) -> dict[str, Any]:
+    wish = error.retry_after.total_seconds() if error.retry_after is not None else None
+    said = {"provider_code": error.provider_code, "said": error.said or None, "retry_after": wish}
+    return {"error": type(error).__name__} | {name: value for name, value in said.items() if value is not None}
+
+
+def _callback(door: Callback) -> Read:
+    def read(told: HttpMessage) -> dict[str, Any]:
+        try:
+            proof = door.verify(told, KEYS)
+        except (BadSignature, UnknownKey) as error:
+            return {"error": type(error).__name__}
+        try:
+            return {"proof": proof.value, "update": rendered(door.parse(told))}
+        except BadPayload as error:
+            return {"proof": proof.value, "error": type(error).__name__}
+
+    return read
+
+
+def _challenge(door: Callback) -> Read:
+    def read(told: HttpMessage) -> dict[str, Any]:
+        answer = door.challenge(told)
+        shown = rendered(answer) | {"body": json.loads(answer.body)} if answer else None
+        return {"challenge": shown}
+
+    return read
+
+
+def proved(provider: str) -> list[Capture]:
+    """The callbacks of a provider that prove where they come from."""
+    return [
+        capture
+        for capture in captures(provider, "callback")
+        if capture.expected.get("proof") == Proof.PROVED.value
+    ]

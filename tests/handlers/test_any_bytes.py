@@ -1,0 +1,192 @@
+"""Whatever comes in, a door answers with its own word or with one of our errors, and with nothing else."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from anything import LIMITED, OBJECTS, ODD, invented, mutated, places, replaced
+from captures import HANDLERS, KEYS, Capture, captures, doors, exchanges, message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.contract import Asset, Callback, Exchange, Handler, HttpMessage, Keys, Problem, Proof, Submission
+from handlers.contract import Update as Told
+from handlers.errors import BadPayload, BadSignature, CallbackError, ProviderError, UnknownKey
+
+Parse = Callable[[HttpMessage], Any]
+
+PARSES: dict[str, tuple[Parse, type[Exception], list[bytes]]] = {}
+"""Every parse, with the error it may raise and the bodies that its captures hold."""
+
+
+def is_json(capture: Capture) -> bool:
+    """Whether the body of a capture is JSON."""
+    try:
+        json.loads(capture.message.body)
+    except ValueError:
+        return False
+    return True
+
+
+for _name, _handler in HANDLERS.items():
+    _found: dict[str, tuple[Parse, type[Exception]]] = {
+        door: (exchange.parse, ProviderError) for door, exchange in exchanges(_handler).items()
+    }
+    if _handler.callback is not None:
+        _found["callback"] = (_handler.callback.parse, BadPayload)
+    for _door, (_parse, _error) in _found.items():
+        _bodies = [capture.message.body for capture in captures(_name, _door) if is_json(capture)]
+        PARSES[f"{_name} {_door}"] = (_parse, _error, _bodies)
+
+every_parse = pytest.mark.parametrize("name", PARSES)
+called_back = pytest.mark.parametrize("name", [name for name, one in HANDLERS.items() if one.callback])
+STATUS = st.sampled_from((200, 200, 200, 201, 202, 204, 301, 400, 401, 404, 408, 429, 500, 503))
+HEADERS = st.lists(
+    st.tuples(st.sampled_from(("retry-after", "content-type", "date")), st.text()), max_size=3
+).map(tuple)
+
+
+def ends_well(name: str, told: HttpMessage) -> None:
+    """A word of the right kind or the right error; every value in it fit to be told on."""
+    parse, error, _ = PARSES[name]
+    try:
+        word = parse(told)
+    except error:
+        return
+    assert isinstance(word, Asset if name.endswith(" resolve") else Told)
+    if isinstance(word, Told):
+        assert word.progress is None or 0 <= word.progress <= 100
+        assert word.provider_job_id is None or len(word.provider_job_id) <= 4300
+    repr(word).encode()
+
+
+@every_parse
+@LIMITED
+@given(data=st.data())
+def test_any_bytes_are_read_or_refused(name: str, data: st.DataObject) -> None:
+    body = data.draw(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+    ends_well(name, message(data.draw(STATUS), body, *data.draw(HEADERS)))
+
+
+@every_parse
+@LIMITED
+@given(data=st.data())
+def test_any_change_of_a_value_is_read_or_refused(name: str, data: st.DataObject) -> None:
+    ends_well(name, message(data.draw(STATUS), data.draw(mutated(PARSES[name][2]))))
+
+
+@every_parse
+@LIMITED
+@given(data=st.data())
+def test_any_structure_is_read_or_refused(name: str, data: st.DataObject) -> None:
+    ends_well(name, message(200, data.draw(invented(PARSES[name][2]))))
+
+
+@every_parse
+def test_every_odd_value_in_every_place_is_read_or_refused(name: str) -> None:
+    for body in PARSES[name][2]:
+        told = json.loads(body)
+        for path in places(told):
+            for odd in ODD:
+                ends_well(name, message(200, json.dumps(replaced(told, path, odd)).encode()))
+
+
+@every_parse
+def test_every_field_may_be_missing(name: str) -> None:
+    for body in PARSES[name][2]:
+        told = json.loads(body)
+        for path in places(told):
+            without = json.loads(body)
+            outer = without
+            for step in path[:-1]:
+                outer = outer[step]
+            if path:
+                del outer[path[-1]]
+                ends_well(name, message(200, json.dumps(without).encode()))
+
+
+@every_parse
+def test_a_body_cut_off_anywhere_is_read_or_refused(name: str) -> None:
+    for body in PARSES[name][2]:
+        for length in range(len(body)):
+            ends_well(name, message(200, body[:length]))
+
+
+def ring(name: str) -> Callback:
+    """The callback door of a provider that has one."""
+    callback = HANDLERS[name].callback
+    assert callback is not None
+    return callback
+
+
+def header_names(name: str) -> list[str]:
+    """The headers that the callbacks of a provider carry."""
+    return sorted({header for capture in captures(name, "callback") for header, _ in capture.message.headers})
+
+
+@called_back
+@LIMITED
+@given(data=st.data())
+def test_any_headers_are_a_hint_or_refused(name: str, data: st.DataObject) -> None:
+    values = st.text() | st.sampled_from(("", " ", "sha256=", "v1,", ",", "é", "\udc80", "\x00", "0" * 64))
+    pairs = st.lists(st.tuples(st.sampled_from(header_names(name)), values), max_size=4)
+    told = message(200, data.draw(st.binary(max_size=64)), *data.draw(pairs))
+    try:
+        proof = ring(name).verify(told, KEYS)
+    except (BadSignature, UnknownKey):
+        return
+    assert proof is Proof.UNPROVED
+
+
+@called_back
+@pytest.mark.parametrize("keys", [Keys(), Keys(job=("",), account=("",), api=("",)), Keys(key_set={})])
+def test_without_a_key_nothing_is_proved(name: str, keys: Keys) -> None:
+    for capture in captures(name, "callback"):
+        try:
+            proof = ring(name).verify(capture.message, keys)
+        except (BadSignature, UnknownKey):
+            continue
+        assert proof is Proof.UNPROVED
+
+
+@called_back
+@LIMITED
+@given(body=st.binary(max_size=100) | OBJECTS.map(json.dumps).map(str.encode))
+def test_any_body_is_a_challenge_or_none(name: str, body: bytes) -> None:
+    answer = ring(name).challenge(message(200, body))
+    assert answer is None or answer.status == 200
+
+
+@called_back
+@LIMITED
+@given(status=st.integers(100, 599))
+def test_a_callback_never_speaks_of_the_account(name: str, status: int) -> None:
+    for capture in captures(name, "callback"):
+        try:
+            ring(name).parse(replace(capture.message, status=status))
+        except CallbackError as error:
+            assert type(error) is BadPayload
+
+
+@pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
+@LIMITED
+@given(data=st.data())
+def test_any_input_can_be_checked(handler: Handler, data: st.DataObject) -> None:
+    names = ("prompt", "model", "images", "index", "image_url", "source_run_id", "content", "role")
+    value = st.sampled_from(ODD) | st.lists(st.dictionaries(st.sampled_from(names), st.sampled_from(ODD)))
+    told = data.draw(st.dictionaries(st.sampled_from(names), value))
+    for operation in handler.operations:
+        for problem in handler.check(Submission("job_1", operation, told)):
+            assert isinstance(problem, Problem)
+            assert problem.pointer == "" or problem.pointer.startswith("/")
+            assert problem.detail
+
+
+def test_every_door_of_every_provider_is_covered() -> None:
+    assert PARSES.keys() == {
+        f"{name} {door}" for name, one in HANDLERS.items() for door in doors(one) if door != "challenge"
+    }
+    assert all(bodies for _, _, bodies in PARSES.values())
+    assert Exchange is not None

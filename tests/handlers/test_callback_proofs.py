@@ -1,0 +1,178 @@
+"""Every provider's proof: the right one proves, and whatever is not exactly it does not.
+
+The captures that are expected to be proved say what a right proof looks like; its headers are those whose
+change makes a difference.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from captures import ACCOUNT_SECRET, API_KEY, HANDLERS, JOB_SECRET, KEYS, Capture, captures, proved
+
+from handlers.contract import Callback, HttpMessage, Keys, Proof
+from handlers.errors import BadSignature, UnknownKey
+
+Headers = tuple[tuple[str, str], ...]
+
+CALLED_BACK = [name for name, handler in HANDLERS.items() if handler.callback is not None]
+PROVED = [capture for name in CALLED_BACK for capture in proved(name)]
+HINTS = [
+    capture
+    for name in CALLED_BACK
+    for capture in captures(name, "callback")
+    if capture.expected.get("proof") == Proof.UNPROVED.value
+]
+
+each = pytest.mark.parametrize("capture", PROVED, ids=lambda capture: capture.name)
+
+
+def verify(capture: Capture, told: HttpMessage, keys: Keys = KEYS) -> str:
+    """What the provider of `capture` proves with `told`, as a word."""
+    callback: Callback | None = HANDLERS[capture.provider].callback
+    assert callback is not None
+    try:
+        return callback.verify(told, keys).value
+    except (BadSignature, UnknownKey) as error:
+        return type(error).__name__
+
+
+def without(capture: Capture, header: str) -> HttpMessage:
+    """The message of a capture without one of its headers."""
+    kept = tuple(pair for pair in capture.message.headers if pair[0] != header)
+    return replace(capture.message, headers=kept)
+
+
+def proving(capture: Capture) -> list[str]:
+    """The headers that carry the proof: another value there and it is gone."""
+    names = sorted({name for name, _ in capture.message.headers})
+    return [
+        name
+        for name in names
+        if verify(capture, changed(capture, name, lambda _right: ["wrong"])) != "proved"
+    ]
+
+
+def changed(capture: Capture, header: str, values: Callable[[str], Sequence[str]]) -> HttpMessage:
+    """The message of a capture with other values for one header."""
+    headers: Headers = ()
+    for name, value in capture.message.headers:
+        headers += tuple((name, other) for other in values(value)) if name == header else ((name, value),)
+    return replace(capture.message, headers=headers)
+
+
+def flipped(value: str) -> str:
+    """`value` with its last character replaced by its neighbour."""
+    return value[:-1] + ("0" if value[-1] != "0" else "1")
+
+
+FORGERIES: dict[str, Callable[[str], Sequence[str]]] = {
+    "wrong": lambda right: ["wrong"],
+    "one character off": lambda right: [flipped(right)],
+    "empty": lambda right: [""],
+    "blank": lambda right: [" "],
+    "a prefix": lambda right: [right[:-1]],
+    "half of it": lambda right: [right[: len(right) // 2]],
+    "with a suffix": lambda right: [right + "0"],
+    "with a blank after it": lambda right: [right + " "],
+    "with a blank before it": lambda right: [" " + right],
+    "with a line feed": lambda right: [right + "\n"],
+    "with a zero byte": lambda right: [right + "\x00"],
+    "in quotes": lambda right: [f'"{right}"'],
+    "upper case": lambda right: [right.upper()],
+    "doubled": lambda right: [right, right],
+    "right, then wrong": lambda right: [right, flipped(right)],
+    "wrong, then right": lambda right: [flipped(right), right],
+    "right, then empty": lambda right: [right, ""],
+    "joined by a comma": lambda right: [f"{right},{right}"],
+    "joined by a comma and a blank": lambda right: [f"{right}, {flipped(right)}"],
+    "accented": lambda right: ["é" + right[1:]],
+    "a look-alike": lambda right: ["\uff10" + right[1:]],
+    "not latin-1": lambda right: [right + "\u20ac"],
+    "a lone surrogate": lambda right: [right + "\udc80"],
+    "8 kB": lambda right: [right * (8192 // len(right) + 1)],
+    "1 MB": lambda right: ["0" * 1_000_000],
+}
+
+
+@each
+def test_the_right_proof_proves(capture: Capture) -> None:
+    assert verify(capture, capture.message) == "proved"
+
+
+@each
+def test_a_proof_stands_in_a_header(capture: Capture) -> None:
+    assert proving(capture)
+
+
+@each
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_proof_is_refused(capture: Capture, forgery: str) -> None:
+    for header in proving(capture):
+        forged = changed(capture, header, FORGERIES[forgery])
+        assert forged.headers != capture.message.headers
+        assert verify(capture, forged) == "BadSignature", header
+
+
+@each
+def test_a_missing_proof_proves_nothing(capture: Capture) -> None:
+    bare = replace(capture.message, headers=())
+    declared = {one.what: one for one in captures(capture.provider, "callback")}["without_proof"].expected
+    assert verify(capture, bare) == declared.get("proof", declared.get("error"))
+    assert verify(capture, bare) != "proved"
+
+
+@each
+def test_a_header_of_a_similar_name_does_not_count(capture: Capture) -> None:
+    for header in proving(capture):
+        for name in (header.replace("-", "_"), header.upper(), f"{header} ", f"x-{header}", header[:-1]):
+            kept = tuple((name if old == header else old, value) for old, value in capture.message.headers)
+            bare = without(capture, header)
+            assert verify(capture, replace(bare, headers=kept)) == verify(capture, bare)
+
+
+OTHERS = Keys(job=("job-secret-of-another",), account=("whsec_YW5vdGhlcg==",), api=("api-key-of-another",))
+SWAPPED = Keys(job=(API_KEY,), account=(JOB_SECRET,), api=(ACCOUNT_SECRET,))
+NEAR = Keys(
+    job=(JOB_SECRET[:-1], JOB_SECRET + "0", JOB_SECRET.upper(), f" {JOB_SECRET}"),
+    account=(ACCOUNT_SECRET[:-4],),
+    api=(API_KEY[:-1], API_KEY + "0", API_KEY.upper(), f" {API_KEY}"),
+)
+
+
+@each
+@pytest.mark.parametrize("keys", [OTHERS, SWAPPED, NEAR, Keys()], ids=["others", "swapped", "near", "none"])
+def test_a_proof_under_another_key_is_refused(capture: Capture, keys: Keys) -> None:
+    assert verify(capture, capture.message, keys) == "BadSignature"
+
+
+@each
+def test_every_key_that_may_be_valid_is_tried(capture: Capture) -> None:
+    def beside(right: Sequence[str], wrong: Sequence[str]) -> list[Sequence[str]]:
+        return [(*right, *wrong), (*wrong, *right), (*wrong, *right, *wrong)]
+
+    tried = zip(
+        beside(KEYS.job, OTHERS.job),
+        beside(KEYS.account, OTHERS.account),
+        beside(KEYS.api, OTHERS.api),
+        strict=True,
+    )
+    for job, account, api in tried:
+        assert verify(capture, capture.message, Keys(job=job, account=account, api=api)) == "proved"
+
+
+@each
+def test_further_headers_do_not_matter(capture: Capture) -> None:
+    more = (("x-request-id", "é" * 10), *capture.message.headers, ("user-agent", ""), ("user-agent", "x"))
+    assert verify(capture, replace(capture.message, headers=more)) == "proved"
+
+
+@pytest.mark.parametrize("capture", HINTS, ids=lambda capture: capture.name)
+def test_a_hint_stays_a_hint_under_any_key(capture: Capture) -> None:
+    for keys in (KEYS, OTHERS, Keys()):
+        assert verify(capture, capture.message, keys) == "unproved"
+
+
+@pytest.mark.parametrize("name", CALLED_BACK)
+def test_a_provider_proves_or_hints(name: str) -> None:
+    assert {capture.provider for capture in PROVED + HINTS} >= {name}

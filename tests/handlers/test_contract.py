@@ -1,0 +1,217 @@
+"""One suite for all providers: what they say is read as their captures expect.
+
+A provider that is added to `handlers.ALL` is picked up by itself, and is told here what it still lacks.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from captures import CASES, CONFIDENCE, EVERY, HANDLERS, Capture, captures, doors, exchanges, message, rendered
+
+from handlers.contract import Handler, HttpMessage, Phase
+from handlers.errors import ProviderError
+
+REQUIRED = {
+    "submit": {"update", "Rejected", "AccountRefused", "Throttled", "Unavailable", "Garbled"},
+    "poll": {"running", "succeeded", "failed", "unknown", "Rejected", "Garbled"},
+    "callback": {"running", "succeeded", "failed", "unknown", "BadPayload"},
+    "resolve": {"asset", "Rejected", "Garbled"},
+    "cancel": {"update", "Rejected", "Garbled"},
+    "challenge": {"challenge"},
+}
+"""What the captures of a door must show at least."""
+
+STATUS_FIELDS = frozenset({"status", "state"})
+CASINGS: tuple[Callable[[str], str], ...] = (str.upper, str.lower, str.title, str.swapcase, " {} ".format)
+
+STATUSES = {
+    "Rejected": (400, 404, 405, 406, 409, 410, 411, 413, 415, 418, 422, 431, 451, 499),
+    "AccountRefused": (401, 402, 403),
+    "Throttled": (429,),
+    "Unavailable": (408, 500, 501, 502, 503, 504, 507, 520, 529, 599),
+    "Garbled": (100, 301, 302, 303, 304, 307, 308),
+}
+"""What an HTTP status means, whoever sends it."""
+
+WISHES = {
+    "0": 0,
+    "17": 17,
+    " 17 ": 17,
+    "86400": 86400,
+    "Sun, 01 Nov 2026 12:02:05 GMT": 125,
+    "Sun, 01 Nov 2026 13:00:05 +0100": 5,
+    "Sun, 01 Nov 2026 11:00:00 GMT": 0,
+}
+"""`Retry-After` as seconds from the moment of all captures."""
+
+
+def is_refusal(capture: Capture) -> bool:
+    """Whether it is an answer that must become an error."""
+    return capture.door in exchanges(HANDLERS[capture.provider]) and "error" in capture.expected
+
+
+named = pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
+captured = pytest.mark.parametrize("capture", EVERY, ids=lambda capture: capture.name)
+
+
+@captured
+def test_a_capture_says_where_it_comes_from_and_how_sure_that_is(capture: Capture) -> None:
+    assert capture.notes.keys() == {"source", "confidence"}
+    assert len(capture.notes["source"]) > 10
+    assert capture.notes["confidence"] in CONFIDENCE
+
+
+@captured
+def test_a_capture_reads_as_expected(capture: Capture) -> None:
+    read = doors(HANDLERS[capture.provider]).get(capture.door)
+    assert read is not None, f"{capture.name}: {capture.provider} has no door called {capture.door!r}"
+    assert read(capture.message) == capture.expected
+
+
+@captured
+def test_reading_twice_gives_the_same(capture: Capture) -> None:
+    read = doors(HANDLERS[capture.provider])[capture.door]
+    assert read(capture.message) == read(capture.message)
+
+
+@pytest.mark.parametrize("capture", [one for one in EVERY if is_refusal(one)], ids=lambda capture: capture.name)
+def test_an_error_tells_the_status_it_came_with(capture: Capture) -> None:
+    with pytest.raises(ProviderError) as caught:
+        exchanges(HANDLERS[capture.provider])[capture.door].parse(capture.message)
+    assert caught.value.status == capture.message.status
+
+
+@named
+def test_every_door_has_captures_of_its_outcomes(handler: Handler) -> None:
+    for door in doors(handler):
+        found = captures(handler.name, door)
+        shown = {word for capture in found for word in capture.outcomes}
+        missing = REQUIRED[door] - shown
+        assert not missing, f"cases/{handler.name}/{door}__*.http show no {', '.join(sorted(missing))}"
+
+
+@named
+def test_a_provider_with_proofs_shows_forged_callbacks(handler: Handler) -> None:
+    found = captures(handler.name, "callback")
+    if any(capture.expected.get("proof") == "proved" for capture in found):
+        assert any("BadSignature" in capture.outcomes for capture in found)
+        whats = {capture.what for capture in found}
+        assert "without_proof" in whats, f"cases/{handler.name} needs a callback__without_proof.http"
+    else:
+        assert not any("BadSignature" in capture.outcomes for capture in found)
+
+
+def test_every_file_of_the_cases_belongs_to_a_capture() -> None:
+    names = {"requests.json"}
+    for folder in CASES.iterdir():
+        assert folder.name in HANDLERS, f"{folder.name} is no provider"
+        told = {f"{capture.door}__{capture.what}" for capture in captures(folder.name)}
+        kept = names | {name + ending for name in told for ending in (".http", ".expected.json")}
+        assert {path.name for path in folder.iterdir()} <= kept
+        for capture in captures(folder.name):
+            assert capture.expected
+
+
+@named
+def test_only_challenges_are_answered_as_challenges(handler: Handler) -> None:
+    for capture in captures(handler.name, "callback"):
+        assert handler.callback is not None
+        assert handler.callback.challenge(capture.message) is None
+
+
+def with_status(body: Any, change: Callable[[str], str]) -> Any:
+    """`body` with every status word in it changed."""
+    if isinstance(body, list):
+        return [with_status(inner, change) for inner in body]
+    if not isinstance(body, dict):
+        return body
+    return {
+        name: change(inner)
+        if name in STATUS_FIELDS and isinstance(inner, str)
+        else with_status(inner, change)
+        for name, inner in body.items()
+    }
+
+
+def retold(capture: Capture, change: Callable[[str], str]) -> HttpMessage:
+    """The message of a capture with its status words changed."""
+    body = json.dumps(with_status(json.loads(capture.message.body), change)).encode()
+    return dataclasses.replace(capture.message, body=body)
+
+
+def readings(handler: Handler) -> list[tuple[Capture, Callable[[HttpMessage], Any]]]:
+    """The captures of a provider that carry a status word, each with the reader of its door."""
+    readers = {name: door.parse for name, door in exchanges(handler).items()}
+    if handler.callback is not None:
+        readers["callback"] = handler.callback.parse
+    return [
+        (capture, readers[capture.door])
+        for capture in captures(handler.name, "poll", "callback")
+        if "update" in capture.outcomes and retold(capture, str.upper).body != retold(capture, str.lower).body
+    ]
+
+
+@named
+def test_status_words_match_in_any_case(handler: Handler) -> None:
+    found = readings(handler)
+    assert found, f"no capture of {handler.name} has a {' or '.join(sorted(STATUS_FIELDS))}"
+    for capture, parse in found:
+        for change in CASINGS:
+            told = rendered(dataclasses.replace(parse(retold(capture, change)), result=None))
+            asked = {name: inner for name, inner in capture.expected["update"].items() if name != "result"}
+            assert told == asked, capture.name
+
+
+@named
+@pytest.mark.parametrize("word", ["teleporting", "", " ", "status", "none", "läuft", "\u0000", "0", "x" * 9000])
+def test_a_status_word_that_we_do_not_know_is_unknown(handler: Handler, word: str) -> None:
+    running = [(capture, parse) for capture, parse in readings(handler) if "running" in capture.outcomes]
+    for capture, parse in running:
+        told = parse(retold(capture, lambda _old: word))
+        assert told.phase is Phase.UNKNOWN
+        assert not told.assets
+        assert told.failure is None
+
+
+@named
+@pytest.mark.parametrize("value", [None, 7, 0, True, 1.5, [], ["failed"], {}, {"word": "failed"}])
+def test_a_status_that_is_no_word_is_unknown(handler: Handler, value: Any) -> None:
+    for capture, parse in readings(handler):
+        if "running" in capture.outcomes:
+            body = with_status(json.loads(capture.message.body), lambda _old: value)
+            told = parse(dataclasses.replace(capture.message, body=json.dumps(body).encode()))
+            assert told.phase is Phase.UNKNOWN
+
+
+@named
+@pytest.mark.parametrize(("error", "status"), [(name, code) for name, codes in STATUSES.items() for code in codes])
+def test_an_http_status_means_the_same_everywhere(handler: Handler, error: str, status: int) -> None:
+    for door in exchanges(handler).values():
+        for body in (b"", b"{}", b"<p>no</p>", b'{"error":{"code":"c","message":"m"}}'):
+            with pytest.raises(ProviderError) as caught:
+                door.parse(message(status, body))
+            assert type(caught.value).__name__ == error
+            assert caught.value.status == status
+
+
+@named
+@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("status", [429, 503, 403])
+def test_the_wish_of_a_provider_is_kept(handler: Handler, status: int, wish: str) -> None:
+    for door in exchanges(handler).values():
+        with pytest.raises(ProviderError) as caught:
+            door.parse(message(status, b"{}", ("retry-after", wish)))
+        assert caught.value.retry_after is not None
+        assert caught.value.retry_after.total_seconds() == WISHES[wish]
+
+
+@named
+def test_an_error_page_of_a_proxy_says_nothing_in_the_name_of_the_provider(handler: Handler) -> None:
+    for door in exchanges(handler).values():
+        with pytest.raises(ProviderError) as caught:
+            door.parse(message(500, b"<html>secret-in-a-page</html>"))
+        assert caught.value.said == ""
+        assert "secret-in-a-page" not in f"{caught.value!s}{caught.value!r}"

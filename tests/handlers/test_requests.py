@@ -1,0 +1,254 @@
+"""What every provider is asked: stable, complete, and with its credentials in headers only.
+
+`cases/<provider>/requests.json` holds every request that a provider's doors build; run the tests with
+RINGBACK_WRITE_GOLDEN=1 to write it anew, and read the difference before you keep it.
+"""
+
+import copy
+import json
+import os
+import re
+from typing import Any
+
+import pytest
+from anything import LIMITED, OBJECTS
+from captures import API_KEY, CASES, HANDLERS, JOB_SECRET, KEYS, captures, message
+from hypothesis import given
+
+from handlers import ALL
+from handlers.contract import Account, AssetRef, Exchange, Handler, HttpRequest, JobRef, Submission
+from handlers.wire import own_path
+
+INPUT: dict[str, Any] = {
+    "prompt": "ein Leuchtturm, 灯台 \u2028 & %2F 'quoted' <b>",
+    "model": "model-1",
+    "zero": 0,
+    "none": None,
+    "yes": True,
+    "parts": [{"type": "text", "text": ""}, [], {}, 1.5, -7],
+    "another": {"prompt": "nested", "webhook_url": "https://mine.example/hook"},
+}
+JOB_ID = "job_018f3a"
+CALLBACK_URL = "https://ringback.example/callbacks/account/token-1b9d"
+PLAIN = {"prompt": "ein Leuchtturm"}
+"""What the golden file shows as input."""
+STRANGE_ID = "a/b?c=d&e #f%2F\u00e9"
+
+named = pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
+called_back = pytest.mark.parametrize(
+    "handler",
+    [handler for handler in HANDLERS.values() if handler.callback is not None],
+    ids=lambda handler: handler.name,
+)
+
+
+def account(handler: Handler) -> Account:
+    """An account at the provider; a gateway without a host of its own gets one."""
+    return Account("mine", handler.base_url or "https://gateway.example", API_KEY)
+
+
+def submission(operation: str, *, rings_back: bool, told: dict[str, Any] | None = None) -> Submission:
+    """A submission of `INPUT`, with our callback or without."""
+    given_input = copy.deepcopy(INPUT) if told is None else told
+    if not rings_back:
+        return Submission(JOB_ID, operation, given_input)
+    return Submission(JOB_ID, operation, given_input, CALLBACK_URL, JOB_SECRET)
+
+
+def submits(handler: Handler) -> dict[str, HttpRequest]:
+    """The request of every operation, without a callback and, where it takes one, with it."""
+    found = {}
+    for name, operation in handler.operations.items():
+        asked = submission(name, rings_back=False, told=PLAIN)
+        found[f"submit {name}"] = handler.submit.build(asked, account(handler))
+        if operation.callback and handler.callback is not None:
+            asked = submission(name, rings_back=True, told=PLAIN)
+            found[f"submit {name} with callback"] = handler.submit.build(asked, account(handler))
+    return found
+
+
+def questions(handler: Handler) -> dict[str, HttpRequest]:
+    """The requests of all other doors, for a plain id and for a strange one."""
+    found = {}
+    for word, identity in (("plain", "id-1"), ("strange", STRANGE_ID)):
+        for name, operation in handler.operations.items():
+            job = JobRef(JOB_ID, identity, name)
+            if handler.poll is not None and operation.poll:
+                found[f"poll {name} {word}"] = handler.poll.build(job, account(handler))
+            if handler.cancel is not None:
+                found[f"cancel {name} {word}"] = handler.cancel.build(job, account(handler))
+    if isinstance(handler.resolve, Exchange):
+        for number, source in enumerate(sources(handler)):
+            asset = AssetRef(JobRef(JOB_ID, "id-1", handler.default_operation), 0, source)
+            found[f"resolve {number}"] = handler.resolve.build(asset, account(handler))
+    return found
+
+
+def sources(handler: Handler) -> list[str]:
+    """The recipes for a fresh link that the captures of a provider end in."""
+    assets = [
+        asset
+        for capture in captures(handler.name, "poll", "callback")
+        for asset in capture.expected.get("update", {}).get("assets", [])
+    ]
+    return list(dict.fromkeys(asset["source"] for asset in assets if "source" in asset))
+
+
+def shown(request: HttpRequest) -> dict[str, Any]:
+    """A request as the golden file holds it."""
+    headers = [list(pair) for pair in request.headers]
+    return {"method": request.method, "path": request.path, "headers": headers, "body": request.body.decode()}
+
+
+def written(found: dict[str, dict[str, Any]]) -> str:
+    """The golden file: one request a line."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(one, ensure_ascii=False)}" for name, one in found.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+@named
+def test_the_requests_are_those_of_the_golden_file(handler: Handler) -> None:
+    path = CASES / handler.name / "requests.json"
+    built = {name: shown(one) for name, one in (submits(handler) | questions(handler)).items()}
+    if os.environ.get("RINGBACK_WRITE_GOLDEN") == "1":
+        path.write_text(written(built), encoding="utf-8")
+    assert path.exists(), f"{handler.name} has no requests.json: run with RINGBACK_WRITE_GOLDEN=1"
+    golden = json.loads(path.read_bytes())
+    assert built.keys() == golden.keys()
+    for name, one in built.items():
+        assert one == golden[name], name
+
+
+@named
+def test_building_twice_gives_the_same(handler: Handler) -> None:
+    assert submits(handler) == submits(handler)
+    assert questions(handler) == questions(handler)
+
+
+@named
+def test_a_provider_with_a_resolve_shows_what_it_resolves(handler: Handler) -> None:
+    assert bool(sources(handler)) == isinstance(handler.resolve, Exchange)
+
+
+@named
+def test_the_key_travels_in_one_header_and_nowhere_else(handler: Handler) -> None:
+    for name, request in (submits(handler) | questions(handler)).items():
+        assert [value.count(API_KEY) for _, value in request.headers if API_KEY in value] == [1], name
+        assert API_KEY not in request.path
+        assert API_KEY.encode() not in request.body
+
+
+@named
+def test_a_request_stays_on_its_own_origin(handler: Handler) -> None:
+    for name, request in (submits(handler) | questions(handler)).items():
+        assert own_path(request.path) == request.path, name
+        assert "host" not in {header for header, _ in request.headers}
+
+
+@named
+def test_headers_are_well_formed_and_single(handler: Handler) -> None:
+    for request in (submits(handler) | questions(handler)).values():
+        names = [header for header, _ in request.headers]
+        assert len(names) == len(set(names))
+        assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
+        assert all(re.fullmatch(r"[ -~]+", value) for _, value in request.headers)
+        assert ("accept", "application/json") in request.headers
+        assert (("content-type", "application/json") in request.headers) == bool(request.body)
+
+
+@named
+def test_a_get_has_no_body(handler: Handler) -> None:
+    methods = {request.method for request in submits(handler).values()}
+    assert methods == {"POST"}
+    for request in questions(handler).values():
+        assert request.method in {"GET", "POST", "DELETE"}
+        assert not (request.method == "GET" and request.body)
+
+
+@named
+def test_a_strange_id_cannot_change_the_question(handler: Handler) -> None:
+    built = questions(handler)
+    for name in [one for one in built if one.endswith(" plain")]:
+        plain, strange = built[name], built[name.replace(" plain", " strange")]
+        assert strange.path.count("/") == plain.path.count("/")
+        assert strange.path.partition("?")[2].count("&") == plain.path.partition("?")[2].count("&")
+        assert ("?" in strange.path) == ("?" in plain.path)
+
+
+def own_words(handler: Handler, operation: str) -> dict[str, Any]:
+    """What a handler adds to the body of a submit for our callback."""
+    asked = submission(operation, rings_back=True, told={})
+    added: dict[str, Any] = json.loads(handler.submit.build(asked, account(handler)).body)
+    return added
+
+
+@named
+def test_without_a_callback_the_body_is_the_input(handler: Handler) -> None:
+    for name in handler.operations:
+        request = handler.submit.build(submission(name, rings_back=False), account(handler))
+        assert json.dumps(json.loads(request.body)) == json.dumps(INPUT)
+
+
+@called_back
+def test_with_a_callback_the_body_is_the_input_and_our_words(handler: Handler) -> None:
+    for name, operation in handler.operations.items():
+        if operation.callback:
+            request = handler.submit.build(submission(name, rings_back=True), account(handler))
+            added = own_words(handler, name)
+            assert json.dumps(json.loads(request.body)) == json.dumps(INPUT | added)
+            assert CALLBACK_URL in json.dumps(added)
+            assert added.keys() <= handler.reserved
+
+
+@called_back
+def test_our_callback_wins_over_one_in_the_input(handler: Handler) -> None:
+    theirs = dict.fromkeys(handler.reserved, "https://mine.example/hook")
+    for name, operation in handler.operations.items():
+        if operation.callback:
+            asked = submission(name, rings_back=True, told=dict(theirs))
+            sent = json.loads(handler.submit.build(asked, account(handler)).body)
+            added = own_words(handler, name)
+            assert {word: sent[word] for word in added} == added
+
+
+@named
+def test_the_input_itself_is_left_alone(handler: Handler) -> None:
+    for name in handler.operations:
+        given_input = copy.deepcopy(INPUT)
+        asked = submission(name, rings_back=True, told=given_input)
+        handler.submit.build(asked, account(handler))
+        handler.check(asked)
+        assert json.dumps(given_input) == json.dumps(INPUT)
+
+
+@named
+@LIMITED
+@given(told=OBJECTS)
+def test_any_input_passes_through_untouched(handler: Handler, told: dict[str, Any]) -> None:
+    asked = submission(handler.default_operation, rings_back=False, told=told)
+    request = handler.submit.build(asked, account(handler))
+    assert json.dumps(json.loads(request.body)) == json.dumps(told)
+
+
+@named
+def test_no_record_shows_a_secret(handler: Handler) -> None:
+    records = [
+        account(handler),
+        KEYS,
+        handler,
+        ALL[handler.name],
+        submission(handler.default_operation, rings_back=True),
+        *submits(handler).values(),
+        *questions(handler).values(),
+        message(200, JOB_SECRET.encode(), ("authorization", API_KEY), ("x-webhook-secret", JOB_SECRET)),
+    ]
+    for record in records:
+        for secret in (API_KEY, JOB_SECRET, CALLBACK_URL, *KEYS.account):
+            assert secret not in f"{record!r} {record!s}"
+
+
+@named
+def test_only_a_provider_that_knows_repeats_is_given_a_key_for_them(handler: Handler) -> None:
+    for request in submits(handler).values():
+        keys = [value for name, value in request.headers if name == "idempotency-key"]
+        assert keys == ([JOB_ID] if handler.idempotent_submit else [])
