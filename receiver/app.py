@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import functools
+import ipaddress
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from starlette.types import Scope
+
 from receiver.accounts import Accounts
-from receiver.addresses import guard
+from receiver.addresses import Network, guard
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
@@ -30,7 +34,7 @@ from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, Slots
 from receiver.meaning import Meanings, Rules
 from receiver.model import Endpoint, EndpointState, Work
-from receiver.observe import LOGGER
+from receiver.observe import LOGGER, peer
 from receiver.polling import Poller
 from receiver.providers import Providers
 from receiver.recording import Recording
@@ -46,6 +50,8 @@ from receiver.store.statements import ms
 from receiver.submission import Submitter
 from receiver.trial import Testing
 from receiver.worker import Hints, Worker
+
+API_LOGGER = logging.getLogger("ringback.api")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +77,7 @@ class Services:
     testing: Testing
     workers: dict[Work, Worker]
     housekeeper: Housekeeper
+    trusted: tuple[Network, ...] = ()
     draining: bool = False
     _description: dict[str, Any] = field(default_factory=dict)
 
@@ -80,6 +87,12 @@ class Services:
         if not self._description:
             self._description = description(CALLS, version("ringback"))
         return self._description
+
+    def log_call(self, scope: Scope, status: int, request_id: str) -> None:
+        """Note a call, for whoever debugs: its path is logged without tokens, its query not at all."""
+        if API_LOGGER.isEnabledFor(logging.DEBUG):
+            who = peer(scope, self.trusted)
+            API_LOGGER.debug("%s %s %s from %s (%s)", status, scope["method"], scope["path"], who, request_id)
 
     async def save(self, endpoint: Endpoint) -> None:
         """Store an endpoint and serve it as it is now."""
@@ -210,6 +223,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
         providers=Providers(accounts, blocking),
         testing=Testing(fanout, store, recording, lanes),
         workers=workers,
+        trusted=tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies),
         housekeeper=Housekeeper(store, recording, clock, timedelta(days=settings.retention_days)),
     )
     await _keep_file_endpoints(services)

@@ -1,12 +1,16 @@
 """Logs without secrets, and counters of the last hour."""
 
+import ipaddress
 import json
 import logging
 import re
 import sys
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
+
+from receiver.addresses import Network
 
 LOGGER = logging.getLogger("ringback")
 _SECRETS = re.compile(
@@ -53,6 +57,24 @@ def set_up(level: str, form: str | None) -> None:
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
     LOGGER.setLevel(level.upper())
+
+
+def peer(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
+    """Who asks, for logs: the nearest address in `x-forwarded-for` that is no trusted proxy of ours."""
+    client = scope.get("client")
+    nearest = str(client[0]) if client else "unknown"
+    forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",") if hop.strip()]
+    while hops and _is_in(nearest, trusted):
+        nearest = hops.pop()
+    return nearest[:64]
+
+
+def _is_in(text: str, networks: Sequence[Network]) -> bool:
+    try:
+        return any(ipaddress.ip_address(text) in network for network in networks)
+    except ValueError:
+        return False
 
 
 class LastHour:

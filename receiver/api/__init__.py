@@ -83,7 +83,7 @@ def application(services: "Services") -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(callbacks.PREFIX):
-            await callbacks.serve(services.callbacks, scope, receive, send)
+            await callbacks.serve(services.callbacks, services.log_call, scope, receive, send)
         else:
             await router(scope, receive, send)
 

@@ -1,17 +1,22 @@
 """The callback route as plain ASGI: the hot path, without a framework's hands on it."""
 
+from collections.abc import Callable
+
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
 from receiver.callbacks import Callbacks
-from receiver.errors import MethodNotAllowed, ReceiverError, Unauthorized
+from receiver.errors import MethodNotAllowed, ReceiverError
 
 PREFIX = "/callbacks/"
 
 
-async def serve(callbacks: Callbacks, scope: Scope, receive: Receive, send: Send) -> None:
-    """Take one callback."""
+Log = Callable[[Scope, int, str], None]
+
+
+async def serve(callbacks: Callbacks, log: Log, scope: Scope, receive: Receive, send: Send) -> None:
+    """Take one callback; `log` hears of those that are not taken."""
     request_id = new_request_id()
     try:
         if scope["method"] != "POST":
@@ -21,11 +26,8 @@ async def serve(callbacks: Callbacks, scope: Scope, receive: Receive, send: Send
         body = await read_body(scope, receive, CALLBACK_LIMIT)
         told = await callbacks.take(account, token, headers, body)
         status, body, kind = told.status, told.body, told.content_type
-    except Unauthorized as error:
-        refused = problem(Unauthorized(error.detail), request_id)
-        await _answer(refused, request_id, scope, receive, send)
-        return
     except ReceiverError as error:
+        log(scope, error.http_status, request_id)
         await _answer(problem(error, request_id), request_id, scope, receive, send)
         return
     fields = [

@@ -94,6 +94,7 @@ class Resource:
             LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
             response = problem(StoreUnavailable("this failed unexpectedly"), request_id)
         response.headers["x-request-id"] = request_id
+        self._services.log_call(scope, response.status_code, request_id)
         await response(scope, receive, send)
 
     async def _serve(self, request: Request) -> Response:

@@ -13,10 +13,11 @@ import httpx
 from standardwebhooks import Webhook
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.api import application
 from receiver.app import Services, running
+from receiver.clock import Clock
 from receiver.config import load
 from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import Later, listening, world
@@ -79,12 +80,31 @@ class Hook:
 
 
 @dataclass(slots=True)
+class Front:
+    """The way to the providers: every call that came, and the status of all answers while they are away."""
+
+    app: ASGIApp
+    calls: list[str] = field(default_factory=list)
+    away: int | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls.append(f"{scope['method']} {scope['path']}")
+        app = self.app if self.away is None else Response(status_code=self.away)
+        await app(scope, receive, send)
+
+    def count(self, call: str) -> int:
+        """How many calls began like this."""
+        return len([one for one in self.calls if one.startswith(call)])
+
+
+@dataclass(slots=True)
 class Deployment:
     """Everything that a story touches."""
 
     client: httpx.AsyncClient
     services: Services
     world: World
+    front: Front
     hook: Hook
     url: str
     folder: Path
@@ -178,7 +198,11 @@ def environment(
 
 @contextlib.asynccontextmanager
 async def deployed(
-    folder: Path, knobs: Knobs | None = None, accounts_with: dict[str, Any] | None = None, **settings: str
+    folder: Path,
+    knobs: Knobs | None = None,
+    accounts_with: dict[str, Any] | None = None,
+    clock: Clock | None = None,
+    **settings: str,
 ) -> AsyncIterator[Deployment]:
     """A deployment on a database in `folder`."""
     hook, later = Hook(), Later()
@@ -186,14 +210,14 @@ async def deployed(
     config.touch()
     async with (
         world(knobs or Knobs(takes=0.2)) as made,
-        listening(sandbox_app(made)) as providers,
+        listening(front := Front(sandbox_app(made))) as providers,
         listening(hook) as hook.url,
         listening(later) as url,
         running(
-            load(config, environment(folder, url, providers, accounts_with or {}, **settings))
+            load(config, environment(folder, url, providers, accounts_with or {}, **settings)), clock=clock
         ) as services,
     ):
         later.app = application(services)
         headers = {"authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
-            yield Deployment(client, services, made, hook, url, folder)
+            yield Deployment(client, services, made, front, hook, url, folder)

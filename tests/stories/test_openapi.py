@@ -1,0 +1,41 @@
+"""`schemathesis` against a live service: no 5xx, no answer that the description does not know."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tests.stories.deployment import KEY, Deployment, asking
+
+HERE = Path(__file__).parents[2]
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+async def test_every_call_answers_as_described(house: Deployment) -> None:
+    await house.subscribe("job.*")
+    job = await house.submit(asking("apiframe"))
+    await house.final(job["id"])
+    running = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        f"{house.url}/openapi.json",
+        "--header",
+        f"Authorization: Bearer {KEY}",
+        "--checks",
+        CHECKS,
+        "--max-examples",
+        "12",
+        "--seed",
+        "1",
+        "--no-color",
+        "--exclude-path-regex",
+        "^/v1/endpoints/.*/test$",
+        cwd=house.folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.stories.short_waits", "PYTHONPATH": str(HERE)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await running.communicate()
+    assert running.returncode == 0, told.decode()[-6000:]
