@@ -39,6 +39,7 @@ PRAGMAS = (
     "pragma cell_size_check = on",
     "pragma mmap_size = 0",
     "pragma temp_store = memory",
+    "pragma wal_autocheckpoint = 4000",
     "pragma journal_size_limit = 67108864",
 )
 

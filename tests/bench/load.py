@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -62,11 +63,11 @@ async def closed(port: int, requests: Sequence[bytes]) -> Result:
 
 async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Result, list[float]]:
     """At a fixed rate, whatever the answers do; also the monotonic moment at which each was sent."""
-    idle = [await connect(port) for _ in range(CONNECTIONS)]
+    idle = deque([await connect(port) for _ in range(CONNECTIONS)])
     result, sent = Result(0.0), [0.0] * len(requests)
 
     async def one(index: int, request: bytes) -> None:
-        connection = idle.pop() if idle else await connect(port)
+        connection = idle.popleft() if idle else await connect(port)
         sent[index] = time.monotonic()
         started = time.perf_counter()
         answer = await connection.ask(request, 4096)
