@@ -1,6 +1,6 @@
 """The providers that Ringback speaks to: one line each."""
 
-from handlers import aiml, apiframe, apiframe_v2, gately, getimg, imagineo, minimax
+from handlers import aiml, apiframe, apiframe_v2, gately, getimg, imagineo, minimax, replicate
 from handlers.contract import Provider
 
 ALL: dict[str, Provider] = {
@@ -13,5 +13,6 @@ ALL: dict[str, Provider] = {
         getimg,
         imagineo,
         minimax,
+        replicate,
     )
 }

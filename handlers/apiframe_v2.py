@@ -5,7 +5,7 @@ the API key. The vendor's SDK uses the raw SHA-256 digest as that key, a deploye
 both are accepted, for previous API keys too. The shape of `result` depends on the model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -71,23 +71,9 @@ class Job(wire.Payload):
     expired: wire.Flag = None
 
 
-def _links(value: object, kind: Kind | None = None) -> Iterator[tuple[str, Kind | None]]:
-    if isinstance(value, str) and value.startswith(("https://", "http://")):
-        yield value, kind
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _links(inner, kind)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            named = next((found for word, found in KINDS_BY_NAME.items() if word in name.lower()), kind)
-            yield from _links(inner, named)
-
-
 def assets_of(result: object, message: HttpMessage) -> tuple[Asset, ...]:
     """Every link under `result`, its kind told by the field's name or the file's ending."""
-    found: dict[str, Kind | None] = {}
-    for link, kind in _links(result):
-        found.setdefault(link, kind)
+    found = wire.links_under(result, KINDS_BY_NAME)
     ends = message.received_at + LIFETIME
     return tuple(
         Asset(kind=kind or wire.kind_of(link), url=link, deletes_at=ends) for link, kind in found.items()

@@ -128,7 +128,7 @@ def check(submission: Submission) -> Sequence[Problem]:
         problems.extend(
             Problem(f"/images/{index}/role", f"the role must be one of {', '.join(sorted(ROLES))}")
             for index, image in enumerate(images)
-            if not isinstance(image, dict) or image.get("role") not in ROLES
+            if not isinstance(image, dict) or str(image.get("role")) not in ROLES
         )
     return problems
 

@@ -89,7 +89,7 @@ class MiniMaxPaths(Options):
 class BaseResp(wire.Payload):
     """How MiniMax says whether a call worked."""
 
-    status_code: wire.Id = None
+    status_code: wire.Code = None
     status_msg: wire.Id = None
 
 

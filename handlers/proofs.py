@@ -20,7 +20,7 @@ KeySource = Callable[[Keys], Iterable[bytes]]
 
 HEADER_LIMIT = 4096
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
-_MESSAGE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,256}", re.ASCII)
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9_\-]{1,256}", re.ASCII)
 
 
 def job_secrets(keys: Keys) -> Iterable[bytes]:
@@ -37,9 +37,11 @@ def account_whsec(keys: Keys) -> Iterable[bytes]:
     """The secrets configured for the account in Standard Webhooks form: base64 behind `whsec_`."""
     for secret in keys.account:
         try:
-            yield base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except (binascii.Error, ValueError):
             continue
+        if key:
+            yield key
 
 
 def api_key_digests(keys: Keys) -> Iterable[bytes]:

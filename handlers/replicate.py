@@ -4,7 +4,7 @@ Official: the bare prediction object at every door, Standard Webhooks with one s
 words, poll and cancel. Unconfirmed: `aborted`, and that output files live for an hour.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -70,17 +70,6 @@ class Prediction(wire.Payload):
     metrics: wire.Table = None
 
 
-def _links(value: object) -> Iterator[str]:
-    if isinstance(value, str) and value.startswith("https://"):
-        yield value
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _links(inner)
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _links(inner)
-
-
 def _asset(link: str, message: HttpMessage) -> Asset:
     return Asset(kind=wire.kind_of(link), url=link, deletes_at=message.received_at + LIFETIME)
 
@@ -97,7 +86,7 @@ def to_update(told: Prediction, message: HttpMessage) -> Update:
     return Update(
         provider_job_id=told.id,
         phase=phase,
-        assets=tuple(_asset(link, message) for link in dict.fromkeys(_links(told.output))) if done else (),
+        assets=tuple(_asset(link, message) for link in wire.links_under(told.output)) if done else (),
         result={"output": told.output} if done else None,
         failure=failure,
         usage=told.metrics,

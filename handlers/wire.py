@@ -37,6 +37,8 @@ ENDINGS = {
 }
 
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
+LINK_LIMIT = 8192
+_LINK = re.compile(r"https?://[!-~]+", re.ASCII)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -56,7 +58,7 @@ def _text(value: object) -> object:
         return None
     if isinstance(value, int | float):
         return str(value)
-    return clean(value) if isinstance(value, str) else None
+    return (clean(value) or None) if isinstance(value, str) else None
 
 
 def _word(value: object) -> object:
@@ -75,9 +77,8 @@ def _percent(value: object) -> object:
 
 
 def _link(value: object) -> object:
-    if not isinstance(value, str) or len(value) > 8192 or not value.isascii() or _CONTROLS.search(value):
-        return None
-    return value if value.startswith(("https://", "http://")) else None
+    whole = isinstance(value, str) and len(value) <= LINK_LIMIT and _LINK.fullmatch(value)
+    return value if whole else None
 
 
 def _number(value: object) -> object:
@@ -101,9 +102,9 @@ def _moment(value: object) -> object:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _many(value: object) -> object:
@@ -118,6 +119,12 @@ def _table(value: object) -> object:
     return value if isinstance(value, dict) else None
 
 
+def _code(value: object) -> object:
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+Code = Annotated[str | None, BeforeValidator(_code)]
+"""A code as text, whatever it was; "" stays, because it is no code that we know."""
 Id = Annotated[str | None, BeforeValidator(_text)]
 """An id or a sentence: numbers become text, anything else is None."""
 Word = Annotated[str, BeforeValidator(_word)]
@@ -282,6 +289,30 @@ def phase(words: Mapping[str, Phase], word: str) -> Phase:
 def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
     """One asset of `kind` per distinct link, in their order."""
     return tuple(Asset(kind=kind, url=link) for link in dict.fromkeys(links) if link)
+
+
+def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:
+    """Every link anywhere in `value`, in order, with the kind that the nearest field's name tells.
+
+    `kinds` are words that may stand in a field's name.
+    """
+    found: dict[str, Kind | None] = {}
+    _collect(value, None, kinds or {}, found)
+    return found
+
+
+def _collect(
+    value: object, kind: Kind | None, kinds: Mapping[str, Kind], found: dict[str, Kind | None]
+) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            named = next((one for word, one in kinds.items() if word in name.lower()), kind)
+            _collect(inner, named, kinds, found)
+    elif isinstance(value, list):
+        for inner in value:
+            _collect(inner, kind, kinds, found)
+    elif isinstance(value, str) and _link(value) is not None:
+        found.setdefault(value, kind)
 
 
 def kind_of(link: str) -> Kind:

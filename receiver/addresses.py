@@ -18,6 +18,8 @@ NOT_PUBLIC: tuple[Network, ...] = tuple(
         3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8
     """.split()  # noqa: SIM905  # a table reads better than 34 quoted strings
 )
+GLOBAL_V6 = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is handed out as public; what stands in the list above is taken out of it."""
 URL_LIMIT = 2048
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
@@ -66,6 +68,8 @@ class Guard:
         """Whether we may connect to `address`."""
         if self.allowed(address):
             return True
+        if address.version == 6 and address not in GLOBAL_V6:
+            return False
         if any(address in network for network in NOT_PUBLIC):
             return False
         return scheme == "https" or self.http

@@ -1,11 +1,12 @@
 """HTTP/1.1 as bytes: one connection, one exchange at a time, on `httptools`.
 
 What leaves is exactly what is asked for; what comes back is capped, and anything the parser refuses is
-`Garbled`. No redirects, no cookies, no decompression, no environment.
+`Unparsable`. No redirects, no cookies, no decompression, no environment.
 """
 
 import asyncio
 import re
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ import httptools
 
 HEAD_LIMIT = 32 * 1024
 INTERIM_LIMIT = 16
+OVERHEAD = 8
+"""Bytes of framing that a byte of body may cost: chunks of one byte cost six."""
+_METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"/[!-~]*", re.ASCII)
@@ -53,6 +57,8 @@ def request_bytes(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
     """A request, byte for byte, or `BadRequest` before anything is written."""
+    if not _METHOD.fullmatch(method):
+        raise BadRequest("the method must be capital letters")
     if not _TARGET.fullmatch(target):
         raise BadRequest("the path holds blanks, control or non-ASCII characters")
     lines = [f"{method} {target} HTTP/1.1", f"host: {host}", "accept-encoding: identity"]
@@ -66,17 +72,19 @@ def request_bytes(
 
 
 class Connection(asyncio.Protocol):
-    """One connection. It is `idle` when an exchange may start, and never after anything went wrong."""
+    """One connection, `reusable` for a further exchange until anything goes wrong."""
 
     __slots__ = (
         "_answering",
         "_body",
+        "_bodyless",
         "_cap",
         "_future",
         "_head",
         "_headers",
         "_interim",
         "_parser",
+        "_raw",
         "_started",
         "idle_since",
         "reusable",
@@ -91,14 +99,18 @@ class Connection(asyncio.Protocol):
         self._future: asyncio.Future[Answer] | None = None
         self._started = False
 
-    def ask(self, data: bytes, cap: int) -> asyncio.Future[Answer]:
-        """Write a request; the future tells the answer, `Broken` or `Unparsable`."""
+    def ask(self, data: bytes, cap: int, *, bodyless: bool = False) -> asyncio.Future[Answer]:
+        """Write a request; the future tells the answer, `Broken` or `Unparsable`.
+
+        A `bodyless` answer (to HEAD) ends with its head, whatever length it declares.
+        """
         self._parser = httptools.HttpResponseParser(self)
         self._future = asyncio.get_running_loop().create_future()
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
         self._cap = cap
-        self._head = self._interim = 0
+        self._head = self._raw = self._interim = 0
+        self._bodyless = bodyless
         self._started = self._answering = False
         future = self._future
         if self.transport is None or self.transport.is_closing():
@@ -106,6 +118,20 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write(data)
         return future
+
+    @property
+    def silent(self) -> bool:
+        """Whether the connection is open and nothing has come on it that nobody asked for."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        told = select.poll()
+        told.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not told.poll(0)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether the other side has not taken the whole request yet."""
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """End the connection at once."""
@@ -123,9 +149,12 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._started = True
+        self._raw += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(Unparsable())
+        if self._raw > HEAD_LIMIT + (1 + OVERHEAD) * len(self._body):
             self._fail(Unparsable())
 
     def eof_received(self) -> None:
@@ -142,14 +171,21 @@ class Connection(asyncio.Protocol):
 
     # What the parser says.
 
+    def on_message_begin(self) -> None:
+        if self._future is None:
+            self.reusable = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head += len(name) + len(value)
         if self._head > HEAD_LIMIT:
             raise Unparsable
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
 
     def on_headers_complete(self) -> None:
         self._answering = self._parser.get_status_code() >= 200
+        if self._answering and self._bodyless:
+            self.reusable = False
+            self._finish(cut=False)
 
     def on_body(self, data: bytes) -> None:
         room = self._cap - len(self._body)
@@ -159,6 +195,8 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def on_message_complete(self) -> None:
+        if self._future is None:
+            return
         if self._parser.get_status_code() < 200:
             self._interim += 1
             self._headers.clear()

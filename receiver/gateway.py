@@ -19,6 +19,8 @@ from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable
 ANSWER_CAP = 16 * 1024
 IDLE_PER_ORIGIN = 64
 IDLE_SECONDS = 20.0
+NEXT_ADDRESS = 3.0
+"""Seconds that an address gets while there are others to try."""
 
 
 class CallFailed(Exception):
@@ -64,6 +66,7 @@ class Gateway:
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._idle: dict[Origin, deque[Connection]] = {}
+        self._swept = 0.0
 
     def check(self, url: str) -> None:
         """`BadUrl` when `url` can be told to be wrong without asking any name server."""
@@ -82,6 +85,9 @@ class Gateway:
                 return await self._call(call, progress)
         except TimeoutError:
             raise CallFailed(progress.stage, "timed out", written=progress.written) from None
+        except CallFailed as error:
+            error.written = progress.written
+            raise
         except (BadUrl, BadRequest) as error:
             raise CallFailed("request", str(error)) from None
         except Unparsable:
@@ -108,7 +114,7 @@ class Gateway:
             except Broken as broken:
                 if not broken.fresh:
                     raise
-        progress.stage, progress.written = "resolve", False
+        progress.stage = "resolve"
         connection = await self._connect(origin, progress)
         return await self._ask(origin, connection, data, call, progress)
 
@@ -117,8 +123,10 @@ class Gateway:
     ) -> Answer:
         progress.stage, progress.written = "read", True
         try:
-            answer = await connection.ask(data, call.cap)
+            answer = await connection.ask(data, call.cap, bodyless=call.method == "HEAD")
         except BaseException:
+            if connection.unwritten:
+                progress.stage = "write"
             connection.close()
             raise
         if connection.reusable and not call.fresh:
@@ -132,8 +140,7 @@ class Gateway:
         oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
         while connections:
             connection = connections.pop()
-            usable = connection.transport is not None and not connection.transport.is_closing()
-            if connection.reusable and usable and connection.idle_since > oldest:
+            if connection.reusable and connection.idle_since > oldest and connection.silent:
                 return connection
             connection.close()
         return None
@@ -144,16 +151,28 @@ class Gateway:
         connections.append(connection)
         if len(connections) > IDLE_PER_ORIGIN:
             connections.popleft().close()
+        if connection.idle_since - self._swept > IDLE_SECONDS:
+            self._sweep(connection.idle_since)
+
+    def _sweep(self, now: float) -> None:
+        """Close what nobody has asked for in a while, whoever it leads to."""
+        self._swept = now
+        for origin, connections in list(self._idle.items()):
+            while connections and now - connections[0].idle_since > IDLE_SECONDS:
+                connections.popleft().close()
+            if not connections:
+                del self._idle[origin]
 
     async def _connect(self, origin: Origin, progress: _Progress) -> Connection:
         addresses = await self._resolve(origin)
         failure = CallFailed("connect", "no address answered")
         progress.stage = "connect"
-        for address in addresses:
+        for left, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
             try:
-                return await self._dial(origin, address, progress)
+                async with asyncio.timeout(NEXT_ADDRESS if left else None):
+                    return await self._dial(origin, address, progress)
             except OSError as error:
-                failure = _explain(error)
+                failure = _explain(error, progress.stage)
         raise failure
 
     async def _dial(self, origin: Origin, address: Address, progress: _Progress) -> Connection:
@@ -184,13 +203,13 @@ class Gateway:
         return found
 
 
-def _explain(error: OSError) -> CallFailed:
+def _explain(error: OSError, stage: str) -> CallFailed:
     """Why one address could not be used, by stage."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CallFailed("tls", f"certificate: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return CallFailed("tls", (error.reason or "handshake failed").lower().replace("_", " "))
-    return CallFailed("connect", (error.strerror or type(error).__name__).lower())
+    return CallFailed(stage, (error.strerror or type(error).__name__).lower())
 
 
 def _literal(host: str) -> Address | None:

@@ -10,9 +10,9 @@ LIMITED = settings(max_examples=40, deadline=None, derandomize=True, database=No
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | NUMBERS | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
 )
 OBJECTS = st.dictionaries(st.text(max_size=8), JSON, max_size=6)
 
@@ -70,10 +70,9 @@ def named(body: Any) -> set[str]:
 def invented(bodies: list[bytes]) -> st.SearchStrategy[bytes]:
     """Bodies of any structure under the names that are in use in `bodies`."""
     names = sorted({name for body in bodies for name in named(json.loads(body))})
-    values = st.recursive(
-        st.sampled_from(ODD) | JSON,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(names), inner, max_size=5),
-        max_leaves=10,
-    )
-    told = st.dictionaries(st.sampled_from(names), values, max_size=len(names))
+    odd = st.sampled_from(ODD)
+    word = st.sampled_from(names)
+    shallow = st.lists(odd, max_size=2) | st.dictionaries(word, odd, max_size=3)
+    deeper = st.lists(shallow, max_size=2) | st.dictionaries(word, odd | shallow, max_size=3)
+    told = st.dictionaries(word, odd | shallow | deeper, max_size=5)
     return told.map(lambda body: json.dumps(body).encode())

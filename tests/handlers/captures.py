@@ -149,7 +149,9 @@ def _answer(door: Exchange[Any, Any], kind: str) -> Read:
 def _error(error: ProviderError) -> dict[str, Any]:
     wish = error.retry_after.total_seconds() if error.retry_after is not None else None
     said = {"provider_code": error.provider_code, "said": error.said or None, "retry_after": wish}
-    return {"error": type(error).__name__} | {name: value for name, value in said.items() if value is not None}
+    return {"error": type(error).__name__} | {
+        name: value for name, value in said.items() if value is not None
+    }
 
 
 def _callback(door: Callback) -> Read:

@@ -11,13 +11,13 @@ import re
 from typing import Any
 
 import pytest
-from anything import LIMITED, OBJECTS
-from captures import API_KEY, CASES, HANDLERS, JOB_SECRET, KEYS, captures, message
 from hypothesis import given
 
 from handlers import ALL
 from handlers.contract import Account, AssetRef, Exchange, Handler, HttpRequest, JobRef, Submission
 from handlers.wire import own_path
+from tests.handlers.anything import LIMITED, OBJECTS
+from tests.handlers.captures import API_KEY, CASES, HANDLERS, JOB_SECRET, KEYS, captures, message
 
 INPUT: dict[str, Any] = {
     "prompt": "ein Leuchtturm, 灯台 \u2028 & %2F 'quoted' <b>",

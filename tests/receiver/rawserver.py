@@ -6,12 +6,15 @@ the network, and the answers that every reader of HTTP/1.1 agrees about.
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from unittest import mock
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -172,10 +175,14 @@ async def serving(script: Script, host: str = LOOPBACK) -> AsyncIterator[RawServ
         raise server.failures[0]
 
 
+_tls = functools.cache(ssl.create_default_context)
+
+
 @contextlib.asynccontextmanager
 async def calling(rule: Guard = LOOPBACK_ONLY) -> AsyncIterator[Gateway]:
-    """A gateway that may call our servers."""
-    gateway = Gateway(rule)
+    """A gateway that may call our servers; without TLS, so that the system's store is read once for all."""
+    with mock.patch("ssl.create_default_context", _tls):
+        gateway = Gateway(rule)
     try:
         yield gateway
     finally:

@@ -25,7 +25,6 @@ PUBLIC = """
     198.51.101.0 203.0.112.255 203.0.114.0 223.255.255.255 168.63.129.15 168.63.129.17
     1.1.1.1 8.8.8.8 93.184.215.14
     2001:200:: 2001:db7:ffff:: 2001:db9:: 2003:: 2606:4700:4700::1111 2620:fe::fe 3ffe::1 2a00::1
-    64:ff9a:: 64:ff9b:2:: 100:0:0:1::
 """
 # Addresses of which one standard library or another says that they are public.
 TREACHEROUS = """

@@ -125,7 +125,6 @@ async def test_an_answer_while_the_request_is_still_being_written_is_an_answer_o
     assert isinstance(found, CallFailed) or found.status == 413
 
 
-@pytest.mark.xfail(strict=True, reason="the parser is not told that an answer to HEAD has no body")
 async def test_an_answer_to_head_has_no_body() -> None:
     async with staged(replaying(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")) as (server, gateway):
         assert (await gateway.call(Call("HEAD", server.url(), timeout=SHORT))).status == 200
@@ -328,7 +327,6 @@ async def test_a_connection_that_spoke_while_idle_is_left(extra: bytes, heard: H
     assert len(server.peers) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="what the system holds but the loop has not read yet goes unseen")
 async def test_bytes_that_wait_unread_are_not_the_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[asyncio.BaseTransport] = []
     original = Connection.connection_made
@@ -369,7 +367,6 @@ async def test_only_a_used_connection_without_a_byte_of_answer_is_tried_again_on
     assert len(server.peers) <= 2
 
 
-@pytest.mark.xfail(strict=True, reason="the second try forgets that the first may have arrived")
 async def test_what_was_written_stays_written_if_the_retry_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
         raise ConnectionRefusedError

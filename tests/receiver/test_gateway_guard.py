@@ -7,7 +7,6 @@ The names of these tests are answered by `Names`; no name server is asked.
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -46,35 +45,49 @@ BLOCKED_HOSTS = """
     ip6-localhost six.test meta.test alias.test mixed.test mixed6.test two.nip.test nx.test unknown.test
     1.2.3.08 1.2.3.4.5 256.0.0.1 127.0.0.256 0x 0x7g.1 xn--a xn--- -a.test a-.test
 """
-# Texts that are no URL here, `{}` standing for the canaries' port.
-BAD_URLS = (
-    *("", "/", "//127.0.0.2:{}/", "127.0.0.2:{}", "127.0.0.2:{}/", "http:", "http:/", "http://", "http:///", "http://:{}/"),
-    *("http:///127.0.0.2:{}/", "http:127.0.0.2:{}", "http:/127.0.0.2:{}/", "http:\\\\127.0.0.2:{}\\", "http:/\\127.0.0.2:{}/"),
-    *("http://a@127.0.0.2:{}/", "http://a:b@127.0.0.2:{}/", "http://@127.0.0.2:{}/", "http://:@127.0.0.2:{}/"),
-    *("http://127.0.0.1@127.0.0.2:{}/", "http://a@b@127.0.0.2:{}/", "http://public.test:80@127.0.0.2:{}/"),
-    *("http://127.0.0.2:{}@public.test/", "http://127.0.0.2:{}\\@public.test/", "http://public.test\\@127.0.0.2:{}/"),
-    *("http://127.0.0.2:{}#@public.test/", "http://public.test#@127.0.0.2:{}/", "http://127.0.0.2:{}/#", "http://127.0.0.2#:{}/"),
-    *("http://127.0.0.2\\.public.test:{}/", "http://127.0.0.2:{}/\\", "http://127.0.0.2&@public.test:{}/"),
-    *("http://127.0.0.2%00.public.test:{}/", "http://%31%32%37.0.0.2:{}/", "http://127%2e0%2e0%2e2:{}/", "http://%6c%6fcalhost:{}/"),
-    *("http://127.0.0.2%2f@public.test:{}/", "http://[::1%25lo]:{}/", "http://[::1%lo]:{}/", "http://[fe80::1%25lo]:{}/"),
-    *("http://[::1:{}/", "http://::1]:{}/", "http://::1:{}/", "http://[]:{}/", "http://[:]:{}/", "http://[127.0.0.2]:{}/"),
-    *("http://[v1.::1]:{}/", "http://[::1]x:{}/", "http://x[::1]:{}/", "http://[::1].public.test:{}/", "http://[[::1]]:{}/"),
-    *("http://[::ffff:127.0.0.256]:{}/", "http://[::ffff:0177.0.0.1]:{}/", "http://[1::2::3]:{}/", "http://[::12345]:{}/"),
-    *(" http://127.0.0.2:{}/", "http://127.0.0.2:{}/ ", "http:// 127.0.0.2:{}/", "\thttp://127.0.0.2:{}/", "ht\ntp://127.0.0.2:{}/"),
-    *("http://127.0.0.2\t:{}/", "http://127.0.0.2:{}\n/", "http://127.0.0.2:{}/\r\nx: y", "http://127.0.0.2:{}/\x00", "\x00http://127.0.0.2:{}/"),
-    *("http://127.0.0.2\x00.public.test:{}/", "http://127.0.0.2 .public.test:{}/", "http://127.0.0.2:{}/a b", "\ufeffhttp://127.0.0.2:{}/"),
-    *("http://１２７.0.0.2:{}/", "http://127。0。0。2:{}/", "http://127．0．0．2:{}/", "http://127｡0｡0｡2:{}/", "http://①②⑦.⓪.⓪.②:{}/"),
-    *("http://𝟏𝟐𝟕.0.0.2:{}/", "http://٠x7f.0.0.2:{}/", "http://²130706434:{}/", "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ:{}/", "http://ｌocalhost:{}/", "http://loca\u00adlhost:{}/"),
-    *("http://127.0.0.2\u200b:{}/", "http://localho\u017ft:{}/", "http://[\uff1a\uff1a1]:{}/", "http：//127.0.0.2:{}/", "http:／／127.0.0.2:{}/"),
-    *("http://127.0.0.2／:{}/", "http://public.test＠127.0.0.2:{}/", "http://bücher.test:{}/", "http://\ud800:{}/"),
-    *("http://127.0.0.2:/", "http://127.0.0.2:0/", "http://127.0.0.2:65536/", "http://127.0.0.2:22/", "http://127.0.0.2:+{}/", "http://127.0.0.2:-1/"),
-    *("http://127.0.0.2: {}/", "http://127.0.0.2:{}:80/", "http://127.0.0.2:1e4/", "http://127.0.0.2:0x50/", "http://127.0.0.2:８０/", "http://127.0.0.2:{}x/"),
-    *("http://127.0.0..2:{}/", "http://.127.0.0.2:{}/", "http://127.0.0.2..:{}/", "http://.:{}/", "http://..:{}/", "http://a..b:{}/"),
-    *("http://" + "a" * 64 + ".test:{}/", "http://" + "a." * 127 + "b:{}/", "http://127.0.0.2:{}/" + "x" * 2048),
-    *("file:///etc/passwd", "ftp://127.0.0.2:{}/", "gopher://127.0.0.2:{}/_x", "data:text/plain,x", "unix:///run/x.sock", "http+unix://%2Frun%2Fx/"),
-    *("ws://127.0.0.2:{}/", "wss://127.0.0.2:{}/", "dict://127.0.0.2:{}/", "ldap://127.0.0.2:{}/", "jar:http://127.0.0.2:{}/!/x", "tftp://127.0.0.2:{}/"),
-    *("HTTP://127.0.0.2:{}/", "Http://127.0.0.2:{}/", "httpss://127.0.0.2:{}/", "xhttp://127.0.0.2:{}/", "url:http://127.0.0.2:{}/", "javascript:x"),
-)  # fmt: skip
+# Texts that are no URL here: `{}` stands for the canaries' port, the pictures for blanks and controls.
+NO_URLS = """
+    / //127.0.0.2:{}/ 127.0.0.2:{} 127.0.0.2:{}/ http: http:/ http:// http:///  http://:{}/ http:///127.0.0.2:{}/
+    http:127.0.0.2:{} http:/127.0.0.2:{}/ http:\\\\127.0.0.2:{}\\ http:/\\127.0.0.2:{}/ http://\\127.0.0.2:{}/
+    http://a@127.0.0.2:{}/ http://a:b@127.0.0.2:{}/ http://@127.0.0.2:{}/ http://:@127.0.0.2:{}/
+    http://127.0.0.1@127.0.0.2:{}/ http://a@b@127.0.0.2:{}/ http://public.test:80@127.0.0.2:{}/
+    http://127.0.0.2:{}@public.test/ http://127.0.0.2:{}\\@public.test/ http://public.test\\@127.0.0.2:{}/
+    http://127.0.0.2:{}#@public.test/ http://public.test#@127.0.0.2:{}/ http://127.0.0.2#:{}/ http://127.0.0.2:{}/#
+    http://127.0.0.2\\.public.test:{}/ http://127.0.0.2:{}/\\ http://127.0.0.2&@public.test:{}/ http://*:{}/
+    http://127.0.0.2%00.public.test:{}/ http://%31%32%37.0.0.2:{}/ http://127%2e0%2e0%2e2:{}/
+    http://%6c%6fcalhost:{}/ http://127.0.0.2%2f@public.test:{}/ http://127.0.0.2%23.public.test:{}/
+    http://[::1%25lo]:{}/ http://[::1%lo]:{}/ http://[fe80::1%25lo]:{}/ http://[::1:{}/ http://::1]:{}/
+    http://::1:{}/ http://[]:{}/ http://[:]:{}/ http://[127.0.0.2]:{}/ http://[v1.::1]:{}/ http://[::1]x:{}/
+    http://x[::1]:{}/ http://[::1].public.test:{}/ http://[[::1]]:{}/ http://[::ffff:127.0.0.256]:{}/
+    http://[::ffff:0177.0.0.1]:{}/ http://[1::2::3]:{}/ http://[::12345]:{}/ http://[::1]/@public.test:{}\\
+    ␠http://127.0.0.2:{}/ http://127.0.0.2:{}/␠ http://␠127.0.0.2:{}/ ␉http://127.0.0.2:{}/ ht␊tp://127.0.0.2:{}/
+    http://127.0.0.2␉:{}/ http://127.0.0.2:{}␊/ http://127.0.0.2:{}/␍␊x:␠y http://127.0.0.2:{}/␀
+    ␀http://127.0.0.2:{}/ http://127.0.0.2␀.public.test:{}/ http://127.0.0.2␠.public.test:{}/
+    http://127.0.0.2:{}/a␠b \ufeffhttp://127.0.0.2:{}/ http://127.0.0.2:{}/␊ http://127.0.0.2␍:{}/
+    http://\uff11\uff12\uff17.0.0.2:{}/ http://127\u30020\u30020\u30022:{}/ http://127\uff0e0\uff0e0\uff0e2:{}/
+    http://127\uff610\uff610\uff612:{}/ http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2461:{}/ http://\u00b2.0.0.2:{}/
+    http://\U0001d7cf\U0001d7d0\U0001d7d5.0.0.2:{}/ http://\u0660x7f.0.0.2:{}/ http://127.0.0.2\u200b:{}/
+    http://\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3:{}/ http://\uff4cocalhost:{}/
+    http://loca\u00adlhost:{}/ http://localho\u017ft:{}/ http://[\uff1a\uff1a1]:{}/ http\uff1a//127.0.0.2:{}/
+    http:\uff0f\uff0f127.0.0.2:{}/ http://127.0.0.2\uff0f:{}/ http://public.test\uff20127.0.0.2:{}/
+    http://b\u00fccher.test:{}/ http://\ud800:{}/ http://127.0.0.2:\uff18\uff10/ http://127.0.0.2\u3000:{}/
+    http://127.0.0.2:/ http://127.0.0.2:0/ http://127.0.0.2:65536/ http://127.0.0.2:22/ http://127.0.0.2:25/
+    http://127.0.0.2:+{}/ http://127.0.0.2:-1/ http://127.0.0.2:␠{}/ http://127.0.0.2:{}:80/ http://127.0.0.2:081/
+    http://127.0.0.2:1e4/ http://127.0.0.2:0x50/ http://127.0.0.2:{}x/ http://127.0.0.2:{}0000/
+    http://127.0.0..2:{}/ http://.127.0.0.2:{}/ http://127.0.0.2..:{}/ http://.:{}/ http://..:{}/ http://a..b:{}/
+    file:///etc/passwd file://127.0.0.2:{}/ ftp://127.0.0.2:{}/ gopher://127.0.0.2:{}/_x data:text/plain,x
+    unix:///run/x.sock http+unix://%2Frun%2Fx/ ws://127.0.0.2:{}/ wss://127.0.0.2:{}/ dict://127.0.0.2:{}/
+    ldap://127.0.0.2:{}/ jar:http://127.0.0.2:{}/!/x tftp://127.0.0.2:{}/ HTTP://127.0.0.2:{}/ hTTp://127.0.0.2:{}/
+    httpss://127.0.0.2:{}/ xhttp://127.0.0.2:{}/ url:http://127.0.0.2:{}/ javascript:x blob:http://127.0.0.2:{}/
+"""
+PICTURES = str.maketrans("␠␉␊␍␀", " \t\n\r\x00")
+LONG_HOSTS = ("a" * 64 + ".test", "a." * 127 + "b", "1" * 400)
+BAD_URLS = [
+    "",
+    *(text.translate(PICTURES) for text in NO_URLS.split()),
+    *(f"http://{host}:{{}}/" for host in LONG_HOSTS),
+    "http://127.0.0.2:{}/" + "x" * 2048,
+]
 NXDOMAIN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 TABLE: Mapping[str, Sequence[Sequence[str] | Exception]] = {
     "localhost": [["127.0.0.1"]],
@@ -135,12 +148,234 @@ def all_listen(stack: contextlib.ExitStack) -> dict[str, socket.socket]:
     return listeners
 
 
-@pytest.fixture
-def canaries() -> Iterator[Canaries]:
+def claim(stack: contextlib.ExitStack) -> Canaries:
     """Canaries on a port that is free at every address."""
     for _ in range(20):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            listeners = all_listen(stack)
-            yield Canaries(listeners)
-            return
+        with contextlib.ExitStack() as trying, contextlib.suppress(OSError):
+            found = Canaries(all_listen(trying))
+            stack.enter_context(trying.pop_all())
+            return found
     raise AssertionError("no port is free at every loopback address")
+
+
+@pytest.fixture
+def canaries() -> Iterator[Canaries]:
+    """Canaries that must stay alone."""
+    with contextlib.ExitStack() as stack:
+        yield claim(stack)
+
+
+class Dials:
+    """Stands in for the loop's `create_connection`: remembers where to, and refuses."""
+
+    def __init__(self) -> None:
+        self.to: list[str] = []
+
+    async def create_connection(self, _protocol: Any, host: str, _port: int, **_options: Any) -> None:
+        """As `loop.create_connection`, without any network."""
+        self.to.append(host)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+
+def answered_by(names: Names, monkeypatch: pytest.MonkeyPatch) -> Names:
+    """`names` as the name server of the running loop."""
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+    return names
+
+
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> Dials:
+    """The running loop connects to nobody."""
+    dials = Dials()
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", dials.create_connection)
+    return dials
+
+
+# The corpus.
+
+HOSTS = [*LOOPBACK_HOSTS.split(), *BLOCKED_HOSTS.split()]
+RULES = {"default": guard([], http=False), "http": guard([], http=True), "allow": LOOPBACK_ONLY}
+
+
+def urls(hosts: Sequence[str], port: int) -> list[str]:
+    """The URLs of a corpus, by both schemes."""
+    templates = [*(f"http://{host}:{{}}/" for host in hosts), *BAD_URLS]
+    plain = [template.replace("{}", str(port)) for template in templates]
+    return [*plain, *(url.replace("http://", "https://", 1) for url in plain if "http://" in url)]
+
+
+def test_the_corpus_is_large_and_repeats_nothing() -> None:
+    corpus = [*HOSTS, *BAD_URLS]
+    assert len(set(corpus)) == len(corpus) >= 200
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_nobody_is_called_who_may_not_be(
+    rule: str, canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered_by(Names(TABLE), monkeypatch)
+    corpus = urls(BLOCKED_HOSTS.split() if rule == "allow" else HOSTS, canaries.port)
+    async with calling(RULES[rule]) as gateway:
+        found = await asyncio.gather(*[outcome(gateway, Call("POST", url, timeout=5)) for url in corpus])
+    assert not [
+        (url, one)
+        for url, one in zip(corpus, found, strict=True)
+        if isinstance(one, Answer) or one.stage not in {"request", "resolve"} or one.written
+    ]
+    assert not any(canaries.hits().values())
+
+
+def test_the_canaries_notice_a_mere_connection(canaries: Canaries) -> None:
+    for host in canaries.hits():
+        socket.create_connection((host, canaries.port)).close()
+        assert canaries.hits() == {other: int(other == host) for other in canaries.hits()}
+
+
+async def test_what_is_allowed_is_called_however_it_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered_by(Names(TABLE), monkeypatch)
+    hosts = LOOPBACK_HOSTS.split()
+    async with serving(replaying(OK)) as server, calling() as gateway:
+        calls = [Call("POST", server.url(host=host), fresh=True) for host in hosts]
+        found = await asyncio.gather(*[outcome(gateway, call) for call in calls])
+    assert [host for host, one in zip(hosts, found, strict=True) if not isinstance(one, Answer)] == []
+    assert len(server.peers) == len(hosts)
+
+
+def spelled(host: str) -> bool:
+    """Whether the system takes `host` for an address without asking anybody."""
+    try:
+        socket.getaddrinfo(host.strip("[]"), 80, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+async def test_what_shows_without_a_name_server_needs_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = answered_by(Names(TABLE), monkeypatch)
+    async with calling(Guard()) as gateway:
+        for url in urls([host for host in HOSTS if spelled(host)], 8080):
+            with pytest.raises(BadUrl):
+                gateway.check(url)
+        for host in (host for host in HOSTS if not spelled(host)):
+            gateway.check(f"https://{host}:8080/")
+            with pytest.raises(BadUrl, match="https"):
+                gateway.check(f"http://{host}:8080/")
+    async with calling() as gateway:
+        gateway.check("http://localhost/")
+    assert not names.asked
+
+
+# Names that answer one thing and then another.
+
+
+async def test_the_dialled_address_is_the_checked_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = answered_by(Names({"hooks.test": [ADDRESSES[:1], ["127.0.0.1"], ["10.0.0.1"]]}), monkeypatch)
+    dials = nowhere(monkeypatch)
+    async with calling(Guard()) as gateway:
+        stages = []
+        for _ in range(3):
+            failed = await outcome(gateway, Call("POST", "https://hooks.test/"))
+            stages.append(failed.stage if isinstance(failed, CallFailed) else "")
+    assert stages == ["connect", "resolve", "resolve"]
+    assert names.asked == ["hooks.test"] * 3
+    assert dials.to == [ADDRESSES[0]]
+
+
+MANY = [f"93.184.215.{number}" for number in range(100)]
+RESOLVED: Mapping[str, tuple[Sequence[str] | Exception, str, Sequence[str]]] = {
+    "all are tried once": ([*ADDRESSES, ADDRESSES[0]], "connect", ADDRESSES),
+    "a hundred": (MANY, "connect", MANY),
+    "first of a hundred": (["127.0.0.2", *MANY[1:]], "resolve", []),
+    "one of a hundred": ([*MANY[:50], "::1", *MANY[50:]], "resolve", []),
+    "last of a hundred": ([*MANY[1:], "169.254.169.254"], "resolve", []),
+    "a and aaaa": ([ADDRESSES[0], "fd00::1"], "resolve", []),
+    "scoped": (["fe80::1%lo"], "resolve", []),
+    "none": ([], "resolve", []),
+    "no such name": (NXDOMAIN, "resolve", []),
+    "try again": (socket.gaierror(socket.EAI_AGAIN, "again"), "resolve", []),
+    "no idna": (UnicodeError("label too long"), "resolve", []),
+    "out of files": (OSError(errno.EMFILE, "too many open files"), "resolve", []),
+}
+
+
+@pytest.mark.parametrize("name", RESOLVED)
+async def test_one_bad_address_refuses_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, stage, dialled = RESOLVED[name]
+    answered_by(Names({"hooks.test": [answer]}), monkeypatch)
+    dials = nowhere(monkeypatch)
+    async with calling(Guard()) as gateway:
+        failed = await outcome(gateway, Call("POST", "https://hooks.test/"))
+    assert isinstance(failed, CallFailed)
+    assert (failed.stage, failed.written) == (stage, False)
+    assert dials.to == list(dialled)
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_plain_http_to_the_public_is_an_opt_in(http: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered_by(Names({"hooks.test": [ADDRESSES]}), monkeypatch)
+    dials = nowhere(monkeypatch)
+    async with calling(guard([], http=http)) as gateway:
+        for host in ("hooks.test", ADDRESSES[0]):
+            await outcome(gateway, Call("POST", f"http://{host}/"))
+    assert dials.to == ([*ADDRESSES, ADDRESSES[0]] if http else [])
+
+
+async def test_reuse_stays_on_the_checked_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = answered_by(Names({"hooks.test": [["127.0.0.1"], ["127.0.0.2"]]}), monkeypatch)
+    async with serving(replaying(OK, OK)) as server, calling() as gateway:
+        url = server.url(host="hooks.test")
+        found = [await outcome(gateway, Call("POST", url, fresh=fresh)) for fresh in (False, False, True)]
+    assert [isinstance(one, Answer) for one in found] == [True, True, False]
+    assert (len(names.asked), len(server.peers)) == (2, 1)
+
+
+async def test_the_next_address_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered_by(Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}), monkeypatch)
+    async with serving(replaying(OK)) as server, calling(guard(["127.0.0.0/8"], http=False)) as gateway:
+        assert (await gateway.call(Call("POST", server.url(host="hooks.test")))).body == b"ok"
+
+
+# Requests.
+
+SMUGGLED = ["\r", "\n", "\r\nx:", "\x00", "\r\n\r\nGET", "\u2028", "�", "\x7f"]
+REFUSED: list[tuple[str, str, str]] = [
+    *((f"a{bad}b", "v", "/") for bad in SMUGGLED),
+    *(("a", f"v{bad}w", "/") for bad in SMUGGLED),
+    *(("a", "v", f"/p{bad}q") for bad in SMUGGLED),
+    *(("a", "v", f"/?p{bad}q") for bad in SMUGGLED),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "path"), REFUSED, ids=ascii)
+async def test_what_is_no_request_is_refused_before_a_byte(name: str, value: str, path: str) -> None:
+    async with serving(silent) as server, calling() as gateway:
+        failed = await outcome(gateway, Call("POST", server.url(path), [("ok", "ok"), (name, value)]))
+    assert isinstance(failed, CallFailed)
+    assert (failed.stage, failed.written, server.peers) == ("request", False, [])
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+async def test_redirects_are_answers(status: int) -> None:
+    async with serving(silent) as elsewhere:
+        raw = f"HTTP/1.1 {status} Go\r\nlocation: {elsewhere.url()}\r\ncontent-length: 0\r\n\r\n".encode()
+        async with serving(replaying(raw)) as server, calling() as gateway:
+            answer = await gateway.call(Call("POST", server.url()))
+    assert (answer.status, answer.header("location")) == (status, elsewhere.url())
+    assert not elsewhere.peers
+
+
+async def test_the_environment_is_not_asked_for_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(silent) as proxy, serving(replaying(OK)) as server, calling() as gateway:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url())
+        assert (await gateway.call(Call("GET", server.url()))).body == b"ok"
+    assert not proxy.peers
+
+
+async def test_errors_and_calls_do_not_show_what_is_secret() -> None:
+    call = Call("POST", "http://127.0.0.2/", [("authorization", "s3cret")], b"s3cret")
+    async with calling() as gateway:
+        failed = await outcome(gateway, call)
+    assert "s3cret" not in repr(call) + repr(failed) + str(failed)
+    assert "s3cret" not in repr(Answer(200, (("a", "s3cret"),), b"s3cret"))

@@ -81,16 +81,23 @@ class Hook:
 
 @dataclass(slots=True)
 class Front:
-    """The way to the providers: every call that came, and the status of all answers while they are away."""
+    """The way to the providers: what came, how much at once, and the status of all answers while away."""
 
     app: ASGIApp
     calls: list[str] = field(default_factory=list)
     away: int | None = None
+    under_way: int = 0
+    most: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.calls.append(f"{scope['method']} {scope['path']}")
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
         app = self.app if self.away is None else Response(status_code=self.away)
-        await app(scope, receive, send)
+        try:
+            await app(scope, receive, send)
+        finally:
+            self.under_way -= 1
 
     def count(self, call: str) -> int:
         """How many calls began like this."""

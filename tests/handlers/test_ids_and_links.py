@@ -1,0 +1,125 @@
+"""What every provider's ids and links must be before a job may carry them: an id names, a link leads."""
+
+import json
+from typing import Any
+
+import pytest
+
+from handlers.contract import Asset, Handler
+from handlers.errors import BadPayload, Garbled
+from tests.handlers.anything import places, replaced
+from tests.handlers.captures import HANDLERS, Capture, captures, exchanges, message, proved
+
+NO_IDS: tuple[Any, ...] = ("", "\x00", "\x1f\x00", None, True, False, [], {}, ["id"], {"id": "x"})
+DIRTY_LINKS = (
+    "https://cdn.example/a\x00b",
+    "https://cdn.example/\x1b[2J",
+    "https://cdn.example/ä",
+    "https://x/" + "y" * 9000,
+)
+NO_LINKS: tuple[Any, ...] = (
+    None,
+    7,
+    True,
+    [],
+    {},
+    "",
+    "/a.mp4",
+    "//cdn.example/a.mp4",
+    "ftp://cdn.example/a",
+    "javascript:alert(1)",
+)
+
+named = pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
+
+
+def value_at(body: Any, path: tuple[Any, ...]) -> Any:
+    """The value at `path`."""
+    return value_at(body[path[0]], path[1:]) if path else body
+
+
+def retold(capture: Capture, old: object, new: object) -> bytes:
+    """The body of a capture, every value that equals `old` replaced."""
+    body = json.loads(capture.message.body)
+    for path in [path for path in places(body) if value_at(body, path) == old]:
+        body = replaced(body, path, new)
+    return json.dumps(body).encode()
+
+
+def accepting(name: str) -> list[tuple[Capture, str]]:
+    """The answers that accept a job, each with the id it gives."""
+    found = [capture for capture in captures(name, "submit") if "update" in capture.outcomes]
+    return [(capture, capture.expected["update"]["provider_job_id"]) for capture in found]
+
+
+@named
+def test_an_accepted_job_has_an_id(handler: Handler) -> None:
+    assert accepting(handler.name)
+    for capture, identity in accepting(handler.name):
+        for nothing in NO_IDS:
+            with pytest.raises(Garbled):
+                handler.submit.parse(message(capture.message.status, retold(capture, identity, nothing)))
+
+
+@named
+def test_an_id_is_told_as_it_is(handler: Handler) -> None:
+    for capture, identity in accepting(handler.name):
+        for other in ("a", "0", "../x", "a b", "ä灯", "x" * 500):
+            told = handler.submit.parse(message(capture.message.status, retold(capture, identity, other)))
+            assert told.provider_job_id == other
+        told = handler.submit.parse(message(capture.message.status, retold(capture, identity, 2**63)))
+        assert told.provider_job_id == str(2**63)
+
+
+def linked(name: str) -> list[tuple[Capture, str]]:
+    """The captures that end in links of assets, with each link."""
+    found = [*captures(name, "submit", "poll", "resolve"), *proved(name)]
+    return [
+        (capture, asset["url"])
+        for capture in found
+        for asset in [
+            *capture.expected.get("update", {}).get("assets", []),
+            capture.expected.get("asset", {}),
+        ]
+        if "url" in asset
+    ]
+
+
+def links(name: str, capture: Capture, body: bytes) -> list[str | None]:
+    """The links of the assets that a door makes of `body`; none where it refuses it."""
+    handler = HANDLERS[name]
+    parses = {door: exchange.parse for door, exchange in exchanges(handler).items()}
+    if handler.callback is not None:
+        parses["callback"] = handler.callback.parse
+    try:
+        told = parses[capture.door](message(capture.message.status, body))
+    except (Garbled, BadPayload):
+        return []
+    return [told.url] if isinstance(told, Asset) else [asset.url for asset in told.assets]
+
+
+def leads(name: str, wrong: object) -> bool:
+    """Whether `wrong` becomes the link of an asset anywhere."""
+    return any(
+        wrong in links(name, capture, retold(capture, right, wrong)) for capture, right in linked(name)
+    )
+
+
+@pytest.mark.parametrize("wrong", NO_LINKS, ids=repr)
+@named
+def test_what_is_no_link_leads_nowhere(handler: Handler, wrong: object) -> None:
+    for capture, right in linked(handler.name):
+        found = links(handler.name, capture, retold(capture, right, wrong))
+        assert right not in found
+        assert all(link is None or link.startswith("https://") for link in found)
+
+
+@pytest.mark.parametrize("wrong", DIRTY_LINKS, ids=lambda wrong: ascii(wrong[:24]))
+@named
+def test_a_dirty_link_leads_nowhere(handler: Handler, wrong: str) -> None:
+    assert not leads(handler.name, wrong)
+
+
+@named
+def test_a_clean_link_leads_on(handler: Handler) -> None:
+    assert leads(handler.name, "https://cdn.example/x?y=%20z&w=1#f") == bool(linked(handler.name))

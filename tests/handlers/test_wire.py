@@ -1,0 +1,305 @@
+"""The common ground of the wire formats: paths that stay at home, wishes, links and loose values."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import create_model
+
+from handlers import wire
+from handlers.contract import Kind
+from handlers.errors import Garbled
+from tests.handlers.anything import LIMITED, ODD
+from tests.handlers.captures import message
+
+HOSTILE = (
+    "", "@evil.test/x", ".evil.test/x", "evil.test", ":443/x", "//evil.test", "//evil.test/x", "///evil.test",
+    "https://evil.test", "http://api.ai.ml/x", "HTTPS://evil.test", "https:/evil.test", "https:evil.test",
+    "/\\evil", "\\\\evil", "\\/evil", "/x\\..\\y", "/a b", " /x", "/x ", "/x\t", "/x#y", "#x", "?x", "x",
+    "/x\r\nHost: evil.test", "/x\r", "/x\n", "\n/x", "/x\x00", "/\x00x", "/x\x0b", "/x\x1f", "/x\x7f",
+    "/x\x85", "/ä", "/灯", "/\u2028", "/\uff0fevil.test", "/x\ud800", "javascript:alert(1)", "file:///etc/passwd",
+)  # fmt: skip
+"""What has led a client that joins a base and a path to another place."""
+
+FAITHFUL = (
+    "/", "/x", "/v1/media/videos/orgs%2F64%2Fvideos%2Fa.mp4", "/a%2fb", "/a%252Fb", "/./x", "/../x", "/a/./b",
+    "/a/../../b", "/x//y", "/x/", "/%", "/%zz", "/%00", "/?q=1&r=//evil.test", "/x?u=https://evil.test",
+    "/@evil.test", "/:80", "/;a=b", "/a+b", "/~x", "/!$&'()*,=", "/.evil.test", "/%2F%2Fevil.test",
+    '/"<>^`{|}',
+)  # fmt: skip
+"""What goes out byte for byte, however odd it looks."""
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=ascii)
+def test_a_path_that_could_leave_its_origin_is_refused(path: str) -> None:
+    with pytest.raises(Garbled) as caught:
+        wire.own_path(path)
+    assert len(path) < 2 or path not in str(caught.value)
+    with pytest.raises(Garbled):
+        wire.get(path)
+    with pytest.raises(Garbled):
+        wire.post(path, {})
+
+
+@pytest.mark.parametrize("path", FAITHFUL, ids=ascii)
+def test_a_path_goes_out_byte_for_byte(path: str) -> None:
+    assert wire.own_path(path) == path
+    assert wire.get(path).path == path
+    assert wire.post(path, {}).path == path
+
+
+@LIMITED
+@given(path=st.text(st.characters(codec="utf-8")) | st.text("/\\@.:#?% a\r\n\x00", max_size=12))
+def test_any_path_is_kept_or_refused(path: str) -> None:
+    try:
+        assert wire.own_path(path) == path
+    except Garbled:
+        return
+    assert path.isascii()
+    assert path.isprintable()
+    assert path[0] == "/"
+    assert path[1:2] != "/"
+    assert not set(path) & set("\\# ")
+
+
+@LIMITED
+@given(value=st.text(st.characters(codec="utf-8")))
+def test_any_id_is_one_segment(value: str) -> None:
+    path = wire.own_path(f"/x/{wire.segment(value)}")
+    assert path.count("/") == 2
+    assert not set(path) & set("?&=+;")
+
+
+AFTER: dict[str, float | None] = {
+    "0": 0,
+    "1": 1,
+    "120": 120,
+    " 120 ": 120,
+    "007": 7,
+    "999999999": 999_999_999,
+    "Sun, 01 Nov 2026 12:00:30 GMT": 30,
+    "Sunday, 01-Nov-26 12:00:30 GMT": 30,
+    "Sun Nov  1 12:00:30 2026": 30,
+    "Sun, 01 Nov 2026 12:00:30 -0000": 30,
+    "Sun, 01 Nov 2026 13:00:30 +0100": 30,
+    "Sun, 01 Nov 2026 12:00:00 GMT": 0,
+    "Sun, 01 Nov 2026 11:59:59 GMT": 0,
+    "Thu, 01 Jan 1970 00:00:00 GMT": 0,
+    "Sun, 01 Nov 0 1:1:1 GMT": 0,
+    **dict.fromkeys(
+        (
+            "", " ", "soon", "-1", "+1", "1.5", "1e3", "0x10", "1_0", "1, 2", "1;2", "nan", "inf",
+            "\u0663", "\uff13", "²", "9999999999", "9" * 5000, "\x00", "1\x00", "é",
+            "Sun, 99 Nov 2026 12:00:00 GMT", "Sun, 01 Nov", "Sun, 01 Foo 2026 12:00:00 GMT",
+            "2026-11-01T12:00:30Z", "Sun, 01 Nov 99999 12:00:00 GMT",
+            "Sun, 01 Nov 2026 12:00:00 +9999999999", "Sun, 01 Nov 2026 12:00:00 +2500",
+        )
+    ),
+}  # fmt: skip
+"""`Retry-After` as seconds; None for what cannot be read."""
+
+
+@pytest.mark.parametrize("value", AFTER, ids=lambda value: ascii(value[:40]))
+def test_a_wish_in_seconds_or_as_a_date(value: str) -> None:
+    found = wire.retry_after(message(429, b"", ("retry-after", value)))
+    assert (found.total_seconds() if found is not None else None) == AFTER[value]
+
+
+def test_a_missing_or_doubled_wish_is_none() -> None:
+    assert wire.retry_after(message(429)) is None
+    assert wire.retry_after(message(429, b"", ("retry-after", "1"), ("retry-after", "1"))) is None
+    assert wire.retry_after(message(429, b"", ("Retry-After-Ms", "1"))) is None
+
+
+@LIMITED
+@given(
+    value=st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [-+]?\w{1,6}")
+)
+def test_any_wish_is_a_time_or_none(value: str) -> None:
+    found = wire.retry_after(message(429, b"", ("retry-after", value)))
+    assert found is None or found >= timedelta()
+
+
+ENDS: dict[str, datetime | None] = {
+    "?exp=1793538000&sig=ab": datetime(2026, 11, 1, 13, tzinfo=UTC),
+    "?sig=ab&exp=1793538000": datetime(2026, 11, 1, 13, tzinfo=UTC),
+    "?exp=1793538000&exp=1": datetime(2026, 11, 1, 13, tzinfo=UTC),
+    "?exp=0": datetime(1970, 1, 1, tzinfo=UTC),
+    **dict.fromkeys(
+        (
+            "", "?", "?exp", "?exp=", "?Exp=1793538000", "?expires=1793538000", "#exp=1793538000",
+            "?exp=soon", "?exp=1793538000.5", "?exp=1e9", "?exp=nan", "?exp=inf", "?exp=" + "9" * 30,
+            "?exp=" + "9" * 5000, "?exp=-" + "9" * 30, "?exp=0x10", "?exp=%00", "?exp=1793538000000",
+        )
+    ),
+}  # fmt: skip
+"""The moment in the query of a link; None where there is none that can be read."""
+
+
+@pytest.mark.parametrize("query", ENDS, ids=lambda query: query[:24])
+def test_the_end_of_a_signed_link(query: str) -> None:
+    assert wire.expiry(f"https://cdn.example/a.mp4{query}") == ENDS[query]
+
+
+def test_the_end_may_have_another_name() -> None:
+    link = "https://cdn.example/a.mp4?exp=1&Expires=1793538000"
+    assert wire.expiry(link, "Expires") == datetime(2026, 11, 1, 13, tzinfo=UTC)
+    assert wire.expiry("https://[broken?exp=1793538000") is None
+
+
+def nothing(*values: Any) -> list[tuple[Any, Any]]:
+    """These values, each read as None."""
+    return [(value, None) for value in values]
+
+
+CDN = "https://cdn.example"
+NOON = datetime(2026, 11, 8, 12, tzinfo=UTC)
+LOOSE: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {
+    "an id": (
+        wire.Id,
+        [
+            ("a-1", "a-1"), (115, "115"), (2**70, str(2**70)), ("a\x00b\x1f", "ab"), ("ä灯", "ä灯"),
+            ("x" * 600, "x" * 500), *nothing(None, True, [], {}),
+        ],
+    ),
+    "a word": (
+        wire.Word,
+        [("Success", "success"), (" DONE\n", "done"), *((one, "") for one in ("", None, 7, True, ["done"]))],
+    ),
+    "a percentage": (
+        wire.Percent,
+        [
+            (40, 40), ("40", 40), ("40%", 40), (" 40 % ", 40), (39.5, 39.5), (0, 0), (100, 100),
+            ("100%", 100), *nothing(-1, 101, 100.01, 10**400, "", "%", "forty", "nan", "inf", "1e999"),
+            *nothing(None, True, [40], {}, "4%%"),
+        ],
+    ),
+    "a number": (
+        wire.Number,
+        [
+            (5, 5), (5.04, 5.04), ("5.5", 5.5), (0, 0),
+            *nothing(-1, 1e9, 10**400, "nan", "inf", "", "five", None, False, [5], {}),
+        ],
+    ),
+    "a whole number": (
+        wire.Whole,
+        [(5, 5), (5.9, 5), ("5", 5), (0, 0), *nothing(-1, 10**400, "nan", "", None, True, [])],
+    ),
+    "a link": (
+        wire.Link,
+        [
+            (f"{CDN}/a?b=c#d", f"{CDN}/a?b=c#d"), ("http://cdn.example", "http://cdn.example"),
+            *nothing("", "/a", "//cdn.example/a", "ftp://cdn.example", "javascript:1", "data:,x", None, 7),
+            *nothing(True, [], {}, f"{CDN}/ä", f"{CDN}/\x00", f"{CDN}/" + "x" * 9000, f"{CDN}/a\r\nX: y"),
+        ],
+    ),
+    "links": (wire.Links, [([], ()), (None, ()), (CDN, ()), ([CDN, 7], (CDN, None))]),
+    "a moment": (
+        wire.Moment,
+        [
+            ("2026-11-08T12:00:00Z", NOON), ("2026-11-08T14:00:00+02:00", NOON),
+            ("2026-11-08T12:00:00", NOON), *nothing("", "soon", "2026-13-01", "1793538000", 1793538000, None),
+            *nothing(True, [], {}),
+        ],
+    ),
+    "a flag": (wire.Flag, [(True, True), (False, False), *nothing(None, 1, "true", [])]),
+    "a table": (wire.Table, [({"a": 1}, {"a": 1}), ({}, {}), *nothing(None, [], "{}", 1)]),
+}  # fmt: skip
+"""How each kind of loose value is read."""
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_a_loose_value_is_read_or_left_out(name: str) -> None:
+    kind, table = LOOSE[name]
+    model = create_model("Loose", __base__=wire.Payload, value=(kind, ...))
+    for told, read in table:
+        assert model.model_validate({"value": told}).model_dump()["value"] == read, told
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_no_odd_value_breaks_a_reader(name: str) -> None:
+    model = create_model("Loose", __base__=wire.Payload, value=(LOOSE[name][0], ...))
+    for told in ODD:
+        assert "value" in model.model_validate({"value": told}).model_dump()
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n"])
+def test_a_link_has_no_blanks(blank: str) -> None:
+    model = create_model("Loose", __base__=wire.Payload, value=(wire.Link, ...))
+    assert model.model_validate({"value": f"https://cdn.example/a{blank}b"}).model_dump()["value"] is None
+
+
+def test_a_moment_is_told_in_utc() -> None:
+    model = create_model("Loose", __base__=wire.Payload, value=(wire.Moment, ...))
+    told = model.model_validate({"value": "2026-11-08T14:00:00+02:00"}).model_dump()["value"]
+    assert told.isoformat() == "2026-11-08T12:00:00+00:00"
+
+
+SENTENCES: list[tuple[Any, str]] = [
+    ({"error": {"code": "c", "message": "m"}}, "m"),
+    ({"error": "m"}, "m"),
+    ({"errors": [{"msg": "m"}, {"msg": "n"}]}, "m"),
+    ({"detail": [{"loc": ["body"], "msg": "m"}]}, "m"),
+    ({"message": "", "error": "m"}, "m"),
+    ({"status_msg": "m"}, "m"),
+    ({"title": "m", "status": 400}, "m"),
+    ({"message": 7, "detail": None}, ""),
+    ({}, ""),
+    ([], ""),
+    (None, ""),
+    (7, ""),
+    ("m\x00\x1f", "m"),
+    ("x" * 9000, "x" * 500),
+    ([[], [["m"]]], "m"),
+]
+
+
+@pytest.mark.parametrize(("told", "found"), SENTENCES)
+def test_the_sentence_of_an_error_is_found_cleaned_and_cut(told: Any, found: str) -> None:
+    assert wire.sentence(told) == found
+
+
+CODES: list[tuple[Any, str | None]] = [
+    ({"error": {"code": "c"}}, "c"),
+    ({"error": {"code": 1027}}, "1027"),
+    ({"code": "c"}, "c"),
+    ({"error": "text", "code": "c"}, "c"),
+    ({"error": {"code": True}}, None),
+    ({"error": {"code": None}}, None),
+    ({"error": {}}, None),
+    ({}, None),
+    ([], None),
+    (None, None),
+    ({"code": "c" * 300}, "c" * 100),
+    ({"code": "c\x00"}, "c"),
+]
+
+
+@pytest.mark.parametrize(("told", "found"), CODES)
+def test_the_code_of_an_error_is_found_cleaned_and_cut(told: Any, found: str | None) -> None:
+    assert wire.code_of(told) == found
+
+
+@pytest.mark.parametrize(
+    ("link", "kind"),
+    [
+        ("https://cdn.example/a.mp4", Kind.VIDEO),
+        ("https://cdn.example/a.MP4?sig=a.png", Kind.VIDEO),
+        ("https://cdn.example/a.b.webp", Kind.IMAGE),
+        ("https://cdn.example/a.wav", Kind.AUDIO),
+        ("https://cdn.example/a.exe", Kind.FILE),
+        ("https://cdn.example/a", Kind.FILE),
+        ("", Kind.FILE),
+    ],
+)
+def test_the_kind_of_a_file_is_told_by_its_ending(link: str, kind: Kind) -> None:
+    assert wire.kind_of(link) is kind
+
+
+def test_a_link_that_comes_twice_is_one_asset() -> None:
+    links = ["https://cdn.example/1", None, "https://cdn.example/2", "https://cdn.example/1", ""]
+    found = wire.assets(Kind.IMAGE, links)
+    assert [asset.url for asset in found] == ["https://cdn.example/1", "https://cdn.example/2"]
+    assert {asset.kind for asset in found} == {Kind.IMAGE}

@@ -1,0 +1,240 @@
+"""A store on a real file: the service as it is built, nothing at work, its clock moved by hand."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from handlers.contract import Asset, Failure, Kind, Phase, Update
+from receiver.app import Services, running
+from receiver.clock import Clock
+from receiver.config import load
+from receiver.fanout import SETTLE
+from receiver.jobs import PROMISE
+from receiver.lanes import Lanes
+from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Source, State, Word, Work
+from receiver.store import Store
+from receiver.store.deliveries import Attempt, Settled
+from receiver.store.deliveries import load as load_deliveries
+from receiver.store.due import Prepare, Request, claim
+from receiver.store.jobs import Asked, NewJob, Promised, ask, choose
+from receiver.store.record import Recorded, Recorder
+from receiver.store.statements import Row, Transaction, rows
+
+START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+SECRET = "whsec_" + "A" * 43 + "="
+ACCOUNTS = {
+    "apiframe": {"api_key": "k", "backstop_after": 180},
+    "apiframe-v2": {"api_key": "k"},
+    "aiml": {"api_key": "k", "poll_interval": 10},
+}
+PREPARE: Mapping[Work, Prepare] = {Work.POLL: ask, Work.DELIVER: load_deliveries}
+
+
+@dataclass(slots=True)
+class Hands:
+    """The hands of a clock: time passes only when a test says so, and chance is a count."""
+
+    at: datetime = START
+    _count: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def pass_(self, **by: float) -> None:
+        """Move on, in the words of `timedelta`."""
+        self.at += timedelta(**by)
+
+    def clock(self) -> Clock:
+        """The clock that these hands move."""
+        return Clock(
+            now=lambda: self.at,
+            monotonic=lambda: (self.at - START).total_seconds() + 1000.0,
+            chance=lambda: 0.0,
+            entropy=lambda size: next(self._count).to_bytes(size, "big"),
+        )
+
+
+@dataclass(slots=True)
+class Storehouse:
+    """The verbs of a store, each with what a test mostly wants."""
+
+    services: Services
+    hands: Hands
+    path: Path
+
+    @property
+    def store(self) -> Store:
+        """The store itself."""
+        return self.services.store
+
+    @property
+    def recorder(self) -> Recorder:
+        """What recording needs."""
+        return self.services.recording.recorder
+
+    @property
+    def lanes(self) -> Lanes:
+        """The slots."""
+        found = self.recorder.lanes
+        assert isinstance(found, Lanes)
+        return found
+
+    def job(self, account: str = "apiframe", **others: Any) -> Job:
+        """A job that nobody promised yet."""
+        now = self.hands.at
+        made = Job(
+            id=self.services.ids.new("job"),
+            account=account,
+            operation="imagine" if account == "apiframe" else "video",
+            state=State.PENDING,
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + timedelta(hours=2),
+            expects_callback=account == "apiframe",
+        )
+        return made.but(**others)
+
+    async def promise(self, job: Job | None = None, **others: Any) -> Promised:
+        """Promise a job that is due for its submission now."""
+        return await self.store.do(PROMISE, self.wish(job or self.job(), **others))
+
+    def wish(self, job: Job, **others: Any) -> NewJob:
+        """A job to promise."""
+        return NewJob(job, b'{"prompt":"a tide"}', b'{"prompt":"a"}', self.due(job), **others)
+
+    def due(self, job: Job) -> Due:
+        """When its submission is due: now."""
+        return Due(Work.SUBMIT, job.account, self.hands.at)
+
+    async def added(self, account: str = "apiframe", **others: Any) -> Job:
+        """A job that was promised."""
+        promised = await self.promise(self.job(account, **others))
+        assert promised.job is not None
+        return promised.job
+
+    async def submitted(self, account: str = "apiframe", theirs: str | None = None, **others: Any) -> Job:
+        """A job that the provider took under the id `theirs`."""
+        job = await self.added(account, **others)
+        [chosen] = await self.claim(Work.SUBMIT, {account: 1})
+        update = told(Phase.QUEUED, theirs or f"p-{job.id}")
+        [taken] = await self.hear(word(job, self, update, Source.SUBMISSION, claim=chosen.claim))
+        assert taken.job is not None
+        return taken.job
+
+    async def claim(
+        self,
+        work: Work,
+        room: Mapping[str, int] | int = 100,
+        limits: Mapping[str, int] | None = None,
+        lease: timedelta = timedelta(seconds=30),
+    ) -> Sequence[Any]:
+        """What is due, prepared as the service's performers have it."""
+        now = self.hands.at
+        request = Request(
+            work=work,
+            now=now,
+            lease_until=now + lease,
+            until=1000.0 + lease.total_seconds(),
+            room=lambda lane: room if isinstance(room, int) else room.get(lane, 0),
+            prepare=PREPARE.get(work, lambda claims: choose(claims, now)),
+            running_limits=limits or {},
+        )
+        return (await self.store.write(lambda: claim(request))).prepared
+
+    async def hear(self, *words: Word) -> list[Recorded]:
+        """What became of these words, all recorded in one transaction."""
+        return await asyncio.gather(*(self.services.recording.record(one) for one in words))
+
+    async def poll_claim(self, job: Job) -> Claim:
+        """The claim of a job's next poll, once that is due."""
+        [at] = await self.column("select at from due where id = :id", id=job.id)
+        self.hands.at = max(self.hands.at, START + timedelta(milliseconds=at - START.timestamp() * 1000))
+        asked: Sequence[Asked] = await self.claim(Work.POLL)
+        return next(one.claim for one in asked if one.job.id == job.id)
+
+    async def endpoint(self, endpoint_id: str = "ep_1", *events: str, **others: Any) -> Endpoint:
+        """An endpoint that is stored and known."""
+        now = self.hands.at
+        made = Endpoint(
+            id=endpoint_id,
+            url=others.pop("url", "https://app.example/hooks"),
+            events=events or ("job.*",),
+            created_at=now,
+            updated_at=now,
+            state=others.pop("state", EndpointState.ACTIVE),
+            secrets=(SECRET,),
+            **others,
+        )
+        await self.services.save(made)
+        return made
+
+    async def settle(self, claim_: Claim, state: str = "delivered", **others: Any) -> bool:
+        """Record an attempt and what follows; whether the lease was ours."""
+        return await self.store.do(SETTLE, self.attempted(claim_, state, **others))
+
+    def attempted(self, claim_: Claim, state: str = "delivered", **others: Any) -> Settled:
+        """An attempt under a claim."""
+        status = 204 if state == "delivered" else 500
+        attempt = Attempt(self.services.ids.new("att"), claim_.id, self.hands.at, status, 1.5)
+        return Settled(claim_, attempt, state, **others)
+
+    async def rows(self, sql: str, **parameters: Any) -> list[Row]:
+        """What the readers see."""
+        return list(await self.store.read(asking(sql, **parameters)))
+
+    async def column(self, sql: str, **parameters: Any) -> list[Any]:
+        """The first column of what the readers see."""
+        return [row[0] for row in await self.store.read(asking(sql, **parameters))]
+
+    async def write(self, sql: str, **parameters: Any) -> Any:
+        """A statement of its own on the writer."""
+        return await self.store.write(lambda: asking(sql, **parameters))
+
+    def outside(self) -> sqlite3.Connection:
+        """Another program's connection to the file."""
+        return sqlite3.connect(self.path, isolation_level=None, timeout=0)
+
+
+def asking(sql: str, **parameters: Any) -> Transaction[Any]:
+    """A transaction of one statement."""
+    return (yield rows(sql, **parameters))
+
+
+def told(phase: Phase, theirs: str | None = None, **others: Any) -> Update:
+    """What a provider says; a success names a file unless told otherwise."""
+    if phase is Phase.SUCCEEDED:
+        others.setdefault("assets", (Asset(kind=Kind.VIDEO, url="https://cdn.example/1.mp4"),))
+    if phase is Phase.FAILED:
+        others.setdefault("failure", Failure("E7", "it did not work"))
+    return Update(provider_job_id=theirs, phase=phase, **others)
+
+
+def word(
+    job: Job, house: Storehouse, update: Update | None = None, source: Source = Source.CALLBACK, **others: Any
+) -> Word:
+    """A word about a job, said now."""
+    others.setdefault("at", house.hands.at)
+    return Word(job_id=job.id, source=source, update=update, **others)
+
+
+@contextlib.asynccontextmanager
+async def storehouse(folder: Path, **settings: str) -> AsyncIterator[Storehouse]:
+    """The service over a database in `folder`, with nothing at work."""
+    config = folder / "ringback.toml"
+    config.touch()
+    hands = Hands()
+    environment = {
+        "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/store.db",
+        "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
+        "RINGBACK_API_KEY": "rb_" + "k" * 32,
+        "RINGBACK_PUBLIC_URL": "https://hooks.example",
+        "RINGBACK_PROVIDERS": json.dumps(ACCOUNTS),
+        **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
+    }
+    async with running(load(config, environment), clock=hands.clock(), work=False) as services:
+        services.recording.sender = None
+        yield Storehouse(services, hands, folder / "store.db")

@@ -1,0 +1,262 @@
+"""Endpoints: made, changed and tried; what goes to which of them, and with what."""
+
+import itertools
+import json as plain
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.stories.deployment import Deployment, deployed
+from tests.stories.tools import (
+    SILENT,
+    Moving,
+    all_settled,
+    asked,
+    downstream,
+    ended_job,
+    finished,
+    listed,
+    open_job,
+    problem,
+    ring,
+    says,
+    settled,
+    subscribe,
+)
+
+
+async def test_own_headers_are_sent_and_never_told(house: Deployment) -> None:
+    made = await house.subscribe("job.canceled", headers={"X-Env": "prod", "authorization": "Bearer t"})
+    path = f"/v1/endpoints/{made['id']}"
+    masked = {"X-Env": "***", "authorization": "***"}
+    assert made["headers"] == masked
+    assert (await asked(house, "GET", path))["headers"] == masked
+    assert (await listed(house, "/v1/endpoints"))[0]["headers"] == masked
+    changed = await asked(house, "PATCH", path, json={"headers": {"authorization": None, "x-new": "1"}})
+    assert changed["headers"] == {"X-Env": "***", "x-new": "***"}
+    await settled(house, job=(await ended_job(house))["id"])
+    sent = house.hook.deliveries[-1][0]
+    assert (sent["x-env"], sent["x-new"], "authorization" in sent) == ("prod", "1", False)
+    assert sent["user-agent"].startswith("ringback/")
+
+
+async def test_headers_that_are_ours_or_cannot_be_sent_are_refused(house: Deployment) -> None:
+    rows = {
+        "host": "x",
+        "Content-Type": "x",
+        "content-length": "1",
+        "transfer-encoding": "chunked",
+        "webhook-id": "x",
+        "Webhook-Signature": "x",
+        "connection": "close",
+        "b\u00e4d": "x",
+        "": "x",
+        "a b": "x",
+        "x-ok": "line\r\nx-evil: 1",
+        "x-nul": "\x00",
+        "x-wide": "\u2603",
+        "x-long": "x" * 2001,
+    }
+    for name, value in rows.items():
+        body = {"url": house.hook.url, "headers": {name: value}}
+        told = problem(await house.client.post("/v1/endpoints", json=body), 422, "validation")
+        assert told["errors"][0]["pointer"] == f"/headers/{name}"
+    assert await listed(house, "/v1/endpoints") == []
+
+
+async def test_the_result_goes_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, downstream() as hook:
+        plain_one = await subscribe(house, hook, "job.succeeded")
+        await house.subscribe("job.succeeded", include=["result"])
+        job = await open_job(house, callback_url=f"{hook.url}/own")
+        await ring(house, job, finished(job, actions=["upsample1"], song_id="s\u00e9\u2028"))
+        await all_settled(house, job=job["id"])
+        [whole] = house.hook.about(job["id"])
+        result = whole["data"].pop("result")
+        assert (result["actions"], result["song_id"]) == (["upsample1"], "s\u00e9\u2028")
+        assert (await house.job(job["id"]))["result"] == result
+        bodies = [plain.loads(body) for _, body in hook.deliveries]
+        assert bodies == [whole, whole]
+        assert (await listed(house, "/v1/events", job=job["id"]))[0]["data"] == whole["data"]
+        await asked(house, "PATCH", f"/v1/endpoints/{plain_one['id']}", json={"include": ["result"]})
+        assert (await asked(house, "GET", f"/v1/endpoints/{plain_one['id']}"))["include"] == ["result"]
+
+
+WANTED: dict[tuple[str, ...], set[str]] = {
+    ("*",): {"job.running", "job.succeeded"},
+    ("job.*",): {"job.running", "job.succeeded"},
+    ("job.progressed",): {"job.progressed"},
+    ("job.running", "job.progressed"): {"job.running", "job.progressed"},
+    ("job.succeeded", "job.*"): {"job.running", "job.succeeded"},
+    ("job.failed",): set(),
+    ("provider.*", "endpoint.*"): set(),
+    ("endpoint.test", "job.late_result"): set(),
+    (): {"job.succeeded"},
+}
+
+
+async def test_patterns_decide_what_goes_where(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
+        made = {}
+        for events in WANTED:
+            body: dict[str, Any] = {"url": house.hook.url} | ({"events": list(events)} if events else {})
+            made[events] = await asked(house, "POST", "/v1/endpoints", 201, json=body)
+        job = await open_job(house)
+        for percentage in (10, 20):
+            await ring(house, job, says(job, "processing", percentage=percentage))
+            moving.wall += timedelta(seconds=2)
+        await ring(house, job, finished(job))
+        owed: dict[str, list[str]] = {}
+        for one in await listed(house, "/v1/deliveries"):
+            owed.setdefault(one["endpoint"], []).append(one["type"])
+        got = {events: sorted(owed.get(endpoint["id"], [])) for events, endpoint in made.items()}
+        assert got == {events: sorted(types) for events, types in WANTED.items()}
+
+
+async def test_progress_is_told_at_most_once_a_second(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
+        job = await open_job(house)
+        for step in range(2, 62):
+            moving.wall += timedelta(milliseconds=100)
+            await ring(house, job, says(job, "processing", percentage=step))
+        events = await listed(house, "/v1/events", job=job["id"])
+        assert [one["type"] for one in events][:2] == ["job.running", "job.progressed"]
+        told = [datetime.fromisoformat(one["timestamp"]) for one in events]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(told)]
+        assert min(gaps) >= timedelta(seconds=1)
+        assert 5 <= len(gaps) < 30
+        assert (await house.job(job["id"]))["progress"] == 61
+
+
+async def test_trying_an_endpoint_sends_a_test_now(house: Deployment) -> None:
+    made = await house.subscribe("job.failed")
+    async with downstream() as hook:
+        listener = await subscribe(house, hook, "endpoint.test")
+        star = await subscribe(house, hook, "*")
+        told = await asked(house, "POST", f"/v1/endpoints/{made['id']}/test")
+        assert (told["object"], told["status"], told["error"]) == ("attempt", 204, None)
+        [event] = house.hook.events()
+        assert (event["type"], event["data"]["id"]) == ("endpoint.test", made["id"])
+        seen = await asked(house, "GET", f"/v1/deliveries/{told['delivery']}")
+        assert (seen["state"], seen["endpoint"], seen["type"]) == ("delivered", made["id"], "endpoint.test")
+        assert seen["attempts"] == [told]
+        others = await all_settled(house, event=event["id"])
+        assert {one["endpoint"] for one in others} == {made["id"], listener["id"]}
+        assert await listed(house, "/v1/deliveries", endpoint=star["id"]) == []
+
+
+async def test_a_test_that_fails_is_told_and_not_repeated(house: Deployment) -> None:
+    made = await house.subscribe("job.failed")
+    house.hook.answers = [(500, {}), (410, {})]
+    told = await asked(house, "POST", f"/v1/endpoints/{made['id']}/test")
+    assert (told["status"], told["answer"]) == (500, "thanks")
+    seen = await asked(house, "GET", f"/v1/deliveries/{told['delivery']}")
+    assert (seen["state"], seen["next_attempt_at"], len(seen["attempts"])) == ("exhausted", None, 1)
+    assert (await asked(house, "POST", f"/v1/endpoints/{made['id']}/test"))["status"] == 410
+    assert (await asked(house, "GET", f"/v1/endpoints/{made['id']}"))["state"] == "disabled"
+    assert (await asked(house, "POST", f"/v1/endpoints/{made['id']}/test"))["status"] == 204
+    problem(await house.client.post("/v1/endpoints/ep_none/test"), 404, "not-found")
+
+
+async def test_a_change_leaves_what_it_does_not_name(house: Deployment) -> None:
+    made = await house.subscribe("job.failed", description="one", headers={"x-a": "1"}, max_in_flight=3)
+    path = f"/v1/endpoints/{made['id']}"
+    kept = {name: value for name, value in made.items() if name not in {"secret", "updated_at"}}
+
+    async def now() -> dict[str, Any]:
+        told = await asked(house, "GET", path)
+        told.pop("updated_at")
+        return told
+
+    await asked(house, "PATCH", path, json={})
+    assert await now() == kept
+    await asked(house, "PATCH", path, json={"description": "two", "max_in_flight": 5})
+    assert await now() == kept | {"description": "two", "max_in_flight": 5}
+    nulls = dict.fromkeys(("description", "max_in_flight", "events", "headers", "include"))
+    await asked(house, "PATCH", path, json=nulls)
+    defaults = {
+        "description": "",
+        "max_in_flight": 64,
+        "events": ["job.succeeded", "job.failed", "job.canceled", "job.expired"],
+        "headers": {},
+        "include": [],
+    }
+    assert await now() == kept | defaults
+    merge = {"content-type": "application/merge-patch+json"}
+    await asked(house, "PATCH", path, content=b'{"url": "https://b.example/"}', headers=merge)
+    assert (await now())["url"] == "https://b.example/"
+    assert await asked(house, "GET", f"{path}/secret") == {"secret": made["secret"]}
+
+
+async def test_an_endpoint_of_the_file_is_changed_only_there(tmp_path: Path) -> None:
+    kept = '[{"id": "kept", "url": "http://127.0.0.1:9999/x", "events": ["job.*"]}]'
+    async with deployed(tmp_path, SILENT, endpoints=kept) as house:
+        [told] = await listed(house, "/v1/endpoints")
+        assert (told["id"], told["from_file"], told["events"]) == ("kept", True, ["job.*"])
+        problem(await house.client.delete("/v1/endpoints/kept"), 409, "conflict")
+        answer = await house.client.patch("/v1/endpoints/kept", json={"description": "x"})
+        problem(answer, 409, "conflict")
+        secret = (await asked(house, "GET", "/v1/endpoints/kept/secret"))["secret"]
+        assert (await asked(house, "POST", "/v1/endpoints/kept/resume"))["state"] == "active"
+    async with deployed(tmp_path, SILENT, endpoints=kept) as house:
+        assert (await asked(house, "GET", "/v1/endpoints/kept/secret"))["secret"] == secret
+    async with deployed(tmp_path, SILENT) as house:
+        assert await listed(house, "/v1/endpoints") == []
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "/url": {"url": "ftp://h.example/"},
+    "/url#1": {"url": "http://user:secret@h.example/"},
+    "/url#2": {"url": "http://10.0.0.1/"},
+    "/url#3": {"url": "http://169.254.169.254/latest"},
+    "/url#4": {"url": "https://h.example/#x"},
+    "/url#5": {"url": ""},
+    "/url#6": {"url": "https://h.example:22/"},
+    "/url#7": {"url": "https://0x7f.1\\@h.example/"},
+    "/url#8": {"url": "http://0xa9fea9fe/"},
+    "/events": {"events": []},
+    "/events/0": {"events": ["job.exploded"]},
+    "/events/1": {"events": ["*", "jo*"]},
+    "/events/0#1": {"events": ["source.shop.received"]},
+    "/events/0#2": {"events": ["endpoint.failing"]},
+    "/secret": {"secret": "whsec_c2hvcnQ="},
+    "/secret#1": {"secret": "not base64 at all, and no prefix"},
+    "/secret#2": {"secret": "whsec_" + "QUJD" * 26},
+    "/max_in_flight": {"max_in_flight": 0},
+    "/max_in_flight#1": {"max_in_flight": "64"},
+    "/include/0": {"include": ["input"]},
+    "/filter": {"filter": {"provider": "apiframe"}},
+    "/rate_limit": {"rate_limit": 50},
+    "/format": {"format": "cloudevents"},
+    "/signatures": {"signatures": ["v1a"]},
+    "/description": {"description": "x" * 501},
+    "/unheard_of": {"unheard_of": 1},
+}
+
+
+async def test_an_endpoint_that_cannot_be_is_refused(house: Deployment) -> None:
+    for place, wrong in REFUSED.items():
+        answer = await house.client.post("/v1/endpoints", json={"url": house.hook.url, **wrong})
+        told = problem(answer, 422, "validation")
+        assert told["errors"][0]["pointer"] == place.partition("#")[0], f"{wrong} gives {told['errors']}"
+        assert told["errors"][0]["in"] == "body"
+    assert await listed(house, "/v1/endpoints") == []
+    made = await house.subscribe("job.failed")
+    problem(await house.client.patch(f"/v1/endpoints/{made['id']}", json={"url": None}), 422, "validation")
+    for name in ("secret", "state", "id"):
+        answer = await house.client.patch(f"/v1/endpoints/{made['id']}", json={name: "x"})
+        assert problem(answer, 422, "validation")["errors"][0]["pointer"] == f"/{name}"
+
+
+async def test_endpoints_are_listed_newest_first(house: Deployment) -> None:
+    made = [(await house.subscribe("job.failed"))["id"] for _ in range(5)]
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    for _ in range(3):
+        told = await asked(house, "GET", "/v1/endpoints", params={"limit": 2, **cursor})
+        found += [one["id"] for one in told["data"]]
+        cursor = {"cursor": told["next_cursor"]}
+    assert found == made[::-1]
+    assert cursor == {"cursor": None}

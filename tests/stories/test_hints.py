@@ -1,0 +1,99 @@
+"""Callbacks that prove nothing, or are not to be believed: each is a hint, and a poll decides."""
+
+from pathlib import Path
+from typing import Any
+
+from handlers import json
+from receiver.sandbox.world import Knobs
+from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.tools import SILENT, event_types, finished, open_job, outcomes, problem, ring
+
+QUERY = "GET /minimax/v1/query/video_generation"
+FETCH = "POST /apiframe/fetch"
+
+
+async def knock(house: Deployment, job: dict[str, Any], body: dict[str, Any], status: int = 200) -> Any:
+    """Post to the callback URL of a job without any proof."""
+    answer = await house.client.post(house.callback(job)[0], content=json.write(body))
+    assert answer.status_code == status
+    return answer.json()
+
+
+async def test_minimax_gets_its_challenge_echoed(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house:
+        job = await open_job(house, "minimax")
+        before = await house.job(job["id"])
+        assert await knock(house, job, {"challenge": "3f\u00e9 9"}) == {"challenge": "3f\u00e9 9"}
+        told = await house.client.post(
+            f"{house.url}/callbacks/minimax/a.b.c", content=json.write({"challenge": "x"})
+        )
+        assert "challenge" not in problem(told, 401, "unauthorized")
+        assert await house.job(job["id"]) == before
+        assert await outcomes(house, job["id"]) == []
+
+
+async def test_a_hint_of_minimax_is_confirmed_by_one_poll(tmp_path: Path) -> None:
+    async with deployed(tmp_path, Knobs(takes=0.0, lost=1.0)) as house:
+        job = await open_job(house, "minimax")
+        assert house.front.count(QUERY) == 0
+        hint = {"task_id": job["provider_job_id"], "status": "success", "file_id": "1"}
+        assert await knock(house, job, hint) == {"received": True}
+        done = await house.final(job["id"])
+        assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
+        assert await outcomes(house, job["id"]) == ["hint"]
+        await knock(house, job, hint)
+        assert house.front.count(QUERY) == 1
+        assert await event_types(house, job["id"]) == ["job.succeeded"]
+
+
+async def test_a_forged_hint_ends_nothing(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house:
+        job = await open_job(house, "minimax")
+        for status in ("success", "failed"):
+            await knock(house, job, {"task_id": job["provider_job_id"], "status": status, "file_id": "1"})
+        await house.until(lambda: outcomes(house, job["id"], "poll"), bool)
+        told = await house.job(job["id"])
+        assert (told["state"], told["completed_at"], told["assets"]) == ("queued", None, [])
+
+
+async def test_where_every_callback_is_confirmed_the_poll_decides(tmp_path: Path) -> None:
+    always = {"confirm": "always"}
+    async with deployed(tmp_path, SILENT, always) as house:
+        job = await open_job(house)
+        await ring(house, job, finished(job))
+        await house.until(lambda: outcomes(house, job["id"], "poll"), bool)
+        assert (await house.job(job["id"]))["completed_at"] is None
+        made = house.world.jobs[job["provider_job_id"]]
+        made.takes = 0.0
+        await ring(house, job, finished(job, video_url="https://forged.example/0.mp4"))
+        done = await house.final(job["id"])
+        assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
+        assert done["assets"][0]["provider_url"] == made.file("0.mp4")
+        assert await outcomes(house, job["id"]) == ["hint", "hint"]
+
+
+async def test_a_success_without_a_file_is_asked_about_before_it_is_believed(tmp_path: Path) -> None:
+    async with deployed(tmp_path, Knobs(takes=0.0, lost=1.0)) as house:
+        job = await open_job(house)
+        await ring(house, job, finished(job, video_url=None))
+        done = await house.final(job["id"])
+        assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
+        assert await outcomes(house, job["id"]) == ["incomplete"]
+        assert house.front.count(FETCH) == 1
+
+
+async def test_a_success_that_never_shows_its_file_fails(tmp_path: Path) -> None:
+    async with deployed(tmp_path, Knobs(takes=0.0), {"poll_interval": 0.02}) as house:
+        job = await house.submit(asking("aiml", "a tide, empty"))
+        done = await house.final(job["id"])
+        assert (done["state"], done["error"]["code"]) == ("failed", "result_missing")
+        assert house.front.count("GET /aiml/v1/generation/tasks/video/") == 5
+
+
+async def test_an_unreadable_callback_makes_us_ask(tmp_path: Path) -> None:
+    async with deployed(tmp_path, Knobs(takes=0.0, lost=1.0)) as house:
+        job = await open_job(house)
+        await ring(house, job, b"\xff")
+        done = await house.final(job["id"])
+        assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
+        assert await outcomes(house, job["id"]) == ["unparsed"]

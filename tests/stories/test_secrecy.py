@@ -1,0 +1,102 @@
+"""Nothing secret in the logs, nor in any answer."""
+
+import contextlib
+import io
+import logging
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import observe
+from receiver.sandbox.world import Knobs
+from tests.stories.deployment import KEY, Deployment, asking, deployed
+from tests.stories.tools import PROOF, all_settled, asked, finished, open_job, ring, says
+
+GIVEN = "whsec_" + b64encode(b"given for a job of its own").decode()
+LISTS = ("/v1/jobs", "/v1/events", "/v1/deliveries", "/v1/endpoints", "/v1/keys", "/v1/providers")
+
+
+async def everything_said(house: Deployment) -> str:
+    """Every answer that the API gives about what is there."""
+    answers: list[str] = []
+    for path in LISTS:
+        answer = await house.client.get(path)
+        answers.append(answer.text)
+        if path == "/v1/providers":
+            continue
+        paths = [f"{path}/{item['id']}" for item in answer.json()["data"]]
+        paths += [f"{one}/timeline" for one in paths if path == "/v1/jobs"]
+        answers += [(await house.client.get(one)).text for one in paths]
+    return "\n".join(answers)
+
+
+@pytest.fixture(params=["json", "text"])
+def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """What the service writes to its log, down to the least detail."""
+    handlers, level, ours = logging.root.handlers[:], logging.root.level, observe.LOGGER.level
+    written = io.StringIO()
+    with contextlib.redirect_stderr(written):
+        observe.set_up("debug", request.param)
+    yield written
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    observe.LOGGER.setLevel(ours)
+
+
+async def busy_house(house: Deployment) -> dict[str, str]:
+    """Let everything happen that handles a secret; the secrets by name."""
+    endpoint = await house.subscribe("*", headers={"authorization": "Bearer custom-header-value"})
+    key = await asked(house, "POST", "/v1/keys", 201, json={"name": "x", "scopes": ["admin"]})
+    job = await open_job(house, callback_url=house.hook.url + "/own", callback_secret=GIVEN)
+    url, secret = house.callback(job)
+    for proof in ("wrong", secret + "x"):
+        await house.client.post(url, content=b"{}", headers={PROOF: proof})
+    await ring(house, job, b"\xff")
+    echo = {"webhook_secret": secret, "deep": [{"webhook_url": url, secret: "name"}], "key": "key-apiframe"}
+    await ring(house, job, says(job, "processing", message=f"calling {url} with {secret}"))
+    await ring(house, job, finished(job, **echo))
+    failed = await open_job(house)
+    await ring(house, failed, says(failed, "failed", message=f"{house.callback(failed)[1]} key-apiframe"))
+    await house.submit(asking("apiframe", "a tide, refused"))
+    await house.submit(asking("aiml", "a tide, lost-answer"))
+    await all_settled(house)
+    return {
+        "a job's secret": secret,
+        "another job's secret": house.callback(failed)[1],
+        "a callback's token": url.rsplit("/", 1)[-1],
+        "our key": KEY,
+        "a made key": key["key"],
+        "the provider's key": "key-apiframe",
+        "the endpoint's secret": endpoint["secret"],
+        "a one-off secret": GIVEN,
+        "a header's value": "custom-header-value",
+        "a master key": (house.folder / "ringback-secret-keys").read_text("ascii").strip(),
+    }
+
+
+async def test_nothing_secret_is_logged_or_told(tmp_path: Path, log: io.StringIO) -> None:
+    async with deployed(tmp_path, Knobs(takes=3600)) as house:
+        secrets = await busy_house(house)
+        said = await everything_said(house)
+        logged = log.getvalue()
+        assert "[redacted]" in said
+        assert "cannot be read" in logged
+        assert "POST /callbacks/apiframe/" in logged
+        for name, secret in secrets.items():
+            assert secret not in said, f"{name} is told"
+            assert secret not in logged, f"{name} is logged"
+
+
+async def test_an_echo_is_hidden_however_json_spells_it(tmp_path: Path) -> None:
+    accounts: dict[str, Any] = {"api_key": "key/with/slashes"}
+    async with deployed(tmp_path, Knobs(takes=3600), accounts) as house:
+        job = await open_job(house)
+        body = '{"task_id":"%s","status":"finished","video_url":"%s","actions":["%s"]}'
+        spelled = body % (job["provider_job_id"], "https://cdn.example/0.mp4", r"key\/with\/slashes")
+        await ring(house, job, spelled.encode())
+        told = await house.job(job["id"])
+        assert told["state"] == "succeeded"
+        assert "key/with/slashes" not in str(told)
