@@ -30,6 +30,9 @@ APPLICATION_ID = 0x52427631
 READERS = 2
 BUSY_MS = 1500
 PIECES = (64, 16, 4, 1)
+LOG_PAGES = 4000
+"""Pages of the log before the writer moves them into the file."""
+LOG_BYTES = 5000 * 4096
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 """After these nobody knows what the disk holds: the process ends and starts again from the file."""
 PRAGMAS = (
@@ -39,7 +42,7 @@ PRAGMAS = (
     "pragma cell_size_check = on",
     "pragma mmap_size = 0",
     "pragma temp_store = memory",
-    "pragma wal_autocheckpoint = 4000",
+    f"pragma wal_autocheckpoint = {LOG_PAGES}",
     "pragma journal_size_limit = 67108864",
 )
 
@@ -244,7 +247,21 @@ class SqliteDriver:
                 f"pragma application_id = {APPLICATION_ID};\n"
                 f"pragma user_version = {migration.version};\ncommit;"
             )
+        self._make_room()
         return ran
+
+    def _make_room(self) -> None:
+        """Grow the log, and the file by as many free pages, before anybody waits for a commit.
+
+        On ext4 a commit that appends to the log waits for the file system's own journal: 4 ms here,
+        against 0.1 ms for one that writes over what is already there.
+        """
+        self._writer.executescript(
+            "create table if not exists ballast (room blob) strict;"
+            f"insert into ballast values (zeroblob({LOG_BYTES}));"
+            "drop table ballast;"
+            "pragma wal_checkpoint(restart);"
+        )
 
 
 def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:
