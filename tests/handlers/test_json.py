@@ -177,6 +177,14 @@ def test_brackets_in_a_text_are_no_depth(text: str) -> None:
         assert json.read(lenient.dumps(value).encode()) == value
 
 
+@pytest.mark.parametrize("text", ["\\", "\\\\", '"', '\\"', "x\\", '"[', "]"])
+def test_depth_counts_again_after_a_text(text: str) -> None:
+    before = lenient.dumps(text).encode()
+    assert json.read(b"[" + before + b"," + nested(63) + b"]")[0] == text
+    with pytest.raises(json.BadJson, match="64 levels"):
+        json.read(b"[" + before + b"," + nested(64) + b"]")
+
+
 def test_many_values_side_by_side_are_no_depth() -> None:
     wide = [{"a": [1]}] * 1000
     assert json.read(lenient.dumps(wide).encode()) == wide

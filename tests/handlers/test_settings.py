@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from handlers import ALL
 from handlers.contract import Account, AssetRef, Handler, JobRef, Keys, Proof, Submission
 from handlers.errors import BadSignature
-from tests.handlers.captures import API_KEY, JOB_SECRET, exchanges, message
+from tests.handlers.captures import ACCOUNT_SECRET, API_KEY, JOB_SECRET, exchanges, message
 
 JOB = JobRef("job_1", "id/1", "video")
 
@@ -102,6 +102,14 @@ def test_which_headers_prove_a_callback_of_imagineo() -> None:
             imagineo_proof("x-other", JOB_SECRET, wrong)
 
 
+def test_the_signing_secret_of_a_replicate_account() -> None:
+    handler = configured("replicate", webhook_secret=ACCOUNT_SECRET)
+    assert handler.callback_secrets == (ACCOUNT_SECRET,)
+    assert configured("replicate").callback_secrets == ()
+    options = ALL["replicate"].options.model_validate({"webhook_secret": ACCOUNT_SECRET})
+    assert ACCOUNT_SECRET not in f"{handler!r}{options!r}{options!s}"
+
+
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("apiframe", {"auth_scheme": "basic"}),
     ("apiframe", {"auth_scheme": None}),
@@ -115,6 +123,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("gately", {"submit_path": ""}),
     ("gately", {"poll_path": "@evil.test"}),
     ("gately", {"retrieve_path": "https://evil.test/"}),
+    ("replicate", {"webhook_secret": "evil.test"}),
     *((provider, {"no_such_setting": 1}) for provider in ALL),
 ]
 

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from handlers.contract import Asset, Failure, Kind, Phase, Update
 from receiver.app import Services, running
 from receiver.clock import Clock
 from receiver.config import load
+from receiver.errors import Misconfigured
 from receiver.fanout import SETTLE
 from receiver.jobs import PROMISE
 from receiver.lanes import Lanes
@@ -22,9 +23,10 @@ from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Source, Sta
 from receiver.store import Store
 from receiver.store.deliveries import Attempt, Settled
 from receiver.store.deliveries import load as load_deliveries
-from receiver.store.due import Prepare, Request, claim
+from receiver.store.due import Prepare, Request, Taken, claim
 from receiver.store.jobs import Asked, NewJob, Promised, ask, choose
 from receiver.store.record import Recorded, Recorder
+from receiver.store.sqlite import FileLock, SqliteDriver
 from receiver.store.statements import Row, Transaction, rows
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -128,22 +130,28 @@ class Storehouse:
     async def claim(
         self,
         work: Work,
-        room: Mapping[str, int] | int = 100,
+        room: Mapping[str, int] | None = None,
         limits: Mapping[str, int] | None = None,
-        lease: timedelta = timedelta(seconds=30),
     ) -> Sequence[Any]:
-        """What is due, prepared as the service's performers have it."""
+        """What is due, prepared as the service's performers have it; every lane has room unless told."""
+        return (await self._claim(work, room, limits or {})).prepared
+
+    async def next_at(self, work: Work) -> datetime | None:
+        """When work of a kind is due next, while no lane has room."""
+        return (await self._claim(work, {}, {})).next_at
+
+    async def _claim(self, work: Work, room: Mapping[str, int] | None, limits: Mapping[str, int]) -> Taken:
         now = self.hands.at
         request = Request(
             work=work,
             now=now,
-            lease_until=now + lease,
-            until=1000.0 + lease.total_seconds(),
-            room=lambda lane: room if isinstance(room, int) else room.get(lane, 0),
+            lease_until=now + timedelta(seconds=30),
+            until=1030.0,
+            room=lambda lane: 100 if room is None else room.get(lane, 0),
             prepare=PREPARE.get(work, lambda claims: choose(claims, now)),
-            running_limits=limits or {},
+            running_limits=limits,
         )
-        return (await self.store.write(lambda: claim(request))).prepared
+        return await self.store.write(lambda: claim(request))
 
     async def hear(self, *words: Word) -> list[Recorded]:
         """What became of these words, all recorded in one transaction."""
@@ -219,6 +227,43 @@ def word(
     """A word about a job, said now."""
     others.setdefault("at", house.hands.at)
     return Word(job_id=job.id, source=source, update=update, **others)
+
+
+def lock_of(path: Path) -> Path:
+    """The file that keeps a second process out."""
+    return path.with_name(f"{path.name}.lock")
+
+
+@contextlib.contextmanager
+def write_locked(path: Path) -> Iterator[None]:
+    """Another program holds the write lock."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        yield
+        other.execute("rollback")
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path, *, migrate: bool = True) -> AsyncIterator[Store]:
+    """A store on `path`, closed whatever happens."""
+    store = Store(SqliteDriver(path, on_fatal=print))
+    try:
+        await store.open(migrate=migrate)
+    except BaseException:
+        await let_go(store, path)
+        raise
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def let_go(store: Store, path: Path) -> None:
+    """Close what a refusal left open."""
+    try:
+        FileLock(path).release()
+    except Misconfigured:
+        await store.close()
 
 
 @contextlib.asynccontextmanager

@@ -130,7 +130,7 @@ def test_without_a_file_everything_has_a_default(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     found = load(environment={})
     assert found.settings == Settings()
-    assert found.settings.retry_schedule == RETRY_SCHEDULE
+    assert list(found.settings.retry_schedule) == list(RETRY_SCHEDULE)
     assert not found.origins
     assert not found.accounts
     (tmp_path / "ringback.toml").write_text("port = 1")

@@ -1,5 +1,6 @@
 """Endpoints: made, changed and tried; what goes to which of them, and with what."""
 
+import asyncio
 import itertools
 import json as plain
 from datetime import datetime, timedelta
@@ -260,3 +261,20 @@ async def test_endpoints_are_listed_newest_first(house: Deployment) -> None:
         cursor = {"cursor": told["next_cursor"]}
     assert found == made[::-1]
     assert cursor == {"cursor": None}
+
+
+async def test_changes_at_once_all_stand(house: Deployment) -> None:
+    made = await house.subscribe("job.failed")
+    path = f"/v1/endpoints/{made['id']}"
+    names = [f"x-{number}" for number in range(10)]
+    await asyncio.gather(*(asked(house, "PATCH", path, json={"headers": {name: "1"}}) for name in names))
+    assert sorted((await asked(house, "GET", path))["headers"]) == names
+
+
+async def test_a_change_never_undoes_a_deletion(house: Deployment) -> None:
+    for _ in range(20):
+        path = f"/v1/endpoints/{(await house.subscribe('job.failed'))['id']}"
+        changes = [house.client.patch(path, json={"description": str(number)}) for number in range(6)]
+        await asyncio.gather(*changes[:3], house.client.delete(path), *changes[3:])
+        problem(await house.client.get(path), 404, "not-found")
+    assert await listed(house, "/v1/endpoints") == []

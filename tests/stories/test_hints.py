@@ -1,12 +1,23 @@
 """Callbacks that prove nothing, or are not to be believed: each is a hint, and a poll decides."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from handlers import json
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import SILENT, event_types, finished, open_job, outcomes, problem, ring
+from tests.stories.tools import (
+    SILENT,
+    Moving,
+    at_least,
+    event_types,
+    finished,
+    open_job,
+    outcomes,
+    problem,
+    ring,
+)
 
 QUERY = "GET /minimax/v1/query/video_generation"
 FETCH = "POST /apiframe/fetch"
@@ -97,3 +108,20 @@ async def test_an_unreadable_callback_makes_us_ask(tmp_path: Path) -> None:
         done = await house.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
         assert await outcomes(house, job["id"]) == ["unparsed"]
+
+
+async def test_a_job_that_the_provider_keeps_denying_is_lost_in_the_end(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, SILENT, {"poll_interval": 0.01}, clock=moving.clock) as house:
+        job = await open_job(house, "getimg")
+        del house.world.jobs[job["provider_job_id"]]
+
+        async def denials() -> int:
+            return (await outcomes(house, job["id"], "poll")).count("error")
+
+        await house.until(denials, at_least(10))
+        assert (await house.job(job["id"]))["completed_at"] is None
+        moving.wall += timedelta(minutes=2)
+        done = await house.final(job["id"])
+        assert (done["state"], done["error"]["code"], done["completed_by"]) == ("failed", "lost", "poll")
+        assert await event_types(house, job["id"]) == ["job.running", "job.failed"]

@@ -1,0 +1,329 @@
+"""The API's manners: every error in one form, every limit where it is said to be, hostile input or not."""
+
+import asyncio
+import json as plain
+import re
+from collections.abc import AsyncIterator
+from html import escape
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from receiver.api import CALLS
+from receiver.errors import PROBLEMS
+from receiver.sandbox.world import Knobs
+from tests.stories.deployment import KEY, Deployment, asking, deployed
+from tests.stories.tools import asked, problem
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KIB, MIB = 1024, 1024 * 1024
+JSON = {"content-type": "application/json"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """One deployment for all questions."""
+    async with deployed(tmp_path_factory.mktemp("api"), Knobs(takes=3600)) as made:
+        yield made
+
+
+MALFORMED: dict[str, bytes] = {
+    "nothing": b"",
+    "blanks": b"  ",
+    "no JSON": b"provider=apiframe",
+    "half": b'{"provider": "api',
+    "two": b"{}{}",
+    "a comment": b'{"provider": "aiml" /* x */}',
+    "a trailing comma": b'{"provider": "aiml",}',
+    "a duplicate key": b'{"provider": "aiml", "provider": "aiml"}',
+    "a duplicate key below": b'{"provider": "aiml", "input": {"a": 1, "\\u0061": 2}}',
+    "NaN": b'{"provider": "aiml", "input": {"a": NaN}}',
+    "infinity": b'{"provider": "aiml", "input": {"a": -Infinity}}',
+    "too large a number": b'{"provider": "aiml", "input": {"a": 1e999}}',
+    "too long a number": b'{"provider": "aiml", "input": {"a": ' + b"1" * 4301 + b"}}",
+    "bad UTF-8": b'{"provider": "\xff"}',
+    "an overlong NUL": b'{"provider": "\xc0\x80"}',
+    "UTF-16": '{"provider": "aiml"}'.encode("utf-16-le"),
+    "a byte order mark": b'\xef\xbb\xbf{"provider": "aiml"}',
+    "a lone surrogate": b'{"provider": "aiml", "input": {"a": "\\udc00"}}',
+    "a lone surrogate as a key": b'{"provider": "aiml", "input": {"\\ud800": 1}}',
+    "a surrogate in bytes": b'{"provider": "\xed\xa0\x80"}',
+    "a raw NUL": b'{"provider": "a\x00"}',
+    "depth 65": b'{"input": ' + b"[" * 64 + b"]" * 64 + b"}",
+    "depth 100000": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_body_that_is_no_json_is_malformed(house: Deployment, name: str) -> None:
+    for method, path in (("POST", "/v1/jobs"), ("POST", "/v1/endpoints"), ("PATCH", "/v1/endpoints/x")):
+        answer = await house.client.request(method, path, content=MALFORMED[name], headers=JSON)
+        told = problem(answer, 400, "malformed")
+        assert "errors" not in told
+
+
+async def test_depth_64_is_deep_enough(house: Deployment) -> None:
+    deep = b'{"provider": "nobody", "input": {"a": ' + b"[" * 62 + b"]" * 62 + b"}}"
+    answer = await house.client.post("/v1/jobs", content=deep, headers=JSON)
+    assert problem(answer, 422, "validation")["errors"][0]["pointer"] == "/provider"
+
+
+GOOD = asking("aiml")
+WRONG: list[tuple[Any, list[str]]] = [
+    ([], [""]),
+    ("text", [""]),
+    (None, [""]),
+    ({}, ["/provider", "/input"]),
+    (GOOD | {"provider": 7}, ["/provider"]),
+    (GOOD | {"provider": "nobody"}, ["/provider"]),
+    (GOOD | {"provider": "a\x00"}, ["/provider"]),
+    (GOOD | {"operation": "levitate"}, ["/operation"]),
+    (GOOD | {"operation": ["video"]}, ["/operation"]),
+    (GOOD | {"input": []}, ["/input"]),
+    (GOOD | {"input": "a tide"}, ["/input"]),
+    (GOOD | {"input": {}}, ["/input/model", "/input/content"]),
+    (GOOD | {"unheard_of": 1, "a/b~c": 2}, ["/unheard_of", "/a~1b~0c"]),
+    (GOOD | {"metadata": []}, ["/metadata"]),
+    (GOOD | {"metadata": {"order": 42}}, ["/metadata/order"]),
+    (GOOD | {"metadata": {"order": None}}, ["/metadata/order"]),
+    (GOOD | {"metadata": {"order": "x" * 501}}, ["/metadata/order"]),
+    (GOOD | {"metadata": {"order": "\x00"}}, ["/metadata/order"]),
+    (GOOD | {"metadata": {"x" * 501: "v"}}, ["/metadata/" + "x" * 501]),
+    (GOOD | {"metadata": {str(n): "v" for n in range(17)}}, ["/metadata"]),
+    (GOOD | {"metadata": {"a/b~c": 1}}, ["/metadata/a~1b~0c"]),
+    (GOOD | {"deadline_seconds": 0}, ["/deadline_seconds"]),
+    (GOOD | {"deadline_seconds": 604801}, ["/deadline_seconds"]),
+    (GOOD | {"deadline_seconds": "60"}, ["/deadline_seconds"]),
+    (GOOD | {"deadline_seconds": 60.5}, ["/deadline_seconds"]),
+    (GOOD | {"deadline_seconds": True}, ["/deadline_seconds"]),
+    (GOOD | {"deadline_seconds": 10**40}, ["/deadline_seconds"]),
+    (asking("apiframe") | {"operation": "imagine", "input": {}}, ["/input/prompt"]),
+    (asking("apiframe") | {"input": {"prompt": "x", "index": 1}}, ["/input/index"]),
+    (asking("getimg", "x" * 4097), ["/input/prompt"]),
+]
+
+
+async def test_a_body_that_is_wrong_is_told_where(house: Deployment) -> None:
+    for body, pointers in WRONG:
+        answer = await house.client.post("/v1/jobs", content=plain.dumps(body), headers=JSON)
+        told = problem(answer, 422, "validation")
+        assert [one["pointer"] for one in told["errors"]] == pointers, f"{body}: {told['errors']}"
+        assert all(one["in"] == "body" and one["detail"] for one in told["errors"])
+    assert (await asked(house, "GET", "/v1/jobs"))["data"] == []
+    assert house.front.calls == []
+
+
+async def test_what_ringback_sets_itself_is_refused_with_a_hint(house: Deployment) -> None:
+    for name, setup in house.services.accounts.setups.items():
+        for field in setup.handler.reserved:
+            body = asking(name)
+            body["input"][field] = "https://me.example/"
+            told = problem(await house.client.post("/v1/jobs", json=body), 422, "validation")
+            [error] = told["errors"]
+            assert error["pointer"] == f"/input/{field}"
+            assert "callback_url" in error["detail"]
+
+
+async def test_as_much_as_is_allowed_is_taken(house: Deployment) -> None:
+    metadata = {f"{n:03}" + "k" * 497: "\U0001f30a" * 500 for n in range(16)}
+    job = await house.submit(asking("aiml", metadata=metadata, deadline_seconds=604800))
+    assert job["metadata"] == metadata
+    await asked(house, "POST", f"/v1/jobs/{job['id']}/cancel")
+    await asked(house, "DELETE", f"/v1/jobs/{job['id']}", 204)
+
+
+async def test_only_json_is_read(house: Deployment) -> None:
+    kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"]
+    for kind in (*kinds, "application/xml", "text/json", ""):
+        answer = await house.client.post("/v1/jobs", content=b"{}", headers={"content-type": kind})
+        problem(answer, 415, "unsupported-media-type")
+    for coding in ("gzip", "br", "deflate", "gzip, identity"):
+        answer = await house.client.post(
+            "/v1/jobs", content=b"{}", headers={**JSON, "content-encoding": coding}
+        )
+        problem(answer, 415, "unsupported-media-type")
+    for kind in ("application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"):
+        answer = await house.client.post("/v1/jobs", content=b"{}", headers={"content-type": kind})
+        problem(answer, 422, "validation")
+    problem(await house.client.post("/v1/jobs", content=b"{}"), 422, "validation")
+
+
+async def raw(house: Deployment, head: str) -> bytes:
+    """The status line that answers a head whose body never comes."""
+    host, port = house.url.removeprefix("http://").split(":")
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        lines = f"{head}\r\nhost: {host}\r\nauthorization: Bearer {KEY}\r\n\r\n"
+        writer.write(lines.encode())
+        line = await reader.readline()
+        writer.close()
+    return line
+
+
+LIMITS = {"/v1/jobs": 32 * MIB, "/v1/endpoints": 256 * KIB, "/v1/keys": 256 * KIB, "/callbacks/a/b": MIB}
+
+
+async def test_a_body_that_is_announced_too_large_is_not_waited_for(house: Deployment) -> None:
+    for path, limit in LIMITS.items():
+        for size in (limit + 1, 10**15):
+            line = await raw(house, f"POST {path} HTTP/1.1\r\ncontent-length: {size}")
+            assert b" 413 " in line, f"{path} {size}"
+
+
+async def test_a_body_may_be_just_as_large_as_the_limit(house: Deployment) -> None:
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        for start in range(0, size, 64 * KIB):
+            yield b" " * min(64 * KIB, size - start)
+
+    for path in ("/v1/endpoints", "/v1/keys"):
+        whole = b'{"x": 1}'.ljust(256 * KIB)
+        problem(await house.client.post(path, content=whole, headers=JSON), 422, "validation")
+        problem(await house.client.post(path, content=whole + b" ", headers=JSON), 413, "too-large")
+        answer = await house.client.post(path, content=pieces(256 * KIB + 1), headers=JSON)
+        problem(answer, 413, "too-large")
+    body = b'{"provider": "nobody", "input": {}}'.ljust(32 * MIB)
+    problem(await house.client.post("/v1/jobs", content=body, headers=JSON), 422, "validation")
+
+
+async def test_methods_that_a_path_does_not_take_are_refused(house: Deployment) -> None:
+    paths: dict[str, set[str]] = {}
+    for call in CALLS:
+        paths.setdefault(call.path, set()).add(call.method)
+    for path, allowed in paths.items():
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed:
+            answer = await house.client.request(method, re.sub(r"\{\w+\}", "x", path))
+            problem(answer, 405, "method-not-allowed")
+            assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+async def test_paths_that_are_not_there_are_not_found(house: Deployment) -> None:
+    wrong = ["/", "/v1", "/v1/", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/y/z", "/V1/jobs", "/v1//jobs"]
+    for path in (*wrong, "/metrics", "/sources/x", "/v1/events/stream/x", "/%00", "/v1/jobs%2Fx"):
+        problem(await house.client.get(path), 404, "not-found")
+
+
+async def test_ids_that_are_not_there_are_not_found(house: Deployment) -> None:
+    for call in CALLS:
+        if "{id}" not in call.path:
+            continue
+        for name in ("x", "job_" + "0" * 32, "%00", "%ff%fe", "..%2f..", "'; drop table job; --", "a" * 3000):
+            body = {"fail": True} if call.path.endswith("resolve") else {}
+            answer = await house.client.request(
+                call.method, call.path.replace("{id}", name), json=body if call.body else None
+            )
+            problem(answer, 404, "not-found")
+
+
+QUERIES = [
+    "/v1/jobs?limit=0",
+    "/v1/jobs?limit=201",
+    "/v1/jobs?limit=99999999999999999999999",
+    "/v1/jobs?limit=ten",
+    "/v1/jobs?limit=1&limit=2",
+    "/v1/jobs?cursor=x",
+    "/v1/jobs?cursor=job_" + "g" * 32,
+    "/v1/jobs?state=sleeping",
+    "/v1/jobs?created_after=yesterday",
+    "/v1/jobs?created_after=2026-01-01T00:00:00",
+    "/v1/jobs?unheard_of=1",
+    "/v1/jobs?metadata=1",
+    "/v1/jobs?provider=%ff",
+    "/v1/jobs?" + "&".join(f"metadata.{n}=1" for n in range(60)),
+    "/v1/jobs/x?wait=61",
+    "/v1/jobs/x?wait=-1",
+    "/v1/jobs/x?wait=nan",
+    "/v1/jobs/x?wait=inf",
+    "/v1/jobs/x/timeline?limit=0",
+    "/v1/events?limit=-1",
+    "/v1/endpoints?limit=1.5",
+    "/v1/deliveries?state=lost",
+    "/v1/keys?limit=",
+    "/v1/providers?x=1",
+    "/healthz?x=1",
+]
+
+
+async def test_a_query_that_is_wrong_is_told_where(house: Deployment) -> None:
+    for path in QUERIES:
+        told = problem(await house.client.get(path), 422, "validation")
+        assert [one["in"] for one in told["errors"]] == ["query"], path
+        assert told["errors"][0]["detail"]
+
+
+ODD_BUT_FINE = [
+    "/v1/jobs?created_after=0001-01-01T00:00:00%2B23:59",
+    "/v1/jobs?created_before=9999-12-31T23:59:59-23:59",
+    "/v1/jobs?created_after=-99999999999",
+    "/v1/jobs?metadata.=x",
+    "/v1/jobs?metadata.%00=%00",
+    "/v1/jobs?metadata.a%27=%27%20or%201=1",
+    "/v1/jobs?provider=%F0%9F%8C%8A&provider_job_id=%00",
+    "/v1/deliveries?job=%00&endpoint='&event=%25",
+    "/v1/events?job=%00",
+    "/v1/events?after=999999999999999999",
+]
+
+
+async def test_odd_questions_get_plain_answers(house: Deployment) -> None:
+    for path in ODD_BUT_FINE:
+        answer = await house.client.get(path)
+        assert answer.status_code in {200, 422}, f"{path} {answer.text}"
+        assert answer.status_code == 422 or answer.json()["data"] == []
+
+
+async def test_odd_inputs_are_passed_on_as_they_are(house: Deployment) -> None:
+    odd = {"": 1, "big": 10**400, "neg": -(10**30), "tiny": 5e-324, "nul": "\x00", "wave": "\U0001f30a\u2028"}
+    body = asking("aiml")
+    body["input"] |= {"odd": odd, "nothing": None}
+    job = await house.submit(body)
+    job = await house.until(lambda: house.job(job["id"]), lambda told: told["provider_job_id"])
+    assert job["input"] == body["input"]
+    assert house.world.jobs[job["provider_job_id"]].input == body["input"]
+
+
+async def test_every_answer_has_an_id_of_its_own(house: Deployment) -> None:
+    calls = ["/healthz", "/v1/jobs", "/v1/jobs/x", "/nowhere", "/docs", "/assets/x", "/v1/events?wait=x"]
+    answers = [await house.client.get(path) for path in calls]
+    answers.append(await house.client.post("/callbacks/a/b"))
+    answers.append(await house.client.get("/callbacks/a/b"))
+    answers.append(await house.client.get("/v1/jobs", headers={"authorization": ""}))
+    ids = [one.headers["x-request-id"] for one in answers]
+    assert len(set(ids)) == len(answers)
+    assert all(re.fullmatch(r"req_[0-9a-f]{24}", one) for one in ids)
+
+
+async def test_every_problem_has_a_page(house: Deployment) -> None:
+    codes = {kind.code for kind in PROBLEMS}
+    assert len(codes) == 12
+    for kind in PROBLEMS:
+        answer = await house.client.get(f"/problems/{kind.code}", headers={"authorization": ""})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/html")
+        assert escape(kind.title) in answer.text
+        assert str(kind.http_status) in answer.text
+    problem(await house.client.get("/problems/nonsense"), 404, "not-found")
+
+
+async def test_the_api_describes_itself(house: Deployment) -> None:
+    description = await asked(house, "GET", "/openapi.json")
+    page = await house.client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    for call in CALLS:
+        told = description["paths"][call.path][call.method.lower()]
+        assert str(call.status) in told["responses"]
+        assert f"{call.method} {call.path}" in page.text
+
+
+async def test_readiness_ends_when_the_service_is_stopping(house: Deployment) -> None:
+    nobody = {"authorization": ""}
+    assert await asked(house, "GET", "/healthz", headers=nobody) == {"status": "ok"}
+    assert await asked(house, "GET", "/readyz", headers=nobody) == {"status": "ok"}
+    house.services.draining = True
+    try:
+        answer = await house.client.get("/readyz", headers=nobody)
+        problem(answer, 503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert await asked(house, "GET", "/healthz", headers=nobody) == {"status": "ok"}
+    finally:
+        house.services.draining = False

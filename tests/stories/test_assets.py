@@ -1,0 +1,214 @@
+"""Stable links: resolved when they are read, once for all who read, as long as there is something to read."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from receiver.clock import Clock
+from receiver.keys import Masters
+from receiver.sandbox.world import Knobs
+from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.tools import Moving, asked, problem, ring
+
+QUICK = Knobs(takes=0.0)
+RESOLVE = {"aiml": "GET /aiml/v1/media/videos/", "minimax": "GET /minimax/v1/files/retrieve"}
+REPOLL = "GET /getimg/v2/videos/generations/"
+
+
+async def done(house: Deployment, provider: str) -> dict[str, Any]:
+    """A job that succeeded."""
+    job = await house.submit(asking(provider))
+    told = await house.final(job["id"])
+    assert told["state"] == "succeeded"
+    return told
+
+
+async def follow(house: Deployment, job: dict[str, Any], method: str = "GET") -> httpx.Response:
+    """What the stable link of a job's first asset answers, without any key."""
+    async with httpx.AsyncClient() as client:
+        return await client.request(method, house.url + link(job))
+
+
+def link(job: dict[str, Any]) -> str:
+    """The path of the stable link of a job's first asset."""
+    url: str = job["assets"][0]["url"]
+    return "/assets/" + url.rsplit("/", 1)[-1]
+
+
+async def test_a_link_leads_to_the_file(house: Deployment) -> None:
+    job = await done(house, "apiframe")
+    for method in ("GET", "HEAD"):
+        answer = await follow(house, job, method)
+        assert (answer.status_code, answer.content) == (307, b"")
+        assert answer.headers["location"] == job["assets"][0]["provider_url"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-request-id"].startswith("req_")
+    file = await house.client.get((await follow(house, job)).headers["location"])
+    assert (file.status_code, file.headers["content-type"]) == (200, "video/mp4")
+    problem(await house.client.post(link(job)), 405, "method-not-allowed")
+
+
+async def test_a_forged_link_leads_nowhere(house: Deployment) -> None:
+    job = await done(house, "apiframe")
+    token = link(job).rsplit("/", 1)[-1]
+    kid, job_id, index, ends, signature = token.split(".")
+    masters = Masters(["f" * 32], Clock().entropy)
+    forged = [
+        "x",
+        "....",
+        token[:-1],
+        token + "x",
+        f"{kid}.{job_id}.1.{ends}.{signature}",
+        f"{kid}.{job_id}.{index}.{int(ends) + 1}.{signature}",
+        f"{kid}.{job_id}.-{index}.{ends}.{signature}",
+        f"{kid}.{job_id}.{index}.{'9' * 40}.{signature}",
+        f"{kid}.{job_id}.%D9%A0.{ends}.{signature}",
+        f"{kid[::-1]}.{job_id}.{index}.{ends}.{signature}",
+        masters.asset_token(job["id"], 0, Clock().now() + timedelta(days=1)),
+        house.callback(job)[0].rsplit("/", 1)[-1],
+        "%00" * 100,
+        "a" * 10_000,
+    ]
+    for text in forged:
+        answer = await house.client.get(f"/assets/{text}")
+        problem(answer, 404, "not-found")
+
+
+async def test_a_link_ends(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock, asset_link_days="3") as house:
+        job = await done(house, "apiframe")
+        moving.wall += timedelta(days=2)
+        assert (await follow(house, job)).status_code == 307
+        moving.wall += timedelta(days=2)
+        problem(await follow(house, job), 410, "gone")
+
+
+async def test_a_link_ends_with_its_job(house: Deployment) -> None:
+    job = await done(house, "apiframe")
+    assert (await follow(house, job)).status_code == 307
+    await asked(house, "DELETE", f"/v1/jobs/{job['id']}", 204)
+    problem(await follow(house, job), 410, "gone")
+
+
+async def test_an_erased_job_s_resolved_link_is_over_too(house: Deployment) -> None:
+    job = await done(house, "aiml")
+    assert (await follow(house, job)).status_code == 307
+    await asked(house, "DELETE", f"/v1/jobs/{job['id']}", 204)
+    problem(await follow(house, job), 410, "gone")
+
+
+async def test_a_file_that_the_provider_deletes_is_gone(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        job = await done(house, "getimg")
+        assert (await follow(house, job)).status_code == 307
+        moving.wall += timedelta(days=2, minutes=1)
+        calls = len(house.front.calls)
+        problem(await follow(house, job), 410, "gone")
+        assert len(house.front.calls) == calls
+
+
+@pytest.mark.parametrize("provider", RESOLVE)
+async def test_many_readers_are_one_question(tmp_path: Path, provider: str) -> None:
+    async with deployed(tmp_path, QUICK) as house:
+        house.world.set(every_answer=0.05)
+        job = await done(house, provider)
+        assert job["assets"][0]["provider_url"] is None
+        answers = await asyncio.gather(*(house.client.get(link(job)) for _ in range(40)))
+        made = house.world.jobs[job["provider_job_id"]]
+        assert {(one.status_code, one.headers["location"]) for one in answers} == {(307, made.file("0.mp4"))}
+        assert (await follow(house, job, "HEAD")).status_code == 307
+        assert house.front.count(RESOLVE[provider]) == 1
+
+
+@pytest.mark.parametrize("provider", RESOLVE)
+async def test_a_resolved_link_is_asked_for_again_when_it_may_be_over(tmp_path: Path, provider: str) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        job = await done(house, provider)
+        for count in (1, 2):
+            assert (await follow(house, job)).status_code == 307
+            assert house.front.count(RESOLVE[provider]) == count
+            moving.wall += timedelta(minutes=6)
+
+
+@pytest.mark.parametrize("provider", RESOLVE)
+async def test_a_provider_that_is_away_is_no_reason_to_give_up(tmp_path: Path, provider: str) -> None:
+    async with deployed(tmp_path, QUICK) as house:
+        job = await done(house, provider)
+        for status in (500, 503, 429, 401, 200):
+            house.front.away = status
+            answer = await follow(house, job)
+            problem(answer, 503, "unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+        house.front.away = None
+        assert (await follow(house, job)).status_code == 307
+
+
+@pytest.mark.parametrize("provider", RESOLVE)
+async def test_what_the_provider_no_longer_knows_is_gone(tmp_path: Path, provider: str) -> None:
+    async with deployed(tmp_path, QUICK) as house:
+        job = await done(house, provider)
+        del house.world.jobs[job["provider_job_id"]]
+        problem(await follow(house, job), 410, "gone")
+
+
+async def test_a_link_that_is_about_to_end_is_fetched_afresh(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        job = await done(house, "getimg")
+        polls = house.front.count(REPOLL)
+        assert (await follow(house, job)).headers["location"] == job["assets"][0]["provider_url"]
+        assert house.front.count(REPOLL) == polls
+        moving.wall += timedelta(minutes=59, seconds=30)
+        fresh = (await follow(house, job)).headers["location"]
+        assert fresh.startswith(house.world.jobs[job["provider_job_id"]].file("0.mp4"))
+        assert house.front.count(REPOLL) == polls + 1
+        del house.world.jobs[job["provider_job_id"]]
+        problem(await follow(house, job), 410, "gone")
+
+
+def keys(*masters: str) -> str:
+    """The setting `secret_keys`."""
+    return "[" + ", ".join(f'"{master * 40}"' for master in masters) + "]"
+
+
+async def test_links_and_callbacks_survive_the_rotation_of_master_keys(tmp_path: Path) -> None:
+    async with deployed(tmp_path, QUICK, secret_keys=keys("a")) as house:
+        job = await done(house, "apiframe")
+        house.world.set(takes=3600)
+        open_one = await house.submit(asking("apiframe"))
+        await house.in_state(open_one["id"], "queued")
+        old_url, old_secret = house.callback(open_one)
+    path = old_url.removeprefix(house.url)
+    body = b'{"status": "finished", "video_url": "https://cdn.example/0.mp4"}'
+    async with deployed(tmp_path, QUICK, secret_keys=keys("b", "a")) as house:
+        assert house.callback(open_one)[1] != old_secret
+        assert (await follow(house, job)).status_code == 307
+        wrong = {"x-webhook-secret": house.callback(open_one)[1]}
+        assert (await house.client.post(path, content=body, headers=wrong)).status_code == 401
+        right = {"x-webhook-secret": old_secret}
+        assert (await house.client.post(path, content=body, headers=right)).status_code == 200
+        assert (await house.job(open_one["id"]))["state"] == "succeeded"
+    async with deployed(tmp_path, QUICK, secret_keys=keys("b")) as house:
+        problem(await follow(house, job), 404, "not-found")
+        assert (await house.client.post(path, content=body, headers=right)).status_code == 401
+        again = await house.job(job["id"])
+        assert link(again) != link(job)
+        assert (await follow(house, again)).status_code == 307
+
+
+async def test_a_link_of_a_late_result_works(house: Deployment) -> None:
+    house.world.set(takes=3600)
+    job = await house.submit(asking("apiframe"))
+    job = await house.in_state(job["id"], "queued")
+    await asked(house, "POST", f"/v1/jobs/{job['id']}/cancel")
+    file = "https://cdn.example/late.mp4"
+    await ring(house, job, {"task_id": job["provider_job_id"], "status": "finished", "video_url": file})
+    late = await house.job(job["id"])
+    assert (await follow(house, late)).headers["location"] == file
