@@ -6,7 +6,7 @@ for byte with the key; it answers a short-lived presigned URL that needs none an
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from handlers import wire
 from handlers.contract import (
@@ -50,14 +50,14 @@ class Task(wire.Payload):
 
     uuid: wire.Id = None
     status: wire.Word = ""
-    videoUrl: str | None = None  # noqa: N815  # the wire's own spelling
+    videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
     error: Any = None
 
 
 class Envelope(wire.Payload):
     """Every answer about a task."""
 
-    data: Task
+    data: Annotated[Task, wire.PART] = Task()
     error: Any = None
 
 

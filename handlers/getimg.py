@@ -5,6 +5,7 @@ poll. The image call is synchronous: its answer is final.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from handlers import wire
 from handlers.contract import (
@@ -63,8 +64,8 @@ class Generation(wire.Payload):
 
     id: wire.Id = None
     status: wire.Word = ""
-    data: tuple[Medium, ...] = ()
-    error: Error | None = None
+    data: Annotated[tuple[Medium, ...], wire.PARTS] = ()
+    error: Annotated[Error, wire.PART] = Error()
     usage: wire.Table = None
 
 
@@ -93,8 +94,7 @@ def read(message: HttpMessage) -> Update:
     phase = wire.phase(PHASES, told.status)
     failure = None
     if phase is Phase.FAILED:
-        error = told.error or Error()
-        failure = Failure(error.code, error.message or "generation failed")
+        failure = Failure(told.error.code, told.error.message or "generation failed")
     return Update(
         provider_job_id=told.id,
         phase=phase,

@@ -53,9 +53,6 @@ def _with_run_id(path: str) -> str:
     return path
 
 
-Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
-
-
 class ImagineoOptions(Options):
     """What ImagineoAI does not publish; the defaults are unconfirmed."""
 
@@ -63,8 +60,10 @@ class ImagineoOptions(Options):
         default=(VERBATIM, "x-webhook-signature", "x-signature"),
         description="headers that prove a callback: `x-webhook-secret` carries the secret, others its HMAC",
     )
-    submit_path: Path = Field(default="/v1/generate-video", description="where a video is asked for")
-    poll_path: Annotated[Path, AfterValidator(_with_run_id)] = Field(
+    submit_path: wire.PathSetting = Field(
+        default="/v1/generate-video", description="where a video is asked for"
+    )
+    poll_path: Annotated[wire.PathSetting, AfterValidator(_with_run_id)] = Field(
         default="/v1/generations/{run_id}", description="where a run is asked about; keeps `{run_id}`"
     )
 
@@ -104,7 +103,7 @@ def to_update(told: Run) -> Update:
         assets = wire.assets(Kind.VIDEO, [video]) if video else wire.assets(Kind.IMAGE, [run.image_url])
     error = run.error or told.error
     failure = None
-    if phase is Phase.FAILED or (error and phase is Phase.UNKNOWN):
+    if phase is Phase.FAILED or (error and phase is not Phase.SUCCEEDED):
         phase = Phase.FAILED
         failure = Failure(
             wire.code_of({"error": error}), wire.sentence(error) or run.message or "generation failed"

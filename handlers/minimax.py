@@ -7,6 +7,7 @@ a hint; while our submit is still in flight the provider sends `{"challenge"}` a
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import Field
 
@@ -77,12 +78,10 @@ RETRIEVE_PATH = "/v1/files/retrieve"
 class MiniMaxPaths(Options):
     """Where a gateway keeps MiniMax's three calls."""
 
-    submit_path: str = Field(
-        default=SUBMIT_PATH, pattern=r"^/[!-~]*$", description="where a video is asked for"
-    )
-    poll_path: str = Field(default=POLL_PATH, pattern=r"^/[!-~]*$", description="where a task is asked about")
-    retrieve_path: str = Field(
-        default=RETRIEVE_PATH, pattern=r"^/[!-~]*$", description="where a file id becomes a link"
+    submit_path: wire.PathSetting = Field(default=SUBMIT_PATH, description="where a video is asked for")
+    poll_path: wire.PathSetting = Field(default=POLL_PATH, description="where a task is asked about")
+    retrieve_path: wire.PathSetting = Field(
+        default=RETRIEVE_PATH, description="where a file id becomes a link"
     )
 
 
@@ -101,7 +100,7 @@ class Task(wire.Payload):
     file_id: wire.Id = None
     video_width: wire.Whole = None
     video_height: wire.Whole = None
-    base_resp: BaseResp = BaseResp()
+    base_resp: Annotated[BaseResp, wire.PART] = BaseResp()
 
 
 class File(wire.Payload):
@@ -114,8 +113,8 @@ class File(wire.Payload):
 class Retrieved(wire.Payload):
     """The answer of files/retrieve."""
 
-    file: File = File()
-    base_resp: BaseResp = BaseResp()
+    file: Annotated[File, wire.PART] = File()
+    base_resp: Annotated[BaseResp, wire.PART] = BaseResp()
 
 
 def refuse(base: BaseResp, status: int) -> None:

@@ -23,6 +23,7 @@ from handlers.contract import (
     HttpMessage,
     HttpRequest,
     JobRef,
+    Keys,
     Operation,
     Options,
     Phase,
@@ -47,7 +48,8 @@ LIFETIME = timedelta(hours=1)
 
 
 def _whsec(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().startswith("whsec_"):
+    text = secret.get_secret_value()
+    if not text.startswith("whsec_") or not any(proofs.account_whsec(Keys(account=(text,)))):
         raise ValueError("must be the account's `whsec_...` secret")
     return secret
 

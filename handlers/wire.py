@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from handlers import json
 from handlers.contract import Asset, HttpMessage, HttpRequest, Kind, Phase
@@ -120,7 +120,36 @@ def _table(value: object) -> object:
 
 
 def _code(value: object) -> object:
-    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    return clean(str(value), 100) if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _raw(value: object) -> object:
+    return value if isinstance(value, str) else None
+
+
+def _part(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
+def _parts(value: object) -> object:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else ()
+
+
+def _setting(text: str) -> str:
+    try:
+        return own_path(text)
+    except Garbled:
+        raise ValueError("must be a path: `/...` without blanks, `//`, backslashes or a fragment") from None
+
+
+PART = BeforeValidator(_part)
+"""For an object inside a message: anything else there counts as an empty one."""
+PARTS = BeforeValidator(_parts)
+"""For a list of objects inside a message: anything else there is passed over."""
+Raw = Annotated[str | None, BeforeValidator(_raw)]
+"""Text as it came, to be checked where it is used."""
+PathSetting = Annotated[str, AfterValidator(_setting)]
+"""A path that an account's settings name."""
 
 
 Code = Annotated[str | None, BeforeValidator(_code)]
@@ -158,7 +187,9 @@ def post(path: str, body: Mapping[str, Any], *headers: tuple[str, str]) -> HttpR
 
 
 def segment(value: str) -> str:
-    """`value` as one path segment or query value."""
+    """`value` as one path segment or query value; `Garbled` for the two that mean another place."""
+    if value in {".", ".."}:
+        raise Garbled("the provider's id is no id")
     return quote(value, safe="")
 
 

@@ -17,6 +17,7 @@ from receiver.clock import Clock
 from receiver.config import load
 from receiver.errors import Misconfigured
 from receiver.fanout import SETTLE
+from receiver.filters import JOB_FINAL
 from receiver.jobs import PROMISE
 from receiver.lanes import Lanes
 from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Source, State, Word, Work
@@ -24,10 +25,10 @@ from receiver.store import Store
 from receiver.store.deliveries import Attempt, Settled
 from receiver.store.deliveries import load as load_deliveries
 from receiver.store.due import Prepare, Request, Taken, claim
-from receiver.store.jobs import Asked, NewJob, Promised, ask, choose
-from receiver.store.record import Recorded, Recorder
+from receiver.store.jobs import Asked, NewJob, Promised, ask, choose, get
+from receiver.store.record import Recorded, Recorder, record
 from receiver.store.sqlite import FileLock, SqliteDriver
-from receiver.store.statements import Row, Transaction, rows
+from receiver.store.statements import Row, Transaction, moment, ms, rows
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 SECRET = "whsec_" + "A" * 43 + "="
@@ -132,9 +133,9 @@ class Storehouse:
         work: Work,
         room: Mapping[str, int] | None = None,
         limits: Mapping[str, int] | None = None,
-    ) -> Sequence[Any]:
+    ) -> list[Any]:
         """What is due, prepared as the service's performers have it; every lane has room unless told."""
-        return (await self._claim(work, room, limits or {})).prepared
+        return list((await self._claim(work, room, limits or {})).prepared)
 
     async def next_at(self, work: Work) -> datetime | None:
         """When work of a kind is due next, while no lane has room."""
@@ -157,10 +158,14 @@ class Storehouse:
         """What became of these words, all recorded in one transaction."""
         return await asyncio.gather(*(self.services.recording.record(one) for one in words))
 
+    def recording(self, *words: Word) -> Transaction[list[Recorded]]:
+        """The transaction that records these words."""
+        return (yield from record(self.recorder, words))
+
     async def poll_claim(self, job: Job) -> Claim:
         """The claim of a job's next poll, once that is due."""
         [at] = await self.column("select at from due where id = :id", id=job.id)
-        self.hands.at = max(self.hands.at, START + timedelta(milliseconds=at - START.timestamp() * 1000))
+        self.hands.at = max(self.hands.at, moment(at))
         asked: Sequence[Asked] = await self.claim(Work.POLL)
         return next(one.claim for one in asked if one.job.id == job.id)
 
@@ -190,6 +195,22 @@ class Storehouse:
         attempt = Attempt(self.services.ids.new("att"), claim_.id, self.hands.at, status, 1.5)
         return Settled(claim_, attempt, state, **others)
 
+    async def now(self, job: Job) -> Job:
+        """The job as it is stored."""
+        found = await self.store.read(get(job.id))
+        assert found is not None
+        return found
+
+    async def due_of(self, job: Job) -> list[tuple[str, float, int, int]]:
+        """What is due for a job, when (in seconds from the start), whether leased, under which fence."""
+        found = await self.rows("select work, at, leased, fence from due where id = :id", id=job.id)
+        return [(row["work"], (row["at"] - ms(START)) / 1000, row["leased"], row["fence"]) for row in found]
+
+    async def evidence(self, job: Job) -> list[tuple[str, str, int]]:
+        """What is kept of what was said: kind, outcome and count."""
+        sql = "select kind, outcome, count from evidence where job = :id order by id"
+        return [(row["kind"], row["outcome"], row["count"]) for row in await self.rows(sql, id=job.id)]
+
     async def rows(self, sql: str, **parameters: Any) -> list[Row]:
         """What the readers see."""
         return list(await self.store.read(asking(sql, **parameters)))
@@ -210,6 +231,21 @@ class Storehouse:
 def asking(sql: str, **parameters: Any) -> Transaction[Any]:
     """A transaction of one statement."""
     return (yield rows(sql, **parameters))
+
+
+def types(recorded: Sequence[Recorded]) -> list[str]:
+    """The events that these words brought, in order."""
+    return [event.type for one in recorded for event in one.events]
+
+
+def outcomes(recorded: Sequence[Recorded]) -> list[str]:
+    """How these words were filed."""
+    return [one.outcome.value for one in recorded]
+
+
+def finals(events: Sequence[str]) -> list[str]:
+    """The events among these that end a job."""
+    return [event for event in events if event in JOB_FINAL]
 
 
 def told(phase: Phase, theirs: str | None = None, **others: Any) -> Update:

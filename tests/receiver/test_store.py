@@ -137,7 +137,7 @@ async def test_a_claim_commits_the_intent(house: Storehouse) -> None:
     assert await house.column("select state from job") == ["submitting"]
     until = ms(house.hands.at + timedelta(seconds=30))
     assert await due_of(house, job) == ("submit", "apiframe", until, 1, 1, 0)
-    assert await house.claim(Work.SUBMIT) == ()
+    assert await house.claim(Work.SUBMIT) == []
 
 
 async def test_every_lane_gets_its_room_oldest_first(house: Storehouse) -> None:
@@ -161,7 +161,7 @@ async def test_nothing_is_claimed_before_it_is_due(house: Storehouse) -> None:
     later = NewJob(house.job(), b"{}", b"{}", Due(Work.SUBMIT, "apiframe", at))
     await house.store.write(lambda: jobs.add([later]))
     assert await house.next_at(Work.SUBMIT) == at
-    assert await house.claim(Work.SUBMIT) == ()
+    assert await house.claim(Work.SUBMIT) == []
     house.hands.pass_(seconds=10)
     assert len(await house.claim(Work.SUBMIT)) == 1
     assert await house.next_at(Work.POLL) is None
@@ -169,8 +169,8 @@ async def test_nothing_is_claimed_before_it_is_due(house: Storehouse) -> None:
 
 async def test_work_of_another_kind_is_left_alone(house: Storehouse) -> None:
     await house.added()
-    assert await house.claim(Work.POLL) == ()
-    assert await house.claim(Work.DELIVER) == ()
+    assert await house.claim(Work.POLL) == []
+    assert await house.claim(Work.DELIVER) == []
     assert len(await house.claim(Work.SUBMIT)) == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_lease_that_ended_is_taken_by_another_fence(house: Storehouse) -
     job = await house.added()
     [first] = await house.claim(Work.SUBMIT)
     house.hands.pass_(seconds=29)
-    assert await house.claim(Work.SUBMIT) == ()
+    assert await house.claim(Work.SUBMIT) == []
     house.hands.pass_(seconds=1)
     [second] = await house.claim(Work.SUBMIT)
     assert (first.claim.fence, second.claim.fence, second.crashed) == (1, 2, True)
@@ -195,7 +195,7 @@ async def test_a_claim_that_is_given_back_is_due_at_once(house: Storehouse) -> N
     await house.store.write(lambda: release([first.claim], house.hands.at))
     [second] = await house.claim(Work.SUBMIT)
     await house.store.write(lambda: release([first.claim], house.hands.at))
-    assert await house.claim(Work.SUBMIT) == ()
+    assert await house.claim(Work.SUBMIT) == []
     assert (await due_of(house, job))[3:5] == (1, second.claim.fence)
 
 
@@ -217,13 +217,13 @@ async def test_no_more_jobs_run_at_a_provider_than_it_is_allowed(house: Storehou
     made = [await house.added("aiml") for _ in range(5)]
     chosen = await house.claim(Work.SUBMIT, limits={"aiml": 2})
     assert len(chosen) == 2
-    assert await house.claim(Work.SUBMIT, limits={"aiml": 2}) == ()
+    assert await house.claim(Work.SUBMIT, limits={"aiml": 2}) == []
     first, second = chosen
     await house.hear(word(first.job, house, told(Phase.QUEUED, "p1"), Source.SUBMISSION, claim=first.claim))
     await house.hear(
         word(second.job, house, told(Phase.RUNNING, "p2"), Source.SUBMISSION, claim=second.claim)
     )
-    assert await house.claim(Work.SUBMIT, limits={"aiml": 2}) == ()
+    assert await house.claim(Work.SUBMIT, limits={"aiml": 2}) == []
     await house.hear(word(first.job, house, told(Phase.SUCCEEDED, "p1")))
     assert len(await house.claim(Work.SUBMIT, limits={"aiml": 2})) == 1
     assert len(await house.claim(Work.SUBMIT, limits={"apiframe": 0})) == len(made) - 3
@@ -240,7 +240,7 @@ async def test_a_job_that_was_being_sent_does_not_keep_itself_out(house: Storeho
 
 async def test_polls_are_claimed_when_they_are_due(house: Storehouse) -> None:
     job = await house.submitted("aiml")
-    assert await house.claim(Work.POLL) == ()
+    assert await house.claim(Work.POLL) == []
     claim = await house.poll_claim(job)
     assert (claim.work, claim.lane, claim.tries) == (Work.POLL, "aiml", 0)
     [recorded] = await house.hear(word(job, house, told(Phase.RUNNING), Source.POLL, claim=claim))
@@ -253,7 +253,7 @@ async def test_polls_are_claimed_when_they_are_due(house: Storehouse) -> None:
 async def test_a_claim_of_what_is_gone_is_no_trouble(house: Storehouse) -> None:
     job = await house.added()
     await house.write("delete from job where id = :id", id=job.id)
-    assert await house.claim(Work.SUBMIT) == ()
+    assert await house.claim(Work.SUBMIT) == []
 
 
 async def test_open_jobs_past_their_deadline_are_found(house: Storehouse) -> None:
