@@ -38,6 +38,7 @@ ENDINGS = {
 
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 LINK_LIMIT = 8192
+YEARS = (1970, 2200)
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -102,9 +103,14 @@ def _moment(value: object) -> object:
         return None
     try:
         moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return _sane(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
+
+
+def _sane(moment: datetime) -> datetime | None:
+    """A moment that a file can end at; a date outside these centuries is no date."""
+    return moment if YEARS[0] <= moment.year < YEARS[1] else None
 
 
 def _many(value: object) -> object:
@@ -355,6 +361,6 @@ def expiry(link: str, parameter: str = "exp") -> datetime | None:
     """The moment that a signed link carries as unix seconds in its query; None when it carries none."""
     try:
         values = parse_qs(urlsplit(link).query).get(parameter, [])
-        return datetime.fromtimestamp(int(values[0]), UTC) if values else None
+        return _sane(datetime.fromtimestamp(int(values[0]), UTC)) if values else None
     except (ValueError, OverflowError, OSError):
         return None

@@ -108,7 +108,13 @@ class Accounts:
         message = HttpMessage(answer.status, answer.headers, answer.body, self._clock.now())
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
-        return exchange.parse(message), message
+        try:
+            return exchange.parse(message), message
+        except ProviderError as error:
+            keys = self.keys(setup, "").api
+            error.said = _hide(error.said, keys)
+            error.provider_code = _hide(error.provider_code, keys)
+            raise
 
     def account(self, setup: AccountSetup) -> Account:
         """The account as its handler sees it."""
@@ -122,7 +128,8 @@ class Accounts:
             return update
         failure = update.failure
         if failure is not None:
-            failure = Failure(failure.provider_code, _hide(failure.message, echoed), failure.code)
+            code = _hide(failure.provider_code, echoed)
+            failure = Failure(code, _hide(failure.message, echoed), failure.code)
         return replace(
             update, result=_hide(update.result, echoed), usage=_hide(update.usage, echoed), failure=failure
         )

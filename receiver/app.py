@@ -16,7 +16,7 @@ from typing import Any
 from starlette.types import Scope
 
 from receiver.accounts import Accounts
-from receiver.addresses import Network, guard
+from receiver.addresses import BadUrl, Network, Origin, guard
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
@@ -73,6 +73,7 @@ class Services:
     assets: Assets
     callbacks: Callbacks
     keyring: Keyring
+    lanes: Lanes
     providers: Providers
     testing: Testing
     workers: dict[Work, Worker]
@@ -93,6 +94,28 @@ class Services:
         if API_LOGGER.isEnabledFor(logging.DEBUG):
             who = peer(scope, self.trusted)
             API_LOGGER.debug("%s %s %s from %s (%s)", status, scope["method"], scope["path"], who, request_id)
+
+    async def drain(self) -> None:
+        """Say that we stop, let nobody wait, and give work in hand its grace."""
+        self.draining = True
+        self.recording.watchers.close()
+        grace = self.settings.shutdown_grace
+        await asyncio.gather(*(worker.stop(grace) for worker in self.workers.values()))
+
+    async def alter(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint | None:
+        """Change an endpoint as it is stored now, in one transaction; None when it is there no more."""
+        changed: list[Endpoint] = []
+
+        def change_row(row: Any) -> tuple[Any, ...]:
+            changed[:] = [change(self.endpoints.open(row))]
+            return self.endpoints.sealed(changed[0])
+
+        if await self.store.write(lambda: table.alter(endpoint_id, change_row)) is None:
+            return None
+        await self.refresh()
+        self.lanes.let_go(endpoint_id, changed[0].max_in_flight)
+        self.wake_deliveries()
+        return changed[0]
 
     async def save(self, endpoint: Endpoint) -> None:
         """Store an endpoint and serve it as it is now."""
@@ -150,21 +173,29 @@ async def running(
             await services.gateway.close()
 
 
+def gateway_of(settings: Settings) -> Gateway:
+    """The way out that these settings allow."""
+    try:
+        return Gateway(
+            guard(settings.egress_allow, http=settings.egress_http),
+            ca_file=settings.egress_ca_file,
+            agent=f"ringback/{version('ringback')}",
+        )
+    except OSError:
+        raise Misconfigured("egress_ca_file", "cannot be read as certificates (PEM)") from None
+
+
 async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
-    gateway = Gateway(
-        guard(settings.egress_allow, http=settings.egress_http),
-        ca_file=settings.egress_ca_file,
-        agent=f"ringback/{version('ringback')}",
-    )
+    gateway = gateway_of(settings)
     endpoints = Endpoints(masters)
     rules = Rules(
         settings.on_unconfirmed,
         timedelta(seconds=settings.unconfirmed_after),
-        settings.public_url or f"http://{settings.host}:{settings.port}",
+        settings.public_url or str(Origin("http", settings.host, settings.port)),
         timedelta(days=settings.asset_link_days),
     )
     meaning = Meanings(loaded.accounts, endpoints, masters, rules, clock.chance)
@@ -219,6 +250,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
         ),
         assets=Assets(store, accounts, masters, clock),
         callbacks=Callbacks(accounts, masters, recording, clock),
+        lanes=lanes,
         keyring=await _keyring(settings, store, clock, ids),
         providers=Providers(accounts, blocking),
         testing=Testing(fanout, store, recording, lanes),
@@ -247,9 +279,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
 
 
 async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
-    services.draining = True
-    grace = services.settings.shutdown_grace
-    await asyncio.gather(*(worker.stop(grace) for worker in services.workers.values()))
+    await services.drain()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -286,7 +316,10 @@ async def _keep_file_endpoints(services: Services) -> None:
     stored = {row["id"]: services.endpoints.open(row) for row in await services.store.read(table.listed())}
     now = services.clock.now()
     for wanted in services.settings.endpoints:
-        services.gateway.check(wanted.url)
+        try:
+            services.gateway.check(wanted.url)
+        except BadUrl as error:
+            raise Misconfigured(f"endpoints.{wanted.id}.url", str(error)) from None
         known = stored.pop(wanted.id, None)
         if known is not None and not known.from_file:
             raise Misconfigured("endpoints.id", f"{wanted.id} is the id of an endpoint made over the API")

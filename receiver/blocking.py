@@ -10,6 +10,7 @@ from receiver.model import Due, Event, Work
 from receiver.recording import Recording
 from receiver.store import Store
 from receiver.store import endpoints as table
+from receiver.store.due import due_now
 from receiver.store.statements import Transaction, moment
 from receiver.views import stamp
 
@@ -29,6 +30,8 @@ class Blocking:
         self._lanes = lanes
         self._clock = clock
         self._probes: dict[str, int] = {}
+        self._probe_at: dict[str, float] = {}
+        self._by_submit: set[str] = set()
         self.blocked: dict[str, tuple[datetime, str]] = {}
 
     async def load(self) -> None:
@@ -36,13 +39,23 @@ class Blocking:
         for name, (since, reason) in (await self._store.read(table.blocked())).items():
             if name in self._accounts.setups:
                 self.blocked[name] = (moment(since), reason)
+                self._by_submit.add(name)
                 self._lanes.block(name, blocked=True)
 
-    async def refused(self, account: str, reason: str) -> float:
-        """The provider refused the account; seconds until the next probe."""
+    async def refused(self, account: str, reason: str, *, submit: bool) -> float:
+        """The provider refused the account; seconds until the next probe.
+
+        Calls that were under way together count as one: the ladder takes a step for each probe only.
+        """
+        left = self._probe_at.get(account, 0.0) - self._clock.monotonic()
+        if submit:
+            self._by_submit.add(account)
+        if account in self.blocked and left > 0:
+            return left
         probes = self._probes.get(account, 0)
         self._probes[account] = probes + 1
         wait = PROBES[min(probes, len(PROBES) - 1)]
+        self._probe_at[account] = self._clock.monotonic() + wait
         self._lanes.block(account, blocked=True, probe_in=wait)
         if account in self.blocked:
             return wait
@@ -56,10 +69,12 @@ class Blocking:
         await self._recording.write(block)
         return wait
 
-    async def works(self, account: str) -> None:
-        """The provider took a call of the account."""
-        if account not in self.blocked:
+    async def works(self, account: str, *, submit: bool) -> None:
+        """The provider took a call of the account; a poll says nothing about a block that a submit met."""
+        if account not in self.blocked or (account in self._by_submit and not submit):
             return
+        self._by_submit.discard(account)
+        self._probe_at.pop(account, None)
         _, reason = self.blocked.pop(account)
         self._probes.pop(account, None)
         self._lanes.block(account, blocked=False)
@@ -67,6 +82,7 @@ class Blocking:
 
         def unblock() -> Transaction[Sequence[Event]]:
             count = yield from table.unblock(account)
+            yield from due_now(Work.SUBMIT, account, now)
             return [] if count is None else [self._event("unblocked", account, count, reason, now)]
 
         await self._recording.write(unblock)

@@ -10,7 +10,7 @@ from handlers.errors import BadPayload, BadSignature, UnknownKey
 from receiver.accounts import Accounts
 from receiver.clock import Clock
 from receiver.config import AccountSetup
-from receiver.errors import StoreUnavailable, Unauthorized
+from receiver.errors import NotOurs, StoreUnavailable
 from receiver.keys import BadToken, CallbackToken, Masters
 from receiver.model import Outcome, Source, Word
 from receiver.recording import Recording
@@ -37,14 +37,14 @@ class Callbacks:
     async def take(
         self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> HttpAnswer:
-        """The answer, once what was sent is durable; `Unauthorized` for all that we did not ask for."""
+        """The answer, once what was sent is durable; `NotOurs` for all that we did not ask for."""
         setup = self.accounts.setups.get(account)
         try:
             told = self.masters.read_callback(account, token)
         except BadToken:
-            raise Unauthorized("this callback is not one of ours") from None
+            raise NotOurs from None
         if setup is None or setup.handler.callback is None:
-            raise Unauthorized("this callback is not one of ours")
+            raise NotOurs
         message = HttpMessage(200, tuple(headers), body, self.clock.now())
         challenge = setup.handler.callback.challenge(message)
         if challenge is not None:
@@ -62,7 +62,7 @@ class Callbacks:
             proof = callback.verify(message, keys)
         except (BadSignature, UnknownKey):
             await self._refuse(setup, told, message)
-            raise Unauthorized("this callback is not one of ours") from None
+            raise NotOurs from None
         update = None
         try:
             update = callback.parse(message)

@@ -9,21 +9,33 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 import handlers
 from handlers.contract import Handler
 from receiver.addresses import BadUrl, split
 from receiver.errors import Misconfigured
 from receiver.filters import JOB_FINAL, unknown
+from receiver.headers import header_problems
 from receiver.keys import API_KEY_PREFIX, SHORTEST_MASTER
 from receiver.signing import BadSecret, key_of
 
 PREFIX = "RINGBACK_"
 NOT_SETTINGS = frozenset({"RINGBACK_CONFIG", "RINGBACK_URL"})
 RETRY_SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+API_KEY = re.compile(re.escape(API_KEY_PREFIX) + r"[!-~]{32,500}", re.ASCII)
 ACCOUNT_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
@@ -42,6 +54,14 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _target_url(text: str) -> str:
+    try:
+        split(text)
+    except BadUrl as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 def _secret(value: SecretStr) -> SecretStr:
     try:
         key_of(value.get_secret_value())
@@ -52,12 +72,24 @@ def _secret(value: SecretStr) -> SecretStr:
 
 Network = Annotated[str, AfterValidator(_network)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+TargetUrl = Annotated[str, AfterValidator(_target_url)]
 EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
 Seconds = Annotated[float, Field(gt=0, le=604800)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _no_numbers_by_chance(cls, values: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """`true` is no number, although it counts as one."""
+        if isinstance(values, dict):
+            for name, value in values.items():
+                known = cls.model_fields.get(name)
+                if isinstance(value, bool) and known is not None and known.annotation is not bool:
+                    raise Misconfigured(name, "must not be true or false")
+        return check(values)
 
 
 class AccountSettings(_Section):
@@ -94,13 +126,27 @@ class EndpointSettings(_Section):
     """An endpoint kept in the file."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="its id, stable over restarts")
-    url: BaseUrl | str = Field(description="where events go")
+    url: TargetUrl = Field(description="where events go")
     events: tuple[str, ...] = Field(default=JOB_FINAL, min_length=1, description="event types or patterns")
     description: str = Field(default="", max_length=500, description="a note for people")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers sent along")
     secret: EndpointSecret | None = Field(default=None, description="`whsec_...`; made once when missing")
     max_in_flight: int = Field(default=64, ge=1, le=1000, description="deliveries at once")
     include: tuple[Literal["result"], ...] = Field(default=(), description="what events carry on top")
+
+    @field_validator("id")
+    @classmethod
+    def _not_ours(cls, name: str) -> str:
+        if name == "callback":
+            raise ValueError("is a word of our own; choose another")
+        return name
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, why in header_problems({one: text.get_secret_value() for one, text in headers.items()}):
+            raise ValueError(f"{name} {why}")
+        return headers
 
     @field_validator("events")
     @classmethod
@@ -173,8 +219,11 @@ class Settings(_Section):
     @field_validator("secret_keys")
     @classmethod
     def _long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(key.get_secret_value()) < SHORTEST_MASTER for key in keys):
+        plain = [key.get_secret_value() for key in keys]
+        if any(len(key.strip()) < SHORTEST_MASTER for key in plain):
             raise ValueError(f"each key must have at least {SHORTEST_MASTER} characters")
+        if len(set(plain)) != len(plain):
+            raise ValueError("a key is there twice")
         return keys
 
     @field_validator("api_key")
@@ -182,8 +231,8 @@ class Settings(_Section):
     def _ours(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:
             text = key.get_secret_value()
-            if not text.startswith(API_KEY_PREFIX) or len(text) < len(API_KEY_PREFIX) + 32:
-                raise ValueError("must be `rb_` and at least 32 characters")
+            if not API_KEY.fullmatch(text):
+                raise ValueError("must be `rb_` and at least 32 characters without blanks")
         return key
 
 
@@ -285,7 +334,7 @@ def _value(text: str, variable: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Misconfigured(variable, "is not valid JSON") from None
 
 
@@ -307,7 +356,9 @@ def _separate_options(values: Mapping[str, Any]) -> None:
     for name, account in providers.items():
         if not isinstance(account, dict):
             raise Misconfigured(f"providers.{name}", "must be a table")
-        provider = handlers.ALL.get(account.get("handler") or name)
+        if "options" in account:
+            raise Misconfigured(f"providers.{name}.options", "is no setting; the keys stand beside it")
+        provider = handlers.ALL.get(str(account.get("handler") or name))
         own = provider.options.model_fields.keys() if provider else ()
         account["options"] = {key: account.pop(key) for key in list(account) if key in own}
         for key in account.keys() - known - {"options"}:

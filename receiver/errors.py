@@ -59,6 +59,12 @@ class Unauthorized(ReceiverError):
     meaning = "Send `Authorization: Bearer rb_...` with a key that exists and has not expired."
 
 
+class NotOurs(Unauthorized):
+    """A callback that we did not ask for: no hint why."""
+
+    title = "This callback is not one of ours"
+
+
 class Forbidden(ReceiverError):
     """The key lacks the scope."""
 

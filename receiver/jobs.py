@@ -25,7 +25,7 @@ from receiver.store.jobs import NewJob, Promised
 from receiver.store.statements import ms
 
 SHOWN = 1024
-"""Characters of a text in an input that are kept for showing."""
+"""Bytes of a text in an input that are kept for showing."""
 ACCEPTED = frozenset({State.QUEUED, State.RUNNING}) | {s for s in State if s.final}
 
 
@@ -73,6 +73,9 @@ class Jobs:
 
     async def submit(self, wish: Wish, owner: str, key: str | None, body: bytes) -> Taken:
         """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
+        known = await self._known(owner, key, body)
+        if known is not None:
+            return Taken(known, created=False)
         setup, operation = self._account(wish)
         problems = self._check(setup, operation, wish)
         now = self.clock.now()
@@ -113,6 +116,15 @@ class Jobs:
             self.recording.promised(due)
         return Taken(promised.job, promised.created, secret if promised.created else None)
 
+    async def _known(self, owner: str, key: str | None, body: bytes) -> Job | None:
+        """The job that this key made before, whatever has become of its account since."""
+        if key is None:
+            return None
+        known = await self.store.read(table.by_key(owner, key, hashlib.sha256(body).digest()))
+        if known is not None and known.job is None:
+            raise IdempotencyMismatch("this Idempotency-Key was used with another body")
+        return known.job if known else None
+
     async def get(self, job_id: str) -> tuple[Job, Any]:
         """A job and its input as it is shown."""
         found = await self.store.read(table.get_with_input(job_id))
@@ -128,8 +140,9 @@ class Jobs:
         def done(now: Job) -> bool:
             return now.state.final or (accepted and now.state in ACCEPTED)
 
-        while not done(job) and (left := ends - self.clock.monotonic()) > 0:
-            waiting = asyncio.ensure_future(self.recording.watchers.wait(job.id, left))
+        watchers = self.recording.watchers
+        while not done(job) and not watchers.closed and (left := ends - self.clock.monotonic()) > 0:
+            waiting = asyncio.ensure_future(watchers.wait(job.id, left))
             await asyncio.sleep(0)
             job = await self._fresh(job.id)
             if done(job):
@@ -261,7 +274,10 @@ class Jobs:
 
 def _shown(value: Any) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= SHOWN else f"{value[:SHOWN]}... ({len(value)} characters)"
+        raw = value.encode()
+        if len(raw) <= SHOWN:
+            return value
+        return f"{raw[:SHOWN].decode('utf-8', 'ignore')}... ({len(value)} characters)"
     if isinstance(value, dict):
         return {name: _shown(inner) for name, inner in value.items()}
     if isinstance(value, list):

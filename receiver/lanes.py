@@ -73,7 +73,7 @@ class Lanes:
 
     make: Callable[[Work, str], Slots]
     monotonic: Callable[[], float]
-    _slots: dict[str, Slots] = field(default_factory=dict)
+    _slots: dict[tuple[bool, str], Slots] = field(default_factory=dict)
     _lanes: dict[tuple[Work, str], Lane] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -135,6 +135,16 @@ class Lanes:
                 lane = self._lane(work, one)
                 lane.hold_until = max(lane.hold_until, until)
 
+    def let_go(self, name: str, top: int | None = None) -> None:
+        """End an endpoint's hold; with `top`, it may have so many at once from now on."""
+        with self._lock:
+            for one in (name, name + RETRY_LANE):
+                lane = self._lane(Work.DELIVER, one)
+                lane.hold_until = 0.0
+            if top is not None:
+                lane.slots.top = top
+                lane.slots.allowed = min(lane.slots.allowed, top)
+
     def block(self, name: str, *, blocked: bool, probe_in: float = 0.0) -> None:
         """Close an account's submissions but for one probe at a time, or open them again."""
         with self._lock:
@@ -146,9 +156,10 @@ class Lanes:
         lane = self._lanes.get((work, name))
         if lane is None:
             plain = _plain(name)
-            slots = self._slots.get(plain)
+            kind = (work is Work.DELIVER, plain)
+            slots = self._slots.get(kind)
             if slots is None:
-                slots = self._slots[plain] = self.make(work, plain)
+                slots = self._slots[kind] = self.make(work, plain)
             lane = self._lanes[work, name] = Lane(slots, half=name != plain)
         return lane
 

@@ -140,7 +140,8 @@ def hint(job: Job, update: Update, *, now: datetime) -> Change:
     if _mismatch(job, update):
         return Change(job, outcome=Outcome.MISMATCH)
     if job.state.final:
-        return Change(job, outcome=Outcome.LATE)
+        late = update.phase is Phase.SUCCEEDED and job.state in ABANDONED and not job.assets
+        return Change(job, outcome=Outcome.HINT if late else Outcome.LATE)
     bound = _bind(job, update)
     return Change(bound.but(updated_at=now) if bound is not job else job, outcome=Outcome.HINT)
 

@@ -36,6 +36,7 @@ from receiver.views import asset_view, event_body, job_view
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
 RESULT_LIMIT = 64 * 1024
+USAGE_LIMIT = 8 * 1024
 RESUBMISSIONS = 8
 """How often a lost answer is asked for again under the provider's own idempotency key."""
 ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
@@ -138,6 +139,8 @@ class Meanings:
             return lifecycle.hint(job, update, now=word.at)
         if update.result is not None and len(json.write(dict(update.result))) > RESULT_LIMIT:
             update = replace(update, result=None)
+        if update.usage is not None and len(json.write(dict(update.usage))) > USAGE_LIMIT:
+            update = replace(update, usage=None)
         operation = self.operation(job)
         return lifecycle.advance(
             job,
@@ -178,7 +181,9 @@ class Meanings:
         if change.outcome is Outcome.REFUSED:
             return None, True
         if job.state.final:
-            return None, before.state.final
+            if change.outcome is Outcome.HINT and self._can_poll(job):
+                return Due(Work.POLL, job.account, word.at), False
+            return None, before.state.final and word.source is not Source.POLL
         if job.state in {State.PENDING, State.SUBMITTING}:
             return self._submit_again(job, word)
         if not is_polled(job, can_poll=self._can_poll(job)):
@@ -218,11 +223,10 @@ class Meanings:
         return state is None or RANK[state] > RANK[job.state]
 
     def _unconfirmed(self, job: Job, word: Word) -> Due | None:
-        """When the policy for a lost answer is due; without a callback there is nothing to wait for."""
+        """When the policy for a lost answer is due."""
         if job.state is not State.UNCONFIRMED or self._rules.on_unconfirmed == "hold":
             return None
-        wait = self._rules.unconfirmed_after if job.expects_callback else timedelta()
-        return Due(Work.POLL, job.account, min(word.at + wait, job.deadline_at))
+        return Due(Work.POLL, job.account, min(word.at + self._rules.unconfirmed_after, job.deadline_at))
 
     def _can_poll(self, job: Job) -> bool:
         setup = self._accounts.get(job.account)

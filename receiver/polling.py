@@ -92,7 +92,7 @@ class Poller:
             update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
         except ProviderError as error:
             return await self._failed(job, claim, error)
-        await self._blocking.works(setup.name)
+        await self._blocking.works(setup.name, submit=False)
         update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
             job_id=job.id,
@@ -107,7 +107,7 @@ class Poller:
         self._accounts.count(job.account, "errors")
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = timedelta(seconds=await self._blocking.refused(job.account, told(error)))
+            wait = timedelta(seconds=await self._blocking.refused(job.account, told(error), submit=False))
         elif isinstance(error, Throttled):
             self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         return Word(

@@ -35,6 +35,12 @@ class Watchers:
 
     _jobs: dict[str, set[asyncio.Event]] = field(default_factory=dict)
     _feed: set[asyncio.Event] = field(default_factory=set)
+    closed: bool = False
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self.closed = True
+        self.tell(list(self._jobs), events=True)
 
     def tell(self, job_ids: Sequence[str], *, events: bool) -> None:
         """Wake those who wait for one of these jobs, and for the feed when there are events."""

@@ -14,7 +14,7 @@ from receiver.store.statements import Transaction
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
 SWEEP = 60.0
-LAST_POLL = timedelta(minutes=2)
+LAST_POLL = timedelta(seconds=10)
 """How long past its deadline a job may wait for the last poll that should have ended it."""
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 SLOW_DOWN = frozenset({429, 502, 503, 504})
 HINT_CEILING = timedelta(hours=24)
 JITTER = 0.1
+ASKED = "the endpoint asked to be disabled"
 
 
 class Consequence(enum.Enum):
@@ -46,13 +47,13 @@ def rule(
 
     `asked` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
     """
+    word = (asked or "").strip().lower()
     if status is not None and 200 <= status < 300:
-        return Ruling(Consequence.DELIVERED)
+        return Ruling(Consequence.DELIVERED, disable=ASKED if word == "disable" else None)
     if status == 410:
         return Ruling(Consequence.CANCELED, disable="the endpoint answered 410 Gone")
-    word = (asked or "").strip().lower()
     if word == "disable":
-        return Ruling(Consequence.CANCELED, disable="the endpoint asked to be disabled")
+        return Ruling(Consequence.CANCELED, disable=ASKED)
     if word == "abort-message":
         return Ruling(Consequence.CANCELED)
     wait = min(hint, HINT_CEILING) if hint is not None else timedelta()

@@ -5,10 +5,16 @@ dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our a
 """
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from receiver.api.guard import new_request_id, problem
+from receiver.errors import Malformed
 
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 8.0
@@ -122,18 +128,49 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = self._write_deadline = None
         self.transport.abort()
 
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets an error in the form of all others."""
+        self._answer(400, "Bad Request", msg)
+
     def _refuse(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-                b"content-length: 0\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.close()
+        self._answer(
+            431, "Request Header Fields Too Large", "the head of a request has 32 KiB and 100 headers"
+        )
+
+    def _answer(self, status: int, reason: str, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        request_id = new_request_id()
+        response = problem(Malformed(detail), request_id, status=status)
+        head = (
+            f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(response.body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + bytes(response.body))
+        self.transport.close()
 
 
-def server(app: Any, host: str, port: int, grace: float) -> Server:
+class SignalFree(Server):
+    """A server that leaves signals to whoever runs it, and tells when it is up."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are somebody else's: uvicorn would raise them again before our own work has stopped."""
+        yield
+
+
+def server(app: Any, host: str, port: int, grace: float) -> SignalFree:
     """A server for `app`; it stops within `grace` seconds."""
-    return Server(
+    return SignalFree(
         Config(
             app,
             host=host,

@@ -96,14 +96,14 @@ class Submitter:
         update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status)
         await self._recording.record(word)
-        await self._blocking.works(setup.name)
+        await self._blocking.works(setup.name, submit=True)
 
     async def _failed(self, chosen: Chosen, error: ProviderError) -> None:
         account = chosen.job.account
         self._accounts.count(account, "errors")
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = timedelta(seconds=await self._blocking.refused(account, told(error)))
+            wait = timedelta(seconds=await self._blocking.refused(account, told(error), submit=True))
         elif isinstance(error, Throttled) and wait is not None:
             self._lanes.hold(self.work, account, wait.total_seconds())
         verdict = CONSEQUENCES[type(error)]

@@ -129,7 +129,10 @@ class Worker:
         return len(taken.prepared)
 
     def start(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
-        """Perform something that holds a slot of `lane`."""
+        """Perform something that holds a slot of `lane`; while stopping, its lease is left to end."""
+        if self._stopping:
+            performing.close()
+            return
         task = asyncio.get_running_loop().create_task(self._perform(lane, performing))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

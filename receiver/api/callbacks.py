@@ -1,5 +1,6 @@
 """The callback route as plain ASGI: the hot path, without a framework's hands on it."""
 
+import logging
 from collections.abc import Callable
 
 from starlette.responses import Response
@@ -7,8 +8,9 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
 from receiver.callbacks import Callbacks
-from receiver.errors import MethodNotAllowed, ReceiverError
+from receiver.errors import MethodNotAllowed, ReceiverError, StoreUnavailable
 
+LOGGER = logging.getLogger("ringback.callbacks")
 PREFIX = "/callbacks/"
 
 
@@ -29,6 +31,11 @@ async def serve(callbacks: Callbacks, log: Log, scope: Scope, receive: Receive, 
     except ReceiverError as error:
         log(scope, error.http_status, request_id)
         await _answer(problem(error, request_id), request_id, scope, receive, send)
+        return
+    except Exception:
+        LOGGER.exception("a callback could not be taken (%s)", request_id)
+        refused = problem(StoreUnavailable(), request_id)
+        await _answer(refused, request_id, scope, receive, send)
         return
     fields = [
         (b"content-type", kind.encode()),

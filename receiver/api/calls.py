@@ -99,6 +99,8 @@ class Resource:
 
     async def _serve(self, request: Request) -> Response:
         call = self._calls.get(request.method)
+        if call is None and request.method == "HEAD":
+            call = self._calls.get("GET")
         if call is None:
             raise MethodNotAllowed(headers=(("allow", self._allow),))
         asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)

@@ -1,18 +1,20 @@
 """Endpoints, deliveries, keys and providers over HTTP."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
 
 from receiver.addresses import BadUrl
-from receiver.api.guard import Asked, answer, header_problems
+from receiver.api.guard import Asked, answer
 from receiver.api.jobs import page
 from receiver.api.schemas import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
-from receiver.errors import Conflict, Invalid, NotFound, invalid
+from receiver.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from receiver.filters import JOB_FINAL
+from receiver.headers import header_problems
 from receiver.keys import hash_api_key, is_id, new_api_key
 from receiver.model import Endpoint, EndpointState
 from receiver.observe import redact
@@ -25,6 +27,7 @@ from receiver.store.statements import from_ms, moment, ms
 from receiver.views import stamp, when
 
 MASK = "***"
+CURSOR = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 DEFAULTS: Mapping[str, Any] = {
     "events": JOB_FINAL,
     "description": "",
@@ -60,7 +63,7 @@ def _check_url(asked: Asked, url: str) -> None:
 
 
 def _check_headers(headers: Mapping[str, str | None]) -> None:
-    problems = header_problems(headers)
+    problems = [FieldError("body", f"/headers/{name}", name, why) for name, why in header_problems(headers)]
     if problems:
         raise Invalid("a header cannot be sent", errors=problems)
 
@@ -101,6 +104,8 @@ async def listed(asked: Asked) -> Response:
     rows = await asked.services.store.read(table.listed())
     found = sorted((asked.services.endpoints.open(row) for row in rows), key=lambda one: one.id, reverse=True)
     cursor, limit = asked.query.cursor, asked.query.limit
+    if cursor is not None and not CURSOR.fullmatch(cursor):
+        raise invalid("cursor", "is not one that a list gave", place="query")
     behind = [one for one in found if cursor is None or one.id < cursor]
     return page([endpoint_answer(one) for one in behind[: limit + 1]], limit)
 
@@ -125,22 +130,30 @@ async def change(asked: Asked) -> Response:
     body: EndpointPatch = asked.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if "url" in given:
-        if given["url"] is None:
-            raise invalid("/url", "an endpoint needs a url")
         _check_url(asked, given["url"])
-    if "headers" in given:
-        merged: dict[str, str | None] = (
-            {} if given["headers"] is None else {**endpoint.headers, **given["headers"]}
-        )
-        _check_headers(merged)
-        given["headers"] = {name: value for name, value in merged.items() if value is not None}
-    for name, default in DEFAULTS.items():
-        if name in given:
-            value = default if given[name] is None else given[name]
-            given[name] = tuple(value) if isinstance(value, list) else value
-    changed = replace(endpoint, **given, updated_at=asked.services.clock.now())
-    await asked.services.save(changed)
+    _check_headers(_merged(endpoint, given.get("headers", {})))
+    now = asked.services.clock.now()
+    changed = await asked.services.alter(endpoint.id, lambda fresh: _changed(fresh, given, now))
+    if changed is None:
+        raise NotFound("no such endpoint")
     return answer(endpoint_answer(changed))
+
+
+def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> Endpoint:
+    """The endpoint with what was given; null is a field's default."""
+    fields: dict[str, Any] = {"updated_at": now}
+    for name, value in given.items():
+        if name == "headers":
+            merged = _merged(endpoint, value)
+            fields[name] = {one: text for one, text in merged.items() if text is not None}
+        else:
+            chosen = DEFAULTS.get(name) if value is None else value
+            fields[name] = tuple(chosen) if isinstance(chosen, list) else chosen
+    return replace(endpoint, **fields)
+
+
+def _merged(endpoint: Endpoint, headers: Mapping[str, str | None] | None) -> dict[str, str | None]:
+    return {} if headers is None else {**endpoint.headers, **headers}
 
 
 def _only_ours(endpoint: Endpoint) -> None:
@@ -164,6 +177,7 @@ async def resume(asked: Asked) -> Response:
     now = asked.services.clock.now()
     await asked.services.store.write(lambda: table.set_state(endpoint.id, "active", None, now))
     await asked.services.refresh()
+    asked.services.lanes.let_go(endpoint.id)
     asked.services.wake_deliveries()
     resumed = replace(endpoint, state=EndpointState.ACTIVE, disabled_reason=None, updated_at=now)
     return answer(endpoint_answer(resumed))
@@ -242,6 +256,7 @@ async def delivery_retried(asked: Asked) -> Response:
         raise Conflict("the endpoint was deleted")
     lane = seen.endpoint_id or services.meaning.lane_of(seen.url or "")
     await services.store.write(lambda: deliveries.retry(seen.id, lane, now))
+    services.lanes.let_go(lane)
     services.wake_deliveries()
     seen, _ = await _delivery(asked)
     return answer(delivery_answer(seen), 202)
@@ -295,6 +310,8 @@ async def keys_listed(asked: Asked) -> Response:
     """Every key, newest first."""
     found = await asked.services.store.read(table.keys())
     cursor, limit = asked.query.cursor, asked.query.limit
+    if cursor is not None and not is_id("key", cursor):
+        raise invalid("cursor", "is not one that a list gave", place="query")
     behind = [key for key in found if cursor is None or key.id < cursor]
     return page([key_answer(key) for key in behind[: limit + 1]], limit)
 

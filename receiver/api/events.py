@@ -37,15 +37,19 @@ async def feed(asked: Asked) -> Response:
     page = await _page(asked, place, query)
     clock, watchers = asked.services.clock, asked.services.recording.watchers
     ends = clock.monotonic() + query.wait
-    while not page.events and not page.lost and (left := ends - clock.monotonic()) > 0:
+
+    def empty() -> bool:
+        return not (page.events or page.lost or watchers.closed)
+
+    while empty() and (left := ends - clock.monotonic()) > 0:
         waiting = asyncio.ensure_future(watchers.wait(None, left))
         await asyncio.sleep(0)
         page = await _page(asked, page.after, query)
-        if page.events:
+        if empty():
+            await waiting
+            page = await _page(asked, page.after, query)
+        else:
             waiting.cancel()
-            break
-        await waiting
-        page = await _page(asked, page.after, query)
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
         raise Gone("retention removed this place in the feed; start again without `after`", extra=extra)

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 Read = TypeVar("Read", bytes, bytearray)
 
+PLAIN = {
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+}
 KIB = 1024
 BODY_LIMIT = 256 * KIB
 CALLBACK_LIMIT = 1024 * KIB
@@ -66,13 +72,14 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return Response(json.write(value), status, headers, "application/json")
 
 
-def problem(error: ReceiverError, request_id: str) -> Response:
-    """An error as `application/problem+json`."""
+def problem(error: ReceiverError, request_id: str, *, status: int | None = None) -> Response:
+    """An error as `application/problem+json`; with `status`, one that HTTP itself has a number for."""
+    status = status or error.http_status
     body: dict[str, Any] = {
         "type": f"/problems/{error.code}",
         "code": error.code,
         "title": error.title,
-        "status": error.http_status,
+        "status": status,
         "detail": error.detail,
         "request_id": request_id,
         **error.extra,
@@ -82,7 +89,7 @@ def problem(error: ReceiverError, request_id: str) -> Response:
             {"in": one.place, "pointer": one.pointer, "name": one.name, "detail": one.detail}
             for one in error.errors
         ]
-    return Response(json.write(body), error.http_status, dict(error.headers), "application/problem+json")
+    return Response(json.write(body), status, dict(error.headers), "application/problem+json")
 
 
 def new_request_id() -> str:
@@ -143,6 +150,7 @@ def _field_errors(error: ValidationError, place: str) -> list[FieldError]:
         name = path[-1] if path else ""
         pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
         detail = one["msg"].removeprefix("Value error, ")
+        detail = PLAIN.get(one["type"], detail)
         if one["type"] == "extra_forbidden":
             detail = "there is no such field" if place == "body" else "there is no such parameter"
         found.append(
@@ -189,41 +197,3 @@ async def identify(services: "Services", request: Request, scope: str) -> Asker:
     if not asker.may(scope):
         raise Forbidden(f"this call needs the scope {scope}")
     return asker
-
-
-def header_problems(headers: Mapping[str, str | None]) -> Sequence[FieldError]:
-    """What is wrong with an endpoint's own headers."""
-    return [
-        FieldError("body", f"/headers/{name}", name, why)
-        for name, value in headers.items()
-        if (why := _header_problem(name, value)) is not None
-    ]
-
-
-RESERVED_HEADERS = frozenset(
-    {
-        "host",
-        "connection",
-        "transfer-encoding",
-        "upgrade",
-        "te",
-        "trailer",
-        "expect",
-        "user-agent",
-        "accept-encoding",
-    }
-    | {"keep-alive", "proxy-authorization", "proxy-connection"}
-)
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", re.ASCII)
-_VALUE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
-
-
-def _header_problem(name: str, value: str | None) -> str | None:
-    low = name.lower()
-    if not _NAME.fullmatch(name):
-        return "is no valid header name"
-    if low in RESERVED_HEADERS or low.startswith(("content-", "webhook-")):
-        return "is set by Ringback or by HTTP itself"
-    if value is not None and not _VALUE.fullmatch(value):
-        return "the value must be visible ASCII of at most 2000 characters"
-    return None

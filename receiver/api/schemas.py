@@ -1,8 +1,17 @@
 """What goes in and out of the API: the models that check requests also make `/openapi.json`."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from receiver.filters import JOB_FINAL, TYPES, is_pattern
 from receiver.signing import BadSecret, key_of
@@ -38,6 +47,23 @@ def _secret(text: str) -> str:
     return text
 
 
+def _utc(moment: datetime) -> datetime:
+    try:
+        inside = 1970 <= moment.astimezone(UTC).year < 9000
+    except OverflowError:
+        inside = False
+    if not inside:
+        raise ValueError("must lie between the years 1970 and 9000")
+    return moment.astimezone(UTC)
+
+
+def _only_text(value: object) -> object:
+    if not isinstance(value, str) or value.strip().lstrip("-").isdigit():
+        raise ValueError("must be an RFC 3339 moment with its offset, for example 2026-11-21T10:00:00Z")
+    return value
+
+
+When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_only_text)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
 Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]
@@ -89,7 +115,7 @@ class EndpointRequest(Asked):
 class EndpointPatch(Asked):
     """A change of an endpoint (RFC 7396): null takes a field, or a header, back to its default."""
 
-    url: Url | None = None
+    url: Url = ""
     events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
     description: Short | None = None
     headers: Annotated[dict[str, str | None], Field(max_length=50)] | None = None
@@ -115,7 +141,7 @@ class KeyRequest(Asked):
         ],
         Field(min_length=1, max_length=7),
     ]
-    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    expires_at: When | None = None
 
 
 class Query(BaseModel):
@@ -128,7 +154,7 @@ class Paged(Query):
     """A piece of a list."""
 
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=200)
+    cursor: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 class Waiting(Query):
@@ -156,8 +182,8 @@ class JobSearch(Paged):
     ) = None
     provider: str | None = None
     provider_job_id: str | None = None
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: When | None = None
+    created_before: When | None = None
 
 
 class DeliverySearch(Paged):

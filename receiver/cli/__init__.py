@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import click
 
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, ReceiverError
 
 COMMANDS = {
     "serve": "receiver.cli.serve",
@@ -69,6 +69,9 @@ def main() -> None:
     except Misconfigured as error:
         click.echo(f"ringback: {error}", err=True)
         sys.exit(2)
+    except ReceiverError as error:
+        click.echo(f"ringback: {error.detail}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         click.echo("ringback: interrupted", err=True)
         sys.exit(1)

@@ -15,8 +15,7 @@ from rich.table import Table
 from handlers.contract import JobRef
 from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
 from receiver.accounts import POLL, Accounts
-from receiver.addresses import guard
-from receiver.app import data_dir, masters_of
+from receiver.app import data_dir, gateway_of, masters_of
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import AccountSetup, Loaded, load
@@ -66,11 +65,7 @@ def doctor(config: Path | None, offline: bool) -> None:
 
 async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     settings = loaded.settings
-    gateway = Gateway(
-        guard(settings.egress_allow, http=settings.egress_http),
-        ca_file=settings.egress_ca_file,
-        agent="ringback",
-    )
+    gateway = gateway_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
     findings += [*_keys(loaded), *_database(loaded), *_guard(loaded)]
     checks: list[Callable[[], Awaitable[Finding]]] = []

@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from types import FrameType
 
 import click
 import uvloop
@@ -57,8 +56,9 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as error:
-        raise Misconfigured("port", f"cannot listen on {host}:{port}: {error.strerror}") from None
+    except (OSError, ValueError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is no host"
+        raise Misconfigured("host", f"cannot listen on {host!r}, port {port}: {reason}") from None
     return listening
 
 
@@ -86,11 +86,21 @@ async def _serve(loaded: Loaded, listening: socket.socket) -> int:
 
 
 def _on_signals(http: Server, services: Services) -> None:
-    """The first signal drains, the second ends at once."""
+    """The first signal drains while readiness says so, the second ends at once."""
+    loop = asyncio.get_running_loop()
+    drains: list[asyncio.Task[None]] = []
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        services.draining = True
-        Server.handle_exit(http, number, frame)
+    async def drain() -> None:
+        await services.drain()
+        http.should_exit = True
 
-    http.handle_exit = stop  # type: ignore[method-assign, assignment]  # uvicorn installs it when it starts to serve
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
+    def stop() -> None:
+        if drains:
+            http.should_exit = http.force_exit = True
+        else:
+            LOGGER.info("stopping: work in hand gets %s s", services.settings.shutdown_grace)
+            drains.append(loop.create_task(drain()))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)

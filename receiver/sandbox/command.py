@@ -6,40 +6,22 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
-from typing import Any
 
 import click
 import uvloop
 from rich.console import Console
 from rich.table import Table
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn import Config, Server
+from uvicorn import Config
 
 from receiver.addresses import guard
 from receiver.gateway import Gateway
 from receiver.sandbox.app import application
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import OUTCOMES, QUIRKS, Knobs, World
+from receiver.server import SignalFree
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-
-
-class Quiet(Server):
-    """A server that leaves signals to whoever runs it, and tells when it is up."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell."""
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Signals are somebody else's."""
-        yield
 
 
 class Later:
@@ -70,7 +52,7 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
         loop="none",
         timeout_graceful_shutdown=1,
     )
-    server = Quiet(config)
+    server = SignalFree(config)
     task = asyncio.create_task(server.serve(sockets=[bound]))
     try:
         await server.up.wait()

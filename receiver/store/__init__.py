@@ -49,13 +49,16 @@ class Store:
     async def open(self, *, migrate: bool) -> None:
         """Connect and bring the database up to date; `Misconfigured` when that may not be."""
         await self.driver.open()
-        pending = await self.driver.pending()
-        if pending and not migrate:
+        try:
+            pending = await self.driver.pending()
+            if pending and not migrate:
+                raise Misconfigured(
+                    "migrate_on_start", f"is off and {len(pending)} migration(s) wait; run `ringback migrate`"
+                )
+            await self.driver.migrate()
+        except BaseException:
             await self.driver.close()
-            raise Misconfigured(
-                "migrate_on_start", f"is off and {len(pending)} migration(s) wait; run `ringback migrate`"
-            )
-        await self.driver.migrate()
+            raise
 
     async def close(self) -> None:
         """Store what is queued and disconnect."""
@@ -92,8 +95,8 @@ def database_path(url: str) -> Path:
     if url.startswith(("postgresql://", "postgres://")):
         raise Misconfigured("database_url", "PostgreSQL is not there yet; use sqlite:///path")
     path = url.removeprefix(SQLITE)
-    if not url.startswith(SQLITE) or not path:
-        raise Misconfigured("database_url", "must be sqlite:///path")
+    if not url.startswith(SQLITE) or not path.strip("/") or "\0" in path or path == ":memory:":
+        raise Misconfigured("database_url", "must be sqlite:///path, with the path of a file")
     return Path(path)
 
 

@@ -71,12 +71,13 @@ class Search:
 
 def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
     """Record attempts and what follows from each; False where the lease was no longer ours."""
-    attempts = [item.attempt for item in items]
+    ids = [item.claim.id for item in items]
+    there = {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=ids))}
+    attempts = [item.attempt for item in items if item.claim.id in there]
     yield many(
         "attempt",
         [(a.id, a.delivery_id, ms(a.at), a.status, a.latency_ms, a.error, a.answer) for a in attempts],
     )
-    ids = [item.claim.id for item in items]
     held = {
         (row["id"], row["fence"])
         for row in (yield rows("select id, fence from due where id in (:ids)", ids=ids))
@@ -133,7 +134,8 @@ def _owed(row: Row, event: Event) -> Owed:
 
 
 _SEEN = (
-    "select d.*, e.type as event_type, j.callback_url, due.at as next_at, due.leased from delivery d "
+    "select d.*, (select count(*) from attempt a where a.delivery = d.id) as made, "
+    "e.type as event_type, j.callback_url, due.at as next_at, due.leased from delivery d "
     "join event e on e.id = d.event left join job j on j.id = d.job left join due on due.id = d.id"
 )
 
@@ -192,8 +194,8 @@ def _seen(row: Row) -> Seen:
         state=row["state"],
         created_at=moment(row["created_at"]),
         updated_at=moment(row["updated_at"]),
-        next_at=moment(row["next_at"]) if row["next_at"] is not None and row["state"] == "pending" else None,
-        tries=row["tries"],
+        next_at=moment(row["next_at"]) if row["next_at"] is not None and not row["leased"] else None,
+        tries=row["made"],
         reason=row["reason"],
         leased=bool(row["leased"]),
     )

@@ -118,3 +118,13 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[None]:
             id=claim_.id,
             fence=claim_.fence,
         )
+
+
+def due_now(work: Work, lane: str, now: datetime) -> Transaction[None]:
+    """Everything of a lane that waits is due at once."""
+    yield rows(
+        "update due set at = :now where work = :work and lane = :lane and leased = 0 and at > :now",
+        now=ms(now),
+        work=work.value,
+        lane=lane,
+    )

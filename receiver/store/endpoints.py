@@ -5,6 +5,7 @@ older one reads them again.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,18 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
     yield rows("delete from endpoint where id = :id", id=row[0])
     yield many("endpoint", [row])
     yield from bump()
+
+
+def alter(
+    endpoint_id: str, change_row: Callable[[Any], tuple[Any, ...]]
+) -> Transaction[tuple[Any, ...] | None]:
+    """Change an endpoint as it is now; None when it is there no more."""
+    row = yield from get(endpoint_id)
+    if row is None:
+        return None
+    fresh = change_row(row)
+    yield from put(fresh)
+    return fresh
 
 
 def listed() -> Transaction[Rows]:

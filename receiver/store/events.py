@@ -68,13 +68,11 @@ def _place(after: int | str | None) -> Transaction[int | None]:
         return None if row is None else int(row["seq"])
     if after == 0:
         return 0
-    edge = single((yield rows("select min(seq) as first from event")))
-    first = edge["first"] if edge else None
+    last = single((yield rows("select max(seq) as last from event")))
     top = single((yield rows("select value from meta where key = 'removed_until'")))
     removed = int(top["value"]) if top else 0
-    if after < removed and (first is None or after < first):
-        return None
-    return after
+    known = max(removed, (last["last"] or 0) if last else 0)
+    return after if removed <= after <= known else None
 
 
 def get(event_id: str) -> Transaction[tuple[Event, list[Whereabouts]] | None]:
@@ -113,6 +111,7 @@ def prune(before: datetime, limit: int) -> Transaction[int]:
     )
     ids = [row["id"] for row in found]
     if ids:
+        yield from _note_removed("id in (:ids)", ids)
         owned = "(select id from delivery where event in (:ids))"
         yield rows(f"delete from attempt where delivery in {owned}", ids=ids)
         yield rows(f"delete from due where id in {owned}", ids=ids)
@@ -123,7 +122,11 @@ def prune(before: datetime, limit: int) -> Transaction[int]:
 
 def note_removed(job_ids: Sequence[str]) -> Transaction[None]:
     """Remember how far the feed is about to lose events, so that a reader's lost place is told as lost."""
-    found = yield rows("select max(seq) as last from event where job in (:ids)", ids=list(job_ids))
+    yield from _note_removed("job in (:ids)", list(job_ids))
+
+
+def _note_removed(which: str, ids: list[str]) -> Transaction[None]:
+    found = yield rows(f"select max(seq) as last from event where {which}", ids=ids)
     if found and found[0]["last"] is not None:
         last = found[0]["last"]
         yield rows(

@@ -91,15 +91,18 @@ def _by_key(item: NewJob, keyed: dict[tuple[str, str], NewJob]) -> Transaction[P
     earlier = keyed.get((item.owner, item.key or ""))
     if earlier is not None:
         return Promised(earlier.job if earlier.digest == item.digest else None, created=False)
+    return (yield from by_key(item.owner, item.key or "", item.digest))
+
+
+def by_key(owner: str, key: str, digest: bytes) -> Transaction[Promised | None]:
+    """The job that a key made; without one when its body was another."""
     found = yield rows(
-        "select job, digest from idempotency where owner = :owner and key = :key",
-        owner=item.owner,
-        key=item.key,
+        "select job, digest from idempotency where owner = :owner and key = :key", owner=owner, key=key
     )
     row = single(found)
     if row is None:
         return None
-    if bytes(row["digest"]) != item.digest:
+    if bytes(row["digest"]) != digest:
         return Promised(None, created=False)
     return Promised((yield from get(row["job"])), created=False)
 
@@ -123,11 +126,11 @@ def get_with_input(job_id: str) -> Transaction[tuple[Job, bytes] | None]:
 
 
 def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
-    """Commit the intent to submit, before a byte goes out."""
+    """Commit the intent to submit, before a byte goes out; a job past its deadline is left to expire."""
     ids = [claim.id for claim in claims]
     found = yield rows(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
-    by_id = {row["id"]: row for row in found}
-    pending = [row["id"] for row in found if row["state"] == State.PENDING.value]
+    by_id = {row["id"]: row for row in found if row["deadline_at"] > ms(now)}
+    pending = [job_id for job_id, row in by_id.items() if row["state"] == State.PENDING.value]
     yield rows(
         "update job set state = 'submitting', updated_at = :now where id in (:ids)", now=ms(now), ids=pending
     )

@@ -84,7 +84,7 @@ class SqliteDriver:
         self._on_fatal = on_fatal
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock: FileLock | None = None
-        self._writer: sqlite3.Connection
+        self._connection: sqlite3.Connection | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
 
@@ -97,7 +97,7 @@ class SqliteDriver:
             for _ in range(READERS):
                 await self._readers.put(await self._open_reader())
         except sqlite3.Error as error:
-            self._lock.release()
+            await self.close()
             raise Misconfigured("database_url", f"cannot use {self._path.name}: {error}") from None
 
     async def close(self) -> None:
@@ -126,16 +126,16 @@ class SqliteDriver:
             except StopIteration as done:
                 result: Result = done.value
                 return result
-            except sqlite3.OperationalError:
+            except sqlite3.DatabaseError:
                 raise StoreUnavailable("the database cannot be read now") from None
 
     async def pending(self) -> list[Migration]:
         """The migrations that have not run; `Misconfigured` when the file is newer than this program."""
-        return await self._on_writer(self._pending)
+        return await self._on_writer(functools.partial(_told, self._pending))
 
     async def migrate(self) -> list[Migration]:
         """Bring the file up to date; the migrations that ran."""
-        return await self._on_writer(self._migrate)
+        return await self._on_writer(functools.partial(_told, self._migrate))
 
     # On the writer's thread from here on.
 
@@ -168,7 +168,7 @@ class SqliteDriver:
 
     def _connect(self) -> None:
         created = not self._path.exists()
-        self._writer = sqlite3.connect(
+        self._connection = sqlite3.connect(
             self._path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=512
         )
         self._writer.row_factory = sqlite3.Row
@@ -181,8 +181,15 @@ class SqliteDriver:
         for pragma in PRAGMAS:
             self._writer.execute(pragma)
 
+    @property
+    def _writer(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreUnavailable("the database is not open")
+        return self._connection
+
     def _disconnect(self) -> None:
-        self._writer.close()
+        if self._connection is not None:
+            self._connection.close()
 
     async def _open_reader(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None)
@@ -262,6 +269,14 @@ class SqliteDriver:
             "drop table ballast;"
             "pragma wal_checkpoint(restart);"
         )
+
+
+def _told(job: Callable[[], Result]) -> Result:
+    """A database that cannot be used at all is a matter of the settings."""
+    try:
+        return job()
+    except sqlite3.DatabaseError as error:
+        raise Misconfigured("database_url", f"cannot use the database: {error}") from None
 
 
 def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:

@@ -26,7 +26,7 @@ from receiver.store.deliveries import Attempt, Settled
 from receiver.store.deliveries import load as load_deliveries
 from receiver.store.due import Prepare, Request, Taken, claim
 from receiver.store.jobs import Asked, NewJob, Promised, ask, choose, get
-from receiver.store.record import Recorded, Recorder, record
+from receiver.store.record import Born, Recorded, Recorder, record
 from receiver.store.sqlite import FileLock, SqliteDriver
 from receiver.store.statements import Row, Transaction, moment, ms, rows
 
@@ -188,6 +188,11 @@ class Storehouse:
     async def settle(self, claim_: Claim, state: str = "delivered", **others: Any) -> bool:
         """Record an attempt and what follows; whether the lease was ours."""
         return await self.store.do(SETTLE, self.attempted(claim_, state, **others))
+
+    async def settle_born(self, born: Born) -> None:
+        """A delivery went out at once."""
+        assert born.claim is not None
+        assert await self.settle(born.claim)
 
     def attempted(self, claim_: Claim, state: str = "delivered", **others: Any) -> Settled:
         """An attempt under a claim."""

@@ -204,6 +204,17 @@ def environment(
 
 
 @contextlib.asynccontextmanager
+async def all_listening(*apps: ASGIApp) -> AsyncIterator[list[str]]:
+    """Serve every application on a port of its own; they stop together, in the time that one takes."""
+    servers = [listening(app) for app in apps]
+    urls = [await server.__aenter__() for server in servers]
+    try:
+        yield urls
+    finally:
+        await asyncio.gather(*(server.__aexit__(None, None, None) for server in servers))
+
+
+@contextlib.asynccontextmanager
 async def deployed(
     folder: Path,
     knobs: Knobs | None = None,
@@ -217,9 +228,7 @@ async def deployed(
     config.touch()
     async with (
         world(knobs or Knobs(takes=0.2)) as made,
-        listening(front := Front(sandbox_app(made))) as providers,
-        listening(hook) as hook.url,
-        listening(later) as url,
+        all_listening(front := Front(sandbox_app(made)), hook, later) as (providers, hook.url, url),
         running(
             load(config, environment(folder, url, providers, accounts_with or {}, **settings)), clock=clock
         ) as services,

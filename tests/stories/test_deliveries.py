@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ ANSWERS: dict[str, tuple[Answer, str, str | None]] = {
     "503": ((503, {}), "retried", None),
     "504": ((504, {}), "retried", None),
     "599": ((599, {}), "retried", None),
+    "200 and disable": ((200, {"webhook-delivery": "disable"}), "delivered", ASKED),
+    "200 and abort-message": ((200, {"webhook-delivery": "abort-message"}), "delivered", None),
     "410": ((410, {}), "canceled", GONE),
     "500 and abort-message": ((500, {"webhook-delivery": "abort-message"}), "canceled", None),
     "429 and abort-message": ((429, {"webhook-delivery": " Abort-Message "}), "canceled", None),
@@ -76,20 +79,26 @@ ANSWERS: dict[str, tuple[Answer, str, str | None]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_what_an_answer_means(house: Deployment, name: str) -> None:
     (status, headers), means, disabled = ANSWERS[name]
-    async with downstream() as hook:
-        endpoint = await subscribe(house, hook, "job.canceled", "endpoint.disabled")
-        hook.answers.append((status, headers))
-        job = await ended_job(house)
-        told = await settled(house, job=job["id"], endpoint=endpoint["id"])
-        again = [204] if means == "retried" else []
-        assert [one["status"] for one in told["attempts"]] == [status, *again]
-        assert told["state"] == ("delivered" if means == "retried" else means)
-        assert len(hook.deliveries) == 1 + len(again)
-        assert len({(sent["webhook-id"], body) for sent, body in hook.deliveries}) == 1
-        after = await asked(house, "GET", f"/v1/endpoints/{endpoint['id']}")
-        assert after["disabled_reason"] == disabled
-        assert after["state"] == ("disabled" if disabled else "active")
-        await asked(house, "DELETE", f"/v1/endpoints/{endpoint['id']}", 204)
+    endpoint = await house.subscribe("job.canceled")
+    house.hook.deliveries.clear()
+    house.hook.answers = [(status, headers)]
+    job = await ended_job(house)
+    told = await settled(house, job=job["id"], endpoint=endpoint["id"])
+    again = [204] if means == "retried" else []
+    assert [one["status"] for one in told["attempts"]] == [status, *again]
+    assert told["state"] == ("delivered" if means == "retried" else means)
+    assert len(house.hook.deliveries) == 1 + len(again)
+    assert len({(sent["webhook-id"], body) for sent, body in house.hook.deliveries}) == 1
+    shown = ("disabled" if disabled else "active", disabled)
+    after = await house.until(partial(standing, house, endpoint), lambda seen: seen == shown)
+    assert after == shown
+    await asked(house, "DELETE", f"/v1/endpoints/{endpoint['id']}", 204)
+
+
+async def standing(house: Deployment, endpoint: dict[str, Any]) -> tuple[str, str | None]:
+    """The state of an endpoint, and why."""
+    told = await asked(house, "GET", f"/v1/endpoints/{endpoint['id']}")
+    return told["state"], told["disabled_reason"]
 
 
 async def test_an_answer_is_kept_up_to_a_kibibyte(house: Deployment) -> None:

@@ -195,6 +195,13 @@ async def test_a_place_that_retention_removed_is_told_as_lost(tmp_path: Path) ->
         assert (await page(house, after=end["next_cursor"]))["data"] == [event]
 
 
+async def test_a_place_that_never_was_is_told_as_lost(house: Deployment) -> None:
+    await ended_job(house)
+    [event] = (await page(house))["data"]
+    for place in ("999999999999999999", "evt_" + "0" * (len(event["id"]) - 4)):
+        assert (await lost(house, place))["oldest"] == event["id"]
+
+
 async def test_a_lost_place_is_told_although_an_older_event_is_kept(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, SILENT, clock=moving.clock, retention_days="1") as house:

@@ -91,8 +91,7 @@ async def test_giving_up_waits_for_the_callback_first(tmp_path: Path) -> None:
     async with deployed(
         tmp_path, Knobs(takes=0.0), clock=moving.clock, on_unconfirmed="fail", unconfirmed_after="600"
     ) as house:
-        job, polled = await unconfirmed(house), await house.submit(asking("aiml", LOST))
-        assert (await house.final(polled["id"]))["state"] == "failed"
+        job = await unconfirmed(house)
         moving.wall += timedelta(seconds=590)
         await passed_by(house)
         assert (await house.job(job["id"]))["state"] == "unconfirmed"
@@ -112,6 +111,8 @@ async def test_a_policy_may_pay_twice(tmp_path: Path) -> None:
         job = await house.submit(asking("aiml"))
         await house.until(lambda: event_types(house, job["id"]), bool)
         house.world.set(lost_answer=0.0)
+        moving.wall += timedelta(seconds=601)
+        await house.until(lambda: outcomes(house, job["id"], "note"), bool)
         moving.wall += timedelta(seconds=5)
         done = await house.final(job["id"])
         assert (done["state"], house.world.accepted["aiml"]) == ("succeeded", 2)

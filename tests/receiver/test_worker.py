@@ -1,0 +1,270 @@
+"""The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver import worker as loop
+from receiver.errors import StoreUnavailable
+from receiver.lanes import Lanes, Slots
+from receiver.model import Claim, Due, Work
+from receiver.store.due import Request, claim
+from receiver.store.statements import Transaction, rows
+from receiver.worker import Hints, Worker, release
+from tests.receiver.storehouse import Storehouse, storehouse
+
+PATIENCE = 20.0
+"""Seconds after which a wait has failed; a bound, never an expectation."""
+
+
+class Slotted(Lanes):
+    """Lanes that tell when something ended."""
+
+    news: asyncio.Event
+
+    def release(self, name: str, work: Work = Work.DELIVER) -> bool:
+        """Count one that ended."""
+        self.news.set()
+        return super().release(name, work)
+
+
+@dataclass
+class Made:
+    """A made-up performer: it notes what it is given, and waits at a gate when there is one."""
+
+    lanes: Lanes
+    house: Storehouse
+    work: Work = Work.SUBMIT
+    lease: timedelta = timedelta(seconds=90)
+    gate: asyncio.Event | None = None
+    failure: Exception | None = None
+    limited: Mapping[str, int] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def room(self, lane: str) -> int:
+        """What the lane has."""
+        return self.lanes.room(self.work, lane)
+
+    def limits(self) -> Mapping[str, int]:
+        """What the test says."""
+        return self.limited
+
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, str]]]:
+        """Inside the claiming transaction."""
+        found = yield rows("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
+        assert len(found) == len(claims)
+        return [(claim, claim.id) for claim in claims]
+
+    async def perform(self, prepared: tuple[Claim, str]) -> None:
+        """Note it, and leave nothing due."""
+        claim, job_id = prepared
+        self._tell(self.begun, job_id)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        await self.house.write(
+            "delete from due where id = :id and fence = :fence", id=claim.id, fence=claim.fence
+        )
+        self._tell(self.done, job_id)
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for news until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not reached():
+                self.news.clear()
+                await self.news.wait()
+
+    def _tell(self, notes: list[str], job_id: str) -> None:
+        notes.append(job_id)
+        self.news.set()
+
+
+@dataclass
+class Shop:
+    """A worker with all that it needs."""
+
+    house: Storehouse
+    lanes: Lanes
+    made: Made
+    worker: Worker
+
+    async def jobs(self, *accounts: str) -> list[str]:
+        """Jobs that are due now."""
+        return [(await self.house.added(account)).id for account in accounts]
+
+    def taken(self, lane: str = "aiml") -> int:
+        """The slots that are taken in a lane."""
+        return self.lanes.lane(Work.SUBMIT, lane).in_flight
+
+    async def idle(self) -> None:
+        """Once nothing is under way any more."""
+        await self.made.until(lambda: self.taken() + self.taken("apiframe") == 0)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    """A worker over a store at rest, whose lanes take three at once."""
+    monkeypatch.setattr(loop, "AFTER_TROUBLE", 0.0)
+    async with storehouse(tmp_path) as house:
+        clock = house.services.clock
+        lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
+        made = Made(lanes, house)
+        lanes.news = made.news
+        yield Shop(house, lanes, made, Worker(made, lanes, house.store, clock))
+
+
+@pytest.fixture
+async def running(shop: Shop) -> AsyncIterator[Shop]:
+    """The same, its loop running."""
+    task = asyncio.create_task(shop.worker.run())
+    yield shop
+    await shop.worker.stop(0.0)
+    async with asyncio.timeout(PATIENCE):
+        await task
+
+
+async def test_a_tick_performs_what_is_due(shop: Shop) -> None:
+    ids = await shop.jobs("aiml", "apiframe")
+    assert await shop.worker.tick() == 2
+    assert (shop.taken("aiml"), shop.taken("apiframe")) == (1, 1)
+    await shop.made.until(lambda: len(shop.made.done) == 2)
+    assert sorted(shop.made.done) == sorted(ids)
+    await shop.idle()
+    assert await shop.worker.tick() == 0
+
+
+async def test_a_lane_never_has_more_under_way_than_slots(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    await shop.jobs(*["aiml"] * 5, "apiframe")
+    assert await shop.worker.tick() == 4
+    assert await shop.worker.tick() == 0
+    assert (shop.taken("aiml"), shop.taken("apiframe")) == (3, 1)
+    assert shop.lanes.lane(Work.SUBMIT, "apiframe").backlog is False
+    shop.made.gate.set()
+    await shop.made.until(lambda: len(shop.made.done) == 4)
+    await shop.idle()
+    assert await shop.worker.tick() == 2
+
+
+async def test_running_limits_are_asked_for(shop: Shop) -> None:
+    shop.made.limited = {"aiml": 1}
+    await shop.jobs("aiml", "aiml")
+    await shop.house.write("update job set state = 'running' where id = (select min(id) from job)")
+    assert await shop.worker.tick() == 0
+
+
+async def test_a_free_slot_is_filled_at_once(running: Shop) -> None:
+    ids = await running.jobs(*["aiml"] * 20)
+    running.worker.hint()
+    await running.made.until(lambda: len(running.made.done) == 20)
+    assert running.made.begun == ids
+    await running.idle()
+
+
+@pytest.mark.parametrize(
+    "failure", [ValueError("a bug"), StoreUnavailable(), OSError("disk"), ExceptionGroup("", [ValueError()])]
+)
+async def test_a_performer_that_fails_frees_its_slot_and_stops_nobody(
+    running: Shop, failure: Exception
+) -> None:
+    running.made.failure = failure
+    ids = await running.jobs("aiml", "apiframe")
+    running.worker.hint()
+    await running.made.until(lambda: len(running.made.begun) == 2)
+    await running.idle()
+    assert running.made.done == []
+    running.made.failure = None
+    running.house.hands.pass_(seconds=91)
+    running.worker.hint()
+    await running.made.until(lambda: len(running.made.done) == 2)
+    assert sorted(running.made.begun) == sorted(ids * 2)
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("away"), ValueError("a bug")])
+async def test_a_claim_that_fails_is_tried_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: Exception
+) -> None:
+    failures = [failure, failure]
+
+    def claiming(request: Request) -> Transaction[object]:
+        if failures:
+            raise failures.pop()
+        return (yield from claim(request))
+
+    monkeypatch.setattr(loop, "claim", claiming)
+    await shop.jobs("aiml")
+    task = asyncio.create_task(shop.worker.run())
+    while failures:
+        shop.worker.hint()
+        await asyncio.sleep(0)
+    shop.worker.hint()
+    await shop.made.until(lambda: len(shop.made.done) == 1)
+    await shop.worker.stop(PATIENCE)
+    await task
+    assert "submit" in caplog.text
+
+
+async def test_stopping_waits_for_what_is_under_way(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    task = asyncio.create_task(shop.worker.run())
+    await shop.jobs("aiml")
+    shop.worker.hint()
+    await shop.made.until(lambda: len(shop.made.begun) == 1)
+    stopping = asyncio.create_task(shop.worker.stop(PATIENCE))
+    await asyncio.sleep(0)
+    later = await shop.jobs("aiml")
+    shop.worker.hint()
+    assert not stopping.done()
+    shop.made.gate.set()
+    await stopping
+    await task
+    assert len(shop.made.done) == 1
+    assert later[0] not in shop.made.begun
+    assert shop.taken() == 0
+
+
+async def test_stopping_ends_what_outlives_the_grace(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    await shop.jobs("aiml", "aiml")
+    assert await shop.worker.tick() == 2
+    await shop.made.until(lambda: len(shop.made.begun) == 2)
+    await shop.worker.stop(0.0)
+    assert (shop.made.done, shop.taken()) == ([], 0)
+    assert await shop.house.column("select leased from due") == [1, 1]
+    await shop.worker.stop(0.0)
+
+
+async def test_what_holds_a_slot_already_can_be_started(shop: Shop) -> None:
+    [job_id] = await shop.jobs("aiml")
+    [chosen] = await shop.house.claim(Work.SUBMIT)
+    shop.lanes.take(Work.SUBMIT, "aiml")
+    shop.worker.start("aiml", shop.made.perform((chosen.claim, job_id)))
+    await shop.made.until(lambda: shop.made.done == [job_id])
+    await shop.idle()
+
+
+async def test_a_hint_of_later_work_moves_the_next_look(running: Shop) -> None:
+    hints = Hints({Work.SUBMIT: running.worker})
+    at: datetime = running.house.hands.at + timedelta(milliseconds=50)
+    [job_id] = await running.jobs("aiml")
+    running.worker.hint()
+    await running.made.until(lambda: running.made.done == [job_id])
+    [later] = await running.jobs("aiml")
+    hints.hint(Due(Work.POLL, "aiml", at))
+    hints.hint(Due(Work.SUBMIT, "aiml", at))
+    await running.made.until(lambda: running.made.done == [job_id, later])
+
+
+async def test_claims_can_be_given_back(shop: Shop) -> None:
+    await shop.jobs("aiml", "aiml")
+    claims = [chosen.claim for chosen in await shop.house.claim(Work.SUBMIT)]
+    await release(shop.house.store, claims[:1], shop.house.services.clock.now)
+    [again] = await shop.house.claim(Work.SUBMIT)
+    assert (again.claim.id, again.claim.fence) == (claims[0].id, claims[0].fence + 2)
