@@ -1,4 +1,4 @@
-.PHONY: setup demo test bench lock
+.PHONY: setup demo test proof bench lock
 
 setup:
 	@deploy/setup.sh
@@ -8,6 +8,9 @@ demo: setup
 
 test: setup
 	@.venv/bin/python -m tests
+
+proof: setup
+	@RINGBACK_PROOF_ROUNDS=50 .venv/bin/python -m pytest tests/proof -v --timeout 0
 
 # `make bench --check` compares with the bars: make takes --check for its own -L, and tells us so
 bench: setup

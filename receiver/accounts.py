@@ -123,7 +123,8 @@ class Accounts:
 
     def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
         """`update` without our secrets, where the provider's message echoes one."""
-        echoed = [secret for secret in secrets if secret and secret.encode() in body]
+        escaped = b"\\" in body
+        echoed = [secret for secret in secrets if secret and (escaped or secret.encode() in body)]
         if not echoed:
             return update
         failure = update.failure

@@ -39,13 +39,9 @@ class Assets:
             told = self.masters.read_asset(token)
         except BadToken:
             raise NotFound("this link is not one of ours") from None
-        now = self.clock.now()
-        if told.expires_at <= now:
+        if told.expires_at <= self.clock.now():
             raise Gone("this link has ended")
         place = (told.job_id, told.index)
-        known = self._found.get(place)
-        if known is not None and known[1] - GOOD_FOR > now:
-            return known[0]
         task = self._asking.get(place)
         if task is None:
             task = self._asking[place] = asyncio.ensure_future(self._find(*place))
@@ -62,6 +58,9 @@ class Assets:
         good = asset.expires_at is None or asset.expires_at - GOOD_FOR > now
         if asset.url is not None and good:
             return asset.url
+        known = self._found.get((job_id, index))
+        if known is not None and known[1] - GOOD_FOR > now:
+            return known[0]
         return self._keep((job_id, index), await self._ask(job, index, asset))
 
     async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:

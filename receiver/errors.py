@@ -170,12 +170,16 @@ class ProviderAway(ReceiverError):
         super().__init__(detail, headers=(("retry-after", "5"),))
 
 
+def _on_one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class Misconfigured(Exception):
     """The service cannot start: the setting at fault and the fix, in one line."""
 
     def __init__(self, setting: str, problem: str) -> None:
-        super().__init__(f"{setting}: {problem}")
-        self.setting = setting
+        self.setting = _on_one_line(setting)
+        super().__init__(f"{self.setting}: {_on_one_line(problem)}")
 
 
 PROBLEMS: tuple[type[ReceiverError], ...] = (

@@ -160,7 +160,7 @@ class Masters:
         nonce, text = sealed[KID : KID + NONCE], sealed[KID + NONCE :]
         try:
             return self._cipher(kid).decrypt(nonce, text, subject.encode()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise BadToken from None
 
     def _cipher(self, kid: str) -> AESGCM:

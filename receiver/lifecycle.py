@@ -150,8 +150,8 @@ def miss(job: Job, *, now: datetime, by: By) -> Change:
     """The provider says that it does not know the job; lost only when it keeps saying so."""
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
-    since = job.missing_since or now
-    missed = job.but(misses=job.misses + 1, missing_since=since)
+    since, before = job.missing_since or now, job.misses if job.missing_since else 0
+    missed = job.but(misses=before + 1, missing_since=since)
     if missed.misses >= LOST_MISSES and now - since >= LOST_AFTER:
         error = JobError(FailureCode.LOST, "the provider no longer knows the job")
         return finish(missed, State.FAILED, now=now, by=by, error=error)
@@ -190,7 +190,8 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
         return finish(done, State.SUCCEEDED, now=now, by=by, usage=update.usage)
     if by is By.CALLBACK and can_poll:
         return Change(job, outcome=Outcome.INCOMPLETE)
-    missed = job.but(misses=job.misses + 1, updated_at=now)
+    before = job.misses if job.missing_since is None else 0
+    missed = job.but(misses=before + 1, missing_since=None, updated_at=now)
     if can_poll and update.failure is None and missed.misses < RESULT_MISSES:
         return Change(missed, outcome=Outcome.INCOMPLETE)
     failure = update.failure or Failure(None, "the provider says succeeded and names no file")

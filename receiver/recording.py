@@ -14,6 +14,9 @@ from receiver.store.record import Born, Recorded, Recorder, emit, give_back, rec
 from receiver.store.statements import Transaction
 from receiver.views import event_body
 
+Announcing = Callable[[], Transaction[Sequence[Event]]]
+Announced = tuple[list[Event], list[Born]]
+
 
 class Sender(Protocol):
     """Who sends what was just born."""
@@ -84,7 +87,13 @@ class Recording:
         self.sender: Sender | None = None
         self.hints: Hints | None = None
         self._verb: Verb[Word, Recorded] = Verb(
-            "record", lambda words: record(recorder, words), _cost, self._abandon
+            "record",
+            lambda words: record(recorder, words),
+            _cost,
+            lambda recorded: self._give_back(recorded.born),
+        )
+        self._announcing: Verb[Announcing, Announced] = Verb(
+            "announce", self._announce, abandon=lambda announced: self._give_back(announced[1])
         )
 
     async def record(self, word: Word) -> Recorded:
@@ -93,17 +102,12 @@ class Recording:
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
         return recorded
 
-    async def write(self, transaction: Callable[[], Transaction[Sequence[Event]]]) -> list[Event]:
+    async def write(self, transaction: Announcing) -> list[Event]:
         """Run a transaction of its own and emit the events that it tells; those events."""
 
-        def run() -> Transaction[tuple[Sequence[Event], dict[str, list[Born]]]]:
-            events = yield from transaction()
-            born = yield from emit(self.recorder, [(event, None) for event in events])
-            return events, born
-
-        events, born = await self._store.write(run)
-        self._follow_up([], [one for many in born.values() for one in many], None, events=bool(events))
-        return list(events)
+        events, born = await self._store.do(self._announcing, transaction)
+        self._follow_up([], born, None, events=bool(events))
+        return events
 
     def event(self, event_type: str, subject: str, kind: str, data: dict[str, Any], now: datetime) -> Event:
         """An event about something other than a job; the same subject and kind make the same event."""
@@ -125,6 +129,19 @@ class Recording:
             self.promised(due)
         self.watchers.tell(job_ids, events=events)
 
-    def _abandon(self, recorded: Recorded) -> None:
-        for born in recorded.born:
+    def _announce(self, asked: Sequence[Announcing]) -> Transaction[list[Announced]]:
+        told: list[Announced] = []
+        try:
+            for transaction in asked:
+                events = list((yield from transaction()))
+                born = yield from emit(self.recorder, [(event, None) for event in events])
+                told.append((events, [one for many in born.values() for one in many]))
+        except BaseException:
+            for _, promised in told:
+                self._give_back(promised)
+            raise
+        return told
+
+    def _give_back(self, promised: Sequence[Born]) -> None:
+        for born in promised:
             give_back(self.recorder.lanes, born)

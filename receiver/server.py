@@ -31,7 +31,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
-        self._head_size = 0
+        self._head_size = self._parsed = 0
         self._in_head = False
         self._too_much = False
 
@@ -48,7 +48,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless the head has grown too large."""
-        if self._deadline is None and not self._reading_body():
+        if self._deadline is None and self._idle():
             self._arm(HEAD_SECONDS)
         if self._in_head or not self._reading_body():
             self._head_size += len(data)
@@ -57,18 +57,23 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse()
 
     def on_message_begin(self) -> None:
-        """A head starts."""
+        """A head starts, and its time with it."""
         self._in_head = True
+        self._parsed = 0
+        if self._deadline is None:
+            self._arm(HEAD_SECONDS)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
         super().on_url(url)
-        self._too_much = self._too_much or len(self.url) > HEAD_BYTES
+        self._parsed += len(url)
+        self._too_much = self._too_much or self._parsed > HEAD_BYTES
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, while there are not too many."""
-        if len(self.headers) >= HEADERS:
+        """A header, while there are not too many and not too much in them."""
+        self._parsed += len(name) + len(value)
+        if len(self.headers) >= HEADERS or self._parsed > HEAD_BYTES:
             self._too_much = True
         else:
             super().on_header(name, value)
@@ -109,6 +114,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _reading_body(self) -> bool:
         return bool(self.cycle) and self.cycle.more_body and not self._in_head
+
+    def _idle(self) -> bool:
+        return not self.cycle or self.cycle.response_complete
 
     def _arm(self, seconds: float) -> None:
         self._disarm()

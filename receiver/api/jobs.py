@@ -19,7 +19,7 @@ from receiver.views import stamp
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
 LONGEST_WAIT = 60
-PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64})", re.ASCII)
+PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
 def job_answer(asked: Asked, job: Job) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from receiver.model import Claim, Event, Owed, Work
+from receiver.store.due import first_fence
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.rows import read_event
 from receiver.store.statements import Row, Transaction, change, many, moment, ms, rows, single
@@ -206,7 +207,7 @@ def retry(delivery_id: str, lane: str, now: datetime) -> Transaction[None]:
     found = yield rows("select leased from due where id = :id", id=delivery_id)
     row = single(found)
     if row is None:
-        yield many("due", [(delivery_id, Work.DELIVER.value, lane, ms(now), 0, 0, 0)])
+        yield many("due", [(delivery_id, Work.DELIVER.value, lane, ms(now), 0, first_fence(now), 0)])
     elif not row["leased"]:
         yield rows(
             "update due set at = :now, lane = :lane, tries = 0, fence = fence + 1 where id = :id",

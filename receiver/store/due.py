@@ -36,6 +36,11 @@ class Taken:
     next_at: datetime | None
 
 
+def first_fence(now: datetime) -> int:
+    """Where the fences of a new row start: above those of any row that had the same id before."""
+    return ms(now)
+
+
 def claim(request: Request) -> Transaction[Taken]:
     """Take what is due in every lane that has room, oldest first."""
     lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
@@ -98,7 +103,8 @@ from lane where name is not null
 def _free_at_provider(lane: str, limit: int) -> Transaction[int]:
     found = yield rows(
         "select count(*) as busy from job where account = :account and completed_at is null "
-        "and state in ('submitting', 'unconfirmed', 'queued', 'running')",
+        "and state in ('submitting', 'unconfirmed', 'queued', 'running') and not exists "
+        "(select 1 from due where due.id = job.id and work = 'submit' and leased = 0)",
         account=lane,
     )
     return max(0, limit - int(found[0]["busy"]))

@@ -4,7 +4,7 @@ The fold happens inside it. The words of one job are folded in their order of ar
 this transaction read, so two words of one job can never both believe that they ended it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from receiver.model import (
     Word,
     Work,
 )
+from receiver.store.due import first_fence
 from receiver.store.rows import JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
 from receiver.store.statements import Transaction, change, many, ms, rows
 
@@ -115,7 +116,7 @@ class _Batch:
     jobs: dict[str, Job] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     evidence: list[tuple[Any, ...]] = field(default_factory=list)
-    quiet: list[tuple[Any, ...]] = field(default_factory=list)
+    quiet: dict[str, tuple[int, int]] = field(default_factory=dict)
     events: list[tuple[Event, Job | None]] = field(default_factory=list)
     due: dict[str, tuple[Due | None, bool]] = field(default_factory=dict)
 
@@ -129,14 +130,11 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
     taken = yield from _taken(words, batch.jobs)
     told = [_fold(recorder, batch, word, held, taken) for word in words]
     yield many("evidence", batch.evidence)
-    yield change("evidence", ("last_at",), batch.quiet)
-    if batch.quiet:
-        quiet = [row[-1] for row in batch.quiet]
-        yield rows("update evidence set count = count + 1 where id in (:ids)", ids=quiet)
+    yield from _count_quiet(batch.quiet)
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
     yield from _forget_inputs(changed)
-    yield from _write_due(batch.due)
+    yield from _write_due(batch.due, recorder.now())
     born = yield from emit(recorder, batch.events)
     return list(_with_born(told, born))
 
@@ -314,7 +312,8 @@ def _file(
     at = ms(word.at)
     quiet = word.source is Source.POLL and outcome is Outcome.UNCHANGED
     if quiet and after is not None and after.quiet_poll is not None:
-        batch.quiet.append((at, after.quiet_poll))
+        count, _ = batch.quiet.get(after.quiet_poll, (0, at))
+        batch.quiet[after.quiet_poll] = (count + 1, at)
         return after
     entry = recorder.ids.new("evd")
     told = json.write(_told(word, before, after)).decode()
@@ -326,6 +325,14 @@ def _file(
     if quiet:
         return after.but(quiet_poll=entry)
     return after.but(quiet_poll=None) if after.quiet_poll is not None else after
+
+
+def _count_quiet(quiet: Mapping[str, tuple[int, int]]) -> Transaction[None]:
+    if not quiet:
+        return
+    found = yield rows("select id, count from evidence where id in (:ids)", ids=list(quiet))
+    values = [(row["count"] + quiet[row["id"]][0], quiet[row["id"]][1], row["id"]) for row in found]
+    yield change("evidence", ("count", "last_at"), values)
 
 
 def _told(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:
@@ -354,7 +361,7 @@ def _forget_inputs(changed: Sequence[Job]) -> Transaction[None]:
         yield rows("update job set input = null where id in (:ids) and input is not null", ids=done)
 
 
-def _write_due(due: dict[str, tuple[Due | None, bool]]) -> Transaction[None]:
+def _write_due(due: dict[str, tuple[Due | None, bool]], now: datetime) -> Transaction[None]:
     gone = [job_id for job_id, (what, _) in due.items() if what is None]
     if gone:
         yield rows("delete from due where id in (:ids)", ids=gone)
@@ -371,7 +378,7 @@ def _write_due(due: dict[str, tuple[Due | None, bool]]) -> Transaction[None]:
     yield change("due", ("work", "lane", "at", "leased", "tries"), values)
     yield rows("update due set fence = fence + 1 where id in (:ids)", ids=[row[-1] for row in values])
     new = [
-        (job_id, what.work.value, what.lane, ms(what.at), 0, 0, what.tries)
+        (job_id, what.work.value, what.lane, ms(what.at), 0, first_fence(now), what.tries)
         for job_id, what in promised
         if job_id not in there
     ]

@@ -93,12 +93,15 @@ class SqliteDriver:
         self._lock = FileLock(self._path)
         try:
             self._thread.start()
-            await self._on_writer(self._connect)
+            await self._on_writer(functools.partial(_told, self._connect))
             for _ in range(READERS):
                 await self._readers.put(await self._open_reader())
         except sqlite3.Error as error:
             await self.close()
-            raise Misconfigured("database_url", f"cannot use {self._path.name}: {error}") from None
+            raise Misconfigured("database_url", f"cannot use the database: {error}") from None
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Finish what is queued and close every connection."""
@@ -108,8 +111,9 @@ class SqliteDriver:
             await self._on_writer(self._disconnect)
             self._work.put(None)
             self._thread.join()
-        if self._lock:
+        if self._lock is not None:
             self._lock.release()
+            self._lock = None
 
     async def write(self, transaction: Transaction[Result]) -> Result:
         """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
@@ -119,6 +123,7 @@ class SqliteDriver:
         """Run a reading transaction on a connection that cannot write."""
         async with self._reader() as connection:
             try:
+                await connection.execute("begin")
                 statement = next(transaction)
                 while True:
                     found = await connection.execute_fetchall(*_render(statement))
@@ -175,6 +180,7 @@ class SqliteDriver:
         if created:
             self._path.chmod(0o600)
             self._writer.execute("pragma auto_vacuum = incremental")
+        self._version()
         mode = self._writer.execute("pragma journal_mode = wal").fetchone()[0]
         if mode != "wal":
             raise Misconfigured("database_url", f"{self._path.name} does not take write-ahead logging")
@@ -208,7 +214,10 @@ class SqliteDriver:
         try:
             yield connection
         finally:
-            self._readers.put_nowait(connection)
+            try:
+                await connection.rollback()
+            finally:
+                self._readers.put_nowait(connection)
 
     def _commit(self, transaction: Transaction[Result]) -> Result:
         try:
@@ -229,9 +238,9 @@ class SqliteDriver:
 
     def _version(self) -> int:
         application = self._writer.execute("pragma application_id").fetchone()[0]
-        if application not in {0, APPLICATION_ID}:
-            raise Misconfigured("database_url", f"{self._path.name} belongs to another program")
         version: int = self._writer.execute("pragma user_version").fetchone()[0]
+        if application != APPLICATION_ID and (application or version):
+            raise Misconfigured("database_url", f"{self._path.name} belongs to another program")
         if version == 0 and self._writer.execute("select 1 from sqlite_master").fetchone():
             raise Misconfigured("database_url", f"{self._path.name} holds tables that are not ours")
         return version

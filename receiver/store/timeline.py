@@ -1,6 +1,6 @@
 """A job's timeline: one ordered story out of evidence, events, deliveries and attempts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +47,8 @@ join attempt a on a.delivery = d.id where d.job = :job and {behind} order by a.a
 """
 _SOURCES = ((0, _EVIDENCE), (2, _EVENTS), (3, _DELIVERIES), (4, _ATTEMPTS))
 _COLUMNS = {0: ("at", "id"), 2: ("at", "id"), 3: ("created_at", "id"), 4: ("a.at", "a.id")}
+_MOVED = "~"
+"""What the id of an update ends in: it stands right behind the evidence that caused it."""
 
 
 def timeline(job: str, after: Place | None, limit: int) -> Transaction[list[Entry]]:
@@ -55,7 +57,7 @@ def timeline(job: str, after: Place | None, limit: int) -> Transaction[list[Entr
     entries: list[Entry] = []
     for rank, sql in _SOURCES:
         at, identity = _COLUMNS[rank]
-        same = f"{identity} >= :id" if rank <= place.rank <= rank + 1 else f"{rank} > :rank"
+        same = f"{identity} >= :id" if rank == place.rank else f"{rank} > :rank"
         behind = f"({at} > :at or ({at} = :at and {same}))"
         found = yield rows(
             sql.replace("{behind}", behind),
@@ -63,7 +65,7 @@ def timeline(job: str, after: Place | None, limit: int) -> Transaction[list[Entr
             limit=limit + 2,
             at=place.at,
             rank=place.rank,
-            id=place.id,
+            id=place.id.removesuffix(_MOVED),
         )
         for row in found:
             entries.extend(_entries(rank, row))
@@ -107,5 +109,5 @@ def _evidence(place: Place, row: Row) -> list[Entry]:
         said |= {"count": row["count"], "last_at": last}
     entries = [Entry(place, row["kind"], said)]
     if moved:
-        entries.append(Entry(Place(place.at, 1, place.id), "update", {**moved, "by": row["kind"]}))
+        entries.append(Entry(replace(place, id=place.id + _MOVED), "update", {**moved, "by": row["kind"]}))
     return entries

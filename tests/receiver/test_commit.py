@@ -244,7 +244,6 @@ async def test_the_slots_of_words_that_cannot_be_stored_are_given_back(
     assert in_flight(house) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="only words take their slots back, not events of the service itself")
 async def test_the_slots_of_an_event_of_the_service_are_given_back(house: Storehouse) -> None:
     recording, now = house.services.recording, house.hands.at
     event = recording.event("provider.blocked", "apiframe", "blocked|1", {"object": "provider"}, now)

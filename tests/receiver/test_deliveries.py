@@ -187,7 +187,6 @@ async def test_what_is_cancelled_is_owed_no_more(house: Storehouse) -> None:
     assert (await seen(house, sent.id))[0].state == "canceled"
 
 
-@pytest.mark.xfail(strict=True, reason="what is owed again after a cancel counts its fences from the start")
 async def test_a_lease_from_before_a_cancel_stays_stale(house: Storehouse) -> None:
     first = await one(house)
     await cancel(house, first.id)

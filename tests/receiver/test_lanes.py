@@ -135,7 +135,6 @@ def test_submissions_and_polls_of_an_account_share_its_slots() -> None:
     assert lanes.room(Work.SUBMIT, ACCOUNT) == lanes.room(Work.POLL, ACCOUNT) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="slots are found by name alone, whatever the work")
 def test_an_endpoint_that_is_named_like_an_account_has_its_own_slots() -> None:
     lanes, _ = made(lambda: Slots(16))
     lanes.failed(ACCOUNT)

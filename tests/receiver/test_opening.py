@@ -125,14 +125,12 @@ async def test_a_foreign_file_is_refused(path: Path, statement: str) -> None:
     assert content(path)[100:] == before[100:]
 
 
-@pytest.mark.xfail(strict=True, reason="the file is made one with a write-ahead log before it is looked at")
 async def test_a_foreign_file_stays_as_it_was(path: Path) -> None:
     before = foreign(path)
     await refusal(path)
     assert content(path) == before
 
 
-@pytest.mark.xfail(strict=True, reason="a schema number without our application id passes for ours")
 async def test_a_foreign_file_with_a_schema_number_is_refused(path: Path) -> None:
     foreign(path, "pragma user_version = 1")
     await refusal(path)
@@ -160,9 +158,6 @@ async def test_a_lock_that_cannot_be_made_is_told(path: Path) -> None:
     assert "cannot open" in await refusal(path)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what was refused stays open: the lock is held, the command never ends"
-)
 @pytest.mark.parametrize("version", [0, 99])
 async def test_a_refused_file_is_let_go(path: Path, version: int) -> None:
     foreign(path, f"pragma application_id = {APPLICATION_ID}", f"pragma user_version = {version}")
@@ -200,9 +195,6 @@ async def test_a_file_that_cannot_be_written_is_no_crash(shared: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=sqlite3.OperationalError, reason="a migration that cannot run is a traceback"
-)
 async def test_a_migration_that_cannot_run_is_one_line(impatient: None, path: Path) -> None:
     foreign(path, "drop table theirs", "pragma journal_mode = wal")
     with write_locked(path):

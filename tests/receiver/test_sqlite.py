@@ -148,7 +148,6 @@ async def test_many_rows_in_any_number(store: Store, count: int) -> None:
     assert values == {name: "before" if name == "k0000" else f"v{name}" for name in names}
 
 
-@pytest.mark.xfail(strict=True, reason="each statement of a reader sees what is committed by then")
 async def test_a_reading_transaction_sees_one_state(store: Store, path: Path) -> None:
     def reading() -> Transaction[list[int]]:
         counts = [(yield rows("select count(*) from meta"))[0][0]]

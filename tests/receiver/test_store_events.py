@@ -257,7 +257,6 @@ async def test_pages_of_any_size_give_each_entry_once(house: Storehouse, size: i
     assert len(whole) == 17
 
 
-@pytest.mark.xfail(strict=True, reason="a page that ends among entries of one millisecond loses some")
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 async def test_pages_of_what_happened_at_one_time_give_each_entry_once(house: Storehouse, size: int) -> None:
     job = await lively(house, 0.0)
