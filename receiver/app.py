@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from receiver.assets import Assets
 from receiver.blocking import Blocking
 from receiver.callbacks import Callbacks
 from receiver.clock import Clock
-from receiver.config import Loaded, Settings
+from receiver.config import Loaded
 from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
 from receiver.fanout import Fanout
@@ -40,6 +40,7 @@ from receiver.providers import Providers
 from receiver.recording import Recording
 from receiver.retention import Housekeeper
 from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
+from receiver.settings import EndpointSettings, Settings
 from receiver.signing import new_secret
 from receiver.store import Store, database_path, open_driver
 from receiver.store import endpoints as table
@@ -66,21 +67,62 @@ class Services:
     gateway: Gateway
     endpoints: Endpoints
     accounts: Accounts
+    lanes: Lanes
     recording: Recording
     meaning: Meanings
     blocking: Blocking
-    jobs: Jobs
-    assets: Assets
-    callbacks: Callbacks
     keyring: Keyring
-    lanes: Lanes
-    providers: Providers
-    testing: Testing
-    workers: dict[Work, Worker]
-    housekeeper: Housekeeper
-    trusted: tuple[Network, ...] = ()
+    jobs: Jobs = field(init=False)
+    assets: Assets = field(init=False)
+    callbacks: Callbacks = field(init=False)
+    providers: Providers = field(init=False)
+    testing: Testing = field(init=False)
+    workers: dict[Work, Worker] = field(init=False)
+    housekeeper: Housekeeper = field(init=False)
+    trusted: tuple[Network, ...] = field(init=False)
     draining: bool = False
     _description: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Set the performers and drivers on what they stand on."""
+        settings, clock, accounts, recording = self.settings, self.clock, self.accounts, self.recording
+        fanout = self._fanout()
+        submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
+        poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
+        performers = (submitter, poller, fanout)
+        self.workers = {one.work: Worker(one, self.lanes, self.store, clock) for one in performers}
+        fanout.worker = self.workers[Work.DELIVER]
+        recording.sender, recording.hints = fanout, Hints(self.workers)
+        self.jobs = Jobs(
+            store=self.store,
+            accounts=accounts,
+            recording=recording,
+            masters=self.masters,
+            ids=self.ids,
+            clock=clock,
+            check_url=self.gateway.check,
+            deadline=timedelta(seconds=settings.job_deadline),
+        )
+        self.assets = Assets(self.store, accounts, self.masters, clock)
+        self.callbacks = Callbacks(accounts, self.masters, recording, clock)
+        self.providers = Providers(accounts, self.blocking)
+        self.testing = Testing(fanout, self.store, recording, self.lanes)
+        self.housekeeper = Housekeeper(self.store, recording, clock, timedelta(days=settings.retention_days))
+        self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
+
+    def _fanout(self) -> Fanout:
+        return Fanout(
+            endpoints=self.endpoints,
+            gateway=self.gateway,
+            masters=self.masters,
+            recording=self.recording,
+            store=self.store,
+            lanes=self.lanes,
+            clock=self.clock,
+            ids=self.ids,
+            schedule=self.settings.retry_schedule,
+            timeout=self.settings.delivery_timeout,
+        )
 
     @property
     def description(self) -> dict[str, Any]:
@@ -192,40 +234,11 @@ async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)
     endpoints = Endpoints(masters)
-    rules = Rules(
-        settings.on_unconfirmed,
-        timedelta(seconds=settings.unconfirmed_after),
-        settings.public_url or str(Origin("http", settings.host, settings.port)),
-        timedelta(days=settings.asset_link_days),
-    )
-    meaning = Meanings(loaded.accounts, endpoints, masters, rules, clock.chance)
+    meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lanes = Lanes(functools.partial(_slots, loaded, endpoints), clock.monotonic)
-    lease = timedelta(seconds=settings.delivery_timeout + 15)
-
-    def lease_now() -> tuple[Any, float]:
-        return clock.now() + lease, clock.monotonic() + lease.total_seconds()
-
-    recorder = Recorder(meaning, lanes, ids, clock.now, lease_now)
-    recording = Recording(store, recorder)
+    lease = functools.partial(_lease, settings, clock)
+    recording = Recording(store, Recorder(meaning, lanes, ids, clock.now, lease))
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
-    blocking = Blocking(accounts, store, recording, lanes, clock)
-    fanout = Fanout(
-        endpoints=endpoints,
-        gateway=gateway,
-        masters=masters,
-        recording=recording,
-        store=store,
-        lanes=lanes,
-        clock=clock,
-        ids=ids,
-        schedule=settings.retry_schedule,
-        timeout=settings.delivery_timeout,
-    )
-    poller = Poller(accounts, recording, blocking, lanes, clock, settings.on_unconfirmed)
-    submitter = Submitter(accounts, recording, blocking, lanes, clock)
-    workers = {one.work: Worker(one, lanes, store, clock) for one in (submitter, poller, fanout)}
-    fanout.worker = workers[Work.DELIVER]
-    recording.sender, recording.hints = fanout, Hints(workers)
     services = Services(
         settings=settings,
         clock=clock,
@@ -235,34 +248,31 @@ async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
         gateway=gateway,
         endpoints=endpoints,
         accounts=accounts,
+        lanes=lanes,
         recording=recording,
         meaning=meaning,
-        blocking=blocking,
-        jobs=Jobs(
-            store=store,
-            accounts=accounts,
-            recording=recording,
-            masters=masters,
-            ids=ids,
-            clock=clock,
-            check_url=gateway.check,
-            deadline=timedelta(seconds=settings.job_deadline),
-        ),
-        assets=Assets(store, accounts, masters, clock),
-        callbacks=Callbacks(accounts, masters, recording, clock),
-        lanes=lanes,
+        blocking=Blocking(accounts, store, recording, lanes, clock),
         keyring=await _keyring(settings, store, clock, ids),
-        providers=Providers(accounts, blocking),
-        testing=Testing(fanout, store, recording, lanes),
-        workers=workers,
-        trusted=tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies),
-        housekeeper=Housekeeper(store, recording, clock, timedelta(days=settings.retention_days)),
     )
     await _keep_file_endpoints(services)
     await store.write(lambda: void_leases(clock.now()))
     await services.refresh()
-    await blocking.load()
+    await services.blocking.load()
     return services
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        settings.on_unconfirmed,
+        timedelta(seconds=settings.unconfirmed_after),
+        settings.public_url or str(Origin("http", settings.host, settings.port)),
+        timedelta(days=settings.asset_link_days),
+    )
+
+
+def _lease(settings: Settings, clock: Clock) -> tuple[datetime, float]:
+    lease = timedelta(seconds=settings.delivery_timeout + 15)
+    return clock.now() + lease, clock.monotonic() + lease.total_seconds()
 
 
 def _slots(loaded: Loaded, endpoints: Endpoints, work: Work, lane: str) -> Slots:
@@ -323,25 +333,30 @@ async def _keep_file_endpoints(services: Services) -> None:
         known = stored.pop(wanted.id, None)
         if known is not None and not known.from_file:
             raise Misconfigured("endpoints.id", f"{wanted.id} is the id of an endpoint made over the API")
-        made = known.secrets if known and known.secrets else (new_secret(services.clock.entropy(32)),)
-        endpoint = Endpoint(
-            id=wanted.id,
-            url=wanted.url,
-            events=wanted.events,
-            created_at=known.created_at if known else now,
-            updated_at=known.updated_at if known else now,
-            state=known.state if known else EndpointState.ACTIVE,
-            disabled_reason=known.disabled_reason if known else None,
-            description=wanted.description,
-            headers={name: value.get_secret_value() for name, value in wanted.headers.items()},
-            include=wanted.include,
-            max_in_flight=wanted.max_in_flight,
-            secrets=(wanted.secret.get_secret_value(),) if wanted.secret else made,
-            from_file=True,
-        )
+        endpoint = _of_file(wanted, known, services.clock)
         if endpoint != known:
             row = services.endpoints.sealed(endpoint)
             await services.store.write(functools.partial(table.put, row))
     for gone in stored.values():
         if gone.from_file:
             await services.store.write(functools.partial(table.remove, gone.id, now))
+
+
+def _of_file(wanted: EndpointSettings, known: Endpoint | None, clock: Clock) -> Endpoint:
+    now = clock.now()
+    made = known.secrets if known and known.secrets else (new_secret(clock.entropy(32)),)
+    return Endpoint(
+        id=wanted.id,
+        url=wanted.url,
+        events=wanted.events,
+        created_at=known.created_at if known else now,
+        updated_at=known.updated_at if known else now,
+        state=known.state if known else EndpointState.ACTIVE,
+        disabled_reason=known.disabled_reason if known else None,
+        description=wanted.description,
+        headers={name: value.get_secret_value() for name, value in wanted.headers.items()},
+        include=wanted.include,
+        max_in_flight=wanted.max_in_flight,
+        secrets=(wanted.secret.get_secret_value(),) if wanted.secret else made,
+        from_file=True,
+    )

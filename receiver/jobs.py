@@ -78,13 +78,32 @@ class Jobs:
             return Taken(known, created=False)
         setup, operation = self._account(wish)
         problems = self._check(setup, operation, wish)
-        now = self.clock.now()
-        job_id = self.ids.new("job")
         secret = None
         if wish.callback_url is not None:
             secret = wish.callback_secret or new_secret(self.clock.entropy(32))
-        seconds = wish.deadline_seconds
-        job = Job(
+        job = self._job(setup, operation, wish, secret)
+        due = Due(Work.SUBMIT, setup.name, job.created_at)
+        whole = json.write(dict(wish.input))
+        item = NewJob(
+            job,
+            whole,
+            json.write(_shown(dict(wish.input))) if len(whole) > SHOWN else whole,
+            due,
+            self._warnings(job.id, problems),
+            owner,
+            key,
+            hashlib.sha256(body).digest(),
+        )
+        promised = await self.store.do(PROMISE, item)
+        if promised.job is None:
+            raise IdempotencyMismatch("this Idempotency-Key was used with another body")
+        if promised.created:
+            self.recording.promised(due)
+        return Taken(promised.job, promised.created, secret if promised.created else None)
+
+    def _job(self, setup: AccountSetup, operation: str, wish: Wish, secret: str | None) -> Job:
+        now, job_id, seconds = self.clock.now(), self.ids.new("job"), wish.deadline_seconds
+        return Job(
             id=job_id,
             account=setup.name,
             operation=operation,
@@ -97,24 +116,6 @@ class Jobs:
             callback_url=wish.callback_url,
             callback_secret=self.masters.seal(secret, job_id) if secret else None,
         )
-        due = Due(Work.SUBMIT, setup.name, now)
-        whole = json.write(dict(wish.input))
-        item = NewJob(
-            job,
-            whole,
-            json.write(_shown(dict(wish.input))) if len(whole) > SHOWN else whole,
-            due,
-            self._warnings(job_id, problems),
-            owner,
-            key,
-            hashlib.sha256(body).digest(),
-        )
-        promised = await self.store.do(PROMISE, item)
-        if promised.job is None:
-            raise IdempotencyMismatch("this Idempotency-Key was used with another body")
-        if promised.created:
-            self.recording.promised(due)
-        return Taken(promised.job, promised.created, secret if promised.created else None)
 
     async def _known(self, owner: str, key: str | None, body: bytes) -> Job | None:
         """The job that this key made before, whatever has become of its account since."""

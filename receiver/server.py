@@ -35,7 +35,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._too_much = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """The first head's time starts with the connection."""
         super().connection_made(transport)
         self._arm(HEAD_SECONDS)
@@ -116,7 +116,8 @@ class GuardedProtocol(HttpToolsProtocol):
         return bool(self.cycle) and self.cycle.more_body and not self._in_head
 
     def _idle(self) -> bool:
-        return not self.cycle or self.cycle.response_complete
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
 
     def _arm(self, seconds: float) -> None:
         self._disarm()

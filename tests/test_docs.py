@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 import handlers
 from receiver.cli import COMMANDS, ringback
-from receiver.config import AccountSettings, EndpointSettings, Settings
+from receiver.settings import AccountSettings, EndpointSettings, Settings
 from receiver.signing import headers as signed
 from receiver.signing import key_of, new_secret
 

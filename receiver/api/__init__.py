@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from receiver.api import asks as a
 from receiver.api import callbacks, endpoints, events, health, jobs
 from receiver.api import schemas as s
 from receiver.api.calls import Call, Resource, not_found
@@ -30,36 +31,36 @@ def listing(path: str, handle: Handle, scope: str, item: type[BaseModel], query:
 
 CALLS: Sequence[Call] = (
     call("POST", "/v1/jobs", jobs.create, "jobs:write", s.NewJob, 202).takes(
-        s.JobRequest, limit=JOB_LIMIT, also=(200,), headers=("Idempotency-Key", "Prefer")
+        a.JobRequest, limit=JOB_LIMIT, also=(200,), headers=("Idempotency-Key", "Prefer")
     ),
-    listing("/v1/jobs", jobs.listed, "jobs:read", s.Job, s.JobSearch).labelled(),
-    call("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(s.Waiting),
+    listing("/v1/jobs", jobs.listed, "jobs:read", s.Job, a.JobSearch).labelled(),
+    call("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(a.Waiting),
     call("DELETE", "/v1/jobs/{id}", jobs.erase, "jobs:write", None, 204),
     call("POST", "/v1/jobs/{id}/cancel", jobs.cancel, "jobs:write", s.Job),
-    call("POST", "/v1/jobs/{id}/resolve", jobs.resolve, "jobs:write", s.Job).takes(s.Resolution),
-    listing("/v1/jobs/{id}/timeline", jobs.story, "jobs:read", s.Entry, s.Paged),
-    listing("/v1/events", events.feed, "events:read", s.Event, s.FeedQuery).fed(),
+    call("POST", "/v1/jobs/{id}/resolve", jobs.resolve, "jobs:write", s.Job).takes(a.Resolution),
+    listing("/v1/jobs/{id}/timeline", jobs.story, "jobs:read", s.Entry, a.Paged),
+    listing("/v1/events", events.feed, "events:read", s.Event, a.FeedQuery).fed(),
     call("GET", "/v1/events/{id}", events.show, "events:read", s.EventWithReasons),
     call("POST", "/v1/endpoints", endpoints.create, "endpoints:write", s.NewEndpoint, 201).takes(
-        s.EndpointRequest
+        a.EndpointRequest
     ),
-    listing("/v1/endpoints", endpoints.listed, "endpoints:read", s.Endpoint, s.Paged),
+    listing("/v1/endpoints", endpoints.listed, "endpoints:read", s.Endpoint, a.Paged),
     call("GET", "/v1/endpoints/{id}", endpoints.show, "endpoints:read", s.Endpoint),
     call("PATCH", "/v1/endpoints/{id}", endpoints.change, "endpoints:write", s.Endpoint).takes(
-        s.EndpointPatch
+        a.EndpointPatch
     ),
     call("DELETE", "/v1/endpoints/{id}", endpoints.remove, "endpoints:write", None, 204),
     call("GET", "/v1/endpoints/{id}/secret", endpoints.secret, "endpoints:write", s.EndpointSecret),
     call("POST", "/v1/endpoints/{id}/test", endpoints.test, "endpoints:write", s.Attempt),
     call("POST", "/v1/endpoints/{id}/resume", endpoints.resume, "endpoints:write", s.Endpoint),
-    listing("/v1/deliveries", endpoints.deliveries_listed, "endpoints:read", s.Delivery, s.DeliverySearch),
+    listing("/v1/deliveries", endpoints.deliveries_listed, "endpoints:read", s.Delivery, a.DeliverySearch),
     call("GET", "/v1/deliveries/{id}", endpoints.delivery_shown, "endpoints:read", s.DeliveryWithAttempts),
     call("POST", "/v1/deliveries/{id}/retry", endpoints.delivery_retried, "endpoints:write", s.Delivery, 202),
     call("POST", "/v1/deliveries/{id}/cancel", endpoints.delivery_canceled, "endpoints:write", s.Delivery),
-    call("POST", "/v1/keys", endpoints.key_created, "admin", s.NewKey, 201).takes(s.KeyRequest),
-    listing("/v1/keys", endpoints.keys_listed, "admin", s.Key, s.Paged),
+    call("POST", "/v1/keys", endpoints.key_created, "admin", s.NewKey, 201).takes(a.KeyRequest),
+    listing("/v1/keys", endpoints.keys_listed, "admin", s.Key, a.Paged),
     call("DELETE", "/v1/keys/{id}", endpoints.key_removed, "admin", None, 204),
-    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.Provider, s.Query),
+    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.Provider, a.Query),
     call("GET", "/assets/{token}", jobs.asset, None, None, 307),
     call("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
     call("GET", "/healthz", health.healthz, None, s.Wellness),

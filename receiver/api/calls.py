@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from receiver.api.asks import Query
 from receiver.api.guard import (
     BODY_LIMIT,
     Asked,
@@ -21,7 +22,6 @@ from receiver.api.guard import (
     read_body,
     read_query,
 )
-from receiver.api.schemas import Query
 from receiver.errors import MethodNotAllowed, NotFound, ReceiverError, StoreUnavailable
 from receiver.keyring import Asker
 

@@ -9,9 +9,9 @@ from typing import Any
 from starlette.responses import Response
 
 from receiver.addresses import BadUrl
+from receiver.api.asks import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
 from receiver.api.guard import Asked, answer
 from receiver.api.jobs import page
-from receiver.api.schemas import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
 from receiver.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from receiver.filters import JOB_FINAL
 from receiver.headers import header_problems

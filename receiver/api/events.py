@@ -6,8 +6,8 @@ from typing import Any
 from starlette.responses import Response
 
 from handlers import json
+from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
-from receiver.api.schemas import FeedQuery
 from receiver.errors import Gone, NotFound, invalid
 from receiver.filters import is_pattern
 from receiver.keys import is_id

@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from receiver.api.asks import JobRequest, JobSearch, Resolution
 from receiver.api.guard import Asked, answer
-from receiver.api.schemas import JobRequest, JobSearch, Resolution
 from receiver.errors import FieldError, Invalid, NotFound, invalid
 from receiver.jobs import Wish
 from receiver.keys import is_id

@@ -1,7 +1,6 @@
 """`ringback doctor`: what is set up well, what is not, and what to do about it."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.store import database_path
+from receiver.store.examine import FIXED, SOUND, engine, quick_check
 
 GOOD, ODD, BAD = "ok", "look", "wrong"
 COLOURS = {GOOD: "green", ODD: "yellow", BAD: "red"}
-FIXED_SQLITE = (3, 51, 3)
 SKEW = 60.0
 
 
@@ -98,24 +97,22 @@ def _keys(loaded: Loaded) -> Iterator[Finding]:
 
 def _database(loaded: Loaded) -> Iterator[Finding]:
     path = database_path(loaded.settings.database_url)
-    version = tuple(int(part) for part in sqlite3.sqlite_version.split("."))
-    if version < FIXED_SQLITE:
+    if engine() < FIXED:
         yield Finding(
             "SQLite",
             ODD,
-            f"{sqlite3.sqlite_version}; older than 3.51.3, which mends a fault with two writing connections: "
-            "let no other program write this file",
+            f"{_dotted(engine())}; older than {_dotted(FIXED)}, which mends a fault "
+            "with two writing connections: let no other program write this file",
         )
     if not path.exists():
         yield Finding("database", GOOD, f"{path} will be made at the first start")
         return
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            told = connection.execute("pragma quick_check").fetchone()[0]
-    except sqlite3.Error as error:
-        yield Finding("database", BAD, f"cannot read {path}: {error}")
-        return
-    yield Finding("database", GOOD if told == "ok" else BAD, f"{path}: quick_check says {told}")
+    said = quick_check(path)
+    yield Finding("database", GOOD if said == SOUND else BAD, f"{path}: {said}")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
 
 
 def _guard(loaded: Loaded) -> Iterator[Finding]:

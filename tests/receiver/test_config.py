@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.config import PREFIX, RETRY_SCHEDULE, AccountSettings, Loaded, Settings, load
+from receiver.config import PREFIX, Loaded, load
 from receiver.errors import Misconfigured
+from receiver.settings import RETRY_SCHEDULE, AccountSettings, Settings
 from receiver.store import database_path, open_driver
 from tests.receiver.rawserver import BOUNDED
 

@@ -1,0 +1,152 @@
+"""The house rules that a reader relies on: imports point down, functions and modules stay small."""
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[1]
+SOURCES = sorted(
+    path for folder in ("receiver", "handlers", "tests") for path in (HERE / folder).rglob("*.py")
+)
+SERVICE = [path for path in SOURCES if path.is_relative_to(HERE / "receiver")]
+HANDLERS = [path for path in SOURCES if path.is_relative_to(HERE / "handlers")]
+FUNCTION_LINES = 40
+MODULE_LINES = 400
+
+# From the ground up; a module imports from its own layer and from those before it.
+LAYERS = (
+    {"errors", "addresses", "filters", "headers", "keys", "signing", "model"},
+    {"lifecycle", "cadence", "retry", "views", "clock", "settings", "config", "secretkeys"},
+    {"store", "exchange", "gateway", "observe"},
+    {"lanes", "endpoints", "accounts", "meaning", "recording"},
+    {"worker", "blocking", "submission", "polling", "fanout", "retention"},
+    {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
+    {"api", "server", "app"},
+    {"sandbox", "demo", "cli", "__main__"},
+)
+PURE = {"model", "lifecycle", "cadence", "retry", "views", "filters", "headers", "keys", "signing", "errors"}
+NOT_PURE = {"asyncio", "time", "random", "secrets", "os", "socket", "logging", "httpx", "httptools", "ssl"}
+# A library, and the only places that know it.
+KNOWN_IN = {
+    "httptools": {"exchange"},
+    "sqlite3": {"store"},
+    "aiosqlite": {"store"},
+    "starlette": {"api", "app", "observe", "sandbox", "demo"},
+    "uvicorn": {"server", "sandbox", "demo", "cli"},
+    "click": {"cli", "__main__", "sandbox", "demo"},
+    "rich": {"cli", "demo", "sandbox"},
+    "httpx": {"cli", "sandbox", "demo"},
+}
+# Where everything may be caught, because somebody waits for an answer whatever happens, or must clean up.
+CATCHES_ALL = {
+    "receiver/worker.py",
+    "receiver/retention.py",
+    "receiver/gateway.py",
+    "receiver/recording.py",
+    "receiver/api/callbacks.py",
+    "receiver/api/calls.py",
+    "receiver/store/__init__.py",
+    "receiver/store/commit.py",
+    "receiver/store/record.py",
+    "receiver/store/sqlite.py",
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, dotted; names taken from a package count as its modules."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def unit(path: Path) -> str:
+    """The module or folder of `receiver` that a file belongs to; "" for the package itself."""
+    first = path.relative_to(HERE / "receiver").parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def told(path: Path) -> str:
+    """How a file is named in this test."""
+    return str(path.relative_to(HERE))
+
+
+def level(name: str) -> int:
+    """The layer of a module."""
+    return next(number for number, names in enumerate(LAYERS) if name in names)
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {unit(path) for path in SERVICE} - {""} == set(itertools.chain(*LAYERS))
+
+
+@pytest.mark.parametrize("path", SERVICE, ids=told)
+def test_imports_point_down(path: Path) -> None:
+    ours = unit(path)
+    theirs = {name.split(".")[1] for name in imported(path) if name.startswith("receiver.")}
+    known = set(itertools.chain(*LAYERS))
+    assert not {name for name in theirs & known if ours and level(name) > level(ours)}
+
+
+@pytest.mark.parametrize("path", SERVICE, ids=told)
+def test_a_library_is_known_where_it_is_used_and_nowhere_else(path: Path) -> None:
+    used = {name.split(".")[0] for name in imported(path)}
+    assert not {library for library in used & KNOWN_IN.keys() if unit(path) not in KNOWN_IN[library]}
+
+
+@pytest.mark.parametrize("path", [path for path in SERVICE if unit(path) in PURE], ids=told)
+def test_a_pure_module_takes_time_chance_and_the_network_as_arguments(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imported(path)} & NOT_PURE
+    assert "datetime.now(" not in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", HANDLERS, ids=told)
+def test_handlers_do_no_io_and_read_no_clock(path: Path) -> None:
+    used = {name.split(".")[0] for name in imported(path)}
+    assert not used & (NOT_PURE | {"receiver", "starlette", "aiohttp", "requests"})
+    assert not re.search(r"\b(?:now|utcnow|today)\(", path.read_text("utf-8"))
+
+
+def test_the_worker_knows_no_kind_of_work() -> None:
+    theirs = {name.split(".")[1] for name in imported(HERE / "receiver/worker.py") if "receiver." in name}
+    assert theirs <= {"model", "store", "lanes", "clock", "errors"}
+
+
+@pytest.mark.parametrize("path", SERVICE + HANDLERS, ids=told)
+def test_everything_is_caught_only_where_this_list_says(path: Path) -> None:
+    broad = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None
+            or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+        )
+    ]
+    assert not broad or told(path) in CATCHES_ALL
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=told)
+def test_modules_and_functions_are_small(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= MODULE_LINES
+    long = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
+    ]
+    assert not long
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=told)
+def test_what_a_check_is_told_to_overlook_is_named_and_explained(path: Path) -> None:
+    for line in path.read_text("utf-8").splitlines():
+        if found := re.search(r"# (?:type: ignore|noqa)(.*)", line):
+            assert re.match(r"(?:\[[\w,-]+\]|: [A-Z]+\d+)\s+# \S", found[1]), line
