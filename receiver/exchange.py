@@ -5,6 +5,7 @@ What leaves is exactly what is asked for; what comes back is capped, and anythin
 """
 
 import asyncio
+import functools
 import re
 import select
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ INTERIM_LIMIT = 16
 OVERHEAD = 8
 """Bytes of framing that a byte of body may cost: chunks of one byte cost six."""
 _METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TOKENS = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", re.ASCII)
+_VALUES = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"/[!-~]*", re.ASCII)
 
 
@@ -39,7 +40,7 @@ class Unparsable(Exception):
     """What came is no HTTP answer that we read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """An answer: header names in lower case. `cut` tells that the body went over the cap."""
 
@@ -57,18 +58,22 @@ def request_bytes(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
     """A request, byte for byte, or `BadRequest` before anything is written."""
+    head = _head(method, target, host)
+    names, values = [name for name, _ in headers], [value for _, value in headers]
+    if "" in names or not _TOKENS.fullmatch("".join(names)) or not _VALUES.fullmatch("".join(values)):
+        raise BadRequest("a header holds characters that HTTP does not allow")
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    length = f"content-length: {len(body)}\r\n" if body or method not in {"GET", "HEAD"} else ""
+    return f"{head}{fields}{length}\r\n".encode("latin-1") + body
+
+
+@functools.lru_cache(maxsize=1024)
+def _head(method: str, target: str, host: str) -> str:
     if not _METHOD.fullmatch(method):
         raise BadRequest("the method must be capital letters")
     if not _TARGET.fullmatch(target):
         raise BadRequest("the path holds blanks, control or non-ASCII characters")
-    lines = [f"{method} {target} HTTP/1.1", f"host: {host}", "accept-encoding: identity"]
-    for name, value in headers:
-        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise BadRequest("a header holds characters that HTTP does not allow")
-        lines.append(f"{name}: {value}")
-    if body or method not in {"GET", "HEAD"}:
-        lines.append(f"content-length: {len(body)}")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\naccept-encoding: identity\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -83,9 +88,12 @@ class Connection(asyncio.Protocol):
         "_head",
         "_headers",
         "_interim",
+        "_loop",
         "_parser",
+        "_poll",
         "_raw",
         "_started",
+        "_timer",
         "idle_since",
         "reusable",
         "transport",
@@ -98,14 +106,21 @@ class Connection(asyncio.Protocol):
         self._parser: Any = None
         self._future: asyncio.Future[Answer] | None = None
         self._started = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll: select.poll | None = None
 
-    def ask(self, data: bytes, cap: int, *, bodyless: bool = False) -> asyncio.Future[Answer]:
-        """Write a request; the future tells the answer, `Broken` or `Unparsable`.
+    def ask(
+        self, data: bytes, cap: int, *, bodyless: bool = False, seconds: float | None = None
+    ) -> asyncio.Future[Answer]:
+        """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
 
         A `bodyless` answer (to HEAD) ends with its head, whatever length it declares.
         """
         self._parser = httptools.HttpResponseParser(self)
-        self._future = asyncio.get_running_loop().create_future()
+        self._future = self._loop.create_future()
+        if seconds is not None:
+            self._timer = self._loop.call_later(seconds, self._expire)
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
         self._cap = cap
@@ -124,9 +139,10 @@ class Connection(asyncio.Protocol):
         """Whether the connection is open and nothing has come on it that nobody asked for."""
         if self.transport is None or self.transport.is_closing():
             return False
-        told = select.poll()
-        told.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not told.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     @property
     def unwritten(self) -> bool:
@@ -135,6 +151,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection at once."""
+        self._disarm()
         self.reusable = False
         if self.transport is not None:
             self.transport.abort()
@@ -207,7 +224,19 @@ class Connection(asyncio.Protocol):
             self.reusable = False
         self._finish(cut=False)
 
+    def _expire(self) -> None:
+        """Tell that the time is over; whoever asked looks at how far it came and closes."""
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_exception(TimeoutError())
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _finish(self, *, cut: bool) -> None:
+        self._disarm()
         future, self._future = self._future, None
         if future is not None and not future.done():
             status = self._parser.get_status_code()

@@ -5,6 +5,7 @@ connection goes to one of those. One deadline spans resolving, connecting, TLS, 
 """
 
 import asyncio
+import functools
 import ipaddress
 import socket
 import ssl
@@ -23,6 +24,21 @@ NEXT_ADDRESS = 3.0
 """Seconds that an address gets while there are others to try."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A URL, taken apart once for all the calls that go there."""
+
+    origin: Origin
+    target: str
+    host: str
+
+
+@functools.lru_cache(maxsize=1024)
+def _place(url: str) -> _Place:
+    origin, target = split(url)
+    return _Place(origin, target, origin.header)
+
+
 class CallFailed(Exception):
     """A call that brought no answer: the stage it failed at and why.
 
@@ -36,7 +52,7 @@ class CallFailed(Exception):
         self.written = written
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """A request to make. `fresh` asks for a connection that nobody has used; `cap` is what is kept."""
 
@@ -51,8 +67,10 @@ class Call:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a call has come, for the error that names the stage."""
+    """How far a call has come, for the error that names the stage, and when its time is over."""
 
+    loop: asyncio.AbstractEventLoop
+    ends: float
     stage: str = "resolve"
     written: bool = False
 
@@ -62,7 +80,7 @@ class Gateway:
 
     def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
         self._guard = guard
-        self._agent = agent
+        self._agent = ("user-agent", agent)
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._idle: dict[Origin, deque[Connection]] = {}
@@ -79,10 +97,10 @@ class Gateway:
 
     async def call(self, call: Call) -> Answer:
         """The answer to `call`, or `CallFailed`."""
-        progress = _Progress()
+        loop = asyncio.get_running_loop()
+        progress = _Progress(loop, loop.time() + call.timeout)
         try:
-            async with asyncio.timeout(call.timeout):
-                return await self._call(call, progress)
+            return await self._call(call, progress)
         except TimeoutError:
             raise CallFailed(progress.stage, "timed out", written=progress.written) from None
         except CallFailed as error:
@@ -104,55 +122,57 @@ class Gateway:
         await asyncio.sleep(0)
 
     async def _call(self, call: Call, progress: _Progress) -> Answer:
-        origin, target = split(call.url)
-        headers = [("user-agent", self._agent), *call.headers]
-        data = request_bytes(call.method, target, origin.header, headers, call.body)
-        kept = None if call.fresh else self._kept(origin)
+        place = _place(call.url)
+        data = request_bytes(call.method, place.target, place.host, [self._agent, *call.headers], call.body)
+        kept = None if call.fresh else self._kept(place.origin, progress.loop.time())
         if kept is not None:
             try:
-                return await self._ask(origin, kept, data, call, progress)
+                return await self._ask(place, kept, data, call, progress)
             except Broken as broken:
                 if not broken.fresh:
                     raise
         progress.stage = "resolve"
-        connection = await self._connect(origin, progress)
-        return await self._ask(origin, connection, data, call, progress)
+        async with asyncio.timeout_at(progress.ends):
+            connection = await self._connect(place.origin, progress)
+        return await self._ask(place, connection, data, call, progress)
 
     async def _ask(
-        self, origin: Origin, connection: Connection, data: bytes, call: Call, progress: _Progress
+        self, place: _Place, connection: Connection, data: bytes, call: Call, progress: _Progress
     ) -> Answer:
         progress.stage, progress.written = "read", True
+        left = max(progress.ends - progress.loop.time(), 0.0)
         try:
-            answer = await connection.ask(data, call.cap, bodyless=call.method == "HEAD")
+            answer = await connection.ask(data, call.cap, bodyless=call.method == "HEAD", seconds=left)
         except BaseException:
             if connection.unwritten:
                 progress.stage = "write"
             connection.close()
             raise
         if connection.reusable and not call.fresh:
-            self._keep(origin, connection)
+            self._keep(place.origin, connection, progress.loop.time())
         else:
             connection.close()
         return answer
 
-    def _kept(self, origin: Origin) -> Connection | None:
+    def _kept(self, origin: Origin, now: float) -> Connection | None:
         connections = self._idle.get(origin)
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
         while connections:
             connection = connections.pop()
-            if connection.reusable and connection.idle_since > oldest and connection.silent:
+            if connection.reusable and now - connection.idle_since < IDLE_SECONDS and connection.silent:
                 return connection
             connection.close()
         return None
 
-    def _keep(self, origin: Origin, connection: Connection) -> None:
-        connection.idle_since = asyncio.get_running_loop().time()
-        connections = self._idle.setdefault(origin, deque())
+    def _keep(self, origin: Origin, connection: Connection, now: float) -> None:
+        connection.idle_since = now
+        connections = self._idle.get(origin)
+        if connections is None:
+            connections = self._idle[origin] = deque()
         connections.append(connection)
         if len(connections) > IDLE_PER_ORIGIN:
             connections.popleft().close()
-        if connection.idle_since - self._swept > IDLE_SECONDS:
-            self._sweep(connection.idle_since)
+        if now - self._swept > IDLE_SECONDS:
+            self._sweep(now)
 
     def _sweep(self, now: float) -> None:
         """Close what nobody has asked for in a while, whoever it leads to."""
