@@ -325,7 +325,8 @@ def phase(words: Mapping[str, Phase], word: str) -> Phase:
 
 def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
     """One asset of `kind` per distinct link, in their order."""
-    return tuple(Asset(kind=kind, url=link) for link in dict.fromkeys(links) if link)
+    found = [link for link in links if link]
+    return tuple([Asset(kind=kind, url=link) for link in dict.fromkeys(found)]) if found else ()
 
 
 def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:

@@ -55,6 +55,7 @@ class Accounts:
         self._masters = masters
         self._clock = clock
         self._public_url = public_url
+        self._api_keys = {name: _api_keys(setup) for name, setup in setups.items()}
 
     def count(self, account: str, name: str) -> None:
         """Count something that happened at an account."""
@@ -80,10 +81,7 @@ class Accounts:
 
     def keys(self, setup: AccountSetup, job_secret: str) -> Keys:
         """Every key with which a callback of this account may be proved."""
-        settings = setup.settings
-        present = [settings.api_key] if settings.api_key else []
-        api = [key.get_secret_value() for key in (*present, *settings.previous_api_keys)]
-        return Keys(job=(job_secret,), account=setup.handler.callback_secrets, api=api)
+        return Keys((job_secret,), setup.handler.callback_secrets, self._api_keys[setup.name])
 
     async def ask(
         self, setup: AccountSetup, exchange: Exchange[Asked, Told], asked: Asked, door: Door
@@ -140,6 +138,13 @@ class Accounts:
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
         return [*keys.job, *keys.api, self._masters.callback_token(job.account, job.id)]
+
+
+def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
+    """The account's key and those before it."""
+    settings = setup.settings
+    present = (settings.api_key,) if settings.api_key else ()
+    return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
 
 
 def _hide(value: Any, secrets: Sequence[str]) -> Any:

@@ -16,7 +16,7 @@ from receiver.model import Outcome, Source, Word
 from receiver.recording import Recording
 
 LOGGER = logging.getLogger("ringback.callbacks")
-RECEIVED = b'{"received":true}'
+RECEIVED = HttpAnswer(200, b'{"received":true}')
 KEPT_HEADERS = frozenset(
     {"content-type", "user-agent", "date", "webhook-id", "webhook-timestamp", "x-webhook-event"}
 )
@@ -50,7 +50,7 @@ class Callbacks:
         if challenge is not None:
             return challenge
         await self._record(setup, told, token, message)
-        return HttpAnswer(200, RECEIVED)
+        return RECEIVED
 
     async def _record(
         self, setup: AccountSetup, told: CallbackToken, token: str, message: HttpMessage

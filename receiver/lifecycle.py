@@ -4,9 +4,12 @@ Forward only, but for `submitting -> pending` when nothing was accepted. Final s
 is kept as evidence. `receiver/README.md` draws this.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from handlers import json
 from handlers.contract import Failure, FailureCode, Phase, Update
 from receiver.model import By, Job, JobError, Outcome, State
 
@@ -43,6 +46,9 @@ LOST_MISSES = 10
 LOST_AFTER = timedelta(minutes=1)
 """A poll that does not know the job must say so this often, over this long, before the job is lost."""
 PROGRESS_GAP = timedelta(seconds=1)
+RESULT_LIMIT = 64 * 1024
+USAGE_LIMIT = 8 * 1024
+"""Bytes of JSON; what is longer stays with the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +80,33 @@ def advance(
 
 
 def finish(
-    job: Job, state: State, *, now: datetime, by: By, error: JobError | None = None, usage: object = None
+    job: Job,
+    state: State,
+    *,
+    now: datetime,
+    by: By,
+    error: JobError | None = None,
+    usage: Mapping[str, Any] | None = None,
 ) -> Change:
     """The job ends in `state` with exactly one event."""
     ended = job.but(
         state=state,
         error=error,
-        usage=usage if isinstance(usage, dict) else job.usage,
+        usage=usage if _fitting(usage, USAGE_LIMIT) else job.usage,
         completed_by=by,
         completed_at=now,
         updated_at=now,
         quiet_poll=None,
     )
     return Change(ended, (ANNOUNCED[state],))
+
+
+def _fitting(value: Mapping[str, Any] | None, limit: int) -> bytes | None:
+    """`value` as JSON, unless there is none or it is longer than `limit` bytes."""
+    if value is None:
+        return None
+    text = json.write(value)
+    return text if len(text) <= limit else None
 
 
 def expire(job: Job, *, now: datetime) -> Change:
@@ -184,7 +204,7 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
     if update.failure is None and (update.assets or not needs_file):
         done = job.but(
             assets=update.assets,
-            result=update.result,
+            result=_fitting(update.result, RESULT_LIMIT),
             progress=100.0 if job.progress is not None or update.progress is not None else None,
         )
         return finish(done, State.SUCCEEDED, now=now, by=by, usage=update.usage)

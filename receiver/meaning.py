@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from handlers import json
 from handlers.contract import FailureCode, Operation, Proof
 from receiver import lifecycle
 from receiver.addresses import split
@@ -35,8 +34,6 @@ from receiver.store.record import Folded
 from receiver.views import asset_view, event_body, job_view
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
-RESULT_LIMIT = 64 * 1024
-USAGE_LIMIT = 8 * 1024
 RESUBMISSIONS = 8
 """How often a lost answer is asked for again under the provider's own idempotency key."""
 ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
@@ -106,8 +103,7 @@ class Meanings:
         data = self.view(job)
         data = {"object": "job", "id": job.id, "sequence": job.sequence} | data
         body = event_body(identity, event_type, job.updated_at, data)
-        result = json.write(dict(job.result)) if job.result is not None and job.state.final else None
-        return Event(identity, event_type, job.id, job.updated_at, job.sequence, body, result)
+        return Event(identity, event_type, job.id, job.updated_at, job.sequence, body, job.result)
 
     def view(self, job: Job) -> dict[str, Any]:
         """A job as answers and events show it, without its result."""
@@ -137,10 +133,6 @@ class Meanings:
         assert update is not None  # noqa: S101  # the caller looked
         if word.source is Source.CALLBACK and (word.proof is Proof.UNPROVED or word.confirm):
             return lifecycle.hint(job, update, now=word.at)
-        if update.result is not None and len(json.write(dict(update.result))) > RESULT_LIMIT:
-            update = replace(update, result=None)
-        if update.usage is not None and len(json.write(dict(update.usage))) > USAGE_LIMIT:
-            update = replace(update, usage=None)
         operation = self.operation(job)
         return lifecycle.advance(
             job,

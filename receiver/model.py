@@ -63,8 +63,9 @@ class JobError:
 class Job:
     """One generation that we were asked for.
 
-    `sequence` counts the job's events. `misses` counts answers that should have known the job or its file
-    and did not, since `missing_since`. `quiet_poll` is the timeline entry that counts unchanged polls.
+    `result` is JSON, as it is stored and sent. `sequence` counts the job's events. `misses` counts answers
+    that should have known the job or its file and did not, since `missing_since`. `quiet_poll` is the
+    timeline entry that counts unchanged polls.
     """
 
     id: str
@@ -80,7 +81,7 @@ class Job:
     progressed_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     assets: tuple[Asset, ...] = ()
-    result: Mapping[str, Any] | None = field(default=None, repr=False)
+    result: bytes | None = field(default=None, repr=False)
     error: JobError | None = None
     usage: Mapping[str, Any] | None = None
     completed_by: By | None = None
@@ -92,6 +93,13 @@ class Job:
     callback_url: str | None = field(default=None, repr=False)
     callback_secret: bytes | None = field(default=None, repr=False)
     callback_off: bool = False
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Job":
+        """A job of a value for every field: what `__init__` does, at a tenth of its price."""
+        made = object.__new__(cls)
+        made.__dict__.update(values)
+        return made
 
     def but(self, **changes: Any) -> "Job":
         """This job with some fields changed: `dataclasses.replace` at a fifth of its price."""

@@ -6,6 +6,7 @@ dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our a
 
 import asyncio
 import contextlib
+import enum
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -24,21 +25,30 @@ HEADERS = 100
 MIB = 1024 * 1024
 
 
+class Awaited(enum.Enum):
+    """What a connection waits for."""
+
+    HEAD = enum.auto()
+    BODY = enum.auto()
+    NOTHING = enum.auto()
+
+
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection with deadlines."""
+    """One connection with deadlines. A request that comes in one piece never starts a timer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
-        self._head_size = self._parsed = 0
-        self._in_head = False
+        self._awaited = Awaited.HEAD
+        self._watched = False
+        self._head_size = 0
         self._too_much = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """The first head's time starts with the connection."""
         super().connection_made(transport)
-        self._arm(HEAD_SECONDS)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more to wait for."""
@@ -47,47 +57,27 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, unless the head has grown too large."""
-        if self._deadline is None and self._idle():
-            self._arm(HEAD_SECONDS)
-        if self._in_head or not self._reading_body():
+        """Feed the parser, unless the head has grown too large; then look what is still awaited."""
+        if self._awaited is not Awaited.BODY:
             self._head_size += len(data)
         super().data_received(data)
-        if self._too_much or (self._in_head and self._head_size > HEAD_BYTES):
+        if self._too_much or (self._awaited is Awaited.HEAD and self._head_size > HEAD_BYTES):
             self._refuse()
+        else:
+            self._watch()
 
     def on_message_begin(self) -> None:
         """A head starts, and its time with it."""
-        self._in_head = True
-        self._parsed = 0
-        if self._deadline is None:
-            self._arm(HEAD_SECONDS)
+        self._await(Awaited.HEAD)
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        """A part of the target."""
-        super().on_url(url)
-        self._parsed += len(url)
-        self._too_much = self._too_much or self._parsed > HEAD_BYTES
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, while there are not too many and not too much in them."""
-        self._parsed += len(name) + len(value)
-        if len(self.headers) >= HEADERS or self._parsed > HEAD_BYTES:
-            self._too_much = True
-        else:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """The body's time starts, and is as long as the declared length allows."""
-        self._in_head = False
-        self._head_size = 0
-        self._disarm()
-        if self._too_much:
+        """The head is whole and the body's time starts; none of a head that is too large."""
+        if len(self.headers) > HEADERS or (self._head_size > HEAD_BYTES and self._parsed() > HEAD_BYTES):
+            self._too_much = True
             return
-        declared = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        mib = int(declared) / MIB if declared.isdigit() and len(declared) < 16 else 0.0
-        self._arm(BODY_SECONDS + min(mib, 64.0))
+        self._head_size = 0
+        self._await(Awaited.BODY)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -97,8 +87,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._disarm()
         if not self._too_much:
+            self._await(Awaited.NOTHING)
             super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -112,15 +102,33 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disarm_write()
         super().resume_writing()
 
-    def _reading_body(self) -> bool:
-        return bool(self.cycle) and self.cycle.more_body and not self._in_head
+    def _parsed(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _await(self, what: Awaited) -> None:
+        if what is not self._awaited:
+            self._awaited, self._watched = what, False
+
+    def _watch(self) -> None:
+        """One timer for what is awaited; blank lines between requests count as the next one's head."""
+        if self._watched:
+            if self._deadline is None and self._idle():
+                self._arm(HEAD_SECONDS)
+            return
+        self._watched = True
+        self._disarm()
+        if self._awaited is Awaited.HEAD:
+            self._arm(HEAD_SECONDS)
+        elif self._awaited is Awaited.BODY:
+            declared = next((value for name, value in self.headers if name == b"content-length"), b"0")
+            mib = int(declared) / MIB if declared.isdigit() and len(declared) < 16 else 0.0
+            self._arm(BODY_SECONDS + min(mib, 64.0))
 
     def _idle(self) -> bool:
         cycle: Any = self.cycle
         return cycle is None or bool(cycle.response_complete)
 
     def _arm(self, seconds: float) -> None:
-        self._disarm()
         self._deadline = self.loop.call_later(seconds, self._abort)
 
     def _disarm(self) -> None:

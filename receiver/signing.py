@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import hmac
 from collections.abc import Sequence
 
@@ -30,12 +31,22 @@ def key_of(secret: str) -> bytes:
     return key
 
 
+def mac(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA256, copied from a keyed state: `hmac.digest` is slower and lets go of the interpreter."""
+    made = _keyed(key).copy()
+    made.update(message)
+    return made.digest()
+
+
+@functools.lru_cache(maxsize=256)
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
+
+
 def headers(event_id: str, timestamp: int, body: bytes, keys: Sequence[bytes]) -> list[tuple[str, str]]:
     """The three headers for one attempt; one signature for every key, newest first."""
     signed = b"%b.%d.%b" % (event_id.encode(), timestamp, body)
-    signatures = " ".join(
-        "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys
-    )
+    signatures = " ".join("v1," + base64.b64encode(mac(key, signed)).decode() for key in keys)
     return [
         ("webhook-id", event_id),
         ("webhook-timestamp", str(timestamp)),

@@ -1,5 +1,6 @@
 """How a job looks from outside: in answers and in events."""
 
+import functools
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,10 @@ from receiver.model import Job
 
 def when(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
-    if moment is None:
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if moment is None else stamp(moment)
 
 
+@functools.lru_cache(maxsize=1024)
 def stamp(moment: datetime) -> str:
     """`when`, for a moment that is there."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
 from receiver.api.guard import Asked, answer
 from receiver.errors import FieldError, Invalid, NotFound, invalid
@@ -25,7 +26,7 @@ PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
     """A job as it is told."""
     told = asked.services.meaning.view(job)
-    told["result"] = dict(job.result) if job.result is not None else None
+    told["result"] = json.read(job.result) if job.result is not None else None
     return told
 
 

@@ -33,6 +33,7 @@ from receiver.store.statements import Transaction, change, many, ms, rows
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
 CALLBACK_TARGET = "callback"
+UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class _Batch:
     """What one transaction is going to write."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
+    unsent: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     evidence: list[tuple[Any, ...]] = field(default_factory=list)
     quiet: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -133,7 +135,7 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
     yield from _count_quiet(batch.quiet)
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
-    yield from _forget_inputs(changed)
+    yield from _forget_inputs(batch)
     yield from _write_due(batch.due, recorder.now())
     born = yield from emit(recorder, batch.events)
     return list(_with_born(told, born))
@@ -278,6 +280,8 @@ def _fold(
         batch.events.append((event, after))
     after = _file(recorder, batch, word, folded.outcome, job, after)
     if after is not job:
+        if job.state in UNSENT:
+            batch.unsent.add(job.id)
         batch.jobs[job.id] = after
         batch.changed.add(job.id)
     if not folded.keep_due and (not stale or after.state.final):
@@ -353,10 +357,9 @@ def _told(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _forget_inputs(changed: Sequence[Job]) -> Transaction[None]:
+def _forget_inputs(batch: _Batch) -> Transaction[None]:
     """The whole input is kept only until the provider accepted it."""
-    before = {State.PENDING, State.SUBMITTING, State.UNCONFIRMED}
-    done = [job.id for job in changed if job.state not in before]
+    done = [job_id for job_id in sorted(batch.unsent) if batch.jobs[job_id].state not in UNSENT]
     if done:
         yield rows("update job set input = null where id in (:ids) and input is not null", ids=done)
 

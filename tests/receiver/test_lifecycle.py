@@ -256,7 +256,7 @@ def test_a_success_after_misses_forgets_nothing_of_the_result() -> None:
     done = advance(job(misses=RESULT_MISSES - 1), update).job
     assert (done.state, done.result, done.usage, done.assets) == (
         State.SUCCEEDED,
-        {"lyrics": "la"},
+        b'{"lyrics":"la"}',
         {"credits": 3},
         (FILE,),
     )
