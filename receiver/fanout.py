@@ -118,7 +118,7 @@ class Fanout:
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
         attempt = Attempt(
-            self.ids.new("att"),
+            self.ids.new("att", at),
             owed.id,
             at,
             answer.status if answer else None,

@@ -18,7 +18,7 @@ from receiver.addresses import Address, BadUrl, Guard, Origin, split
 from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_bytes
 
 ANSWER_CAP = 16 * 1024
-IDLE_PER_ORIGIN = 64
+IDLE_PER_ORIGIN = 256
 IDLE_SECONDS = 20.0
 NEXT_ADDRESS = 3.0
 """Seconds that an address gets while there are others to try."""

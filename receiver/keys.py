@@ -71,13 +71,13 @@ class Ids:
         self._entropy = entropy
         self._chances: Iterator[str] = iter(())
 
-    def new(self, kind: str) -> str:
-        """A new id of `kind`, for example `job_...`."""
+    def new(self, kind: str, at: datetime | None = None) -> str:
+        """A new id of `kind`, for example `job_...`; of the moment `at`, or of now."""
         try:
             chance = next(self._chances)
         except StopIteration:
             chance = self._more()
-        return f"{kind}_{int(self._now().timestamp() * 1000):012x}{chance}"
+        return f"{kind}_{int((at or self._now()).timestamp() * 1000):012x}{chance}"
 
     def _more(self) -> str:
         """Chance for many ids at once: asking the system for each took longer than all else."""

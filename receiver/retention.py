@@ -13,6 +13,7 @@ from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
+ORPHANS = 2_000
 SWEEP = 60.0
 LAST_POLL = timedelta(seconds=10)
 """How long past its deadline a job may wait for the last poll that should have ended it."""
@@ -26,6 +27,7 @@ class Housekeeper:
         self._recording = recording
         self._clock = clock
         self._keep = keep
+        self._orphans = ""
 
     async def run(self) -> None:
         """Look every second for deadlines, every minute for what is old; until cancelled."""
@@ -60,7 +62,7 @@ class Housekeeper:
             removed += len(found)
         while await self._store.write(lambda: events.prune(before, BATCH)):
             pass
-        await self._store.write(lambda: jobs.prune_orphans(before))
+        self._orphans = await self._store.write(lambda: jobs.prune_orphans(before, self._orphans, ORPHANS))
         return removed
 
 

@@ -24,6 +24,8 @@ CONFIG = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The TOML file; default ./ringback.toml.",
 )
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Python's own 700 lets the collector run several times for every batch of callbacks, and find nothing."""
 
 
 @click.command()
@@ -80,6 +82,7 @@ async def _serve(loaded: Loaded, listening: socket.socket) -> int:
         _on_signals(http, services)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
         await http.serve(sockets=[listening])
     return 1 if failed else 0

@@ -134,6 +134,7 @@ def _owed(row: Row, event: Event) -> Owed:
     )
 
 
+_OF_JOB = "d.event in (select id from event where job = :job)"
 _SEEN = (
     "select d.*, (select count(*) from attempt a where a.delivery = d.id) as made, "
     "e.type as event_type, j.callback_url, due.at as next_at, due.leased from delivery d "
@@ -147,10 +148,12 @@ def search(wanted: Search) -> Transaction[list[Seen]]:
         "d.target": wanted.endpoint,
         "d.state": wanted.state,
         "d.event": wanted.event,
-        "d.job": wanted.job,
     }
     conditions = [f"{column} = :{column[2:]}" for column, value in named.items() if value is not None]
     parameters: dict[str, Any] = {c[2:]: value for c, value in named.items() if value is not None}
+    if wanted.job is not None:
+        conditions.append(_OF_JOB)
+        parameters["job"] = wanted.job
     if wanted.before is not None:
         conditions.append("d.id < :before")
         parameters["before"] = wanted.before
@@ -237,11 +240,12 @@ def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transacti
 
 def cancel_target(target: str, job: str | None, reason: str, now: datetime) -> Transaction[None]:
     """Owe an endpoint, or a job's own callback URL, nothing more."""
+    owner = {} if job is None else {"job": job}
+    which = f"and {_OF_JOB}" if owner else ""
     found = yield rows(
-        "select id from delivery where target = :target and state = 'pending' "
-        "and (:job is null or job = :job)",
+        f"select id from delivery d where target = :target and state = 'pending' {which}",
         target=target,
-        job=job,
+        **owner,
     )
     yield from cancel([row["id"] for row in found], reason, now)
     if job is not None:

@@ -203,10 +203,12 @@ def erase(job_ids: Sequence[str]) -> Transaction[None]:
     ids = list(job_ids)
     if not ids:
         return
-    yield rows("delete from attempt where delivery in (select id from delivery where job in (:ids))", ids=ids)
-    yield rows("delete from due where id in (select id from delivery where job in (:ids))", ids=ids)
+    events = "(select id from event where job in (:ids))"
+    owed = f"(select id from delivery where event in {events})"
+    yield rows(f"delete from attempt where delivery in {owed}", ids=ids)
+    yield rows(f"delete from due where id in {owed}", ids=ids)
+    yield rows(f"delete from delivery where event in {events}", ids=ids)
     for table, column in (
-        ("delivery", "job"),
         ("event", "job"),
         ("evidence", "job"),
         ("job_label", "job"),
@@ -241,10 +243,15 @@ def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
     return took
 
 
-def prune_orphans(before: datetime) -> Transaction[None]:
-    """Remove old evidence whose job is gone: callbacks that came after it."""
-    yield rows(
-        "delete from evidence where at < :before "
-        "and not exists (select 1 from job where job.id = evidence.job)",
-        before=ms(before),
+def prune_orphans(before: datetime, after: str, limit: int) -> Transaction[str]:
+    """Remove old evidence whose job is gone (callbacks that came after it) from the `limit` jobs behind
+    `after`; where to go on, "" at the end."""
+    found = yield rows(
+        "select e.job, j.id from (select distinct job from evidence where job > :after order by job "
+        "limit :limit) e left join job j on j.id = e.job order by e.job",
+        after=after,
+        limit=limit,
     )
+    gone = [row["job"] for row in found if row["id"] is None]
+    yield rows("delete from evidence where job in (:ids) and at < :before", ids=gone, before=ms(before))
+    return found[-1]["job"] if len(found) == limit else ""

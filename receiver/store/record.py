@@ -4,7 +4,7 @@ The fold happens inside it. The words of one job are folded in their order of ar
 this transaction read, so two words of one job can never both believe that they ended it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from receiver.model import (
     Work,
 )
 from receiver.store.due import first_fence
+from receiver.store.evidence import count_quiet, told_of
 from receiver.store.rows import JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
 from receiver.store.statements import Transaction, change, many, ms, rows
 
@@ -116,9 +117,10 @@ class _Batch:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     unsent: set[str] = field(default_factory=set)
+    bound: list[Job] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     evidence: list[tuple[Any, ...]] = field(default_factory=list)
-    quiet: dict[str, tuple[int, int]] = field(default_factory=dict)
+    quiet: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     events: list[tuple[Event, Job | None]] = field(default_factory=list)
     due: dict[str, tuple[Due | None, bool]] = field(default_factory=dict)
 
@@ -132,9 +134,10 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
     taken = yield from _taken(words, batch.jobs)
     told = [_fold(recorder, batch, word, held, taken) for word in words]
     yield many("evidence", batch.evidence)
-    yield from _count_quiet(batch.quiet)
+    yield from count_quiet(batch.quiet)
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
+    yield change("job", ("provider_job_id",), [(job.provider_job_id, job.id) for job in batch.bound])
     yield from _forget_inputs(batch)
     yield from _write_due(batch.due, recorder.now())
     born = yield from emit(recorder, batch.events)
@@ -158,7 +161,7 @@ def emit(
         for event, job in events:
             targets = _targets(recorder.meaning, endpoints, event, job)
             born[event.id] = [
-                _bear(recorder, event, endpoint_id, lane, live, until_monotonic)
+                _bear(recorder, event, endpoint_id, lane, live, now, until_monotonic)
                 for endpoint_id, lane, live in targets
                 if endpoint_id is None or endpoint_id != skip
             ]
@@ -200,9 +203,15 @@ def _targets(
 
 
 def _bear(
-    recorder: Recorder, event: Event, endpoint_id: str | None, lane: str, live: bool, until: float
+    recorder: Recorder,
+    event: Event,
+    endpoint_id: str | None,
+    lane: str,
+    live: bool,
+    now: datetime,
+    until: float,
 ) -> Born:
-    owed = Owed(recorder.ids.new("dlv"), event, endpoint_id, event.job_id)
+    owed = Owed(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
     claimed = live and recorder.lanes.reserve(lane)
     claim = Claim(owed.id, Work.DELIVER, lane, 1, 0, until) if claimed else None
     return Born(owed, lane, claim)
@@ -272,6 +281,7 @@ def _fold(
     after = folded.job
     if after.provider_job_id is not None and job.provider_job_id is None:
         taken[(job.account, after.provider_job_id)] = job.id
+        batch.bound.append(after)
     events = []
     for event_type in folded.events:
         after = after.but(sequence=after.sequence + 1)
@@ -316,11 +326,12 @@ def _file(
     at = ms(word.at)
     quiet = word.source is Source.POLL and outcome is Outcome.UNCHANGED
     if quiet and after is not None and after.quiet_poll is not None:
-        count, _ = batch.quiet.get(after.quiet_poll, (0, at))
-        batch.quiet[after.quiet_poll] = (count + 1, at)
+        place = (word.job_id, after.quiet_poll)
+        count, _ = batch.quiet.get(place, (0, at))
+        batch.quiet[place] = (count + 1, at)
         return after
-    entry = recorder.ids.new("evd")
-    told = json.write(_told(word, before, after)).decode()
+    entry = recorder.ids.new("evd", word.at)
+    told = json.write(told_of(word, before, after)).decode()
     batch.evidence.append(
         (entry, word.job_id, at, word.source.value, outcome.value, told, word.headers, word.body, 1, at)
     )
@@ -329,32 +340,6 @@ def _file(
     if quiet:
         return after.but(quiet_poll=entry)
     return after.but(quiet_poll=None) if after.quiet_poll is not None else after
-
-
-def _count_quiet(quiet: Mapping[str, tuple[int, int]]) -> Transaction[None]:
-    if not quiet:
-        return
-    found = yield rows("select id, count from evidence where id in (:ids)", ids=list(quiet))
-    values = [(row["count"] + quiet[row["id"]][0], quiet[row["id"]][1], row["id"]) for row in found]
-    yield change("evidence", ("count", "last_at"), values)
-
-
-def _told(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:
-    update = word.update
-    told: dict[str, Any] = {
-        "status": word.status,
-        "phase": update.phase.value if update else None,
-        "progress": update.progress if update else None,
-        "provider_job_id": update.provider_job_id if update else None,
-        "proof": word.proof.value if word.source is Source.CALLBACK and update else None,
-        "error": word.error.message if word.error else None,
-        "provider_code": word.error.provider_code if word.error else None,
-        "note": word.note,
-        "verdict": word.verdict.value if word.verdict else None,
-    }
-    if before is not None and after is not None and before.state is not after.state:
-        told |= {"from": before.state.value, "to": after.state.value}
-    return {name: value for name, value in told.items() if value is not None}
 
 
 def _forget_inputs(batch: _Batch) -> Transaction[None]:
@@ -392,6 +377,6 @@ def _with_born(told: Sequence[Recorded], born: dict[str, list[Born]]) -> Iterato
     for recorded in told:
         if recorded.events:
             mine = [one for event in recorded.events for one in born.get(event.id, ())]
-            yield replace(recorded, born=tuple(mine))
+            yield Recorded(recorded.job, recorded.outcome, recorded.events, tuple(mine), recorded.due)
         else:
             yield recorded

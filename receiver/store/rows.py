@@ -24,7 +24,6 @@ JOB_CHANGES = (
     "state",
     "updated_at",
     "completed_at",
-    "provider_job_id",
     "progress",
     "progressed_at",
     "assets",
@@ -39,7 +38,8 @@ JOB_CHANGES = (
     "expects_callback",
     "callback_off",
 )
-"""The columns that a word can change, in the order of `job_changes`."""
+"""The columns that words change, in the order of `job_changes`. The provider's id is written once, by
+itself: naming it in every change would rewrite its index each time."""
 JOB_FIELDS = tuple(one.name for one in fields(Job))
 JOB_SEEN = ", ".join(JOB_FIELDS)
 """Every column but the input, which is read only where it is needed."""
@@ -99,7 +99,6 @@ def job_changes(job: Job) -> tuple[Any, ...]:
         job.state.value,
         ms(job.updated_at),
         to_ms(job.completed_at),
-        job.provider_job_id,
         job.progress,
         to_ms(job.progressed_at),
         write_assets(job.assets),
@@ -126,6 +125,7 @@ def job_row(job: Job, whole_input: bytes, shown_input: bytes) -> tuple[Any, ...]
         "created_at": ms(job.created_at),
         "deadline_at": ms(job.deadline_at),
         "metadata": _dump(dict(job.metadata)),
+        "provider_job_id": job.provider_job_id,
         "callback_url": job.callback_url,
         "callback_secret": job.callback_secret,
         "input": whole_input,

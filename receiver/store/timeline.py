@@ -39,11 +39,12 @@ where job = :job and {behind} order by at, id limit :limit
 _EVENTS = "select id, at, type from event where job = :job and {behind} order by at, id limit :limit"
 _DELIVERIES = """
 select id, created_at as at, event, target, state from delivery
-where job = :job and {behind} order by created_at, id limit :limit
+where event in (select id from event where job = :job) and {behind} order by created_at, id limit :limit
 """
 _ATTEMPTS = """
 select a.id, a.at, a.delivery, a.status, a.latency_ms, a.error from delivery d
-join attempt a on a.delivery = d.id where d.job = :job and {behind} order by a.at, a.id limit :limit
+join attempt a on a.delivery = d.id
+where d.event in (select id from event where job = :job) and {behind} order by a.at, a.id limit :limit
 """
 _SOURCES = ((0, _EVIDENCE), (2, _EVENTS), (3, _DELIVERIES), (4, _ATTEMPTS))
 _COLUMNS = {0: ("at", "id"), 2: ("at", "id"), 3: ("created_at", "id"), 4: ("a.at", "a.id")}

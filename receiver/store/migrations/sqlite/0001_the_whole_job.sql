@@ -50,7 +50,7 @@ create table idempotency (
 create index idempotency_job on idempotency (job);
 
 create table evidence (
-    id text primary key,
+    id text not null,
     job text not null,
     at integer not null,
     kind text not null,
@@ -59,9 +59,9 @@ create table evidence (
     headers blob,
     body blob,
     count integer not null,
-    last_at integer
+    last_at integer,
+    primary key (job, id)
 ) strict;
-create index evidence_job on evidence (job, at);
 
 create table event (
     seq integer primary key autoincrement,
@@ -89,7 +89,6 @@ create table delivery (
     unique (event, target, origin)
 ) strict, without rowid;
 create index delivery_target on delivery (target, id);
-create index delivery_job on delivery (job, id) where job is not null;
 
 create table attempt (
     id text not null,
@@ -112,7 +111,6 @@ create table due (
     tries integer not null
 ) strict, without rowid;
 create index due_next on due (work, lane, at);
-create index due_leased on due (id) where leased = 1;
 
 create table endpoint (
     id text primary key,
