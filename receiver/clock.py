@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 
 def _now() -> datetime:
     """Whole milliseconds: what is stored and shown, so that a moment never changes on its way."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
 
 @dataclass(frozen=True, slots=True)

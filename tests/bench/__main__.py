@@ -31,34 +31,25 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("start", measures.start, {"start to ready, s": ("<=", 1), "resident, MB": ("<=", 80)}),
     ("demo", measures.demo, {"seconds": ("<=", 30), "exit code": ("<=", 0)}),
 )
-RATIOS: dict[str, tuple[str, str, str | None]] = {
-    "intake": ("of the bare route", "acknowledged/s", None),
-    "whole path": ("of the bare route", "callbacks/s", None),
+RATIOS: dict[str, tuple[str, str, str]] = {
     "posts of one core": ("times aiohttp", "gateway/core-s", "aiohttp/core-s"),
     "1 dead of 4": ("times alone", "p99 beside it, ms", "p99 alone, ms"),
 }
 
 
-async def run(chosen: list[str]) -> tuple[dict[str, Figures], float]:
-    """Every chosen measure, with the bare route before and after each that is held against it."""
+async def run(chosen: list[str]) -> dict[str, Figures]:
+    """Every chosen measure."""
     found: dict[str, Figures] = {}
-    bares: list[float] = []
     for name, measure, _ in MEASURES:
         if chosen and name not in chosen:
             continue
         print(f"measuring {name} ...", flush=True)
-        relative = name in RATIOS and RATIOS[name][2] is None
-        around = [await measures.bare()] if relative else []
         figures = await measure()
-        if relative:
-            around.append(await measures.bare())
-            bares += around
-            figures["bare route/s"] = sum(around) / 2
         if name in RATIOS:
             ratio, over, under = RATIOS[name]
-            figures[ratio] = figures[over] / figures[under or "bare route/s"]
+            figures[ratio] = figures[over] / figures[under]
         found[name] = figures
-    return found, sum(bares) / len(bares) if bares else float("nan")
+    return found
 
 
 def holds(figures: Figures, bar: BAR) -> list[str]:
@@ -75,7 +66,7 @@ def main() -> None:
     """Measure, print, keep, and with `--check` compare."""
     (HERE / ".cache").mkdir(exist_ok=True)
     chosen = [argument for argument in sys.argv[1:] if argument != "--check"]
-    found, _ = uvloop.run(run(chosen))
+    found = uvloop.run(run(chosen))
     table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}", title_justify="left")
     for column in ("measure", "figure", "value", "bar"):
         table.add_column(column)

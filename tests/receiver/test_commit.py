@@ -255,3 +255,20 @@ async def test_the_slots_of_an_event_of_the_service_are_given_back(house: Storeh
     written, _ = await asyncio.gather(recording.write(blocking), spoiled(house.store))
     assert written == [event]
     assert in_flight(house) == 1
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_whoever_comes_as_a_transaction_ends_is_served(house: Storehouse, steps: int) -> None:
+    """Between an answer and the next look at the queue there is no step of the loop in which one is lost."""
+    notes = Notes()
+
+    async def later(name: str) -> str:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        return await house.store.do(notes.verb(), name)
+
+    async with asyncio.timeout(PATIENCE):
+        for turn in range(20):
+            await asyncio.gather(*(house.store.do(notes.verb(), f"{turn}.{one}") for one in range(3)))
+            await later(f"{turn}.late")
+    assert sum(map(len, notes.batches)) == 80
