@@ -33,6 +33,36 @@ class Awaited(enum.Enum):
     NOTHING = enum.auto()
 
 
+class Joined:
+    """A transport that sends a response's head together with what follows it, in one call to the system."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write, or hold back a head until its body comes."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing followed."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close, once everything is sent."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection with deadlines. A request that comes in one piece never starts a timer."""
 
@@ -48,6 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """The first head's time starts with the connection."""
         super().connection_made(transport)
+        self.transport: Any = Joined(transport)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -90,6 +121,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._too_much:
             self._await(Awaited.NOTHING)
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The response is whole, and on its way."""
+        self.transport.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The other side does not read: it has a while."""
