@@ -7,11 +7,13 @@ the only time a handler knows.
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+from handlers.values import immutable
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
@@ -57,7 +59,7 @@ class Proof(enum.Enum):
     UNPROVED = "unproved"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HttpRequest:
     """One request to a provider. `path` is relative to the account's base URL and goes out byte for byte."""
 
@@ -67,7 +69,7 @@ class HttpRequest:
     body: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HttpMessage:
     """A message as it came in: headers as pairs with lower-case names, a doubled one visible."""
 
@@ -81,7 +83,7 @@ class HttpMessage:
         return [value for key, value in self.headers if key == name]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HttpAnswer:
     """What to answer to a provider's challenge."""
 
@@ -90,7 +92,7 @@ class HttpAnswer:
     content_type: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Account:
     """A configured key at a provider."""
 
@@ -99,7 +101,7 @@ class Account:
     api_key: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Keys:
     """Where a proof finds its keys; each is a sequence, newest first, because rotation is normal."""
 
@@ -109,7 +111,7 @@ class Keys:
     key_set: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Problem:
     """Something wrong with an input: a JSON pointer into it and a sentence with the fix."""
 
@@ -118,7 +120,7 @@ class Problem:
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Submission:
     """What we are about to ask for. Without a `callback_url` the job is polled."""
 
@@ -129,7 +131,7 @@ class Submission:
     secret: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobRef:
     """Which job we ask about."""
 
@@ -138,7 +140,7 @@ class JobRef:
     operation: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AssetRef:
     """Which asset we want a fresh link for; `source` is what the handler stored to find it again."""
 
@@ -147,7 +149,7 @@ class AssetRef:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Asset:
     """A generated file, as the provider describes it.
 
@@ -168,7 +170,7 @@ class Asset:
     has_sound: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Failure:
     """Why it failed: the provider's word, its sentence, and our code."""
 
@@ -177,7 +179,7 @@ class Failure:
     code: FailureCode = FailureCode.GENERATION_FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Update:
     """What a provider said, normalised: the one thing that comes out of every door."""
 
@@ -190,7 +192,7 @@ class Update:
     usage: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Exchange(Generic[Asked, Told]):
     """One question to a provider: how to ask it, and how to read the answer.
 
@@ -206,7 +208,7 @@ def no_challenge(_message: HttpMessage) -> HttpAnswer | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Callback:
     """How a provider rings back.
 
@@ -219,7 +221,7 @@ class Callback:
     challenge: Callable[[HttpMessage], HttpAnswer | None] = no_challenge
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Operation:
     """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back."""
 
@@ -229,7 +231,7 @@ class Operation:
     poll: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Cadence:
     """When to poll: after `first`, then every `interval` stretched by `factor` up to `ceiling`.
 
@@ -263,7 +265,7 @@ def no_check(_submission: Submission) -> Sequence[Problem]:
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Handler:
     """A provider. A door that is None is one that the provider does not have; there are no flags."""
 
@@ -290,7 +292,7 @@ class Handler:
 Configure = Callable[[Options], Handler]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Provider:
     """What `handlers.ALL` lists: a name, the settings it takes, and the handler they make."""
 

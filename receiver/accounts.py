@@ -1,11 +1,12 @@
 """Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from handlers.contract import Account, Exchange, Failure, HttpMessage, Keys, Update
 from handlers.errors import Garbled, ProviderError, Unavailable, Unreachable
+from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.gateway import Call, CallFailed, Gateway
@@ -23,7 +24,7 @@ BEFORE_SENDING = frozenset({"request", "resolve", "connect", "tls"})
 REDACTED = "[redacted]"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Door:
     """How an exchange is made: how long it may take, and whether on a connection of its own."""
 

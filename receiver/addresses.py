@@ -3,7 +3,8 @@
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from handlers.values import immutable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,7 +33,7 @@ class BadUrl(ValueError):
     """The text is no URL that we would call; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Origin:
     """Whom to call: a connection to one origin never serves another."""
 
@@ -53,7 +54,7 @@ class Origin:
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Guard:
     """The rule for outgoing addresses: public ones, and those the operator allows."""
 

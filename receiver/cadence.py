@@ -1,16 +1,16 @@
 """When to ask a provider again, and when to try a submission again."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from handlers.contract import Cadence
+from handlers.values import immutable
 from receiver.model import Due, Job, State, Work
 
 SUBMIT_BACKOFF = timedelta(seconds=2)
 BACKOFF_CEILING = timedelta(minutes=2)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rhythm:
     """A provider's cadence with an account's settings laid over it."""
 

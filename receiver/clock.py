@@ -4,8 +4,9 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from handlers.values import immutable
 
 
 def _now() -> datetime:
@@ -13,7 +14,7 @@ def _now() -> datetime:
     return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Clock:
     """`now` is the wall's time, for people and the store; `monotonic` counts seconds, for intervals."""
 

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import (
 
 import handlers
 from handlers.contract import Handler
+from handlers.values import immutable
 from receiver.errors import Misconfigured
 from receiver.settings import AccountSettings, EndpointSettings, Settings
 
@@ -25,7 +26,7 @@ NOT_SETTINGS = frozenset({"RINGBACK_CONFIG", "RINGBACK_URL"})
 ACCOUNT_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AccountSetup:
     """An account as the service uses it."""
 
@@ -36,7 +37,7 @@ class AccountSetup:
     on: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Loaded:
     """Settings, the accounts they make, and where each setting came from."""
 

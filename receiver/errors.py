@@ -1,11 +1,12 @@
 """What the service refuses or cannot do: one class per code of the public contract."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
+from handlers.values import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class FieldError:
     """One thing wrong with a request: where it stands and what would mend it."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from handlers.contract import HttpMessage
+from handlers.values import immutable
 from handlers.wire import retry_after
 from receiver import signing
 from receiver.clock import Clock
@@ -37,7 +38,7 @@ FINAL = {
 SETTLE: Verb[Settled, bool] = Verb("settle", settle)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Target:
     """Where one delivery goes."""
 

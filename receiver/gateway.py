@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from handlers.values import immutable
 from receiver.addresses import Address, BadUrl, Guard, Origin, split
 from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_bytes
 
@@ -24,7 +25,7 @@ NEXT_ADDRESS = 3.0
 """Seconds that an address gets while there are others to try."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Place:
     """A URL, taken apart once for all the calls that go there."""
 
@@ -52,7 +53,7 @@ class CallFailed(Exception):
         self.written = written
 
 
-@dataclass(slots=True)
+@immutable
 class Call:
     """A request to make. `fresh` asks for a connection that nobody has used; `cap` is what is kept."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from handlers import json
 from handlers.contract import FailureCode, JobRef, Problem, Submission
 from handlers.errors import ProviderError
+from handlers.values import immutable
 from receiver.accounts import CANCEL, Accounts
 from receiver.clock import Clock
 from receiver.config import AccountSetup
@@ -36,7 +37,7 @@ def _cost(item: NewJob) -> int:
 PROMISE: Verb[NewJob, Promised] = Verb("promise", table.add, _cost)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wish:
     """What somebody asks for, checked for its form only."""
 
@@ -49,7 +50,7 @@ class Wish:
     deadline_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Taken:
     """A job that was promised, or known under its key, and the secret to show once."""
 

@@ -3,6 +3,7 @@
 import hmac
 from dataclasses import dataclass, field
 
+from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.store import Store
 from receiver.store import endpoints as table
@@ -13,7 +14,7 @@ OLD = 0.5
 """Seconds after which keys are read again, so that a revoked one dies everywhere within a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Asker:
     """Whose key it is."""
 

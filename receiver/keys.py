@@ -10,7 +10,6 @@ import functools
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidTag
@@ -19,6 +18,7 @@ from itsdangerous import Signer
 from itsdangerous.encoding import base64_encode
 from itsdangerous.signer import HMACAlgorithm
 
+from handlers.values import immutable
 from receiver.signing import mac
 
 HEX = frozenset("0123456789abcdef")
@@ -46,7 +46,7 @@ class BadToken(Exception):
     """The token is not one of ours, or not for this purpose."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CallbackToken:
     """What a callback token tells: whose job, and the secret that the provider was given for it."""
 
@@ -54,7 +54,7 @@ class CallbackToken:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AssetToken:
     """What an asset link tells."""
 

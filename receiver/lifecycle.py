@@ -5,12 +5,12 @@ is kept as evidence. `receiver/README.md` draws this.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from handlers import json
 from handlers.contract import Failure, FailureCode, Phase, Update
+from handlers.values import immutable
 from receiver.model import By, Job, JobError, Outcome, State
 
 BECOMES = {
@@ -51,7 +51,7 @@ USAGE_LIMIT = 8 * 1024
 """Bytes of JSON; what is longer stays with the provider."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Change:
     """What a word did: the job as it is now, the types of the events to emit, and how to file the word."""
 

@@ -4,11 +4,12 @@ Pure but for what it was made with; it runs inside the recording transaction.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from handlers.contract import FailureCode, Operation, Proof
+from handlers.values import immutable
 from receiver import lifecycle
 from receiver.addresses import split
 from receiver.cadence import Rhythm, is_polled, next_poll, next_submit
@@ -43,7 +44,7 @@ ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
 """Events of which a job has one of all these: they share their id."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rules:
     """The settings that decide what follows from a word."""
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from handlers.contract import Asset, FailureCode, Proof, Update
+from handlers.values import immutable
 
 
 class State(enum.StrEnum):
@@ -50,7 +51,7 @@ class Work(enum.StrEnum):
     DELIVER = "deliver"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobError:
     """Why a job did not succeed."""
 
@@ -116,7 +117,7 @@ class EndpointState(enum.StrEnum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Endpoint:
     """A downstream URL. `secrets` are the signing keys in `whsec_` form, newest first."""
 
@@ -135,7 +136,7 @@ class Endpoint:
     from_file: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Event:
     """Something that happened. `body` is what an endpoint gets, `result` what only some get on top."""
 
@@ -157,7 +158,7 @@ class DeliveryState(enum.StrEnum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Owed:
     """A delivery with all that sending it needs. `endpoint_id` is None for a job's own callback URL."""
 
@@ -170,7 +171,7 @@ class Owed:
     sealed_for: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Claim:
     """Due work taken under a lease: `fence` tells our claim from any later one.
 
@@ -185,7 +186,7 @@ class Claim:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Due:
     """When a piece of work is due next, and how often it was tried."""
 
@@ -236,7 +237,7 @@ class Verdict(enum.StrEnum):
     GIVE_UP = "give-up"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Word:
     """Something said about a job: by the provider, a person or the clock.
 

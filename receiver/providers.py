@@ -1,13 +1,13 @@
 """What is configured, what it can do and how it fares."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from handlers.values import immutable
 from receiver.accounts import Accounts
 from receiver.blocking import Blocking
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Providers:
     """Tells about the accounts."""
 

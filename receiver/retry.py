@@ -2,8 +2,9 @@
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from handlers.values import immutable
 
 SLOW_DOWN = frozenset({429, 502, 503, 504})
 HINT_CEILING = timedelta(hours=24)
@@ -20,7 +21,7 @@ class Consequence(enum.Enum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ruling:
     """What follows from an attempt: for the delivery, for its endpoint, and when to go on.
 

@@ -7,6 +7,7 @@ dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our a
 import asyncio
 import contextlib
 import enum
+import functools
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from receiver.api.guard import new_request_id, problem
 from receiver.errors import Malformed
+from receiver.short import Answering, Plain, is_plain, response
 
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 8.0
@@ -23,6 +25,10 @@ WRITE_SECONDS = 8.0
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 MIB = 1024 * 1024
+
+
+Shortcut = tuple[bytes, Answering]
+"""What the paths of the short way begin with, and who answers there."""
 
 
 class Awaited(enum.Enum):
@@ -33,41 +39,12 @@ class Awaited(enum.Enum):
     NOTHING = enum.auto()
 
 
-class Joined:
-    """A transport that sends a response's head together with what follows it, in one call to the system."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        """Write, or hold back a head until its body comes."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head that nothing followed."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Close, once everything is sent."""
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class GuardedProtocol(HttpToolsProtocol):
     """One connection with deadlines. A request that comes in one piece never starts a timer."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, short: Shortcut | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._short = short
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
         self._awaited = Awaited.HEAD
@@ -78,7 +55,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """The first head's time starts with the connection."""
         super().connection_made(transport)
-        self.transport: Any = Joined(transport)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -109,7 +85,11 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._head_size = 0
         self._await(Awaited.BODY)
-        super().on_headers_complete()
+        if self._is_short():
+            self.scope["method"], self.scope["path"] = "POST", self.url.decode("ascii")
+            self.cycle: Any = Plain()
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body; none is kept of a request that was refused."""
@@ -121,11 +101,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._too_much:
             self._await(Awaited.NOTHING)
             super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        """The response is whole, and on its way."""
-        self.transport.flush()
-        super().on_response_complete()
+            if isinstance(self.cycle, Plain) and not self.cycle.response_complete:
+                task = self.loop.create_task(self._answer_short(self.cycle, self.scope))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
 
     def pause_writing(self) -> None:
         """The other side does not read: it has a while."""
@@ -137,6 +116,29 @@ class GuardedProtocol(HttpToolsProtocol):
         """It reads again."""
         self._disarm_write()
         super().resume_writing()
+
+    def _is_short(self) -> bool:
+        return (
+            self._short is not None
+            and self.url.startswith(self._short[0])
+            and self._idle()
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and is_plain(self.url, self.headers)
+        )
+
+    async def _answer_short(self, request: Plain, scope: Any) -> None:
+        assert self._short is not None  # noqa: S101  # `_is_short` looked
+        answered = await self._short[1](scope, bytes(request.body))
+        if self.flow.write_paused:
+            await self.flow.drain()
+        if self.transport.is_closing():
+            return
+        self.transport.write(response(answered, keep_alive=request.keep_alive))
+        request.response_complete = True
+        if not request.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _parsed(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -221,14 +223,15 @@ class SignalFree(Server):
         yield
 
 
-def server(app: Any, host: str, port: int, grace: float) -> SignalFree:
+def server(app: Any, host: str, port: int, grace: float, *, short: Shortcut | None = None) -> SignalFree:
     """A server for `app`; it stops within `grace` seconds."""
+    protocol: Any = functools.partial(GuardedProtocol, short=short)
     return SignalFree(
         Config(
             app,
             host=host,
             port=port,
-            http=GuardedProtocol,
+            http=protocol,
             loop="none",
             ws="none",
             lifespan="off",

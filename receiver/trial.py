@@ -1,10 +1,10 @@
 """Trying an endpoint: one `endpoint.test`, sent now, with no second attempt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from handlers.values import immutable
 from receiver.fanout import Fanout
 from receiver.lanes import Lanes
 from receiver.model import Claim, Endpoint, Owed, Work
@@ -16,7 +16,7 @@ from receiver.store.statements import Transaction, many, ms
 from receiver.views import stamp
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Testing:
     """Sends tests."""
 

@@ -25,7 +25,7 @@ LAYERS = (
     {"lanes", "endpoints", "accounts", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
-    {"api", "server", "app"},
+    {"short", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )
 PURE = {"model", "lifecycle", "cadence", "retry", "views", "filters", "headers", "keys", "signing", "errors"}
@@ -35,8 +35,8 @@ KNOWN_IN = {
     "httptools": {"exchange"},
     "sqlite3": {"store"},
     "aiosqlite": {"store"},
-    "starlette": {"api", "app", "observe", "sandbox", "demo"},
-    "uvicorn": {"server", "sandbox", "demo", "cli"},
+    "starlette": {"api", "app", "observe", "short", "sandbox", "demo"},
+    "uvicorn": {"server", "short", "sandbox", "demo", "cli"},
     "click": {"cli", "__main__", "sandbox", "demo"},
     "rich": {"cli", "demo", "sandbox"},
     "httpx": {"cli", "sandbox", "demo"},

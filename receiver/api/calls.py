@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from handlers.values import immutable
 from receiver.api.asks import Query
 from receiver.api.guard import (
     BODY_LIMIT,
@@ -32,7 +33,7 @@ LOGGER = logging.getLogger("ringback.api")
 NOBODY = Asker("", frozenset())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Call:
     """A method on a path. `scope` None needs no key; `told` None answers no JSON."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from handlers.contract import JobRef
 from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
+from handlers.values import immutable
 from receiver.accounts import POLL, Accounts
 from receiver.app import data_dir, gateway_of, masters_of
 from receiver.cli.serve import CONFIG
@@ -28,7 +28,7 @@ COLOURS = {GOOD: "green", ODD: "yellow", BAD: "red"}
 SKEW = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Finding:
     """One thing that was looked at."""
 

@@ -1,6 +1,7 @@
 """`ringback serve`."""
 
 import asyncio
+import functools
 import gc
 import signal
 import socket
@@ -13,6 +14,7 @@ from uvicorn import Server
 
 from receiver import observe
 from receiver.api import application
+from receiver.api.callbacks import PREFIX, answer
 from receiver.app import Services, running
 from receiver.config import Loaded, load
 from receiver.errors import Misconfigured
@@ -77,7 +79,13 @@ async def _serve(loaded: Loaded, listening: socket.socket) -> int:
 
     async with running(loaded, on_fatal=give_up) as services:
         settings = services.settings
-        http = server(application(services), settings.host, settings.port, settings.shutdown_grace)
+        http = server(
+            application(services),
+            settings.host,
+            settings.port,
+            settings.shutdown_grace,
+            short=(PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)),
+        )
         stopping.append(http)
         _on_signals(http, services)
         gc.collect()

@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ import uvloop
 from rich.console import Console
 from rich.live import Live
 
+from handlers.values import immutable
 from receiver import observe
 from receiver.api import application
 from receiver.app import running
@@ -31,7 +31,7 @@ SECONDS = 25.0
 STEP = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wish:
     """A job of the demo: what to ask for, and what is going to happen."""
 

@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from handlers import json
 from handlers.apiframe import OPERATIONS as APIFRAME_OPERATIONS
 from handlers.contract import Kind
+from handlers.values import immutable
 from receiver.sandbox.world import Made, Message, Says
 
 Body = dict[str, Any]
@@ -36,7 +36,7 @@ SORRY = "the sandbox was asked to fail"
 FINE = {"status_code": 0, "status_msg": "success"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Refusal:
     """How a provider says no: its status and body, by cause."""
 
@@ -44,7 +44,7 @@ class Refusal:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Speaker:
     """A provider's side of the wire."""
 

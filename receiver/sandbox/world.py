@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from handlers.values import immutable
 from receiver.gateway import Call, CallFailed, Gateway
 
 QUIRKS = ("late", "lost", "doubled", "reordered", "forged", "lost-answer", "throttled", "slow")
@@ -15,7 +16,7 @@ OUTCOMES = ("fail", "refused", "blocked", "empty")
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Knobs:
     """How the providers behave: shares of jobs from 0 to 1, and seconds.
 
@@ -74,7 +75,7 @@ class Made:
         return f"{self.origin}/files/{self.id}/{name}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Message:
     """A callback to send: its body, and the headers that prove it."""
 

@@ -1,10 +1,11 @@
 """Deliveries: settled, listed, retried, cancelled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from handlers.values import immutable
 from receiver.model import Claim, Event, Owed, Work
 from receiver.store.due import first_fence
 from receiver.store.record import CALLBACK_TARGET
@@ -15,7 +16,7 @@ RETRY_LANE = "~"
 """What a lane's name ends in for retries: they share the lane's slots and may fill half of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Attempt:
     """One HTTP try: `error` names the stage and the cause where there was no answer."""
 
@@ -28,7 +29,7 @@ class Attempt:
     answer: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Settled:
     """An attempt and what follows: another try at `next_at`, or the final `state` with its reason."""
 
@@ -39,7 +40,7 @@ class Settled:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Seen:
     """A delivery as it is told; `url` only where it went to a job's own callback URL."""
 
@@ -58,7 +59,7 @@ class Seen:
     leased: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Search:
     """What a list of deliveries is asked for."""
 

@@ -1,17 +1,18 @@
 """Due work: claimed under a lease, per lane, so that one lane never holds up another."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from handlers.values import immutable
 from receiver.model import Claim, Work
 from receiver.store.statements import Transaction, moment, ms, rows
 
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Request:
     """What a worker asks for: due work of one kind, for every lane that has room.
 
@@ -28,7 +29,7 @@ class Request:
     running_limits: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Taken:
     """What was claimed, and when the next work of this kind is due."""
 

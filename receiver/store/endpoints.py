@@ -6,15 +6,15 @@ older one reads them again.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from handlers.values import immutable
 from receiver.store import deliveries
 from receiver.store.statements import Rows, Transaction, many, ms, rows, single
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ApiKey:
     """A stored key: its hash, never the key."""
 

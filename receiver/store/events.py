@@ -1,16 +1,16 @@
 """Events: the feed in the order of their commits, and one event with where it went."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from handlers.values import immutable
 from receiver.model import Event
 from receiver.store.rows import read_event
 from receiver.store.statements import Transaction, ms, rows, single
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Page:
     """A piece of the feed. `after` is the place behind it; `lost` tells that the asked place is gone."""
 
@@ -21,7 +21,7 @@ class Page:
     oldest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Whereabouts:
     """What became of one event at one endpoint, or at the job's own callback URL."""
 

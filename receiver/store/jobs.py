@@ -1,16 +1,17 @@
 """Jobs: promised, claimed, listed, erased."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from handlers.values import immutable
 from receiver.model import Claim, Due, Job, State
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NewJob:
     """A job to promise. `owner`, `key` and `digest` are its Idempotency-Key's, where it has one."""
 
@@ -24,7 +25,7 @@ class NewJob:
     digest: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Promised:
     """A promised job; not `created` when the key was known, and None when its body was another."""
 
@@ -32,7 +33,7 @@ class Promised:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Chosen:
     """A job claimed for a submission. `crashed` tells that it was being submitted before."""
 
@@ -42,7 +43,7 @@ class Chosen:
     crashed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Asked:
     """A job claimed for a poll."""
 
@@ -50,7 +51,7 @@ class Asked:
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Search:
     """What a list of jobs is asked for."""
 

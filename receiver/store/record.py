@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from handlers import json
+from handlers.values import immutable
 from receiver.filters import wants
 from receiver.keys import Ids
 from receiver.model import (
@@ -37,7 +38,7 @@ CALLBACK_TARGET = "callback"
 UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Folded:
     """What a word did: the job now, its events, how the word is filed, and what is due next.
 
@@ -51,7 +52,7 @@ class Folded:
     keep_due: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Born:
     """A delivery that was recorded. With a claim, a slot is held for it and it can be sent at once."""
 
@@ -60,7 +61,7 @@ class Born:
     claim: Claim | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recorded:
     """What became of a word."""
 
@@ -100,7 +101,7 @@ class Meaning(Protocol):
         """The lane of a job's own callback URL."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recorder:
     """All that recording needs beside the words."""
 

@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 APPLICATION_ID = 0x52427631
 READERS = 2
 BUSY_MS = 1500
-PIECES = (64, 16, 4, 1)
+PIECES = (64, 32, 16, 8, 4, 2, 1)
 LOG_PAGES = 4000
 """Pages of the log before the writer moves them into the file."""
 LOG_BYTES = 5000 * 4096
@@ -41,6 +41,7 @@ PRAGMAS = (
     "pragma trusted_schema = off",
     "pragma cell_size_check = on",
     "pragma mmap_size = 0",
+    "pragma cache_size = -16000",
     "pragma temp_store = memory",
     f"pragma wal_autocheckpoint = {LOG_PAGES}",
     "pragma journal_size_limit = 67108864",

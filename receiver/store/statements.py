@@ -6,9 +6,10 @@ dialect; DDL aside, everything else is SQL that SQLite and PostgreSQL share.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
+
+from handlers.values import immutable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -17,7 +18,7 @@ Rows: TypeAlias = Sequence[Any]
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Query:
     """SQL with named parameters; its rows come back."""
 
@@ -25,7 +26,7 @@ class Query:
     parameters: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Insert:
     """Many rows into a table, values in the order of `schema.TABLES`; nothing comes back."""
 
@@ -33,7 +34,7 @@ class Insert:
     values: Sequence[Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Update:
     """Many rows of a table changed: each value row holds the `columns`, then the `key` columns."""
 
@@ -43,7 +44,7 @@ class Update:
     values: Sequence[Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Commit:
     """The end of a transaction, for one that must know whether it was reached."""
 

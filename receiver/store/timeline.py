@@ -1,15 +1,16 @@
 """A job's timeline: one ordered story out of evidence, events, deliveries and attempts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from handlers import json
+from handlers.values import immutable
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.statements import Row, Transaction, moment, rows
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@immutable(order=True)
 class Place:
     """Where an entry stands: by time, then by what follows from what."""
 
@@ -18,7 +19,7 @@ class Place:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Entry:
     """One thing that happened."""
 

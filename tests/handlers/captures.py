@@ -7,7 +7,7 @@ the file is no part of the body. A callback is kept like an answer: its status l
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from handlers import ALL
 from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, no_challenge
 from handlers.errors import BadPayload, BadSignature, ProviderError, UnknownKey
+from handlers.values import immutable
 
 CASES = Path(__file__).with_name("cases")
 RECEIVED_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -28,7 +29,7 @@ CONFIDENCE = frozenset({"official", "seed", "third-party", "unconfirmed"})
 Read = Callable[[HttpMessage], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Capture:
     """One message of a provider."""
 

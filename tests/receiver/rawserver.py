@@ -12,13 +12,13 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from unittest import mock
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from handlers.values import immutable
 from receiver.addresses import Guard, guard
 from receiver.exchange import Answer, Connection
 from receiver.gateway import Call, CallFailed, Gateway
@@ -297,7 +297,7 @@ class Names:
         return [(0, socket.SOCK_STREAM, 6, "", (address, port)) for address in answer]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Canned:
     """An answer as bytes, and how it reads. `closes` tells that the end of the connection ends it."""
 

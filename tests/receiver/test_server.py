@@ -1,26 +1,26 @@
 """The front door on raw sockets: the slow are cut, the flooding are refused, everybody else is served."""
 
 import asyncio
-import contextlib
 import re
-import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from uvicorn import Server
 
 from receiver import server as door
-from receiver.server import HEADERS, server
+from receiver.server import HEADERS
+from tests.receiver.front import (
+    CHUNKED,
+    CHUNKS,
+    HEAD,
+    PATIENCE,
+    SHORT,
+    WHOLE,
+    App,
+    Front,
+    serving,
+    until,
+)
 
-PATIENCE = 20.0
-"""Seconds after which a wait has failed; a bound, never an expectation."""
-SHORT = 0.2
-HEAD = b"POST /a HTTP/1.1\r\nhost: h\r\n"
-WHOLE = HEAD + b"content-length: 5\r\n\r\nhello"
-CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
-CHUNKS = CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"
 BIG = 64 * 1024 * 1024
 # What is sent at once, and what is sent again and again after it.
 SLOW = {
@@ -69,124 +69,25 @@ MALFORMED = {
 }
 
 
-@dataclass
-class App:
-    """Answers with the body that it got; waits at a gate first, when there is one."""
-
-    gate: asyncio.Event | None = None
-    send_bytes: int = 0
-    bodies: list[bytes] = field(default_factory=list)
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """One request."""
-        self.began.set()
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                self.ended.set()
-                return
-            body, more = body + message["body"], message["more_body"]
-        self.bodies.append(body)
-        if self.gate is not None:
-            await self.gate.wait()
-        size = self.send_bytes or len(body)
-        headers = [(b"content-length", b"%d" % size)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"a" * self.send_bytes or body})
-        self.ended.set()
-
-
-@dataclass
-class Front:
-    """A server that serves, and who calls it."""
-
-    app: App
-    http: Server
-    port: int
-    serving: asyncio.Task[None]
-
-    @contextlib.asynccontextmanager
-    async def caller(self) -> AsyncIterator["Caller"]:
-        """A connection of its own."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield Caller(reader, writer)
-        finally:
-            writer.transport.abort()
-
-    async def said(self, first: bytes, again: bytes = b"") -> bytes:
-        """All that is answered to this, to the end of the connection."""
-        async with self.caller() as caller:
-            return await caller.to_the_end(first, again)
-
-
-@dataclass
-class Caller:
-    """The other side of one connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def to_the_end(self, first: bytes, again: bytes = b"") -> bytes:
-        """Send, then go on sending, until the connection is cut; what was answered."""
-        reading = asyncio.create_task(self._rest())
-        async with asyncio.timeout(PATIENCE):
-            self.writer.write(first)
-            while again and not reading.done():
-                with contextlib.suppress(OSError):
-                    self.writer.write(again)
-                    await self.writer.drain()
-                await asyncio.wait([reading], timeout=SHORT / 20)
-            return await reading
-
-    async def ask(self, request: bytes) -> bytes:
-        """One request, and its answer's body."""
-        self.writer.write(request)
-        async with asyncio.timeout(PATIENCE):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200 ")
-            length = re.search(rb"content-length: (\d+)", head)
-            assert length is not None
-            return await self.reader.readexactly(int(length[1]))
-
-    async def _rest(self) -> bytes:
-        found = b""
-        with contextlib.suppress(OSError):
-            while piece := await self.reader.read(65536):
-                found += piece
-        return found
-
-
-@contextlib.asynccontextmanager
-async def serving(app: App, grace: float = 1.0) -> AsyncIterator[Front]:
-    """The app behind the front door."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    http = server(app, "127.0.0.1", 0, grace)
-    task = asyncio.create_task(http.serve(sockets=[listening]))
-    try:
-        yield Front(app, http, listening.getsockname()[1], task)
-    finally:
-        http.should_exit = True
-        async with asyncio.timeout(PATIENCE):
-            await task
+@pytest.fixture(params=["long", "short"])
+def way(request: pytest.FixtureRequest) -> str:
+    """The way that plain requests go."""
+    return str(request.param)
 
 
 @pytest.fixture
-async def front() -> AsyncIterator[Front]:
+async def front(way: str) -> AsyncIterator[Front]:
     """A server as it is."""
-    async with serving(App()) as made:
+    async with serving(App(), way=way) as made:
         yield made
 
 
 @pytest.fixture
-async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+async def hasty(monkeypatch: pytest.MonkeyPatch, way: str) -> AsyncIterator[Front]:
     """A server that waits for nobody."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(door, name, SHORT)
-    async with serving(App()) as made:
+    async with serving(App(), way=way) as made:
         yield made
 
 
@@ -279,24 +180,23 @@ async def test_requests_that_come_together_are_answered_in_turn(front: Front) ->
 async def test_whoever_leaves_in_a_body_is_not_served(front: Front) -> None:
     async with front.caller() as caller:
         caller.writer.write(HEAD + b"content-length: 500\r\n\r\nhalf")
-        await front.app.began.wait()
-    async with asyncio.timeout(PATIENCE):
-        await front.app.ended.wait()
+        await front.reads()
+    await until(front.quiet)
     assert front.app.bodies == []
 
 
-async def test_a_stop_does_not_wait_for_a_stuck_body() -> None:
-    async with serving(App(), grace=0.1) as front, front.caller() as caller:
+async def test_a_stop_does_not_wait_for_a_stuck_body(way: str) -> None:
+    async with serving(App(), grace=0.1, way=way) as front, front.caller() as caller:
         caller.writer.write(HEAD + b"content-length: 500\r\n\r\nhalf")
-        await front.app.began.wait()
+        await front.reads()
         front.http.should_exit = True
         async with asyncio.timeout(6.0):
             await front.serving
 
 
-async def test_a_stop_lets_an_answer_finish() -> None:
+async def test_a_stop_lets_an_answer_finish(way: str) -> None:
     app = App(gate=asyncio.Event())
-    async with serving(app, grace=PATIENCE) as front, front.caller() as caller:
+    async with serving(app, grace=PATIENCE, way=way) as front, front.caller() as caller:
         assert app.gate is not None
         asking = asyncio.create_task(caller.ask(WHOLE))
         await app.began.wait()

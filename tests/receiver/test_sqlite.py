@@ -38,6 +38,7 @@ async def value(store: Store, sql: str) -> object:
         ("trusted_schema", 0),
         ("cell_size_check", 1),
         ("mmap_size", 0),
+        ("cache_size", -16000),
         ("temp_store", 2),
         ("auto_vacuum", 2),
         ("application_id", APPLICATION_ID),

@@ -2,13 +2,13 @@
 
 import gzip
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from handlers import json
+from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.keys import Masters
 from tests.stories.deployment import Deployment, deployed
@@ -25,7 +25,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deplo
         yield made
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Scene:
     """Two open jobs, and what each of their callbacks would carry."""
 

@@ -1,10 +1,11 @@
 """Forward-only migrations: one folder per engine, one file per version, applied in order."""
 
-from dataclasses import dataclass
 from importlib import resources
 
+from handlers.values import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Migration:
     """One step: its version, counted from 1, a name for people, and its statements."""
 
