@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from receiver.errors import Misconfigured, StoreUnavailable
+from receiver.store.checkpoints import LOSES_WRITES, Checkpointer
 from receiver.store.migrations import Migration, migrations
 from receiver.store.schema import TABLES
 from receiver.store.statements import Commit, Insert, Query, Rows, Statement, Transaction, Update
@@ -31,10 +32,8 @@ READERS = 2
 BUSY_MS = 1500
 PIECES = (64, 32, 16, 8, 4, 2, 1)
 LOG_PAGES = 4000
-"""Pages of the log before the writer moves them into the file."""
+"""Pages of the log before the writer moves what is left of them into the file, and starts it again."""
 LOG_BYTES = 5000 * 4096
-LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
-"""After these nobody knows what the disk holds: the process ends and starts again from the file."""
 PRAGMAS = (
     "pragma synchronous = full",
     "pragma foreign_keys = on",
@@ -88,12 +87,14 @@ class SqliteDriver:
         self._connection: sqlite3.Connection | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self._checkpoints = Checkpointer(path, on_fatal)
 
     async def open(self) -> None:
         """Take the file's lock and open every connection; `Misconfigured` says what is wrong."""
         self._lock = FileLock(self._path)
         try:
             self._thread.start()
+            self._checkpoints.open()
             await self._on_writer(functools.partial(_told, self._connect))
             for _ in range(READERS):
                 await self._readers.put(await self._open_reader())
@@ -109,6 +110,7 @@ class SqliteDriver:
         while not self._readers.empty():
             await self._readers.get_nowait().close()
         if self._thread.is_alive():
+            await self._on_writer(self._checkpoints.close)
             await self._on_writer(self._disconnect)
             self._work.put(None)
             self._thread.join()
@@ -235,6 +237,7 @@ class SqliteDriver:
             if error.sqlite_errorcode in LOSES_WRITES:
                 self._on_fatal(f"the disk does not keep what is written: {error}")
             raise StoreUnavailable("the database does not take writes now") from error
+        self._checkpoints.wrote(self._writer.total_changes)
         return result
 
     def _version(self) -> int:
