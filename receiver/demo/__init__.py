@@ -136,11 +136,12 @@ async def _run(client: httpx.AsyncClient, target: str, downstream: Downstream) -
         rows.append(Row(answered.json(), wish.says))
     loop = asyncio.get_running_loop()
     ends = loop.time() + SECONDS
-    with Live(console=Console(), refresh_per_second=10, transient=False) as live:
+    console = Console()
+    with Live(console=console, refresh_per_second=10, transient=False) as live:
         while loop.time() < ends and not all(row.delivered for row in rows):
             await asyncio.sleep(STEP)
             await _refresh(client, rows, downstream)
-            live.update(picture(rows, _counts(rows, downstream)))
+            live.update(picture(rows, _counts(rows, downstream), console.width))
     return rows
 
 

@@ -32,24 +32,20 @@ class Row:
     delivered: str | None = None
 
 
-def picture(rows: Sequence[Row], counts: Mapping[str, int]) -> RenderableType:
-    """All jobs as they are now."""
-    table = Table(expand=False, pad_edge=False)
-    for name in ("provider", "operation", "what goes on", "state", "", "by", "downstream got"):
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        job = row.job
-        state = job["state"]
-        done = 100.0 if state == "succeeded" else float(job["progress"] or 0)
-        table.add_row(
-            job["provider"],
-            job["operation"],
-            Text(row.says, style="dim"),
-            Text(state, style=COLOURS[state]),
-            ProgressBar(total=100, completed=done, width=12),
-            job["completed_by"] or "",
-            Text(row.delivered or "", style="green"),
-        )
+WIDE = 112
+"""Columns of a terminal that has room for everything."""
+NARROW = ("provider", "what goes on", "state", "", "downstream")
+
+
+def picture(rows: Sequence[Row], counts: Mapping[str, int], width: int) -> RenderableType:
+    """All jobs as they are now, for a terminal of so many columns."""
+    table = Table(expand=False, pad_edge=False, box=None)
+    shown = [_cells(row) for row in rows]
+    names = tuple(shown[0]) if width >= WIDE else NARROW
+    for name in names:
+        table.add_column(name, no_wrap=True, header_style="bold")
+    for cells in shown:
+        table.add_row(*(cells[name] for name in names))
     line = Text.assemble(
         ("deliveries verified ", "dim"),
         (str(counts["verified"]), "bold green"),
@@ -58,4 +54,20 @@ def picture(rows: Sequence[Row], counts: Mapping[str, int]) -> RenderableType:
         ("   terminal events ", "dim"),
         (f"{counts['final']} of {counts['jobs']}", "bold"),
     )
-    return Panel(Group(table, line), title="Ringback", title_align="left", border_style="dim", expand=False)
+    content = Group(table, Text(""), line)
+    return Panel(content, title="Ringback", title_align="left", border_style="dim", expand=False)
+
+
+def _cells(row: Row) -> dict[str, RenderableType]:
+    job = row.job
+    state = job["state"]
+    done = 100.0 if state == "succeeded" else float(job["progress"] or 0)
+    return {
+        "provider": job["provider"],
+        "operation": job["operation"],
+        "what goes on": Text(row.says, style="dim"),
+        "state": Text(state, style=COLOURS[state]),
+        "": ProgressBar(total=100, completed=done, width=10),
+        "by": job["completed_by"] or "",
+        "downstream": Text(row.delivered or "", style="green"),
+    }

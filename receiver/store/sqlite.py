@@ -8,32 +8,33 @@ import asyncio
 import contextlib
 import fcntl
 import functools
-import json
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 
 from receiver.errors import Misconfigured, StoreUnavailable
-from receiver.store.checkpoints import LOSES_WRITES, Checkpointer
 from receiver.store.migrations import Migration, migrations
-from receiver.store.schema import TABLES
-from receiver.store.statements import Commit, Insert, Query, Rows, Statement, Transaction, Update
+from receiver.store.sqltext import many_sql, pieces, render
+from receiver.store.statements import Commit, Query, Rows, Statement, Transaction
 
 Result = TypeVar("Result")
 
 APPLICATION_ID = 0x52427631
 READERS = 2
 BUSY_MS = 1500
-PIECES = (64, 32, 16, 8, 4, 2, 1)
 LOG_PAGES = 4000
-"""Pages of the log before the writer moves what is left of them into the file, and starts it again."""
+"""Pages of the log that a commit moves into the file, should a reader have kept the writer from it."""
 LOG_BYTES = 5000 * 4096
+STEP = 1000
+"""Changed rows, some 500 pages, after which the writer moves the log into the file."""
+LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+"""After these nobody knows what the disk holds: the process ends and starts again from the file."""
 PRAGMAS = (
     "pragma synchronous = full",
     "pragma foreign_keys = on",
@@ -87,14 +88,13 @@ class SqliteDriver:
         self._connection: sqlite3.Connection | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
-        self._checkpoints = Checkpointer(path, on_fatal)
+        self._moved = 0
 
     async def open(self) -> None:
         """Take the file's lock and open every connection; `Misconfigured` says what is wrong."""
         self._lock = FileLock(self._path)
         try:
             self._thread.start()
-            self._checkpoints.open()
             await self._on_writer(functools.partial(_told, self._connect))
             for _ in range(READERS):
                 await self._readers.put(await self._open_reader())
@@ -110,7 +110,6 @@ class SqliteDriver:
         while not self._readers.empty():
             await self._readers.get_nowait().close()
         if self._thread.is_alive():
-            await self._on_writer(self._checkpoints.close)
             await self._on_writer(self._disconnect)
             self._work.put(None)
             self._thread.join()
@@ -129,7 +128,7 @@ class SqliteDriver:
                 await connection.execute("begin")
                 statement = next(transaction)
                 while True:
-                    found = await connection.execute_fetchall(*_render(statement))
+                    found = await connection.execute_fetchall(*render(statement))
                     statement = transaction.send(list(found))
             except StopIteration as done:
                 result: Result = done.value
@@ -148,8 +147,25 @@ class SqliteDriver:
     # On the writer's thread from here on.
 
     def _serve(self) -> None:
-        while (job := self._work.get()) is not None:
+        while (job := self._next()) is not None:
             job()
+
+    def _next(self) -> Callable[[], None] | None:
+        """The next piece of work; the log is moved before it, when those who waited have their answers."""
+        if self._connection is not None and self._connection.total_changes - self._moved >= STEP:
+            self._move_log(self._connection)
+        return self._work.get()
+
+    def _move_log(self, connection: sqlite3.Connection) -> None:
+        self._moved = connection.total_changes
+        try:
+            connection.execute("pragma wal_checkpoint(passive)").fetchall()
+        except sqlite3.Error as error:
+            self._see_fatal(error)
+
+    def _see_fatal(self, error: sqlite3.Error) -> None:
+        if getattr(error, "sqlite_errorcode", None) in LOSES_WRITES:
+            self._on_fatal(f"the disk does not keep what is written: {error}")
 
     async def _on_writer(self, job: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()
@@ -199,6 +215,7 @@ class SqliteDriver:
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
     async def _open_reader(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None)
@@ -234,10 +251,8 @@ class SqliteDriver:
                     self._writer.execute("rollback")
                 raise
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in LOSES_WRITES:
-                self._on_fatal(f"the disk does not keep what is written: {error}")
+            self._see_fatal(error)
             raise StoreUnavailable("the database does not take writes now") from error
-        self._checkpoints.wrote(self._writer.total_changes)
         return result
 
     def _version(self) -> int:
@@ -281,6 +296,7 @@ class SqliteDriver:
             f"insert into ballast values (zeroblob({LOG_BYTES}));"
             "drop table ballast;"
             "pragma wal_checkpoint(restart);"
+            "pragma shrink_memory;"
         )
 
 
@@ -309,69 +325,11 @@ def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> 
 
 def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
     if isinstance(statement, Query):
-        return connection.execute(*_render(statement)).fetchall()
+        return connection.execute(*render(statement)).fetchall()
     if isinstance(statement, Commit):
         connection.execute("commit")
         return ()
-    for start, size in _pieces(len(statement.values)):
+    for start, size in pieces(len(statement.values)):
         piece = statement.values[start : start + size]
-        connection.execute(_many_sql(statement, size), [value for row in piece for value in row])
+        connection.execute(many_sql(statement, size), [value for row in piece for value in row])
     return ()
-
-
-def _pieces(count: int) -> Iterator[tuple[int, int]]:
-    """`count` rows in pieces of a few fixed sizes, so that few statements are ever prepared.
-
-    One statement for many rows, because the interpreter lock changes hands at every step of one.
-    """
-    start = 0
-    for size in PIECES:
-        while count - start >= size:
-            yield start, size
-            start += size
-
-
-def _render(statement: Statement) -> tuple[str, dict[str, Any]]:
-    if not isinstance(statement, Query):
-        raise TypeError("readers only ask")
-    lists = tuple(name for name, value in statement.parameters.items() if isinstance(value, list))
-    if not lists:
-        return statement.sql, dict(statement.parameters)
-    bound = {
-        name: json.dumps(value) if name in lists else value for name, value in statement.parameters.items()
-    }
-    return _with_lists(statement.sql, lists), bound
-
-
-@functools.lru_cache(maxsize=512)
-def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
-    for name in lists:
-        sql = sql.replace(f"(:{name})", f"(select value from json_each(:{name}))")
-    return sql
-
-
-def _many_sql(statement: Insert | Update, count: int) -> str:
-    if isinstance(statement, Insert):
-        return _insert_sql(statement.table, count)
-    return _update_sql(statement.table, statement.columns, statement.key, count)
-
-
-@functools.cache
-def _insert_sql(table: str, count: int) -> str:
-    columns = TABLES[table]
-    return f"insert into {table} ({', '.join(columns)}) values {_marks(len(columns), count)}"
-
-
-@functools.cache
-def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...], count: int) -> str:
-    names = (*columns, *key)
-    changes = ", ".join(f"{column} = fresh.column{place}" for place, column in enumerate(columns, 1))
-    where = " and ".join(
-        f"{table}.{column} = fresh.column{place}" for place, column in enumerate(key, 1 + len(columns))
-    )
-    return f"update {table} set {changes} from (values {_marks(len(names), count)}) as fresh where {where}"
-
-
-def _marks(width: int, count: int) -> str:
-    row = f"({', '.join('?' * width)})"
-    return ", ".join([row] * count)

@@ -1,7 +1,9 @@
 """The SQLite driver on real files: what it sets, how it writes, and what it does when the disk says no."""
 
+import asyncio
 import contextlib
 import functools
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -12,10 +14,11 @@ from receiver.errors import StoreUnavailable
 from receiver.store import Store, endpoints
 from receiver.store.migrations import migrations
 from receiver.store.schema import TABLES
-from receiver.store.sqlite import APPLICATION_ID
+from receiver.store.sqlite import APPLICATION_ID, STEP
 from receiver.store.statements import Transaction, change, many, rows
 from tests.receiver.storehouse import asking, lock_of, opened, write_locked
 
+PATIENCE = 20.0
 TYPES = {"text": "TEXT", "bigint": "INTEGER", "bytea": "BLOB", "double precision": "REAL"}
 
 
@@ -164,3 +167,18 @@ async def test_a_closed_store_takes_nothing(path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailable):
         await store.write(endpoints.probe)
+
+
+async def test_the_log_is_moved_between_two_transactions(store: Store, path: Path) -> None:
+    os.utime(path, ns=(0, 0))
+
+    def untouched() -> bool:
+        return path.stat().st_mtime_ns == 0
+
+    def fill() -> Transaction[None]:
+        yield many("meta", [(f"key{number}", "a") for number in range(STEP)])
+
+    await store.write(fill)
+    async with asyncio.timeout(PATIENCE):
+        while untouched():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0)

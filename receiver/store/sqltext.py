@@ -1,0 +1,71 @@
+"""Statements as SQLite's SQL."""
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from receiver.store.schema import TABLES
+from receiver.store.statements import Insert, Query, Statement, Update
+
+PIECES = (64, 32, 16, 8, 4, 2, 1)
+
+
+def pieces(count: int) -> Iterator[tuple[int, int]]:
+    """`count` rows in pieces of a few fixed sizes, so that few statements are ever prepared.
+
+    One statement for many rows, because the interpreter lock changes hands at every step of one.
+    """
+    start = 0
+    for size in PIECES:
+        while count - start >= size:
+            yield start, size
+            start += size
+
+
+def render(statement: Statement) -> tuple[str, dict[str, Any]]:
+    """A query's SQL and what is bound to it; a list becomes the rows of a JSON array."""
+    if not isinstance(statement, Query):
+        raise TypeError("readers only ask")
+    lists = tuple(name for name, value in statement.parameters.items() if isinstance(value, list))
+    if not lists:
+        return statement.sql, dict(statement.parameters)
+    bound = {
+        name: json.dumps(value) if name in lists else value for name, value in statement.parameters.items()
+    }
+    return _with_lists(statement.sql, lists), bound
+
+
+@functools.lru_cache(maxsize=512)
+def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
+    for name in lists:
+        sql = sql.replace(f"(:{name})", f"(select value from json_each(:{name}))")
+    return sql
+
+
+def many_sql(statement: Insert | Update, count: int) -> str:
+    """The SQL that takes `count` rows at once, their values bound in a row."""
+    if isinstance(statement, Insert):
+        return _insert_sql(statement.table, count)
+    return _update_sql(statement.table, statement.columns, statement.key, count)
+
+
+@functools.cache
+def _insert_sql(table: str, count: int) -> str:
+    columns = TABLES[table]
+    return f"insert into {table} ({', '.join(columns)}) values {_marks(len(columns), count)}"
+
+
+@functools.cache
+def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...], count: int) -> str:
+    names = (*columns, *key)
+    changes = ", ".join(f"{column} = fresh.column{place}" for place, column in enumerate(columns, 1))
+    where = " and ".join(
+        f"{table}.{column} = fresh.column{place}" for place, column in enumerate(key, 1 + len(columns))
+    )
+    return f"update {table} set {changes} from (values {_marks(len(names), count)}) as fresh where {where}"
+
+
+def _marks(width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return ", ".join([row] * count)
