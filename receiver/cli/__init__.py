@@ -54,12 +54,13 @@ def ringback() -> None:
 def main() -> None:
     """Run a command; the exit code tells how it went."""
     try:
-        ringback(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(ringback(standalone_mode=False))
     except click.Abort:
         click.echo("ringback: interrupted", err=True)
         sys.exit(1)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as error:
         click.echo(f"ringback: {error.format_message()} (see --help)", err=True)
         sys.exit(2)

@@ -1,0 +1,219 @@
+"""The commands as people run them: each a process of its own, against a service that runs."""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed, environment
+
+RINGBACK = Path(sys.executable).with_name("ringback")
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nobody answers, and nobody can begin to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@dataclass
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def told(self) -> Any:
+        """The JSON that it printed."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+async def run(folder: Path, *arguments: str, **variables: str) -> Said:
+    """Run a command in `folder`, with nothing in its environment but `variables`."""
+    process = await asyncio.create_subprocess_exec(
+        RINGBACK,
+        *arguments,
+        cwd=folder,
+        env={"HOME": str(folder), "COLUMNS": "200", "LANG": "C.UTF-8", **variables},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Said(process.returncode, out.decode(), err.decode())
+
+
+async def asked(house: Deployment, *arguments: str) -> Said:
+    """Run a command against the service."""
+    return await run(house.folder, *arguments, RINGBACK_URL=house.url, RINGBACK_API_KEY=KEY)
+
+
+async def found(house: Deployment, *arguments: str) -> Any:
+    """What a command against the service tells as JSON."""
+    return (await asked(house, *arguments, "--json")).told()
+
+
+async def test_a_job_from_the_command_line(house: Deployment) -> None:
+    made = await asked(house, "endpoints", "create", house.hook.url, "--event", "job.*")
+    endpoint = (await found(house, "endpoints", "list"))["data"][0]
+    secret = (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip()
+    assert f"secret: {secret}\n" in made.out
+    house.hook.secret = secret
+
+    wish = ("jobs", "submit", "apiframe", '{"prompt": "a tide", "generation_type": "text2video"}')
+    options = ("--operation", "runway-imagine", "--metadata", "order=42", "--wait")
+    job = await found(house, *wish, *options)
+    assert (job["state"], job["metadata"]) == ("succeeded", {"order": "42"})
+    assert await house.delivered(job["id"], "job.succeeded")
+
+    listed = await found(house, "jobs", "list", "--state", "succeeded", "--metadata", "order=42")
+    assert [one["id"] for one in listed["data"]] == [job["id"]]
+    shown = (await asked(house, "jobs", "show", job["id"])).out
+    assert job["id"] in shown
+    assert job["assets"][0]["url"][:30] in shown
+    timeline = await found(house, "jobs", "timeline", job["id"])
+    assert "callback" in {entry["kind"] for entry in timeline["data"]}
+    assert "callback" in (await asked(house, "jobs", "timeline", job["id"])).out
+
+    assert (await asked(house, "jobs", "delete", job["id"])).out == f"erased {job['id']}\n"
+    gone = await asked(house, "jobs", "show", job["id"])
+    assert (gone.code, gone.out) == (1, "")
+    assert gone.err.startswith("ringback: not-found: ")
+
+
+async def test_events_and_deliveries_from_the_command_line(house: Deployment) -> None:
+    endpoint = await house.subscribe("job.succeeded")
+    job = await found(house, "jobs", "submit", "getimg", '{"model": "m", "prompt": "a tide"}', "--wait")
+    await house.delivered(job["id"])
+    listed = await found(house, "events", "list", "--job", job["id"], "--type", "job.succeeded")
+    event = listed["data"][0]
+    assert endpoint["id"] in (await asked(house, "events", "show", event["id"])).out
+
+    async def look() -> Any:
+        return await found(house, "deliveries", "list", "--event", event["id"])
+
+    delivery = (await house.until(look, lambda told: told["data"][0]["state"] == "delivered"))["data"][0]
+    assert "204" in (await asked(house, "deliveries", "show", delivery["id"])).out
+    assert (await found(house, "deliveries", "retry", delivery["id"]))["state"] == "pending"
+    await house.until(look, lambda told: told["data"][0]["attempts_made"] == 2)
+    refused = await asked(house, "deliveries", "cancel", delivery["id"])
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+
+
+async def test_endpoints_and_keys_from_the_command_line(house: Deployment) -> None:
+    endpoint = await house.subscribe("job.*")
+    assert (await found(house, "endpoints", "test", endpoint["id"]))["status"] == 204
+    house.hook.status = 500
+    assert (await asked(house, "endpoints", "test", endpoint["id"])).code == 1
+    assert (await asked(house, "endpoints", "delete", endpoint["id"])).code == 0
+    assert (await found(house, "endpoints", "list"))["data"] == []
+
+    made = await asked(house, "keys", "create", "reader", "--scope", "jobs:read")
+    key = next(line for line in made.out.splitlines() if line.startswith("key: ")).removeprefix("key: ")
+    allowed = await run(house.folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
+    assert allowed.code == 0
+    denied = await run(house.folder, "keys", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
+    assert denied.code == 1
+    listed = (await asked(house, "keys", "list", "--json")).out
+    assert key not in listed
+    name = next(one["id"] for one in json.loads(listed)["data"] if one["name"] == "reader")
+    assert (await asked(house, "keys", "delete", name)).out == f"revoked {name}\n"
+    gone = await run(house.folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
+    assert gone.code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "says"),
+    [
+        (("jobs", "list"), {}, 2, "RINGBACK_API_KEY"),
+        (("jobs", "submit", "apiframe", "{prompt"), {"RINGBACK_API_KEY": "rb_x"}, 2, "not valid JSON"),
+        (("jobs", "submit", "apiframe", "[]"), {"RINGBACK_API_KEY": "rb_x"}, 2, "JSON object"),
+        (("jobs", "list", "--metadata", "a"), {"RINGBACK_API_KEY": "rb_x"}, 2, "key=value"),
+        (("jbos",), {}, 2, "jbos"),
+        (("config",), {"RINGBACK_PROT": "80"}, 2, "port"),
+        (("config",), {"RINGBACK_PORT": "eighty"}, 2, "port"),
+        (("config", "--config", "nowhere.toml"), {}, 2, "nowhere.toml"),
+        (("migrate",), {"RINGBACK_DATABASE_URL": "sqlite:////nowhere/at/all/x.db"}, 2, "database_url"),
+    ],
+)
+async def test_a_mistake_is_one_line_that_names_it(
+    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], code: int, says: str
+) -> None:
+    said = await run(tmp_path, *arguments, **variables)
+    assert (said.code, said.out) == (code, "")
+    assert said.err.startswith("ringback: ")
+    assert said.err.count("\n") == 1
+    assert says in said.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("jobs",), ("secrets",)])
+async def test_a_command_without_its_verb_shows_what_there_is(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    said = await run(tmp_path, *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("Usage: ringback ")
+
+
+async def test_a_service_that_is_away_is_named(tmp_path: Path, nobody: str) -> None:
+    said = await run(tmp_path, "jobs", "list", RINGBACK_API_KEY="rb_x", RINGBACK_URL=nobody)
+    assert (said.code, said.out) == (1, "")
+    assert (
+        said.err == f"ringback: no service answers at {nobody}; set RINGBACK_URL or start `ringback serve`\n"
+    )
+
+
+async def test_settings_are_shown_with_their_origin_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "ringback.toml").write_text('port = 8123\n[providers.apiframe]\napi_key = "top-secret"\n')
+    said = await run(tmp_path, "config", "--json", RINGBACK_HOST="::1")
+    told = said.told()
+    assert told["port"] == {"value": 8123, "from": "file ringback.toml"}
+    assert told["host"] == {"value": "::1", "from": "environment RINGBACK_HOST"}
+    assert told["providers.apiframe.api_key"]["value"] == "***"
+    assert told["shutdown_grace"]["from"] == "default"
+    assert "top-secret" not in said.out + (await run(tmp_path, "config")).out
+
+
+async def test_a_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
+    (tmp_path / "ringback.toml").touch()
+    assert (await run(tmp_path, "migrate", "--plan")).out.startswith("would run 0001 ")
+    assert (await run(tmp_path, "migrate")).out.startswith("ran 0001 ")
+    assert (await run(tmp_path, "migrate")).out == "the database is up to date\n"
+
+
+async def test_the_doctor_finds_what_is_wrong(house: Deployment, nobody: str) -> None:
+    whole = environment(house.folder, house.url, nobody, {})
+    said = await run(house.folder, "doctor", **whole)
+    assert said.code == 1
+    assert f"{house.url} reaches this service" in said.out
+    assert "account aiml" in said.out
+    assert "does not answer" in said.out
+    assert KEY not in said.out + said.err
+    assert (await run(house.folder, "doctor", "--offline", **whole)).code == 0
+
+
+async def test_a_new_master_key_reads_what_the_old_one_sealed(tmp_path: Path, nobody: str) -> None:
+    async with deployed(tmp_path) as house:
+        endpoint = await house.subscribe("job.*")
+        settings = environment(house.folder, house.url, nobody, {})
+        held = await run(tmp_path, "secrets", "rotate", **settings)
+        assert held.code == 2
+        assert "already serves" in held.err
+    said = await run(tmp_path, "secrets", "rotate", **settings)
+    assert said.code == 0, said.err
+    assert "encrypted 1 rows under it" in said.out
+    async with deployed(tmp_path) as house:
+        assert (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint["secret"]
