@@ -10,7 +10,7 @@ test: setup
 	@.venv/bin/python -m tests
 
 proof: setup
-	@RINGBACK_PROOF_ROUNDS=50 .venv/bin/python -m pytest tests/proof -v --timeout 0
+	@PROOF_ROUNDS=50 .venv/bin/python -m pytest tests/proof -q -s --timeout 0
 
 # `make bench --check` compares with the bars: make takes --check for its own -L, and tells us so
 bench: setup

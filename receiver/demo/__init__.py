@@ -47,7 +47,7 @@ def _wishes() -> Sequence[Wish]:
         Wish("imagineo", "generate-video", {"image_url": "https://h.example/i.png"}, "rings back"),
         Wish("imagineo", "generate-image", {"positive_prompt": "a tide, lost"}, "its callback is lost"),
         Wish("apiframe", "runway-imagine", {"prompt": "a tide, doubled"}, "rings back three times"),
-        Wish("apiframe", "imagine", {"prompt": "a tide, forged"}, "a forged callback comes first"),
+        Wish("apiframe", "imagine", {"prompt": "a tide, forged"}, "a forged one comes first"),
         Wish("apiframe", "suno-imagine", {"prompt": "a song of tides, reordered"}, "callbacks out of order"),
         Wish("apiframe", "describe", {"image_url": "https://h.example/i.png"}, "a result that is no file"),
         Wish(
@@ -60,7 +60,7 @@ def _wishes() -> Sequence[Wish]:
         Wish("aiml", "video", {"model": "video-gen.pro-1.0", "content": text}, "is polled"),
         Wish("getimg", "video", {"model": "m", "prompt": "a tide, throttled"}, "throttled, then polled"),
         Wish("getimg", "image", {"model": "m", "prompt": "a tide"}, "final at once"),
-        Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, confirmed by a poll"),
+        Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, then a poll"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide, fail"}, "fails at the provider"),
         Wish("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
     )

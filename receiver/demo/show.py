@@ -67,7 +67,7 @@ def _cells(row: Row) -> dict[str, RenderableType]:
         "operation": job["operation"],
         "what goes on": Text(row.says, style="dim"),
         "state": Text(state, style=COLOURS[state]),
-        "": ProgressBar(total=100, completed=done, width=10),
+        "": ProgressBar(total=100, completed=done, width=8),
         "by": job["completed_by"] or "",
         "downstream": Text(row.delivered or "", style="green"),
     }

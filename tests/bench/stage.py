@@ -147,25 +147,25 @@ async def notes(port: int) -> dict[str, Any]:
         return told
 
 
-async def up(port: int, path: str = "/", seconds: float = 20.0) -> float:
+async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", seconds: float = 20.0) -> float:
     """Seconds until a server answers."""
     started = time.monotonic()
     async with httpx.AsyncClient(timeout=2) as client:
-        while time.monotonic() - started < seconds:
+        while time.monotonic() - started < seconds and server.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 answer = await client.get(f"http://127.0.0.1:{port}{path}")
                 if answer.status_code < 500:
                     return time.monotonic() - started
             await asyncio.sleep(0.01)
-    raise RuntimeError("a server of the bench did not start")
+    raise RuntimeError(f"a server of the bench did not start; exit code {server.poll()}")
 
 
 @contextlib.asynccontextmanager
 async def stub(kind: str) -> AsyncIterator[int]:
     """A stub on a port of its own."""
     port = free_port()
-    with process("-m", "tests.bench.stubs", kind, str(port)):
-        await up(port)
+    with process("-m", "tests.bench.stubs", kind, str(port)) as started:
+        await up(started, port)
         yield port
 
 
@@ -191,7 +191,7 @@ def settings_of(folder: str, port: int, provider: int, **settings: str) -> dict[
 async def serving(environment: dict[str, str], port: int, provider: int) -> AsyncIterator[Service]:
     """Our service as a process, once it is ready."""
     with process("-m", "receiver", "serve", environment=environment) as started:
-        after = await up(port, "/readyz")
+        after = await up(started, port, "/readyz")
         headers = {"authorization": f"Bearer {KEY}"}
         base = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:

@@ -1,7 +1,7 @@
 """`kill -9` at random moments under load: no acknowledged callback is lost, no terminal event doubled.
 
 A moment is a number of acknowledgements, drawn from a seed, so that the machine's speed does not matter.
-`RINGBACK_PROOF_ROUNDS` says how many kills there are.
+`PROOF_ROUNDS` says how many kills there are.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from receiver.filters import JOB_FINAL
 from tests.bench.load import connect
 from tests.bench.stage import Service, free_port, notes, serving, settings_of, stub
 
-ROUNDS = int(os.environ.get("RINGBACK_PROOF_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("PROOF_ROUNDS", "4"))
 JOBS = 120
 SEED = 20261121
 BOUND = 60.0
@@ -78,6 +78,7 @@ async def test_killed_under_load_nothing_acknowledged_is_lost(tmp_path: Path) ->
                 made, jobs = await ours.callbacks(JOBS)
                 requests = dict(zip(jobs, made, strict=True))
                 acknowledged = await _until_killed(ours, requests, dice.randint(1, JOBS))
+                print(f"kill {number + 1} of {ROUNDS}: {len(acknowledged)} acknowledged", flush=True)
             async with serving(environment, port, provider) as ours:
                 counted = await _terminal_events(ours)
                 assert not [job for job in acknowledged if counted[job] != 1], (
