@@ -10,7 +10,6 @@ import re
 import select
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import httptools
 
@@ -103,7 +102,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.reusable = True
         self.idle_since = 0.0
-        self._parser: Any = None
+        self._parser = httptools.HttpResponseParser(self)
         self._future: asyncio.Future[Answer] | None = None
         self._started = False
         self._loop = asyncio.get_running_loop()
@@ -117,7 +116,6 @@ class Connection(asyncio.Protocol):
 
         A `bodyless` answer (to HEAD) ends with its head, whatever length it declares.
         """
-        self._parser = httptools.HttpResponseParser(self)
         self._future = self._loop.create_future()
         if seconds is not None:
             self._timer = self._loop.call_later(seconds, self._expire)
