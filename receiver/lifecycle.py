@@ -64,19 +64,17 @@ def advance(
     job: Job, update: Update, *, now: datetime, by: By, needs_file: bool = True, can_poll: bool = True
 ) -> Change:
     """Fold what the provider said into the job."""
-    if _mismatch(job, update):
+    bound = _answered(job, update) if by is By.SUBMIT else _bind(job, update)
+    if _mismatch(bound, update):
         return Change(job, outcome=Outcome.MISMATCH)
     if job.state.final:
-        return _after_the_end(job, update, now)
-    bound = _bind(job, update)
-    state = BECOMES.get(update.phase, bound.state)
+        return _after_the_end(bound, update, now)
+    state = _at_least(State.QUEUED, BECOMES.get(update.phase, job.state))
     if state is State.SUCCEEDED:
         return _succeed(bound, update, now=now, by=by, needs_file=needs_file, can_poll=can_poll)
     if state.final:
         return finish(bound, state, now=now, by=by, error=_error(update), usage=update.usage)
-    if RANK[state] < RANK[job.state]:
-        state = job.state
-    return _move_on(job, bound, state, update, now)
+    return _move_on(job, bound, _at_least(job.state, state), update, now)
 
 
 def finish(
@@ -189,6 +187,18 @@ def _bind(job: Job, update: Update) -> Job:
     return job.but(provider_job_id=update.provider_job_id)
 
 
+def _at_least(floor: State, state: State) -> State:
+    """`state`, unless it lies before `floor`: whoever speaks of a job has accepted it, and none goes back."""
+    return state if RANK[state] >= RANK[floor] else floor
+
+
+def _answered(job: Job, update: Update) -> Job:
+    """The submission's own answer outranks an id that a hint named while it was out."""
+    if job.state is State.SUBMITTING and update.provider_job_id is not None:
+        return job.but(provider_job_id=update.provider_job_id)
+    return _bind(job, update)
+
+
 def _after_the_end(job: Job, update: Update, now: datetime) -> Change:
     state = BECOMES.get(update.phase)
     if state is State.SUCCEEDED and job.state in ABANDONED and update.assets and not job.assets:
@@ -211,7 +221,8 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
     if by is By.CALLBACK and can_poll:
         return Change(job, outcome=Outcome.INCOMPLETE)
     before = job.misses if job.missing_since is None else 0
-    missed = job.but(misses=before + 1, missing_since=None, updated_at=now)
+    state = _at_least(State.QUEUED, job.state)
+    missed = job.but(state=state, misses=before + 1, missing_since=None, updated_at=now)
     if can_poll and update.failure is None and missed.misses < RESULT_MISSES:
         return Change(missed, outcome=Outcome.INCOMPLETE)
     failure = update.failure or Failure(None, "the provider says succeeded and names no file")
@@ -222,10 +233,10 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
 def _move_on(before: Job, bound: Job, state: State, update: Update, now: datetime) -> Change:
     progress = max((p for p in (bound.progress, update.progress) if p is not None), default=None)
     changed = state is not before.state or progress != before.progress or bound is not before
-    outcome = Outcome.UNKNOWN_WORD if update.phase is Phase.UNKNOWN else Outcome.UNCHANGED
+    unknown = update.phase is Phase.UNKNOWN
     settled = bound.but(misses=0, missing_since=None) if bound.misses else bound
     if not changed:
-        return Change(settled, outcome=outcome)
+        return Change(settled, outcome=Outcome.UNKNOWN_WORD if unknown else Outcome.UNCHANGED)
     events: tuple[str, ...] = ()
     progressed_at = before.progressed_at
     if state is State.RUNNING and before.state is not State.RUNNING:
@@ -239,7 +250,7 @@ def _move_on(before: Job, bound: Job, state: State, update: Update, now: datetim
         updated_at=now,
         quiet_poll=None,
     )
-    return Change(moved, events)
+    return Change(moved, events, Outcome.UNKNOWN_WORD if unknown else Outcome.APPLIED)
 
 
 def _error(update: Update) -> JobError:

@@ -35,6 +35,9 @@ from receiver.store.record import Folded
 from receiver.views import asset_view, event_body, job_view
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
+DOUBTFUL = frozenset({Outcome.HINT, Outcome.UNPARSED, Outcome.INCOMPLETE, Outcome.UNKNOWN_WORD})
+"""What a callback may come to that a poll should clear up."""
+UNANSWERED = frozenset({State.PENDING, State.SUBMITTING})
 RESUBMISSIONS = 8
 """How often a lost answer is asked for again under the provider's own idempotency key."""
 ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
@@ -94,6 +97,7 @@ class Meanings:
         if word.source is Source.POLL and not change.job.state.final and word.at >= job.deadline_at:
             ended = lifecycle.expire(change.job, now=word.at)
             change = replace(ended, events=(*change.events, *ended.events))
+        change = self._remember(change, word)
         due, keep = self._due(job, change, word)
         return Folded(change.job, change.events, change.outcome, due, keep)
 
@@ -168,6 +172,15 @@ class Meanings:
             return Change(job, outcome=Outcome.ERROR)
         return lifecycle.lose(job, now=word.at)
 
+    def _remember(self, change: Change, word: Word) -> Change:
+        """A doubtful callback that outruns the submission's answer is cleared up once that has come."""
+        job = change.job
+        wanted = job.poll_wanted and not job.state.final and not self._polled(job)
+        if job.state in UNANSWERED:
+            doubtful = word.source is Source.CALLBACK and change.outcome in DOUBTFUL
+            wanted = job.poll_wanted or (doubtful and self._news(job, word))
+        return change if wanted is job.poll_wanted else replace(change, job=job.but(poll_wanted=wanted))
+
     def _due(self, before: Job, change: Change, word: Word) -> tuple[Due | None, bool]:
         """What is due after a word, and whether to leave what was due as it is."""
         job = change.job
@@ -177,14 +190,14 @@ class Meanings:
             if change.outcome is Outcome.HINT and self._can_poll(job):
                 return Due(Work.POLL, job.account, word.at), False
             return None, before.state.final and word.source is not Source.POLL
-        if job.state in {State.PENDING, State.SUBMITTING}:
+        if job.state in UNANSWERED:
             return self._submit_again(job, word)
-        if not is_polled(job, can_poll=self._can_poll(job)):
+        if not self._polled(job):
             return self._unconfirmed(job, word), before.state is job.state
+        if before.poll_wanted or word.verdict is Verdict.BIND:
+            return Due(Work.POLL, job.account, word.at), False
         if word.source is Source.CALLBACK:
             return self._after_callback(before, job, change, word)
-        if word.verdict is Verdict.BIND:
-            return Due(Work.POLL, job.account, word.at), False
         polls = word.claim.tries + 1 if word.claim and word.source is Source.POLL else 0
         rhythm = self._rhythm(job)
         due = next_poll(job, rhythm, now=word.at, polls=polls, jitter=self._chance(), wait=word.wait)
@@ -200,8 +213,7 @@ class Meanings:
         return due, False
 
     def _after_callback(self, before: Job, job: Job, change: Change, word: Word) -> tuple[Due | None, bool]:
-        doubtful = {Outcome.HINT, Outcome.UNPARSED, Outcome.INCOMPLETE, Outcome.UNKNOWN_WORD}
-        if change.outcome in doubtful and self._news(job, word):
+        if change.outcome in DOUBTFUL and self._news(job, word):
             return Due(Work.POLL, job.account, word.at), False
         if before.provider_job_id is None or before.state is State.UNCONFIRMED:
             rhythm = self._rhythm(job)
@@ -225,6 +237,9 @@ class Meanings:
         setup = self._accounts.get(job.account)
         operation = self.operation(job)
         return setup is not None and setup.handler.poll is not None and (operation is None or operation.poll)
+
+    def _polled(self, job: Job) -> bool:
+        return is_polled(job, can_poll=self._can_poll(job))
 
     def _rhythm(self, job: Job) -> Rhythm:
         setup = self._accounts[job.account]

@@ -66,7 +66,8 @@ class Job:
 
     `result` is JSON, as it is stored and sent. `sequence` counts the job's events. `misses` counts answers
     that should have known the job or its file and did not, since `missing_since`. `quiet_poll` is the
-    timeline entry that counts unchanged polls.
+    timeline entry that counts unchanged polls. `poll_wanted` tells that something came before the
+    submission's answer that only a poll can confirm.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Job:
     callback_url: str | None = field(default=None, repr=False)
     callback_secret: bytes | None = field(default=None, repr=False)
     callback_off: bool = False
+    poll_wanted: bool = False
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":

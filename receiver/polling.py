@@ -28,10 +28,11 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Throttled: Verdict.TRANSIENT,
     AccountRefused: Verdict.TRANSIENT,
     Rejected: Verdict.MISS,
-    Refused: Verdict.MISS,
+    Refused: Verdict.REJECT,
     Unavailable: Verdict.TRANSIENT,
     Garbled: Verdict.TRANSIENT,
 }
+FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
 LONGEST_HINT = timedelta(hours=1)
 
@@ -118,7 +119,7 @@ class Poller:
             claim=claim,
             status=error.status,
             wait=wait,
-            error=JobError(FailureCode.LOST, told(error), error.provider_code),
+            error=JobError(FAILURES.get(type(error), FailureCode.LOST), told(error), error.provider_code),
         )
 
     async def _decide(self, asked: Asked) -> None:

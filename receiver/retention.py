@@ -4,6 +4,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from receiver.accounts import POLL
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
 from receiver.model import Source, Verdict, Word
@@ -15,7 +16,7 @@ LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
 ORPHANS = 2_000
 SWEEP = 60.0
-LAST_POLL = timedelta(seconds=10)
+LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 """How long past its deadline a job may wait for the last poll that should have ended it."""
 
 

@@ -118,7 +118,7 @@ class _Batch:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     unsent: set[str] = field(default_factory=set)
-    bound: list[Job] = field(default_factory=list)
+    bound: dict[str, str | None] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     evidence: list[tuple[Any, ...]] = field(default_factory=list)
     quiet: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -138,7 +138,7 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
     yield from count_quiet(batch.quiet)
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
-    yield change("job", ("provider_job_id",), [(job.provider_job_id, job.id) for job in batch.bound])
+    yield change("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
     yield from _forget_inputs(batch)
     yield from _write_due(batch.due, recorder.now())
     born = yield from emit(recorder, batch.events)
@@ -250,7 +250,7 @@ def _taken(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tupl
     for word in words:
         job = jobs.get(word.job_id)
         theirs = _names(word)
-        if job is not None and theirs is not None and job.provider_job_id is None:
+        if job is not None and theirs is not None and _may_bind(word, job):
             wanted.append((job.account, theirs))
     taken: dict[tuple[str, str], str] = {}
     for account in sorted({account for account, _ in wanted}):
@@ -280,9 +280,9 @@ def _fold(
         return Recorded(job, Outcome.LATE)
     folded = recorder.meaning.fold(job, _unless_taken(word, job, taken))
     after = folded.job
-    if after.provider_job_id is not None and job.provider_job_id is None:
+    if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
         taken[(job.account, after.provider_job_id)] = job.id
-        batch.bound.append(after)
+        batch.bound[job.id] = after.provider_job_id
     events = []
     for event_type in folded.events:
         after = after.but(sequence=after.sequence + 1)
@@ -307,10 +307,16 @@ def _names(word: Word) -> str | None:
     return word.note if word.verdict is Verdict.BIND else None
 
 
+def _may_bind(word: Word, job: Job) -> bool:
+    """Whether the job's id is open: there is none, or only a guess that the submission's answer outranks."""
+    answer = word.source is Source.SUBMISSION and job.state is State.SUBMITTING
+    return job.provider_job_id is None or answer
+
+
 def _unless_taken(word: Word, job: Job, taken: dict[tuple[str, str], str]) -> Word:
     """An id that another job holds binds nothing: the answer is kept, the job is as good as unanswered."""
     theirs = _names(word)
-    if theirs is None or job.provider_job_id is not None:
+    if theirs is None or not _may_bind(word, job):
         return word
     owner = taken.get((job.account, theirs))
     if owner is None or owner == job.id:

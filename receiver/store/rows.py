@@ -37,6 +37,7 @@ JOB_CHANGES = (
     "quiet_poll",
     "expects_callback",
     "callback_off",
+    "poll_wanted",
 )
 """The columns that words change, in the order of `job_changes`. The provider's id is written once, by
 itself: naming it in every change would rewrite its index each time."""
@@ -51,7 +52,7 @@ JOB_MOMENTS = (
     "progressed_at",
     "missing_since",
 )
-JOB_FLAGS = ("expects_callback", "callback_off")
+JOB_FLAGS = ("expects_callback", "callback_off", "poll_wanted")
 ASSET_FIELDS = tuple(one.name for one in fields(Asset))
 ASSET_MOMENTS = frozenset({"expires_at", "deletes_at"})
 
@@ -112,6 +113,7 @@ def job_changes(job: Job) -> tuple[Any, ...]:
         job.quiet_poll,
         int(job.expects_callback),
         int(job.callback_off),
+        int(job.poll_wanted),
     )
 
 

@@ -33,6 +33,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "callback_url": "text",
         "callback_secret": "bytea",
         "callback_off": "bigint",
+        "poll_wanted": "bigint",
         "input": "bytea",
         "input_shown": "bytea",
     },

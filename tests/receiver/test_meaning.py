@@ -145,3 +145,83 @@ async def test_the_policy_for_a_lost_answer_waits_as_long_as_is_set(tmp_path: Pa
             assert types([recorded]) == ["job.unconfirmed"]
             assert recorded.due is not None
             assert recorded.due.at - house.hands.at == timedelta(seconds=60)
+
+
+# What comes before the submission's answer, and what the answer makes of it.
+
+
+@pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.QUEUED, Phase.RUNNING])
+@pytest.mark.parametrize("account", ["apiframe", "aiml"])
+async def test_an_answer_with_an_id_is_an_acceptance_whatever_its_word(
+    house: Storehouse, account: str, phase: Phase
+) -> None:
+    job = await house.added(account)
+    [chosen] = await house.claim(Work.SUBMIT)
+    await house.hear(word(job, house, told(phase, "p1"), SUBMIT, claim=chosen.claim))
+    found = await house.now(job)
+    assert found.state in {State.QUEUED, State.RUNNING}
+    [(work, _, leased, _)] = await house.due_of(job)
+    assert (work, leased) == ("poll", 0)
+
+
+EARLY: dict[str, dict[str, Any]] = {
+    "a hint": {"update": told(Phase.SUCCEEDED, "p1"), "proof": Proof.UNPROVED},
+    "a hint without an id": {"update": told(Phase.SUCCEEDED), "proof": Proof.UNPROVED},
+    "a word to be confirmed": {"update": told(Phase.SUCCEEDED, "p1"), "confirm": True},
+    "an unreadable callback": {"kept_as": Outcome.UNPARSED},
+    "a success without its file": {"update": told(Phase.SUCCEEDED, "p1", assets=())},
+}
+
+
+@pytest.mark.parametrize("changes", EARLY.values(), ids=EARLY)
+async def test_a_doubtful_callback_that_outran_the_answer_is_polled_after_it(
+    house: Storehouse, changes: dict[str, Any]
+) -> None:
+    job = await house.added("apiframe")
+    [chosen] = await house.claim(Work.SUBMIT)
+    await house.hear(word(job, house, **changes))
+    assert [work for work, *_ in await house.due_of(job)] == ["submit"]
+    answer = word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim)
+    await house.hear(answer)
+    [(work, at, leased, _)] = await house.due_of(job)
+    assert (work, at, leased) == ("poll", 0.0, 0)
+    claim = await house.poll_claim(job)
+    await house.hear(word(job, house, told(Phase.RUNNING, "p1"), POLL, claim=claim))
+    [(_, later, _, _)] = await house.due_of(job)
+    assert later > 0
+
+
+async def test_a_hint_that_outran_a_lost_answer_is_polled(house: Storehouse) -> None:
+    job = await house.added("apiframe")
+    [chosen] = await house.claim(Work.SUBMIT)
+    await house.hear(word(job, house, **EARLY["a hint"]))
+    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim))
+    [(work, at, _, _)] = await house.due_of(job)
+    assert (work, at) == ("poll", 0.0)
+
+
+async def test_the_answer_outranks_a_forged_id(house: Storehouse) -> None:
+    job = await house.added("apiframe")
+    [chosen] = await house.claim(Work.SUBMIT)
+    forged = word(job, house, told(Phase.RUNNING, "forged"), proof=Proof.UNPROVED)
+    answer = word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim)
+    recorded = await house.hear(forged, answer)
+    assert [one.outcome for one in recorded] == [Outcome.HINT, Outcome.APPLIED]
+    found = await house.now(job)
+    assert (found.provider_job_id, found.state) == ("p1", State.QUEUED)
+    assert await house.column("select provider_job_id from job") == ["p1"]
+    ended = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1")))
+    assert types(ended) == ["job.succeeded"]
+
+
+async def test_an_answer_after_the_end_still_names_the_job(house: Storehouse) -> None:
+    job = await house.added("apiframe")
+    [chosen] = await house.claim(Work.SUBMIT)
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    [late] = await house.hear(word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim))
+    assert late.outcome is Outcome.LATE
+    found = await house.now(job)
+    assert (found.provider_job_id, found.state) == ("p1", State.CANCELED)
+    hint = word(job, house, told(Phase.SUCCEEDED, "p1"), proof=Proof.UNPROVED)
+    await house.hear(hint)
+    assert [work for work, *_ in await house.due_of(job)] == ["poll"]

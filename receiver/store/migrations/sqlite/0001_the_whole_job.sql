@@ -24,6 +24,7 @@ create table job (
     callback_url text,
     callback_secret blob,
     callback_off integer not null,
+    poll_wanted integer not null,
     input blob,
     input_shown blob
 ) strict;
