@@ -95,7 +95,6 @@ def to_update(job: Job, message: HttpMessage) -> Update:
         phase=phase,
         progress=job.progress,
         assets=assets_of(job.result, message) if done else (),
-        result={"result": job.result} if done and job.result is not None else None,
         failure=failure,
         usage={"credit_cost": job.creditCost} if job.creditCost is not None else None,
     )

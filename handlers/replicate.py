@@ -89,7 +89,6 @@ def to_update(told: Prediction, message: HttpMessage) -> Update:
         provider_job_id=told.id,
         phase=phase,
         assets=tuple(_asset(link, message) for link in wire.links_under(told.output)) if done else (),
-        result={"output": told.output} if done else None,
         failure=failure,
         usage=told.metrics,
     )

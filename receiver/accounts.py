@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from handlers.contract import Account, Exchange, Failure, HttpMessage, Keys, Update
+from handlers import json
+from handlers.contract import Account, Exchange, Failure, HttpMessage, Keys, Phase, Update
 from handlers.errors import Garbled, ProviderError, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.clock import Clock
@@ -121,7 +122,12 @@ class Accounts:
         return Account(setup.name, setup.base_url, key)
 
     def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
-        """`update` without our secrets, where the provider's message echoes one."""
+        """`update` without our secrets, where the provider's message echoes one.
+
+        A success keeps the whole body as its result, where the handler did not choose what to keep.
+        """
+        if update.phase is Phase.SUCCEEDED and update.result is None:
+            update = replace(update, result=_whole(body))
         escaped = b"\\" in body
         echoed = [secret for secret in secrets if secret and (escaped or secret.encode() in body)]
         if not echoed:
@@ -146,6 +152,13 @@ def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
     settings = setup.settings
     present = (settings.api_key,) if settings.api_key else ()
     return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
+
+
+def _whole(body: bytes) -> dict[str, Any] | None:
+    try:
+        return json.read_object(body)
+    except json.BadJson:
+        return None
 
 
 def _hide(value: Any, secrets: Sequence[str]) -> Any:

@@ -68,7 +68,7 @@ def advance(
     if _mismatch(bound, update):
         return Change(job, outcome=Outcome.MISMATCH)
     if job.state.final:
-        return _after_the_end(bound, update, now)
+        return _after_the_end(bound if by is By.SUBMIT else job, update, now)
     state = _at_least(State.QUEUED, BECOMES.get(update.phase, job.state))
     if state is State.SUCCEEDED:
         return _succeed(bound, update, now=now, by=by, needs_file=needs_file, can_poll=can_poll)

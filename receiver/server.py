@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from receiver.api.guard import new_request_id, problem
 from receiver.errors import Malformed
@@ -51,6 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watched = False
         self._head_size = 0
         self._too_much = False
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """The first head's time starts with the connection."""
@@ -179,8 +180,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_deadline.cancel()
             self._write_deadline = None
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _abort(self) -> None:
+        """Cut the connection; whoever answers on it is told, lest they write to it once more."""
         self._deadline = self._write_deadline = None
+        if self._answering is not None:
+            self._answering.disconnected = True
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:

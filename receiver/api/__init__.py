@@ -60,7 +60,7 @@ CALLS: Sequence[Call] = (
     call("POST", "/v1/keys", endpoints.key_created, "admin", s.NewKey, 201).takes(a.KeyRequest),
     listing("/v1/keys", endpoints.keys_listed, "admin", s.Key, a.Paged),
     call("DELETE", "/v1/keys/{id}", endpoints.key_removed, "admin", None, 204),
-    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.Provider, a.Query),
+    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.Provider, a.Paged),
     call("GET", "/assets/{token}", jobs.asset, None, None, 307),
     call("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
     call("GET", "/healthz", health.healthz, None, s.Wellness),

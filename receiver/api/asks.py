@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from receiver.filters import JOB_FINAL, is_pattern
@@ -63,6 +64,20 @@ def _only_text(value: object) -> object:
     return value
 
 
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise ValueError("must be true, or be left out")
+    return value
+
+
+def _digits(value: object) -> object:
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
+Count = Annotated[int, BeforeValidator(_digits)]
 When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_only_text)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
@@ -95,8 +110,8 @@ class Resolution(Asked):
     """The fate of an unconfirmed job: exactly one of these."""
 
     provider_job_id: Annotated[Text, StringConstraints(min_length=1, max_length=500)] | None = None
-    resubmit: Literal[True] | None = None
-    fail: Literal[True] | None = None
+    resubmit: Yes | None = None
+    fail: Yes | None = None
 
 
 class EndpointRequest(Asked):
@@ -152,7 +167,7 @@ class Query(BaseModel):
 class Paged(Query):
     """A piece of a list."""
 
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: Count = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, min_length=1, max_length=200)
 
 

@@ -22,7 +22,9 @@ async def answer(callbacks: Callbacks, log: Log, scope: Scope, body: bytes) -> A
     request_id = new_request_id()
     try:
         account, _, token = scope["path"].removeprefix(PREFIX).partition("/")
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]
+        ]
         told = await callbacks.take(account, token, headers, body)
     except ReceiverError as error:
         return _refused(error, log, scope, request_id)

@@ -1,6 +1,5 @@
 """Endpoints, deliveries, keys and providers over HTTP."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,7 +26,6 @@ from receiver.store.statements import from_ms, moment, ms
 from receiver.views import stamp, when
 
 MASK = "***"
-CURSOR = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 DEFAULTS: Mapping[str, Any] = {
     "events": JOB_FINAL,
     "description": "",
@@ -101,13 +99,19 @@ async def create(asked: Asked) -> Response:
 
 async def listed(asked: Asked) -> Response:
     """Endpoints, newest first."""
-    rows = await asked.services.store.read(table.listed())
-    found = sorted((asked.services.endpoints.open(row) for row in rows), key=lambda one: one.id, reverse=True)
-    cursor, limit = asked.query.cursor, asked.query.limit
-    if cursor is not None and not CURSOR.fullmatch(cursor):
-        raise invalid("cursor", "is not one that a list gave", place="query")
-    behind = [one for one in found if cursor is None or one.id < cursor]
-    return page([endpoint_answer(one) for one in behind[: limit + 1]], limit)
+    services, cursor, limit = asked.services, asked.query.cursor, asked.query.limit
+    found = [services.endpoints.open(row) for row in await services.store.read(table.listed())]
+    found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    if cursor is not None:
+        made = await services.store.read(table.made_at(cursor))
+        if made is None:
+            raise _foreign_cursor()
+        found = [one for one in found if (one.created_at, one.id) < (moment(made), cursor)]
+    return page([endpoint_answer(one) for one in found[: limit + 1]], limit)
+
+
+def _foreign_cursor() -> Invalid:
+    return invalid("cursor", "is not one that a list gave", place="query")
 
 
 async def show(asked: Asked) -> Response:
@@ -227,7 +231,7 @@ async def deliveries_listed(asked: Asked) -> Response:
     """Deliveries, newest first."""
     query: DeliverySearch = asked.query
     if query.cursor is not None and not is_id("dlv", query.cursor):
-        raise invalid("cursor", "is not one that a list gave", place="query")
+        raise _foreign_cursor()
     wanted = deliveries.Search(
         query.endpoint, query.state, query.event, query.job, query.cursor, query.limit + 1
     )
@@ -311,7 +315,7 @@ async def keys_listed(asked: Asked) -> Response:
     found = await asked.services.store.read(table.keys())
     cursor, limit = asked.query.cursor, asked.query.limit
     if cursor is not None and not is_id("key", cursor):
-        raise invalid("cursor", "is not one that a list gave", place="query")
+        raise _foreign_cursor()
     behind = [key for key in found if cursor is None or key.id < cursor]
     return page([key_answer(key) for key in behind[: limit + 1]], limit)
 
@@ -330,5 +334,9 @@ async def providers_listed(asked: Asked) -> Response:
     services = asked.services
     since = services.clock.now() - timedelta(hours=1)
     took = await services.store.read(jobs.durations(since))
-    told = [services.providers.view(name, took.get(name, [])) for name in services.accounts.setups]
-    return answer({"data": told, "next_cursor": None})
+    names, cursor, limit = list(services.accounts.setups), asked.query.cursor, asked.query.limit
+    if cursor is not None and cursor not in names:
+        raise _foreign_cursor()
+    behind = names[names.index(cursor) + 1 :] if cursor is not None else names
+    told = [services.providers.view(name, took.get(name, [])) for name in behind[:limit]]
+    return answer({"data": told, "next_cursor": behind[limit - 1] if len(behind) > limit else None})

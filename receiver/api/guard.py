@@ -102,6 +102,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     for name, value in scope["headers"]:
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             raise UnsupportedMediaType("send the body without Content-Encoding")
+        if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise UnsupportedMediaType("send the body with no Transfer-Encoding but chunked")
         if name == b"content-length" and value.isdigit() and int(value[:12]) > limit:
             raise TooLarge(f"the body may have {limit} bytes")
     message = await receive()

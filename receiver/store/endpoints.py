@@ -58,6 +58,12 @@ def listed() -> Transaction[Rows]:
     return (yield rows("select * from endpoint where deleted_at is null order by id"))
 
 
+def made_at(endpoint_id: str) -> Transaction[int | None]:
+    """When an endpoint was made, removed ones included: its place in the list."""
+    found = single((yield rows("select created_at from endpoint where id = :id", id=endpoint_id)))
+    return None if found is None else int(found["created_at"])
+
+
 def get(endpoint_id: str) -> Transaction[Any | None]:
     """One endpoint."""
     found = yield rows("select * from endpoint where id = :id and deleted_at is null", id=endpoint_id)
@@ -161,5 +167,11 @@ def sealed() -> Transaction[tuple[Rows, Rows]]:
 
 
 def probe() -> Transaction[None]:
-    """Write something of no consequence: whether that works is whether we can store."""
-    yield rows("update meta set value = value where key = 'generation'")
+    """Write something of no consequence: whether that works is whether we can store.
+
+    The value changes each time, because an engine writes nothing for a row that stays as it is.
+    """
+    yield rows(
+        "insert into meta values ('probe', '0') on conflict (key) do update set "
+        "value = case meta.value when '0' then '1' else '0' end"
+    )

@@ -7,7 +7,7 @@ from typing import Any
 from handlers.values import immutable
 from receiver.model import Event
 from receiver.store.rows import read_event
-from receiver.store.statements import Transaction, ms, rows, single
+from receiver.store.statements import Rows, Transaction, ms, rows, single
 
 
 @immutable
@@ -69,9 +69,10 @@ def _place(after: int | str | None) -> Transaction[int | None]:
     if after == 0:
         return 0
     last = single((yield rows("select max(seq) as last from event")))
-    top = single((yield rows("select value from meta where key = 'removed_until'")))
-    removed = int(top["value"]) if top else 0
-    known = max(removed, (last["last"] or 0) if last else 0)
+    found = yield rows("select key, value from meta where key in ('removed_until', 'issued_until')")
+    marks = {row["key"]: int(row["value"]) for row in found}
+    removed = marks.get("removed_until", 0)
+    known = max((last["last"] or 0) if last else 0, *marks.values(), 0)
     return after if removed <= after <= known else None
 
 
@@ -127,10 +128,21 @@ def note_removed(job_ids: Sequence[str]) -> Transaction[None]:
 
 def _note_removed(which: str, ids: list[str]) -> Transaction[None]:
     found = yield rows(f"select max(seq) as last from event where {which}", ids=ids)
-    if found and found[0]["last"] is not None:
-        last = found[0]["last"]
+    yield from _raise_mark("removed_until", found)
+
+
+def note_issued() -> Transaction[None]:
+    """Remember the newest place of the feed before it loses events: who has read so far lost nothing."""
+    found = yield rows("select max(seq) as last from event")
+    yield from _raise_mark("issued_until", found)
+
+
+def _raise_mark(key: str, found: Rows) -> Transaction[None]:
+    last = found[0]["last"] if found else None
+    if last is not None:
         yield rows(
-            "insert into meta values ('removed_until', :last) on conflict (key) do update set "
+            "insert into meta values (:key, :last) on conflict (key) do update set "
             "value = :last where cast(meta.value as bigint) < cast(:last as bigint)",
+            key=key,
             last=str(last),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Due, Job, State
+from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single
 
@@ -204,6 +205,7 @@ def erase(job_ids: Sequence[str]) -> Transaction[None]:
     ids = list(job_ids)
     if not ids:
         return
+    yield from note_issued()
     events = "(select id from event where job in (:ids))"
     owed = f"(select id from delivery where event in {events})"
     yield rows(f"delete from attempt where delivery in {owed}", ids=ids)

@@ -111,7 +111,8 @@ def fold(start: Job, updates: Sequence[Update], **others: object) -> tuple[Job, 
     for number, update in enumerate(updates):
         change = advance(found, update, now=NOW + timedelta(seconds=number), **others)
         assert RANK[change.job.state] >= RANK[found.state]
-        named = found.but(provider_job_id=found.provider_job_id or update.provider_job_id)
+        answer = update.provider_job_id if others.get("by") is By.SUBMIT else None
+        named = found.but(provider_job_id=found.provider_job_id or answer)
         assert change.job == named or not found.state.final or "job.late_result" in change.events
         found, events = change.job, [*events, *change.events]
     return found, events
@@ -188,30 +189,6 @@ def test_a_word_about_another_job_changes_nothing(state: State, phase: Phase) ->
     expected = Change(before, outcome=Outcome.MISMATCH)
     assert advance(before, says(phase, "p2")) == expected
     assert lifecycle.hint(before, says(phase, "p2"), now=NOW) == expected
-
-
-@pytest.mark.parametrize("phase", Phase)
-def test_the_answer_to_a_submission_outranks_an_id_that_a_hint_named(phase: Phase) -> None:
-    guessed = lifecycle.hint(job(State.SUBMITTING), says("succeeded", "guess"), now=NOW).job
-    assert guessed.provider_job_id == "guess"
-    answered = advance(guessed, says(phase, "p1"), by=By.SUBMIT)
-    assert answered.job.provider_job_id == "p1"
-    assert RANK[answered.job.state] >= RANK[State.QUEUED]
-    silent = advance(guessed, says(phase), by=By.SUBMIT)
-    assert silent.job.provider_job_id == "guess"
-
-
-@pytest.mark.parametrize("state", sorted(FINAL))
-def test_a_job_that_ended_meanwhile_still_learns_its_id(state: State) -> None:
-    change = advance(job(state), says("queued", "p1"), by=By.SUBMIT)
-    assert (change.job.provider_job_id, change.job.state) == ("p1", state)
-    assert (change.outcome, change.events) == (Outcome.LATE, ())
-
-
-@pytest.mark.parametrize("by", [By.SUBMIT, By.POLL])
-def test_an_answer_without_its_file_has_accepted_the_job(by: By) -> None:
-    change = advance(job(State.SUBMITTING), says("succeeded", "p1", assets=()), by=by)
-    assert (change.job.state, change.outcome) == (State.QUEUED, Outcome.INCOMPLETE)
 
 
 def test_a_lost_answer_is_no_riddle_once_a_callback_named_the_job() -> None:

@@ -129,6 +129,17 @@ async def test_whoever_does_not_read_is_cut(hasty: Front) -> None:
     assert hasty.app.bodies == [b"hello"]
 
 
+async def test_whoever_does_not_read_many_answers_is_cut_in_silence(
+    hasty: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    hasty.app.send_bytes = 1024 * 1024
+    async with hasty.caller() as caller:
+        caller.writer.write(WHOLE * 100)
+        await until(hasty.quiet)
+    assert len(hasty.app.bodies) < 100
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @pytest.mark.parametrize(("first", "again"), TOO_MUCH.values(), ids=TOO_MUCH)
 async def test_whoever_floods_is_refused(front: Front, first: bytes, again: bytes) -> None:
     assert statuses(await front.said(first, again)) in ([], [431], [400])

@@ -149,6 +149,17 @@ async def test_a_place_is_lost_even_while_older_events_are_kept(house: Storehous
     assert (await feed(house, place)).lost
 
 
+async def test_who_read_to_the_end_lost_nothing_when_the_last_job_is_erased(house: Storehouse) -> None:
+    await ended(house)
+    newest = await ended(house)
+    end = (await feed(house)).after
+    await house.store.write(lambda: jobs.erase([newest.id]))
+    page = await feed(house, end)
+    assert (page.lost, page.after, list(page.events)) == (False, end, [])
+    later = await ended(house)
+    assert [event.job_id for event in (await feed(house, end)).events] == [later.id] * 2
+
+
 async def test_a_place_is_lost_where_events_of_no_job_were_removed(house: Storehouse) -> None:
     for number in range(3):
         await blocked(house, number)
@@ -270,6 +281,7 @@ async def test_pages_of_what_happened_at_one_time_give_each_entry_once(house: St
 async def test_an_erased_job_leaves_nothing_in_any_table(house: Storehouse) -> None:
     await house.endpoint("ep_1", "job.*")
     kept = await ended(house, order="1")
+    await house.store.write(events.note_issued)
     before = {table: await house.column(f"select count(*) from {table}") for table in TABLES}  # noqa: S608  # ours
     job = house.job(metadata={"order": "2"}, callback_url="https://me.example/", callback_secret=b"s")
     await house.promise(job, owner="a", key="k", digest=b"d")

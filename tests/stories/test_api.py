@@ -12,9 +12,11 @@ import pytest_asyncio
 
 from receiver.api import CALLS
 from receiver.errors import PROBLEMS
+from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
+from receiver.store.statements import Transaction, rows
 from tests.stories.deployment import KEY, Deployment, asking, deployed
-from tests.stories.tools import asked, problem
+from tests.stories.tools import asked, listed, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KIB, MIB = 1024, 1024 * 1024
@@ -220,6 +222,13 @@ QUERIES = [
     "/v1/jobs?limit=201",
     "/v1/jobs?limit=99999999999999999999999",
     "/v1/jobs?limit=ten",
+    "/v1/jobs?limit=1_0",
+    "/v1/jobs?limit=1.0",
+    "/v1/jobs?limit=%201",
+    "/v1/endpoints?cursor=ep_none",
+    "/v1/endpoints?cursor=" + "x" * 201,
+    "/v1/providers?cursor=nobody",
+    "/v1/providers?limit=0",
     "/v1/jobs?limit=1&limit=2",
     "/v1/jobs?cursor=x",
     "/v1/jobs?cursor=job_" + "g" * 32,
@@ -312,6 +321,27 @@ async def test_the_api_describes_itself(house: Deployment) -> None:
         told = description["paths"][call.path][call.method.lower()]
         assert str(call.status) in told["responses"]
         assert f"{call.method} {call.path}" in page.text
+
+
+async def test_readiness_writes_each_time_it_is_asked(house: Deployment) -> None:
+    def mark() -> Transaction[str]:
+        found = yield rows("select value from meta where key = 'probe'")
+        return str(found[0]["value"])
+
+    seen = []
+    for _ in range(3):
+        await asked(house, "GET", "/readyz")
+        seen.append(await house.services.store.read(mark()))
+    assert seen == ["0", "1", "0"]
+
+
+async def test_accounts_are_listed_in_pieces(house: Deployment) -> None:
+    every = [one["id"] for one in await listed(house, "/v1/providers")]
+    assert len(every) == len(SPEAKERS)
+    first = await asked(house, "GET", "/v1/providers", params={"limit": 3})
+    rest = await asked(house, "GET", "/v1/providers", params={"cursor": first["next_cursor"]})
+    assert [one["id"] for one in first["data"] + rest["data"]] == every
+    assert rest["next_cursor"] is None
 
 
 async def test_readiness_ends_when_the_service_is_stopping(house: Deployment) -> None:

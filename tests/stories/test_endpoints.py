@@ -207,6 +207,18 @@ async def test_an_endpoint_of_the_file_is_changed_only_there(tmp_path: Path) -> 
         assert await listed(house, "/v1/endpoints") == []
 
 
+async def test_endpoints_are_listed_newest_first_wherever_they_come_from(tmp_path: Path) -> None:
+    kept = '[{"id": "kept", "url": "http://127.0.0.1:9999/x", "events": ["job.*"]}]'
+    async with deployed(tmp_path, SILENT, endpoints=kept) as house:
+        made = [(await house.subscribe("job.*"))["id"] for _ in range(3)]
+        expected = [*reversed(made), "kept"]
+        assert [one["id"] for one in await listed(house, "/v1/endpoints")] == expected
+        first = await asked(house, "GET", "/v1/endpoints", params={"limit": 2})
+        await asked(house, "DELETE", f"/v1/endpoints/{first['next_cursor']}", 204)
+        rest = await listed(house, "/v1/endpoints", cursor=first["next_cursor"])
+        assert [one["id"] for one in first["data"] + rest] == expected
+
+
 REFUSED: dict[str, dict[str, Any]] = {
     "/url": {"url": "ftp://h.example/"},
     "/url#1": {"url": "http://user:secret@h.example/"},

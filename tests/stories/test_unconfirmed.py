@@ -177,6 +177,8 @@ async def test_what_cannot_be_resolved_is_refused(tmp_path: Path) -> None:
             ({"fail": True, "resubmit": True}, ""),
             ({"fail": False}, "/fail"),
             ({"resubmit": "yes"}, "/resubmit"),
+            ({"resubmit": 1}, "/resubmit"),
+            ({"fail": 1.0}, "/fail"),
             ({"provider_job_id": ""}, "/provider_job_id"),
             ({"provider_job_id": 7}, "/provider_job_id"),
             ({"provider_job_id": "x" * 501}, "/provider_job_id"),

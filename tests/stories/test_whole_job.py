@@ -27,6 +27,8 @@ async def test_every_provider_finishes_and_is_announced_once(house: Deployment, 
     done = await house.final(job["id"])
     assert (done["state"], done["completed_by"]) == ("succeeded", ENDED_BY[provider])
     assert done["assets"][0]["url"].startswith(f"{house.url}/assets/")
+    assert isinstance(done["result"], dict)
+    assert done["result"]
     [event] = await house.delivered(job["id"], *JOB_FINAL)
     assert event["data"]["assets"] == done["assets"]
     assert event["data"]["metadata"] == {"order": "42"}

@@ -1,0 +1,33 @@
+"""What the answer to a submission makes of a job, whatever was said or done meanwhile."""
+
+import pytest
+
+from handlers.contract import Phase
+from receiver import lifecycle
+from receiver.lifecycle import RANK
+from receiver.model import FINAL, By, Outcome, State
+from tests.receiver.test_lifecycle import NOW, advance, job, says
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_answer_to_a_submission_outranks_an_id_that_a_hint_named(phase: Phase) -> None:
+    guessed = lifecycle.hint(job(State.SUBMITTING), says("succeeded", "guess"), now=NOW).job
+    assert guessed.provider_job_id == "guess"
+    answered = advance(guessed, says(phase, "p1"), by=By.SUBMIT)
+    assert answered.job.provider_job_id == "p1"
+    assert RANK[answered.job.state] >= RANK[State.QUEUED]
+    silent = advance(guessed, says(phase), by=By.SUBMIT)
+    assert silent.job.provider_job_id == "guess"
+
+
+@pytest.mark.parametrize("state", sorted(FINAL))
+def test_a_job_that_ended_meanwhile_still_learns_its_id(state: State) -> None:
+    change = advance(job(state), says("queued", "p1"), by=By.SUBMIT)
+    assert (change.job.provider_job_id, change.job.state) == ("p1", state)
+    assert (change.outcome, change.events) == (Outcome.LATE, ())
+
+
+@pytest.mark.parametrize("by", [By.SUBMIT, By.POLL])
+def test_an_answer_without_its_file_has_accepted_the_job(by: By) -> None:
+    change = advance(job(State.SUBMITTING), says("succeeded", "p1", assets=()), by=by)
+    assert (change.job.state, change.outcome) == (State.QUEUED, Outcome.INCOMPLETE)
