@@ -101,12 +101,15 @@ class Assets:
 
 
 async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
-    """A provider's error as ours: what it does not know is gone, all else may work again."""
+    """A provider's error as ours: what it does not know, or cannot be asked for, is gone; all else may work
+    again."""
     try:
         return await asking
     except Rejected:
         raise Gone("the provider no longer has this file") from None
     except Garbled as error:
+        if error.status is None:
+            raise Gone("the provider's link is not one that can be followed") from None
         raise ProviderAway(str(error)) from None
     except ProviderError:
         raise ProviderAway("the provider does not answer now") from None

@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import JSONResponse
 
 from receiver.clock import Clock
 from receiver.keys import Masters
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import Moving, asked, problem, ring
+from tests.stories.tools import Moving, asked, open_job, problem, ring
 
 QUICK = Knobs(takes=0.0)
 RESOLVE = {"aiml": "GET /aiml/v1/media/videos/", "minimax": "GET /minimax/v1/files/retrieve"}
@@ -212,3 +213,15 @@ async def test_a_link_of_a_late_result_works(house: Deployment) -> None:
     await ring(house, job, {"task_id": job["provider_job_id"], "status": "finished", "video_url": file})
     late = await house.job(job["id"])
     assert (await follow(house, late)).headers["location"] == file
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example/x", "//elsewhere.example/x", "x/y", "/a\\b"])
+async def test_a_link_that_can_never_be_followed_is_gone(tmp_path: Path, url: str) -> None:
+    async with deployed(tmp_path, Knobs(takes=3600)) as house:
+        job = await open_job(house, "aiml")
+        told = {"uuid": job["provider_job_id"], "status": "succeeded", "videoUrl": url}
+        house.front.app = JSONResponse({"data": told})
+        assert (await house.final(job["id"]))["state"] == "succeeded"
+        before = len(house.front.calls)
+        problem(await follow(house, await house.job(job["id"])), 410, "gone")
+        assert house.front.calls[before:] == []
