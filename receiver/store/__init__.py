@@ -29,6 +29,9 @@ class Driver(Protocol):
     async def write(self, transaction: Transaction[Result]) -> Result:
         """Run to the commit."""
 
+    async def rest(self) -> None:
+        """Do what is best done between two transactions, if anything is due."""
+
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction."""
 
@@ -44,7 +47,7 @@ class Store:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self._commit = GroupCommit(driver.write)
+        self._commit = GroupCommit(driver.write, driver.rest)
 
     async def open(self, *, migrate: bool) -> None:
         """Connect and bring the database up to date; `Misconfigured` when that may not be."""

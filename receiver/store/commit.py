@@ -1,11 +1,13 @@
 """Group commit: many callers' writes in one transaction, each answered after its COMMIT.
 
-One bounded queue takes every write verb. A drain takes what has gathered, bounded by its cost, and runs it
-as one transaction. When that fails for a reason of its content, the items run again one by one, so that a
-bad one never fails its neighbours; when the database itself is away, all of them are told so at once.
+One bounded queue takes every write verb. A transaction takes what has gathered at the moment when it
+begins, bounded by its cost, so that what comes while the writer is still busy goes along. When it fails for
+a reason of its content, the items run again one by one, so that a bad one never fails its neighbours; when
+the database itself is away, all of them are told so at once.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -49,12 +51,22 @@ class _Waiting:
 
 
 class GroupCommit:
-    """The one way to write. `write` runs a transaction to its commit."""
+    """The one way to write. `write` runs a transaction to its commit; `rest` is what the writer does between
+    two, when those of the first have their answers.
 
-    def __init__(self, write: Callable[[Transaction[list[Any]]], Awaitable[list[Any]]]) -> None:
+    The queue is filled by the loop and emptied by the writer, perhaps on a thread of its own: each has its
+    own counter of cost.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Transaction[list[Any]]], Awaitable[list[Any]]],
+        rest: Callable[[], Awaitable[None]],
+    ) -> None:
         self._write = write
-        self._waiting: list[_Waiting] = []
-        self._cost = 0
+        self._rest = rest
+        self._waiting: deque[_Waiting] = deque()
+        self._queued = self._taken = 0
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -66,11 +78,11 @@ class GroupCommit:
     def start(self, verb: Verb[Item, Told], item: Item) -> "asyncio.Future[Told]":
         """Queue `item` now; the future tells once it is durable."""
         cost = verb.cost(item)
-        if self._closed or self._cost + cost > ROOM:
+        if self._closed or self._queued - self._taken + cost > ROOM:
             raise StoreUnavailable("too much is waiting to be stored" if not self._closed else "")
         future: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(verb, item, cost, future))
-        self._cost += cost
+        self._queued += cost
         if self._runner is None:
             self._runner = asyncio.get_running_loop().create_task(self._run())
         return future
@@ -84,27 +96,31 @@ class GroupCommit:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch = self._take()
+                batch: list[_Waiting] = []
                 try:
-                    told = await self._write(_together(batch))
+                    told = await self._write(self._gathered(batch))
                 except StoreUnavailable as error:
-                    _fail(batch, error)
+                    _fail(batch or self._take(), error)
                 except Exception as error:  # noqa: BLE001  # the caller gets it, whatever it is
-                    await self._one_by_one(batch, error)
+                    await self._one_by_one(batch or self._take(), error)
                 else:
                     _answer(batch, told)
+                await self._rest()
         finally:
             self._runner = None
 
+    def _gathered(self, batch: list[_Waiting]) -> Transaction[list[Any]]:
+        """One transaction of all that waits when it begins; `batch` tells what that was."""
+        batch += self._take()
+        return (yield from _together(batch))
+
     def _take(self) -> list[_Waiting]:
-        cost = count = 0
-        for waiting in self._waiting:
-            if count and cost + waiting.cost > DRAIN:
-                break
-            cost += waiting.cost
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._cost -= cost
+        batch: list[_Waiting] = []
+        cost = 0
+        while self._waiting and (not batch or cost + self._waiting[0].cost <= DRAIN):
+            batch.append(self._waiting.popleft())
+            cost += batch[-1].cost
+        self._taken += cost
         return batch
 
     async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:

@@ -88,7 +88,7 @@ class SqliteDriver:
         self._connection: sqlite3.Connection | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
-        self._moved = 0
+        self._changed = self._moved = 0
 
     async def open(self) -> None:
         """Take the file's lock and open every connection; `Misconfigured` says what is wrong."""
@@ -121,6 +121,11 @@ class SqliteDriver:
         """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
         return await self._on_writer(functools.partial(self._commit, transaction))
 
+    async def rest(self) -> None:
+        """Move the log into the file, when enough has been written since the last time."""
+        if self._changed - self._moved >= STEP:
+            await self._on_writer(self._move_log)
+
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on a connection that cannot write."""
         async with self._reader() as connection:
@@ -147,19 +152,13 @@ class SqliteDriver:
     # On the writer's thread from here on.
 
     def _serve(self) -> None:
-        while (job := self._next()) is not None:
+        while (job := self._work.get()) is not None:
             job()
 
-    def _next(self) -> Callable[[], None] | None:
-        """The next piece of work; the log is moved before it, when those who waited have their answers."""
-        if self._connection is not None and self._connection.total_changes - self._moved >= STEP:
-            self._move_log(self._connection)
-        return self._work.get()
-
-    def _move_log(self, connection: sqlite3.Connection) -> None:
-        self._moved = connection.total_changes
+    def _move_log(self) -> None:
+        self._moved = self._changed
         try:
-            connection.execute("pragma wal_checkpoint(passive)").fetchall()
+            self._writer.execute("pragma wal_checkpoint(passive)").fetchall()
         except sqlite3.Error as error:
             self._see_fatal(error)
 
@@ -253,6 +252,7 @@ class SqliteDriver:
         except sqlite3.OperationalError as error:
             self._see_fatal(error)
             raise StoreUnavailable("the database does not take writes now") from error
+        self._changed = self._writer.total_changes
         return result
 
     def _version(self) -> int:
