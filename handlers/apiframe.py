@@ -105,7 +105,6 @@ RESULT_WORDS = frozenset(
     | {"training_id", "training_images_id"}
 )
 """Fields that show success where no file is made and `status` is missing."""
-ENVELOPE = frozenset({"task_id", "status", "percentage"})
 
 
 def assets_of(task: Task) -> tuple[Asset, ...]:
@@ -142,7 +141,7 @@ def to_update(task: Task, body: dict[str, Any]) -> Update:
         phase=phase,
         progress=task.percentage,
         assets=assets if done else (),
-        result=body if done and body.keys() - ENVELOPE else None,
+        result=body if done else None,
         failure=failure,
     )
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from handlers import json
-from handlers.contract import Account, Exchange, Failure, HttpMessage, Keys, Phase, Update
-from handlers.errors import Garbled, ProviderError, Unavailable, Unreachable
+from handlers.contract import Account, Exchange, Failure, FailureCode, HttpMessage, Keys, Phase, Update
+from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.config import AccountSetup
@@ -23,6 +23,8 @@ SUBMIT_TIMEOUT = 60.0
 ASK_TIMEOUT = 30.0
 BEFORE_SENDING = frozenset({"request", "resolve", "connect", "tls"})
 REDACTED = "[redacted]"
+FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
+"""What ends a job with a code of its own, whichever door it came by."""
 
 
 @immutable

@@ -14,7 +14,7 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import POLL, Accounts, told
+from receiver.accounts import FAILURES, POLL, Accounts, told
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
@@ -32,7 +32,6 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.TRANSIENT,
     Garbled: Verdict.TRANSIENT,
 }
-FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
 LONGEST_HINT = timedelta(hours=1)
 

@@ -20,7 +20,7 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import SUBMIT, Accounts, told
+from receiver.accounts import FAILURES, SUBMIT, Accounts, told
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
@@ -38,7 +38,6 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
 }
-FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 OFF = timedelta(seconds=60)
 LONGEST_HINT = timedelta(hours=1)
 

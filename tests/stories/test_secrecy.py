@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from receiver import observe
+from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import KEY, Deployment, asking, deployed
 from tests.stories.tools import PROOF, all_settled, asked, finished, open_job, ring, says
@@ -100,3 +105,33 @@ async def test_an_echo_is_hidden_however_json_spells_it(tmp_path: Path) -> None:
         told = await house.job(job["id"])
         assert told["state"] == "succeeded"
         assert "key/with/slashes" not in str(told)
+
+
+@pytest.mark.parametrize("provider", SPEAKERS)
+async def test_what_a_poll_echoes_is_hidden_in_the_result(tmp_path: Path, provider: str) -> None:
+    async with deployed(tmp_path, Knobs(takes=3600), {"backstop_after": 0.1}) as house:
+        job = await open_job(house, provider)
+        url, secret = house.callback(job)
+        secrets = [url.rsplit("/", 1)[-1], secret, f"key-{provider}"]
+        speaker = house.front.app
+
+        async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
+            asked_for = Request(scope, receive)
+            transport = httpx.ASGITransport(speaker)
+            async with httpx.AsyncClient(transport=transport) as client:
+                answer = await client.request(
+                    asked_for.method,
+                    str(asked_for.url),
+                    headers=dict(asked_for.headers),
+                    content=await asked_for.body(),
+                )
+            told = answer.json()
+            await JSONResponse({**told, "echo": [url, *secrets]})(scope, receive, send)
+
+        house.front.app = echoing
+        for one in house.world.jobs.values():
+            one.takes = 0.0
+        done = await house.final(job["id"])
+        assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
+        assert len(done["result"]["echo"]) == 4
+        assert not [secret for secret in secrets if secret in str(done)]
