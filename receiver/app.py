@@ -90,9 +90,12 @@ class Services:
         submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
-        self.workers = {one.work: Worker(one, self.lanes, self.store, clock) for one in performers}
+        hints = Hints()
+        for one in performers:
+            hints.workers[one.work] = Worker(one, hints, self.lanes, self.store, clock)
+        self.workers = hints.workers
         fanout.worker = self.workers[Work.DELIVER]
-        recording.sender, recording.hints = fanout, Hints(self.workers)
+        recording.sender, recording.hints = fanout, hints
         self.jobs = Jobs(
             store=self.store,
             accounts=accounts,
@@ -106,7 +109,7 @@ class Services:
         self.assets = Assets(self.store, accounts, self.masters, clock)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
-        self.testing = Testing(fanout, self.store, recording, self.lanes)
+        self.testing = Testing(fanout, self.store, recording, self.lanes, hints)
         self.housekeeper = Housekeeper(self.store, recording, clock, timedelta(days=settings.retention_days))
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 

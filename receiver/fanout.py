@@ -89,12 +89,16 @@ class Fanout:
         return (yield from deliveries.load(claims))
 
     def send(self, born: Sequence[Born]) -> None:
-        """Send those that were born with a slot; the worker claims the others."""
+        """Send those that were born with a slot; the worker claims the others, when there is room."""
         if self.worker is None:
             return
         for one in born:
             if one.claim is not None:
                 self.worker.start(one.lane, self.perform((one.claim, one.owed)))
+            else:
+                self.lanes.wait(self.work, one.lane)
+                if self.room(one.lane) > 0:
+                    self.worker.hint()
 
     async def perform(self, prepared: tuple[Claim, Owed]) -> None:
         """One attempt, and what follows from it."""

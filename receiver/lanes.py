@@ -26,6 +26,7 @@ class Slots:
     in_flight: int = 0
     tokens: float = 0.0
     refilled_at: float = 0.0
+    lanes: "list[tuple[Work, Lane]]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.allowed = min(self.top, UNPROVEN) if self.adaptive else self.top
@@ -46,14 +47,18 @@ class Slots:
 
 @dataclass(slots=True)
 class Lane:
-    """One lane of one kind of work. While `blocked`, one probe at a time may pass once the hold is over."""
+    """One lane of one kind of work. While `blocked`, one probe at a time may pass once the hold is over.
+
+    `waiting` counts what was told to wait since a claim last found the lane empty: whoever comes later
+    waits behind it.
+    """
 
     slots: Slots
     half: bool = False
     in_flight: int = 0
     hold_until: float = 0.0
     blocked: bool = False
-    backlog: bool = False
+    waiting: int = 0
 
     def room(self, now: float) -> int:
         """How many may start now."""
@@ -93,27 +98,42 @@ class Lanes:
             self._take(self._lane(work, name))
 
     def reserve(self, name: str) -> bool:
-        """Take a slot for a delivery that is being recorded; False notes that others wait."""
+        """Take a slot for a delivery that is being recorded; False when it has to wait for a claim."""
         with self._lock:
             lane = self._lane(Work.DELIVER, name)
-            if lane.backlog or lane.room(self.monotonic()) <= 0:
-                lane.backlog = True
+            if lane.waiting or lane.room(self.monotonic()) <= 0:
+                lane.waiting += 1
                 return False
             self._take(lane)
             return True
 
-    def release(self, name: str, work: Work = Work.DELIVER) -> bool:
-        """Count one that ended; True when others of its lane are waiting for the slot."""
+    def release(self, name: str, work: Work = Work.DELIVER) -> set[Work]:
+        """Count one that ended; the kinds of work that wait for its slot."""
         with self._lock:
             lane = self._lane(work, name)
             lane.in_flight -= 1
             lane.slots.in_flight -= 1
-            return lane.backlog
+            return {kind for kind, one in lane.slots.lanes if one.waiting}
 
-    def drained(self, work: Work, name: str, *, drained: bool) -> None:
-        """Note whether a claim found less than the lane had room for."""
+    def wait(self, work: Work, name: str) -> int:
+        """Note that something of this lane waits; how often that was noted."""
         with self._lock:
-            self._lane(work, name).backlog = not drained
+            lane = self._lane(work, name)
+            lane.waiting += 1
+            return lane.waiting
+
+    def waiting(self, work: Work) -> dict[str, int]:
+        """The lanes of this kind in which something waits, and how often that was noted."""
+        with self._lock:
+            found = [(name, lane.waiting) for (kind, name), lane in self._lanes.items() if kind is work]
+        return {name: count for name, count in found if count}
+
+    def drained(self, work: Work, name: str, noted: int) -> None:
+        """A claim left nothing of this lane waiting, unless more was noted than the claim knew of."""
+        with self._lock:
+            lane = self._lane(work, name)
+            if lane.waiting == noted:
+                lane.waiting = 0
 
     def succeeded(self, name: str) -> None:
         """An endpoint took a delivery: it may have one more at once."""
@@ -161,6 +181,7 @@ class Lanes:
             if slots is None:
                 slots = self._slots[kind] = self.make(work, plain)
             lane = self._lanes[work, name] = Lane(slots, half=name != plain)
+            slots.lanes.append((work, lane))
         return lane
 
     def _take(self, lane: Lane) -> None:

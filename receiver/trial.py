@@ -14,6 +14,7 @@ from receiver.store.deliveries import Attempt
 from receiver.store.record import emit
 from receiver.store.statements import Transaction, many, ms
 from receiver.views import stamp
+from receiver.worker import Hints
 
 
 @immutable
@@ -24,6 +25,7 @@ class Testing:
     store: Store
     recording: Recording
     lanes: Lanes
+    hints: Hints
 
     async def send(self, endpoint: Endpoint) -> Attempt:
         """The attempt, once it was made and recorded."""
@@ -47,4 +49,5 @@ class Testing:
         try:
             return await self.fanout.attempt(claim, Owed(delivery, event, endpoint.id, None), last=True)
         finally:
-            self.lanes.release(endpoint.id)
+            for work in self.lanes.release(endpoint.id):
+                self.hints.wake(work)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -29,11 +29,17 @@ class Lanes(Protocol):
     def take(self, work: Work, name: str) -> None:
         """One starts."""
 
-    def release(self, name: str, work: Work) -> bool:
-        """One ended; True when others wait."""
+    def release(self, name: str, work: Work) -> Iterable[Work]:
+        """One ended; the kinds of work that wait for its slot."""
 
-    def drained(self, work: Work, name: str, *, drained: bool) -> None:
-        """Whether a claim found less than there was room for."""
+    def wait(self, work: Work, name: str) -> int:
+        """Something waits; how often that was noted."""
+
+    def waiting(self, work: Work) -> Mapping[str, int]:
+        """The lanes in which something waits, and how often that was noted."""
+
+    def drained(self, work: Work, name: str, noted: int) -> None:
+        """Nothing waits any more, unless more was noted."""
 
 
 class Performer(Protocol):
@@ -63,8 +69,11 @@ class Performer(Protocol):
 class Worker:
     """Performs one kind of due work until it is stopped."""
 
-    def __init__(self, performer: Performer, lanes: Lanes, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, performer: Performer, hints: "Hints", lanes: Lanes, store: Store, clock: Clock
+    ) -> None:
         self.work = performer.work
+        self._hints = hints
         self._performer = performer
         self._lanes = lanes
         self._store = store
@@ -100,9 +109,12 @@ class Worker:
         """Claim what is due now and start on it; how many were claimed."""
         now = self._clock.now()
         lease = self._performer.lease
+        noted = dict(self._lanes.waiting(self.work))
         room: dict[str, int] = {}
 
         def remember(lane: str) -> int:
+            """Nobody takes a slot that this claim was promised: they wait until it has taken its own."""
+            noted[lane] = self._lanes.wait(self.work, lane)
             room[lane] = self._performer.room(lane)
             return room[lane]
 
@@ -123,9 +135,9 @@ class Worker:
             claimed[lane] = claimed.get(lane, 0) + 1
             self._lanes.take(self.work, lane)
             self.start(lane, self._performer.perform(prepared))
-        for lane, free in room.items():
-            if free > 0:
-                self._lanes.drained(self.work, lane, drained=claimed.get(lane, 0) < free)
+        for lane, count in noted.items():
+            if lane not in room or claimed.get(lane, 0) < room[lane]:
+                self._lanes.drained(self.work, lane, count)
         return len(taken.prepared)
 
     def start(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
@@ -156,8 +168,8 @@ class Worker:
         except Exception:
             LOGGER.exception("performing %s work failed; its lease will end", self.work)
         finally:
-            if self._lanes.release(lane, self.work):
-                self._wake.set()
+            for work in self._lanes.release(lane, self.work):
+                self._hints.wake(work)
 
     async def _pause(self) -> None:
         wait = SCAN
@@ -177,16 +189,22 @@ def _claim_of(prepared: Any) -> Claim:
 
 
 class Hints:
-    """Passes the news of due work to the worker of its kind."""
+    """Passes the news of due work, and of free slots, to the worker of its kind."""
 
-    def __init__(self, workers: Mapping[Work, Worker]) -> None:
-        self._workers = workers
+    def __init__(self) -> None:
+        self.workers: dict[Work, Worker] = {}
 
     def hint(self, due: Due) -> None:
         """Something of this kind is due."""
-        worker = self._workers.get(due.work)
+        worker = self.workers.get(due.work)
         if worker is not None:
             worker.hint(due.at)
+
+    def wake(self, work: Work) -> None:
+        """There may be room for something that is due."""
+        worker = self.workers.get(work)
+        if worker is not None:
+            worker.hint()
 
 
 async def release(store: Store, claims: Sequence[Claim], now: Callable[[], datetime]) -> None:

@@ -146,18 +146,52 @@ def test_a_born_delivery_takes_a_slot_or_waits_its_turn() -> None:
     assert [lanes.reserve(ENDPOINT) for _ in range(6)] == [True] * 4 + [False] * 2
     assert lanes.release(ENDPOINT)
     assert not lanes.reserve(ENDPOINT), "those who wait go first"
-    lanes.drained(Work.DELIVER, ENDPOINT, drained=True)
+    assert lanes.waiting(Work.DELIVER) == {ENDPOINT: 3}
+    lanes.drained(Work.DELIVER, ENDPOINT, 3)
+    assert lanes.waiting(Work.DELIVER) == {}
     assert lanes.reserve(ENDPOINT)
     assert lanes.room(Work.DELIVER, ENDPOINT) == 0
 
 
-def test_a_release_tells_whether_others_wait() -> None:
+def test_a_claim_that_found_nothing_does_not_speak_for_what_came_after_it() -> None:
+    lanes, _ = made(lambda: Slots(1))
+    assert lanes.reserve(ENDPOINT)
+    assert not lanes.reserve(ENDPOINT)
+    [noted] = lanes.waiting(Work.DELIVER).values()
+    assert not lanes.reserve(ENDPOINT)
+    lanes.drained(Work.DELIVER, ENDPOINT, noted)
+    assert lanes.release(ENDPOINT)
+
+
+def test_a_release_tells_who_waits() -> None:
     lanes, _ = made()
     lanes.reserve(ENDPOINT)
-    assert not lanes.release(ENDPOINT)
+    assert lanes.release(ENDPOINT) == set()
     lanes.take(Work.DELIVER, ENDPOINT)
-    lanes.drained(Work.DELIVER, ENDPOINT, drained=False)
-    assert lanes.release(ENDPOINT)
+    assert lanes.wait(Work.DELIVER, ENDPOINT) == 1
+    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+
+
+@pytest.mark.parametrize(
+    ("ends", "waits", "others"),
+    [
+        ((Work.DELIVER, ENDPOINT), (Work.DELIVER, RETRIES), "ep_2"),
+        ((Work.DELIVER, RETRIES), (Work.DELIVER, ENDPOINT), "ep_2"),
+        ((Work.POLL, ACCOUNT), (Work.SUBMIT, ACCOUNT), "aiml"),
+        ((Work.SUBMIT, ACCOUNT), (Work.POLL, ACCOUNT), "aiml"),
+    ],
+)
+def test_lanes_that_share_slots_make_room_for_each_other(
+    ends: tuple[Work, str], waits: tuple[Work, str], others: str
+) -> None:
+    lanes, _ = made()
+    for work, name in (waits, (waits[0], others)):
+        lanes.wait(work, name)
+    lanes.take(*ends)
+    assert lanes.release(ends[1], ends[0]) == {waits[0]}
+    lanes.drained(*waits, 1)
+    lanes.take(*ends)
+    assert lanes.release(ends[1], ends[0]) == set()
 
 
 @pytest.mark.parametrize(

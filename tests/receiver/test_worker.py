@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Slotted(Lanes):
 
     news: asyncio.Event
 
-    def release(self, name: str, work: Work = Work.DELIVER) -> bool:
+    def release(self, name: str, work: Work = Work.DELIVER) -> set[Work]:
         """Count one that ended."""
         self.news.set()
         return super().release(name, work)
@@ -94,6 +94,7 @@ class Shop:
     lanes: Lanes
     made: Made
     worker: Worker
+    hints: Hints
 
     async def jobs(self, *accounts: str) -> list[str]:
         """Jobs that are due now."""
@@ -117,7 +118,9 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news = made.news
-        yield Shop(house, lanes, made, Worker(made, lanes, house.store, clock))
+        worker = Worker(made, hints := Hints(), lanes, house.store, clock)
+        hints.workers[Work.SUBMIT] = worker
+        yield Shop(house, lanes, made, worker, hints)
 
 
 @pytest.fixture
@@ -146,11 +149,37 @@ async def test_a_lane_never_has_more_under_way_than_slots(shop: Shop) -> None:
     assert await shop.worker.tick() == 4
     assert await shop.worker.tick() == 0
     assert (shop.taken("aiml"), shop.taken("apiframe")) == (3, 1)
-    assert shop.lanes.lane(Work.SUBMIT, "apiframe").backlog is False
+    assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"]
     shop.made.gate.set()
     await shop.made.until(lambda: len(shop.made.done) == 4)
     await shop.idle()
     assert await shop.worker.tick() == 2
+
+
+async def test_a_lane_in_which_nothing_is_due_any_more_waits_for_nobody(shop: Shop) -> None:
+    await shop.jobs(*["aiml"] * 3)
+    assert await shop.worker.tick() == 3
+    assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "it may have left some"
+    await shop.idle()
+    assert await shop.worker.tick() == 0
+    assert shop.lanes.waiting(Work.SUBMIT) == {}
+
+
+async def test_nobody_takes_a_slot_that_a_claim_was_promised(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    await shop.jobs("aiml")
+    asked = shop.made.room
+
+    def room(lane: str) -> int:
+        assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "new deliveries would take the slots"
+        shop.lanes.wait(Work.SUBMIT, lane)
+        return asked(lane)
+
+    shop.made.room = room  # type: ignore[method-assign]  # somebody comes while the claim runs
+    assert await shop.worker.tick() == 1
+    assert shop.taken() == 1
+    assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "whoever came meanwhile was not seen"
+    shop.made.gate.set()
 
 
 async def test_running_limits_are_asked_for(shop: Shop) -> None:
@@ -252,15 +281,43 @@ async def test_what_holds_a_slot_already_can_be_started(shop: Shop) -> None:
 
 
 async def test_a_hint_of_later_work_moves_the_next_look(running: Shop) -> None:
-    hints = Hints({Work.SUBMIT: running.worker})
     at: datetime = running.house.hands.at + timedelta(milliseconds=50)
     [job_id] = await running.jobs("aiml")
     running.worker.hint()
     await running.made.until(lambda: running.made.done == [job_id])
     [later] = await running.jobs("aiml")
-    hints.hint(Due(Work.POLL, "aiml", at))
-    hints.hint(Due(Work.SUBMIT, "aiml", at))
+    running.hints.hint(Due(Work.POLL, "aiml", at))
+    running.hints.hint(Due(Work.SUBMIT, "aiml", at))
     await running.made.until(lambda: running.made.done == [job_id, later])
+
+
+async def test_a_slot_that_other_work_leaves_is_taken_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SCAN", 3600.0)
+    polls = Worker(
+        replace(shop.made, work=Work.POLL),
+        shop.hints,
+        shop.lanes,
+        shop.house.store,
+        shop.house.services.clock,
+    )
+    gate = asyncio.Event()
+
+    async def polling() -> None:
+        await gate.wait()
+
+    for _ in range(3):
+        shop.lanes.take(Work.POLL, "aiml")
+        polls.start("aiml", polling())
+    [job_id] = await shop.jobs("aiml")
+    task = asyncio.create_task(shop.worker.run())
+    while "aiml" not in shop.lanes.waiting(Work.SUBMIT):
+        await asyncio.sleep(0)
+    gate.set()
+    await shop.made.until(lambda: shop.made.done == [job_id])
+    await shop.worker.stop(PATIENCE)
+    await task
 
 
 async def test_claims_can_be_given_back(shop: Shop) -> None:

@@ -14,6 +14,8 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
+from receiver import worker
+from receiver.model import Work
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
     SILENT,
@@ -125,7 +127,12 @@ async def test_an_endpoint_that_says_gone_many_times_is_disabled_once(house: Dep
 
         await house.until(arrived, lambda count: count == 3)
         hook.hold.set()
-        told = await all_settled(house, endpoint=endpoint["id"])
+
+        async def under_way() -> int:
+            return house.services.lanes.lane(Work.DELIVER, endpoint["id"]).in_flight
+
+        await house.until(under_way, lambda count: count == 0)
+        told = await listed(house, "/v1/deliveries", endpoint=endpoint["id"])
         assert [one["state"] for one in told] == ["canceled"] * 3
         assert {one["job"] for one in told} == {job["id"] for job in jobs}
         events = await listed(house, "/v1/events", type="endpoint.disabled")
@@ -252,3 +259,17 @@ async def test_an_endpoint_where_nobody_listens_is_tried_again(house: Deployment
     assert after["state"] == "exhausted"
     assert [one["error"] for one in after["attempts"]] == ["connect: connection refused"] * 3
     await asked(house, "DELETE", f"/v1/endpoints/{told['id']}", 204)
+
+
+@pytest.mark.parametrize("answers", [[], [(503, {})] * 7], ids=["all is well", "some fail once"])
+async def test_a_free_slot_never_waits_for_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, dict[str, str]]]
+) -> None:
+    monkeypatch.setattr(worker, "SCAN", 3600.0)
+    async with deployed(tmp_path, SILENT, retry_schedule=str([0.05] * 7)) as house:
+        await house.subscribe("job.canceled", max_in_flight=2)
+        house.hook.answers = list(answers)
+        for burst in (5, 1, 2, 3, 1, 8, 2, 1):
+            await asyncio.gather(*(ended_job(house) for _ in range(burst)))
+            told = await all_settled(house)
+            assert {one["state"] for one in told} == {"delivered"}
