@@ -22,14 +22,20 @@ PATIENCE = 20.0
 
 
 class Slotted(Lanes):
-    """Lanes that tell when something ended."""
+    """Lanes that tell when something ended or waits."""
 
     news: asyncio.Event
+    loop: asyncio.AbstractEventLoop
 
     def release(self, name: str, work: Work = Work.DELIVER) -> set[Work]:
         """Count one that ended."""
         self.news.set()
         return super().release(name, work)
+
+    def wait(self, work: Work, name: str) -> int:
+        """Note, on the writer's thread, that something waits."""
+        self.loop.call_soon_threadsafe(self.news.set)
+        return super().wait(work, name)
 
 
 @dataclass
@@ -117,7 +123,7 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         clock = house.services.clock
         lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
         made = Made(lanes, house)
-        lanes.news = made.news
+        lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
         worker = Worker(made, hints := Hints(), lanes, house.store, clock)
         hints.workers[Work.SUBMIT] = worker
         yield Shop(house, lanes, made, worker, hints)
@@ -312,8 +318,7 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
         polls.start("aiml", polling())
     [job_id] = await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
-    while "aiml" not in shop.lanes.waiting(Work.SUBMIT):
-        await asyncio.sleep(0)
+    await shop.made.until(lambda: "aiml" in shop.lanes.waiting(Work.SUBMIT))
     gate.set()
     await shop.made.until(lambda: shop.made.done == [job_id])
     await shop.worker.stop(PATIENCE)
