@@ -1,5 +1,6 @@
 """What the API is asked: the models that check requests also make `/openapi.json`."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ SCOPES = (
     "metrics:read",
     "admin",
 )
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
 def _no_nul(text: str) -> str:
@@ -58,8 +60,8 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _only_text(value: object) -> object:
-    if not isinstance(value, str) or value.strip().lstrip("-").isdigit():
+def _rfc3339(value: object) -> object:
+    if not isinstance(value, str) or RFC_3339.fullmatch(value) is None:
         raise ValueError("must be an RFC 3339 moment with its offset, for example 2026-11-21T10:00:00Z")
     return value
 
@@ -78,7 +80,7 @@ def _digits(value: object) -> object:
 
 Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Count = Annotated[int, BeforeValidator(_digits)]
-When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_only_text)]
+When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
 Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]

@@ -8,7 +8,10 @@ from pathlib import Path
 from tests.stories.deployment import KEY, Deployment, asking
 
 HERE = Path(__file__).parents[2]
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "negative_data_rejection"
+)
 
 
 async def test_every_call_answers_as_described(house: Deployment) -> None:
