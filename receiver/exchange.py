@@ -6,6 +6,7 @@ What leaves is exactly what is asked for; what comes back is capped, and anythin
 
 import asyncio
 import functools
+import math
 import re
 import select
 from collections.abc import Sequence
@@ -83,6 +84,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_bodyless",
         "_cap",
+        "_ends",
         "_future",
         "_head",
         "_headers",
@@ -93,6 +95,7 @@ class Connection(asyncio.Protocol):
         "_raw",
         "_started",
         "_timer",
+        "_wakes",
         "idle_since",
         "reusable",
         "transport",
@@ -106,19 +109,20 @@ class Connection(asyncio.Protocol):
         self._future: asyncio.Future[Answer] | None = None
         self._started = False
         self._loop = asyncio.get_running_loop()
+        self._ends = self._wakes = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._poll: select.poll | None = None
 
     def ask(
-        self, data: bytes, cap: int, *, bodyless: bool = False, seconds: float | None = None
+        self, data: bytes, cap: int, *, bodyless: bool = False, ends: float = math.inf
     ) -> asyncio.Future[Answer]:
         """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
 
-        A `bodyless` answer (to HEAD) ends with its head, whatever length it declares.
+        `ends` is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever
+        length it declares.
         """
         self._future = self._loop.create_future()
-        if seconds is not None:
-            self._timer = self._loop.call_later(seconds, self._expire)
+        self._arm(ends)
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
         self._cap = cap
@@ -149,7 +153,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection at once."""
-        self._disarm()
+        if self._timer is not None:
+            self._timer.cancel()
         self.reusable = False
         if self.transport is not None:
             self.transport.abort()
@@ -222,19 +227,27 @@ class Connection(asyncio.Protocol):
             self.reusable = False
         self._finish(cut=False)
 
-    def _expire(self) -> None:
+    def _arm(self, ends: float) -> None:
+        """Have the exchange end by `ends`; the timer of an earlier one serves, it looks again when it rings."""
+        self._ends = ends
+        if ends < self._wakes:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wakes, self._timer = ends, self._loop.call_at(ends, self._ring)
+
+    def _ring(self) -> None:
         """Tell that the time is over; whoever asked looks at how far it came and closes."""
+        self._wakes, self._timer = math.inf, None
+        if self._future is None:
+            return
+        if self._loop.time() < self._ends:
+            self._arm(self._ends)
+            return
         future, self._future = self._future, None
-        if future is not None and not future.done():
+        if not future.done():
             future.set_exception(TimeoutError())
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _finish(self, *, cut: bool) -> None:
-        self._disarm()
         future, self._future = self._future, None
         if future is not None and not future.done():
             status = self._parser.get_status_code()

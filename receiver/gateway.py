@@ -141,9 +141,8 @@ class Gateway:
         self, place: _Place, connection: Connection, data: bytes, call: Call, progress: _Progress
     ) -> Answer:
         progress.stage, progress.written = "read", True
-        left = max(progress.ends - progress.loop.time(), 0.0)
         try:
-            answer = await connection.ask(data, call.cap, bodyless=call.method == "HEAD", seconds=left)
+            answer = await connection.ask(data, call.cap, bodyless=call.method == "HEAD", ends=progress.ends)
         except BaseException:
             if connection.unwritten:
                 progress.stage = "write"

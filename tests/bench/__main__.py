@@ -31,10 +31,6 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("start", measures.start, {"start to ready, s": ("<=", 1), "resident, MB": ("<=", 80)}),
     ("demo", measures.demo, {"seconds": ("<=", 30), "exit code": ("<=", 0)}),
 )
-RATIOS: dict[str, tuple[str, str, str]] = {
-    "posts of one core": ("times aiohttp", "gateway/core-s", "aiohttp/core-s"),
-    "1 dead of 4": ("times alone", "p99 beside it, ms", "p99 alone, ms"),
-}
 
 
 async def run(chosen: list[str]) -> dict[str, Figures]:
@@ -44,11 +40,7 @@ async def run(chosen: list[str]) -> dict[str, Figures]:
         if chosen and name not in chosen:
             continue
         print(f"measuring {name} ...", flush=True)
-        figures = await measure()
-        if name in RATIOS:
-            ratio, over, under = RATIOS[name]
-            figures[ratio] = figures[over] / figures[under]
-        found[name] = figures
+        found[name] = await measure()
     return found
 
 

@@ -20,6 +20,7 @@ PATH_JOBS = 6_000
 TURNS = 5
 BARE = 8_000
 POSTS = 12_000
+POST_TURNS = 7
 OFFERED = 200.0
 SECONDS = 15
 
@@ -117,7 +118,9 @@ async def one_dead_of_four() -> Figures:
             took = await _offered(ours, downstream, 3)
             p99[dead] = quantile(took, 0.99)
             missing += 3 * int(OFFERED) * SECONDS - len(took)
-    return {"p99 alone, ms": p99[False], "p99 beside it, ms": p99[True], "missing": missing}
+    alone, beside = p99[False], p99[True]
+    figures = {"p99 alone, ms": alone, "p99 beside it, ms": beside, "times alone": beside / alone}
+    return {**figures, "missing": missing}
 
 
 async def posts() -> Figures:
@@ -136,12 +139,13 @@ async def posts() -> Figures:
                 async with session.post(url, data=body, headers=headers) as answer:
                     await answer.read()
 
-            rates: dict[str, list[float]] = {"gateway/core-s": [], "aiohttp/core-s": []}
-            for _ in range(3):
-                rates["gateway/core-s"].append(await _per_core(ours))
-                rates["aiohttp/core-s"].append(await _per_core(theirs))
+            turns = [(await _per_core(ours), await _per_core(theirs)) for _ in range(POST_TURNS)]
         await gateway.close()
-        return {name: quantile(values, 0.5) for name, values in rates.items()}
+        return {
+            "gateway/core-s": quantile([one for one, _ in turns], 0.5),
+            "aiohttp/core-s": quantile([other for _, other in turns], 0.5),
+            "times aiohttp": quantile([one / other for one, other in turns], 0.5),
+        }
 
 
 async def start() -> Figures:

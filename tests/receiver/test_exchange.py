@@ -363,6 +363,32 @@ async def test_a_connection_asks_again_and_again_with_nothing_left_over() -> Non
     assert not pipe.closed
 
 
+async def test_a_deadline_ends_its_own_exchange_and_no_other() -> None:
+    loop, connections = asyncio.get_running_loop(), [Connection() for _ in range(4)]
+    for connection in connections:
+        connection.connection_made(Pipe())
+    idle, patient, hasty, late = connections
+    now = loop.time()
+    for connection in (idle, patient):
+        answered = connection.ask(b"", CAP, ends=now)
+        connection.data_received(OK)
+        assert answered.result().status == 200
+    waiting = patient.ask(b"", CAP, ends=now + 3600)
+    hasty.ask(b"", CAP, ends=now + 3600)
+    hasty.data_received(OK)
+    for failing in (hasty.ask(b"", CAP, ends=now), late.ask(b"", CAP, ends=now - 1)):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(failing, 20)
+    assert not waiting.done()
+    patient.data_received(OK)
+    assert waiting.result().status == 200
+    again = idle.ask(b"", CAP)
+    idle.data_received(OK)
+    assert again.result().status == 200
+    for connection in connections:
+        connection.close()
+
+
 async def test_asking_over_a_closed_transport_is_broken_and_writes_nothing() -> None:
     connection, pipe = Connection(), Pipe()
     connection.connection_made(pipe)
