@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
         self._finish(cut=False)
 
     def _arm(self, ends: float) -> None:
-        """Have the exchange end by `ends`; the timer of an earlier one serves, it looks again when it rings."""
+        """Have the exchange end by `ends`; the timer of an earlier one serves and looks again."""
         self._ends = ends
         if ends < self._wakes:
             if self._timer is not None:
