@@ -46,6 +46,7 @@ from receiver.store import Store, database_path, open_driver
 from receiver.store import endpoints as table
 from receiver.store.due import void_leases
 from receiver.store.endpoints import ApiKey
+from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
@@ -90,9 +91,9 @@ class Services:
         submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
-        hints = Hints()
+        hints, owner = Hints(), recording.recorder.owner
         for one in performers:
-            hints.workers[one.work] = Worker(one, hints, self.lanes, self.store, clock)
+            hints.workers[one.work] = Worker(one, hints, self.lanes, self.store, clock, owner)
         self.workers = hints.workers
         fanout.worker = self.workers[Work.DELIVER]
         recording.sender, recording.hints = fanout, hints
@@ -179,14 +180,21 @@ class Services:
 
 
 def data_dir(settings: Settings) -> Path:
-    """Where made keys lie."""
+    """Where made keys lie: beside the database's file."""
     return settings.data_dir or database_path(settings.database_url).resolve().parent
+
+
+def _need(settings: Settings, name: str) -> None:
+    """What one process could make for itself, several must be given."""
+    if is_postgres(settings.database_url):
+        raise Misconfigured(name, "is required with PostgreSQL, the same for every replica")
 
 
 def masters_of(settings: Settings, clock: Clock) -> Masters:
     """The master keys: from the settings, or from `data_dir`, where one is made when there is none."""
     given = [key.get_secret_value() for key in settings.secret_keys]
     if not given:
+        _need(settings, "secret_keys")
         folder = data_dir(settings)
         given = read_masters(folder) or add_master(folder, clock.entropy)
     return Masters(given, clock.entropy)
@@ -235,12 +243,13 @@ async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
     masters = masters_of(settings, clock)
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
+    owner = ids.new("rpc")
     gateway = gateway_of(settings)
     endpoints = Endpoints(masters)
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lanes = Lanes(functools.partial(_slots, loaded, endpoints), clock.monotonic)
     lease = functools.partial(_lease, settings, clock)
-    recording = Recording(store, Recorder(meaning, lanes, ids, clock.now, lease))
+    recording = Recording(store, Recorder(meaning, lanes, ids, clock.now, lease, owner))
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
     services = Services(
         settings=settings,
@@ -313,6 +322,7 @@ async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> 
     if settings.api_key is not None:
         return Keyring(store, clock, hash_api_key(settings.api_key.get_secret_value()))
     if not await store.read(table.keys()):
+        _need(settings, "api_key")
         text = new_api_key(clock.entropy(32))
         key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
         path = data_dir(settings) / API_KEY_FILE

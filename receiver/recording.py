@@ -91,9 +91,13 @@ class Recording:
             lambda words: record(recorder, words),
             _cost,
             lambda recorded: self._give_back(recorded.born),
+            in_order=True,
         )
         self._announcing: Verb[Announcing, Announced] = Verb(
-            "announce", self._announce, abandon=lambda announced: self._give_back(announced[1])
+            "announce",
+            self._announce,
+            abandon=lambda announced: self._give_back(announced[1]),
+            in_order=True,
         )
 
     async def record(self, word: Word) -> Recorded:

@@ -34,14 +34,14 @@ class Testing:
         data = {"object": "endpoint", "id": endpoint.id, "url": endpoint.url, "at": stamp(now)}
         event = self.recording.event("endpoint.test", endpoint.id, f"test|{delivery}", data, now)
         claim = Claim(delivery, Work.DELIVER, endpoint.id, 1, 0, clock.monotonic() + 3600)
-        until = now + timedelta(seconds=self.fanout.timeout + 15)
+        until, owner = now + timedelta(seconds=self.fanout.timeout + 15), self.recording.recorder.owner
 
         def promise() -> Transaction[Sequence[Any]]:
             born = yield from emit(self.recording.recorder, [(event, None)], skip=endpoint.id)
             at = ms(now)
             row = (delivery, event.id, endpoint.id, "test", None, "pending", at, at, 0, None)
             yield many("delivery", [row])
-            yield many("due", [(delivery, Work.DELIVER.value, endpoint.id, ms(until), 1, 1, 0)])
+            yield many("due", [(delivery, Work.DELIVER.value, endpoint.id, ms(until), 1, 1, 0, owner)])
             return [one for many_born in born.values() for one in many_born]
 
         self.fanout.send(await self.store.write(promise))

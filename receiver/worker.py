@@ -70,9 +70,10 @@ class Worker:
     """Performs one kind of due work until it is stopped."""
 
     def __init__(
-        self, performer: Performer, hints: "Hints", lanes: Lanes, store: Store, clock: Clock
+        self, performer: Performer, hints: "Hints", lanes: Lanes, store: Store, clock: Clock, owner: str
     ) -> None:
         self.work = performer.work
+        self._owner = owner
         self._hints = hints
         self._performer = performer
         self._lanes = lanes
@@ -120,6 +121,7 @@ class Worker:
 
         request = Request(
             work=self.work,
+            owner=self._owner,
             now=now,
             lease_until=now + lease,
             until=self._clock.monotonic() + lease.total_seconds(),

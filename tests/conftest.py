@@ -3,7 +3,22 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 import uvloop
+
+from tests.engines import ENGINES, SQLITE, VERSIONS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which engine the tests run on."""
+    parser.addoption(
+        "--engine", choices=(SQLITE, *VERSIONS), default=SQLITE, help="the database to test with"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the choice."""
+    ENGINES.name = config.getoption("--engine")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

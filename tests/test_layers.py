@@ -35,6 +35,7 @@ KNOWN_IN = {
     "httptools": {"exchange"},
     "sqlite3": {"store"},
     "aiosqlite": {"store"},
+    "asyncpg": {"store"},
     "starlette": {"api", "app", "observe", "short", "sandbox", "demo"},
     "uvicorn": {"server", "short", "sandbox", "demo", "cli"},
     "click": {"cli", "__main__", "sandbox", "demo"},
@@ -53,6 +54,7 @@ CATCHES_ALL = {
     "receiver/store/commit.py",
     "receiver/store/record.py",
     "receiver/store/sqlite.py",
+    "receiver/store/postgres.py",
 }
 
 

@@ -18,10 +18,11 @@ from receiver.app import data_dir, gateway_of, masters_of
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import AccountSetup, Loaded, load
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, ReceiverError
 from receiver.gateway import Call, CallFailed, Gateway
-from receiver.store import database_path
+from receiver.store import database_path, open_driver
 from receiver.store.examine import FIXED, SOUND, engine, quick_check
+from receiver.store.pgurl import is_postgres
 
 GOOD, ODD, BAD = "ok", "look", "wrong"
 COLOURS = {GOOD: "green", ODD: "yellow", BAD: "red"}
@@ -66,7 +67,7 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     settings = loaded.settings
     gateway = gateway_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
-    findings += [*_keys(loaded), *_database(loaded), *_guard(loaded)]
+    findings += [*_keys(loaded), *await _database(loaded), *_guard(loaded)]
     checks: list[Callable[[], Awaitable[Finding]]] = []
     if not offline:
         checks.append(lambda: _public_url(loaded, gateway))
@@ -89,14 +90,37 @@ def _keys(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("master keys", BAD, str(error))
         return
     yield Finding("master keys", GOOD, f"{len(masters.kids)}, the newest is {masters.newest}")
+    if loaded.settings.secret_keys:
+        return
     folder = data_dir(loaded.settings)
     loose = [path.name for path in folder.glob("ringback-*") if path.stat().st_mode & 0o077]
     if loose:
         yield Finding("data_dir", BAD, f"others can read {', '.join(loose)}; chmod 600")
 
 
-def _database(loaded: Loaded) -> Iterator[Finding]:
-    path = database_path(loaded.settings.database_url)
+async def _database(loaded: Loaded) -> list[Finding]:
+    url = loaded.settings.database_url
+    return [await _server(url)] if is_postgres(url) else list(_file(url))
+
+
+async def _server(url: str) -> Finding:
+    driver = open_driver(url, on_fatal=click.echo)
+    try:
+        await driver.open()
+        try:
+            pending, skew = await driver.pending(), await driver.skew()
+        finally:
+            await driver.close()
+    except ReceiverError as error:
+        return Finding("database", BAD, str(error))
+    waits = f"{len(pending)} migration(s) wait" if pending else "up to date"
+    return Finding(
+        "database", GOOD, f"answers, {waits}; its clock is {skew.total_seconds():+.3f} s from ours"
+    )
+
+
+def _file(url: str) -> Iterator[Finding]:
+    path = database_path(url)
     if engine() < FIXED:
         yield Finding(
             "SQLite",

@@ -1,12 +1,15 @@
 """The store: verbs of intent over one database, durable before they answer."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from receiver.errors import Misconfigured
 from receiver.store.commit import GroupCommit, Verb
 from receiver.store.migrations import Migration
+from receiver.store.pgurl import is_postgres, target
+from receiver.store.postgres import PostgresDriver
 from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction
 
@@ -34,6 +37,9 @@ class Driver(Protocol):
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction."""
+
+    async def skew(self) -> timedelta:
+        """How far the database's clock is ahead of this machine's."""
 
     async def pending(self) -> list[Migration]:
         """Migrations that have not run."""
@@ -95,16 +101,19 @@ SINGLE: Verb[Callable[[], Transaction[Any]], Any] = Verb("single", _singly)
 
 def database_path(url: str) -> Path:
     """The file of a `sqlite:///` URL, or `Misconfigured`."""
-    if url.startswith(("postgresql://", "postgres://")):
-        raise Misconfigured("database_url", "PostgreSQL is not there yet; use sqlite:///path")
     path = url.removeprefix(SQLITE)
     if not url.startswith(SQLITE) or not path.strip("/") or "\0" in path or path == ":memory:":
-        raise Misconfigured("database_url", "must be sqlite:///path, with the path of a file")
+        raise Misconfigured(
+            "database_url",
+            "must be sqlite:///path, with the path of a file, or postgresql://user@host/database",
+        )
     return Path(path)
 
 
 def open_driver(url: str, *, on_fatal: Callable[[str], None]) -> Driver:
     """The driver for a database URL, not yet connected."""
+    if is_postgres(url):
+        return PostgresDriver(target(url))
     path = database_path(url)
     if not path.parent.is_dir():
         raise Misconfigured("database_url", f"the folder {path.parent} does not exist")

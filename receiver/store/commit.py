@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from receiver.errors import StoreUnavailable
-from receiver.store.statements import COMMIT, Transaction
+from receiver.store.statements import Step, Transaction
 
 Item = TypeVar("Item")
 Told = TypeVar("Told")
@@ -34,12 +34,17 @@ def _nothing(_told: object) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Verb(Generic[Item, Told]):
-    """A write: how a batch of its items runs, what one costs, and how to undo a promise on failure."""
+    """A write: how a batch of its items runs, what one costs, and how to undo a promise on failure.
+
+    A batch that writes `in_order` runs behind the others of its transaction, because other writers wait for
+    it from there to the commit.
+    """
 
     name: str
     run: Callable[[Sequence[Item]], Transaction[Sequence[Told]]]
     cost: Callable[[Item], int] = _flat
     abandon: Callable[[Told], None] = _nothing
+    in_order: bool = False
 
 
 @dataclass(slots=True)
@@ -143,12 +148,12 @@ def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
     told: list[Any] = [None] * len(batch)
     done: list[tuple[Verb[Any, Any], Sequence[Any]]] = []
     try:
-        for verb, indexes in groups.items():
+        for verb, indexes in sorted(groups.items(), key=lambda group: group[0].in_order):
             answers = yield from verb.run([batch[index].item for index in indexes])
             done.append((verb, answers))
             for index, answer in zip(indexes, answers, strict=True):
                 told[index] = answer
-        yield COMMIT
+        yield Step.COMMIT
     except BaseException:
         for verb, answers in done:
             for answer in answers:

@@ -7,10 +7,10 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Event, Owed, Work
-from receiver.store.due import first_fence
+from receiver.store.due import NOBODY, first_fence
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.rows import read_event
-from receiver.store.statements import Row, Transaction, change, many, moment, ms, rows, single
+from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, rows, single
 
 RETRY_LANE = "~"
 """What a lane's name ends in for retries: they share the lane's slots and may fill half of them."""
@@ -82,7 +82,7 @@ def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
     )
     held = {
         (row["id"], row["fence"])
-        for row in (yield rows("select id, fence from due where id in (:ids)", ids=ids))
+        for row in (yield locked("select id, fence from due where id in (:ids) order by id", ids=ids))
     }
     mine = [(item.claim.id, item.claim.fence) in held for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
@@ -208,10 +208,10 @@ def _seen(row: Row) -> Seen:
 
 def retry(delivery_id: str, lane: str, now: datetime) -> Transaction[None]:
     """Owe a delivery again, from now on; one that is being sent is left to finish."""
-    found = yield rows("select leased from due where id = :id", id=delivery_id)
+    found = yield locked("select leased from due where id = :id", id=delivery_id)
     row = single(found)
     if row is None:
-        yield many("due", [(delivery_id, Work.DELIVER.value, lane, ms(now), 0, first_fence(now), 0)])
+        yield many("due", [(delivery_id, Work.DELIVER.value, lane, ms(now), 0, first_fence(now), 0, NOBODY)])
     elif not row["leased"]:
         yield rows(
             "update due set at = :now, lane = :lane, tries = 0, fence = fence + 1 where id = :id",

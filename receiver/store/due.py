@@ -7,8 +7,10 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Work
-from receiver.store.statements import Transaction, moment, ms, rows
+from receiver.store.statements import Transaction, moment, ms, rows, unlocked
 
+NOBODY = ""
+"""Whose lease it is while there is none."""
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
@@ -16,11 +18,13 @@ Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 class Request:
     """What a worker asks for: due work of one kind, for every lane that has room.
 
-    `prepare` runs inside the same transaction and turns claims into what their performers need.
+    `owner` is the replica that claims. `prepare` runs inside the same transaction and turns claims into what
+    their performers need.
     `running_limits` says how many jobs of a lane may run at the provider at once.
     """
 
     work: Work
+    owner: str
     now: datetime
     lease_until: datetime
     until: float
@@ -51,7 +55,7 @@ def claim(request: Request) -> Transaction[Taken]:
         if room > 0 and lane in request.running_limits:
             room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
         if room > 0:
-            found = yield rows(
+            found = yield unlocked(
                 "select id, lane, fence, tries from due where work = :work and lane = :lane and at <= :now "
                 "order by at limit :room",
                 work=request.work.value,
@@ -63,7 +67,8 @@ def claim(request: Request) -> Transaction[Taken]:
     prepared: Sequence[Any] = ()
     if taken:
         yield rows(
-            "update due set at = :until, leased = 1, fence = fence + 1 where id in (:ids)",
+            "update due set at = :until, leased = 1, owner = :owner, fence = fence + 1 where id in (:ids)",
+            owner=request.owner,
             until=ms(request.lease_until),
             ids=[one[0] for one in taken],
         )
@@ -111,9 +116,14 @@ def _free_at_provider(lane: str, limit: int) -> Transaction[int]:
     return max(0, limit - int(found[0]["busy"]))
 
 
-def void_leases(now: datetime) -> Transaction[None]:
-    """At the start of the only process: nobody holds a lease any more."""
-    yield rows("update due set at = :now, leased = 0, fence = fence + 1 where leased = 1", now=ms(now))
+def void_leases(now: datetime) -> Transaction[int]:
+    """Take back what replicas hold that are there no more; how much that was."""
+    found = yield rows(
+        "update due set at = :now, leased = 0, fence = fence + 1 where leased = 1 "
+        "and owner not in (select id from replica) returning id",
+        now=ms(now),
+    )
+    return len(found)
 
 
 def release(claims: Sequence[Claim], now: datetime) -> Transaction[None]:

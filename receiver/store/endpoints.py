@@ -11,7 +11,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.store import deliveries
-from receiver.store.statements import Rows, Transaction, many, ms, rows, single
+from receiver.store.statements import Rows, Step, Transaction, many, ms, rows, single
 
 
 @immutable
@@ -29,8 +29,10 @@ class ApiKey:
 def bump() -> Transaction[None]:
     """Tell every recorder that its endpoints and keys are old.
 
-    A nonce, not a count: what a transaction read and then rolled back must not pass for a later state.
+    A nonce, not a count: what a transaction read and then rolled back must not pass for a later state. In
+    order with the events: whatever is recorded after the change was committed has seen it.
     """
+    yield Step.IN_ORDER
     yield rows("update meta set value = :nonce where key = 'generation'", nonce=secrets.token_hex(8))
 
 
@@ -45,6 +47,7 @@ def alter(
     endpoint_id: str, change_row: Callable[[Any], tuple[Any, ...]]
 ) -> Transaction[tuple[Any, ...] | None]:
     """Change an endpoint as it is now; None when it is there no more."""
+    yield Step.IN_ORDER
     row = yield from get(endpoint_id)
     if row is None:
         return None

@@ -1,5 +1,6 @@
 """Jobs: promised, claimed, listed, erased."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import field
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Due, Job, State
+from receiver.store.due import NOBODY
 from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single
@@ -81,7 +83,7 @@ def add(items: Sequence[NewJob]) -> Transaction[list[Promised]]:
         fresh.append(item)
         told.append(Promised(item.job, created=True))
     yield many("job", [job_row(item.job, item.whole_input, item.shown_input) for item in fresh])
-    labels = [(k, v, item.job.id) for item in fresh for k, v in item.job.metadata.items()]
+    labels = [(label(k, v), item.job.id) for item in fresh for k, v in item.job.metadata.items()]
     yield many("job_label", labels)
     yield many("due", [_due_row(item) for item in fresh])
     yield many("evidence", [note for item in fresh for note in item.notes])
@@ -111,7 +113,12 @@ def by_key(owner: str, key: str, digest: bytes) -> Transaction[Promised | None]:
 
 def _due_row(item: NewJob) -> tuple[Any, ...]:
     due = item.due
-    return (item.job.id, due.work.value, due.lane, ms(due.at), 0, 0, due.tries)
+    return (item.job.id, due.work.value, due.lane, ms(due.at), 0, 0, due.tries, NOBODY)
+
+
+def label(key: str, value: str) -> bytes:
+    """What a pair of metadata is found by: of one length, however long the pair is."""
+    return hashlib.sha256(f"{len(key)}:{key}{value}".encode()).digest()[:16]
 
 
 def get(job_id: str) -> Transaction[Job | None]:
@@ -166,10 +173,8 @@ def search(wanted: Search) -> Transaction[list[Job]]:
         conditions.append("state in (:states)")
         parameters["states"] = list(wanted.state)
     for index, (key, value) in enumerate(wanted.labels):
-        conditions.append(
-            f"id in (select job from job_label where key = :key{index} and value = :value{index})"
-        )
-        parameters |= {f"key{index}": key, f"value{index}": value}
+        conditions.append(f"id in (select job from job_label where label = :label{index})")
+        parameters[f"label{index}"] = label(key, value)
     for name, sign, bound in (
         ("after", ">", wanted.created_after),
         ("until", "<", wanted.created_before),

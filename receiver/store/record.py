@@ -28,10 +28,10 @@ from receiver.model import (
     Word,
     Work,
 )
-from receiver.store.due import first_fence
+from receiver.store.due import NOBODY, first_fence
 from receiver.store.evidence import count_quiet, told_of
 from receiver.store.rows import JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
-from receiver.store.statements import Transaction, change, many, ms, rows
+from receiver.store.statements import Step, Transaction, change, locked, many, ms, rows
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
 CALLBACK_TARGET = "callback"
@@ -110,6 +110,7 @@ class Recorder:
     ids: Ids
     now: Callable[[], datetime]
     lease: Callable[[], tuple[datetime, float]]
+    owner: str
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class _Batch:
 def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Recorded]]:
     """Fold `words` into their jobs and write all that follows."""
     ids = sorted({word.job_id for word in words})
-    found = yield rows(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
+    found = yield locked(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
     batch = _Batch({row["id"]: read_job(row) for row in found})
     held = yield from _held([word.claim for word in words if word.claim is not None])
     taken = yield from _taken(words, batch.jobs)
@@ -154,6 +155,7 @@ def emit(
     """
     if not events:
         return {}
+    yield Step.IN_ORDER
     endpoints = yield from _endpoints(recorder.meaning)
     until, until_monotonic = recorder.lease()
     now = recorder.now()
@@ -168,7 +170,9 @@ def emit(
             ]
         yield many("event", [event_row(event) for event, _ in events])
         yield many("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])
-        yield many("due", [_due_row(one, now, until) for many_ in born.values() for one in many_])
+        yield many(
+            "due", [_due_row(one, now, until, recorder.owner) for many_ in born.values() for one in many_]
+        )
     except BaseException:
         for many_born in born.values():
             for one in many_born:
@@ -224,7 +228,7 @@ def _delivery_row(born: Born, now: datetime) -> tuple[Any, ...]:
     return (owed.id, owed.event.id, target, "", owed.job_id, "pending", at, at, 0, None)
 
 
-def _due_row(born: Born, now: datetime, until: datetime) -> tuple[Any, ...]:
+def _due_row(born: Born, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
     leased = born.claim is not None
     return (
         born.owed.id,
@@ -234,13 +238,15 @@ def _due_row(born: Born, now: datetime, until: datetime) -> tuple[Any, ...]:
         int(leased),
         int(leased),
         0,
+        owner if leased else NOBODY,
     )
 
 
 def _held(claims: Sequence[Claim]) -> Transaction[set[tuple[str, int]]]:
     if not claims:
         return set()
-    found = yield rows("select id, fence from due where id in (:ids)", ids=[claim.id for claim in claims])
+    ids = sorted({claim.id for claim in claims})
+    found = yield locked("select id, fence from due where id in (:ids) order by id", ids=ids)
     return {(row["id"], row["fence"]) for row in found}
 
 
@@ -373,7 +379,7 @@ def _write_due(due: dict[str, tuple[Due | None, bool]], now: datetime) -> Transa
     yield change("due", ("work", "lane", "at", "leased", "tries"), values)
     yield rows("update due set fence = fence + 1 where id in (:ids)", ids=[row[-1] for row in values])
     new = [
-        (job_id, what.work.value, what.lane, ms(what.at), 0, first_fence(now), what.tries)
+        (job_id, what.work.value, what.lane, ms(what.at), 0, first_fence(now), what.tries, NOBODY)
         for job_id, what in promised
         if job_id not in there
     ]

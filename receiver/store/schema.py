@@ -37,7 +37,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "input": "bytea",
         "input_shown": "bytea",
     },
-    "job_label": {"key": "text", "value": "text", "job": "text"},
+    "job_label": {"label": "bytea", "job": "text"},
     "idempotency": {"owner": "text", "key": "text", "job": "text", "digest": "bytea"},
     "evidence": {
         "id": "text",
@@ -89,6 +89,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "leased": "bigint",
         "fence": "bigint",
         "tries": "bigint",
+        "owner": "text",
     },
     "endpoint": {
         "id": "text",
@@ -116,4 +117,5 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "account": {"name": "text", "blocked_at": "bigint", "reason": "text", "blocks": "bigint"},
     "meta": {"key": "text", "value": "text"},
+    "replica": {"id": "text", "role": "text", "seen_at": "bigint"},
 }

@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ import aiosqlite
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqltext import many_sql, pieces, render
-from receiver.store.statements import Commit, Query, Rows, Statement, Transaction
+from receiver.store.statements import Query, Rows, Statement, Step, Transaction
 
 Result = TypeVar("Result")
 
@@ -140,6 +141,10 @@ class SqliteDriver:
                 return result
             except sqlite3.DatabaseError:
                 raise StoreUnavailable("the database cannot be read now") from None
+
+    async def skew(self) -> timedelta:
+        """The file has no clock of its own."""
+        return timedelta()
 
     async def pending(self) -> list[Migration]:
         """The migrations that have not run; `Misconfigured` when the file is newer than this program."""
@@ -326,8 +331,9 @@ def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> 
 def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
     if isinstance(statement, Query):
         return connection.execute(*render(statement)).fetchall()
-    if isinstance(statement, Commit):
-        connection.execute("commit")
+    if isinstance(statement, Step):
+        if statement is Step.COMMIT:
+            connection.execute("commit")
         return ()
     for start, size in pieces(len(statement.values)):
         piece = statement.values[start : start + size]

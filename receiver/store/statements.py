@@ -7,6 +7,7 @@ dialect; DDL aside, everything else is SQL that SQLite and PostgreSQL share.
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from typing import Any, TypeAlias, TypeVar
 
 from handlers.values import immutable
@@ -18,12 +19,24 @@ Rows: TypeAlias = Sequence[Any]
 Result = TypeVar("Result")
 
 
+class Lock(Enum):
+    """What becomes of rows that another transaction works on: left alone, waited for, or passed by.
+
+    Where there is only one writer, nobody else works on them.
+    """
+
+    NONE = auto()
+    WAIT = auto()
+    SKIP = auto()
+
+
 @immutable
 class Query:
     """SQL with named parameters; its rows come back."""
 
     sql: str
     parameters: Mapping[str, Any]
+    lock: Lock = Lock.NONE
 
 
 @immutable
@@ -44,19 +57,35 @@ class Update:
     values: Sequence[Sequence[Any]]
 
 
-@immutable
-class Commit:
-    """The end of a transaction, for one that must know whether it was reached."""
+class Step(Enum):
+    """What a transaction may ask of its driver besides rows.
+
+    `IN_ORDER`: from here to the commit no other transaction is between these two, so that what both write
+    afterwards becomes visible in the order in which it was written. `COMMIT`: the end, for a transaction that
+    must know whether it was reached.
+    """
+
+    IN_ORDER = auto()
+    COMMIT = auto()
 
 
-COMMIT = Commit()
-Statement: TypeAlias = Query | Insert | Update | Commit
+Statement: TypeAlias = Query | Insert | Update | Step
 Transaction: TypeAlias = Generator[Statement, Rows, Result]
 
 
 def rows(sql: str, **parameters: Any) -> Query:
     """A statement by its SQL."""
     return Query(sql, parameters)
+
+
+def locked(sql: str, **parameters: Any) -> Query:
+    """A statement whose rows are ours until the commit."""
+    return Query(sql, parameters, Lock.WAIT)
+
+
+def unlocked(sql: str, **parameters: Any) -> Query:
+    """A statement that passes by the rows of other transactions; those that it tells are ours."""
+    return Query(sql, parameters, Lock.SKIP)
 
 
 def many(table: str, values: Sequence[Sequence[Any]]) -> Insert:

@@ -29,6 +29,7 @@ from receiver.store.jobs import Asked, NewJob, Promised, ask, choose, get
 from receiver.store.record import Born, Recorded, Recorder, record
 from receiver.store.sqlite import FileLock, SqliteDriver
 from receiver.store.statements import Row, Transaction, moment, ms, rows
+from tests.engines import ENGINES
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 SECRET = "whsec_" + "A" * 43 + "="
@@ -150,6 +151,7 @@ class Storehouse:
         now = self.hands.at
         request = Request(
             work=work,
+            owner=self.recorder.owner,
             now=now,
             lease_until=now + timedelta(seconds=30),
             until=1030.0,
@@ -319,7 +321,7 @@ async def storehouse(folder: Path, **settings: str) -> AsyncIterator[Storehouse]
     config.touch()
     hands = Hands()
     environment = {
-        "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/store.db",
+        "RINGBACK_DATABASE_URL": ENGINES.url(folder / "store.db"),
         "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
         "RINGBACK_API_KEY": "rb_" + "k" * 32,
         "RINGBACK_PUBLIC_URL": "https://hooks.example",

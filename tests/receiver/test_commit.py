@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from handlers.contract import Phase
@@ -17,6 +18,7 @@ from receiver.store import Store
 from receiver.store.commit import DRAIN, ROOM, Verb
 from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction, many, rows
+from tests.engines import ENGINES
 from tests.receiver.storehouse import Storehouse, asking, storehouse, told, word, write_locked
 
 PATIENCE = 10.0
@@ -217,29 +219,42 @@ async def test_the_slots_of_a_failed_transaction_are_given_back(house: Storehous
     assert in_flight(house) == 1
 
 
-ABORT = [
-    "create trigger no before insert on due when new.work = 'deliver' begin select raise(abort, 'no'); end"
-]
-FAIL_AT_COMMIT = [
-    "create table parent (id integer primary key) strict",
-    "create table child (id integer references parent deferrable initially deferred) strict",
-    "create trigger no before insert on event begin insert into child values (7); end",
-]
+TABLES = (
+    "create table parent (id bigint primary key)",
+    "create table child (id bigint references parent deferrable initially deferred)",
+)
+FUNCTION = "create function no() returns trigger language plpgsql as 'begin {}; return new; end'"
+TRIGGER = "create trigger no before insert on {} for each row execute function no()"
+NO_DELIVERY = "create trigger no before insert on due when new.work = 'deliver' begin {}; end"
+NO_EVENT = "create trigger no before insert on event begin insert into child values (7); end"
+RAISE = "if new.work = ''deliver'' then raise unique_violation; end if"
+REFUSING = {
+    ("in a statement", True): (NO_DELIVERY.format("select raise(abort, 'no')"),),
+    ("in a statement", False): (FUNCTION.format(RAISE), TRIGGER.format("due")),
+    ("in the commit", True): (*(f"{one} strict".replace("bigint", "integer") for one in TABLES), NO_EVENT),
+    ("in the commit", False): (
+        *TABLES,
+        FUNCTION.format("insert into child values (7)"),
+        TRIGGER.format("event"),
+    ),
+}
+"""How a statement or a commit is refused, on SQLite or not."""
+REFUSALS = (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)
 
 
-@pytest.mark.parametrize("statements", [ABORT, FAIL_AT_COMMIT], ids=["in a statement", "in the commit"])
-async def test_the_slots_of_words_that_cannot_be_stored_are_given_back(
-    house: Storehouse, statements: list[str]
-) -> None:
+@pytest.mark.parametrize("where", ["in a statement", "in the commit"])
+async def test_the_slots_of_words_that_cannot_be_stored_are_given_back(house: Storehouse, where: str) -> None:
+    statements = REFUSING[where, ENGINES.sqlite]
     jobs = [await house.submitted() for _ in range(3)]
     for statement in statements:
         await house.write(statement)
     words = [word(job, house, told(Phase.SUCCEEDED)) for job in jobs]
     outcomes = await asyncio.gather(*(house.hear(one) for one in words), return_exceptions=True)
-    assert {type(one) for one in outcomes} == {sqlite3.IntegrityError}
+    assert all(isinstance(one, REFUSALS) for one in outcomes), outcomes
     assert in_flight(house) == 0
     assert await house.column("select id from event") == []
-    await house.write("drop trigger no")
+    table = "due" if where == "in a statement" else "event"
+    await house.write("drop trigger no" if ENGINES.sqlite else f"drop trigger no on {table}")
     assert [len(one.events) for one in await house.hear(*words)] == [1, 1, 1]
     assert in_flight(house) == 3
 

@@ -124,7 +124,7 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
-        worker = Worker(made, hints := Hints(), lanes, house.store, clock)
+        worker = Worker(made, hints := Hints(), lanes, house.store, clock, "rpc_1")
         hints.workers[Work.SUBMIT] = worker
         yield Shop(house, lanes, made, worker, hints)
 
@@ -307,6 +307,7 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
         shop.lanes,
         shop.house.store,
         shop.house.services.clock,
+        "rpc_1",
     )
     gate = asyncio.Event()
 

@@ -23,7 +23,9 @@ from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import Later, listening, world
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs, World
+from tests.engines import ENGINES
 
+MASTER = "master-key-of-the-stories-0123456789"
 KEY = "rb_story_story_story_story_story_story"
 PATIENCE = 30.0
 """Seconds after which a story that waits for something has failed; a bound, never an expectation."""
@@ -192,7 +194,8 @@ def environment(
         for name in SPEAKERS
     }
     return {
-        "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/story.db",
+        "RINGBACK_DATABASE_URL": ENGINES.url(folder / "story.db"),
+        **({} if ENGINES.sqlite else {"RINGBACK_SECRET_KEYS": json.dumps([MASTER])}),
         "RINGBACK_PUBLIC_URL": url,
         "RINGBACK_API_KEY": KEY,
         "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',

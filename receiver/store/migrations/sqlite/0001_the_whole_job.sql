@@ -34,10 +34,9 @@ create index job_busy on job (account, state) where completed_at is null;
 create index job_done on job (completed_at) where completed_at is not null;
 
 create table job_label (
-    key text not null,
-    value text not null,
+    label blob not null,
     job text not null,
-    primary key (key, value, job)
+    primary key (label, job)
 ) strict, without rowid;
 create index job_label_job on job_label (job);
 
@@ -109,7 +108,8 @@ create table due (
     at integer not null,
     leased integer not null,
     fence integer not null,
-    tries integer not null
+    tries integer not null,
+    owner text not null
 ) strict, without rowid;
 create index due_next on due (work, lane, at);
 
@@ -151,3 +151,9 @@ create table meta (
     value text not null
 ) strict, without rowid;
 insert into meta values ('generation', '1');
+
+create table replica (
+    id text primary key,
+    role text not null,
+    seen_at integer not null
+) strict, without rowid;

@@ -1,0 +1,170 @@
+create table job (
+    id text collate "C" primary key,
+    account text collate "C" not null,
+    operation text collate "C" not null,
+    state text collate "C" not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    deadline_at bigint not null,
+    completed_at bigint,
+    provider_job_id text collate "C",
+    progress double precision,
+    progressed_at bigint,
+    metadata text collate "C" not null,
+    assets text collate "C",
+    result text collate "C",
+    error text collate "C",
+    usage text collate "C",
+    completed_by text collate "C",
+    sequence bigint not null,
+    misses bigint not null,
+    missing_since bigint,
+    quiet_poll text collate "C",
+    expects_callback bigint not null,
+    callback_url text collate "C",
+    callback_secret bytea,
+    callback_off bigint not null,
+    poll_wanted bigint not null,
+    input bytea,
+    input_shown bytea
+) with (fillfactor = 80);
+create unique index job_provider_id on job (account, provider_job_id) where provider_job_id is not null;
+create index job_open on job (deadline_at) where completed_at is null;
+create index job_busy on job (account, state) where completed_at is null;
+create index job_done on job (completed_at) where completed_at is not null;
+
+create table job_label (
+    label bytea not null,
+    job text collate "C" not null,
+    primary key (label, job)
+);
+create index job_label_job on job_label (job);
+
+create table idempotency (
+    owner text collate "C" not null,
+    key text collate "C" not null,
+    job text collate "C" not null,
+    digest bytea not null,
+    primary key (owner, key)
+);
+create index idempotency_job on idempotency (job);
+
+create table evidence (
+    id text collate "C" not null,
+    job text collate "C" not null,
+    at bigint not null,
+    kind text collate "C" not null,
+    outcome text collate "C" not null,
+    told text collate "C" not null,
+    headers bytea,
+    body bytea,
+    count bigint not null,
+    last_at bigint,
+    primary key (job, id)
+);
+
+create table event (
+    seq bigint generated always as identity primary key,
+    id text collate "C" not null unique,
+    type text collate "C" not null,
+    job text collate "C",
+    at bigint not null,
+    sequence bigint not null,
+    body bytea not null,
+    result bytea
+);
+create index event_job on event (job, at) where job is not null;
+
+create table delivery (
+    id text collate "C" primary key,
+    event text collate "C" not null,
+    target text collate "C" not null,
+    origin text collate "C" not null,
+    job text collate "C",
+    state text collate "C" not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    tries bigint not null,
+    reason text collate "C",
+    unique (event, target, origin)
+) with (fillfactor = 80);
+create index delivery_target on delivery (target, id);
+
+create table attempt (
+    id text collate "C" not null,
+    delivery text collate "C" not null,
+    at bigint not null,
+    status bigint,
+    latency_ms double precision not null,
+    error text collate "C",
+    answer bytea,
+    primary key (delivery, id)
+);
+
+create table due (
+    id text collate "C" primary key,
+    work text collate "C" not null,
+    lane text collate "C" not null,
+    at bigint not null,
+    leased bigint not null,
+    fence bigint not null,
+    tries bigint not null,
+    owner text collate "C" not null
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_threshold = 1000);
+create index due_next on due (work, lane, at);
+
+create table endpoint (
+    id text collate "C" primary key,
+    url text collate "C" not null,
+    events text collate "C" not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    state text collate "C" not null,
+    disabled_reason text collate "C",
+    description text collate "C" not null,
+    headers bytea,
+    include text collate "C" not null,
+    max_in_flight bigint not null,
+    secrets bytea not null,
+    from_file bigint not null,
+    deleted_at bigint
+);
+
+create table api_key (
+    id text collate "C" primary key,
+    name text collate "C" not null,
+    hash bytea not null unique,
+    scopes text collate "C" not null,
+    created_at bigint not null,
+    expires_at bigint
+);
+
+create table account (
+    name text collate "C" primary key,
+    blocked_at bigint,
+    reason text collate "C",
+    blocks bigint not null
+);
+
+create table meta (
+    key text collate "C" primary key,
+    value text collate "C" not null
+);
+insert into meta values ('generation', '1');
+
+create table receipt (
+    replica text collate "C" not null,
+    number bigint not null,
+    primary key (replica, number)
+);
+
+create table replica (
+    id text collate "C" primary key,
+    role text collate "C" not null,
+    seen_at bigint not null
+);
+
+create table migration (
+    version bigint primary key,
+    name text collate "C" not null
+);

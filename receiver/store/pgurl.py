@@ -1,0 +1,49 @@
+"""`postgresql://` URLs: what the server is told, and what is meant for us."""
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from handlers.values import immutable
+from receiver.errors import Misconfigured
+
+SCHEMES = ("postgresql", "postgres")
+CONNECTIONS = 8
+FEWEST = 3
+"""A writer, a reader, and one that listens."""
+
+
+@immutable
+class Target:
+    """Where to connect. `pooled`: a pooler in transaction mode stands before the server."""
+
+    dsn: str
+    connections: int = CONNECTIONS
+    pooled: bool = False
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a database URL names a PostgreSQL server."""
+    return url.partition(":")[0] in SCHEMES
+
+
+def target(url: str) -> Target:
+    """The target of a `postgresql://` URL; `Misconfigured` names what is wrong, never the password."""
+    try:
+        parts = urlsplit(url)
+        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise _wrong("is no URL") from None
+    if parts.fragment or not parts.path.strip("/"):
+        raise _wrong("must name the database: postgresql://user@host/database")
+    ours = {name: value for name, value in given if name in {"pooler", "connections"}}
+    theirs = [(name, value) for name, value in given if name not in ours]
+    if ours.get("pooler", "transaction") != "transaction":
+        raise _wrong("knows one pooler: pooler=transaction")
+    connections = ours.get("connections", str(CONNECTIONS))
+    if not (connections.isascii() and connections.isdigit() and FEWEST <= int(connections) <= 1000):
+        raise _wrong(f"needs connections={FEWEST} to 1000")
+    dsn = urlunsplit(parts._replace(query=urlencode(theirs)))
+    return Target(dsn, int(connections), pooled="pooler" in ours)
+
+
+def _wrong(what: str) -> Misconfigured:
+    return Misconfigured("database_url", what)

@@ -1,0 +1,372 @@
+"""PostgreSQL: a pool of connections, each statement of a transaction awaited in turn.
+
+A transaction that writes leaves a receipt: a row whose key only this transaction writes. When the connection
+dies between COMMIT and its answer, somebody else writes that row: a conflict tells that the transaction was
+stored; no conflict tells that it was not, and never will be. The figures are in the README of this folder.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+from asyncpg.pool import PoolConnectionProxy
+
+from receiver.errors import Misconfigured, StoreUnavailable
+from receiver.store.migrations import Migration, migrations
+from receiver.store.pgtext import many, render
+from receiver.store.pgurl import Target
+from receiver.store.statements import Query, Rows, Statement, Step, Transaction
+
+Result = TypeVar("Result")
+
+OLDEST = 140000
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 10.0
+RESOLVE_SECONDS = 20.0
+"""How long the fate of a COMMIT without an answer is asked for before the caller is told to come again."""
+RECEIPTS = 1000
+"""Transactions after which a replica's old receipts go."""
+FEED = 0x52427631
+"""The advisory lock under which events are written."""
+MIGRATING = 0x52427632
+SETTINGS = {
+    "application_name": "ringback",
+    "jit": "off",
+    "synchronous_commit": "on",
+    "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5s",
+    "timezone": "UTC",
+}
+WRITERS = 2
+SNAPSHOT = "begin isolation level repeatable read read only"
+POOLED = "".join(
+    f"; set local {name} = '{value}'" for name, value in SETTINGS.items() if name != "application_name"
+)
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+"""What tells of the database and not of what was asked of it."""
+
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+
+async def _as_it_is(_connection: object) -> None:
+    """Nothing here leaves anything in a session."""
+
+
+class _Uncertain(Exception):
+    """The connection died while a COMMIT was on its way."""
+
+
+class PostgresDriver:
+    """Runs transactions on a PostgreSQL database."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._writers: Pool | None = None
+        self._readers: Pool | None = None
+        self._replica = secrets.token_hex(8)
+        self._receipts = itertools.count(1)
+        self._pruned = self._last = 0
+
+    async def open(self) -> None:
+        """Connect; `Misconfigured` says what is wrong."""
+        try:
+            self._writers = await self._pool(WRITERS)
+            self._readers = await self._pool(self._target.connections - WRITERS)
+            await self._look_around()
+        except BaseException as error:
+            await self.close()
+            cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+            if isinstance(cause, (asyncpg.PostgresError, ValueError, *AWAY)):
+                raise Misconfigured("database_url", reason(cause)) from None
+            raise
+
+    async def close(self) -> None:
+        """Disconnect."""
+        for pool in (self._readers, self._writers):
+            if pool is not None:
+                try:
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        await pool.close()
+                except TimeoutError:
+                    pool.terminate()
+        self._readers = self._writers = None
+
+    async def write(self, transaction: Transaction[Result]) -> Result:
+        """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
+        receipt = next(self._receipts)
+        drive = _Drive(transaction, f"insert into receipt values ('{self._replica}', {receipt}); commit")
+        self._last = receipt
+        try:
+            result: Result = await self._drive("begin", drive, self._writers)
+        except _Uncertain:
+            result = await self._resolved(drive, receipt)
+        return result
+
+    async def rest(self) -> None:
+        """Remove old receipts, now and then."""
+        if self._last - self._pruned < RECEIPTS:
+            return
+        self._pruned = self._last
+        with contextlib.suppress(StoreUnavailable):
+            async with self._connection() as connection:
+                await connection.execute(
+                    "delete from receipt where replica = $1 and number < $2", self._replica, self._last - 10
+                )
+
+    async def read(self, transaction: Transaction[Result]) -> Result:
+        """Run a reading transaction on one snapshot."""
+        try:
+            result: Result = await self._drive(SNAPSHOT, _Drive(transaction, "commit"), self._readers)
+        except _Uncertain:
+            raise StoreUnavailable("the database cannot be read now") from None
+        return result
+
+    async def pending(self) -> list[Migration]:
+        """The migrations that have not run; `Misconfigured` when the database is newer than this program."""
+        async with self._connection() as connection:
+            return await self._pending(connection)
+
+    async def migrate(self) -> list[Migration]:
+        """Bring the database up to date, one replica at a time; the migrations that ran."""
+        async with self._connection() as connection:
+            try:
+                async with connection.transaction():
+                    await connection.execute(
+                        f"set local statement_timeout = 0; set local lock_timeout = 0; "
+                        f"select pg_advisory_xact_lock({MIGRATING})",
+                        timeout=None,
+                    )
+                    waiting = await self._pending(connection)
+                    for migration in waiting:
+                        await connection.execute(migration.sql, timeout=3600)
+                        await connection.execute(
+                            "insert into migration values ($1, $2)", migration.version, migration.name
+                        )
+                    return waiting
+            except asyncpg.InsufficientPrivilegeError:
+                raise Misconfigured(
+                    "database_url", "this role may not make tables; run `ringback migrate` as their owner"
+                ) from None
+
+    async def skew(self) -> timedelta:
+        """How far the database's clock is ahead of ours."""
+        loop = asyncio.get_running_loop()
+        async with self._connection() as connection:
+            asked, before = loop.time(), time.time_ns() // 1_000_000
+            theirs = await connection.fetchval(
+                "select (extract(epoch from clock_timestamp()) * 1000)::bigint"
+            )
+            half = (loop.time() - asked) / 2
+        return timedelta(milliseconds=int(theirs) - before) - timedelta(seconds=half)
+
+    async def _pool(self, size: int) -> "Pool":
+        pooled = self._target.pooled
+        return await asyncpg.create_pool(
+            self._target.dsn,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS + 2,
+            reset=_as_it_is,
+            statement_cache_size=0 if pooled else 512,
+            target_session_attrs=SessionAttribute.read_write,
+            server_settings=None if pooled else SETTINGS,
+        )
+
+    async def _drive(self, begin: str, drive: "_Drive", pool: "Pool | None") -> Any:
+        async with self._connection(pool) as connection:
+            try:
+                await connection.execute(begin + POOLED if self._target.pooled else begin)
+                return await drive.run(connection)
+            except BaseException:
+                await _give_up(connection)
+                raise
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, pool: "Pool | None" = None) -> AsyncIterator["Connection"]:
+        pool = pool or self._writers
+        if pool is None:
+            raise StoreUnavailable("the database is not open")
+        try:
+            connection = await pool.acquire(timeout=CONNECT_SECONDS)
+        except AWAY as error:
+            raise StoreUnavailable("the database cannot be reached now") from error
+        try:
+            yield connection
+        except AWAY as error:
+            connection.terminate()
+            raise StoreUnavailable("the database does not answer now") from error
+        finally:
+            with contextlib.suppress(*AWAY):
+                await pool.release(connection)
+
+    async def _resolved(self, drive: "_Drive", receipt: int) -> Any:
+        try:
+            stored = await self._stored(receipt)
+        except StoreUnavailable as error:
+            drive.fail(error)
+        return drive.finish() if stored else drive.fail(StoreUnavailable("the database went away"))
+
+    async def _stored(self, receipt: int) -> bool:
+        """Whether the transaction with this receipt was stored; afterwards it never will be."""
+        ends = asyncio.get_running_loop().time() + RESOLVE_SECONDS
+        while True:
+            try:
+                async with self._connection() as connection:
+                    written = await connection.fetchval(
+                        "insert into receipt values ($1, $2) on conflict do nothing returning number",
+                        self._replica,
+                        receipt,
+                    )
+                    return written is None
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() > ends:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def _look_around(self) -> None:
+        async with self._connection() as connection:
+            if connection.get_server_version()[0] * 10000 < OLDEST:
+                raise Misconfigured("database_url", f"PostgreSQL {OLDEST // 10000} or newer is needed")
+            if await connection.fetchval("show server_encoding") != "UTF8":
+                raise Misconfigured("database_url", "the database must be encoded as UTF8")
+            ours = await connection.fetchval("select to_regclass('migration') is not null")
+            if not ours and await connection.fetchval(
+                "select exists (select 1 from pg_class where relkind in ('r', 'p') "
+                "and relnamespace = current_schema()::regnamespace)"
+            ):
+                raise Misconfigured("database_url", "the database holds tables that are not ours")
+
+    async def _pending(self, connection: "Connection") -> list[Migration]:
+        known = migrations("postgresql")
+        version = 0
+        if await connection.fetchval("select to_regclass('migration') is not null"):
+            version = await connection.fetchval("select coalesce(max(version), 0) from migration")
+        if version > known[-1].version:
+            raise Misconfigured(
+                "database_url",
+                f"the database has schema {version}, this program knows {known[-1].version}; upgrade it",
+            )
+        return [migration for migration in known if migration.version > version]
+
+
+class _Drive:
+    """One transaction on its way over one connection."""
+
+    def __init__(self, transaction: Transaction[Any], commit: str) -> None:
+        self._transaction = transaction
+        self._commit = commit
+        self._committed = self._over = False
+        self._result: Any = None
+
+    async def run(self, connection: "Connection") -> Any:
+        """To the end; `_Uncertain` when nobody knows whether it was committed."""
+        try:
+            statement = next(self._transaction)
+            while True:
+                try:
+                    found = await self._execute(connection, statement)
+                except _Uncertain:
+                    raise
+                except Exception as error:  # noqa: BLE001  # the transaction undoes its promises
+                    statement = self._transaction.throw(error)
+                else:
+                    statement = self._transaction.send(found)
+        except StopIteration as done:
+            self._over, self._result = True, done.value
+        if not self._committed:
+            await self._end(connection)
+        return self._result
+
+    def finish(self) -> Any:
+        """The result, when the commit turned out to be stored."""
+        if not self._over:
+            try:
+                self._transaction.send(())
+            except StopIteration as done:
+                return done.value
+            raise RuntimeError("a transaction goes on behind its commit")
+        return self._result
+
+    def fail(self, error: StoreUnavailable) -> NoReturn:
+        """Tell the transaction that nothing was stored."""
+        if not self._over:
+            self._transaction.throw(error)
+        raise error
+
+    async def _execute(self, connection: "Connection", statement: Statement) -> Rows:
+        if isinstance(statement, Query):
+            sql, values = render(statement)
+            rows: Sequence[Any] = await connection.fetch(sql, *values)
+            return rows
+        if statement is Step.COMMIT:
+            await self._end(connection)
+        elif statement is Step.IN_ORDER:
+            await connection.execute(f"select pg_advisory_xact_lock({FEED})")
+        elif statement.values:
+            sql, columns = many(statement)
+            await connection.execute(sql, *columns)
+        return ()
+
+    async def _end(self, connection: "Connection") -> None:
+        try:
+            await connection.execute(self._commit)
+        except AWAY as error:
+            connection.terminate()
+            raise _Uncertain from error
+        self._committed = True
+
+
+async def _give_up(connection: "Connection") -> None:
+    """Leave no transaction open; a connection that cannot is ended."""
+    try:
+        if not connection.is_closed() and connection.is_in_transaction():
+            await connection.execute("rollback")
+    except (asyncpg.PostgresError, *AWAY):
+        connection.terminate()
+
+
+REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (asyncpg.InvalidAuthorizationSpecificationError, "the server refuses this user or its password"),
+    (asyncpg.InvalidCatalogNameError, "the server has no such database"),
+    (asyncpg.TargetServerAttributeNotMatched, "the server only reads (a standby); name the primary"),
+    (asyncpg.TooManyConnectionsError, "the server has no connection left for us"),
+    (asyncpg.InsufficientPrivilegeError, "this role may not use the database's schema"),
+    (asyncpg.CannotConnectNowError, "the server is starting or stopping"),
+    (ssl.SSLError, "TLS to the server fails"),
+    (TimeoutError, "the server does not answer"),
+    (OSError, "nobody answers there"),
+    (ValueError, "is no URL of a PostgreSQL database"),
+)
+
+
+def reason(error: BaseException) -> str:
+    """Why the database cannot be used, in words that hold no secret."""
+    said = next((words for kind, words in REASONS if isinstance(error, kind)), None)
+    return said or f"the database cannot be used: {type(error).__name__}"

@@ -1,0 +1,50 @@
+"""On which engine the tests run: SQLite, or PostgreSQL of one of the versions that can be had."""
+
+import atexit
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster
+
+SQLITE = "sqlite"
+VERSIONS = {"postgresql": 16, "postgresql18": 18}
+
+
+class Engines:
+    """The engine that was chosen, and the databases that were made."""
+
+    def __init__(self) -> None:
+        self.name = SQLITE
+        self._cluster: Cluster | None = None
+        self._urls: dict[Path, str] = {}
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether it is SQLite."""
+        return self.name == SQLITE
+
+    @property
+    def cluster(self) -> Cluster:
+        """The server of this process, made when it is first asked for."""
+        if self._cluster is None:
+            self._cluster = Cluster(VERSIONS[self.name])
+            atexit.register(self._cluster.remove)
+            self._cluster.make()
+        return self._cluster
+
+    def url(self, path: Path) -> str:
+        """The database that lies at `path`, or that stands for it; the same each time."""
+        if self.sqlite:
+            return f"sqlite:///{path}"
+        if path not in self._urls:
+            self._urls[path] = self.cluster.database()
+        return self._urls[path]
+
+
+ENGINES = Engines()
+
+
+def only_on_sqlite(why: str) -> pytest.MarkDecorator:
+    """A test of what only SQLite's users have."""
+    return pytest.mark.skipif(not ENGINES.sqlite, reason=why)
