@@ -6,7 +6,7 @@ the writer's thread too, so counting is under a lock.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from receiver.model import Work
@@ -49,8 +49,8 @@ class Slots:
 class Lane:
     """One lane of one kind of work. While `blocked`, one probe at a time may pass once the hold is over.
 
-    `waiting` counts what was told to wait since a claim last found the lane empty: whoever comes later
-    waits behind it.
+    `waiting` counts what was told to wait since a claim last found the lane empty: as long as that is so, new
+    deliveries leave it half of the lane. While a claim is `promised` its room, they leave it all.
     """
 
     slots: Slots
@@ -59,6 +59,7 @@ class Lane:
     hold_until: float = 0.0
     blocked: bool = False
     waiting: int = 0
+    promised: bool = False
 
     def room(self, now: float) -> int:
         """How many may start now."""
@@ -101,7 +102,8 @@ class Lanes:
         """Take a slot for a delivery that is being recorded; False when it has to wait for a claim."""
         with self._lock:
             lane = self._lane(Work.DELIVER, name)
-            if lane.waiting or lane.room(self.monotonic()) <= 0:
+            kept = lane.slots.allowed // 2 if lane.waiting else 0
+            if lane.promised or lane.room(self.monotonic()) <= kept:
                 lane.waiting += 1
                 return False
             self._take(lane)
@@ -121,6 +123,20 @@ class Lanes:
             lane = self._lane(work, name)
             lane.waiting += 1
             return lane.waiting
+
+    def ask(self, work: Work, name: str) -> int:
+        """A claim is about to fill what room there is; how often it was noted that something waits."""
+        with self._lock:
+            lane = self._lane(work, name)
+            lane.promised = True
+            lane.waiting += 1
+            return lane.waiting
+
+    def asked(self, work: Work, names: Iterable[str]) -> None:
+        """The claim has taken its slots, or failed."""
+        with self._lock:
+            for name in names:
+                self._lane(work, name).promised = False
 
     def waiting(self, work: Work) -> dict[str, int]:
         """The lanes of this kind in which something waits, and how often that was noted."""

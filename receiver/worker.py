@@ -32,8 +32,11 @@ class Lanes(Protocol):
     def release(self, name: str, work: Work) -> Iterable[Work]:
         """One ended; the kinds of work that wait for its slot."""
 
-    def wait(self, work: Work, name: str) -> int:
-        """Something waits; how often that was noted."""
+    def ask(self, work: Work, name: str) -> int:
+        """A claim is about to fill the room; how often it was noted that something waits."""
+
+    def asked(self, work: Work, names: Iterable[str]) -> None:
+        """The claim has taken its slots, or failed."""
 
     def waiting(self, work: Work) -> Mapping[str, int]:
         """The lanes in which something waits, and how often that was noted."""
@@ -114,8 +117,7 @@ class Worker:
         room: dict[str, int] = {}
 
         def remember(lane: str) -> int:
-            """Nobody takes a slot that this claim was promised: they wait until it has taken its own."""
-            noted[lane] = self._lanes.wait(self.work, lane)
+            noted[lane] = self._lanes.ask(self.work, lane)
             room[lane] = self._performer.room(lane)
             return room[lane]
 
@@ -129,14 +131,17 @@ class Worker:
             prepare=self._performer.prepare,
             running_limits=self._performer.limits(),
         )
-        taken: Taken = await self._store.write(lambda: claim(request))
-        self._next = taken.next_at
         claimed: dict[str, int] = {}
-        for prepared in taken.prepared:
-            lane = _claim_of(prepared).lane
-            claimed[lane] = claimed.get(lane, 0) + 1
-            self._lanes.take(self.work, lane)
-            self.start(lane, self._performer.perform(prepared))
+        try:
+            taken: Taken = await self._store.write(lambda: claim(request))
+            self._next = taken.next_at
+            for prepared in taken.prepared:
+                lane = _claim_of(prepared).lane
+                claimed[lane] = claimed.get(lane, 0) + 1
+                self._lanes.take(self.work, lane)
+                self.start(lane, self._performer.perform(prepared))
+        finally:
+            self._lanes.asked(self.work, room)
         for lane, count in noted.items():
             if lane not in room or claimed.get(lane, 0) < room[lane]:
                 self._lanes.drained(self.work, lane, count)

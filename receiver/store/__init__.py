@@ -21,7 +21,9 @@ SQLITE = "sqlite:///"
 
 
 class Driver(Protocol):
-    """What the SQL stands on."""
+    """What the SQL stands on. `writers` is how many transactions that write it runs at once."""
+
+    writers: int
 
     async def open(self) -> None:
         """Connect, or say what is wrong (`Misconfigured`)."""
@@ -53,7 +55,7 @@ class Store:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self._commit = GroupCommit(driver.write, driver.rest)
+        self._commit = GroupCommit(driver.write, driver.rest, driver.writers)
 
     async def open(self, *, migrate: bool) -> None:
         """Connect and bring the database up to date; `Misconfigured` when that may not be."""

@@ -56,8 +56,8 @@ class _Waiting:
 
 
 class GroupCommit:
-    """The one way to write. `write` runs a transaction to its commit; `rest` is what the writer does between
-    two, when those of the first have their answers.
+    """The one way to write. `write` runs a transaction to its commit, `writers` of them at once; `rest` is
+    what a writer does between two, when those of the first have their answers.
 
     The queue is filled by the loop and emptied by the writer, perhaps on a thread of its own: each has its
     own counter of cost.
@@ -67,12 +67,14 @@ class GroupCommit:
         self,
         write: Callable[[Transaction[list[Any]]], Awaitable[list[Any]]],
         rest: Callable[[], Awaitable[None]],
+        writers: int = 1,
     ) -> None:
         self._write = write
+        self._writers = writers
         self._rest = rest
         self._waiting: deque[_Waiting] = deque()
         self._queued = self._taken = 0
-        self._runner: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
@@ -88,15 +90,15 @@ class GroupCommit:
         future: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(verb, item, cost, future))
         self._queued += cost
-        if self._runner is None:
-            self._runner = asyncio.get_running_loop().create_task(self._run())
+        if len(self._running) < self._writers:
+            self._running.add(asyncio.get_running_loop().create_task(self._run()))
         return future
 
     async def close(self) -> None:
         """Store what is queued, then take no more."""
         self._closed = True
-        if self._runner is not None:
-            await self._runner
+        while self._running:
+            await asyncio.wait(self._running)
 
     async def _run(self) -> None:
         try:
@@ -112,7 +114,9 @@ class GroupCommit:
                     _answer(batch, told)
                 await self._rest()
         finally:
-            self._runner = None
+            task = asyncio.current_task()
+            if task is not None:
+                self._running.discard(task)
 
     def _gathered(self, batch: list[_Waiting]) -> Transaction[list[Any]]:
         """One transaction of all that waits when it begins; `batch` tells what that was."""

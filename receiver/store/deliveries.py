@@ -10,7 +10,7 @@ from receiver.model import Claim, Event, Owed, Work
 from receiver.store.due import NOBODY, first_fence
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.rows import read_event
-from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, rows, single
+from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, remove, rows, single
 
 RETRY_LANE = "~"
 """What a lane's name ends in for retries: they share the lane's slots and may fill half of them."""
@@ -76,19 +76,17 @@ def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
     ids = [item.claim.id for item in items]
     there = {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=ids))}
     attempts = [item.attempt for item in items if item.claim.id in there]
-    yield many(
-        "attempt",
-        [(a.id, a.delivery_id, ms(a.at), a.status, a.latency_ms, a.error, a.answer) for a in attempts],
-    )
     held = {
         (row["id"], row["fence"])
         for row in (yield locked("select id, fence from due where id in (:ids) order by id", ids=ids))
     }
     mine = [(item.claim.id, item.claim.fence) in held for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
-    over = [item.claim.id for item in ours if item.next_at is None]
-    if over:
-        yield rows("delete from due where id in (:ids)", ids=over)
+    yield many(
+        "attempt",
+        [(a.id, a.delivery_id, ms(a.at), a.status, a.latency_ms, a.error, a.answer) for a in attempts],
+    )
+    yield remove("due", [item.claim.id for item in ours if item.next_at is None])
     yield change(
         "due",
         ("lane", "at", "leased", "tries"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from receiver.store.schema import TABLES
-from receiver.store.statements import Insert, Lock, Query, Update
+from receiver.store.statements import Delete, Insert, Lock, Query, Write
 
 LOCKS = {Lock.NONE: "", Lock.WAIT: " for update", Lock.SKIP: " for update skip locked"}
 _NAME = re.compile(r"(\bin \()?(?<![:\w]):([a-z_][a-z_0-9]*)(\))?")
@@ -18,15 +18,29 @@ def render(query: Query) -> tuple[str, list[Any]]:
     return sql, [_clean(query.parameters[name]) for name in names]
 
 
-def many(statement: Insert | Update) -> tuple[str, list[list[Any]]]:
-    """The SQL that takes all rows at once, and its columns of values."""
-    if isinstance(statement, Insert):
-        sql = _insert_sql(statement.table)
-        width = len(TABLES[statement.table])
-    else:
-        sql = _update_sql(statement.table, statement.columns, statement.key)
-        width = len(statement.columns) + len(statement.key)
-    return sql, _columns(statement.values, width)
+def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
+    """The SQL that does all of these at once, and what is bound to it: each column of values is an array."""
+    parts: list[str] = []
+    bound: list[Any] = []
+    for write in writes:
+        parts.append(_sql(write, len(bound) + 1))
+        bound += _columns(write)
+    first = [f"part{place} as ({part})" for place, part in enumerate(parts[:-1])]
+    return f"with {', '.join(first)} {parts[-1]}" if first else parts[-1], bound
+
+
+def _sql(write: Write, first: int) -> str:
+    if isinstance(write, Insert):
+        return _insert_sql(write.table, first)
+    if isinstance(write, Delete):
+        return f"delete from {write.table} where id = any(${first}::text[])"
+    return _update_sql(write.table, write.columns, write.key, first)
+
+
+def _columns(write: Write) -> list[list[Any]]:
+    if isinstance(write, Delete):
+        return [list(write.ids)]
+    return [[_clean(value) for value in column] for column in zip(*write.values, strict=True)]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -44,29 +58,24 @@ def _numbered(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
 
 
 @functools.cache
-def _insert_sql(table: str) -> str:
+def _insert_sql(table: str, first: int) -> str:
     columns = TABLES[table]
-    return f"insert into {table} ({', '.join(columns)}) select * from unnest({_arrays(columns.values())})"
+    arrays = _arrays(columns.values(), first)
+    return f"insert into {table} ({', '.join(columns)}) select * from unnest({arrays})"
 
 
 @functools.cache
-def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
+def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...], first: int) -> str:
     types = TABLES[table]
     names = (*columns, *key)
     changes = ", ".join(f"{column} = fresh.{column}" for column in columns)
     where = " and ".join(f"{table}.{column} = fresh.{column}" for column in key)
-    arrays = _arrays(types[name] for name in names)
+    arrays = _arrays((types[name] for name in names), first)
     return f"update {table} set {changes} from unnest({arrays}) as fresh({', '.join(names)}) where {where}"
 
 
-def _arrays(types: Iterable[str]) -> str:
-    return ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types, 1))
-
-
-def _columns(values: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    if not values:
-        return [[] for _ in range(width)]
-    return [[_clean(value) for value in column] for column in zip(*values, strict=True)]
+def _arrays(types: Iterable[str], first: int) -> str:
+    return ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types, first))
 
 
 def _clean(value: Any) -> Any:

@@ -11,7 +11,7 @@ import itertools
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -21,9 +21,9 @@ from asyncpg.pool import PoolConnectionProxy
 
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
-from receiver.store.pgtext import many, render
+from receiver.store.pgtext import render, together
 from receiver.store.pgurl import Target
-from receiver.store.statements import Query, Rows, Statement, Step, Transaction
+from receiver.store.statements import Delete, Query, Rows, Statement, Step, Transaction, Write
 
 Result = TypeVar("Result")
 
@@ -34,12 +34,14 @@ RESOLVE_SECONDS = 20.0
 """How long the fate of a COMMIT without an answer is asked for before the caller is told to come again."""
 RECEIPTS = 1000
 """Transactions after which a replica's old receipts go."""
-FEED = 0x52427631
-"""The advisory lock under which events are written."""
 MIGRATING = 0x52427632
 SETTINGS = {
     "application_name": "ringback",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "synchronous_commit": "on",
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "lock_timeout": "5s",
@@ -84,6 +86,8 @@ class _Uncertain(Exception):
 
 class PostgresDriver:
     """Runs transactions on a PostgreSQL database."""
+
+    writers = WRITERS
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -283,6 +287,7 @@ class _Drive:
         self._transaction = transaction
         self._commit = commit
         self._committed = self._over = False
+        self._waiting: list[Write] = []
         self._result: Any = None
 
     async def run(self, connection: "Connection") -> Any:
@@ -301,6 +306,7 @@ class _Drive:
         except StopIteration as done:
             self._over, self._result = True, done.value
         if not self._committed:
+            await self._flush(connection)
             await self._end(connection)
         return self._result
 
@@ -321,18 +327,34 @@ class _Drive:
         raise error
 
     async def _execute(self, connection: "Connection", statement: Statement) -> Rows:
-        if isinstance(statement, Query):
-            sql, values = render(statement)
-            rows: Sequence[Any] = await connection.fetch(sql, *values)
-            return rows
+        if isinstance(statement, Query | Step):
+            await self._flush(connection)
+            return await self._ask(connection, statement)
+        if isinstance(statement, Delete) and not statement.ids:
+            return ()
+        if not isinstance(statement, Delete) and not statement.values:
+            return ()
+        if any(one.table == statement.table for one in self._waiting):
+            await self._flush(connection)
+        self._waiting.append(statement)
+        return ()
+
+    async def _ask(self, connection: "Connection", statement: Query | Step) -> Rows:
         if statement is Step.COMMIT:
             await self._end(connection)
-        elif statement is Step.IN_ORDER:
-            await connection.execute(f"select pg_advisory_xact_lock({FEED})")
-        elif statement.values:
-            sql, columns = many(statement)
-            await connection.execute(sql, *columns)
-        return ()
+            return ()
+        if statement is Step.IN_ORDER:
+            return await connection.fetch("select in_order() as value")
+        assert isinstance(statement, Query)  # noqa: S101  # there is no other step
+        sql, values = render(statement)
+        return await connection.fetch(sql, *values)
+
+    async def _flush(self, connection: "Connection") -> None:
+        """Send what was to be written, in one statement."""
+        if self._waiting:
+            writes, self._waiting = self._waiting, []
+            sql, values = together(writes)
+            await connection.execute(sql, *values)
 
     async def _end(self, connection: "Connection") -> None:
         try:

@@ -31,7 +31,7 @@ from receiver.model import (
 from receiver.store.due import NOBODY, first_fence
 from receiver.store.evidence import count_quiet, told_of
 from receiver.store.rows import JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
-from receiver.store.statements import Step, Transaction, change, locked, many, ms, rows
+from receiver.store.statements import Step, Transaction, change, locked, many, ms, remove, rows
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
 CALLBACK_TARGET = "callback"
@@ -155,7 +155,6 @@ def emit(
     """
     if not events:
         return {}
-    yield Step.IN_ORDER
     endpoints = yield from _endpoints(recorder.meaning)
     until, until_monotonic = recorder.lease()
     now = recorder.now()
@@ -188,7 +187,7 @@ def give_back(lanes: Lanes, born: Born) -> None:
 
 
 def _endpoints(meaning: Meaning) -> Transaction[Sequence[Endpoint]]:
-    found = yield rows("select value from meta where key = 'generation'")
+    found = yield Step.IN_ORDER
     generation = found[0]["value"]
     known = meaning.endpoints(generation)
     if known is None:
@@ -364,8 +363,7 @@ def _forget_inputs(batch: _Batch) -> Transaction[None]:
 
 def _write_due(due: dict[str, tuple[Due | None, bool]], now: datetime) -> Transaction[None]:
     gone = [job_id for job_id, (what, _) in due.items() if what is None]
-    if gone:
-        yield rows("delete from due where id in (:ids)", ids=gone)
+    yield remove("due", gone)
     promised = [(job_id, what) for job_id, (what, _) in due.items() if what is not None]
     if not promised:
         return

@@ -21,7 +21,7 @@ import aiosqlite
 
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
-from receiver.store.sqltext import many_sql, pieces, render
+from receiver.store.sqltext import many_sql, pieces, render, values_of
 from receiver.store.statements import Query, Rows, Statement, Step, Transaction
 
 Result = TypeVar("Result")
@@ -34,6 +34,7 @@ LOG_PAGES = 4000
 LOG_BYTES = 5000 * 4096
 STEP = 1000
 """Changed rows, some 500 pages, after which the writer moves the log into the file."""
+GENERATION = "select value from meta where key = 'generation'"
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 """After these nobody knows what the disk holds: the process ends and starts again from the file."""
 PRAGMAS = (
@@ -80,6 +81,8 @@ class FileLock:
 
 class SqliteDriver:
     """Runs transactions on a SQLite file. `on_fatal` is called when the file must not be used any more."""
+
+    writers = 1
 
     def __init__(self, path: Path, *, on_fatal: Callable[[str], None]) -> None:
         self._path = path
@@ -331,11 +334,13 @@ def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> 
 def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
     if isinstance(statement, Query):
         return connection.execute(*render(statement)).fetchall()
-    if isinstance(statement, Step):
-        if statement is Step.COMMIT:
-            connection.execute("commit")
+    if statement is Step.IN_ORDER:
+        return connection.execute(GENERATION).fetchall()
+    if statement is Step.COMMIT:
+        connection.execute("commit")
         return ()
-    for start, size in pieces(len(statement.values)):
-        piece = statement.values[start : start + size]
+    values = values_of(statement)
+    for start, size in pieces(len(values)):
+        piece = values[start : start + size]
         connection.execute(many_sql(statement, size), [value for row in piece for value in row])
     return ()

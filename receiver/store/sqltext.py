@@ -2,11 +2,11 @@
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from receiver.store.schema import TABLES
-from receiver.store.statements import Insert, Query, Statement, Update
+from receiver.store.statements import Delete, Insert, Query, Statement, Write
 
 PIECES = (64, 32, 16, 8, 4, 2, 1)
 
@@ -43,10 +43,17 @@ def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
     return sql
 
 
-def many_sql(statement: Insert | Update, count: int) -> str:
+def values_of(statement: Write) -> Sequence[Sequence[Any]]:
+    """The rows of values that a batch binds."""
+    return [(one,) for one in statement.ids] if isinstance(statement, Delete) else statement.values
+
+
+def many_sql(statement: Write, count: int) -> str:
     """The SQL that takes `count` rows at once, their values bound in a row."""
     if isinstance(statement, Insert):
         return _insert_sql(statement.table, count)
+    if isinstance(statement, Delete):
+        return f"delete from {statement.table} where id in ({', '.join('?' * count)})"
     return _update_sql(statement.table, statement.columns, statement.key, count)
 
 

@@ -57,19 +57,29 @@ class Update:
     values: Sequence[Sequence[Any]]
 
 
+@immutable
+class Delete:
+    """Many rows of a table removed by their ids."""
+
+    table: str
+    ids: Sequence[str]
+
+
 class Step(Enum):
     """What a transaction may ask of its driver besides rows.
 
     `IN_ORDER`: from here to the commit no other transaction is between these two, so that what both write
-    afterwards becomes visible in the order in which it was written. `COMMIT`: the end, for a transaction that
-    must know whether it was reached.
+    afterwards becomes visible in the order in which it was written; the present generation comes back, as
+    one row. `COMMIT`: the end, for a transaction that must know whether it was reached.
     """
 
     IN_ORDER = auto()
     COMMIT = auto()
 
 
-Statement: TypeAlias = Query | Insert | Update | Step
+Write: TypeAlias = Insert | Update | Delete
+"""What brings nothing back, so that a driver may send several together: each table once, in any order."""
+Statement: TypeAlias = Query | Write | Step
 Transaction: TypeAlias = Generator[Statement, Rows, Result]
 
 
@@ -98,6 +108,11 @@ def change(
 ) -> Update:
     """A batch of changed rows."""
     return Update(table, columns, key, values)
+
+
+def remove(table: str, ids: Sequence[str]) -> Delete:
+    """A batch of rows out of a table."""
+    return Delete(table, ids)
 
 
 def to_ms(moment: datetime | None) -> int | None:

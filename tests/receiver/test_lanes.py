@@ -144,13 +144,25 @@ def test_an_endpoint_that_is_named_like_an_account_has_its_own_slots() -> None:
 def test_a_born_delivery_takes_a_slot_or_waits_its_turn() -> None:
     lanes, _ = made()
     assert [lanes.reserve(ENDPOINT) for _ in range(6)] == [True] * 4 + [False] * 2
-    assert lanes.release(ENDPOINT)
-    assert not lanes.reserve(ENDPOINT), "those who wait go first"
+    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+    assert not lanes.reserve(ENDPOINT), "half of the lane is for those who wait"
+    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+    assert lanes.reserve(ENDPOINT)
     assert lanes.waiting(Work.DELIVER) == {ENDPOINT: 3}
     lanes.drained(Work.DELIVER, ENDPOINT, 3)
     assert lanes.waiting(Work.DELIVER) == {}
     assert lanes.reserve(ENDPOINT)
-    assert lanes.room(Work.DELIVER, ENDPOINT) == 0
+
+
+def test_what_a_claim_was_promised_is_left_alone() -> None:
+    lanes, _ = made()
+    noted = lanes.ask(Work.DELIVER, ENDPOINT)
+    assert not lanes.reserve(ENDPOINT)
+    lanes.asked(Work.DELIVER, [ENDPOINT])
+    lanes.drained(Work.DELIVER, ENDPOINT, noted)
+    assert list(lanes.waiting(Work.DELIVER)) == [ENDPOINT], "one came meanwhile"
+    assert lanes.reserve(ENDPOINT)
 
 
 def test_a_claim_that_found_nothing_does_not_speak_for_what_came_after_it() -> None:

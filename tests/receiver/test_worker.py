@@ -22,7 +22,7 @@ PATIENCE = 20.0
 
 
 class Slotted(Lanes):
-    """Lanes that tell when something ended or waits."""
+    """Lanes that tell when something ended or is asked for."""
 
     news: asyncio.Event
     loop: asyncio.AbstractEventLoop
@@ -32,10 +32,10 @@ class Slotted(Lanes):
         self.news.set()
         return super().release(name, work)
 
-    def wait(self, work: Work, name: str) -> int:
-        """Note, on the writer's thread, that something waits."""
+    def ask(self, work: Work, name: str) -> int:
+        """Note, on the writer's thread, that a claim asks."""
         self.loop.call_soon_threadsafe(self.news.set)
-        return super().wait(work, name)
+        return super().ask(work, name)
 
 
 @dataclass

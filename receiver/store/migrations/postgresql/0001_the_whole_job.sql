@@ -168,3 +168,11 @@ create table migration (
     version bigint primary key,
     name text collate "C" not null
 );
+
+-- Orders transactions from here to their commit, then reads: each statement of a volatile function sees what
+-- was committed before it began, so the generation is the one that holds for as long as the lock is held.
+create function in_order() returns text language plpgsql volatile as $$
+begin
+    perform pg_advisory_xact_lock(1380087345);
+    return (select value from meta where key = 'generation');
+end $$;
