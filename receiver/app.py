@@ -16,35 +16,35 @@ from typing import Any
 from starlette.types import Scope
 
 from receiver.accounts import Accounts
-from receiver.addresses import BadUrl, Network, Origin, guard
+from receiver.addresses import Network, Origin, guard
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
 from receiver.blocking import Blocking
 from receiver.callbacks import Callbacks
-from receiver.clock import Clock
+from receiver.clock import Clock, Wall
 from receiver.config import Loaded
 from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
 from receiver.fanout import Fanout
+from receiver.filed import keep
 from receiver.gateway import Gateway
 from receiver.jobs import Jobs
 from receiver.keyring import Keyring
 from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
-from receiver.lanes import Lanes, Slots
+from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings, Rules
-from receiver.model import Endpoint, EndpointState, Work
+from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
 from receiver.polling import Poller
 from receiver.providers import Providers
-from receiver.recording import Recording
+from receiver.recording import FEED, Recording
+from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
 from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
-from receiver.settings import EndpointSettings, Settings
-from receiver.signing import new_secret
+from receiver.settings import Settings
 from receiver.store import Store, database_path, open_driver
 from receiver.store import endpoints as table
-from receiver.store.due import void_leases
 from receiver.store.endpoints import ApiKey
 from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
@@ -73,6 +73,8 @@ class Services:
     meaning: Meanings
     blocking: Blocking
     keyring: Keyring
+    replica: Replica
+    hints: Hints
     jobs: Jobs = field(init=False)
     assets: Assets = field(init=False)
     callbacks: Callbacks = field(init=False)
@@ -91,12 +93,15 @@ class Services:
         submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
-        hints, owner = Hints(), recording.recorder.owner
-        for one in performers:
-            hints.workers[one.work] = Worker(one, hints, self.lanes, self.store, clock, owner)
-        self.workers = hints.workers
-        fanout.worker = self.workers[Work.DELIVER]
-        recording.sender, recording.hints = fanout, hints
+        if self.replica.role is not Role.API:
+            for one in performers:
+                self.hints.workers[one.work] = Worker(
+                    one, self.hints, self.lanes, self.store, clock, self.replica
+                )
+        self.workers = self.hints.workers
+        fanout.worker = self.workers.get(Work.DELIVER)
+        recording.sender, recording.hints = fanout, self.hints
+        self.replica.changed, self.replica.freed = self._take_up, self._freed
         self.jobs = Jobs(
             store=self.store,
             accounts=accounts,
@@ -110,7 +115,7 @@ class Services:
         self.assets = Assets(self.store, accounts, self.masters, clock)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
-        self.testing = Testing(fanout, self.store, recording, self.lanes, hints)
+        self.testing = Testing(fanout, self.store, recording, self.lanes, self.hints)
         self.housekeeper = Housekeeper(self.store, recording, clock, timedelta(days=settings.retention_days))
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
@@ -126,6 +131,7 @@ class Services:
             ids=self.ids,
             schedule=self.settings.retry_schedule,
             timeout=self.settings.delivery_timeout,
+            hints=self.hints,
         )
 
     @property
@@ -176,7 +182,27 @@ class Services:
 
     def wake_deliveries(self) -> None:
         """Something became deliverable."""
-        self.workers[Work.DELIVER].hint()
+        self.hints.wake(Work.DELIVER)
+
+    def heard(self, word: str) -> None:
+        """Another process passes something on; an empty word says that some may have been missed."""
+        if word in {"", FEED}:
+            self.recording.watchers.tell([], events=True)
+        for work, worker in self.workers.items():
+            if word in {"", work.value}:
+                worker.hint()
+
+    def _freed(self) -> None:
+        self.heard("")
+
+    async def _take_up(self) -> None:
+        """Endpoints or keys were changed through another process."""
+        self.keyring.forget()
+        await self.refresh()
+        for endpoint in self.endpoints.all():
+            self.lanes.let_go(endpoint.id, endpoint.max_in_flight)
+        await self.blocking.load()
+        self.wake_deliveries()
 
 
 def data_dir(settings: Settings) -> Path:
@@ -207,19 +233,22 @@ async def running(
     clock: Clock | None = None,
     on_fatal: Callable[[str], None] = LOGGER.critical,
     work: bool = True,
+    role: Role = Role.ALL,
 ) -> AsyncIterator[Services]:
     """The service with its workers, as long as the context lasts. `work` off leaves due work alone."""
-    clock = clock or Clock()
+    wall = Wall()
+    clock = clock or Clock(now=wall.now)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None
     try:
-        services = await _build(loaded, store, clock)
+        services = await _build(loaded, store, clock, wall, role)
         tasks = _start(services) if work else []
         try:
             yield services
         finally:
             await _stop(services, tasks)
+            await services.replica.leave()
     finally:
         await store.close()
         if services is not None:
@@ -238,18 +267,19 @@ def gateway_of(settings: Settings) -> Gateway:
         raise Misconfigured("egress_ca_file", "cannot be read as certificates (PEM)") from None
 
 
-async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
+async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
-    owner = ids.new("rpc")
     gateway = gateway_of(settings)
     endpoints = Endpoints(masters)
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lanes = Lanes(functools.partial(_slots, loaded, endpoints), clock.monotonic)
     lease = functools.partial(_lease, settings, clock)
-    recording = Recording(store, Recorder(meaning, lanes, ids, clock.now, lease, owner))
+    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
+    slots = NoLanes() if role is Role.API else lanes
+    recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
     services = Services(
         settings=settings,
@@ -265,11 +295,14 @@ async def _build(loaded: Loaded, store: Store, clock: Clock) -> Services:
         meaning=meaning,
         blocking=Blocking(accounts, store, recording, lanes, clock),
         keyring=await _keyring(settings, store, clock, ids),
+        replica=replica,
+        hints=Hints(store.driver.tell),
     )
-    await _keep_file_endpoints(services)
-    await store.write(lambda: void_leases(clock.now()))
+    await keep(settings.endpoints, endpoints, gateway, store, clock)
+    await replica.join()
     await services.refresh()
     await services.blocking.load()
+    store.driver.listen(services.heard)
     return services
 
 
@@ -297,7 +330,9 @@ def _slots(loaded: Loaded, endpoints: Endpoints, work: Work, lane: str) -> Slots
 
 def _start(services: Services) -> list[asyncio.Task[None]]:
     runs = [worker.run() for worker in services.workers.values()]
-    return [asyncio.create_task(run) for run in (*runs, services.housekeeper.run())]
+    if services.workers:
+        runs.append(services.housekeeper.run())
+    return [asyncio.create_task(run) for run in (*runs, services.replica.run())]
 
 
 async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -332,44 +367,3 @@ async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> 
         if sys.stderr.isatty():
             sys.stderr.write(f"API key: {text}\n")
     return Keyring(store, clock)
-
-
-async def _keep_file_endpoints(services: Services) -> None:
-    """Make the stored endpoints of the file what the file says; their state and made secrets stay."""
-    stored = {row["id"]: services.endpoints.open(row) for row in await services.store.read(table.listed())}
-    now = services.clock.now()
-    for wanted in services.settings.endpoints:
-        try:
-            services.gateway.check(wanted.url)
-        except BadUrl as error:
-            raise Misconfigured(f"endpoints.{wanted.id}.url", str(error)) from None
-        known = stored.pop(wanted.id, None)
-        if known is not None and not known.from_file:
-            raise Misconfigured("endpoints.id", f"{wanted.id} is the id of an endpoint made over the API")
-        endpoint = _of_file(wanted, known, services.clock)
-        if endpoint != known:
-            row = services.endpoints.sealed(endpoint)
-            await services.store.write(functools.partial(table.put, row))
-    for gone in stored.values():
-        if gone.from_file:
-            await services.store.write(functools.partial(table.remove, gone.id, now))
-
-
-def _of_file(wanted: EndpointSettings, known: Endpoint | None, clock: Clock) -> Endpoint:
-    now = clock.now()
-    made = known.secrets if known and known.secrets else (new_secret(clock.entropy(32)),)
-    return Endpoint(
-        id=wanted.id,
-        url=wanted.url,
-        events=wanted.events,
-        created_at=known.created_at if known else now,
-        updated_at=known.updated_at if known else now,
-        state=known.state if known else EndpointState.ACTIVE,
-        disabled_reason=known.disabled_reason if known else None,
-        description=wanted.description,
-        headers={name: value.get_secret_value() for name, value in wanted.headers.items()},
-        include=wanted.include,
-        max_in_flight=wanted.max_in_flight,
-        secrets=(wanted.secret.get_secret_value(),) if wanted.secret else made,
-        from_file=True,
-    )

@@ -21,7 +21,7 @@ class Endpoints:
 
     def as_of(self, generation: str) -> Sequence[Endpoint] | None:
         """All of them, or None when ours are of another generation."""
-        return list(self._by_id.values()) if generation == self._generation else None
+        return self.all() if generation == self._generation else None
 
     def adopt(self, generation: str, rows: Iterable[Any]) -> Sequence[Endpoint]:
         """Take these rows as the endpoints of `generation`."""
@@ -30,6 +30,10 @@ class Endpoints:
         self._keys = {one.id: [key_of(secret) for secret in one.secrets] for one in found}
         self._generation = generation
         return found
+
+    def all(self) -> Sequence[Endpoint]:
+        """All of them."""
+        return list(self._by_id.values())
 
     def get(self, endpoint_id: str) -> Endpoint | None:
         """One of them."""

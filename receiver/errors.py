@@ -147,6 +147,10 @@ class IdempotencyMismatch(ReceiverError):
     meaning = "Use a new key for a new job; the same key and the same body give the same job."
 
 
+class Contended(Exception):
+    """Another transaction was in the way; the same one may succeed when it runs again. The cause is told."""
+
+
 class StoreUnavailable(ReceiverError):
     """We cannot store now."""
 

@@ -15,7 +15,7 @@ from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import BadToken, Ids, Masters
 from receiver.lanes import Lanes
-from receiver.model import Claim, Endpoint, EndpointState, Event, Owed, Work
+from receiver.model import Claim, Due, Endpoint, EndpointState, Event, Owed, Work
 from receiver.recording import Recording
 from receiver.retry import Consequence, Ruling, rule
 from receiver.store import Store, deliveries
@@ -25,7 +25,7 @@ from receiver.store.deliveries import Attempt, Settled, settle
 from receiver.store.record import Born
 from receiver.store.statements import Transaction
 from receiver.views import stamp, with_result
-from receiver.worker import Worker
+from receiver.worker import Hints, Worker
 
 LOGGER = logging.getLogger("ringback.fanout")
 KEPT = 1024
@@ -65,6 +65,7 @@ class Fanout:
     ids: Ids
     schedule: Sequence[float]
     timeout: float
+    hints: Hints
     work: Work = Work.DELIVER
     worker: Worker | None = None
 
@@ -85,20 +86,21 @@ class Fanout:
         return {}
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, Owed]]]:
-        """Read what sending needs."""
+        """Read what sending needs, the endpoints as they are now included."""
+        present = yield from table.generation()
+        if self.endpoints.as_of(present) is None:
+            self.endpoints.adopt(present, (yield from table.listed()))
         return (yield from deliveries.load(claims))
 
     def send(self, born: Sequence[Born]) -> None:
         """Send those that were born with a slot; the worker claims the others, when there is room."""
-        if self.worker is None:
-            return
         for one in born:
-            if one.claim is not None:
+            if one.claim is not None and self.worker is not None:
                 self.worker.start(one.lane, self.perform((one.claim, one.owed)))
             else:
                 self.lanes.wait(self.work, one.lane)
-                if self.room(one.lane) > 0:
-                    self.worker.hint()
+                if self.worker is None or self.room(one.lane) > 0:
+                    self.hints.wake(self.work)
 
     async def perform(self, prepared: tuple[Claim, Owed]) -> None:
         """One attempt, and what follows from it."""
@@ -193,8 +195,8 @@ class Fanout:
         state = FINAL.get(ruling.consequence, "pending")
         reason = ruling.disable or (attempt.error if state == "exhausted" else None)
         mine = await self.store.do(SETTLE, Settled(claim, attempt, state, ruling.next_at, reason))
-        if mine and ruling.next_at is not None and self.worker is not None:
-            self.worker.hint(ruling.next_at)
+        if mine and ruling.next_at is not None:
+            self.hints.hint(Due(self.work, lane, ruling.next_at))
         if ruling.disable is not None:
             await self._disable(owed, ruling.disable)
 

@@ -22,6 +22,7 @@ class Slots:
     top: int
     adaptive: bool = False
     rate: float | None = None
+    live: int = 1
     allowed: int = 0
     in_flight: int = 0
     tokens: float = 0.0
@@ -31,16 +32,22 @@ class Slots:
     def __post_init__(self) -> None:
         self.allowed = min(self.top, UNPROVEN) if self.adaptive else self.top
 
+    @property
+    def ours(self) -> int:
+        """Our part of what is allowed: as many replicas share it as are `live`."""
+        return -(-self.allowed // self.live)
+
     def free(self, now: float) -> int:
         """How many may start now."""
-        room = self.allowed - self.in_flight
+        room = self.ours - self.in_flight
         if self.rate is None:
             return room
-        burst = max(1.0, self.rate)
+        rate = self.rate / self.live
+        burst = max(1.0, rate)
         if self.refilled_at == 0.0:
             self.tokens = burst
         else:
-            self.tokens = min(burst, self.tokens + (now - self.refilled_at) * self.rate)
+            self.tokens = min(burst, self.tokens + (now - self.refilled_at) * rate)
         self.refilled_at = now
         return min(room, int(self.tokens))
 
@@ -69,7 +76,7 @@ class Lane:
             return 1 if self.in_flight == 0 else 0
         free = self.slots.free(now)
         if self.half:
-            free = min(free, max(1, self.slots.allowed // 2) - self.in_flight)
+            free = min(free, max(1, self.slots.ours // 2) - self.in_flight)
         return max(0, free)
 
 
@@ -82,6 +89,14 @@ class Lanes:
     _slots: dict[tuple[bool, str], Slots] = field(default_factory=dict)
     _lanes: dict[tuple[Work, str], Lane] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _live: int = 1
+
+    def share(self, live: int) -> None:
+        """Every cap and rate is shared by so many replicas from now on."""
+        with self._lock:
+            self._live = live
+            for slots in self._slots.values():
+                slots.live = live
 
     def lane(self, work: Work, name: str) -> Lane:
         """The lane of `work` with this name."""
@@ -102,7 +117,7 @@ class Lanes:
         """Take a slot for a delivery that is being recorded; False when it has to wait for a claim."""
         with self._lock:
             lane = self._lane(Work.DELIVER, name)
-            kept = lane.slots.allowed // 2 if lane.waiting else 0
+            kept = lane.slots.ours // 2 if lane.waiting else 0
             if lane.promised or lane.room(self.monotonic()) <= kept:
                 lane.waiting += 1
                 return False
@@ -196,6 +211,7 @@ class Lanes:
             slots = self._slots.get(kind)
             if slots is None:
                 slots = self._slots[kind] = self.make(work, plain)
+                slots.live = self._live
             lane = self._lanes[work, name] = Lane(slots, half=name != plain)
             slots.lanes.append((work, lane))
         return lane
@@ -204,6 +220,18 @@ class Lanes:
         lane.in_flight += 1
         lane.slots.in_flight += 1
         lane.slots.tokens -= 1
+
+
+class NoLanes:
+    """Where nobody delivers: whatever is recorded waits for a process that does."""
+
+    def reserve(self, _lane: str, /) -> bool:
+        """There is no slot."""
+        return False
+
+    def release(self, _lane: str, /) -> object:
+        """There was none."""
+        return None
 
 
 def _plain(name: str) -> str:

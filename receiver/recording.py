@@ -14,6 +14,8 @@ from receiver.store.record import Born, Recorded, Recorder, emit, give_back, rec
 from receiver.store.statements import Transaction
 from receiver.views import event_body
 
+FEED = "feed"
+"""What other processes are told when there are events."""
 Announcing = Callable[[], Transaction[Sequence[Event]]]
 Announced = tuple[list[Event], list[Born]]
 
@@ -132,6 +134,8 @@ class Recording:
         if due is not None:
             self.promised(due)
         self.watchers.tell(job_ids, events=events)
+        if events:
+            self._store.driver.tell(FEED)
 
     def _announce(self, asked: Sequence[Announcing]) -> Transaction[list[Announced]]:
         told: list[Announced] = []

@@ -15,8 +15,6 @@ from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.worker")
-SCAN = 1.0
-"""Seconds between scans of what is due: hints only make it earlier."""
 AFTER_TROUBLE = 1.0
 
 
@@ -69,14 +67,24 @@ class Performer(Protocol):
         """Do it and record what came of it."""
 
 
+class Holder(Protocol):
+    """Whose leases they are; while it is not `live`, nothing is started under them."""
+
+    name: str
+
+    @property
+    def live(self) -> bool:
+        """Whether what it holds is still its own."""
+
+
 class Worker:
     """Performs one kind of due work until it is stopped."""
 
     def __init__(
-        self, performer: Performer, hints: "Hints", lanes: Lanes, store: Store, clock: Clock, owner: str
+        self, performer: Performer, hints: "Hints", lanes: Lanes, store: Store, clock: Clock, holder: Holder
     ) -> None:
         self.work = performer.work
-        self._owner = owner
+        self._holder = holder
         self._hints = hints
         self._performer = performer
         self._lanes = lanes
@@ -111,6 +119,8 @@ class Worker:
 
     async def tick(self) -> int:
         """Claim what is due now and start on it; how many were claimed."""
+        if not self._holder.live:
+            return 0
         now = self._clock.now()
         lease = self._performer.lease
         noted = dict(self._lanes.waiting(self.work))
@@ -123,7 +133,7 @@ class Worker:
 
         request = Request(
             work=self.work,
-            owner=self._owner,
+            owner=self._holder.name,
             now=now,
             lease_until=now + lease,
             until=self._clock.monotonic() + lease.total_seconds(),
@@ -169,7 +179,10 @@ class Worker:
 
     async def _perform(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
         try:
-            await performing
+            if self._holder.live:
+                await performing
+            else:
+                performing.close()
         except StoreUnavailable:
             LOGGER.warning("the outcome of %s work could not be stored; its lease will end", self.work)
         except Exception:
@@ -179,7 +192,7 @@ class Worker:
                 self._hints.wake(work)
 
     async def _pause(self) -> None:
-        wait = SCAN
+        wait = self._store.scan
         if self._next is not None:
             wait = min(wait, max(0.0, (self._next - self._clock.now()).total_seconds()))
         try:
@@ -196,22 +209,28 @@ def _claim_of(prepared: Any) -> Claim:
 
 
 class Hints:
-    """Passes the news of due work, and of free slots, to the worker of its kind."""
+    """Passes the news of due work, and of free slots, to the worker of its kind; where none is here, to
+    those elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
         self.workers: dict[Work, Worker] = {}
+        self._tell = tell
 
     def hint(self, due: Due) -> None:
         """Something of this kind is due."""
         worker = self.workers.get(due.work)
         if worker is not None:
             worker.hint(due.at)
+        else:
+            self._tell(due.work.value)
 
     def wake(self, work: Work) -> None:
         """There may be room for something that is due."""
         worker = self.workers.get(work)
         if worker is not None:
             worker.hint()
+        else:
+            self._tell(work.value)
 
 
 async def release(store: Store, claims: Sequence[Claim], now: Callable[[], datetime]) -> None:

@@ -23,7 +23,7 @@ LAYERS = (
     {"lifecycle", "cadence", "retry", "views", "clock", "settings", "config", "secretkeys"},
     {"store", "exchange", "gateway", "observe"},
     {"lanes", "endpoints", "accounts", "meaning", "recording"},
-    {"worker", "blocking", "submission", "polling", "fanout", "retention"},
+    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
     {"short", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
@@ -46,6 +46,7 @@ KNOWN_IN = {
 CATCHES_ALL = {
     "receiver/worker.py",
     "receiver/retention.py",
+    "receiver/replica.py",
     "receiver/gateway.py",
     "receiver/recording.py",
     "receiver/api/callbacks.py",
@@ -55,6 +56,7 @@ CATCHES_ALL = {
     "receiver/store/record.py",
     "receiver/store/sqlite.py",
     "receiver/store/postgres.py",
+    "receiver/store/pgdrive.py",
 }
 
 

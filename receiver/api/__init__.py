@@ -12,6 +12,7 @@ from receiver.api import callbacks, endpoints, events, health, jobs
 from receiver.api import schemas as s
 from receiver.api.calls import Call, Resource, not_found
 from receiver.api.guard import JOB_LIMIT, Handle
+from receiver.replica import Role
 
 if TYPE_CHECKING:
     from receiver.app import Services
@@ -71,10 +72,17 @@ CALLS: Sequence[Call] = (
 )
 
 
+HEALTH = frozenset({"/healthz", "/readyz"})
+"""What a process answers that only works."""
+
+
 def application(services: "Services") -> ASGIApp:
     """The ASGI application of these services."""
+    worker = services.replica.role is Role.WORKER
     by_path: dict[str, list[Call]] = {}
     for one in CALLS:
+        if worker and one.path not in HEALTH:
+            continue
         by_path.setdefault(one.path, []).append(one)
     router = Router(
         [Route(path, Resource(services, calls)) for path, calls in by_path.items()],
@@ -83,7 +91,7 @@ def application(services: "Services") -> ASGIApp:
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(callbacks.PREFIX):
+        if scope["type"] == "http" and not worker and scope["path"].startswith(callbacks.PREFIX):
             await callbacks.serve(services.callbacks, services.log_call, scope, receive, send)
         else:
             await router(scope, receive, send)

@@ -19,7 +19,9 @@ from receiver.app import Services, running
 from receiver.config import Loaded, load
 from receiver.errors import Misconfigured
 from receiver.observe import LOGGER
-from receiver.server import server
+from receiver.replica import Role
+from receiver.server import Shortcut, server
+from receiver.store.pgurl import is_postgres
 
 CONFIG = click.option(
     "--config",
@@ -35,23 +37,31 @@ over as many as 50,000 takes 20 ms."""
 @CONFIG
 @click.option("--host", help="Where to listen; overrides the setting.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Where to listen; 0 takes a free port.")
-@click.option("--role", hidden=True, type=str)
-def serve(config: Path | None, host: str | None, port: int | None, role: str | None) -> None:
-    """Run the API and the workers in one process.
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.ALL.value,
+    show_default=True,
+    help="What this process does; others than `all` need PostgreSQL.",
+)
+def serve(config: Path | None, host: str | None, port: int | None, role: str) -> None:
+    """Run the API and the workers in one process, or one of them beside others on PostgreSQL.
+
+    With `--role worker` only `/healthz` and `/readyz` are answered.
 
     \b
     Example:
       RINGBACK_PROVIDERS__APIFRAME__API_KEY=... ringback serve --port 8080
     """
-    if role is not None:
-        raise click.UsageError("--role needs PostgreSQL, which is not there yet")
     loaded = load(config)
+    if role != Role.ALL and not is_postgres(loaded.settings.database_url):
+        raise click.UsageError("--role needs PostgreSQL: set database_url to postgresql://user@host/database")
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
     observe.set_up(settings.log_level, settings.log_format)
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
-    sys.exit(uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_)))
+    sys.exit(uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role))))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -67,7 +77,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def _serve(loaded: Loaded, listening: socket.socket) -> int:
+async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
     """Serve until a signal; the exit code."""
     failed: list[str] = []
     stopping: list[Server] = []
@@ -78,14 +88,14 @@ async def _serve(loaded: Loaded, listening: socket.socket) -> int:
         for one in stopping:
             one.should_exit = True
 
-    async with running(loaded, on_fatal=give_up) as services:
+    async with running(loaded, on_fatal=give_up, role=role) as services:
         settings = services.settings
         http = server(
             application(services),
             settings.host,
             settings.port,
             settings.shutdown_grace,
-            short=(PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)),
+            short=None if role is Role.WORKER else _short(services),
         )
         stopping.append(http)
         _on_signals(http, services)
@@ -95,6 +105,10 @@ async def _serve(loaded: Loaded, listening: socket.socket) -> int:
         LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
         await http.serve(sockets=[listening])
     return 1 if failed else 0
+
+
+def _short(services: Services) -> Shortcut:
+    return PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)
 
 
 def _on_signals(http: Server, services: Services) -> None:

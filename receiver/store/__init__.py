@@ -21,9 +21,13 @@ SQLITE = "sqlite:///"
 
 
 class Driver(Protocol):
-    """What the SQL stands on. `writers` is how many transactions that write it runs at once."""
+    """What the SQL stands on. `writers` is how many transactions that write it runs at once, `shared` whether
+    other processes may serve the same database, `scan` how many seconds may pass between two looks at what is
+    due there."""
 
     writers: int
+    shared: bool
+    scan: float
 
     async def open(self) -> None:
         """Connect, or say what is wrong (`Misconfigured`)."""
@@ -39,6 +43,12 @@ class Driver(Protocol):
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction."""
+
+    def tell(self, word: str) -> None:
+        """Pass a hint on to the other processes, soon and together with others."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Hear their hints from now on; an empty one says that some may have been missed."""
 
     async def skew(self) -> timedelta:
         """How far the database's clock is ahead of this machine's."""
@@ -75,6 +85,20 @@ class Store:
         """Store what is queued and disconnect."""
         await self._commit.close()
         await self.driver.close()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may serve the same database."""
+        return self.driver.shared
+
+    @property
+    def scan(self) -> float:
+        """Seconds between two looks at what is due: hints only make it earlier."""
+        return self.driver.scan
+
+    async def skew(self) -> timedelta:
+        """How far the database's clock is ahead of this machine's."""
+        return await self.driver.skew()
 
     async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
         """What `verb` says of `item`, once that is durable."""

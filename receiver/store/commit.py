@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from receiver.errors import StoreUnavailable
+from receiver.errors import Contended, StoreUnavailable
 from receiver.store.statements import Step, Transaction
 
 Item = TypeVar("Item")
@@ -22,6 +22,10 @@ DRAIN = 2_000
 """The cost that one transaction takes at most: about one for a row or a kilobyte."""
 ROOM = 64_000
 """The cost that may wait; beyond it a write is refused at once."""
+
+
+TRIES = 3
+"""How often an item runs alone when other transactions are in its way."""
 
 
 def _flat(_item: object) -> int:
@@ -133,16 +137,25 @@ class GroupCommit:
         return batch
 
     async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        if len(batch) == 1:
+        if len(batch) == 1 and not isinstance(error, Contended):
             _fail(batch, error)
             return
         for waiting in batch:
+            await self._alone(waiting)
+
+    async def _alone(self, waiting: _Waiting) -> None:
+        for left in range(TRIES - 1, -1, -1):
             try:
                 told = await self._write(_together([waiting]))
+            except Contended as conflict:
+                if left == 0:
+                    _fail([waiting], conflict.__cause__ or conflict)
             except Exception as own:  # noqa: BLE001  # as above, each its own
                 _fail([waiting], own)
+                return
             else:
                 _answer([waiting], told)
+                return
 
 
 def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
@@ -172,7 +185,7 @@ def _answer(batch: Sequence[_Waiting], told: Sequence[Any]) -> None:
             waiting.future.set_result(answer)
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(error)

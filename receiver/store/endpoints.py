@@ -30,7 +30,8 @@ def bump() -> Transaction[None]:
     """Tell every recorder that its endpoints and keys are old.
 
     A nonce, not a count: what a transaction read and then rolled back must not pass for a later state. In
-    order with the events: whatever is recorded after the change was committed has seen it.
+    order with the events, and first of all: whatever is recorded after the change was committed has seen it,
+    and the change sees whatever was recorded before.
     """
     yield Step.IN_ORDER
     yield rows("update meta set value = :nonce where key = 'generation'", nonce=secrets.token_hex(8))
@@ -38,9 +39,9 @@ def bump() -> Transaction[None]:
 
 def put(row: tuple[Any, ...]) -> Transaction[None]:
     """Write an endpoint, new or changed."""
+    yield from bump()
     yield rows("delete from endpoint where id = :id", id=row[0])
     yield many("endpoint", [row])
-    yield from bump()
 
 
 def alter(
@@ -77,6 +78,7 @@ def set_state(
     endpoint_id: str, state: str, reason: str | None, now: datetime, unless: str = ""
 ) -> Transaction[bool]:
     """Pause, disable or resume an endpoint; False when it is there no more or already in `unless`."""
+    yield from bump()
     found = yield rows(
         "update endpoint set state = :state, disabled_reason = :reason, updated_at = :now "
         "where id = :id and deleted_at is null and state <> :unless returning id",
@@ -86,22 +88,21 @@ def set_state(
         id=endpoint_id,
         unless=unless,
     )
-    yield from bump()
     return bool(found)
 
 
 def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
     """Remove an endpoint and cancel what it is owed."""
+    yield from bump()
     yield from deliveries.cancel_target(endpoint_id, None, "the endpoint was deleted", now)
     yield rows("update endpoint set deleted_at = :now where id = :id", now=ms(now), id=endpoint_id)
-    yield from bump()
 
 
 def add_key(key: ApiKey) -> Transaction[None]:
     """Store a key."""
+    yield from bump()
     row = (key.id, key.name, key.hash, " ".join(key.scopes), key.created_at, key.expires_at)
     yield many("api_key", [row])
-    yield from bump()
 
 
 def keys() -> Transaction[list[ApiKey]]:
@@ -122,8 +123,8 @@ def keys() -> Transaction[list[ApiKey]]:
 
 def remove_key(key_id: str) -> Transaction[bool]:
     """Revoke a key."""
-    found = yield rows("delete from api_key where id = :id returning id", id=key_id)
     yield from bump()
+    found = yield rows("delete from api_key where id = :id returning id", id=key_id)
     return bool(found)
 
 

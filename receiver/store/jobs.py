@@ -11,7 +11,11 @@ from receiver.model import Claim, Due, Job, State
 from receiver.store.due import NOBODY
 from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
-from receiver.store.statements import Transaction, many, ms, rows, single
+from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
+
+PASSED_BY = 50
+"""Milliseconds after which a job is looked at again that another transaction was at work on: whoever claims
+holds what is due, and waits for nobody who holds the job and wants that."""
 
 
 @immutable
@@ -137,7 +141,13 @@ def get_with_input(job_id: str) -> Transaction[tuple[Job, bytes] | None]:
 def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
     """Commit the intent to submit, before a byte goes out; a job past its deadline is left to expire."""
     ids = [claim.id for claim in claims]
-    found = yield rows(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
+    found = yield unlocked(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
+    there = {row["id"] for row in found}
+    yield rows(
+        "update due set at = :soon, leased = 0 where id in (:ids)",
+        soon=ms(now) + PASSED_BY,
+        ids=[job_id for job_id in ids if job_id not in there],
+    )
     by_id = {row["id"]: row for row in found if row["deadline_at"] > ms(now)}
     pending = [job_id for job_id, row in by_id.items() if row["state"] == State.PENDING.value]
     yield rows(

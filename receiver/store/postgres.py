@@ -11,19 +11,20 @@ import itertools
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
 
-from receiver.errors import Misconfigured, StoreUnavailable
+from receiver.errors import Contended, Misconfigured, StoreUnavailable
+from receiver.store.bell import CHANNEL, Bell
 from receiver.store.migrations import Migration, migrations
-from receiver.store.pgtext import render, together
+from receiver.store.pgdrive import AWAY, Drive, Uncertain
 from receiver.store.pgurl import Target
-from receiver.store.statements import Delete, Query, Rows, Statement, Step, Transaction, Write
+from receiver.store.statements import Transaction
 
 Result = TypeVar("Result")
 
@@ -34,6 +35,7 @@ RESOLVE_SECONDS = 20.0
 """How long the fate of a COMMIT without an answer is asked for before the caller is told to come again."""
 RECEIPTS = 1000
 """Transactions after which a replica's old receipts go."""
+POOLED_SCAN = 0.25
 MIGRATING = 0x52427632
 SETTINGS = {
     "application_name": "ringback",
@@ -49,28 +51,15 @@ SETTINGS = {
     "timezone": "UTC",
 }
 WRITERS = 2
+CONFLICTS = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+)
 SNAPSHOT = "begin isolation level repeatable read read only"
 POOLED = "".join(
     f"; set local {name} = '{value}'" for name, value in SETTINGS.items() if name != "application_name"
 )
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InvalidTransactionStateError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
-"""What tells of the database and not of what was asked of it."""
-
-
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -80,20 +69,19 @@ async def _as_it_is(_connection: object) -> None:
     """Nothing here leaves anything in a session."""
 
 
-class _Uncertain(Exception):
-    """The connection died while a COMMIT was on its way."""
-
-
 class PostgresDriver:
     """Runs transactions on a PostgreSQL database."""
 
     writers = WRITERS
+    shared = True
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._writers: Pool | None = None
         self._readers: Pool | None = None
         self._replica = secrets.token_hex(8)
+        self._bell = Bell(target, self._replica, self._ring)
+        self.scan = POOLED_SCAN if target.pooled else 1.0
         self._receipts = itertools.count(1)
         self._pruned = self._last = 0
 
@@ -112,6 +100,7 @@ class PostgresDriver:
 
     async def close(self) -> None:
         """Disconnect."""
+        await self._bell.close()
         for pool in (self._readers, self._writers):
             if pool is not None:
                 try:
@@ -124,12 +113,14 @@ class PostgresDriver:
     async def write(self, transaction: Transaction[Result]) -> Result:
         """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
         receipt = next(self._receipts)
-        drive = _Drive(transaction, f"insert into receipt values ('{self._replica}', {receipt}); commit")
+        drive = Drive(transaction, f"insert into receipt values ('{self._replica}', {receipt}); commit")
         self._last = receipt
         try:
             result: Result = await self._drive("begin", drive, self._writers)
-        except _Uncertain:
+        except Uncertain:
             result = await self._resolved(drive, receipt)
+        except CONFLICTS as error:
+            raise Contended from error
         return result
 
     async def rest(self) -> None:
@@ -146,8 +137,8 @@ class PostgresDriver:
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on one snapshot."""
         try:
-            result: Result = await self._drive(SNAPSHOT, _Drive(transaction, "commit"), self._readers)
-        except _Uncertain:
+            result: Result = await self._drive(SNAPSHOT, Drive(transaction, "commit"), self._readers)
+        except Uncertain:
             raise StoreUnavailable("the database cannot be read now") from None
         return result
 
@@ -178,6 +169,19 @@ class PostgresDriver:
                     "database_url", "this role may not make tables; run `ringback migrate` as their owner"
                 ) from None
 
+    def tell(self, word: str) -> None:
+        """Pass a hint on to the other replicas."""
+        self._bell.tell(word)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Hear the hints of the other replicas; behind a pooler nobody can."""
+        if not self._target.pooled:
+            self._bell.listen(heard)
+
+    async def _ring(self, words: str) -> None:
+        async with self._connection(self._readers) as connection:
+            await connection.execute("select pg_notify($1, $2)", CHANNEL, words)
+
     async def skew(self) -> timedelta:
         """How far the database's clock is ahead of ours."""
         loop = asyncio.get_running_loop()
@@ -203,7 +207,7 @@ class PostgresDriver:
             server_settings=None if pooled else SETTINGS,
         )
 
-    async def _drive(self, begin: str, drive: "_Drive", pool: "Pool | None") -> Any:
+    async def _drive(self, begin: str, drive: Drive, pool: "Pool | None") -> Any:
         async with self._connection(pool) as connection:
             try:
                 await connection.execute(begin + POOLED if self._target.pooled else begin)
@@ -230,7 +234,7 @@ class PostgresDriver:
             with contextlib.suppress(*AWAY):
                 await pool.release(connection)
 
-    async def _resolved(self, drive: "_Drive", receipt: int) -> Any:
+    async def _resolved(self, drive: Drive, receipt: int) -> Any:
         try:
             stored = await self._stored(receipt)
         except StoreUnavailable as error:
@@ -278,91 +282,6 @@ class PostgresDriver:
                 f"the database has schema {version}, this program knows {known[-1].version}; upgrade it",
             )
         return [migration for migration in known if migration.version > version]
-
-
-class _Drive:
-    """One transaction on its way over one connection."""
-
-    def __init__(self, transaction: Transaction[Any], commit: str) -> None:
-        self._transaction = transaction
-        self._commit = commit
-        self._committed = self._over = False
-        self._waiting: list[Write] = []
-        self._result: Any = None
-
-    async def run(self, connection: "Connection") -> Any:
-        """To the end; `_Uncertain` when nobody knows whether it was committed."""
-        try:
-            statement = next(self._transaction)
-            while True:
-                try:
-                    found = await self._execute(connection, statement)
-                except _Uncertain:
-                    raise
-                except Exception as error:  # noqa: BLE001  # the transaction undoes its promises
-                    statement = self._transaction.throw(error)
-                else:
-                    statement = self._transaction.send(found)
-        except StopIteration as done:
-            self._over, self._result = True, done.value
-        if not self._committed:
-            await self._flush(connection)
-            await self._end(connection)
-        return self._result
-
-    def finish(self) -> Any:
-        """The result, when the commit turned out to be stored."""
-        if not self._over:
-            try:
-                self._transaction.send(())
-            except StopIteration as done:
-                return done.value
-            raise RuntimeError("a transaction goes on behind its commit")
-        return self._result
-
-    def fail(self, error: StoreUnavailable) -> NoReturn:
-        """Tell the transaction that nothing was stored."""
-        if not self._over:
-            self._transaction.throw(error)
-        raise error
-
-    async def _execute(self, connection: "Connection", statement: Statement) -> Rows:
-        if isinstance(statement, Query | Step):
-            await self._flush(connection)
-            return await self._ask(connection, statement)
-        if isinstance(statement, Delete) and not statement.ids:
-            return ()
-        if not isinstance(statement, Delete) and not statement.values:
-            return ()
-        if any(one.table == statement.table for one in self._waiting):
-            await self._flush(connection)
-        self._waiting.append(statement)
-        return ()
-
-    async def _ask(self, connection: "Connection", statement: Query | Step) -> Rows:
-        if statement is Step.COMMIT:
-            await self._end(connection)
-            return ()
-        if statement is Step.IN_ORDER:
-            return await connection.fetch("select in_order() as value")
-        assert isinstance(statement, Query)  # noqa: S101  # there is no other step
-        sql, values = render(statement)
-        return await connection.fetch(sql, *values)
-
-    async def _flush(self, connection: "Connection") -> None:
-        """Send what was to be written, in one statement."""
-        if self._waiting:
-            writes, self._waiting = self._waiting, []
-            sql, values = together(writes)
-            await connection.execute(sql, *values)
-
-    async def _end(self, connection: "Connection") -> None:
-        try:
-            await connection.execute(self._commit)
-        except AWAY as error:
-            connection.terminate()
-            raise _Uncertain from error
-        self._committed = True
 
 
 async def _give_up(connection: "Connection") -> None:

@@ -83,6 +83,8 @@ class SqliteDriver:
     """Runs transactions on a SQLite file. `on_fatal` is called when the file must not be used any more."""
 
     writers = 1
+    shared = False
+    scan = 1.0
 
     def __init__(self, path: Path, *, on_fatal: Callable[[str], None]) -> None:
         self._path = path
@@ -144,6 +146,12 @@ class SqliteDriver:
                 return result
             except sqlite3.DatabaseError:
                 raise StoreUnavailable("the database cannot be read now") from None
+
+    def tell(self, word: str) -> None:
+        """Nobody else serves the file."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Nobody else serves the file."""
 
     async def skew(self) -> timedelta:
         """The file has no clock of its own."""

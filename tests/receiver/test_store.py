@@ -11,8 +11,9 @@ from handlers.contract import Phase
 from receiver.errors import StoreUnavailable
 from receiver.model import Claim, Due, Job, Source, State, Verdict, Word, Work
 from receiver.store import jobs
-from receiver.store.due import release, void_leases
+from receiver.store.due import release
 from receiver.store.jobs import Chosen, NewJob, Promised, Search
+from receiver.store.replicas import leave
 from receiver.store.statements import EPOCH, ms
 from tests.receiver.storehouse import Storehouse, storehouse, told, word
 
@@ -204,7 +205,7 @@ async def test_a_start_voids_every_lease(house: Storehouse) -> None:
     [chosen] = await house.claim(Work.SUBMIT, {"aiml": 1})
     before = await due_of(house, waiting)
     house.hands.pass_(seconds=1)
-    await house.store.write(lambda: void_leases(house.hands.at))
+    await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
     assert await due_of(house, waiting) == before
     assert await due_of(house, leased) == ("submit", "aiml", ms(house.hands.at), 0, 2, 0)
     [stale] = await house.hear(lost(leased, house, chosen.claim))
@@ -232,7 +233,7 @@ async def test_no_more_jobs_run_at_a_provider_than_it_is_allowed(house: Storehou
 async def test_a_job_that_was_being_sent_does_not_keep_itself_out(house: Storehouse) -> None:
     await house.added("aiml")
     assert len(await house.claim(Work.SUBMIT, limits={"aiml": 1})) == 1
-    await house.store.write(lambda: void_leases(house.hands.at))
+    await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
     [again] = await house.claim(Work.SUBMIT, limits={"aiml": 1})
     assert again.crashed
 

@@ -21,6 +21,17 @@ PATIENCE = 20.0
 """Seconds after which a wait has failed; a bound, never an expectation."""
 
 
+@dataclass
+class Held:
+    """A holder of leases that lives until told."""
+
+    name: str = "rpc_1"
+    live: bool = True
+
+
+HELD = Held()
+
+
 class Slotted(Lanes):
     """Lanes that tell when something ended or is asked for."""
 
@@ -124,7 +135,7 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
-        worker = Worker(made, hints := Hints(), lanes, house.store, clock, "rpc_1")
+        worker = Worker(made, hints := Hints(lambda _word: None), lanes, house.store, clock, HELD)
         hints.workers[Work.SUBMIT] = worker
         yield Shop(house, lanes, made, worker, hints)
 
@@ -300,14 +311,14 @@ async def test_a_hint_of_later_work_moves_the_next_look(running: Shop) -> None:
 async def test_a_slot_that_other_work_leaves_is_taken_at_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "SCAN", 3600.0)
+    monkeypatch.setattr(shop.house.store.driver, "scan", 3600.0)
     polls = Worker(
         replace(shop.made, work=Work.POLL),
         shop.hints,
         shop.lanes,
         shop.house.store,
         shop.house.services.clock,
-        "rpc_1",
+        HELD,
     )
     gate = asyncio.Event()
 

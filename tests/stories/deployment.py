@@ -19,6 +19,7 @@ from receiver.api import application
 from receiver.app import Services, running
 from receiver.clock import Clock
 from receiver.config import load
+from receiver.replica import Role
 from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import Later, listening, world
 from receiver.sandbox.speakers import SPEAKERS
@@ -223,6 +224,7 @@ async def deployed(
     knobs: Knobs | None = None,
     accounts_with: dict[str, Any] | None = None,
     clock: Clock | None = None,
+    role: Role = Role.ALL,
     **settings: str,
 ) -> AsyncIterator[Deployment]:
     """A deployment on a database in `folder`."""
@@ -233,7 +235,9 @@ async def deployed(
         world(knobs or Knobs(takes=0.2)) as made,
         all_listening(front := Front(sandbox_app(made)), hook, later) as (providers, hook.url, url),
         running(
-            load(config, environment(folder, url, providers, accounts_with or {}, **settings)), clock=clock
+            load(config, environment(folder, url, providers, accounts_with or {}, **settings)),
+            clock=clock,
+            role=role,
         ) as services,
     ):
         later.app = application(services)

@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
-from receiver import worker
 from receiver.model import Work
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
@@ -265,8 +264,8 @@ async def test_an_endpoint_where_nobody_listens_is_tried_again(house: Deployment
 async def test_a_free_slot_never_waits_for_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, dict[str, str]]]
 ) -> None:
-    monkeypatch.setattr(worker, "SCAN", 3600.0)
     async with deployed(tmp_path, SILENT, retry_schedule=str([0.05] * 7)) as house:
+        monkeypatch.setattr(house.services.store.driver, "scan", 3600.0)
         await house.subscribe("job.canceled", max_in_flight=2)
         house.hook.answers = list(answers)
         for burst in (5, 1, 2, 3, 1, 8, 2, 1):

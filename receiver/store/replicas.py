@@ -1,0 +1,40 @@
+"""Replicas: who serves this database, and what those held who do no more."""
+
+from datetime import datetime
+
+from receiver.store.due import void_leases
+from receiver.store.statements import Transaction, ms, rows
+
+
+def alone() -> Transaction[None]:
+    """Forget every other replica: the file is ours alone."""
+    yield rows("delete from replica")
+
+
+def beat(replica: str, role: str, now: datetime, dead_before: datetime) -> Transaction[tuple[int, bool]]:
+    """Say that a replica is there, and forget those that said nothing since a moment, with their leases; how
+    many there are, and whether anything was taken back."""
+    yield rows(
+        "insert into replica values (:id, :role, :now) "
+        "on conflict (id) do update set seen_at = excluded.seen_at",
+        id=replica,
+        role=role,
+        now=ms(now),
+    )
+    gone = yield rows("delete from replica where seen_at < :dead returning id", dead=ms(dead_before))
+    taken = (yield from void_leases(now)) if gone else 0
+    found = yield rows("select count(*) as live from replica where role <> 'api'")
+    return max(1, found[0]["live"]), taken > 0
+
+
+def join(replica: str, role: str, now: datetime, dead_before: datetime) -> Transaction[int]:
+    """The first beat of a replica; it takes back what nobody holds any more."""
+    live, _ = yield from beat(replica, role, now, dead_before)
+    yield from void_leases(now)
+    return live
+
+
+def leave(replica: str, now: datetime) -> Transaction[None]:
+    """A replica stops: what it still holds is due at once."""
+    yield rows("delete from replica where id = :id", id=replica)
+    yield from void_leases(now)

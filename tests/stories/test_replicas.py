@@ -1,0 +1,147 @@
+"""Several processes on one database: roles, shared caps, leases of the dead, a feed that never skips."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from receiver.api import application
+from receiver.app import Services, running
+from receiver.config import Loaded
+from receiver.model import Work
+from receiver.replica import Role
+from receiver.sandbox.command import Later, listening
+from receiver.store.statements import Transaction, rows
+from tests.engines import ENGINES
+from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.tools import SILENT, all_settled, asked, downstream, ended_job, listed, subscribe
+
+pytestmark = pytest.mark.skipif(ENGINES.sqlite, reason="a SQLite file is served by one process")
+
+
+@asynccontextmanager
+async def another(house: Deployment, role: Role = Role.ALL) -> AsyncIterator[tuple[Services, str]]:
+    """One more replica of a deployment, and where it listens."""
+    later, first = Later(), house.services
+    async with listening(later) as url:
+        loaded = Loaded(first.settings, first.accounts.setups, {})
+        async with running(loaded, role=role) as services:
+            later.app = application(services)
+            yield services, url
+
+
+async def beaten(services: Services) -> None:
+    """Look at the others as if it were time to."""
+    services.replica.beat_at -= 6.0
+    await services.replica.look()
+
+
+def silenced(name: str) -> Transaction[None]:
+    """A replica that has said nothing for long."""
+    yield rows("update replica set seen_at = 0 where id = :name", name=name)
+
+
+async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
+    async with deployed(tmp_path, role=Role.API) as house, another(house, Role.WORKER) as (_, url):
+        await house.subscribe("job.*")
+        job = await house.submit(asking("apiframe"))
+        assert (await house.final(job["id"]))["state"] == "succeeded"
+        [event] = await house.delivered(job["id"], "job.succeeded")
+        assert event["data"]["id"] == job["id"]
+        assert (await house.client.get(f"{url}/readyz")).status_code == 200
+        assert (await house.client.get(f"{url}/v1/jobs")).status_code == 404
+
+
+async def test_caps_are_shared_by_those_who_are_there(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house:
+        endpoint = (await house.subscribe("job.canceled", max_in_flight=5))["id"]
+        lanes = house.services.lanes
+        for _ in range(5):
+            lanes.succeeded(endpoint)
+        assert lanes.room(Work.DELIVER, endpoint) == 5
+        async with another(house):
+            await beaten(house.services)
+            assert lanes.room(Work.DELIVER, endpoint) == 3
+        await beaten(house.services)
+        assert lanes.room(Work.DELIVER, endpoint) == 5
+
+
+async def test_an_endpoint_of_one_is_served_by_the_other_at_once(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house) as (_, url), downstream() as hook:
+        made = await asked(house, "POST", f"{url}/v1/endpoints", 201, json={"url": hook.url, "events": ["*"]})
+        hook.secret = made["secret"]
+        job = await ended_job(house)
+        await all_settled(house, job=job["id"])
+        assert [event["data"]["id"] for event in hook.events()] == [job["id"]]
+        await asked(house, "DELETE", f"{url}/v1/endpoints/{made['id']}", 204)
+        await ended_job(house)
+        assert len(hook.deliveries) == 1
+
+
+async def test_a_key_that_one_revokes_opens_nothing_at_the_other(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house) as (services, url):
+        made = await asked(house, "POST", "/v1/keys", 201, json={"name": "k", "scopes": ["jobs:read"]})
+        headers = {"authorization": f"Bearer {made['key']}"}
+        assert (await house.client.get(f"{url}/v1/jobs", headers=headers)).status_code == 200
+        await asked(house, "DELETE", f"/v1/keys/{made['id']}", 204)
+        await services.replica.look()
+        assert (await house.client.get(f"{url}/v1/jobs", headers=headers)).status_code == 401
+
+
+async def test_what_a_silent_replica_held_is_taken_over_and_its_late_word_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    async with deployed(tmp_path, SILENT) as house, downstream() as hook:
+        endpoint = await subscribe(house, hook, "job.canceled")
+        hook.hold = asyncio.Event()
+        job = await ended_job(house)
+
+        async def arrived() -> int:
+            return len(hook.deliveries)
+
+        await house.until(arrived, lambda count: count == 1)
+        async with another(house) as (services, _):
+            silent = house.services.replica.name
+            await services.store.write(lambda: silenced(silent))
+            await beaten(services)
+            await house.until(arrived, lambda count: count == 2)
+            hook.hold.set()
+            [delivery] = await all_settled(house, job=job["id"], endpoint=endpoint["id"])
+            assert delivery["state"] == "delivered"
+
+            async def made() -> int:
+                found = await listed(house, "/v1/deliveries", job=job["id"])
+                return int(found[0]["attempts_made"])
+
+            await house.until(made, lambda count: count == 2)
+        assert len({sent["webhook-id"] for sent, _ in hook.deliveries}) == 1
+
+
+async def test_the_feed_never_skips(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house) as (_, url):
+        ended: list[str] = []
+
+        async def end(base: str) -> None:
+            for _ in range(15):
+                job = await asked(house, "POST", f"{base}/v1/jobs", 202, json=asking("aiml"))
+                await asked(house, "POST", f"{base}/v1/jobs/{job['id']}/cancel")
+                ended.append(job["id"])
+
+        async def follow(base: str) -> list[str]:
+            seen: list[str] = []
+            cursor = None
+            while len(seen) < 60:
+                query = {"type": "job.canceled", "wait": 1} | ({"after": cursor} if cursor else {})
+                page = await asked(house, "GET", f"{base}/v1/events", params=query)
+                seen += [event["data"]["id"] for event in page["data"]]
+                cursor = page["next_cursor"] or cursor
+            return seen
+
+        async with asyncio.timeout(60):
+            ends = [end(base) for base in (house.url, url) for _ in range(2)]
+            found = await asyncio.gather(follow(house.url), follow(url), *ends)
+        for seen in found[:2]:
+            assert seen is not None
+            assert sorted(seen) == sorted(ended)
