@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -121,8 +122,6 @@ class Worker:
         """Claim what is due now and start on it; how many were claimed."""
         if not self._holder.live:
             return 0
-        now = self._clock.now()
-        lease = self._performer.lease
         noted = dict(self._lanes.waiting(self.work))
         room: dict[str, int] = {}
 
@@ -131,31 +130,41 @@ class Worker:
             room[lane] = self._performer.room(lane)
             return room[lane]
 
-        request = Request(
+        try:
+            request = self._request(remember)
+            taken: Taken = await self._store.write(lambda: claim(request))
+            self._next = taken.next_at
+            claimed = await self._take_up(taken.prepared)
+        finally:
+            self._lanes.asked(self.work, room)
+        for lane, count in noted.items():
+            if lane not in room or claimed[lane] < room[lane]:
+                self._lanes.drained(self.work, lane, count)
+        return claimed.total()
+
+    def _request(self, room: Callable[[str], int]) -> Request:
+        now, lease = self._clock.now(), self._performer.lease
+        return Request(
             work=self.work,
             owner=self._holder.name,
             now=now,
             lease_until=now + lease,
             until=self._clock.monotonic() + lease.total_seconds(),
-            room=remember,
+            room=room,
             prepare=self._performer.prepare,
             running_limits=self._performer.limits(),
         )
-        claimed: dict[str, int] = {}
-        try:
-            taken: Taken = await self._store.write(lambda: claim(request))
-            self._next = taken.next_at
-            for prepared in taken.prepared:
-                lane = _claim_of(prepared).lane
-                claimed[lane] = claimed.get(lane, 0) + 1
-                self._lanes.take(self.work, lane)
-                self.start(lane, self._performer.perform(prepared))
-        finally:
-            self._lanes.asked(self.work, room)
-        for lane, count in noted.items():
-            if lane not in room or claimed.get(lane, 0) < room[lane]:
-                self._lanes.drained(self.work, lane, count)
-        return len(taken.prepared)
+
+    async def _take_up(self, prepared: Sequence[Any]) -> Counter[str]:
+        """Start on what was claimed, or give it back when we fell silent meanwhile; how many, by lane."""
+        claims = [_claim_of(one) for one in prepared]
+        if not self._holder.live:
+            await release(self._store, claims, self._clock.now)
+            return Counter()
+        for one, claimed in zip(prepared, claims, strict=True):
+            self._lanes.take(self.work, claimed.lane)
+            self.start(claimed.lane, self._performer.perform(one))
+        return Counter(claimed.lane for claimed in claims)
 
     def start(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
         """Perform something that holds a slot of `lane`; while stopping, its lease is left to end."""
