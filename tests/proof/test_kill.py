@@ -46,7 +46,7 @@ async def _until_killed(ours: Service, requests: dict[str, bytes], kill_after: i
     return acknowledged
 
 
-async def _terminal_events(ours: Service) -> Counter[str]:
+async def terminal_events(ours: Service) -> Counter[str]:
     """How many terminal events each job has, by the feed."""
     counted: Counter[str] = Counter()
     after = "0"
@@ -58,7 +58,7 @@ async def _terminal_events(ours: Service) -> Counter[str]:
             return counted
 
 
-async def _delivered(downstream: int, seen: set[str], wanted: set[str]) -> None:
+async def delivered(downstream: int, seen: set[str], wanted: set[str]) -> None:
     async with asyncio.timeout(BOUND):
         while not wanted <= seen:
             seen |= {job for job, _, _ in (await notes(downstream))["arrived"]}
@@ -80,14 +80,14 @@ async def test_killed_under_load_nothing_acknowledged_is_lost(tmp_path: Path) ->
                 acknowledged = await _until_killed(ours, requests, dice.randint(1, JOBS))
                 print(f"kill {number + 1} of {ROUNDS}: {len(acknowledged)} acknowledged", flush=True)
             async with serving(environment, port, provider) as ours:
-                counted = await _terminal_events(ours)
+                counted = await terminal_events(ours)
                 assert not [job for job in acknowledged if counted[job] != 1], (
                     "an acknowledged callback is lost"
                 )
                 await _until_killed(ours, {job: requests[job] for job in jobs if job not in acknowledged}, 0)
             sent |= set(jobs)
         async with serving(environment, port, provider) as ours:
-            counted = await _terminal_events(ours)
+            counted = await terminal_events(ours)
             assert set(counted) == sent
             assert set(counted.values()) == {1}
-            await _delivered(downstream, arrived, sent)
+            await delivered(downstream, arrived, sent)
