@@ -1,5 +1,6 @@
 """One transaction on its way over a connection to PostgreSQL."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import asyncpg
@@ -28,6 +29,12 @@ AWAY = (
     asyncpg.InvalidCatalogNameError,
 )
 """What tells of the database and not of what was asked of it."""
+
+
+def drop(connection: "Connection") -> None:
+    """End a connection at once; one that the pool has already noticed to be gone is nobody's to end."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 class Uncertain(Exception):
@@ -114,6 +121,6 @@ class Drive:
         try:
             await connection.execute(self._commit)
         except AWAY as error:
-            connection.terminate()
+            drop(connection)
             raise Uncertain from error
         self._committed = True

@@ -22,7 +22,7 @@ from asyncpg.pool import PoolConnectionProxy
 from receiver.errors import Contended, Misconfigured, StoreUnavailable
 from receiver.store.bell import CHANNEL, Bell
 from receiver.store.migrations import Migration, migrations
-from receiver.store.pgdrive import AWAY, Drive, Uncertain
+from receiver.store.pgdrive import AWAY, Drive, Uncertain, drop
 from receiver.store.pgurl import Target
 from receiver.store.statements import Transaction
 
@@ -228,7 +228,7 @@ class PostgresDriver:
         try:
             yield connection
         except AWAY as error:
-            connection.terminate()
+            drop(connection)
             raise StoreUnavailable("the database does not answer now") from error
         finally:
             with contextlib.suppress(*AWAY):
@@ -290,7 +290,7 @@ async def _give_up(connection: "Connection") -> None:
         if not connection.is_closed() and connection.is_in_transaction():
             await connection.execute("rollback")
     except (asyncpg.PostgresError, *AWAY):
-        connection.terminate()
+        drop(connection)
 
 
 REASONS: tuple[tuple[type[BaseException], str], ...] = (

@@ -65,6 +65,13 @@ async def _acknowledged(services: list[Service], requests: list[bytes], trouble:
     return count
 
 
+def _stopped(services: list[Service]) -> None:
+    for one in services:
+        one.process.terminate()
+    for one in services:
+        one.process.wait(BOUND)
+
+
 async def _trouble(server: Cluster, wire: Wire, number: int) -> None:
     """What this round has in store."""
     wire.armed += CUTS + 1
@@ -110,3 +117,4 @@ async def test_nothing_acknowledged_is_lost_whatever_happens_to_the_database(tmp
             assert set(counted.values()) == {1}
             await delivered(downstream, arrived, sent)
             assert server.sql(name, STALE) == "0"
+            await asyncio.to_thread(_stopped, services)
