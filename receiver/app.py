@@ -46,6 +46,7 @@ from receiver.settings import Settings
 from receiver.store import Store, database_path, open_driver
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
+from receiver.store.move import unfinished
 from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
 from receiver.store.statements import ms
@@ -270,6 +271,8 @@ def gateway_of(settings: Settings) -> Gateway:
 async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
+    if await store.read(unfinished()):
+        raise Misconfigured("database_url", "a move into this database is not finished; run it again")
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)

@@ -148,7 +148,9 @@ class Settings(_Section):
     """Everything that can be set; `deploy/README.md` and `ringback config` show it."""
 
     database_url: str = Field(
-        default="sqlite:///ringback.db", description="`sqlite:///path` or `postgresql://user@host/database`"
+        repr=False,
+        default="sqlite:///ringback.db",
+        description="`sqlite:///path` or `postgresql://user@host/database`",
     )
     data_dir: Path | None = Field(
         default=None, description="where made keys lie; default: beside the database"

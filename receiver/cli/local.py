@@ -18,9 +18,13 @@ from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
 from receiver.keys import BadToken, Masters
 from receiver.secretkeys import MASTERS_FILE, add_master
-from receiver.store import Store, open_driver
+from receiver.store import Store, existing, open_driver
 from receiver.store import endpoints as table
 from receiver.store.migrations import Migration
+from receiver.store.move import move
+from receiver.store.pgurl import is_postgres, target, without_password
+from receiver.store.postgres import PostgresDriver
+from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction, change
 
 MASK = "***"
@@ -43,6 +47,8 @@ def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
     found = []
     for name in type(loaded.settings).model_fields:
         value = _plain(getattr(loaded.settings, name))
+        if name == "database_url":
+            value = without_password(value)
         if name == "providers":
             for account, settings in value.items():
                 options = loaded.settings.providers[account].options
@@ -83,17 +89,26 @@ def config(config: Path | None, as_json: bool) -> None:
 @click.command()
 @CONFIG
 @click.option("--plan", is_flag=True, help="Only show what would run.")
-@click.option("--from", "source", hidden=True)
-@click.option("--to", "target", hidden=True)
-def migrate(config: Path | None, plan: bool, source: str | None, target: str | None) -> None:
-    """Bring the database up to date.
+@click.option("--from", "source", help="Move this SQLite database; nothing may serve it meanwhile.")
+@click.option(
+    "--to", "goal", help="Where to: an empty PostgreSQL database, or one whose move was interrupted."
+)
+def migrate(config: Path | None, plan: bool, source: str | None, goal: str | None) -> None:
+    """Bring the database up to date, or move a deployment from SQLite to PostgreSQL.
+
+    A move that was interrupted goes on where it stopped when it is started again, and ends with a comparison
+    of every row on both sides. The source stays as it is.
 
     \b
     Example:
       ringback migrate --plan
+      ringback migrate --from sqlite:///ringback.db --to postgresql://ringback@db/ringback
     """
-    if source or target:
-        raise click.UsageError("--from and --to need PostgreSQL, which is not there yet")
+    if source or goal:
+        if plan or not (source and goal):
+            raise click.UsageError("a move needs --from and --to, and no --plan")
+        asyncio.run(_move(source, goal))
+        return
     loaded = load(config)
     ran = asyncio.run(_migrate(loaded, plan=plan))
     for one in ran:
@@ -109,6 +124,29 @@ async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
         return await driver.pending() if plan else await driver.migrate()
     finally:
         await driver.close()
+
+
+async def _move(source: str, goal: str) -> None:
+    if is_postgres(source) or not is_postgres(goal):
+        raise click.UsageError("a move goes from sqlite:///path to postgresql://user@host/database")
+    ours = SqliteDriver(existing(source), on_fatal=click.echo)
+    theirs = PostgresDriver(target(goal))
+    await ours.open()
+    try:
+        await ours.migrate()
+        await theirs.open()
+        try:
+            await theirs.migrate()
+            moved = await move(ours, theirs, lambda table, count: click.echo(f"{table}: {count:,}"))
+        finally:
+            await theirs.close()
+    finally:
+        await ours.close()
+    shown = Table("table", "rows", "checksum")
+    for one in moved:
+        shown.add_row(one.table, f"{one.count:,}", one.checksum)
+    Console().print(shown)
+    click.echo("equal on both sides; set database_url, secret_keys and api_key, then start")
 
 
 @click.group()

@@ -136,6 +136,14 @@ def database_path(url: str) -> Path:
     return Path(path)
 
 
+def existing(url: str) -> Path:
+    """The file of a `sqlite:///` URL that must be there."""
+    path = database_path(url)
+    if not path.is_file():
+        raise Misconfigured("database_url", f"there is no file {path}")
+    return path
+
+
 def open_driver(url: str, *, on_fatal: Callable[[str], None]) -> Driver:
     """The driver for a database URL, not yet connected."""
     if is_postgres(url):

@@ -15,7 +15,7 @@ _NAME = re.compile(r"(\bin \()?(?<![:\w]):([a-z_][a-z_0-9]*)(\))?")
 def render(query: Query) -> tuple[str, list[Any]]:
     """A query's SQL and what is bound to it, in order."""
     sql, names = _numbered(query.sql, query.lock)
-    return sql, [_clean(query.parameters[name]) for name in names]
+    return sql, [clean(query.parameters[name]) for name in names]
 
 
 def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
@@ -31,7 +31,7 @@ def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
 
 def _sql(write: Write, first: int) -> str:
     if isinstance(write, Insert):
-        return _insert_sql(write.table, first)
+        return _numbered_sql(write.table, first) if write.numbered else _insert_sql(write.table, first)
     if isinstance(write, Delete):
         return f"delete from {write.table} where id = any(${first}::text[])"
     return _update_sql(write.table, write.columns, write.key, first)
@@ -40,7 +40,7 @@ def _sql(write: Write, first: int) -> str:
 def _columns(write: Write) -> list[list[Any]]:
     if isinstance(write, Delete):
         return [list(write.ids)]
-    return [[_clean(value) for value in column] for column in zip(*write.values, strict=True)]
+    return [[clean(value) for value in column] for column in zip(*write.values, strict=True)]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -64,6 +64,13 @@ def _insert_sql(table: str, first: int) -> str:
     return f"insert into {table} ({', '.join(columns)}) select * from unnest({arrays})"
 
 
+def _numbered_sql(table: str, first: int) -> str:
+    columns = {"seq": "bigint", **TABLES[table]}
+    arrays = _arrays(columns.values(), first)
+    names = ", ".join(columns)
+    return f"insert into {table} ({names}) overriding system value select * from unnest({arrays})"
+
+
 @functools.cache
 def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...], first: int) -> str:
     types = TABLES[table]
@@ -78,10 +85,10 @@ def _arrays(types: Iterable[str], first: int) -> str:
     return ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types, first))
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """Text as PostgreSQL can hold it: it has no NUL."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd") if "\0" in value else value
     if isinstance(value, list):
-        return [_clean(one) for one in value]
+        return [clean(one) for one in value]
     return value

@@ -45,5 +45,13 @@ def target(url: str) -> Target:
     return Target(dsn, int(connections), pooled="pooler" in ours)
 
 
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    parts = urlsplit(url)
+    who, at, where = parts.netloc.rpartition("@")
+    user, colon, _ = who.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{where}" if at and colon else parts.netloc))
+
+
 def _wrong(what: str) -> Misconfigured:
     return Misconfigured("database_url", what)

@@ -41,10 +41,13 @@ class Query:
 
 @immutable
 class Insert:
-    """Many rows into a table, values in the order of `schema.TABLES`; nothing comes back."""
+    """Many rows into a table, values in the order of `schema.TABLES`; nothing comes back. `numbered` events
+    bring their own `seq` in front: they were numbered elsewhere.
+    """
 
     table: str
     values: Sequence[Sequence[Any]]
+    numbered: bool = False
 
 
 @immutable

@@ -14,6 +14,7 @@ from receiver.config import PREFIX, Loaded, load
 from receiver.errors import Misconfigured
 from receiver.settings import RETRY_SCHEDULE, AccountSettings, Settings
 from receiver.store import database_path, open_driver
+from receiver.store.pgurl import without_password
 from tests.receiver.rawserver import BOUNDED
 
 KEY = "rb_" + "k" * 32
@@ -353,3 +354,16 @@ def test_an_endpoints_url_is_checked(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize("text", ['"a\\nb" = 1', '[providers."a\\nb"]\nhandler = "apiframe"'])
 def test_a_name_with_a_line_feed_is_told_on_one_line(tmp_path: Path, text: str) -> None:
     refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:p%40ss@h:5/db?sslmode=require", "postgresql://u:***@h:5/db?sslmode=require"),
+        ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+    assert "p%40ss" not in repr(Settings(database_url=url))
