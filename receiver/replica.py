@@ -62,7 +62,7 @@ class Replica:
         self._wall.ahead = await self._store.skew()
         now = self._clock.now()
         live = await self._store.write(lambda: replicas.join(self.name, self.role, now, now - DEAD))
-        self._lanes.share(live)
+        self._share(live)
         self._generation = await self._store.read(generation())
         self.beat_at = self._clock.monotonic()
 
@@ -90,9 +90,13 @@ class Replica:
         now = self._clock.now()
         live, taken = await self._store.write(lambda: replicas.beat(self.name, self.role, now, now - DEAD))
         self.beat_at = asked
-        self._lanes.share(live)
+        self._share(live)
         if taken or not was_live:
             self.freed()
+
+    def _share(self, live: int) -> None:
+        self._lanes.share(live)
+        self._store.share(live)
 
     async def leave(self) -> None:
         """Serve no more."""

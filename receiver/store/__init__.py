@@ -100,6 +100,10 @@ class Store:
         """How far the database's clock is ahead of this machine's."""
         return await self.driver.skew()
 
+    def share(self, live: int) -> None:
+        """So many replicas write: each with fewer transactions at once, which are larger for it."""
+        self._commit.writers = max(1, self.driver.writers // live)
+
     async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
         """What `verb` says of `item`, once that is durable."""
         return await self._commit.do(verb, item)

@@ -74,7 +74,7 @@ class GroupCommit:
         writers: int = 1,
     ) -> None:
         self._write = write
-        self._writers = writers
+        self.writers = writers
         self._rest = rest
         self._waiting: deque[_Waiting] = deque()
         self._queued = self._taken = 0
@@ -94,7 +94,7 @@ class GroupCommit:
         future: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(verb, item, cost, future))
         self._queued += cost
-        if len(self._running) < self._writers:
+        if len(self._running) < self.writers:
             self._running.add(asyncio.get_running_loop().create_task(self._run()))
         return future
 

@@ -50,7 +50,7 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     who, at, where = parts.netloc.rpartition("@")
     user, colon, _ = who.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{where}" if at and colon else parts.netloc))
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{where}")) if at and colon else url
 
 
 def _wrong(what: str) -> Misconfigured:

@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import measures
+from tests.bench import measures, servers
 from tests.bench.measures import Figures
 from tests.bench.stage import HERE
 
@@ -28,6 +28,20 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("latency at 200/s", measures.latency, {"p50, ms": ("<=", 3), "p99, ms": ("<=", 8)}),
     ("posts of one core", measures.posts, {"times aiohttp": (">=", 3)}),
     ("1 dead of 4", measures.one_dead_of_four, {"times alone": ("<=", 3), "missing": ("<=", 0)}),
+    ("PostgreSQL: whole path", servers.path, {"of SQLite": (">=", 0.8)}),
+    ("PostgreSQL: latency", servers.latency, {"p50, ms": ("<=", 4), "p99, ms": ("<=", 9)}),
+    ("PostgreSQL: replicas", servers.replicas, {"CPU of two to one": ("<=", 1.15)}),
+    (
+        "PostgreSQL: backlog",
+        servers.backlog,
+        {
+            "claim p99, 1,000,000 wait, ms": ("<=", 15),
+            "times empty": ("<=", 2),
+            "start to ready, s": ("<=", 3),
+            "resident, MB": ("<=", 200),
+        },
+    ),
+    ("PostgreSQL: recovery", servers.recovery, {"first delivery after, s": ("<=", 5)}),
     ("start", measures.start, {"start to ready, s": ("<=", 1), "resident, MB": ("<=", 80)}),
     ("demo", measures.demo, {"seconds": ("<=", 30), "exit code": ("<=", 0)}),
 )

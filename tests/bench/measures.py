@@ -56,7 +56,7 @@ async def whole_path() -> Figures:
     ):
         for name in ("hook1", "hook2"):
             await ours.endpoint(f"http://127.0.0.1:{downstream}/{name}")
-        await _warm(ours, downstream, 2)
+        await warm(ours, downstream, 2)
         requests, _ = await ours.callbacks(PATH_JOBS)
         arrived: list[tuple[str, str, float]] = []
         failed = []
@@ -64,7 +64,7 @@ async def whole_path() -> Figures:
         async def deliver(part: list[bytes]) -> float:
             started = time.monotonic()
             failed.append((await closed(ours.port, part)).failed)
-            came = await _arrivals(downstream, 2 * len(part))
+            came = await arrivals(downstream, 2 * len(part))
             arrived.extend(came)
             return len(part) / (max(at for _, _, at in came) - started)
 
@@ -99,8 +99,8 @@ async def latency() -> Figures:
     """Callback sent to delivery received, at 200 a second."""
     async with stub("raw") as provider, stub("raw") as downstream, service(provider) as ours:
         await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
-        await _warm(ours, downstream, 1)
-        took = await _offered(ours, downstream, 1)
+        await warm(ours, downstream, 1)
+        took = await offered(ours, downstream, 1)
         return {"p50, ms": quantile(took, 0.5), "p99, ms": quantile(took, 0.99)}
 
 
@@ -114,8 +114,8 @@ async def one_dead_of_four() -> Figures:
                 await ours.endpoint(f"http://127.0.0.1:{downstream}/{name}")
             if dead:
                 await ours.endpoint(f"http://127.0.0.1:{downstream}/hang")
-            await _warm(ours, downstream, 3)
-            took = await _offered(ours, downstream, 3)
+            await warm(ours, downstream, 3)
+            took = await offered(ours, downstream, 3)
             p99[dead] = quantile(took, 0.99)
             missing += 3 * int(OFFERED) * SECONDS - len(took)
     alone, beside = p99[False], p99[True]
@@ -180,24 +180,24 @@ async def _per_core(post: Callable[[], Awaitable[None]]) -> float:
     return POSTS / (time.process_time() - started)
 
 
-async def _warm(ours: Service, downstream: int, endpoints: int) -> None:
+async def warm(ours: Service, downstream: int, endpoints: int) -> None:
     """Let every endpoint prove itself and every path be taken once."""
     requests, _ = await ours.callbacks(300)
     await closed(ours.port, requests)
-    await _arrivals(downstream, 300 * endpoints)
+    await arrivals(downstream, 300 * endpoints)
 
 
-async def _offered(ours: Service, downstream: int, endpoints: int) -> list[float]:
+async def offered(ours: Service, downstream: int, endpoints: int) -> list[float]:
     """Milliseconds from callback to each delivery, at a steady rate."""
     count = int(OFFERED) * SECONDS
     requests, jobs = await ours.callbacks(count)
     _, sent = await opened(ours.port, requests, OFFERED)
     at = dict(zip(jobs, sent, strict=True))
-    arrived = await _arrivals(downstream, count * endpoints)
+    arrived = await arrivals(downstream, count * endpoints)
     return [(moment - at[job]) * 1000 for job, _, moment in arrived if job in at]
 
 
-async def _arrivals(downstream: int, count: int, seconds: float = 60.0) -> list[tuple[str, str, float]]:
+async def arrivals(downstream: int, count: int, seconds: float = 60.0) -> list[tuple[str, str, float]]:
     arrived: list[tuple[str, str, float]] = []
     ends = time.monotonic() + seconds
     while len(arrived) < count and time.monotonic() < ends:

@@ -112,6 +112,7 @@ create table due (
     owner text collate "C" not null
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_threshold = 1000);
 create index due_next on due (work, lane, at);
+create index due_held on due (owner) where leased = 1;
 
 create table endpoint (
     id text collate "C" primary key,

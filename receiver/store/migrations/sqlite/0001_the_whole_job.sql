@@ -112,6 +112,7 @@ create table due (
     owner text not null
 ) strict, without rowid;
 create index due_next on due (work, lane, at);
+create index due_held on due (owner) where leased = 1;
 
 create table endpoint (
     id text primary key,

@@ -1,0 +1,224 @@
+"""The measures of PostgreSQL: beside SQLite in one run, several replicas, a backlog, a server that died."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from receiver.model import Claim, Work
+from receiver.store.due import Request, claim
+from receiver.store.pgurl import target
+from receiver.store.postgres import PostgresDriver
+from receiver.store.statements import Transaction
+from tests.bench.load import closed, quantile
+from tests.bench.measures import Figures, arrivals, offered, warm
+from tests.bench.stage import Service, notes, service, stub
+from tests.cluster import Cluster, cluster
+
+VERSION = 16
+SETTINGS = ("shared_buffers=256MB",)
+TURNS = 5
+PART = 600
+BACKLOG = 1_000_000
+CLAIMS = 200
+ROOM = 16
+SECRETS = json.dumps(["m" * 40])
+
+
+@contextlib.asynccontextmanager
+async def on_postgres(server: Cluster, provider: int, url: str = "") -> AsyncIterator[Service]:
+    """Our service on a database of that server."""
+    async with service(provider, database_url=url or server.database(), secret_keys=SECRETS) as ours:
+        yield ours
+
+
+async def path() -> Figures:
+    """The whole path on PostgreSQL and on SQLite, in turns."""
+    with cluster(VERSION, SETTINGS) as server:
+        async with (
+            stub("raw") as provider,
+            stub("raw") as other,
+            stub("raw") as downstream,
+            stub("raw") as elsewhere,
+            on_postgres(server, provider) as ours,
+            service(other) as plain,
+        ):
+            takes = []
+            for one, to in ((ours, downstream), (plain, elsewhere)):
+                for name in ("hook1", "hook2"):
+                    await one.endpoint(f"http://127.0.0.1:{to}/{name}")
+                await warm(one, to, 2)
+                requests, _ = await one.callbacks(TURNS * PART)
+                takes.append((one, to, requests))
+            rates: list[list[float]] = [[], []]
+            for turn in range(TURNS):
+                for (one, to, requests), found in zip(takes, rates, strict=True):
+                    part = requests[turn * PART : (turn + 1) * PART]
+                    found.append(await _rate([one], to, part))
+        ratios = [one / other for one, other in zip(*rates, strict=True)]
+        return {
+            "PostgreSQL, callbacks/s": quantile(rates[0], 0.5),
+            "SQLite, callbacks/s": quantile(rates[1], 0.5),
+            "of SQLite": quantile(ratios, 0.5),
+        }
+
+
+async def latency() -> Figures:
+    """Callback sent to delivery received on PostgreSQL, at 200 a second."""
+    with cluster(VERSION, SETTINGS) as server:
+        async with stub("raw") as provider, stub("raw") as downstream, on_postgres(server, provider) as ours:
+            await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
+            await warm(ours, downstream, 1)
+            took = await offered(ours, downstream, 1)
+            return {"p50, ms": quantile(took, 0.5), "p99, ms": quantile(took, 0.99)}
+
+
+async def replicas() -> Figures:
+    """Two replicas against one: what a callback costs all processes, the database's included."""
+    with cluster(VERSION, SETTINGS) as server:
+        async with stub("raw") as provider, stub("raw") as downstream:
+            url = server.database()
+            async with on_postgres(server, provider, url) as first:
+                for name in ("hook1", "hook2"):
+                    await first.endpoint(f"http://127.0.0.1:{downstream}/{name}")
+                await warm(first, downstream, 2)
+                one = await _cost(server, [first], downstream)
+                async with on_postgres(server, provider, url) as second:
+                    await asyncio.sleep(6)
+                    two = await _cost(server, [first, second], downstream)
+    return {
+        "one, callbacks/s": one[0],
+        "two, callbacks/s": two[0],
+        "one, us of CPU each": one[1],
+        "two, us of CPU each": two[1],
+        "CPU of two to one": two[1] / one[1],
+    }
+
+
+async def backlog() -> Figures:
+    """A claim, a start and the memory with a million deliveries that wait, and with none."""
+    with cluster(VERSION, SETTINGS) as server:
+        url = server.database()
+        _owe(server, url, "live", 20_000)
+        empty = await _claims(url)
+        server.sql(_name(url), "delete from due")
+        for lane in ("dead1", "dead2", "dead3"):
+            _owe(server, url, lane, BACKLOG // 3)
+        _owe(server, url, "live", 20_000)
+        full = await _claims(url)
+        async with stub("raw") as provider, on_postgres(server, provider, url) as ours:
+            await asyncio.sleep(5)
+            before = ours.memory()
+            await asyncio.sleep(20)
+            figures = {"start to ready, s": ours.ready_after, "resident, MB": ours.memory()}
+            figures["grown in 20 s, MB"] = ours.memory() - before
+    return {
+        "claim p99, empty, ms": quantile(empty, 0.99),
+        "claim p99, 1,000,000 wait, ms": quantile(full, 0.99),
+        "times empty": quantile(full, 0.99) / quantile(empty, 0.99),
+        **figures,
+    }
+
+
+async def recovery() -> Figures:
+    """From a database that is up again after it died to the first delivery."""
+    with cluster(VERSION, SETTINGS) as server:
+        async with stub("raw") as provider, stub("raw") as downstream, on_postgres(server, provider) as ours:
+            await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
+            await warm(ours, downstream, 1)
+            requests, _ = await ours.callbacks(50)
+            await asyncio.to_thread(server.stop, signal.SIGQUIT)
+            await asyncio.sleep(8)
+            await asyncio.to_thread(server.start)
+            up = time.monotonic()
+            for request in requests:
+                if not (await closed(ours.port, [request])).failed:
+                    break
+                await asyncio.sleep(0.1)
+            came = await arrivals(downstream, 1, 30)
+            return {"first delivery after, s": min(at for _, _, at in came) - up if came else float("nan")}
+
+
+async def _rate(services: list[Service], downstream: int, requests: list[bytes]) -> float:
+    """Callbacks per second, until the last of two deliveries each was received."""
+    started = time.monotonic()
+    shares = [requests[number :: len(services)] for number in range(len(services))]
+    await asyncio.gather(*(closed(one.port, part) for one, part in zip(services, shares, strict=True)))
+    came = await arrivals(downstream, 2 * len(requests))
+    return len(requests) / (max(at for _, _, at in came) - started)
+
+
+async def _cost(server: Cluster, services: list[Service], downstream: int) -> tuple[float, float]:
+    requests, _ = await services[0].callbacks(TURNS * PART)
+    await notes(downstream)
+    before = _cpu(server, services)
+    rate = await _rate(services, downstream, requests)
+    return rate, (_cpu(server, services) - before) / len(requests) * 1e6
+
+
+def _cpu(server: Cluster, services: list[Service]) -> float:
+    """Seconds of CPU of the services and of the server with all its processes."""
+    pids = [one.process.pid for one in services]
+    assert server.process is not None
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(status.read_text().rsplit(")", 1)[1].split()[1]) == server.process.pid:
+                pids.append(int(status.parent.name))
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / 100
+
+
+def _name(url: str) -> str:
+    return url.rsplit("/", 1)[1]
+
+
+def _owe(server: Cluster, url: str, lane: str, count: int) -> None:
+    """Deliveries that were due long ago."""
+    server.sql(
+        _name(url),
+        f"insert into due select 'dlv_{lane}_' || n, 'deliver', '{lane}', n, 0, 1, 0, '' "
+        f"from generate_series(1, {count}) n; analyze due",
+    )
+
+
+async def _claims(url: str) -> list[float]:
+    """Milliseconds of claims from the lane that lives."""
+    driver = PostgresDriver(target(url))
+    await driver.open()
+    took = []
+    try:
+        for _ in range(CLAIMS):
+            request = _request()
+            started = time.perf_counter()
+            taken = await driver.write(claim(request))
+            took.append((time.perf_counter() - started) * 1000)
+            assert len(taken.prepared) == ROOM
+    finally:
+        await driver.close()
+    return took
+
+
+def _request() -> Request:
+    now = datetime.now(UTC)
+
+    def prepare(claims: Sequence[Claim]) -> Transaction[Sequence[Claim]]:
+        yield from ()
+        return claims
+
+    return Request(
+        work=Work.DELIVER,
+        owner="bench",
+        now=now,
+        lease_until=now + timedelta(seconds=30),
+        until=0.0,
+        room=lambda lane: ROOM if lane == "live" else 0,
+        prepare=prepare,
+    )
