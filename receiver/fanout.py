@@ -96,7 +96,7 @@ class Fanout:
         """Send those that were born with a slot; the worker claims the others, when there is room."""
         for one in born:
             if one.claim is not None and self.worker is not None:
-                self.worker.start(one.lane, self.perform((one.claim, one.owed)))
+                self.worker.start(one.claim, self.perform((one.claim, one.owed)))
             else:
                 self.lanes.wait(self.work, one.lane)
                 if self.worker is None or self.room(one.lane) > 0:

@@ -163,15 +163,15 @@ class Worker:
             return Counter()
         for one, claimed in zip(prepared, claims, strict=True):
             self._lanes.take(self.work, claimed.lane)
-            self.start(claimed.lane, self._performer.perform(one))
+            self.start(claimed, self._performer.perform(one))
         return Counter(claimed.lane for claimed in claims)
 
-    def start(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
-        """Perform something that holds a slot of `lane`; while stopping, its lease is left to end."""
+    def start(self, claimed: Claim, performing: Coroutine[Any, Any, None]) -> None:
+        """Perform something that holds a slot of its lane; while stopping, its lease is left to end."""
         if self._stopping:
             performing.close()
             return
-        task = asyncio.get_running_loop().create_task(self._perform(lane, performing))
+        task = asyncio.get_running_loop().create_task(self._perform(claimed, performing))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -186,18 +186,19 @@ class Worker:
             if late:
                 await asyncio.wait(late, timeout=1.0)
 
-    async def _perform(self, lane: str, performing: Coroutine[Any, Any, None]) -> None:
+    async def _perform(self, claimed: Claim, performing: Coroutine[Any, Any, None]) -> None:
         try:
             if self._holder.live:
                 await performing
             else:
                 performing.close()
+                await release(self._store, [claimed], self._clock.now)
         except StoreUnavailable:
             LOGGER.warning("the outcome of %s work could not be stored; its lease will end", self.work)
         except Exception:
             LOGGER.exception("performing %s work failed; its lease will end", self.work)
         finally:
-            for work in self._lanes.release(lane, self.work):
+            for work in self._lanes.release(claimed.lane, self.work):
                 self._hints.wake(work)
 
     async def _pause(self) -> None:

@@ -13,8 +13,8 @@ from receiver.errors import StoreUnavailable
 from receiver.store.pgurl import Target
 
 CHANNEL = "ringback"
-GATHER = 0.02
-"""Seconds for which hints are gathered before they go out together."""
+GATHER, APART = 0.01, 0.1
+"""Seconds for which hints are gathered before they go out together, and how far apart they do."""
 AGAIN = 1.0
 
 
@@ -28,6 +28,7 @@ class Bell:
         self._words: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ringing = False
+        self._rung_at = 0.0
 
     def tell(self, word: str) -> None:
         """Pass a hint on, soon."""
@@ -52,7 +53,9 @@ class Bell:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self) -> None:
-        await asyncio.sleep(GATHER)
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(max(GATHER, self._rung_at + APART - clock()))
+        self._rung_at = clock()
         words, self._words, self._ringing = self._words, set(), False
         with contextlib.suppress(StoreUnavailable):
             await self._ring(" ".join((self._name, *sorted(words))))

@@ -292,7 +292,7 @@ async def test_what_holds_a_slot_already_can_be_started(shop: Shop) -> None:
     [job_id] = await shop.jobs("aiml")
     [chosen] = await shop.house.claim(Work.SUBMIT)
     shop.lanes.take(Work.SUBMIT, "aiml")
-    shop.worker.start("aiml", shop.made.perform((chosen.claim, job_id)))
+    shop.worker.start(chosen.claim, shop.made.perform((chosen.claim, job_id)))
     await shop.made.until(lambda: shop.made.done == [job_id])
     await shop.idle()
 
@@ -327,7 +327,7 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
 
     for _ in range(3):
         shop.lanes.take(Work.POLL, "aiml")
-        polls.start("aiml", polling())
+        polls.start(Claim("", Work.POLL, "aiml", 1, 0, 0.0), polling())
     [job_id] = await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
     await shop.made.until(lambda: "aiml" in shop.lanes.waiting(Work.SUBMIT))
