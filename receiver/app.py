@@ -199,9 +199,11 @@ class Services:
     async def _take_up(self) -> None:
         """Endpoints or keys were changed through another process."""
         self.keyring.forget()
+        before = {endpoint.id: endpoint for endpoint in self.endpoints.all()}
         await self.refresh()
         for endpoint in self.endpoints.all():
-            self.lanes.let_go(endpoint.id, endpoint.max_in_flight)
+            if before.get(endpoint.id, endpoint) != endpoint:
+                self.lanes.let_go(endpoint.id, endpoint.max_in_flight)
         await self.blocking.load()
         self.wake_deliveries()
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from handlers.contract import HttpMessage
 from handlers.values import immutable
@@ -22,6 +22,7 @@ from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
 from receiver.store.commit import Verb
 from receiver.store.deliveries import Attempt, Settled, settle
+from receiver.store.due import release
 from receiver.store.record import Born
 from receiver.store.statements import Transaction
 from receiver.views import stamp, with_result
@@ -91,6 +92,10 @@ class Fanout:
         if self.endpoints.as_of(present) is None:
             self.endpoints.adopt(present, (yield from table.listed()))
         return (yield from deliveries.load(claims))
+
+    def give_back(self, prepared: Sequence[tuple[Claim, Owed]], now: datetime) -> Transaction[None]:
+        """Leave deliveries to others."""
+        yield from release([claim for claim, _ in prepared], now)
 
     def send(self, born: Sequence[Born]) -> None:
         """Send those that were born with a slot; the worker claims the others, when there is room."""

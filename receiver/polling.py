@@ -1,7 +1,7 @@
 """Polling: asking a provider how a job is doing. A transient error never fails a job."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from handlers.contract import FailureCode, JobRef
 from handlers.errors import (
@@ -20,6 +20,7 @@ from receiver.clock import Clock
 from receiver.lanes import Lanes
 from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, Word, Work
 from receiver.recording import Recording
+from receiver.store.due import release
 from receiver.store.jobs import Asked, ask
 from receiver.store.statements import Transaction
 
@@ -70,6 +71,10 @@ class Poller:
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Asked]]:
         """Read the jobs."""
         return (yield from ask(claims))
+
+    def give_back(self, prepared: Sequence[Asked], now: datetime) -> Transaction[None]:
+        """Leave polls to others."""
+        yield from release([one.claim for one in prepared], now)
 
     async def perform(self, asked: Asked) -> None:
         """Ask once and record what it brought."""

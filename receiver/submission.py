@@ -6,7 +6,7 @@ request go out again; after any other the job is unconfirmed, because a second r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from handlers import json
 from handlers.contract import FailureCode, Submission
@@ -26,7 +26,7 @@ from receiver.clock import Clock
 from receiver.lanes import Lanes
 from receiver.model import Claim, JobError, Outcome, Source, Verdict, Word, Work
 from receiver.recording import Recording
-from receiver.store.jobs import Chosen, choose
+from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
 
 CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
@@ -70,6 +70,10 @@ class Submitter:
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Chosen]]:
         """Commit the intent."""
         return (yield from choose(claims, self._clock.now()))
+
+    def give_back(self, prepared: Sequence[Chosen], now: datetime) -> Transaction[None]:
+        """Take the intent back."""
+        return (yield from unchoose(prepared, now))
 
     async def perform(self, chosen: Chosen) -> None:
         """Ask the provider, and record what it said or that it did not."""

@@ -64,6 +64,9 @@ class Performer(Protocol):
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Any]]:
         """Inside the claiming transaction: what performing each claim needs."""
 
+    def give_back(self, prepared: Sequence[Any], now: datetime) -> Transaction[None]:
+        """Leave what was claimed and prepared to others, as if it never had been."""
+
     async def perform(self, prepared: Any) -> None:
         """Do it and record what came of it."""
 
@@ -159,7 +162,7 @@ class Worker:
         """Start on what was claimed, or give it back when we fell silent meanwhile; how many, by lane."""
         claims = [_claim_of(one) for one in prepared]
         if not self._holder.live:
-            await release(self._store, claims, self._clock.now)
+            await self._store.write(lambda: self._performer.give_back(prepared, self._clock.now()))
             return Counter()
         for one, claimed in zip(prepared, claims, strict=True):
             self._lanes.take(self.work, claimed.lane)

@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parents[1]
 PYTHON = [sys.executable, "-m"]
 BUDGET = 300.0
-PYTEST = [*PYTHON, "pytest", "-n", "2", "--dist", "loadgroup"]
+PYTEST = [*PYTHON, "pytest", "-n", "4", "--dist", "loadgroup", "-rs"]
 STORES = ("commit", "deliveries", "record", "store", "store_events", "worker")
 STORED = [*(f"tests/receiver/test_{name}.py" for name in STORES), "tests/stories"]
 """What stands on a database, and so runs on both engines."""
@@ -18,7 +18,7 @@ STEPS: tuple[tuple[str, list[str], float], ...] = (
     ("lint", [*PYTHON, "ruff", "check", "."], 10),
     ("types", [*PYTHON, "mypy"], 60),
     ("tests", [*PYTEST, "--durations", "10"], 130),
-    ("on PostgreSQL", [*PYTEST, "--engine", "postgresql", "-rs", *STORED], 110),
+    ("on PostgreSQL", [*PYTEST, "--engine", "postgresql", *STORED], 110),
 )
 
 

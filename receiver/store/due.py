@@ -126,15 +126,19 @@ def void_leases(now: datetime) -> Transaction[int]:
     return len(found)
 
 
-def release(claims: Sequence[Claim], now: datetime) -> Transaction[None]:
-    """Give claims back untried."""
+def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
+    """Give claims back untried; the ids of those that were still ours."""
+    ours: set[str] = set()
     for claim_ in claims:
-        yield rows(
-            "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence",
+        found = yield rows(
+            "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
+            "returning id",
             now=ms(now),
             id=claim_.id,
             fence=claim_.fence,
         )
+        ours.update(row["id"] for row in found)
+    return ours
 
 
 def due_now(work: Work, lane: str, now: datetime) -> Transaction[None]:

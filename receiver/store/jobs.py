@@ -8,7 +8,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Due, Job, State
-from receiver.store.due import NOBODY
+from receiver.store.due import NOBODY, release
 from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
@@ -158,6 +158,15 @@ def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
         for claim in claims
         if (row := by_id.get(claim.id)) is not None
     ]
+
+
+def unchoose(chosen: Sequence[Chosen], now: datetime) -> Transaction[None]:
+    """Take the intent back before a byte went out; what crashed before stays as uncertain as it was."""
+    ours = yield from release([one.claim for one in chosen], now)
+    yield rows(
+        "update job set state = 'pending' where id in (:ids) and state = 'submitting'",
+        ids=[one.job.id for one in chosen if one.job.id in ours and not one.crashed],
+    )
 
 
 def ask(claims: Sequence[Claim]) -> Transaction[list[Asked]]:

@@ -12,7 +12,7 @@ from receiver.errors import StoreUnavailable
 from receiver.model import Claim, Due, Job, Source, State, Verdict, Word, Work
 from receiver.store import jobs
 from receiver.store.due import release
-from receiver.store.jobs import Chosen, NewJob, Promised, Search
+from receiver.store.jobs import Chosen, NewJob, Promised, Search, unchoose
 from receiver.store.replicas import leave
 from receiver.store.statements import EPOCH, ms
 from tests.receiver.storehouse import Storehouse, storehouse, told, word
@@ -277,3 +277,20 @@ async def test_how_long_jobs_took(house: Storehouse) -> None:
     assert await house.store.read(jobs.durations(house.hands.at)) == {"aiml": [7.0]}
     house.hands.pass_(seconds=1)
     assert await house.store.read(jobs.durations(house.hands.at)) == {}
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_an_intent_is_taken_back_unless_it_may_have_been_acted_on(
+    house: Storehouse, crashed: bool
+) -> None:
+    job = await house.added("aiml")
+    chosen = await house.claim(Work.SUBMIT)
+    if crashed:
+        await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
+        chosen = await house.claim(Work.SUBMIT)
+    await house.store.write(lambda: unchoose(chosen, house.hands.at))
+    assert (await house.now(job)).state is (State.SUBMITTING if crashed else State.PENDING)
+    [again] = await house.claim(Work.SUBMIT)
+    assert again.crashed is crashed
+    await house.store.write(lambda: unchoose(chosen, house.hands.at))
+    assert (await house.now(job)).state is State.SUBMITTING, "it is another's by now"

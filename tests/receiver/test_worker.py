@@ -13,6 +13,7 @@ from receiver.errors import StoreUnavailable
 from receiver.lanes import Lanes, Slots
 from receiver.model import Claim, Due, Work
 from receiver.store.due import Request, claim
+from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction, rows
 from receiver.worker import Hints, Worker, release
 from tests.receiver.storehouse import Storehouse, storehouse
@@ -77,6 +78,10 @@ class Made:
         found = yield rows("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
         assert len(found) == len(claims)
         return [(claim, claim.id) for claim in claims]
+
+    def give_back(self, prepared: Sequence[tuple[Claim, str]], now: datetime) -> Transaction[None]:
+        """Leave them to others."""
+        yield from give_up([claimed for claimed, _ in prepared], now)
 
     async def perform(self, prepared: tuple[Claim, str]) -> None:
         """Note it, and leave nothing due."""

@@ -107,7 +107,7 @@ async def test_events_and_deliveries_from_the_command_line(house: Deployment) ->
 
     delivery = (await house.until(look, lambda told: told["data"][0]["state"] == "delivered"))["data"][0]
     assert "204" in (await asked(house, "deliveries", "show", delivery["id"])).out
-    assert (await found(house, "deliveries", "retry", delivery["id"]))["state"] == "pending"
+    assert (await found(house, "deliveries", "retry", delivery["id"]))["state"] in {"pending", "delivered"}
     await house.until(look, lambda told: told["data"][0]["attempts_made"] == 2)
     refused = await asked(house, "deliveries", "cancel", delivery["id"])
     assert refused.code == 1
