@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from standardwebhooks import Webhook
 
 import handlers
 from receiver.cli import COMMANDS, ringback
+from receiver.config import load
 from receiver.settings import AccountSettings, EndpointSettings, Settings
 from receiver.signing import headers as signed
 from receiver.signing import key_of, new_secret
@@ -119,3 +121,19 @@ def test_no_document_or_code_holds_an_address_of_a_registry_or_of_this_machine()
         assert str(HERE.parent) + "/" not in text, name
         assert home + "/" not in text, name
         assert not re.search(r"https?://[a-z.]*(?:pyp[i]|pythonhoste[d]|npmj[s])", text), name
+
+
+def test_the_example_names_every_setting_and_parses_with_all_of_them_set(tmp_path: Path) -> None:
+    text = (HERE / "deploy" / "ringback.example.toml").read_text("utf-8")
+    load(HERE / "deploy" / "ringback.example.toml", {})
+    lines = text.split("\n\n", 1)[1].splitlines()
+    whole = [line.removeprefix("# ") for line in lines if "postgresql://" not in line]
+    (tmp_path / "all.toml").write_text(
+        "\n".join(whole).replace("/etc/ssl/our-ca.pem", str(tmp_path / "all.toml"))
+    )
+    loaded = load(tmp_path / "all.toml", {})
+    given = {name.split(".", 1)[0] for name in loaded.origins}
+    assert given == set(Settings.model_fields)
+    sections = tomllib.loads("\n".join(whole))
+    assert set(sections["providers"]["apiframe"]) == set(AccountSettings.model_fields) - {"options"}
+    assert set(sections["endpoints"][0]) == set(EndpointSettings.model_fields)

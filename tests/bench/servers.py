@@ -24,7 +24,7 @@ SETTINGS = ("shared_buffers=256MB",)
 TURNS = 5
 PART = 600
 BACKLOG = 1_000_000
-CLAIMS = 200
+CLAIMS = 1_000
 ROOM = 16
 SECRETS = json.dumps(["m" * 40])
 

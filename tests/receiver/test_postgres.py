@@ -1,0 +1,169 @@
+"""What only PostgreSQL has: its refusals, texts that it cannot hold, plans that stay off large tables."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from handlers.contract import Phase
+from receiver.errors import Misconfigured, StoreUnavailable
+from receiver.model import Source, Work
+from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, timeline
+from receiver.store.pgurl import target
+from receiver.store.postgres import SETTINGS, PostgresDriver
+from receiver.store.statements import Query, Write
+from tests.engines import ENGINES
+from tests.receiver.storehouse import Storehouse, asking, storehouse, told, word
+
+pytestmark = pytest.mark.skipif(ENGINES.sqlite, reason="there is no server")
+PLANNED = "; ".join(f"set {name} = {value}" for name, value in SETTINGS.items() if name.startswith("enable"))
+SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration"}
+"""Tables that may be read whole: they hold what people made by hand."""
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+    """A store at rest."""
+    async with storehouse(tmp_path) as made:
+        yield made
+
+
+async def refusal(url: str) -> str:
+    """What a start says of a database."""
+    driver = open_driver(url, on_fatal=print)
+
+    async def start() -> None:
+        await driver.open()
+        try:
+            await driver.pending()
+        finally:
+            await driver.close()
+
+    with pytest.raises(Misconfigured) as refused:
+        await start()
+    assert "hunter2" not in str(refused.value)
+    return str(refused.value)
+
+
+async def test_a_start_says_in_one_line_what_is_wrong() -> None:
+    server, name = ENGINES.cluster, ENGINES.cluster.database().rsplit("/", 1)[1]
+    there = f"127.0.0.1:{server.port}"
+    nobody = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    silent = nobody.sockets[0].getsockname()[1]
+    server.sql(name, "create schema ours; create table ours.job (id text)")
+    server.sql("ringback", f"alter database {name} set search_path = ours")
+    said = {
+        "user or its password": f"postgresql://stranger:hunter2@{there}/{name}",
+        "no such database": f"postgresql://postgres:hunter2@{there}/nowhere",
+        "nobody answers": "postgresql://postgres:hunter2@127.0.0.1:1/x",
+        "does not answer": f"postgresql://postgres:hunter2@127.0.0.1:{silent}/x",
+        "tables that are not ours": f"postgresql://postgres:hunter2@{there}/{name}",
+        "no URL": f"postgresql://postgres:hunter2@{there}/{name}?sslmode=perhaps",
+    }
+    found = await asyncio.gather(*(refusal(url) for url in said.values()))
+    nobody.close()
+    for words, line in zip(said, found, strict=True):
+        assert words in line, line
+        assert "\n" not in line
+
+
+async def test_a_database_of_a_newer_program_or_only_to_read_is_refused() -> None:
+    server, url = ENGINES.cluster, ENGINES.cluster.database()
+    name = url.rsplit("/", 1)[1]
+    server.sql(name, "insert into migration values (999, 'later')")
+    assert "upgrade it" in await refusal(url)
+    server.sql("ringback", f"alter database {name} set default_transaction_read_only = on")
+    assert "only reads" in await refusal(url)
+
+
+async def test_a_role_without_rights_is_told_so() -> None:
+    server = ENGINES.cluster
+    name = server.database("template0").rsplit("/", 1)[1]
+    server.sql(name, "do $$ begin create role weak login; exception when duplicate_object then null; end $$")
+    server.sql(name, "revoke create on schema public from public")
+    driver = PostgresDriver(target(server.url(name).replace("postgres@", "weak@")))
+    await driver.open()
+    with pytest.raises(Misconfigured, match="may not make tables"):
+        await driver.migrate()
+    await driver.close()
+
+
+async def test_a_server_that_goes_is_told_as_unavailable_and_comes_back(house: Storehouse) -> None:
+    job = await house.added()
+    ENGINES.cluster.sql(
+        "ringback", "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+    )
+    for _ in range(50):
+        try:
+            found = await house.now(job)
+        except StoreUnavailable:
+            continue
+        assert found == job
+        break
+    assert (await house.added()).id
+
+
+async def test_a_text_that_cannot_be_held_loses_nothing(house: Storehouse) -> None:
+    job = await house.submitted(theirs="p\0q")
+    assert (await house.now(job)).provider_job_id == "p\ufffdq"
+    found = await house.store.read(jobs.search(jobs.Search(provider_job_id="p\0q")))
+    assert [one.id for one in found] == [job.id]
+
+
+async def test_no_statement_reads_a_large_table_whole(
+    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+    render, together = pgtext.render, pgtext.together
+
+    def rendered(query: Query) -> tuple[str, list[object]]:
+        sql, values = render(query)
+        seen.add(sql)
+        return sql, values
+
+    def gathered(writes: Sequence[Write]) -> tuple[str, list[object]]:
+        sql, values = together(writes)
+        seen.add(sql)
+        return sql, values
+
+    monkeypatch.setattr(pgdrive, "render", rendered)
+    monkeypatch.setattr(pgdrive, "together", gathered)
+    await lived(house)
+    assert len(seen) > 30
+    name = house.services.settings.database_url.rsplit("/", 1)[1]
+    for sql in sorted(seen):
+        plan = ENGINES.cluster.sql(name, f"{PLANNED}; explain (generic_plan) {sql}")
+        read = set(re.findall(r"Seq Scan on (\w+)", plan))
+        assert read <= SMALL, f"{sql}\n{plan}"
+
+
+async def lived(house: Storehouse) -> None:
+    """A bit of everything that a service does all day."""
+    await house.endpoint()
+    made = [await house.submitted() for _ in range(6)]
+    await house.hear(word(made[0], house, told(Phase.RUNNING, progress=1.0)))
+    polled = await house.submitted("aiml")
+    claim = await house.poll_claim(polled)
+    await house.hear(word(polled, house, told(Phase.RUNNING), Source.POLL, claim=claim))
+    recorded = await house.hear(*(word(job, house, told(Phase.SUCCEEDED)) for job in made))
+    born = [one for each in recorded for one in each.born]
+    await house.settle_born(born[0])
+    later = house.hands.at + timedelta(seconds=5)
+    await house.settle(born[1].claim, "pending", next_at=later) if born[1].claim else None
+    await house.claim(Work.DELIVER)
+    for transaction in (
+        events.feed(0, ["job.succeeded"], ["job."], made[0].id, 10),
+        events.get(recorded[0].events[0].id),
+        deliveries.search(deliveries.Search(endpoint="ep_1")),
+        deliveries.get(born[0].owed.id),
+        timeline.timeline(made[0].id, None, 10),
+        jobs.get_with_input(made[0].id),
+        jobs.overdue(later, later, 10),
+        jobs.done_before(later, 10),
+        asking("select 1"),
+    ):
+        await house.store.read(transaction)
+    await house.store.write(lambda: jobs.erase([made[5].id]))
