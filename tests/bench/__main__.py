@@ -79,7 +79,8 @@ def main() -> None:
     table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}", title_justify="left")
     for column in ("measure", "figure", "value", "bar"):
         table.add_column(column)
-    missed, aimed = [], []
+    missed: list[str] = []
+    aimed: list[str] = []
     for name, _, bar in MEASURES:
         for figure, value in found.get(name, {}).items():
             sign, limit = bar.get(figure, ("", 0))
