@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from tests.engines import ENGINES, SQLITE, VERSIONS
+from tests.engines import ENGINES, NEWEST, SQLITE, VERSIONS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,3 +24,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """One loop for all."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def on_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only SQLite's users have, whatever the engine of the run."""
+    monkeypatch.setattr(ENGINES, "name", SQLITE)
+
+
+@pytest.fixture
+def on_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only PostgreSQL's users have: on the engine of the run, or on the newest where that is SQLite."""
+    if ENGINES.sqlite:
+        monkeypatch.setattr(ENGINES, "name", NEWEST)

@@ -3,12 +3,11 @@
 import atexit
 from pathlib import Path
 
-import pytest
-
 from tests.cluster import Cluster
 
 SQLITE = "sqlite"
 VERSIONS = {"postgresql": 16, "postgresql18": 18}
+NEWEST = "postgresql18"
 
 
 class Engines:
@@ -43,8 +42,3 @@ class Engines:
 
 
 ENGINES = Engines()
-
-
-def only_on_sqlite(why: str) -> pytest.MarkDecorator:
-    """A test of what only SQLite's users have."""
-    return pytest.mark.skipif(not ENGINES.sqlite, reason=why)

@@ -18,7 +18,7 @@ from receiver.store.statements import Query, Write
 from tests.engines import ENGINES
 from tests.receiver.storehouse import Storehouse, asking, storehouse, told, word
 
-pytestmark = pytest.mark.skipif(ENGINES.sqlite, reason="there is no server")
+pytestmark = pytest.mark.usefixtures("on_postgres")
 PLANNED = "; ".join(f"set {name} = {value}" for name, value in SETTINGS.items() if name.startswith("enable"))
 SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration"}
 """Tables that may be read whole: they hold what people made by hand."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.engines import only_on_sqlite
 from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed, environment
 
 RINGBACK = Path(sys.executable).with_name("ringback")
@@ -206,7 +205,7 @@ async def test_the_doctor_finds_what_is_wrong(house: Deployment, nobody: str) ->
     assert (await run(house.folder, "doctor", "--offline", **whole)).code == 0
 
 
-@only_on_sqlite("keys are made and kept in data_dir only where one process serves")
+@pytest.mark.usefixtures("on_sqlite")
 async def test_a_new_master_key_reads_what_the_old_one_sealed(tmp_path: Path, nobody: str) -> None:
     async with deployed(tmp_path) as house:
         endpoint = await house.subscribe("job.*")

@@ -14,11 +14,10 @@ from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
 from receiver.store.statements import Transaction, rows
-from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import SILENT, all_settled, asked, downstream, ended_job, listed, subscribe
 
-pytestmark = pytest.mark.skipif(ENGINES.sqlite, reason="a SQLite file is served by one process")
+pytestmark = pytest.mark.usefixtures("on_postgres")
 
 
 @asynccontextmanager
