@@ -20,7 +20,7 @@ from receiver.addresses import Network, Origin, guard
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
-from receiver.blocking import Blocking
+from receiver.blocking import PROBES, Blocking
 from receiver.callbacks import Callbacks
 from receiver.clock import Clock, Wall
 from receiver.config import Loaded
@@ -102,7 +102,7 @@ class Services:
         self.workers = self.hints.workers
         fanout.worker = self.workers.get(Work.DELIVER)
         recording.sender, recording.hints = fanout, self.hints
-        self.replica.changed, self.replica.freed = self._take_up, self._freed
+        self.replica.changed, self.replica.freed = self._take_up, functools.partial(self.heard, "")
         self.jobs = Jobs(
             store=self.store,
             accounts=accounts,
@@ -166,7 +166,6 @@ class Services:
         if await self.store.write(lambda: table.alter(endpoint_id, change_row)) is None:
             return None
         await self.refresh()
-        self.lanes.let_go(endpoint_id, changed[0].max_in_flight)
         self.wake_deliveries()
         return changed[0]
 
@@ -193,19 +192,12 @@ class Services:
             if word in {"", work.value}:
                 worker.hint()
 
-    def _freed(self) -> None:
-        self.heard("")
-
     async def _take_up(self) -> None:
-        """Endpoints or keys were changed through another process."""
+        """Endpoints, keys or blocked accounts were changed through another process."""
         self.keyring.forget()
-        before = {endpoint.id: endpoint for endpoint in self.endpoints.all()}
         await self.refresh()
-        for endpoint in self.endpoints.all():
-            if before.get(endpoint.id, endpoint) != endpoint:
-                self.lanes.let_go(endpoint.id, endpoint.max_in_flight)
-        await self.blocking.load()
-        self.wake_deliveries()
+        await self.blocking.load(PROBES[0])
+        self.heard("")
 
 
 def data_dir(settings: Settings) -> Path:
@@ -278,9 +270,9 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)
-    endpoints = Endpoints(masters)
+    lanes = Lanes(lambda work, lane: _slots(loaded, endpoints, work, lane), clock.monotonic)
+    endpoints = Endpoints(masters, lambda changed: lanes.let_go(changed.id, changed.max_in_flight))
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
-    lanes = Lanes(functools.partial(_slots, loaded, endpoints), clock.monotonic)
     lease = functools.partial(_lease, settings, clock)
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
     slots = NoLanes() if role is Role.API else lanes
@@ -301,13 +293,13 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         blocking=Blocking(accounts, store, recording, lanes, clock),
         keyring=await _keyring(settings, store, clock, ids),
         replica=replica,
-        hints=Hints(store.driver.tell),
+        hints=Hints(store.tell),
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
     await replica.join()
     await services.refresh()
     await services.blocking.load()
-    store.driver.listen(services.heard)
+    store.listen(services.heard)
     return services
 
 

@@ -34,13 +34,16 @@ class Blocking:
         self._by_submit: set[str] = set()
         self.blocked: dict[str, tuple[datetime, str]] = {}
 
-    async def load(self) -> None:
-        """Take up what an earlier process knew; the first probe goes at once."""
-        for name, (since, reason) in (await self._store.read(table.blocked())).items():
-            if name in self._accounts.setups:
-                self.blocked[name] = (moment(since), reason)
-                self._by_submit.add(name)
-                self._lanes.block(name, blocked=True)
+    async def load(self, probe_in: float = 0.0) -> None:
+        """Take up what an earlier process knew or another one found out; seconds until the first probe."""
+        stored = await self._store.read(table.blocked())
+        for name in self.blocked.keys() - stored.keys():
+            self._open(name)
+        for name in (stored.keys() & self._accounts.setups.keys()) - self.blocked.keys():
+            since, reason = stored[name]
+            self.blocked[name] = (moment(since), reason)
+            self._by_submit.add(name)
+            self._lanes.block(name, blocked=True, probe_in=probe_in)
 
     async def refused(self, account: str, reason: str, *, submit: bool) -> float:
         """The provider refused the account; seconds until the next probe.
@@ -73,11 +76,7 @@ class Blocking:
         """The provider took a call of the account; a poll says nothing about a block that a submit met."""
         if account not in self.blocked or (account in self._by_submit and not submit):
             return
-        self._by_submit.discard(account)
-        self._probe_at.pop(account, None)
-        _, reason = self.blocked.pop(account)
-        self._probes.pop(account, None)
-        self._lanes.block(account, blocked=False)
+        reason = self._open(account)
         now = self._clock.now()
 
         def unblock() -> Transaction[Sequence[Event]]:
@@ -87,6 +86,15 @@ class Blocking:
 
         await self._recording.write(unblock)
         self._recording.promised(Due(Work.SUBMIT, account, now))
+
+    def _open(self, account: str) -> str:
+        """Let an account's submissions go; why they could not."""
+        self._by_submit.discard(account)
+        self._probe_at.pop(account, None)
+        self._probes.pop(account, None)
+        self._lanes.block(account, blocked=False)
+        _, reason = self.blocked.pop(account)
+        return reason
 
     def _event(self, what: str, account: str, count: int, reason: str, now: datetime) -> Event:
         handler = self._accounts.setups[account].handler.name

@@ -1,6 +1,6 @@
 """Endpoints as the service holds them: read with their secrets opened, as of a generation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from handlers import json
@@ -11,24 +11,33 @@ from receiver.store.rows import endpoint_row, read_endpoint
 
 
 class Endpoints:
-    """The endpoints of one generation."""
+    """The endpoints of one generation. `changed` is told of each that a newer one has otherwise, perhaps on
+    the writer's thread."""
 
-    def __init__(self, masters: Masters) -> None:
+    def __init__(self, masters: Masters, changed: Callable[[Endpoint], None] = lambda _: None) -> None:
         self._masters = masters
+        self._changed = changed
         self._generation: str | None = None
         self._by_id: dict[str, Endpoint] = {}
         self._keys: dict[str, list[bytes]] = {}
 
+    def are_of(self, generation: str) -> bool:
+        """Whether ours are those of this generation."""
+        return generation == self._generation
+
     def as_of(self, generation: str) -> Sequence[Endpoint] | None:
         """All of them, or None when ours are of another generation."""
-        return self.all() if generation == self._generation else None
+        return self.all() if self.are_of(generation) else None
 
     def adopt(self, generation: str, rows: Iterable[Any]) -> Sequence[Endpoint]:
         """Take these rows as the endpoints of `generation`."""
         found = [self.open(row) for row in rows]
-        self._by_id = {endpoint.id: endpoint for endpoint in found}
+        before, self._by_id = self._by_id, {endpoint.id: endpoint for endpoint in found}
         self._keys = {one.id: [key_of(secret) for secret in one.secrets] for one in found}
         self._generation = generation
+        for endpoint in found:
+            if before.get(endpoint.id, endpoint) != endpoint:
+                self._changed(endpoint)
         return found
 
     def all(self) -> Sequence[Endpoint]:

@@ -89,7 +89,7 @@ class Fanout:
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, Owed]]]:
         """Read what sending needs, the endpoints as they are now included."""
         present = yield from table.generation()
-        if self.endpoints.as_of(present) is None:
+        if not self.endpoints.are_of(present):
             self.endpoints.adopt(present, (yield from table.listed()))
         return (yield from deliveries.load(claims))
 
@@ -98,10 +98,13 @@ class Fanout:
         yield from release([claim for claim, _ in prepared], now)
 
     def send(self, born: Sequence[Born]) -> None:
-        """Send those that were born with a slot; the worker claims the others, when there is room."""
+        """Send those that were born with a slot; the worker claims the others, when there is room.
+
+        That they wait is noted once more: a claim may have found nothing of them before they were committed.
+        """
         for one in born:
             if one.claim is not None and self.worker is not None:
-                self.worker.start(one.claim, self.perform((one.claim, one.owed)))
+                self.worker.start((one.claim, one.owed))
             else:
                 self.lanes.wait(self.work, one.lane)
                 if self.worker is None or self.room(one.lane) > 0:

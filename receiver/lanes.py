@@ -135,16 +135,13 @@ class Lanes:
     def wait(self, work: Work, name: str) -> int:
         """Note that something of this lane waits; how often that was noted."""
         with self._lock:
-            lane = self._lane(work, name)
-            lane.waiting += 1
-            return lane.waiting
+            return self._wait(work, name).waiting
 
     def ask(self, work: Work, name: str) -> int:
         """A claim is about to fill what room there is; how often it was noted that something waits."""
         with self._lock:
-            lane = self._lane(work, name)
+            lane = self._wait(work, name)
             lane.promised = True
-            lane.waiting += 1
             return lane.waiting
 
     def asked(self, work: Work, names: Iterable[str]) -> None:
@@ -214,6 +211,11 @@ class Lanes:
                 slots.live = self._live
             lane = self._lanes[work, name] = Lane(slots, half=name != plain)
             slots.lanes.append((work, lane))
+        return lane
+
+    def _wait(self, work: Work, name: str) -> Lane:
+        lane = self._lane(work, name)
+        lane.waiting += 1
         return lane
 
     def _take(self, lane: Lane) -> None:

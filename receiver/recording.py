@@ -135,7 +135,7 @@ class Recording:
             self.promised(due)
         self.watchers.tell(job_ids, events=events)
         if events:
-            self._store.driver.tell(FEED)
+            self._store.tell(FEED)
 
     def _announce(self, asked: Sequence[Announcing]) -> Transaction[list[Announced]]:
         told: list[Announced] = []

@@ -1,6 +1,5 @@
 """This process as one of several: it says that it lives, knows how many do, and hears what others did."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -9,6 +8,7 @@ from enum import StrEnum
 from receiver.clock import Clock, Wall
 from receiver.errors import StoreUnavailable
 from receiver.lanes import Lanes
+from receiver.steadily import steadily
 from receiver.store import Store, replicas
 from receiver.store.endpoints import generation
 
@@ -68,14 +68,8 @@ class Replica:
 
     async def run(self) -> None:
         """Beat and look, until cancelled; where nobody else serves there is nothing to do."""
-        while self._store.shared:
-            await asyncio.sleep(LOOK)
-            try:
-                await self.look()
-            except StoreUnavailable as error:
-                LOGGER.warning("cannot say that we are there: %s", error.detail)
-            except Exception:
-                LOGGER.exception("looking at the other replicas failed")
+        if self._store.shared:
+            await steadily(self.look, every=LOOK, logger=LOGGER)
 
     async def look(self) -> None:
         """Take up what others changed, and beat when it is time."""
@@ -99,7 +93,9 @@ class Replica:
         self._store.share(live)
 
     async def leave(self) -> None:
-        """Serve no more."""
+        """Serve no more; where nobody else serves, the next start takes everything back."""
+        if not self._store.shared:
+            return
         try:
             await self._store.write(lambda: replicas.leave(self.name, self._clock.now()))
         except StoreUnavailable as error:

@@ -1,14 +1,13 @@
 """The housekeeper: open jobs past their deadline expire, old ones are removed, both in small batches."""
 
-import asyncio
 import logging
 from datetime import timedelta
 
 from receiver.accounts import POLL
 from receiver.clock import Clock
-from receiver.errors import StoreUnavailable
 from receiver.model import Source, Verdict, Word
 from receiver.recording import Recording
+from receiver.steadily import steadily
 from receiver.store import Store, events, jobs
 from receiver.store.statements import Transaction
 
@@ -29,21 +28,17 @@ class Housekeeper:
         self._clock = clock
         self._keep = keep
         self._orphans = ""
+        self._swept = clock.monotonic()
 
     async def run(self) -> None:
         """Look every second for deadlines, every minute for what is old; until cancelled."""
-        swept = self._clock.monotonic()
-        while True:
-            await asyncio.sleep(1.0)
-            try:
-                await self.expire()
-                if self._clock.monotonic() - swept >= SWEEP:
-                    swept = self._clock.monotonic()
-                    await self.sweep()
-            except StoreUnavailable as error:
-                LOGGER.warning("housekeeping waits: %s", error.detail)
-            except Exception:
-                LOGGER.exception("housekeeping failed")
+        await steadily(self._look, every=1.0, logger=LOGGER)
+
+    async def _look(self) -> None:
+        await self.expire()
+        if self._clock.monotonic() - self._swept >= SWEEP:
+            self._swept = self._clock.monotonic()
+            await self.sweep()
 
     async def expire(self) -> int:
         """Expire open jobs whose deadline passed and that no poll will end; how many."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -12,7 +12,6 @@ from receiver.errors import StoreUnavailable
 from receiver.model import Claim, Due, Work
 from receiver.store import Store
 from receiver.store.due import Request, Taken, claim
-from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.worker")
@@ -160,21 +159,20 @@ class Worker:
 
     async def _take_up(self, prepared: Sequence[Any]) -> Counter[str]:
         """Start on what was claimed, or give it back when we fell silent meanwhile; how many, by lane."""
-        claims = [_claim_of(one) for one in prepared]
         if not self._holder.live:
-            await self._store.write(lambda: self._performer.give_back(prepared, self._clock.now()))
+            await self._give_back(prepared)
             return Counter()
-        for one, claimed in zip(prepared, claims, strict=True):
-            self._lanes.take(self.work, claimed.lane)
-            self.start(claimed, self._performer.perform(one))
-        return Counter(claimed.lane for claimed in claims)
+        lanes = [_claim_of(one).lane for one in prepared]
+        for one, lane in zip(prepared, lanes, strict=True):
+            self._lanes.take(self.work, lane)
+            self.start(one)
+        return Counter(lanes)
 
-    def start(self, claimed: Claim, performing: Coroutine[Any, Any, None]) -> None:
+    def start(self, prepared: Any) -> None:
         """Perform something that holds a slot of its lane; while stopping, its lease is left to end."""
         if self._stopping:
-            performing.close()
             return
-        task = asyncio.get_running_loop().create_task(self._perform(claimed, performing))
+        task = asyncio.get_running_loop().create_task(self._perform(prepared))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -189,19 +187,21 @@ class Worker:
             if late:
                 await asyncio.wait(late, timeout=1.0)
 
-    async def _perform(self, claimed: Claim, performing: Coroutine[Any, Any, None]) -> None:
+    async def _give_back(self, prepared: Sequence[Any]) -> None:
+        await self._store.write(lambda: self._performer.give_back(prepared, self._clock.now()))
+
+    async def _perform(self, prepared: Any) -> None:
         try:
             if self._holder.live:
-                await performing
+                await self._performer.perform(prepared)
             else:
-                performing.close()
-                await release(self._store, [claimed], self._clock.now)
+                await self._give_back([prepared])
         except StoreUnavailable:
             LOGGER.warning("the outcome of %s work could not be stored; its lease will end", self.work)
         except Exception:
             LOGGER.exception("performing %s work failed; its lease will end", self.work)
         finally:
-            for work in self._lanes.release(claimed.lane, self.work):
+            for work in self._lanes.release(_claim_of(prepared).lane, self.work):
                 self._hints.wake(work)
 
     async def _pause(self) -> None:
@@ -244,8 +244,3 @@ class Hints:
             worker.hint()
         else:
             self._tell(work.value)
-
-
-async def release(store: Store, claims: Sequence[Claim], now: Callable[[], datetime]) -> None:
-    """Give claims back untried."""
-    await store.write(lambda: give_up(claims, now()))

@@ -20,7 +20,7 @@ MODULE_LINES = 400
 # From the ground up; a module imports from its own layer and from those before it.
 LAYERS = (
     {"errors", "addresses", "filters", "headers", "keys", "signing", "model"},
-    {"lifecycle", "cadence", "retry", "views", "clock", "settings", "config", "secretkeys"},
+    {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "gateway", "observe"},
     {"lanes", "endpoints", "accounts", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
@@ -45,8 +45,7 @@ KNOWN_IN = {
 # Where everything may be caught, because somebody waits for an answer whatever happens, or must clean up.
 CATCHES_ALL = {
     "receiver/worker.py",
-    "receiver/retention.py",
-    "receiver/replica.py",
+    "receiver/steadily.py",
     "receiver/gateway.py",
     "receiver/recording.py",
     "receiver/api/callbacks.py",

@@ -100,6 +100,14 @@ class Store:
         """How far the database's clock is ahead of this machine's."""
         return await self.driver.skew()
 
+    def tell(self, word: str) -> None:
+        """Pass a hint on to the other processes."""
+        self.driver.tell(word)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Hear their hints; an empty one says that some may have been missed."""
+        self.driver.listen(heard)
+
     def share(self, live: int) -> None:
         """So many replicas write: each with fewer transactions at once, which are larger for it."""
         self._commit.writers = max(1, self.driver.writers // live)

@@ -1,7 +1,7 @@
 """Endpoints, API keys and accounts: what changes seldom and every recording must know.
 
-Each change of an endpoint or a key bumps the generation, so that a recording transaction that remembers an
-older one reads them again.
+Each change bumps the generation, so that a recording transaction that remembers an older one reads the
+endpoints again, and other replicas take up the rest.
 """
 
 import secrets
@@ -27,7 +27,7 @@ class ApiKey:
 
 
 def bump() -> Transaction[None]:
-    """Tell every recorder that its endpoints and keys are old.
+    """Tell everybody that the endpoints, keys and accounts that they know are old.
 
     A nonce, not a count: what a transaction read and then rolled back must not pass for a later state. In
     order with the events, and first of all: whatever is recorded after the change was committed has seen it,
@@ -136,6 +136,7 @@ def generation() -> Transaction[str]:
 
 def block(account: str, reason: str, now: datetime) -> Transaction[int | None]:
     """Note that an account is blocked; the number of this block when it was not blocked before."""
+    yield from bump()
     found = yield rows("select blocked_at, blocks from account where name = :name", name=account)
     row = single(found)
     if row is not None and row["blocked_at"] is not None:
@@ -148,6 +149,7 @@ def block(account: str, reason: str, now: datetime) -> Transaction[int | None]:
 
 def unblock(account: str) -> Transaction[int | None]:
     """Note that an account works again; the number of the block that ended."""
+    yield from bump()
     found = yield rows(
         "update account set blocked_at = null, reason = null where name = :name and blocked_at is not null "
         "returning blocks",

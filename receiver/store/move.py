@@ -9,7 +9,7 @@ from handlers.values import immutable
 from receiver.errors import Misconfigured
 from receiver.store.pgtext import clean
 from receiver.store.postgres import PostgresDriver
-from receiver.store.schema import TABLES
+from receiver.store.schema import columns
 from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Insert, Transaction, rows, single
 
@@ -31,6 +31,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "meta": ("key",),
 }
 """What is moved, each table in the order of its key."""
+NUMBERED = "event"
+"""The table whose rows keep the number that the store gave them."""
 OWN = ("generation", "probe")
 """Rows of `meta` that each database has for itself."""
 
@@ -44,9 +46,9 @@ class Moved:
     checksum: str
 
 
-def columns(table: str) -> Mapping[str, str]:
-    """The columns of a table with their types, the number of an event included."""
-    return {"seq": "bigint", **TABLES[table]} if table == "event" else TABLES[table]
+def all_columns(table: str) -> Mapping[str, str]:
+    """What is moved of a table: its columns with their types."""
+    return columns(table, numbered=table == NUMBERED)
 
 
 async def move(
@@ -96,7 +98,7 @@ async def _copy(
 
 
 def _take(table: str, found: list[tuple[Any, ...]], place: list[Any], count: int) -> Transaction[None]:
-    yield Insert(table, found, numbered=table == "event")
+    yield Insert(table, found, numbered=table == NUMBERED)
     told = json.write([[_shown(one) for one in place], count]).decode()
     yield rows(
         "insert into meta values (:mark, :told) on conflict (key) do update set value = excluded.value",
@@ -119,7 +121,7 @@ def _behind(table: str, place: list[Any] | None) -> Transaction[list[Any]]:
     behind = f"({', '.join(key)}) > ({', '.join(f':{name}' for name in named)})" if named else "1 = 1"
     if table == "meta":
         behind += f" and key not in ({', '.join(repr(name) for name in OWN)}) and key not like '{MOVING}%'"
-    names, order = ", ".join(columns(table)), ", ".join(key)
+    names, order = ", ".join(all_columns(table)), ", ".join(key)
     found = yield rows(f"select {names} from {table} where {behind} order by {order} limit {BATCH}", **named)
     return list(found)
 

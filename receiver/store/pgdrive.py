@@ -8,7 +8,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from receiver.errors import StoreUnavailable
 from receiver.store.pgtext import render, together
-from receiver.store.statements import Delete, Query, Rows, Statement, Step, Transaction, Write
+from receiver.store.statements import Query, Rows, Statement, Step, Transaction, Write
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -27,6 +27,7 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
 )
 """What tells of the database and not of what was asked of it."""
 
@@ -91,9 +92,7 @@ class Drive:
         if isinstance(statement, Query | Step):
             await self._flush(connection)
             return await self._ask(connection, statement)
-        if isinstance(statement, Delete) and not statement.ids:
-            return ()
-        if not isinstance(statement, Delete) and not statement.values:
+        if not statement.values:
             return ()
         if any(one.table == statement.table for one in self._waiting):
             await self._flush(connection)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from receiver.store.schema import TABLES
+from receiver.store.schema import columns
 from receiver.store.statements import Delete, Insert, Lock, Query, Write
 
 LOCKS = {Lock.NONE: "", Lock.WAIT: " for update", Lock.SKIP: " for update skip locked"}
@@ -14,7 +14,7 @@ _NAME = re.compile(r"(\bin \()?(?<![:\w]):([a-z_][a-z_0-9]*)(\))?")
 
 def render(query: Query) -> tuple[str, list[Any]]:
     """A query's SQL and what is bound to it, in order."""
-    sql, names = _numbered(query.sql, query.lock)
+    sql, names = _placed(query.sql, query.lock)
     return sql, [clean(query.parameters[name]) for name in names]
 
 
@@ -31,20 +31,18 @@ def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
 
 def _sql(write: Write, first: int) -> str:
     if isinstance(write, Insert):
-        return _numbered_sql(write.table, first) if write.numbered else _insert_sql(write.table, first)
+        return _insert_sql(write.table, first, write.numbered)
     if isinstance(write, Delete):
         return f"delete from {write.table} where id = any(${first}::text[])"
     return _update_sql(write.table, write.columns, write.key, first)
 
 
 def _columns(write: Write) -> list[list[Any]]:
-    if isinstance(write, Delete):
-        return [list(write.ids)]
     return [[clean(value) for value in column] for column in zip(*write.values, strict=True)]
 
 
 @functools.lru_cache(maxsize=1024)
-def _numbered(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
+def _placed(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
     names: list[str] = []
 
     def number(found: re.Match[str]) -> str:
@@ -58,24 +56,18 @@ def _numbered(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
 
 
 @functools.cache
-def _insert_sql(table: str, first: int) -> str:
-    columns = TABLES[table]
-    arrays = _arrays(columns.values(), first)
-    return f"insert into {table} ({', '.join(columns)}) select * from unnest({arrays})"
-
-
-def _numbered_sql(table: str, first: int) -> str:
-    columns = {"seq": "bigint", **TABLES[table]}
-    arrays = _arrays(columns.values(), first)
-    names = ", ".join(columns)
-    return f"insert into {table} ({names}) overriding system value select * from unnest({arrays})"
+def _insert_sql(table: str, first: int, numbered: bool) -> str:
+    types = columns(table, numbered=numbered)
+    arrays = _arrays(types.values(), first)
+    ours = " overriding system value" if numbered else ""
+    return f"insert into {table} ({', '.join(types)}){ours} select * from unnest({arrays})"
 
 
 @functools.cache
-def _update_sql(table: str, columns: tuple[str, ...], key: tuple[str, ...], first: int) -> str:
-    types = TABLES[table]
-    names = (*columns, *key)
-    changes = ", ".join(f"{column} = fresh.{column}" for column in columns)
+def _update_sql(table: str, changed: tuple[str, ...], key: tuple[str, ...], first: int) -> str:
+    types = columns(table)
+    names = (*changed, *key)
+    changes = ", ".join(f"{column} = fresh.{column}" for column in changed)
     where = " and ".join(f"{table}.{column} = fresh.{column}" for column in key)
     arrays = _arrays((types[name] for name in names), first)
     return f"update {table} set {changes} from unnest({arrays}) as fresh({', '.join(names)}) where {where}"

@@ -31,10 +31,12 @@ Result = TypeVar("Result")
 OLDEST = 140000
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 10.0
+MIGRATION_SECONDS = 3600.0
 RESOLVE_SECONDS = 20.0
 """How long the fate of a COMMIT without an answer is asked for before the caller is told to come again."""
 RECEIPTS = 1000
 """Transactions after which a replica's old receipts go."""
+FORGET = "delete from receipt where (replica = $1 and number < $2) or written_at < now() - interval '1 day'"
 POOLED_SCAN = 0.25
 MIGRATING = 0x52427632
 SETTINGS = {
@@ -83,6 +85,7 @@ class PostgresDriver:
         self._bell = Bell(target, self._replica, self._ring)
         self.scan = POOLED_SCAN if target.pooled else 1.0
         self._receipts = itertools.count(1)
+        self._in_doubt: set[int] = set()
         self._pruned = self._last = 0
 
     async def open(self) -> None:
@@ -99,8 +102,10 @@ class PostgresDriver:
             raise
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, and leave no receipt behind."""
         await self._bell.close()
+        if self._last:
+            await self._forget(self._last + 1)
         for pool in (self._readers, self._writers):
             if pool is not None:
                 try:
@@ -113,14 +118,20 @@ class PostgresDriver:
     async def write(self, transaction: Transaction[Result]) -> Result:
         """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
         receipt = next(self._receipts)
-        drive = Drive(transaction, f"insert into receipt values ('{self._replica}', {receipt}); commit")
+        drive = Drive(
+            transaction,
+            f"insert into receipt (replica, number) values ('{self._replica}', {receipt}); commit",
+        )
         self._last = receipt
+        self._in_doubt.add(receipt)
         try:
             result: Result = await self._drive("begin", drive, self._writers)
         except Uncertain:
             result = await self._resolved(drive, receipt)
         except CONFLICTS as error:
             raise Contended from error
+        finally:
+            self._in_doubt.discard(receipt)
         return result
 
     async def rest(self) -> None:
@@ -128,11 +139,13 @@ class PostgresDriver:
         if self._last - self._pruned < RECEIPTS:
             return
         self._pruned = self._last
+        await self._forget(min(self._in_doubt, default=self._last + 1))
+
+    async def _forget(self, before: int) -> None:
+        """Remove our receipts before a number, and those that processes left behind which ended long ago."""
         with contextlib.suppress(StoreUnavailable):
             async with self._connection() as connection:
-                await connection.execute(
-                    "delete from receipt where replica = $1 and number < $2", self._replica, self._last - 10
-                )
+                await connection.execute(FORGET, self._replica, before)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on one snapshot."""
@@ -155,11 +168,11 @@ class PostgresDriver:
                     await connection.execute(
                         f"set local statement_timeout = 0; set local lock_timeout = 0; "
                         f"select pg_advisory_xact_lock({MIGRATING})",
-                        timeout=None,
+                        timeout=MIGRATION_SECONDS,
                     )
                     waiting = await self._pending(connection)
                     for migration in waiting:
-                        await connection.execute(migration.sql, timeout=3600)
+                        await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
                         await connection.execute(
                             "insert into migration values ($1, $2)", migration.version, migration.name
                         )
@@ -183,15 +196,15 @@ class PostgresDriver:
             await connection.execute("select pg_notify($1, $2)", CHANNEL, words)
 
     async def skew(self) -> timedelta:
-        """How far the database's clock is ahead of ours."""
+        """How far the database's clock is ahead of ours, in whole milliseconds like every moment."""
         loop = asyncio.get_running_loop()
         async with self._connection() as connection:
-            asked, before = loop.time(), time.time_ns() // 1_000_000
+            asked, before = loop.time(), time.time_ns() / 1e6
             theirs = await connection.fetchval(
                 "select (extract(epoch from clock_timestamp()) * 1000)::bigint"
             )
-            half = (loop.time() - asked) / 2
-        return timedelta(milliseconds=int(theirs) - before) - timedelta(seconds=half)
+            half = (loop.time() - asked) * 500
+        return timedelta(milliseconds=round(theirs - before - half))
 
     async def _pool(self, size: int) -> "Pool":
         pooled = self._target.pooled
@@ -248,7 +261,8 @@ class PostgresDriver:
             try:
                 async with self._connection() as connection:
                     written = await connection.fetchval(
-                        "insert into receipt values ($1, $2) on conflict do nothing returning number",
+                        "insert into receipt (replica, number) values ($1, $2) "
+                        "on conflict do nothing returning number",
                         self._replica,
                         receipt,
                     )

@@ -119,3 +119,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "meta": {"key": "text", "value": "text"},
     "replica": {"id": "text", "role": "text", "seen_at": "bigint"},
 }
+
+
+def columns(table: str, *, numbered: bool = False) -> Mapping[str, str]:
+    """The columns of a table with their types; `numbered`: in front the number that the store gives."""
+    return {"seq": "bigint", **TABLES[table]} if numbered else TABLES[table]

@@ -21,7 +21,7 @@ import aiosqlite
 
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
-from receiver.store.sqltext import many_sql, pieces, render, values_of
+from receiver.store.sqltext import many_sql, pieces, render
 from receiver.store.statements import Query, Rows, Statement, Step, Transaction
 
 Result = TypeVar("Result")
@@ -347,7 +347,7 @@ def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
     if statement is Step.COMMIT:
         connection.execute("commit")
         return ()
-    values = values_of(statement)
+    values = statement.values
     for start, size in pieces(len(values)):
         piece = values[start : start + size]
         connection.execute(many_sql(statement, size), [value for row in piece for value in row])

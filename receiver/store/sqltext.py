@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from receiver.store.schema import TABLES
@@ -41,11 +41,6 @@ def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
     for name in lists:
         sql = sql.replace(f"(:{name})", f"(select value from json_each(:{name}))")
     return sql
-
-
-def values_of(statement: Write) -> Sequence[Sequence[Any]]:
-    """The rows of values that a batch binds."""
-    return [(one,) for one in statement.ids] if isinstance(statement, Delete) else statement.values
 
 
 def many_sql(statement: Write, count: int) -> str:

@@ -67,6 +67,11 @@ class Delete:
     table: str
     ids: Sequence[str]
 
+    @property
+    def values(self) -> Sequence[Sequence[str]]:
+        """The rows of values that it binds."""
+        return [(one,) for one in self.ids]
+
 
 class Step(Enum):
     """What a transaction may ask of its driver besides rows.

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from receiver.store.move import KEYS, OWN, columns
+from receiver.store.move import KEYS, OWN, all_columns
 from tests.cluster import cluster
 
 KILLS = min(20, int(os.environ.get("PROOF_ROUNDS", "4")))
@@ -43,8 +43,8 @@ def fill(path: Path, dice: random.Random) -> None:
         for table in KEYS:
             if table == "meta":
                 continue
-            names = list(columns(table))
-            kinds = [columns(table)[name] for name in names]
+            names = list(all_columns(table))
+            kinds = [all_columns(table)[name] for name in names]
             found = [
                 [_value(name, kind, number, dice) for name, kind in zip(names, kinds, strict=True)]
                 for number in range(1, ROWS + 1)
@@ -74,7 +74,7 @@ async def held(url: str, table: str) -> list[tuple[Any, ...]]:
     """The rows of a table as PostgreSQL has them."""
     connection = await asyncpg.connect(url)
     try:
-        found = await connection.fetch(f"select {', '.join(columns(table))} from {table}")
+        found = await connection.fetch(f"select {', '.join(all_columns(table))} from {table}")
     finally:
         await connection.close()
     return [tuple(row) for row in found]
@@ -106,7 +106,7 @@ async def test_a_move_that_is_killed_again_and_again_ends_equal(tmp_path: Path) 
         with closing(sqlite3.connect(path)) as database:
             for table in KEYS:
                 theirs = await held(goal, table)
-                ours = database.execute(f"select {', '.join(columns(table))} from {table}").fetchall()
+                ours = database.execute(f"select {', '.join(all_columns(table))} from {table}").fetchall()
                 if table == "meta":
                     ours = [row for row in ours if row[0] not in OWN]
                     theirs = [row for row in theirs if row[0] not in OWN]

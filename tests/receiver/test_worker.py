@@ -15,7 +15,7 @@ from receiver.model import Claim, Due, Work
 from receiver.store.due import Request, claim
 from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction, rows
-from receiver.worker import Hints, Worker, release
+from receiver.worker import Hints, Worker
 from tests.receiver.storehouse import Storehouse, storehouse
 
 PATIENCE = 20.0
@@ -28,9 +28,6 @@ class Held:
 
     name: str = "rpc_1"
     live: bool = True
-
-
-HELD = Held()
 
 
 class Slotted(Lanes):
@@ -117,6 +114,7 @@ class Shop:
     made: Made
     worker: Worker
     hints: Hints
+    held: Held
 
     async def jobs(self, *accounts: str) -> list[str]:
         """Jobs that are due now."""
@@ -140,9 +138,10 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
-        worker = Worker(made, hints := Hints(lambda _word: None), lanes, house.store, clock, HELD)
+        held = Held()
+        worker = Worker(made, hints := Hints(lambda _word: None), lanes, house.store, clock, held)
         hints.workers[Work.SUBMIT] = worker
-        yield Shop(house, lanes, made, worker, hints)
+        yield Shop(house, lanes, made, worker, hints, held)
 
 
 @pytest.fixture
@@ -297,7 +296,7 @@ async def test_what_holds_a_slot_already_can_be_started(shop: Shop) -> None:
     [job_id] = await shop.jobs("aiml")
     [chosen] = await shop.house.claim(Work.SUBMIT)
     shop.lanes.take(Work.SUBMIT, "aiml")
-    shop.worker.start(chosen.claim, shop.made.perform((chosen.claim, job_id)))
+    shop.worker.start((chosen.claim, job_id))
     await shop.made.until(lambda: shop.made.done == [job_id])
     await shop.idle()
 
@@ -318,21 +317,16 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
 ) -> None:
     monkeypatch.setattr(shop.house.store.driver, "scan", 3600.0)
     polls = Worker(
-        replace(shop.made, work=Work.POLL),
+        replace(shop.made, work=Work.POLL, gate=(gate := asyncio.Event()), begun=[], done=[]),
         shop.hints,
         shop.lanes,
         shop.house.store,
         shop.house.services.clock,
-        HELD,
+        shop.held,
     )
-    gate = asyncio.Event()
-
-    async def polling() -> None:
-        await gate.wait()
-
     for _ in range(3):
         shop.lanes.take(Work.POLL, "aiml")
-        polls.start(Claim("", Work.POLL, "aiml", 1, 0, 0.0), polling())
+        polls.start((Claim("", Work.POLL, "aiml", 1, 0, 0.0), ""))
     [job_id] = await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
     await shop.made.until(lambda: "aiml" in shop.lanes.waiting(Work.SUBMIT))
@@ -342,9 +336,13 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
     await task
 
 
-async def test_claims_can_be_given_back(shop: Shop) -> None:
+async def test_what_may_not_be_started_any_more_is_given_back(shop: Shop) -> None:
     await shop.jobs("aiml", "aiml")
     claims = [chosen.claim for chosen in await shop.house.claim(Work.SUBMIT)]
-    await release(shop.house.store, claims[:1], shop.house.services.clock.now)
+    shop.held.live = False
+    shop.lanes.take(Work.SUBMIT, "aiml")
+    shop.worker.start((claims[0], claims[0].id))
+    await shop.idle()
+    assert shop.made.begun == []
     [again] = await shop.house.claim(Work.SUBMIT)
     assert (again.claim.id, again.claim.fence) == (claims[0].id, claims[0].fence + 2)

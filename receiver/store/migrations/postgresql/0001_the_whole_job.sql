@@ -156,6 +156,7 @@ insert into meta values ('generation', '1');
 create table receipt (
     replica text collate "C" not null,
     number bigint not null,
+    written_at timestamptz not null default now(),
     primary key (replica, number)
 );
 
