@@ -116,7 +116,7 @@ class Services:
         self.assets = Assets(self.store, accounts, self.masters, clock)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
-        self.testing = Testing(fanout, self.store, recording, self.lanes, self.hints)
+        self.testing = Testing(fanout, recording, self.lanes, self.hints)
         self.housekeeper = Housekeeper(self.store, recording, clock, timedelta(days=settings.retention_days))
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 

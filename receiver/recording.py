@@ -16,7 +16,7 @@ from receiver.views import event_body
 
 FEED = "feed"
 """What other processes are told when there are events."""
-Announcing = Callable[[], Transaction[Sequence[Event]]]
+Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], str | None]
 Announced = tuple[list[Event], list[Born]]
 
 
@@ -108,10 +108,14 @@ class Recording:
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
         return recorded
 
-    async def write(self, transaction: Announcing) -> list[Event]:
-        """Run a transaction of its own and emit the events that it tells; those events."""
+    async def write(
+        self, transaction: Callable[[], Transaction[Sequence[Event]]], *, skip: str | None = None
+    ) -> list[Event]:
+        """Run a transaction of its own and emit the events that it tells; those events.
 
-        events, born = await self._store.do(self._announcing, transaction)
+        `skip` names an endpoint that is served another way.
+        """
+        events, born = await self._store.do(self._announcing, (transaction, skip))
         self._follow_up([], born, None, events=bool(events))
         return events
 
@@ -140,9 +144,9 @@ class Recording:
     def _announce(self, asked: Sequence[Announcing]) -> Transaction[list[Announced]]:
         told: list[Announced] = []
         try:
-            for transaction in asked:
+            for transaction, skip in asked:
                 events = list((yield from transaction()))
-                born = yield from emit(self.recorder, [(event, None) for event in events])
+                born = yield from emit(self.recorder, [(event, None) for event in events], skip)
                 told.append((events, [one for many in born.values() for one in many]))
         except BaseException:
             for _, promised in told:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from handlers.values import immutable
 from receiver.fanout import Fanout
 from receiver.lanes import Lanes
-from receiver.model import Claim, Endpoint, Owed, Work
+from receiver.model import Claim, Endpoint, Event, Owed, Work
 from receiver.recording import Recording
-from receiver.store import Store
 from receiver.store.deliveries import Attempt
-from receiver.store.record import emit
 from receiver.store.statements import Transaction, many, ms
 from receiver.views import stamp
 from receiver.worker import Hints
@@ -22,7 +19,6 @@ class Testing:
     """Sends tests."""
 
     fanout: Fanout
-    store: Store
     recording: Recording
     lanes: Lanes
     hints: Hints
@@ -36,15 +32,14 @@ class Testing:
         claim = Claim(delivery, Work.DELIVER, endpoint.id, 1, 0, clock.monotonic() + 3600)
         until, owner = now + timedelta(seconds=self.fanout.timeout + 15), self.recording.recorder.owner
 
-        def promise() -> Transaction[Sequence[Any]]:
-            born = yield from emit(self.recording.recorder, [(event, None)], skip=endpoint.id)
+        def promise() -> Transaction[Sequence[Event]]:
             at = ms(now)
             row = (delivery, event.id, endpoint.id, "test", None, "pending", at, at, 0, None)
             yield many("delivery", [row])
             yield many("due", [(delivery, Work.DELIVER.value, endpoint.id, ms(until), 1, 1, 0, owner)])
-            return [one for many_born in born.values() for one in many_born]
+            return [event]
 
-        self.fanout.send(await self.store.write(promise))
+        await self.recording.write(promise, skip=endpoint.id)
         self.lanes.take(Work.DELIVER, endpoint.id)
         try:
             return await self.fanout.attempt(claim, Owed(delivery, event, endpoint.id, None), last=True)

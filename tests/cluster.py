@@ -7,7 +7,6 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from receiver.store.pgurl import target
 from receiver.store.postgres import PostgresDriver
+from tests.ports import free_port
 
 NOBODY = 65534
 """Who runs the server when root runs the tests: it refuses to run as root."""
@@ -105,9 +105,7 @@ class Cluster:
             "-N",
         ]
         self._run("initdb", *map(str, arguments))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.start()
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, self._template()).result()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,18 +17,11 @@ import httpx
 
 from receiver.exchange import request_bytes
 from tests.bench.load import connect, prepared
+from tests.ports import free_port
 
 KEY = "rb_bench_bench_bench_bench_bench_bench"
 HERE = Path(__file__).parents[2]
 PADDING = "x" * 180
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ import pytest
 
 from receiver.exchange import Broken
 from tests.bench.load import connect
-from tests.bench.stage import Service, free_port, serving, settings_of, stub
+from tests.bench.stage import Service, serving, settings_of, stub
 from tests.cluster import Cluster, cluster
+from tests.ports import free_port
 from tests.proof.test_kill import delivered, terminal_events
 from tests.proof.wire import Wire, wired
 

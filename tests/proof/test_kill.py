@@ -15,7 +15,8 @@ import pytest
 from receiver.exchange import Broken
 from receiver.filters import JOB_FINAL
 from tests.bench.load import connect
-from tests.bench.stage import Service, free_port, notes, serving, settings_of, stub
+from tests.bench.stage import Service, notes, serving, settings_of, stub
+from tests.ports import free_port
 
 ROUNDS = int(os.environ.get("PROOF_ROUNDS", "4"))
 JOBS = 120

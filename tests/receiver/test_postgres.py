@@ -1,6 +1,7 @@
 """What only PostgreSQL has: its refusals, texts that it cannot hold, plans that stay off large tables."""
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -11,11 +12,12 @@ import pytest
 from handlers.contract import Phase
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.model import Source, Work
-from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, timeline
+from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
 from receiver.store.pgurl import target
 from receiver.store.postgres import SETTINGS, PostgresDriver
-from receiver.store.statements import Query, Write
+from receiver.store.statements import Query, Transaction, Write, rows
 from tests.engines import ENGINES
+from tests.proof.wire import wired
 from tests.receiver.storehouse import Storehouse, asking, storehouse, told, word
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
@@ -104,6 +106,46 @@ async def test_a_server_that_goes_is_told_as_unavailable_and_comes_back(house: S
         assert found == job
         break
     assert (await house.added()).id
+
+
+class Sure(random.Random):
+    """Dice by which every cut COMMIT reaches the server."""
+
+    def random(self) -> float:
+        """Less than any part."""
+        return 0.0
+
+
+async def test_a_commit_without_an_answer_is_known_whatever_else_is_written_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = ENGINES.cluster.database()
+    name = url.rsplit("/", 1)[1]
+    asked = vars(PostgresDriver)["_stored"]
+
+    async def later(self: PostgresDriver, receipt: int) -> bool:
+        for number in range(30):
+            await self.write(noted(f"other{number}"))
+            await self.rest()
+        stored: bool = await asked(self, receipt)
+        return stored
+
+    monkeypatch.setattr(postgres, "RECEIPTS", 2)
+    monkeypatch.setattr(PostgresDriver, "_stored", later)
+    async with wired(ENGINES.cluster.port, Sure()) as wire:
+        driver = PostgresDriver(target(url.replace(str(ENGINES.cluster.port), str(wire.port))))
+        await driver.open()
+        wire.armed = 1
+        await driver.write(noted("first"))
+        assert wire.cuts == 1
+        await driver.close()
+    assert ENGINES.cluster.sql(name, "select count(*) from account") == "31"
+    assert ENGINES.cluster.sql(name, "select count(*) from receipt") == "0"
+
+
+def noted(name: str) -> Transaction[None]:
+    """Something of no consequence."""
+    yield rows("insert into account values (:name, null, null, 0)", name=name)
 
 
 async def test_a_text_that_cannot_be_held_loses_nothing(house: Storehouse) -> None:

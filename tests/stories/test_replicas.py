@@ -13,6 +13,7 @@ from receiver.config import Loaded
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
+from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.statements import Transaction, rows
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import SILENT, all_settled, asked, downstream, ended_job, listed, subscribe
@@ -144,3 +145,34 @@ async def test_the_feed_never_skips(tmp_path: Path) -> None:
         for seen in found[:2]:
             assert seen is not None
             assert sorted(seen) == sorted(ended)
+
+
+async def test_an_account_that_is_refused_to_one_is_tried_by_all_together(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as house, another(house) as (services, _):
+        house.front.away = 402
+        blocked = await house.submit(asking("aiml"))
+        await house.until(lambda: _blocked(house.services), bool)
+        await services.replica.look()
+        assert "aiml" in services.blocking.blocked
+        assert services.lanes.room(Work.SUBMIT, "aiml") == 0
+        house.front.away = None
+        await house.services.blocking.works("aiml", submit=True)
+        await services.replica.look()
+        assert services.blocking.blocked == {}
+        assert (await house.final(blocked["id"]))["state"] == "succeeded"
+
+
+async def _blocked(services: Services) -> bool:
+    return "aiml" in await services.store.read(accounts_blocked())
+
+
+async def test_a_changed_cap_holds_at_a_replica_that_records_meanwhile(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house) as (services, url):
+        made = await house.subscribe("job.canceled", max_in_flight=5)
+        await services.replica.look()
+        for _ in range(5):
+            services.lanes.succeeded(made["id"])
+        await asked(house, "PATCH", f"/v1/endpoints/{made['id']}", json={"max_in_flight": 1})
+        job = await asked(house, "POST", f"{url}/v1/jobs", 202, json=asking("aiml"))
+        await asked(house, "POST", f"{url}/v1/jobs/{job['id']}/cancel")
+        assert services.lanes.lane(Work.DELIVER, made["id"]).slots.top == 1
