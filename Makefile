@@ -16,6 +16,8 @@ proof: setup
 bench: setup
 	@.venv/bin/python -m tests.bench $(ARGS) $(if $(findstring L,$(firstword -$(MAKEFLAGS))),--check)
 
-# writes the versions and hashes that setup installs; needs uv on the path
+# writes the versions and hashes that setup and the image install; needs uv on the path
+LOCK = uv pip compile --quiet --no-annotate --generate-hashes --no-header --universal --python-version 3.11 pyproject.toml
 lock:
-	uv pip compile --quiet --extra dev --generate-hashes --no-header --universal --python-version 3.11 pyproject.toml -o deploy/constraints.txt
+	$(LOCK) --extra dev -o deploy/constraints.txt
+	$(LOCK) --extra build -c deploy/constraints.txt -o deploy/image.txt

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Make the secrets that compose.yaml reads, once: a password for the database, a master key, an admin API key.
+set -eu
+cd "$(dirname "$0")"
+umask 077
+mkdir -p secrets
+
+random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+make() { [ -e "secrets/$1" ] || { printf %s "$2" > "secrets/$1" && echo "made secrets/$1"; }; }
+
+make database_password "$(random)"
+make database_url "postgresql://ringback:$(cat secrets/database_password)@database/ringback"
+make secret_keys "[\"$(random)\"]"
+make api_key "rb_$(random)"
+[ -e ringback.toml ] || { printf '# settings that are no secrets\n' > ringback.toml && echo "made ringback.toml"; }
+# the container's user must read them; nobody else here can enter the folder
+chmod 700 secrets && chmod 444 secrets/*
