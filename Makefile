@@ -7,6 +7,7 @@ demo: setup
 	@.venv/bin/ringback demo --once
 
 test: setup
+	@tests/servers.sh
 	@.venv/bin/python -m tests
 
 proof: setup

@@ -18,12 +18,17 @@ STORED = [
     "tests/stories/test_replicas.py",
 ]
 """What stands on a database, and so runs on both engines; what only one has runs once, with the rest."""
+POOLED = [
+    *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
+    *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
+]
 STEPS: tuple[tuple[str, list[str], float], ...] = (
     ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
     ("lint", [*PYTHON, "ruff", "check", "."], 10),
     ("types", [*PYTHON, "mypy"], 60),
     ("tests", [*PYTEST, "--durations", "10"], 130),
     ("on PostgreSQL", [*PYTEST, "--engine", "postgresql", *STORED], 110),
+    ("behind a pooler", [*PYTEST, "--engine", "pgbouncer", *POOLED], 30),
 )
 
 

@@ -68,7 +68,7 @@ def _runs(program: Path) -> bool:
         return False
 
 
-def _end_with_us() -> None:
+def dies_with_us() -> None:
     """Have the system end the server when its parent is gone, however that ended."""
     ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
@@ -127,12 +127,16 @@ class Cluster:
                 stderr=log,
                 cwd=self.folder,
                 user=self._user,
-                preexec_fn=_end_with_us,  # noqa: PLW1509  # it only asks the system for a signal
+                preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
             )
         ends = time.monotonic() + PATIENCE
-        while self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), check=False):
+        while not self.answers(self.port):
             assert self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
             assert time.monotonic() < ends, "the server does not come up"
+
+    def answers(self, port: int) -> bool:
+        """Whether somebody who speaks our protocol takes connections there."""
+        return self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), check=False) == 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT at once and in order, SIGQUIT as if the machine died."""

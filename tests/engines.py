@@ -1,12 +1,14 @@
-"""On which engine the tests run: SQLite, or PostgreSQL of one of the versions that can be had."""
+"""On which engine the tests run: SQLite, PostgreSQL of a version that can be had, or behind a pooler."""
 
 import atexit
 from pathlib import Path
 
 from tests.cluster import Cluster
+from tests.pooler import Pooler
 
 SQLITE = "sqlite"
-VERSIONS = {"postgresql": 16, "postgresql18": 18}
+VERSIONS = {"postgresql": 16, "postgresql18": 18, "pgbouncer": 18}
+POOLED = "pgbouncer"
 NEWEST = "postgresql18"
 
 
@@ -16,6 +18,7 @@ class Engines:
     def __init__(self) -> None:
         self.name = SQLITE
         self._cluster: Cluster | None = None
+        self._pooler: Pooler | None = None
         self._urls: dict[Path, str] = {}
 
     @property
@@ -32,12 +35,22 @@ class Engines:
             self._cluster.make()
         return self._cluster
 
+    @property
+    def pooler(self) -> Pooler:
+        """The pooler of this process, made when it is first asked for."""
+        if self._pooler is None:
+            self._pooler = Pooler(self.cluster)
+            atexit.register(self._pooler.remove)
+            self._pooler.start()
+        return self._pooler
+
     def url(self, path: Path) -> str:
         """The database that lies at `path`, or that stands for it; the same each time."""
         if self.sqlite:
             return f"sqlite:///{path}"
         if path not in self._urls:
-            self._urls[path] = self.cluster.database()
+            url = self.cluster.database()
+            self._urls[path] = self.pooler.url(url.rsplit("/", 1)[1]) if self.name == POOLED else url
         return self._urls[path]
 
 

@@ -1,0 +1,79 @@
+"""A pooler of our own before a server: Debian's pgbouncer in transaction mode, ended by its process id."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.cluster import PATIENCE, Cluster, dies_with_us
+from tests.ports import free_port
+
+SETTINGS = """
+[databases]
+* = host=127.0.0.1 port={server}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = {size}
+max_client_conn = 200
+server_idle_timeout = 1
+server_check_delay = 0
+logfile = {folder}/log
+"""
+
+
+def program() -> str | None:
+    """Where pgbouncer lies, if it does."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@dataclass(slots=True)
+class Pooler:
+    """One pgbouncer, with `size` connections to each database."""
+
+    server: Cluster
+    size: int = 4
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="ringback-pooler-")))
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self.folder.chmod(0o777)
+        self.port = free_port()
+        text = SETTINGS.format(server=self.server.port, port=self.port, folder=self.folder, size=self.size)
+        (self.folder / "settings").write_text(text)
+        (self.folder / "users").write_text('"postgres" ""\n')
+        found = program()
+        assert found is not None
+        as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
+        self.process = subprocess.Popen(
+            [found, "-q", *as_nobody, self.folder / "settings"],
+            preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
+        )
+        ends = time.monotonic() + PATIENCE
+        while not self.server.answers(self.port):
+            assert self.process.poll() is None, "pgbouncer does not start"
+            assert time.monotonic() < ends, "pgbouncer does not come up"
+
+    def url(self, name: str) -> str:
+        """The URL of a database behind it."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}?pooler=transaction"
+
+    def remove(self) -> None:
+        """Stop it and remove its files."""
+        if self.process is not None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
+            self.process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
