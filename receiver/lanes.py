@@ -25,6 +25,7 @@ class Slots:
     live: int = 1
     allowed: int = 0
     in_flight: int = 0
+    promised: int = 0
     tokens: float = 0.0
     refilled_at: float = 0.0
     lanes: "list[tuple[Work, Lane]]" = field(default_factory=list)
@@ -39,7 +40,7 @@ class Slots:
 
     def free(self, now: float) -> int:
         """How many may start now."""
-        room = self.ours - self.in_flight
+        room = self.ours - self.in_flight - self.promised
         if self.rate is None:
             return room
         rate = self.rate / self.live
@@ -49,7 +50,7 @@ class Slots:
         else:
             self.tokens = min(burst, self.tokens + (now - self.refilled_at) * rate)
         self.refilled_at = now
-        return min(room, int(self.tokens))
+        return min(room, int(self.tokens) - self.promised)
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Lane:
     """One lane of one kind of work. While `blocked`, one probe at a time may pass once the hold is over.
 
     `waiting` counts what was told to wait since a claim last found the lane empty: as long as that is so, new
-    deliveries leave it half of the lane. While a claim is `promised` its room, they leave it all.
+    deliveries leave it half of the lane. What is `promised` to a claim that runs is no longer free.
     """
 
     slots: Slots
@@ -66,15 +67,15 @@ class Lane:
     hold_until: float = 0.0
     blocked: bool = False
     waiting: int = 0
-    promised: bool = False
+    promised: int = 0
 
     def room(self, now: float) -> int:
         """How many may start now."""
         if now < self.hold_until:
             return 0
-        if self.blocked:
-            return 1 if self.in_flight == 0 else 0
         free = self.slots.free(now)
+        if self.blocked:
+            free = min(free, 1 - self.in_flight)
         if self.half:
             free = min(free, max(1, self.slots.ours // 2) - self.in_flight)
         return max(0, free)
@@ -118,7 +119,7 @@ class Lanes:
         with self._lock:
             lane = self._lane(Work.DELIVER, name)
             kept = lane.slots.ours // 2 if lane.waiting else 0
-            if lane.promised or lane.room(self.monotonic()) <= kept:
+            if lane.room(self.monotonic()) <= kept:
                 lane.waiting += 1
                 return False
             self._take(lane)
@@ -133,22 +134,23 @@ class Lanes:
             return {kind for kind, one in lane.slots.lanes if one.waiting}
 
     def wait(self, work: Work, name: str) -> int:
-        """Note that something of this lane waits; how often that was noted."""
+        """Note that something of this lane waits, or may; how often that was noted."""
         with self._lock:
-            return self._wait(work, name).waiting
-
-    def ask(self, work: Work, name: str) -> int:
-        """A claim is about to fill what room there is; how often it was noted that something waits."""
-        with self._lock:
-            lane = self._wait(work, name)
-            lane.promised = True
+            lane = self._lane(work, name)
+            lane.waiting += 1
             return lane.waiting
+
+    def promise(self, work: Work, name: str, count: int) -> None:
+        """A claim keeps so many slots for itself, instead of what it kept of this lane before."""
+        with self._lock:
+            lane = self._lane(work, name)
+            lane.slots.promised += count - lane.promised
+            lane.promised = count
 
     def asked(self, work: Work, names: Iterable[str]) -> None:
         """The claim has taken its slots, or failed."""
-        with self._lock:
-            for name in names:
-                self._lane(work, name).promised = False
+        for name in names:
+            self.promise(work, name, 0)
 
     def waiting(self, work: Work) -> dict[str, int]:
         """The lanes of this kind in which something waits, and how often that was noted."""
@@ -211,11 +213,6 @@ class Lanes:
                 slots.live = self._live
             lane = self._lanes[work, name] = Lane(slots, half=name != plain)
             slots.lanes.append((work, lane))
-        return lane
-
-    def _wait(self, work: Work, name: str) -> Lane:
-        lane = self._lane(work, name)
-        lane.waiting += 1
         return lane
 
     def _take(self, lane: Lane) -> None:

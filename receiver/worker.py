@@ -30,8 +30,11 @@ class Lanes(Protocol):
     def release(self, name: str, work: Work) -> Iterable[Work]:
         """One ended; the kinds of work that wait for its slot."""
 
-    def ask(self, work: Work, name: str) -> int:
-        """A claim is about to fill the room; how often it was noted that something waits."""
+    def wait(self, work: Work, name: str) -> int:
+        """Note that something may wait; how often that was noted."""
+
+    def promise(self, work: Work, name: str, count: int) -> None:
+        """A claim keeps so many slots for itself, instead of what it kept of this lane before."""
 
     def asked(self, work: Work, names: Iterable[str]) -> None:
         """The claim has taken its slots, or failed."""
@@ -127,13 +130,15 @@ class Worker:
         noted = dict(self._lanes.waiting(self.work))
         room: dict[str, int] = {}
 
-        def remember(lane: str) -> int:
-            noted[lane] = self._lanes.ask(self.work, lane)
+        def promised(lane: str) -> int:
+            noted[lane] = self._lanes.wait(self.work, lane)
+            self._lanes.promise(self.work, lane, 0)
             room[lane] = self._performer.room(lane)
+            self._lanes.promise(self.work, lane, room[lane])
             return room[lane]
 
         try:
-            request = self._request(remember)
+            request = self._request(promised)
             taken: Taken = await self._store.write(lambda: claim(request))
             self._next = taken.next_at
             claimed = await self._take_up(taken.prepared)
@@ -153,6 +158,7 @@ class Worker:
             lease_until=now + lease,
             until=self._clock.monotonic() + lease.total_seconds(),
             room=room,
+            found=lambda lane, count: self._lanes.promise(self.work, lane, count),
             prepare=self._performer.prepare,
             running_limits=self._performer.limits(),
         )

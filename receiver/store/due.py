@@ -7,7 +7,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Work
-from receiver.store.statements import Transaction, moment, ms, rows, unlocked
+from receiver.store.statements import Rows, Transaction, moment, ms, rows, unlocked
 
 NOBODY = ""
 """Whose lease it is while there is none."""
@@ -18,9 +18,10 @@ Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 class Request:
     """What a worker asks for: due work of one kind, for every lane that has room.
 
-    `owner` is the replica that claims. `prepare` runs inside the same transaction and turns claims into what
-    their performers need.
-    `running_limits` says how many jobs of a lane may run at the provider at once.
+    `owner` is the replica that claims. `room` is asked once for each lane in which something is due, and
+    `found` told how much of it is taken, so that lanes may share it. `prepare` runs inside the same
+    transaction and turns claims into what their performers need. `running_limits` says how many jobs of a
+    lane may run at the provider at once.
     """
 
     work: Work
@@ -30,6 +31,7 @@ class Request:
     until: float
     room: Callable[[str], int]
     prepare: Prepare
+    found: Callable[[str, int], object] = lambda _lane, _count: None
     running_limits: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -47,23 +49,14 @@ def first_fence(now: datetime) -> int:
 
 
 def claim(request: Request) -> Transaction[Taken]:
-    """Take what is due in every lane that has room, oldest first."""
+    """Take what is due in every lane that has room, oldest first; of an endpoint its retries before the rest,
+    because they leave it half of the room."""
     lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
     taken: list[tuple[str, str, int, int]] = []
-    for (lane,) in lanes:
-        room = request.room(lane)
-        if room > 0 and lane in request.running_limits:
-            room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
-        if room > 0:
-            found = yield unlocked(
-                "select id, lane, fence, tries from due where work = :work and lane = :lane and at <= :now "
-                "order by at limit :room",
-                work=request.work.value,
-                lane=lane,
-                now=ms(request.now),
-                room=room,
-            )
-            taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
+    for lane in sorted((name for (name,) in lanes), reverse=True):
+        found = yield from _found(request, lane)
+        request.found(lane, len(found))
+        taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
     prepared: Sequence[Any] = ()
     if taken:
         yield rows(
@@ -79,6 +72,24 @@ def claim(request: Request) -> Transaction[Taken]:
     found = yield rows(NEXT, work=request.work.value, now=ms(request.now))
     following = found[0]["at"] if found else None
     return Taken(prepared, moment(following) if following is not None else None)
+
+
+def _found(request: Request, lane: str) -> Transaction[Rows]:
+    room = request.room(lane)
+    if room > 0 and lane in request.running_limits:
+        room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
+    if room <= 0:
+        return ()
+    return (
+        yield unlocked(
+            "select id, lane, fence, tries from due where work = :work and lane = :lane and at <= :now "
+            "order by at limit :room",
+            work=request.work.value,
+            lane=lane,
+            now=ms(request.now),
+            room=room,
+        )
+    )
 
 
 LANES = """

@@ -157,8 +157,10 @@ def test_a_born_delivery_takes_a_slot_or_waits_its_turn() -> None:
 
 def test_what_a_claim_was_promised_is_left_alone() -> None:
     lanes, _ = made()
-    noted = lanes.ask(Work.DELIVER, ENDPOINT)
+    noted = lanes.wait(Work.DELIVER, ENDPOINT)
+    lanes.promise(Work.DELIVER, ENDPOINT, lanes.room(Work.DELIVER, ENDPOINT))
     assert not lanes.reserve(ENDPOINT)
+    assert lanes.room(Work.DELIVER, RETRIES) == 0
     lanes.asked(Work.DELIVER, [ENDPOINT])
     lanes.drained(Work.DELIVER, ENDPOINT, noted)
     assert list(lanes.waiting(Work.DELIVER)) == [ENDPOINT], "one came meanwhile"
@@ -269,3 +271,27 @@ def test_two_threads_never_share_a_slot() -> None:
     for thread in threads:
         thread.join()
     assert sum(taken) == 50
+
+
+@BOUNDED
+@given(
+    st.lists(st.tuples(st.sampled_from([ENDPOINT, RETRIES]), st.integers(0, 9)), max_size=30),
+    st.integers(1, 9),
+)
+def test_claims_of_lanes_that_share_slots_never_take_more_than_there_are(
+    claims: list[tuple[str, int]], top: int
+) -> None:
+    lanes, _ = made(lambda: Slots(top))
+    for name, due in claims:
+        lanes.promise(Work.DELIVER, name, 0)
+        room = lanes.room(Work.DELIVER, name)
+        lanes.promise(Work.DELIVER, name, room)
+        lanes.promise(Work.DELIVER, name, min(room, due))
+        slots = lanes.lane(Work.DELIVER, name).slots
+        assert slots.in_flight + slots.promised <= top
+        if due > 4:
+            lanes.asked(Work.DELIVER, [ENDPOINT, RETRIES])
+            assert slots.promised == 0
+            for _ in range(min(room, due)):
+                lanes.take(Work.DELIVER, name)
+        assert slots.in_flight <= top

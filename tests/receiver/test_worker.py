@@ -41,10 +41,10 @@ class Slotted(Lanes):
         self.news.set()
         return super().release(name, work)
 
-    def ask(self, work: Work, name: str) -> int:
+    def wait(self, work: Work, name: str) -> int:
         """Note, on the writer's thread, that a claim asks."""
         self.loop.call_soon_threadsafe(self.news.set)
-        return super().ask(work, name)
+        return super().wait(work, name)
 
 
 @dataclass
