@@ -79,6 +79,8 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
         raise Misconfigured("--config", f"cannot read {chosen}: {reason}") from None
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured("--config", f"{chosen} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise Misconfigured("--config", f"{chosen} is nested too deeply") from None
     return values, dict.fromkeys(_leaves(values, ()), f"file {chosen}")
 
 

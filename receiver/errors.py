@@ -182,9 +182,17 @@ def _on_one_line(text: str) -> str:
 class Misconfigured(Exception):
     """The service cannot start: the setting at fault and the fix, in one line."""
 
+    exit_code = 2
+
     def __init__(self, setting: str, problem: str) -> None:
         self.setting = _on_one_line(setting)
         super().__init__(f"{self.setting}: {_on_one_line(problem)}")
+
+
+class NotReady(Misconfigured):
+    """The service cannot start now, and may later with nothing changed: what it needs is away or full."""
+
+    exit_code = 1
 
 
 PROBLEMS: tuple[type[ReceiverError], ...] = (

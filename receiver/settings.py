@@ -59,6 +59,15 @@ def _secret(value: SecretStr) -> SecretStr:
 
 
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def _no_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("must be a path, without NUL")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_no_nul)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TargetUrl = Annotated[str, AfterValidator(_target_url)]
 EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
@@ -152,7 +161,7 @@ class Settings(_Section):
         default="sqlite:///ringback.db",
         description="`sqlite:///path` or `postgresql://user@host/database`",
     )
-    data_dir: Path | None = Field(
+    data_dir: FilePath | None = Field(
         default=None, description="where made keys lie; default: beside the database"
     )
     public_url: BaseUrl | None = Field(
@@ -173,7 +182,7 @@ class Settings(_Section):
         default=(), description="networks that outgoing requests may reach although they are not public"
     )
     egress_http: bool = Field(default=False, description="plain http to public addresses")
-    egress_ca_file: Path | None = Field(
+    egress_ca_file: FilePath | None = Field(
         default=None, description="certificates to trust instead of the system's, for outgoing TLS"
     )
     job_deadline: int = Field(default=7200, ge=1, le=604800, description="default of `deadline_seconds`")

@@ -78,8 +78,15 @@ def _digits(value: object) -> object:
     return value
 
 
+def _no_underscore(given: object) -> object:
+    if isinstance(given, str) and "_" in given:
+        raise ValueError("must be a number of seconds")
+    return given
+
+
 Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Count = Annotated[int, BeforeValidator(_digits)]
+Seconds = Annotated[float, BeforeValidator(_no_underscore)]
 When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
@@ -176,7 +183,7 @@ class Paged(Query):
 class Waiting(Query):
     """How long the answer may wait for the job to be final."""
 
-    wait: float = Field(default=0, ge=0, le=60, allow_inf_nan=False)
+    wait: Seconds = Field(default=0, ge=0, le=60, allow_inf_nan=False)
 
 
 class JobSearch(Paged):
@@ -217,4 +224,4 @@ class FeedQuery(Paged):
     after: str | None = Field(default=None, max_length=200, description="an event's id, or a `next_cursor`")
     type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
     job: str | None = Field(default=None, max_length=100)
-    wait: float = Field(default=0, ge=0, le=60, allow_inf_nan=False)
+    wait: Seconds = Field(default=0, ge=0, le=60, allow_inf_nan=False)

@@ -69,7 +69,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Misconfigured as error:
         click.echo(f"ringback: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except ReceiverError as error:
         click.echo(f"ringback: {error.detail}", err=True)
         sys.exit(1)

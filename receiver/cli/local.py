@@ -18,9 +18,9 @@ from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
 from receiver.keys import BadToken, Masters
 from receiver.secretkeys import MASTERS_FILE, add_master
-from receiver.store import Store, existing, open_driver
+from receiver.store import Store, database_path, existing, open_driver
 from receiver.store import endpoints as table
-from receiver.store.migrations import Migration
+from receiver.store.migrations import Migration, migrations
 from receiver.store.move import move
 from receiver.store.pgurl import is_postgres, target, without_password
 from receiver.store.postgres import PostgresDriver
@@ -104,7 +104,7 @@ def migrate(config: Path | None, plan: bool, source: str | None, goal: str | Non
       ringback migrate --plan
       ringback migrate --from sqlite:///ringback.db --to postgresql://ringback@db/ringback
     """
-    if source or goal:
+    if source is not None or goal is not None:
         if plan or not (source and goal):
             raise click.UsageError("a move needs --from and --to, and no --plan")
         asyncio.run(_move(source, goal))
@@ -118,7 +118,10 @@ def migrate(config: Path | None, plan: bool, source: str | None, goal: str | Non
 
 
 async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
-    driver = open_driver(loaded.settings.database_url, on_fatal=click.echo)
+    url = loaded.settings.database_url
+    if plan and not is_postgres(url) and not database_path(url).exists():
+        return migrations("sqlite")
+    driver = open_driver(url, on_fatal=click.echo)
     await driver.open()
     try:
         return await driver.pending() if plan else await driver.migrate()

@@ -56,6 +56,8 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     loaded = load(config)
     if role != Role.ALL and not is_postgres(loaded.settings.database_url):
         raise click.UsageError("--role needs PostgreSQL: set database_url to postgresql://user@host/database")
+    if host == "":
+        raise click.BadParameter("must be an address; without it the setting holds", param_hint="--host")
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
     observe.set_up(settings.log_level, settings.log_format)
@@ -71,7 +73,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, ValueError, UnicodeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "that is no host"
         raise Misconfigured("host", f"cannot listen on {host!r}, port {port}: {reason}") from None
     return listening

@@ -140,10 +140,15 @@ SINGLE: Verb[Callable[[], Transaction[Any]], Any] = Verb("single", _singly)
 def database_path(url: str) -> Path:
     """The file of a `sqlite:///` URL, or `Misconfigured`."""
     path = url.removeprefix(SQLITE)
-    if not url.startswith(SQLITE) or not path.strip("/") or "\0" in path or path == ":memory:":
+    if (
+        not url.startswith(SQLITE)
+        or not Path(path).name
+        or path == ":memory:"
+        or set(path) & {"?", "#", "\0"}
+    ):
         raise Misconfigured(
             "database_url",
-            "must be sqlite:///path, with the path of a file, or postgresql://user@host/database",
+            "must be sqlite:///path, with the path of a file and no more, or postgresql://user@host/database",
         )
     return Path(path)
 

@@ -7,6 +7,7 @@ the database itself is away, all of them are told so at once.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from receiver.store.statements import Step, Transaction
 Item = TypeVar("Item")
 Told = TypeVar("Told")
 
+LOGGER = logging.getLogger("ringback.store")
 DRAIN = 2_000
 """The cost that one transaction takes at most: about one for a row or a kilobyte."""
 ROOM = 64_000
@@ -79,7 +81,7 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._queued = self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._closed = self._in_trouble = False
 
     async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
         """What `verb` says of `item`, once it is durable; `StoreUnavailable` when it cannot be."""
@@ -111,16 +113,26 @@ class GroupCommit:
                 try:
                     told = await self._write(self._gathered(batch))
                 except StoreUnavailable as error:
+                    self._tell(error)
                     _fail(batch or self._take(), error)
                 except Exception as error:  # noqa: BLE001  # the caller gets it, whatever it is
                     await self._one_by_one(batch or self._take(), error)
                 else:
+                    self._tell(None)
                     _answer(batch, told)
                 await self._rest()
         finally:
             task = asyncio.current_task()
             if task is not None:
                 self._running.discard(task)
+
+    def _tell(self, trouble: StoreUnavailable | None) -> None:
+        """Log once that nothing can be stored, and why, and once that it can again."""
+        if trouble is not None and not self._in_trouble:
+            LOGGER.error("cannot store: %s (%s)", trouble.detail, trouble.__cause__)
+        elif trouble is None and self._in_trouble:
+            LOGGER.warning("can store again")
+        self._in_trouble = trouble is not None
 
     def _gathered(self, batch: list[_Waiting]) -> Transaction[list[Any]]:
         """One transaction of all that waits when it begins; `batch` tells what that was."""

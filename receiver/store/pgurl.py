@@ -1,5 +1,6 @@
 """`postgresql://` URLs: what the server is told, and what is meant for us."""
 
+import re
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from handlers.values import immutable
@@ -7,8 +8,10 @@ from receiver.errors import Misconfigured
 
 SCHEMES = ("postgresql", "postgres")
 CONNECTIONS = 8
-FEWEST = 3
+FEWEST, MOST = 3, 1000
 """A writer, a reader, and one that listens."""
+_SECRETS = re.compile(r"([?&](?:password|sslpassword|passfile)=)[^&#]*", re.IGNORECASE)
+_PASSWORD = re.compile(r"^([a-z0-9+.-]+:/*[^:]*:).*@", re.IGNORECASE | re.DOTALL)
 
 
 @immutable
@@ -39,18 +42,15 @@ def target(url: str) -> Target:
     if ours.get("pooler", "transaction") != "transaction":
         raise _wrong("knows one pooler: pooler=transaction")
     connections = ours.get("connections", str(CONNECTIONS))
-    if not (connections.isascii() and connections.isdigit() and FEWEST <= int(connections) <= 1000):
-        raise _wrong(f"needs connections={FEWEST} to 1000")
+    if not re.fullmatch("[0-9]{1,4}", connections) or not FEWEST <= int(connections) <= MOST:
+        raise _wrong(f"needs connections={FEWEST} to {MOST}")
     dsn = urlunsplit(parts._replace(query=urlencode(theirs)))
     return Target(dsn, int(connections), pooled="pooler" in ours)
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    parts = urlsplit(url)
-    who, at, where = parts.netloc.rpartition("@")
-    user, colon, _ = who.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{where}")) if at and colon else url
+    """A URL as it may be shown, well made or not: rather less of it than a part of a password."""
+    return _SECRETS.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def _wrong(what: str) -> Misconfigured:

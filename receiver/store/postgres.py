@@ -19,7 +19,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
 
-from receiver.errors import Contended, Misconfigured, StoreUnavailable
+from receiver.errors import Contended, Misconfigured, NotReady, StoreUnavailable
 from receiver.store.bell import CHANNEL, Bell
 from receiver.store.migrations import Migration, migrations
 from receiver.store.pgdrive import AWAY, Drive, Uncertain, drop
@@ -98,7 +98,7 @@ class PostgresDriver:
             await self.close()
             cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
             if isinstance(cause, (asyncpg.PostgresError, ValueError, *AWAY)):
-                raise Misconfigured("database_url", reason(cause)) from None
+                raise refusal(cause) from None
             raise
 
     async def close(self) -> None:
@@ -321,7 +321,11 @@ REASONS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def reason(error: BaseException) -> str:
+MAY_PASS = (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError, TimeoutError, OSError)
+
+
+def refusal(error: BaseException) -> Misconfigured:
     """Why the database cannot be used, in words that hold no secret."""
     said = next((words for kind, words in REASONS if isinstance(error, kind)), None)
-    return said or f"the database cannot be used: {type(error).__name__}"
+    kind = NotReady if isinstance(error, MAY_PASS) else Misconfigured
+    return kind("database_url", said or f"the database cannot be used: {type(error).__name__}")

@@ -6,9 +6,7 @@ behind them are in the README of this folder.
 
 import asyncio
 import contextlib
-import fcntl
 import functools
-import os
 import queue
 import sqlite3
 import threading
@@ -19,8 +17,9 @@ from typing import TypeVar
 
 import aiosqlite
 
-from receiver.errors import Misconfigured, StoreUnavailable
+from receiver.errors import Misconfigured, NotReady, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
+from receiver.store.sqlfile import FileLock
 from receiver.store.sqltext import many_sql, pieces, render
 from receiver.store.statements import Query, Rows, Statement, Step, Transaction
 
@@ -37,6 +36,8 @@ STEP = 1000
 GENERATION = "select value from meta where key = 'generation'"
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 """After these nobody knows what the disk holds: the process ends and starts again from the file."""
+MAY_PASS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""What keeps us from a file now and says nothing against it."""
 PRAGMAS = (
     "pragma synchronous = full",
     "pragma foreign_keys = on",
@@ -50,35 +51,6 @@ PRAGMAS = (
 )
 
 
-class FileLock:
-    """One process per database file, held by the system, so that a crash frees it."""
-
-    def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
-        self._file = self._open()
-
-    def _open(self) -> int:
-        try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Misconfigured("database_url", f"cannot open {self._path}: {error.strerror}") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(file, 64).decode("ascii", "replace").strip() or "unknown"
-            os.close(file)
-            raise Misconfigured(
-                "database_url", f"process {holder} already serves {self._path.name[:-5]}; stop it first"
-            ) from None
-        os.ftruncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
-        return file
-
-    def release(self) -> None:
-        """Let the next process in."""
-        os.close(self._file)
-
-
 class SqliteDriver:
     """Runs transactions on a SQLite file. `on_fatal` is called when the file must not be used any more."""
 
@@ -87,7 +59,7 @@ class SqliteDriver:
     scan = 1.0
 
     def __init__(self, path: Path, *, on_fatal: Callable[[str], None]) -> None:
-        self._path = path
+        self._path = path.resolve()
         self._on_fatal = on_fatal
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock: FileLock | None = None
@@ -101,12 +73,12 @@ class SqliteDriver:
         self._lock = FileLock(self._path)
         try:
             self._thread.start()
-            await self._on_writer(functools.partial(_told, self._connect))
+            await self._on_writer(functools.partial(self._told, self._connect))
             for _ in range(READERS):
                 await self._readers.put(await self._open_reader())
         except sqlite3.Error as error:
             await self.close()
-            raise Misconfigured("database_url", f"cannot use the database: {error}") from None
+            raise self._cannot(error) from None
         except BaseException:
             await self.close()
             raise
@@ -159,11 +131,11 @@ class SqliteDriver:
 
     async def pending(self) -> list[Migration]:
         """The migrations that have not run; `Misconfigured` when the file is newer than this program."""
-        return await self._on_writer(functools.partial(_told, self._pending))
+        return await self._on_writer(functools.partial(self._told, self._pending))
 
     async def migrate(self) -> list[Migration]:
         """Bring the file up to date; the migrations that ran."""
-        return await self._on_writer(functools.partial(_told, self._migrate))
+        return await self._on_writer(functools.partial(self._told, self._migrate))
 
     # On the writer's thread from here on.
 
@@ -206,13 +178,14 @@ class SqliteDriver:
         return await future
 
     def _connect(self) -> None:
-        created = not self._path.exists()
+        lock = self._held
+        lock.hold()
+        created = self._path.stat().st_size == 0
         self._connection = sqlite3.connect(
             self._path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=512
         )
         self._writer.row_factory = sqlite3.Row
         if created:
-            self._path.chmod(0o600)
             self._writer.execute("pragma auto_vacuum = incremental")
         self._version()
         mode = self._writer.execute("pragma journal_mode = wal").fetchone()[0]
@@ -220,6 +193,14 @@ class SqliteDriver:
             raise Misconfigured("database_url", f"{self._path.name} does not take write-ahead logging")
         for pragma in PRAGMAS:
             self._writer.execute(pragma)
+        self._writer.execute("select 1 from sqlite_master").fetchall()
+        lock.watch()
+
+    @property
+    def _held(self) -> FileLock:
+        if self._lock is None:
+            raise StoreUnavailable("the database is not open")
+        return self._lock
 
     @property
     def _writer(self) -> sqlite3.Connection:
@@ -268,6 +249,9 @@ class SqliteDriver:
         except sqlite3.OperationalError as error:
             self._see_fatal(error)
             raise StoreUnavailable("the database does not take writes now") from error
+        if not self._held.in_place():
+            self._on_fatal(f"{self._path} or its log was removed or replaced; nothing more can be stored")
+            raise StoreUnavailable("the database's file is gone")
         self._changed = self._writer.total_changes
         return result
 
@@ -307,21 +291,27 @@ class SqliteDriver:
         On ext4 a commit that appends to the log waits for the file system's own journal: 4 ms here,
         against 0.1 ms for one that writes over what is already there.
         """
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._writer.executescript(
+                "create table if not exists ballast (room blob) strict;"
+                f"insert into ballast values (zeroblob({LOG_BYTES}));"
+            )
         self._writer.executescript(
-            "create table if not exists ballast (room blob) strict;"
-            f"insert into ballast values (zeroblob({LOG_BYTES}));"
-            "drop table ballast;"
-            "pragma wal_checkpoint(restart);"
-            "pragma shrink_memory;"
+            "drop table if exists ballast; pragma wal_checkpoint(restart); pragma shrink_memory;"
         )
 
+    def _told(self, job: Callable[[], Result]) -> Result:
+        """A database that cannot be used at all is a matter of the settings."""
+        try:
+            return job()
+        except sqlite3.DatabaseError as error:
+            raise self._cannot(error) from None
 
-def _told(job: Callable[[], Result]) -> Result:
-    """A database that cannot be used at all is a matter of the settings."""
-    try:
-        return job()
-    except sqlite3.DatabaseError as error:
-        raise Misconfigured("database_url", f"cannot use the database: {error}") from None
+    def _cannot(self, error: sqlite3.Error) -> Misconfigured:
+        passes = getattr(error, "sqlite_errorcode", 0) & 0xFF in MAY_PASS
+        return (NotReady if passes else Misconfigured)(
+            "database_url", f"cannot use the database {self._path}: {error}"
+        )
 
 
 def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:

@@ -27,7 +27,8 @@ from receiver.store.deliveries import load as load_deliveries
 from receiver.store.due import Prepare, Request, Taken, claim
 from receiver.store.jobs import Asked, NewJob, Promised, ask, choose, get
 from receiver.store.record import Born, Recorded, Recorder, record
-from receiver.store.sqlite import FileLock, SqliteDriver
+from receiver.store.sqlfile import FileLock
+from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Row, Transaction, moment, ms, rows
 from tests.engines import ENGINES
 

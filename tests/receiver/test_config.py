@@ -351,6 +351,11 @@ def test_an_endpoints_url_is_checked(tmp_path: Path, url: str) -> None:
     assert line.startswith("endpoints.0.url: ")
 
 
+@pytest.mark.parametrize("text", ['data_dir = "a\\u0000b"', "x = " + "[" * 5000])
+def test_what_no_setting_can_be_is_told(tmp_path: Path, text: str) -> None:
+    refused(tmp_path, text)
+
+
 @pytest.mark.parametrize("text", ['"a\\nb" = 1', '[providers."a\\nb"]\nhandler = "apiframe"'])
 def test_a_name_with_a_line_feed_is_told_on_one_line(tmp_path: Path, text: str) -> None:
     refused(tmp_path, text)
@@ -361,6 +366,15 @@ def test_a_name_with_a_line_feed_is_told_on_one_line(tmp_path: Path, text: str) 
     [
         ("postgresql://u:p%40ss@h:5/db?sslmode=require", "postgresql://u:***@h:5/db?sslmode=require"),
         ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ("postgresql://u@[::1]:5432/db", "postgresql://u@[::1]:5432/db"),
+        ("postgresql://u:s@[::1]:5432/db", "postgresql://u:***@[::1]:5432/db"),
+        ("postgresql://u:p%40ss#x@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:p%40ss/x@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:p%40ss?x@h/db", "postgresql://u:***@h/db"),
+        ("postgresql:u:p%40ss@h/db", "postgresql:u:***@h/db"),
+        ("mysql:u:p%40ss@h/db", "mysql:u:***@h/db"),
+        ("postgresql://[::1:p%40ss@h/db", "postgresql://[:***@h/db"),
+        ("postgresql://h/db?password=p%40ss&SSLPassword=q", "postgresql://h/db?password=***&SSLPassword=***"),
         ("sqlite:///x.db", "sqlite:///x.db"),
     ],
 )

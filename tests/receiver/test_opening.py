@@ -6,13 +6,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from receiver.errors import Misconfigured, StoreUnavailable
-from receiver.store import Store, endpoints
+from receiver.errors import Misconfigured, NotReady, StoreUnavailable
+from receiver.store import Store, database_path, endpoints
 from receiver.store import sqlite as driver
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite import APPLICATION_ID, SqliteDriver
@@ -21,7 +21,7 @@ from tests.receiver.storehouse import asking, lock_of, opened, write_locked
 NOBODY = 65534
 HOLD = """
 import pathlib, sys
-from receiver.store.sqlite import FileLock
+from receiver.store.sqlfile import FileLock
 lock = FileLock(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -150,7 +150,7 @@ async def test_an_empty_file_is_as_good_as_none(path: Path) -> None:
 
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert "unable to open" in await refusal(tmp_path)
+    assert "Is a directory" in await refusal(tmp_path)
 
 
 async def test_a_lock_that_cannot_be_made_is_told(path: Path) -> None:
@@ -175,6 +175,32 @@ async def test_a_second_process_is_refused_and_told_of_the_first(path: Path) -> 
         assert f"process {number} already serves ringback.db" in await refusal(path)
     async with opened(path) as store:
         assert await store.read(endpoints.generation()) == "1"
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+async def test_a_second_name_of_the_file_is_the_same_file(
+    path: Path, tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    async with opened(path) as store:
+        link(path, folder / "other.db")
+        assert "already serves" in await refusal(folder / "other.db")
+        await store.write(endpoints.probe)
+
+
+async def test_what_may_pass_is_told_apart_from_what_must_be_mended(impatient: None, path: Path) -> None:
+    foreign(path, "drop table theirs", "pragma journal_mode = wal")
+    with write_locked(path), pytest.raises(NotReady, match="database is locked"):
+        async with opened(path):
+            pass
+    assert (NotReady("a", "b").exit_code, Misconfigured("a", "b").exit_code) == (1, 2)
+
+
+@pytest.mark.parametrize("url", ["x.db?mode=ro", "x.db#a", ".", "/", ":memory:", "a\0b"])
+def test_a_url_that_names_no_file_is_refused(url: str) -> None:
+    with pytest.raises(Misconfigured, match="must be sqlite:///path"):
+        database_path(f"sqlite:///{url}")
 
 
 async def test_a_second_store_in_one_process_is_refused(store: Store, path: Path) -> None:

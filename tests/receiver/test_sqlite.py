@@ -14,7 +14,7 @@ from receiver.errors import StoreUnavailable
 from receiver.store import Store, endpoints
 from receiver.store.migrations import migrations
 from receiver.store.schema import TABLES
-from receiver.store.sqlite import APPLICATION_ID, STEP
+from receiver.store.sqlite import APPLICATION_ID, STEP, SqliteDriver
 from receiver.store.statements import Transaction, change, many, rows
 from tests.receiver.storehouse import asking, lock_of, opened, write_locked
 
@@ -167,6 +167,44 @@ async def test_a_closed_store_takes_nothing(path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailable):
         await store.write(endpoints.probe)
+
+
+@pytest.mark.parametrize("gone", ["ringback.db", "ringback.db-wal"])
+async def test_a_file_that_is_removed_while_it_is_served_takes_nothing_more(path: Path, gone: str) -> None:
+    told: list[str] = []
+    store = Store(SqliteDriver(path, on_fatal=told.append))
+    await store.open(migrate=True)
+    await store.write(endpoints.probe)
+    path.with_name(gone).rename(path.with_name("taken"))
+    with pytest.raises(StoreUnavailable):
+        await store.write(endpoints.probe)
+    path.with_name("taken").rename(path.with_name(gone))
+    await store.write(endpoints.probe)
+    path.with_name(gone).write_bytes(path.with_name(gone).read_bytes())
+    await store.write(endpoints.probe)
+    path.with_name(gone).replace(path.with_name("taken"))
+    path.with_name(gone).write_bytes(b"another")
+    with pytest.raises(StoreUnavailable):
+        await store.write(endpoints.probe)
+    assert len(told) == 2
+    path.with_name("taken").replace(path.with_name(gone))
+    await store.close()
+
+
+async def test_trouble_is_logged_once_and_so_is_its_end(
+    impatient: None, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(path) as store:
+        with write_locked(path):
+            for _ in range(3):
+                with pytest.raises(StoreUnavailable):
+                    await store.write(endpoints.probe)
+        for _ in range(3):
+            await store.write(endpoints.probe)
+    said = [record.getMessage() for record in caplog.records if record.name == "ringback.store"]
+    assert len(said) == 2
+    assert "database is locked" in said[0]
+    assert said[1] == "can store again"
 
 
 async def test_the_log_is_moved_between_two_transactions(store: Store, path: Path) -> None:

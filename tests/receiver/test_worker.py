@@ -12,6 +12,7 @@ from receiver import worker as loop
 from receiver.errors import StoreUnavailable
 from receiver.lanes import Lanes, Slots
 from receiver.model import Claim, Due, Work
+from receiver.store.deliveries import RETRY_LANE
 from receiver.store.due import Request, claim
 from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction, rows
@@ -346,3 +347,14 @@ async def test_what_may_not_be_started_any_more_is_given_back(shop: Shop) -> Non
     assert shop.made.begun == []
     [again] = await shop.house.claim(Work.SUBMIT)
     assert (again.claim.id, again.claim.fence) == (claims[0].id, claims[0].fence + 2)
+
+
+async def test_lanes_that_share_slots_are_not_filled_beyond_them_by_one_claim(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    ids = await shop.jobs(*["aiml"] * 8)
+    retries = f"aiml{RETRY_LANE}"
+    await shop.house.write("update due set lane = :lane where id in (:ids)", lane=retries, ids=ids[:4])
+    assert await shop.worker.tick() == 3
+    assert (shop.taken(retries), shop.taken()) == (1, 2)
+    assert await shop.worker.tick() == 0
+    shop.made.gate.set()
