@@ -30,6 +30,7 @@ REPLICAS = 3
 SEED = 20261122
 BOUND = 90.0
 DURABLE = ("shared_buffers=32MB", "max_connections=100")
+SECRET = json.dumps(["m" * 40])
 STALE = """
 select count(*) from job j where completed_at is null
 or (select count(*) from event e where e.job = j.id and e.type in ('job.succeeded', 'job.failed')) <> 1
@@ -100,7 +101,7 @@ async def test_nothing_acknowledged_is_lost_whatever_happens_to_the_database(tmp
                     port,
                     provider,
                     database_url=f"postgresql://postgres@127.0.0.1:{wire.port}/{name}",
-                    secret_keys=json.dumps(["m" * 40]),
+                    secret_keys=SECRET,
                     public_url=f"http://127.0.0.1:{ports[0]}",
                 )
                 services.append(await stack.enter_async_context(serving(environment, port, provider)))

@@ -10,11 +10,12 @@ COMMIT = b"; commit"
 
 class Wire:
     """A proxy before a server. `armed` COMMITs are cut: half of them before the server has them, half after,
-    with nobody told how that ended."""
+    with nobody told how that ended. While it is `down`, nobody gets through."""
 
     def __init__(self, port: int, dice: random.Random) -> None:
         self.port = 0
         self.armed = 0
+        self.down = False
         self.cuts = 0
         self._server_port = port
         self._dice = dice
@@ -22,6 +23,9 @@ class Wire:
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
+        if self.down:
+            writer.close()
+            return
         try:
             theirs = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
