@@ -8,10 +8,11 @@ mkdir -p secrets
 random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 make() { [ -e "secrets/$1" ] || { printf %s "$2" > "secrets/$1" && echo "made secrets/$1"; }; }
 
+[ -e secrets/database_password ] || rm -f secrets/database_url
 make database_password "$(random)"
 make database_url "postgresql://ringback:$(cat secrets/database_password)@database/ringback"
 make secret_keys "[\"$(random)\"]"
 make api_key "rb_$(random)"
-[ -e ringback.toml ] || { printf '# settings that are no secrets\n' > ringback.toml && echo "made ringback.toml"; }
+[ -e ringback.toml ] || { printf '# settings that are no secrets: everybody can read this file\n' > ringback.toml && echo "made ringback.toml"; }
 # the container's user must read them; nobody else here can enter the folder
-chmod 700 secrets && chmod 444 secrets/*
+chmod 700 secrets && chmod 444 secrets/* && chmod a+r ringback.toml

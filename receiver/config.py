@@ -23,6 +23,7 @@ from receiver.settings import AccountSettings, EndpointSettings, Settings
 
 PREFIX = "RINGBACK_"
 NOT_SETTINGS = frozenset({"RINGBACK_CONFIG", "RINGBACK_URL"})
+JSON_FORMS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table", "model_type": "a table"}
 ACCOUNT_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
@@ -188,6 +189,8 @@ def _misconfigured(error: ValidationError, prefix: str = "") -> Misconfigured:
     setting = prefix + ".".join(place)
     if first["type"] == "extra_forbidden":
         return Misconfigured(setting, _nearest(place[-1], _siblings(place)))
+    if first["type"] in JSON_FORMS:
+        return Misconfigured(setting, f"must be {JSON_FORMS[first['type']]}; in the environment as JSON")
     message = first["msg"].removeprefix("Value error, ")
     return Misconfigured(setting, message[:1].lower() + message[1:])
 

@@ -8,12 +8,14 @@ from receiver.errors import StoreUnavailable
 
 
 async def steadily(look: Callable[[], Awaitable[object]], *, every: float, logger: logging.Logger) -> None:
-    """Look every so many seconds until cancelled; what goes wrong is logged and costs one look."""
+    """Look every so many seconds until cancelled; what goes wrong is logged and costs one look. That nothing
+    can be stored is told by the store, once.
+    """
     while True:
         await asyncio.sleep(every)
         try:
             await look()
         except StoreUnavailable as error:
-            logger.warning("waits for the database: %s", error.detail)
+            logger.debug("waits for the database: %s", error.detail)
         except Exception:
             logger.exception("failed, and is tried again")

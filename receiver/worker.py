@@ -116,7 +116,7 @@ class Worker:
             try:
                 await self.tick()
             except StoreUnavailable as error:
-                LOGGER.warning("cannot claim %s work: %s", self.work, error.detail)
+                LOGGER.debug("cannot claim %s work: %s", self.work, error.detail)
                 await asyncio.sleep(AFTER_TROUBLE)
             except Exception:
                 LOGGER.exception("claiming %s work failed", self.work)

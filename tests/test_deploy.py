@@ -37,7 +37,7 @@ def test_every_setting_that_is_named_exists(name: str) -> None:
     named = set(re.findall(r"RINGBACK_([A-Z_]+)\s*[=:] *[\"'\w/{$]", "\n".join(lines(name))))
     assert named
     for one in named - {"CONFIG", "DOMAIN"}:
-        assert one.removesuffix("_FILE").lower() in Settings.model_fields, one
+        assert one.partition("__")[0].removesuffix("_FILE").lower() in Settings.model_fields, one
 
 
 def test_what_the_image_copies_is_there_and_is_sent_to_the_builder() -> None:
@@ -71,3 +71,9 @@ def test_every_file_and_secret_of_the_composition_can_be_made(tmp_path: Path) ->
     password = (tmp_path / "secrets" / "database_password").read_text()
     assert f":{password}@database/" in (tmp_path / "secrets" / "database_url").read_text()
     assert oct((tmp_path / "secrets").stat().st_mode)[-3:] == "700"
+    for read_inside in (tmp_path / "ringback.toml", *(tmp_path / "secrets").iterdir()):
+        assert read_inside.stat().st_mode & 0o004, read_inside
+    (tmp_path / "secrets" / "database_password").unlink()
+    subprocess.run(["sh", "secrets.sh"], cwd=tmp_path, check=True, capture_output=True)
+    fresh = (tmp_path / "secrets" / "database_password").read_text()
+    assert f":{fresh}@database/" in (tmp_path / "secrets" / "database_url").read_text()

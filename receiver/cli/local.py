@@ -8,7 +8,7 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from receiver.app import data_dir, masters_of
 from receiver.cli.serve import CONFIG
@@ -80,7 +80,7 @@ def config(config: Path | None, as_json: bool) -> None:
         told = {name: {"value": value, "from": origin} for name, value, origin in found}
         click.echo(json.dumps(told, indent=2))
         return
-    shown = Table("setting", "value", "from")
+    shown = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
     for name, value, origin in found:
         shown.add_row(name, json.dumps(value), origin)
     Console().print(shown)

@@ -6,6 +6,7 @@ import gc
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -28,6 +29,8 @@ CONFIG = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The TOML file; default ./ringback.toml.",
 )
+LINGER = 5.0
+"""Seconds for which a stopping replica goes on answering, readiness apart: a proxy looks every few."""
 GC_THRESHOLDS = (10_000, 20, 50)
 """Python's own 700 lets the collector run several times for every batch of callbacks, and find nothing; a run
 over as many as 50,000 takes 20 ms."""
@@ -63,7 +66,12 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     observe.set_up(settings.log_level, settings.log_format)
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
-    sys.exit(uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role))))
+    try:
+        code = uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role)))
+    except asyncio.CancelledError:
+        LOGGER.info("stopped before it served")
+        code = 0
+    sys.exit(code)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -90,6 +98,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         for one in stopping:
             one.should_exit = True
 
+    _on_signals(_this_task().cancel)
     async with running(loaded, on_fatal=give_up, role=role) as services:
         settings = services.settings
         http = server(
@@ -100,7 +109,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
             short=None if role is Role.WORKER else _short(services),
         )
         stopping.append(http)
-        _on_signals(http, services)
+        _on_signals(_stop(http, services, role))
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -113,12 +122,20 @@ def _short(services: Services) -> Shortcut:
     return PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)
 
 
-def _on_signals(http: Server, services: Services) -> None:
-    """The first signal drains while readiness says so, the second ends at once."""
-    loop = asyncio.get_running_loop()
+def _this_task() -> "asyncio.Task[int]":
+    found = asyncio.current_task()
+    assert found is not None  # noqa: S101  # a coroutine of a running loop
+    return found
+
+
+def _stop(http: Server, services: Services, role: Role) -> Callable[[], None]:
+    """What a signal does: the first drains while readiness says so, the second ends at once."""
     drains: list[asyncio.Task[None]] = []
 
     async def drain() -> None:
+        services.draining = True
+        if services.store.shared and role is not Role.WORKER:
+            await asyncio.sleep(LINGER)
         await services.drain()
         http.should_exit = True
 
@@ -127,8 +144,13 @@ def _on_signals(http: Server, services: Services) -> None:
             http.should_exit = http.force_exit = True
         else:
             LOGGER.info("stopping: work in hand gets %s s", services.settings.shutdown_grace)
-            drains.append(loop.create_task(drain()))
+            drains.append(asyncio.get_running_loop().create_task(drain()))
 
+    return stop
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)

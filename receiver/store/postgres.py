@@ -58,6 +58,12 @@ CONFLICTS = (
     asyncpg.SerializationError,
     asyncpg.UniqueViolationError,
 )
+OURS = "select exists (select from pg_class where relname = 'migration' and pg_table_is_visible(oid))"
+"""Asked of the catalogue: `to_regclass` may answer from what the session knew before it waited for a lock."""
+FOREIGN = (
+    "select count(*) > 0 and count(*) filter (where relname = 'migration') = 0 from pg_class "
+    "where relkind in ('r', 'p') and relnamespace = current_schema()::regnamespace"
+)
 SNAPSHOT = "begin isolation level repeatable read read only"
 POOLED = "".join(
     f"; set local {name} = '{value}'" for name, value in SETTINGS.items() if name != "application_name"
@@ -278,17 +284,13 @@ class PostgresDriver:
                 raise Misconfigured("database_url", f"PostgreSQL {OLDEST // 10000} or newer is needed")
             if await connection.fetchval("show server_encoding") != "UTF8":
                 raise Misconfigured("database_url", "the database must be encoded as UTF8")
-            ours = await connection.fetchval("select to_regclass('migration') is not null")
-            if not ours and await connection.fetchval(
-                "select exists (select 1 from pg_class where relkind in ('r', 'p') "
-                "and relnamespace = current_schema()::regnamespace)"
-            ):
+            if await connection.fetchval(FOREIGN):
                 raise Misconfigured("database_url", "the database holds tables that are not ours")
 
     async def _pending(self, connection: "Connection") -> list[Migration]:
         known = migrations("postgresql")
         version = 0
-        if await connection.fetchval("select to_regclass('migration') is not null"):
+        if await connection.fetchval(OURS):
             version = await connection.fetchval("select coalesce(max(version), 0) from migration")
         if version > known[-1].version:
             raise Misconfigured(

@@ -81,6 +81,18 @@ async def test_a_database_of_a_newer_program_or_only_to_read_is_refused() -> Non
     assert "only reads" in await refusal(url)
 
 
+async def test_replicas_that_start_together_on_a_new_database_make_it_once() -> None:
+    there = target(ENGINES.cluster.database("template0"))
+    drivers = [PostgresDriver(there) for _ in range(3)]
+    for driver in drivers:
+        await driver.open()
+        assert await driver.pending()
+    ran = await asyncio.gather(*(driver.migrate() for driver in drivers))
+    assert sorted(map(bool, ran)) == [False, False, True]
+    for driver in drivers:
+        await driver.close()
+
+
 async def test_a_role_without_rights_is_told_so() -> None:
     server = ENGINES.cluster
     name = server.database("template0").rsplit("/", 1)[1]

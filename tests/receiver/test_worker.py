@@ -244,6 +244,7 @@ async def test_a_claim_that_fails_is_tried_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: Exception
 ) -> None:
     failures = [failure, failure]
+    caplog.set_level("DEBUG", "ringback.worker")
 
     def claiming(request: Request) -> Transaction[object]:
         if failures:
