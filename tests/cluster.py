@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -88,8 +88,8 @@ class Cluster:
     def _user(self) -> int | None:
         return NOBODY if os.geteuid() == 0 else None
 
-    def make(self) -> None:
-        """Make the cluster's files and start it."""
+    def make(self, furnish: Callable[[Path], None] = lambda _data: None) -> None:
+        """Make the cluster's files, `furnish` its folder and start it."""
         if self._user is not None:
             os.chown(self.folder, self._user, -1)
         arguments = [
@@ -105,6 +105,7 @@ class Cluster:
             "-N",
         ]
         self._run("initdb", *map(str, arguments))
+        furnish(self.folder / "data")
         self.port = free_port()
         self.start()
         with ThreadPoolExecutor(1) as thread:

@@ -38,10 +38,11 @@ def program() -> str | None:
 
 @dataclass(slots=True)
 class Pooler:
-    """One pgbouncer, with `size` connections to each database."""
+    """One pgbouncer, with `size` connections to each database and perhaps `more` settings."""
 
     server: Cluster
     size: int = 4
+    more: str = ""
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="ringback-pooler-")))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -50,7 +51,9 @@ class Pooler:
         """Start it, and wait until it takes connections."""
         self.folder.chmod(0o777)
         self.port = free_port()
-        text = SETTINGS.format(server=self.server.port, port=self.port, folder=self.folder, size=self.size)
+        text = (SETTINGS + self.more).format(
+            server=self.server.port, port=self.port, folder=self.folder, size=self.size
+        )
         (self.folder / "settings").write_text(text)
         (self.folder / "users").write_text('"postgres" ""\n')
         found = program()

@@ -10,8 +10,10 @@ from receiver.model import Claim, Event, Owed, Work
 from receiver.store.due import NOBODY, first_fence
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.rows import read_event
+from receiver.store.schema import named
 from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, remove, rows, single
 
+EVENT_OF = named("event", "e.", numbered=True)
 RETRY_LANE = "~"
 """What a lane's name ends in for retries: they share the lane's slots and may fill half of them."""
 
@@ -113,8 +115,8 @@ def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
 def load(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
     """What sending each claimed delivery needs."""
     found = yield rows(
-        "select d.id as delivery_id, d.target, j.callback_url, j.callback_secret, e.* from delivery d "
-        "join event e on e.id = d.event left join job j on j.id = d.job where d.id in (:ids)",
+        f"select d.id as delivery_id, d.target, j.callback_url, j.callback_secret, {EVENT_OF} "
+        "from delivery d join event e on e.id = d.event left join job j on j.id = d.job where d.id in (:ids)",
         ids=[claim.id for claim in claims],
     )
     owed = {row["delivery_id"]: _owed(row, read_event(row)) for row in found}
@@ -135,7 +137,7 @@ def _owed(row: Row, event: Event) -> Owed:
 
 _OF_JOB = "d.event in (select id from event where job = :job)"
 _SEEN = (
-    "select d.*, (select count(*) from attempt a where a.delivery = d.id) as made, "
+    f"select {named('delivery', 'd.')}, (select count(*) from attempt a where a.delivery = d.id) as made, "
     "e.type as event_type, j.callback_url, due.at as next_at, due.leased from delivery d "
     "join event e on e.id = d.event left join job j on j.id = d.job left join due on due.id = d.id"
 )
@@ -168,7 +170,9 @@ def get(delivery_id: str) -> Transaction[tuple[Seen, list[Attempt]] | None]:
     row = single((yield rows(f"{_SEEN} where d.id = :id", id=delivery_id)))
     if row is None:
         return None
-    found = yield rows("select * from attempt where delivery = :id order by at, id", id=delivery_id)
+    found = yield rows(
+        f"select {named('attempt')} from attempt where delivery = :id order by at, id", id=delivery_id
+    )
     return _seen(row), [read_attempt(one) for one in found]
 
 

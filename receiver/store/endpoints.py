@@ -11,6 +11,8 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.store import deliveries
+from receiver.store.rows import ENDPOINTS
+from receiver.store.schema import named
 from receiver.store.statements import Rows, Step, Transaction, many, ms, rows, single
 
 
@@ -59,7 +61,7 @@ def alter(
 
 def listed() -> Transaction[Rows]:
     """Every endpoint."""
-    return (yield rows("select * from endpoint where deleted_at is null order by id"))
+    return (yield rows(ENDPOINTS))
 
 
 def made_at(endpoint_id: str) -> Transaction[int | None]:
@@ -70,7 +72,9 @@ def made_at(endpoint_id: str) -> Transaction[int | None]:
 
 def get(endpoint_id: str) -> Transaction[Any | None]:
     """One endpoint."""
-    found = yield rows("select * from endpoint where id = :id and deleted_at is null", id=endpoint_id)
+    found = yield rows(
+        f"select {named('endpoint')} from endpoint where id = :id and deleted_at is null", id=endpoint_id
+    )
     return single(found)
 
 
@@ -107,7 +111,7 @@ def add_key(key: ApiKey) -> Transaction[None]:
 
 def keys() -> Transaction[list[ApiKey]]:
     """Every key, newest first."""
-    found = yield rows("select * from api_key order by id desc")
+    found = yield rows(f"select {named('api_key')} from api_key order by id desc")
     return [
         ApiKey(
             row["id"],

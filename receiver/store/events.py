@@ -7,7 +7,10 @@ from typing import Any
 from handlers.values import immutable
 from receiver.model import Event
 from receiver.store.rows import read_event
+from receiver.store.schema import named
 from receiver.store.statements import Rows, Transaction, ms, rows, single
+
+EVENT = named("event", numbered=True)
 
 
 @immutable
@@ -51,7 +54,7 @@ def feed(
         conditions.append("job = :job")
         parameters["job"] = job
     found = yield rows(
-        f"select * from event where {' and '.join(conditions)} order by seq limit :limit",
+        f"select {EVENT} from event where {' and '.join(conditions)} order by seq limit :limit",
         limit=limit + 1,
         **parameters,
     )
@@ -78,7 +81,7 @@ def _place(after: int | str | None) -> Transaction[int | None]:
 
 def get(event_id: str) -> Transaction[tuple[Event, list[Whereabouts]] | None]:
     """One event with what became of it everywhere."""
-    row = single((yield rows("select * from event where id = :id", id=event_id)))
+    row = single((yield rows(f"select {EVENT} from event where id = :id", id=event_id)))
     if row is None:
         return None
     endpoints = yield rows("select id, state, created_at from endpoint where deleted_at is null order by id")

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -19,10 +18,11 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
 
-from receiver.errors import Contended, Misconfigured, NotReady, StoreUnavailable
+from receiver.errors import Contended, Misconfigured, StoreUnavailable
 from receiver.store.bell import CHANNEL, Bell
 from receiver.store.migrations import Migration, migrations
 from receiver.store.pgdrive import AWAY, Drive, Uncertain, drop
+from receiver.store.pgrefusal import refusal
 from receiver.store.pgurl import Target
 from receiver.store.statements import Transaction
 
@@ -57,6 +57,7 @@ CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.UniqueViolationError,
+    asyncpg.InvalidCachedStatementError,
 )
 OURS = "select exists (select from pg_class where relname = 'migration' and pg_table_is_visible(oid))"
 """Asked of the catalogue: `to_regclass` may answer from what the session knew before it waited for a lock."""
@@ -307,27 +308,3 @@ async def _give_up(connection: "Connection") -> None:
             await connection.execute("rollback")
     except (asyncpg.PostgresError, *AWAY):
         drop(connection)
-
-
-REASONS: tuple[tuple[type[BaseException], str], ...] = (
-    (asyncpg.InvalidAuthorizationSpecificationError, "the server refuses this user or its password"),
-    (asyncpg.InvalidCatalogNameError, "the server has no such database"),
-    (asyncpg.TargetServerAttributeNotMatched, "the server only reads (a standby); name the primary"),
-    (asyncpg.TooManyConnectionsError, "the server has no connection left for us"),
-    (asyncpg.InsufficientPrivilegeError, "this role may not use the database's schema"),
-    (asyncpg.CannotConnectNowError, "the server is starting or stopping"),
-    (ssl.SSLError, "TLS to the server fails"),
-    (TimeoutError, "the server does not answer"),
-    (OSError, "nobody answers there"),
-    (ValueError, "is no URL of a PostgreSQL database"),
-)
-
-
-MAY_PASS = (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError, TimeoutError, OSError)
-
-
-def refusal(error: BaseException) -> Misconfigured:
-    """Why the database cannot be used, in words that hold no secret."""
-    said = next((words for kind, words in REASONS if isinstance(error, kind)), None)
-    kind = NotReady if isinstance(error, MAY_PASS) else Misconfigured
-    return kind("database_url", said or f"the database cannot be used: {type(error).__name__}")

@@ -30,7 +30,7 @@ from receiver.model import (
 )
 from receiver.store.due import NOBODY, first_fence
 from receiver.store.evidence import count_quiet, told_of
-from receiver.store.rows import JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
+from receiver.store.rows import ENDPOINTS, JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
 from receiver.store.statements import Step, Transaction, change, locked, many, ms, remove, rows
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
@@ -191,8 +191,7 @@ def _endpoints(meaning: Meaning) -> Transaction[Sequence[Endpoint]]:
     generation = found[0]["value"]
     known = meaning.endpoints(generation)
     if known is None:
-        listed = yield rows("select * from endpoint where deleted_at is null order by id")
-        known = meaning.adopt(generation, listed)
+        known = meaning.adopt(generation, (yield rows(ENDPOINTS)))
     return known
 
 

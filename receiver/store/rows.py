@@ -17,9 +17,10 @@ from receiver.model import (
     JobError,
     State,
 )
-from receiver.store.schema import TABLES
+from receiver.store.schema import TABLES, named
 from receiver.store.statements import Row, from_ms, moment, ms, to_ms
 
+ENDPOINTS = f"select {named('endpoint')} from endpoint where deleted_at is null order by id"
 JOB_CHANGES = (
     "state",
     "updated_at",

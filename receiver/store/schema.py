@@ -124,3 +124,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 def columns(table: str, *, numbered: bool = False) -> Mapping[str, str]:
     """The columns of a table with their types; `numbered`: in front the number that the store gives."""
     return {"seq": "bigint", **TABLES[table]} if numbered else TABLES[table]
+
+
+def named(table: str, prefix: str = "", *, numbered: bool = False) -> str:
+    """The columns of a table for a `select`. Never `*`: its rows change their shape when a newer release adds
+    a column, and a server then refuses what an older one prepared.
+    """
+    return ", ".join(f"{prefix}{column}" for column in columns(table, numbered=numbered))

@@ -8,7 +8,8 @@ import random
 import signal
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,11 @@ from starlette.types import Receive, Scope, Send
 from receiver.sandbox.command import listening
 from tests.bench.load import closed
 from tests.bench.stage import Service, serving, settings_of, stub, up
-from tests.cluster import cluster
+from tests.cluster import Cluster, cluster
 from tests.ports import free_port
 from tests.proof.test_database import DURABLE, SECRET, STALE
 from tests.proof.test_kill import terminal_events
-from tests.proof.wire import wired
+from tests.proof.wire import Wire, wired
 
 JOBS = 20
 TAKEN_OVER = 30.0
@@ -58,10 +59,48 @@ class Holding:
                 await self._news.wait()
 
 
-async def settled(service: Service) -> list[tuple[str, int]]:
-    """Each delivery's state and how many attempts were made."""
+async def states(service: Service) -> list[str]:
+    """Each delivery's state."""
     told = (await service.client.get("/v1/deliveries", params={"limit": 200})).json()["data"]
-    return [(one["state"], one["attempts_made"]) for one in told]
+    return [one["state"] for one in told]
+
+
+@asynccontextmanager
+async def two(folder: Path, server: Cluster, name: str, ways: list[int]) -> AsyncIterator[list[Service]]:
+    """Two replicas, each with its own way to the server."""
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(stub("raw"))
+        ports = [free_port() for _ in ways]
+        services = []
+        for port, way in zip(ports, ways, strict=True):
+            environment = settings_of(
+                str(folder),
+                port,
+                provider,
+                database_url=server.url(name).replace(str(server.port), str(way)),
+                secret_keys=SECRET,
+                public_url=f"http://127.0.0.1:{ports[0]}",
+                delivery_timeout="120",
+            )
+            services.append(await stack.enter_async_context(serving(environment, port, provider)))
+        yield services
+
+
+def fall_silent(how: str, replica: Service, wire: Wire) -> None:
+    """What happens to one of them."""
+    if how == "cut off":
+        wire.down = True
+        wire.close()
+    else:
+        replica.process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+
+
+async def come_back(how: str, replica: Service, wire: Wire) -> None:
+    """It goes on where it was, if it can."""
+    wire.down = False
+    replica.process.send_signal(signal.SIGCONT)
+    if how != "killed":
+        await up(replica.process, replica.port, "/readyz")
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed", "cut off"])
@@ -70,49 +109,29 @@ async def test_what_a_silent_replica_holds_is_taken_over(tmp_path: Path, how: st
     hook = Holding()
     with cluster(16, DURABLE) as server:
         name = server.database().rsplit("/", 1)[1]
-        async with AsyncExitStack() as stack:
-            url = await stack.enter_async_context(listening(hook))
-            wire = await stack.enter_async_context(wired(server.port, random.Random(0)))
-            provider = await stack.enter_async_context(stub("raw"))
-            ports = [free_port(), free_port()]
-            services = []
-            for port, way in zip(ports, (wire.port, server.port), strict=True):
-                environment = settings_of(
-                    str(tmp_path),
-                    port,
-                    provider,
-                    database_url=f"postgresql://postgres@127.0.0.1:{way}/{name}",
-                    secret_keys=SECRET,
-                    public_url=f"http://127.0.0.1:{ports[0]}",
-                    delivery_timeout="120",
-                )
-                services.append(await stack.enter_async_context(serving(environment, port, provider)))
-            silent, other = services
+        async with (
+            listening(hook) as url,
+            wired(server.port, random.Random(0)) as wire,
+            two(tmp_path, server, name, [wire.port, server.port]) as (silent, other),
+        ):
             await silent.endpoint(f"{url}/hook")
             requests, jobs = await silent.callbacks(JOBS)
             assert not (await closed(silent.port, requests)).failed
             held = server.sql(name, HELD).split()
             assert held
             await hook.until(1, held)
+            fall_silent(how, silent, wire)
             fell_silent = time.monotonic()
-            if how == "cut off":
-                wire.down = True
-                wire.close()
-            else:
-                silent.process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
             hook.go.set()
             await hook.until(2, held)
             took = time.monotonic() - fell_silent
-            await hook.until(1, jobs)
             print(f"{how}: {len(held)} deliveries taken over after {took:.1f} s", flush=True)
             assert took < TAKEN_OVER
-            wire.down = False
-            silent.process.send_signal(signal.SIGCONT)
+            await hook.until(1, jobs)
+            await come_back(how, silent, wire)
             async with asyncio.timeout(BOUND):
-                while {state for state, _ in await settled(other)} != {"delivered"}:  # noqa: ASYNC110  # it asks
+                while set(await states(other)) != {"delivered"}:  # noqa: ASYNC110  # it is asked
                     await asyncio.sleep(0.1)
-                if how != "killed":
-                    await up(silent.process, silent.port, "/readyz")
+            assert len(await states(other)) == JOBS
             assert set((await terminal_events(other)).values()) == {1}
             assert server.sql(name, STALE) == "0"
-            assert len(await settled(other)) == JOBS

@@ -13,7 +13,9 @@ from receiver.config import Loaded
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
+from receiver.store import postgres
 from receiver.store.endpoints import blocked as accounts_blocked
+from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction, rows
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import SILENT, all_settled, asked, downstream, ended_job, listed, subscribe
@@ -176,3 +178,35 @@ async def test_a_changed_cap_holds_at_a_replica_that_records_meanwhile(tmp_path:
         job = await asked(house, "POST", f"{url}/v1/jobs", 202, json=asking("aiml"))
         await asked(house, "POST", f"{url}/v1/jobs/{job['id']}/cancel")
         assert services.lanes.lane(Work.DELIVER, made["id"]).slots.top == 1
+
+
+LATER = """
+alter table endpoint add column note text;
+alter table job add column priority bigint not null default 0;
+alter table due add column note text;
+alter table event add column note text;
+alter table delivery add column note text;
+create table later (id text primary key);
+update job set priority = 1;
+"""
+
+
+async def test_the_previous_version_goes_on_while_a_newer_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with deployed(tmp_path) as house:
+        hook = (await house.subscribe("job.*"))["id"]
+        await asked(house, "PATCH", f"/v1/endpoints/{hook}", json={"description": "first"})
+        before = await house.submit(asking("apiframe"))
+        assert (await house.final(before["id"]))["state"] == "succeeded"
+        newer = [*migrations("postgresql"), Migration(99, "later", LATER)]
+        monkeypatch.setattr(postgres, "migrations", lambda _engine: newer)
+        async with another(house) as (_, url):
+            for base in (house.url, url):
+                await asked(house, "PATCH", f"{base}/v1/endpoints/{hook}", json={"description": base})
+                job = await asked(house, "POST", f"{base}/v1/jobs", 202, json=asking("apiframe"))
+                assert (await house.final(job["id"]))["state"] == "succeeded"
+                assert len(await house.delivered(job["id"], "job.succeeded")) == 1
+                assert (await asked(house, "GET", f"{base}/v1/endpoints"))["data"]
+                assert (await asked(house, "GET", f"{base}/v1/jobs/{before['id']}"))["id"] == before["id"]
+        assert await listed(house, "/v1/deliveries", job=before["id"])
