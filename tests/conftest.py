@@ -1,7 +1,7 @@
 """What every test may ask for: the loop that the service runs on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import uvloop
@@ -32,6 +32,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if ENGINES.name == POOLED and program() is None:
         for item in items:
             item.add_marker(pytest.mark.skip(reason="pgbouncer is not installed: apt-get install pgbouncer"))
+
+
+@pytest.fixture(autouse=True)
+def _databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test had of the server comes back when all else of it is over."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        ENGINES.give_back(folder)
 
 
 @pytest.fixture

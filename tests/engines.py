@@ -2,7 +2,9 @@
 
 import atexit
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from receiver.store.schema import TABLES
 from tests.cluster import Cluster
 from tests.pooler import Pooler
 
@@ -10,6 +12,15 @@ SQLITE = "sqlite"
 VERSIONS = {"postgresql": 16, "postgresql18": 18, "pgbouncer": 18}
 POOLED = "pgbouncer"
 NEWEST = "postgresql18"
+
+
+EMPTIED = (
+    "; ".join(f"delete from {table}" for table in (*TABLES, "receipt"))
+    + "; insert into meta values ('generation', '1')"
+    + "; do $$ begin perform setval(pg_get_serial_sequence('event', 'seq'), 1, false); end $$"
+    + "; select max(version) from migration"
+)
+"""Makes a database as it was; tells its schema, which a test may have changed."""
 
 
 class Engines:
@@ -20,6 +31,7 @@ class Engines:
         self._cluster: Cluster | None = None
         self._pooler: Pooler | None = None
         self._urls: dict[Path, str] = {}
+        self._clean: list[str] = []
 
     @property
     def sqlite(self) -> bool:
@@ -49,9 +61,18 @@ class Engines:
         if self.sqlite:
             return f"sqlite:///{path}"
         if path not in self._urls:
-            url = self.cluster.database()
-            self._urls[path] = self.pooler.url(url.rsplit("/", 1)[1]) if self.name == POOLED else url
+            name = self._clean.pop() if self._clean else self.cluster.database().rsplit("/", 1)[1]
+            self._urls[path] = (self.pooler if self.name == POOLED else self.cluster).url(name)
         return self._urls[path]
+
+    def give_back(self, folder: Path) -> None:
+        """A test with this folder is over: its databases are emptied and serve again, because to make one
+        takes longer than most tests.
+        """
+        for path in [path for path in self._urls if path.is_relative_to(folder)]:
+            name = urlsplit(self._urls.pop(path)).path.strip("/")
+            if self.cluster.sql(name, EMPTIED) == "1":
+                self._clean.append(name)
 
 
 ENGINES = Engines()

@@ -223,7 +223,7 @@ TABLES = (
     "create table parent (id bigint primary key)",
     "create table child (id bigint references parent deferrable initially deferred)",
 )
-FUNCTION = "create function no() returns trigger language plpgsql as 'begin {}; return new; end'"
+FUNCTION = "create or replace function no() returns trigger language plpgsql as 'begin {}; return new; end'"
 TRIGGER = "create trigger no before insert on {} for each row execute function no()"
 NO_DELIVERY = "create trigger no before insert on due when new.work = 'deliver' begin {}; end"
 NO_EVENT = "create trigger no before insert on event begin insert into child values (7); end"
