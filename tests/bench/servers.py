@@ -5,7 +5,7 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,13 +20,29 @@ from tests.bench.stage import Service, notes, service, stub
 from tests.cluster import Cluster, cluster
 
 VERSION = 16
-SETTINGS = ("shared_buffers=256MB",)
+SETTINGS = ("shared_buffers=256MB", "min_wal_size=1GB", "max_wal_size=4GB")
+SEGMENTS = 40
 TURNS = 5
 PART = 600
 BACKLOG = 1_000_000
 CLAIMS = 1_000
 ROOM = 16
 SECRETS = json.dumps(["m" * 40])
+
+
+@contextlib.contextmanager
+def steady() -> Iterator[Cluster]:
+    """A server as it is after an hour: the files of its log are there and are written over. A new one makes
+    each as it goes, which holds up every commit for 50 to 100 ms, once in 16 MB.
+    """
+    with cluster(VERSION, SETTINGS) as server:
+        for _ in range(SEGMENTS):
+            server.sql(
+                "postgres", "select pg_logical_emit_message(false, 'bench', 'segment'), pg_switch_wal()"
+            )
+        for _ in range(2):
+            server.sql("postgres", "checkpoint")
+        yield server
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +54,7 @@ async def on_postgres(server: Cluster, provider: int, url: str = "") -> AsyncIte
 
 async def path() -> Figures:
     """The whole path on PostgreSQL and on SQLite, in turns."""
-    with cluster(VERSION, SETTINGS) as server:
+    with steady() as server:
         async with (
             stub("raw") as provider,
             stub("raw") as other,
@@ -69,7 +85,7 @@ async def path() -> Figures:
 
 async def latency() -> Figures:
     """Callback sent to delivery received on PostgreSQL, at 200 a second."""
-    with cluster(VERSION, SETTINGS) as server:
+    with steady() as server:
         async with stub("raw") as provider, stub("raw") as downstream, on_postgres(server, provider) as ours:
             await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
             await warm(ours, downstream, 1)
@@ -79,7 +95,7 @@ async def latency() -> Figures:
 
 async def replicas() -> Figures:
     """Two replicas against one: what a callback costs all processes, the database's included."""
-    with cluster(VERSION, SETTINGS) as server:
+    with steady() as server:
         async with stub("raw") as provider, stub("raw") as downstream:
             url = server.database()
             async with on_postgres(server, provider, url) as first:
@@ -101,7 +117,7 @@ async def replicas() -> Figures:
 
 async def backlog() -> Figures:
     """A claim, a start and the memory with a million deliveries that wait, and with none."""
-    with cluster(VERSION, SETTINGS) as server:
+    with steady() as server:
         url = server.database()
         _owe(server, url, "live", 20_000)
         empty = await _claims(url)
@@ -126,7 +142,7 @@ async def backlog() -> Figures:
 
 async def recovery() -> Figures:
     """From a database that is up again after it died to the first delivery."""
-    with cluster(VERSION, SETTINGS) as server:
+    with steady() as server:
         async with stub("raw") as provider, stub("raw") as downstream, on_postgres(server, provider) as ours:
             await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
             await warm(ours, downstream, 1)

@@ -28,7 +28,7 @@ create table job (
     input blob,
     input_shown blob
 ) strict;
-create unique index job_provider_id on job (account, provider_job_id) where provider_job_id is not null;
+create unique index job_provider_id on job (provider_job_id, account) where provider_job_id is not null;
 create index job_open on job (deadline_at) where completed_at is null;
 create index job_busy on job (account, state) where completed_at is null;
 create index job_done on job (completed_at) where completed_at is not null;
