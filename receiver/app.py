@@ -296,6 +296,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         hints=Hints(store.tell),
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
+    await services.housekeeper.prepare()
     await replica.join()
     await services.refresh()
     await services.blocking.load()

@@ -1,20 +1,24 @@
 """The housekeeper: open jobs past their deadline expire, old ones are removed, both in small batches."""
 
 import logging
-from datetime import timedelta
+from collections import Counter
+from datetime import datetime, timedelta
 
 from receiver.accounts import POLL
 from receiver.clock import Clock
 from receiver.model import Source, Verdict, Word
 from receiver.recording import Recording
 from receiver.steadily import steadily
-from receiver.store import Store, events, jobs
-from receiver.store.statements import Transaction
+from receiver.store import Store, deliveries, events, history, jobs
+from receiver.store.statements import Transaction, moment, ms
 
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
 ORPHANS = 2_000
 SWEEP = 60.0
+PARTS = 4
+"""In how many parts history lies, where it lies in parts; each is kept until all of it is old."""
+OUTDATED = "older than retention_days"
 LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 """How long past its deadline a job may wait for the last poll that should have ended it."""
 
@@ -49,17 +53,47 @@ class Housekeeper:
             await self._recording.record(word)
         return len(found)
 
+    async def prepare(self) -> None:
+        """Have a place for the history that is about to be written."""
+        if self._store.in_parts:
+            now = self._clock.now()
+            width = max(1, self._keep.days // PARTS)
+            await self._store.alone(history.make(ms(now), ms(now + timedelta(days=width)), width))
+
     async def sweep(self) -> int:
         """Remove what is older than the retention; how many jobs."""
         before = self._clock.now() - self._keep
+        await self._take(before)
         removed = 0
-        while found := await self._store.read(jobs.done_before(before, BATCH)):
+        until = await self._drop(before)
+        while found := await self._store.read(jobs.done_before(until, BATCH)):
             await self._store.write(lambda ids=found: _remove(ids))  # type: ignore[misc]  # bound at once
             removed += len(found)
         while await self._store.write(lambda: events.prune(before, BATCH)):
             pass
         self._orphans = await self._store.write(lambda: jobs.prune_orphans(before, self._orphans, ORPHANS))
         return removed
+
+    async def _take(self, before: datetime) -> None:
+        """Owe nothing any more that is older than the retention, and say who lost it."""
+        while found := await self._store.read(deliveries.outdated(before, BATCH)):
+            now = self._clock.now()
+            await self._store.write(lambda owed=found, at=now: deliveries.take(owed, OUTDATED, at))  # type: ignore[misc]  # bound at once
+            for target, count in Counter(target for _, target in found).items():
+                LOGGER.warning("%s lost %d deliveries that it was owed: %s", target, count, OUTDATED)
+
+    async def _drop(self, before: datetime) -> datetime:
+        """Drop the parts of history in which all is older; jobs that ended before the moment told may go."""
+        if not self._store.in_parts:
+            return before
+        await self.prepare()
+        parts = await self._store.read(history.parts())
+        young = next(part for part in parts if part.high > ms(before))
+        until = min(ms(before), young.low)
+        for part in parts[: parts.index(young)]:
+            if not await self._store.read(history.busy(part, until)):
+                await self._store.alone(history.drop(part))
+        return moment(until)
 
 
 def _remove(ids: list[str]) -> Transaction[None]:

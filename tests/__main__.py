@@ -16,6 +16,8 @@ STORED = [
     "tests/stories",
     "--ignore",
     "tests/stories/test_replicas.py",
+    "--ignore",
+    "tests/stories/test_backup.py",
 ]
 """What stands on a database, and so runs on both engines; what only one has runs once, with the rest."""
 POOLED = [

@@ -18,6 +18,7 @@ EMPTIED = (
     "; ".join(f"delete from {table}" for table in (*TABLES, "receipt"))
     + "; insert into meta values ('generation', '1')"
     + "; do $$ begin perform setval(pg_get_serial_sequence('event', 'seq'), 1, false); end $$"
+    + "; do $$ begin perform drop_history(low) from history; end $$"
     + "; select max(version) from migration"
 )
 """Makes a database as it was; tells its schema, which a test may have changed."""

@@ -20,9 +20,13 @@ from receiver.clock import Clock
 from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured, ReceiverError
 from receiver.gateway import Call, CallFailed, Gateway
+from receiver.keys import Masters
+from receiver.secretkeys import read_masters
 from receiver.store import database_path, open_driver
-from receiver.store.examine import FIXED, SOUND, engine, quick_check
+from receiver.store.deliveries import Taken, taken
+from receiver.store.examine import FIXED, SOUND, engine, losses, quick_check
 from receiver.store.pgurl import is_postgres
+from receiver.store.statements import moment
 
 GOOD, ODD, BAD = "ok", "look", "wrong"
 COLOURS = {GOOD: "green", ODD: "yellow", BAD: "red"}
@@ -67,7 +71,7 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     settings = loaded.settings
     gateway = gateway_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
-    findings += [*_keys(loaded), *await _database(loaded), *_guard(loaded)]
+    findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
     checks: list[Callable[[], Awaitable[Finding]]] = []
     if not offline:
         checks.append(lambda: _public_url(loaded, gateway))
@@ -84,38 +88,49 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
 
 
 def _keys(loaded: Loaded) -> Iterator[Finding]:
+    settings = loaded.settings
     try:
-        masters = masters_of(loaded.settings, Clock())
+        if not settings.secret_keys and not read_masters(data_dir(settings)):
+            yield Finding("master keys", GOOD, "one will be made at the first start")
+            return
+        masters = masters_of(settings, Clock())
     except Misconfigured as error:
         yield Finding("master keys", BAD, str(error))
         return
     yield Finding("master keys", GOOD, f"{len(masters.kids)}, the newest is {masters.newest}")
-    if loaded.settings.secret_keys:
+    if settings.secret_keys:
         return
-    folder = data_dir(loaded.settings)
+    folder = data_dir(settings)
     loose = [path.name for path in folder.glob("ringback-*") if path.stat().st_mode & 0o077]
     if loose:
         yield Finding("data_dir", BAD, f"others can read {', '.join(loose)}; chmod 600")
 
 
-async def _database(loaded: Loaded) -> list[Finding]:
-    url = loaded.settings.database_url
-    return [await _server(url)] if is_postgres(url) else list(_file(url))
+async def examined(url: str) -> list[Finding]:
+    """What there is to say of a database."""
+    return await _server(url) if is_postgres(url) else list(_file(url))
 
 
-async def _server(url: str) -> Finding:
+async def _server(url: str) -> list[Finding]:
     driver = open_driver(url, on_fatal=click.echo)
     try:
         await driver.open()
         try:
             pending, skew = await driver.pending(), await driver.skew()
+            lost = [] if pending else await driver.read(taken())
         finally:
             await driver.close()
-    except ReceiverError as error:
-        return Finding("database", BAD, str(error))
+    except (ReceiverError, Misconfigured) as error:
+        return [Finding("database", BAD, str(error))]
     waits = f"{len(pending)} migration(s) wait" if pending else "up to date"
+    said = f"answers, {waits}; its clock is {skew.total_seconds():+.3f} s from ours"
+    return [Finding("database", GOOD, said), *map(_loss, lost)]
+
+
+def _loss(lost: Taken) -> Finding:
+    last = moment(lost.last_at).date()
     return Finding(
-        "database", GOOD, f"answers, {waits}; its clock is {skew.total_seconds():+.3f} s from ours"
+        f"endpoint {lost.target}", ODD, f"lost {lost.count} deliveries until {last}: {lost.reason}"
     )
 
 
@@ -133,6 +148,7 @@ def _file(url: str) -> Iterator[Finding]:
         return
     said = quick_check(path)
     yield Finding("database", GOOD if said == SOUND else BAD, f"{path}: {said}")
+    yield from map(_loss, losses(path))
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -162,7 +178,8 @@ async def _public_url(loaded: Loaded, gateway: Gateway) -> Finding:
 
 async def _account(loaded: Loaded, setup: AccountSetup, gateway: Gateway) -> Finding:
     what, clock = f"account {setup.name}", Clock()
-    accounts = Accounts(loaded.accounts, gateway, masters_of(loaded.settings, clock), clock, None)
+    nobodys = Masters([clock.entropy(32).hex()], clock.entropy)
+    accounts = Accounts(loaded.accounts, gateway, nobodys, clock, None)
     if setup.handler.poll is None:
         return Finding(what, ODD, "cannot be checked: it has nothing to ask")
     nobody = JobRef("job_doctor", "ringback-doctor-0", setup.handler.default_operation)

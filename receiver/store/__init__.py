@@ -23,11 +23,12 @@ SQLITE = "sqlite:///"
 class Driver(Protocol):
     """What the SQL stands on. `writers` is how many transactions that write it runs at once, `shared` whether
     other processes may serve the same database, `scan` how many seconds may pass between two looks at what is
-    due there."""
+    due there, `in_parts` whether its history lies in parts that can be dropped."""
 
     writers: int
     shared: bool
     scan: float
+    in_parts: bool
 
     async def open(self) -> None:
         """Connect, or say what is wrong (`Misconfigured`)."""
@@ -92,6 +93,11 @@ class Store:
         return self.driver.shared
 
     @property
+    def in_parts(self) -> bool:
+        """Whether old history is dropped in parts instead of being deleted row by row."""
+        return self.driver.in_parts
+
+    @property
     def scan(self) -> float:
         """Seconds between two looks at what is due: hints only make it earlier."""
         return self.driver.scan
@@ -120,6 +126,10 @@ class Store:
         """Run one transaction of its own kind, in the company of whatever else is written."""
         told: Result = await self._commit.do(SINGLE, transaction)
         return told
+
+    async def alone(self, transaction: Transaction[Result]) -> Result:
+        """Run one transaction in nobody's company: its locks are held for nobody else's work."""
+        return await self.driver.write(transaction)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction."""

@@ -1,5 +1,6 @@
 """Deliveries: settled, listed, retried, cancelled."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
@@ -9,7 +10,7 @@ from handlers.values import immutable
 from receiver.model import Claim, Event, Owed, Work
 from receiver.store.due import NOBODY, first_fence
 from receiver.store.record import CALLBACK_TARGET
-from receiver.store.rows import read_event
+from receiver.store.rows import first_id, read_event
 from receiver.store.schema import named
 from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, remove, rows, single
 
@@ -59,6 +60,17 @@ class Seen:
     tries: int
     reason: str | None
     leased: bool = False
+
+
+@immutable
+class Taken:
+    """How many deliveries a target lost for one reason, between which moments (in milliseconds)."""
+
+    target: str
+    reason: str
+    count: int
+    first_at: int
+    last_at: int
 
 
 @immutable
@@ -239,6 +251,38 @@ def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transacti
         reason=reason,
         ids=ids,
     )
+
+
+def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]:
+    """Deliveries that are owed since before a moment and that nobody sends just now, with their targets."""
+    found = yield rows(
+        "select due.id, delivery.target from due join delivery on delivery.id = due.id "
+        "where due.id >= :first and due.id < :before and due.leased = 0 order by due.id limit :limit",
+        first=first_id("dlv", 0),
+        before=first_id("dlv", ms(before)),
+        limit=limit,
+    )
+    return [(row["id"], row["target"]) for row in found]
+
+
+def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transaction[None]:
+    """Owe these no more, and keep a count of how many each target lost and why."""
+    yield from cancel([delivery for delivery, _ in owed], reason, now)
+    for target, count in sorted(Counter(target for _, target in owed).items()):
+        yield rows(
+            "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
+            "do update set count = taken.count + excluded.count, last_at = excluded.last_at",
+            target=target,
+            reason=reason,
+            count=count,
+            now=ms(now),
+        )
+
+
+def taken() -> Transaction[list[Taken]]:
+    """What was owed and taken, by target."""
+    found = yield rows(f"select {named('taken')} from taken order by target, reason")
+    return [Taken(*row) for row in found]
 
 
 def cancel_target(target: str, job: str | None, reason: str, now: datetime) -> Transaction[None]:

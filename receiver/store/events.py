@@ -129,6 +129,14 @@ def note_removed(job_ids: Sequence[str]) -> Transaction[None]:
     yield from _note_removed("job in (:ids)", list(job_ids))
 
 
+def note_removed_between(low: str, high: str) -> Transaction[None]:
+    """The same for all events between two ids."""
+    found = yield rows(
+        "select max(seq) as last from event where id >= :low and id < :high", low=low, high=high
+    )
+    yield from _raise_mark("removed_until", found)
+
+
 def _note_removed(which: str, ids: list[str]) -> Transaction[None]:
     found = yield rows(f"select max(seq) as last from event where {which}", ids=ids)
     yield from _raise_mark("removed_until", found)

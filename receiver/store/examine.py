@@ -3,6 +3,10 @@
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
+
+from receiver.store.deliveries import Taken
+from receiver.store.schema import named
 
 SOUND = "ok"
 FIXED = (3, 51, 3)
@@ -17,8 +21,20 @@ def engine() -> tuple[int, ...]:
 def quick_check(path: Path) -> str:
     """What the engine says of the file: `SOUND`, or what is wrong."""
     try:
-        reading = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        with contextlib.closing(reading) as connection:
-            return str(connection.execute("pragma quick_check").fetchone()[0])
+        return str(_asked(path, "pragma quick_check")[0][0])
     except sqlite3.Error as error:
         return f"cannot be read: {error}"
+
+
+def losses(path: Path) -> list[Taken]:
+    """What endpoints were owed and lost; nothing where the file does not tell."""
+    try:
+        return [Taken(*row) for row in _asked(path, f"select {named('taken')} from taken")]
+    except sqlite3.Error:
+        return []
+
+
+def _asked(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    reading = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    with contextlib.closing(reading) as connection:
+        return connection.execute(sql).fetchall()

@@ -1,12 +1,14 @@
 """Moving a database from a file to a server, batch by batch, so that it can be taken up where it stopped."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from handlers import json
 from handlers.values import immutable
 from receiver.errors import Misconfigured
+from receiver.store.history import DAY, make
 from receiver.store.pgtext import clean
 from receiver.store.postgres import PostgresDriver
 from receiver.store.schema import columns
@@ -14,6 +16,8 @@ from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Insert, Transaction, rows, single
 
 BATCH = 200
+PARTS, PART_DAYS = 8, 7
+"""In at most how many parts the history that is moved will lie, and of how many days at least."""
 MOVING = "moving"
 """The mark in `meta` of a database whose move is not finished."""
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -28,6 +32,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "endpoint": ("id",),
     "api_key": ("id",),
     "account": ("name",),
+    "taken": ("target", "reason"),
     "meta": ("key",),
 }
 """What is moved, each table in the order of its key."""
@@ -59,6 +64,8 @@ async def move(
     `Misconfigured` when the target holds something else, or what came of it is not equal.
     """
     await target.write(_begin())
+    oldest, now = await source.read(_oldest()), _now()
+    await target.write(make(oldest, now, max(PART_DAYS, (now - oldest) // DAY // PARTS + 1)))
     for table in KEYS:
         await _copy(table, source, target, progress)
     moved = [await _compared(table, source, target, progress) for table in KEYS]
@@ -79,6 +86,19 @@ def _begin() -> Transaction[None]:
                     "--to", f"its table {table} is not empty; a move needs a database of its own"
                 )
         yield rows("insert into meta values (:mark, '')", mark=MOVING)
+
+
+def _oldest() -> Transaction[int]:
+    """When the oldest thing began that has a place in time."""
+    firsts = []
+    for table in ("job", "delivery"):
+        found = yield rows(f"select min(created_at) as first from {table}")
+        firsts.append(found[0]["first"])
+    return min((first for first in firsts if first is not None), default=_now())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _finish() -> Transaction[None]:

@@ -59,8 +59,7 @@ def _placed(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
 def _insert_sql(table: str, first: int, numbered: bool) -> str:
     types = columns(table, numbered=numbered)
     arrays = _arrays(types.values(), first)
-    ours = " overriding system value" if numbered else ""
-    return f"insert into {table} ({', '.join(types)}){ours} select * from unnest({arrays})"
+    return f"insert into {table} ({', '.join(types)}) select * from unnest({arrays})"
 
 
 @functools.cache

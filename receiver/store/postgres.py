@@ -83,6 +83,7 @@ class PostgresDriver:
 
     writers = WRITERS
     shared = True
+    in_parts = True
 
     def __init__(self, target: Target) -> None:
         self._target = target

@@ -214,3 +214,8 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
         secrets=secrets,
         from_file=bool(row["from_file"]),
     )
+
+
+def first_id(kind: str, at: int) -> str:
+    """What ids of a moment (in milliseconds) begin with: all that are older come before it."""
+    return f"{kind}_{at:012x}"

@@ -117,6 +117,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "account": {"name": "text", "blocked_at": "bigint", "reason": "text", "blocks": "bigint"},
     "meta": {"key": "text", "value": "text"},
+    "taken": {
+        "target": "text",
+        "reason": "text",
+        "count": "bigint",
+        "first_at": "bigint",
+        "last_at": "bigint",
+    },
     "replica": {"id": "text", "role": "text", "seen_at": "bigint"},
 }
 

@@ -56,6 +56,7 @@ class SqliteDriver:
 
     writers = 1
     shared = False
+    in_parts = False
     scan = 1.0
 
     def __init__(self, path: Path, *, on_fatal: Callable[[str], None]) -> None:

@@ -187,9 +187,9 @@ async def warm(ours: Service, downstream: int, endpoints: int) -> None:
     await arrivals(downstream, 300 * endpoints)
 
 
-async def offered(ours: Service, downstream: int, endpoints: int) -> list[float]:
+async def offered(ours: Service, downstream: int, endpoints: int, seconds: int = SECONDS) -> list[float]:
     """Milliseconds from callback to each delivery, at a steady rate."""
-    count = int(OFFERED) * SECONDS
+    count = int(OFFERED) * seconds
     requests, jobs = await ours.callbacks(count)
     _, sent = await opened(ours.port, requests, OFFERED)
     at = dict(zip(jobs, sent, strict=True))

@@ -11,7 +11,7 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.errors import Misconfigured, StoreUnavailable
-from receiver.model import Source, Work
+from receiver.model import Job, Source, Work
 from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
 from receiver.store.pgurl import target
 from receiver.store.postgres import SETTINGS, PostgresDriver
@@ -225,3 +225,61 @@ async def lived(house: Storehouse) -> None:
     ):
         await house.store.read(transaction)
     await house.store.write(lambda: jobs.erase([made[5].id]))
+
+
+def parts_of(house: Storehouse) -> list[str]:
+    """The parts of the feed, the one for everything else left out."""
+    name = house.services.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+    found = ENGINES.cluster.sql(
+        name, "select relname from pg_class where relname ~ '^event_[0-9]+$' and relkind = 'r' order by 1"
+    )
+    return found.split()
+
+
+async def ended(house: Storehouse) -> Job:
+    """A job that succeeded now."""
+    job = await house.submitted()
+    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    for born in recorded.born:
+        await house.settle_born(born)
+    return job
+
+
+async def test_history_is_dropped_in_parts_once_all_of_a_part_is_old(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, retention_days="8") as house:
+        sweep = house.services.housekeeper.sweep
+        await house.endpoint()
+        old = await ended(house)
+        assert parts_of(house) == ["event_20261121", "event_20261123"]
+        house.hands.pass_(days=1, hours=1)
+        still_open = await house.submitted()
+        house.hands.pass_(days=1)
+        young = await ended(house)
+        await sweep()
+        assert parts_of(house) == ["event_20261121", "event_20261123", "event_20261125"]
+        house.hands.pass_(days=8)
+        assert await sweep() == 1, "its part is not all old: the job still open began in it"
+        assert await house.store.read(jobs.get(old.id)) is None
+        assert "event_20261121" in parts_of(house)
+        await house.hear(word(still_open, house, told(Phase.SUCCEEDED)))
+        house.hands.pass_(days=9)
+        assert await sweep() == 1, "the one that ended late has its own time"
+        assert "event_20261121" in parts_of(house)
+        assert "event_20261123" not in parts_of(house)
+        house.hands.pass_(days=3)
+        assert await sweep() == 1
+        assert parts_of(house)[0] > "event_20261125"
+        assert await house.store.read(jobs.get(young.id)) is None
+        assert await house.column("select count(*) from event") == [0]
+        fresh = await ended(house)
+        assert await house.column("select job from event") == [fresh.id]
+
+
+async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(house: Storehouse) -> None:
+    house.hands.at -= timedelta(days=400)
+    old = await ended(house)
+    assert await house.column("select count(*) from event_rest") == [1]
+    house.hands.at += timedelta(days=400)
+    assert await house.services.housekeeper.sweep() == 1
+    assert await house.store.read(jobs.get(old.id)) is None
+    assert await house.column("select count(*) from event") == [0]

@@ -194,6 +194,18 @@ async def test_a_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
     assert (await run(tmp_path, "migrate")).out == "the database is up to date\n"
 
 
+async def test_the_doctor_only_looks(tmp_path: Path) -> None:
+    (tmp_path / "ringback.toml").touch()
+    said = await run(tmp_path, "doctor", "--offline")
+    assert "one will be made at the first start" in said.out
+    assert names(tmp_path) == ["ringback.toml"]
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 async def test_the_doctor_finds_what_is_wrong(house: Deployment, nobody: str) -> None:
     whole = environment(house.folder, house.url, nobody, {})
     said = await run(house.folder, "doctor", **whole)

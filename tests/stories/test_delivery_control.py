@@ -1,11 +1,17 @@
 """Deliveries in the operator's hands: retried, canceled, collected, found."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from receiver.cli.doctor import examined
+from receiver.store import deliveries
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
     SILENT,
+    Moving,
     all_settled,
     asked,
     attempted,
@@ -193,3 +199,29 @@ async def test_deliveries_are_found_by_what_they_are(house: Deployment) -> None:
     assert sizes == [3, 3, 2, 5, 1, 0, 2, 1]
     for wrong in ({"state": "sleeping"}, {"cursor": "x"}, {"limit": "0"}, {"limit": "201"}, {"kind": "x"}):
         problem(await house.client.get("/v1/deliveries", params=wrong), 422, "validation")
+
+
+async def test_what_a_paused_endpoint_is_owed_for_too_long_is_taken_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving = Moving()
+    async with (
+        deployed(tmp_path, SILENT, clock=moving.clock, retention_days="1") as house,
+        downstream() as hook,
+    ):
+        endpoint = await subscribe(house, hook, "job.canceled")
+        hook.status = 410
+        await ended_job(house)
+        await house.until(
+            lambda: asked(house, "GET", f"/v1/endpoints/{endpoint['id']}"),
+            lambda told: told["state"] == "disabled",
+        )
+        await ended_job(house)
+        moving.wall += timedelta(days=3)
+        await house.services.housekeeper.sweep()
+        assert await listed(house, "/v1/deliveries", endpoint=endpoint["id"]) == []
+        [taken] = await house.services.store.read(deliveries.taken())
+        assert (taken.target, taken.reason, taken.count) == (endpoint["id"], "older than retention_days", 1)
+        assert f"{endpoint['id']} lost 1 deliveries" in caplog.text
+        told = [one.what for one in await examined(house.services.settings.database_url)]
+        assert f"endpoint {endpoint['id']}" in told

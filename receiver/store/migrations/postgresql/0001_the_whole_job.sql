@@ -61,18 +61,21 @@ create table evidence (
     count bigint not null,
     last_at bigint,
     primary key (job, id)
-);
+) partition by range (job);
 
+create sequence event_seq;
 create table event (
-    seq bigint generated always as identity primary key,
-    id text collate "C" not null unique,
+    seq bigint not null default nextval('event_seq'),
+    id text collate "C" primary key,
     type text collate "C" not null,
     job text collate "C",
     at bigint not null,
     sequence bigint not null,
     body bytea not null,
     result bytea
-);
+) partition by range (id);
+alter sequence event_seq owned by event.seq;
+create index event_order on event (seq);
 create index event_job on event (job, at) where job is not null;
 
 create table delivery (
@@ -85,9 +88,9 @@ create table delivery (
     created_at bigint not null,
     updated_at bigint not null,
     tries bigint not null,
-    reason text collate "C",
-    unique (event, target, origin)
-) with (fillfactor = 80);
+    reason text collate "C"
+) partition by range (id);
+create index delivery_event on delivery (event, target, origin);
 create index delivery_target on delivery (target, id);
 
 create table attempt (
@@ -99,7 +102,7 @@ create table attempt (
     error text collate "C",
     answer bytea,
     primary key (delivery, id)
-);
+) partition by range (delivery);
 
 create table due (
     id text collate "C" primary key,
@@ -153,6 +156,15 @@ create table meta (
 );
 insert into meta values ('generation', '1');
 
+create table taken (
+    target text collate "C" not null,
+    reason text collate "C" not null,
+    count bigint not null,
+    first_at bigint not null,
+    last_at bigint not null,
+    primary key (target, reason)
+);
+
 create table receipt (
     replica text collate "C" not null,
     number bigint not null,
@@ -178,3 +190,54 @@ begin
     perform pg_advisory_xact_lock(1380087345);
     return (select value from meta where key = 'generation');
 end $$;
+
+-- History lies in parts by time, because the ids by which it is kept begin with it: to remove old history is to
+-- drop a part. What has no such id, or comes from before the first part, lies in `rest` and is deleted by rows.
+-- These run as the owner of the tables, so that the service needs no right to make any.
+create table history (
+    low bigint primary key,
+    high bigint not null
+);
+
+create function part_of(kept text, low bigint) returns text language sql immutable as $$
+    select kept || '_' || to_char(to_timestamp(low / 1000) at time zone 'UTC', 'YYYYMMDD');
+$$;
+
+create function make_history(from_ms bigint, to_ms bigint) returns void
+language plpgsql security definer set search_path from current as $$
+declare
+    kept record;
+begin
+    perform pg_advisory_xact_lock(1380087346);
+    if exists (select from history where high > from_ms and low < to_ms) then
+        return;
+    end if;
+    for kept in values ('event', 'evt_', ''), ('evidence', 'job_', ''), ('attempt', 'dlv_', ''),
+            ('delivery', 'dlv_', ' with (fillfactor = 80)') loop
+        execute format(
+            'create table %I partition of %I for values from (%L) to (%L)' || kept.column3,
+            part_of(kept.column1, from_ms), kept.column1,
+            kept.column2 || lpad(to_hex(from_ms), 12, '0'), kept.column2 || lpad(to_hex(to_ms), 12, '0')
+        );
+    end loop;
+    insert into history values (from_ms, to_ms);
+exception when check_violation then
+    -- there is such history already, in `rest`: it stays there
+    insert into history values (from_ms, to_ms);
+end $$;
+
+create function drop_history(from_ms bigint) returns void
+language plpgsql security definer set search_path from current as $$
+declare
+    kept text;
+begin
+    foreach kept in array array['event', 'evidence', 'attempt', 'delivery'] loop
+        execute format('drop table if exists %I', part_of(kept, from_ms));
+    end loop;
+    delete from history where low = from_ms;
+end $$;
+
+create table event_rest partition of event default;
+create table evidence_rest partition of evidence default;
+create table attempt_rest partition of attempt default;
+create table delivery_rest partition of delivery default with (fillfactor = 80);

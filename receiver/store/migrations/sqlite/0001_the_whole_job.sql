@@ -158,3 +158,12 @@ create table replica (
     role text not null,
     seen_at integer not null
 ) strict, without rowid;
+
+create table taken (
+    target text not null,
+    reason text not null,
+    count integer not null,
+    first_at integer not null,
+    last_at integer not null,
+    primary key (target, reason)
+) strict, without rowid;

@@ -1,0 +1,69 @@
+"""History in parts by time, where the engine has them: made ahead, dropped whole once all of it is old."""
+
+from collections.abc import Sequence
+
+from handlers.values import immutable
+from receiver.store.events import note_issued, note_removed_between
+from receiver.store.rows import first_id
+from receiver.store.statements import Transaction, rows
+
+DAY = 86_400_000
+"""Milliseconds; parts begin and end with a day, UTC."""
+PAGE = 5_000
+
+
+@immutable
+class Part:
+    """What began between two moments, in milliseconds: jobs' events and evidence by the job, deliveries and
+    their attempts by the delivery.
+    """
+
+    low: int
+    high: int
+
+    def ids(self, kind: str) -> dict[str, str]:
+        """The ids of a kind that lie in it, from `low` to before `high`."""
+        return {"low": first_id(kind, self.low), "high": first_id(kind, self.high)}
+
+
+def parts() -> Transaction[Sequence[Part]]:
+    """The parts that there are, oldest first."""
+    found = yield rows("select low, high from history order by low")
+    return [Part(row["low"], row["high"]) for row in found]
+
+
+def make(since: int, until: int, width: int) -> Transaction[None]:
+    """Have parts of so many days for everything from one moment to another; those that there are stay."""
+    found = yield from parts()
+    low = max([since // DAY * DAY, *(part.high for part in found)])
+    while low < until:
+        yield rows("select make_history(:low, :high)", low=low, high=low + width * DAY)
+        low += width * DAY
+
+
+def busy(part: Part, before: int) -> Transaction[bool]:
+    """Whether a job of this part is open or ended only since a moment; the newest are the likeliest."""
+    ids = part.ids("job")
+    place = ids["high"]
+    while place:
+        found = yield rows(
+            "select id, completed_at from job where id >= :low and id < :high order by id desc limit :page",
+            low=ids["low"],
+            high=place,
+            page=PAGE,
+        )
+        if any(row["completed_at"] is None or row["completed_at"] >= before for row in found):
+            return True
+        place = found[-1]["id"] if len(found) == PAGE else ""
+    return False
+
+
+def drop(part: Part) -> Transaction[bool]:
+    """Remove a part, unless something of it is still owed; whether it is gone. Nobody waits for it long."""
+    yield rows("select set_config('lock_timeout', '500ms', true)")
+    if (yield rows("select 1 as owed from due where id >= :low and id < :high limit 1", **part.ids("dlv"))):
+        return False
+    yield from note_issued()
+    yield from note_removed_between(**part.ids("evt"))
+    yield rows("select drop_history(:low)", low=part.low)
+    return True

@@ -1,0 +1,78 @@
+"""Backups as `deploy/README.md` describes them: made while the service runs, restored, and served."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import programs
+from tests.engines import ENGINES, VERSIONS
+from tests.stories.deployment import Deployment, asking, deployed
+
+COPY = """
+import sqlite3, sys
+with sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True) as source, sqlite3.connect(sys.argv[2]) as copy:
+    source.backup(copy)
+"""
+
+
+async def lived(house: Deployment) -> dict[str, Any]:
+    """A job that was finished and announced."""
+    await house.subscribe("job.*")
+    job = await house.submit(asking("apiframe"))
+    await house.delivered(job["id"], "job.succeeded")
+    return await house.final(job["id"])
+
+
+async def goes_on(house: Deployment, before: dict[str, Any]) -> None:
+    """All of the past is there, and there is a future."""
+    now = await house.job(before["id"])
+    assert now["assets"][0]["provider_url"] == before["assets"][0]["provider_url"]
+    assert now | {"assets": []} == before | {"assets": []}
+    told = (await house.client.get("/v1/events")).json()["data"]
+    assert [event["data"]["id"] for event in told if event["type"] == "job.succeeded"] == [before["id"]]
+    assert len((await house.client.get("/v1/endpoints")).json()["data"]) == 1
+    fresh = await house.submit(asking("apiframe"))
+    assert (await house.final(fresh["id"]))["state"] == "succeeded"
+
+
+def copied(source: Path, folder: Path) -> Path:
+    """A copy of a database that is served, made by another process, and of the keys beside it."""
+    folder.mkdir()
+    subprocess.run([sys.executable, "-c", COPY, source, folder / "story.db"], check=True)
+    for key in source.parent.glob("ringback-*"):
+        (folder / key.name).write_bytes(key.read_bytes())
+    return folder
+
+
+@pytest.mark.usefixtures("on_sqlite")
+async def test_a_copy_of_the_file_serves(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as house:
+        before = await lived(house)
+        folder = copied(tmp_path / "story.db", tmp_path / "restored")
+    async with deployed(folder) as house:
+        await goes_on(house, before)
+
+
+@pytest.mark.usefixtures("on_postgres")
+async def test_a_dump_of_the_database_serves(tmp_path: Path) -> None:
+    server, dump = ENGINES.cluster, tmp_path / "dump"
+    async with deployed(tmp_path) as house:
+        before = await lived(house)
+        name = house.services.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+        _run("pg_dump", "--format", "custom", "--file", str(dump), "--dbname", server.url(name))
+    restored = server.database("template0")
+    _run("pg_restore", "--no-owner", "--exit-on-error", "--dbname", restored, str(dump))
+    folder = tmp_path / "restored"
+    folder.mkdir()
+    async with deployed(folder, database_url=restored) as house:
+        await goes_on(house, before)
+
+
+def _run(program: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [programs(VERSIONS[ENGINES.name]) / program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
