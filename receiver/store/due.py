@@ -7,7 +7,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Work
-from receiver.store.statements import Rows, Transaction, moment, ms, rows, unlocked
+from receiver.store.statements import Rows, Step, Transaction, moment, ms, rows, unlocked
 
 NOBODY = ""
 """Whose lease it is while there is none."""
@@ -77,6 +77,7 @@ def claim(request: Request) -> Transaction[Taken]:
 def _found(request: Request, lane: str) -> Transaction[Rows]:
     room = request.room(lane)
     if room > 0 and lane in request.running_limits:
+        yield Step.IN_ORDER
         room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
     if room <= 0:
         return ()
@@ -118,6 +119,7 @@ from lane where name is not null
 
 
 def _free_at_provider(lane: str, limit: int) -> Transaction[int]:
+    """How many more jobs may run; nobody else counts between this and our commit."""
     found = yield rows(
         "select count(*) as busy from job where account = :account and completed_at is null "
         "and state in ('submitting', 'unconfirmed', 'queued', 'running') and not exists "

@@ -1,8 +1,10 @@
 """Several processes on one database: roles, shared caps, leases of the dead, a feed that never skips."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
 from receiver.store import postgres
+from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
+from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction, rows
 from tests.stories.deployment import Deployment, asking, deployed
@@ -210,3 +214,29 @@ async def test_the_previous_version_goes_on_while_a_newer_one_runs(
                 assert (await asked(house, "GET", f"{base}/v1/endpoints"))["data"]
                 assert (await asked(house, "GET", f"{base}/v1/jobs/{before['id']}"))["id"] == before["id"]
         assert await listed(house, "/v1/deliveries", job=before["id"])
+
+
+async def test_no_more_jobs_run_than_allowed_whoever_claims_them(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT, role=Role.API) as house, another(house, Role.API) as (services, _):
+        for _ in range(20):
+            await house.submit(asking("aiml"))
+        both = (house.services, services)
+
+        def claiming(one: Services) -> Transaction[Taken]:
+            now = one.clock.now()
+            return claim(
+                Request(
+                    work=Work.SUBMIT,
+                    owner=one.replica.name,
+                    now=now,
+                    lease_until=now + timedelta(minutes=1),
+                    until=0.0,
+                    room=lambda _lane: 2,
+                    prepare=lambda claims: choose(claims, now),
+                    running_limits={"aiml": 3},
+                )
+            )
+
+        claims = [one.store.write(functools.partial(claiming, one)) for one in both for _ in range(4)]
+        taken = await asyncio.gather(*claims)
+        assert sum(len(one.prepared) for one in taken) == 3
