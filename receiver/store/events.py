@@ -109,7 +109,7 @@ def _status(delivery: Any | None, endpoint_state: str) -> str:
 def prune(before: datetime, limit: int) -> Transaction[int]:
     """Remove events of no job that are older than a moment, with what was owed for them."""
     found = yield rows(
-        "select id from event where job is null and at < :before order by seq limit :limit",
+        "select id from event where job is null and at < :before order by at limit :limit",
         before=ms(before),
         limit=limit,
     )

@@ -21,6 +21,7 @@ from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction, rows
+from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import SILENT, all_settled, asked, downstream, ended_job, listed, subscribe
 
@@ -240,3 +241,25 @@ async def test_no_more_jobs_run_than_allowed_whoever_claims_them(tmp_path: Path)
         claims = [one.store.write(functools.partial(claiming, one)) for one in both for _ in range(4)]
         taken = await asyncio.gather(*claims)
         assert sum(len(one.prepared) for one in taken) == 3
+
+
+RIGHTS = """
+create role serves login;
+grant select, insert, update, delete on all tables in schema public to serves;
+grant usage on all sequences in schema public to serves;
+"""
+
+
+async def test_a_role_that_may_make_no_tables_serves(tmp_path: Path) -> None:
+    server = ENGINES.cluster
+    name = server.database().rsplit("/", 1)[1]
+    server.sql(name, RIGHTS)
+    url = server.url(name).replace("postgres@", "serves@")
+    async with deployed(tmp_path, database_url=url, migrate_on_start="false", retention_days="1") as house:
+        await house.subscribe("job.*")
+        job = await house.submit(asking("apiframe"))
+        assert len(await house.delivered(job["id"], "job.succeeded")) == 1
+        await house.services.housekeeper.sweep()
+        name_of = "select relname from pg_class join pg_roles r on r.oid = relowner where rolname = 'serves'"
+        assert server.sql(name, name_of) == ""
+        assert int(server.sql(name, "select count(*) from history")) >= 2

@@ -77,6 +77,7 @@ create table event (
 alter sequence event_seq owned by event.seq;
 create index event_order on event (seq);
 create index event_job on event (job, at) where job is not null;
+create index event_own on event (at) where job is null;
 
 create table delivery (
     id text collate "C" primary key,

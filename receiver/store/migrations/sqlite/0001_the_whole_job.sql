@@ -74,6 +74,7 @@ create table event (
     result blob
 ) strict;
 create index event_job on event (job, at) where job is not null;
+create index event_own on event (at) where job is null;
 
 create table delivery (
     id text primary key,
