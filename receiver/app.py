@@ -296,8 +296,8 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         hints=Hints(store.tell),
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
-    await services.housekeeper.prepare()
     await replica.join()
+    await services.housekeeper.prepare()
     await services.refresh()
     await services.blocking.load()
     store.listen(services.heard)

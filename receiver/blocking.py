@@ -80,8 +80,8 @@ class Blocking:
         now = self._clock.now()
 
         def unblock() -> Transaction[Sequence[Event]]:
-            count = yield from table.unblock(account)
             yield from due_now(Work.SUBMIT, account, now)
+            count = yield from table.unblock(account)
             return [] if count is None else [self._event("unblocked", account, count, reason, now)]
 
         await self._recording.write(unblock)

@@ -101,12 +101,13 @@ def is_id(kind: str, text: str) -> bool:
 def event_id(subject: str, kind: str) -> str:
     """The id of the event of `kind` about `subject`: the same words give the same id.
 
-    It begins with the subject's own digits where that is an id, so that what happens together lies together
-    in every index; random ids made a commit several times as large.
+    It begins with the job's own digits where the subject is one, so that what happens together lies together
+    in every index; random ids made a commit several times as large. Others do not begin with a time: they
+    are about what lives longer than its history.
     """
     digest = hashlib.sha256(f"event|{subject}|{kind}".encode()).hexdigest()
-    digits = subject.rpartition("_")[2]
-    own = len(digits) == ID_DIGITS and HEX.issuperset(digits)
+    kind_of, _, digits = subject.rpartition("_")
+    own = kind_of == "job" and len(digits) == ID_DIGITS and HEX.issuperset(digits)
     return f"evt_{digits if own else digest[:ID_DIGITS]}{digest[-KIND_DIGITS:]}"
 
 

@@ -1,11 +1,13 @@
 """The housekeeper: open jobs past their deadline expire, old ones are removed, both in small batches."""
 
+import asyncio
 import logging
 from collections import Counter
 from datetime import datetime, timedelta
 
 from receiver.accounts import POLL
 from receiver.clock import Clock
+from receiver.errors import Contended, StoreUnavailable
 from receiver.model import Source, Verdict, Word
 from receiver.recording import Recording
 from receiver.steadily import steadily
@@ -32,17 +34,12 @@ class Housekeeper:
         self._clock = clock
         self._keep = keep
         self._orphans = ""
-        self._swept = clock.monotonic()
 
     async def run(self) -> None:
         """Look every second for deadlines, every minute for what is old; until cancelled."""
-        await steadily(self._look, every=1.0, logger=LOGGER)
-
-    async def _look(self) -> None:
-        await self.expire()
-        if self._clock.monotonic() - self._swept >= SWEEP:
-            self._swept = self._clock.monotonic()
-            await self.sweep()
+        await asyncio.gather(
+            steadily(self.expire, every=1.0, logger=LOGGER), steadily(self.sweep, every=SWEEP, logger=LOGGER)
+        )
 
     async def expire(self) -> int:
         """Expire open jobs whose deadline passed and that no poll will end; how many."""
@@ -54,11 +51,11 @@ class Housekeeper:
         return len(found)
 
     async def prepare(self) -> None:
-        """Have a place for the history that is about to be written."""
+        """Have a place for the history that is about to be written; without one it lies with the rest."""
         if self._store.in_parts:
             now = self._clock.now()
             width = max(1, self._keep.days // PARTS)
-            await self._store.alone(history.make(ms(now), ms(now + timedelta(days=width)), width))
+            await self._altered(history.make(ms(now), ms(now + timedelta(days=width)), width))
 
     async def sweep(self) -> int:
         """Remove what is older than the retention; how many jobs."""
@@ -83,17 +80,28 @@ class Housekeeper:
                 LOGGER.warning("%s lost %d deliveries that it was owed: %s", target, count, OUTDATED)
 
     async def _drop(self, before: datetime) -> datetime:
-        """Drop the parts of history in which all is older; jobs that ended before the moment told may go."""
+        """Drop the parts of history in which all is older; jobs that ended before the moment told may go.
+
+        A part waits for all its jobs; when that takes as long again as it is long, the others go one by one.
+        """
         if not self._store.in_parts:
             return before
         await self.prepare()
-        parts = await self._store.read(history.parts())
-        young = next(part for part in parts if part.high > ms(before))
-        until = min(ms(before), young.low)
-        for part in parts[: parts.index(young)]:
-            if not await self._store.read(history.busy(part, until)):
-                await self._store.alone(history.drop(part))
-        return moment(until)
+        for part in await self._store.read(history.parts()):
+            old = part.high <= ms(before) and not await self._store.read(history.busy(part, ms(before)))
+            if old and await self._altered(history.drop(part)):
+                continue
+            if not part.overdue(ms(before)):
+                return min(before, moment(part.low))
+        return before
+
+    async def _altered(self, change: Transaction[bool]) -> bool:
+        """Whether tables could be changed; when others do not make room, the next sweep tries again."""
+        try:
+            return await self._store.alone(change)
+        except (StoreUnavailable, Contended) as error:
+            LOGGER.info("history is left as it is for now: %s", error)
+            return False
 
 
 def _remove(ids: list[str]) -> Transaction[None]:

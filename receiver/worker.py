@@ -139,7 +139,7 @@ class Worker:
 
         try:
             request = self._request(promised)
-            taken: Taken = await self._store.write(lambda: claim(request))
+            taken: Taken = await self._store.write(lambda: claim(request), last=True)
             self._next = taken.next_at
             claimed = await self._take_up(taken.prepared)
         finally:
@@ -164,8 +164,8 @@ class Worker:
         )
 
     async def _take_up(self, prepared: Sequence[Any]) -> Counter[str]:
-        """Start on what was claimed, or give it back when we fell silent meanwhile; how many, by lane."""
-        if not self._holder.live:
+        """Start on what was claimed, or give it back when we may not any more; how many, by lane."""
+        if self._stopping or not self._holder.live:
             await self._give_back(prepared)
             return Counter()
         lanes = [_claim_of(one).lane for one in prepared]

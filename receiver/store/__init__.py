@@ -39,6 +39,9 @@ class Driver(Protocol):
     async def write(self, transaction: Transaction[Result]) -> Result:
         """Run to the commit."""
 
+    async def alone(self, transaction: Transaction[Result]) -> Result:
+        """Run to the commit while nobody else runs anything."""
+
     async def rest(self) -> None:
         """Do what is best done between two transactions, if anything is due."""
 
@@ -122,14 +125,17 @@ class Store:
         """What `verb` says of `item`, once that is durable."""
         return await self._commit.do(verb, item)
 
-    async def write(self, transaction: Callable[[], Transaction[Result]]) -> Result:
-        """Run one transaction of its own kind, in the company of whatever else is written."""
-        told: Result = await self._commit.do(SINGLE, transaction)
+    async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:
+        """Run one transaction of its own kind, in the company of whatever else is written; `last` of all
+        when it may begin what others wait for and itself waits for nobody.
+        """
+        told: Result = await self._commit.do(LAST if last else SINGLE, transaction)
         return told
 
     async def alone(self, transaction: Transaction[Result]) -> Result:
-        """Run one transaction in nobody's company: its locks are held for nobody else's work."""
-        return await self.driver.write(transaction)
+        """Run one transaction while nobody, in no process, runs another; `StoreUnavailable` if they do not
+        make room soon."""
+        return await self.driver.alone(transaction)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction."""
@@ -145,6 +151,7 @@ def _singly(transactions: Sequence[Callable[[], Transaction[Any]]]) -> Transacti
 
 
 SINGLE: Verb[Callable[[], Transaction[Any]], Any] = Verb("single", _singly)
+LAST: Verb[Callable[[], Transaction[Any]], Any] = Verb("last", _singly, in_order=True, last=True)
 
 
 def database_path(url: str) -> Path:

@@ -43,7 +43,7 @@ class Verb(Generic[Item, Told]):
     """A write: how a batch of its items runs, what one costs, and how to undo a promise on failure.
 
     A batch that writes `in_order` runs behind the others of its transaction, because other writers wait for
-    it from there to the commit.
+    it from there to the commit; the `last` is one that waits for none of their rows.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Verb(Generic[Item, Told]):
     cost: Callable[[Item], int] = _flat
     abandon: Callable[[Told], None] = _nothing
     in_order: bool = False
+    last: bool = False
 
 
 @dataclass(slots=True)
@@ -177,7 +178,7 @@ def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
     told: list[Any] = [None] * len(batch)
     done: list[tuple[Verb[Any, Any], Sequence[Any]]] = []
     try:
-        for verb, indexes in sorted(groups.items(), key=lambda group: group[0].in_order):
+        for verb, indexes in sorted(groups.items(), key=lambda group: (group[0].in_order, group[0].last)):
             answers = yield from verb.run([batch[index].item for index in indexes])
             done.append((verb, answers))
             for index, answer in zip(indexes, answers, strict=True):

@@ -240,10 +240,10 @@ def retry(delivery_id: str, lane: str, now: datetime) -> Transaction[None]:
     )
 
 
-def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transaction[None]:
-    """Owe these deliveries no more; those that ended stay as they are."""
+def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transaction[set[str]]:
+    """Owe these deliveries no more; those that ended stay as they are. The ids of those that were owed."""
     ids = list(delivery_ids)
-    yield rows("delete from due where id in (:ids)", ids=ids)
+    owed = yield rows("delete from due where id in (:ids) returning id", ids=ids)
     yield rows(
         "update delivery set state = 'canceled', updated_at = :now, reason = :reason "
         "where id in (:ids) and state = 'pending'",
@@ -251,6 +251,7 @@ def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transacti
         reason=reason,
         ids=ids,
     )
+    return {row["id"] for row in owed}
 
 
 def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]:
@@ -267,8 +268,8 @@ def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]
 
 def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transaction[None]:
     """Owe these no more, and keep a count of how many each target lost and why."""
-    yield from cancel([delivery for delivery, _ in owed], reason, now)
-    for target, count in sorted(Counter(target for _, target in owed).items()):
+    gone = yield from cancel([delivery for delivery, _ in owed], reason, now)
+    for target, count in sorted(Counter(target for delivery, target in owed if delivery in gone).items()):
         yield rows(
             "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
             "do update set count = taken.count + excluded.count, last_at = excluded.last_at",

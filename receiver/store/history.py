@@ -25,6 +25,10 @@ class Part:
         """The ids of a kind that lie in it, from `low` to before `high`."""
         return {"low": first_id(kind, self.low), "high": first_id(kind, self.high)}
 
+    def overdue(self, before: int) -> bool:
+        """Whether it should have gone before a moment, and as long ago as it is long."""
+        return 2 * self.high - self.low <= before
+
 
 def parts() -> Transaction[Sequence[Part]]:
     """The parts that there are, oldest first."""
@@ -32,13 +36,17 @@ def parts() -> Transaction[Sequence[Part]]:
     return [Part(row["low"], row["high"]) for row in found]
 
 
-def make(since: int, until: int, width: int) -> Transaction[None]:
-    """Have parts of so many days for everything from one moment to another; those that there are stay."""
+def make(since: int, until: int, width: int) -> Transaction[bool]:
+    """Have parts of at most so many days for everything from one moment to another; those there are stay."""
     found = yield from parts()
-    low = max([since // DAY * DAY, *(part.high for part in found)])
+    low = since // DAY * DAY
     while low < until:
-        yield rows("select make_history(:low, :high)", low=low, high=low + width * DAY)
-        low += width * DAY
+        there = next((part for part in found if part.low <= low < part.high), None)
+        high = there.high if there else min([low + width * DAY, *(p.low for p in found if p.low > low)])
+        if there is None:
+            yield rows("select make_history(:low, :high)", low=low, high=high)
+        low = high
+    return True
 
 
 def busy(part: Part, before: int) -> Transaction[bool]:
@@ -59,11 +67,18 @@ def busy(part: Part, before: int) -> Transaction[bool]:
 
 
 def drop(part: Part) -> Transaction[bool]:
-    """Remove a part, unless something of it is still owed; whether it is gone. Nobody waits for it long."""
-    yield rows("select set_config('lock_timeout', '500ms', true)")
+    """Remove a part, unless something of it is still owed; whether it is gone."""
     if (yield rows("select 1 as owed from due where id >= :low and id < :high limit 1", **part.ids("dlv"))):
+        return False
+    if (yield rows(OWED, **part.ids("evt"))):
         return False
     yield from note_issued()
     yield from note_removed_between(**part.ids("evt"))
     yield rows("select drop_history(:low)", low=part.low)
     return True
+
+
+OWED = """
+select 1 as owed from due join delivery on delivery.id = due.id
+where due.work = 'deliver' and delivery.event >= :low and delivery.event < :high limit 1
+"""

@@ -65,6 +65,10 @@ FOREIGN = (
     "select count(*) > 0 and count(*) filter (where relname = 'migration') = 0 from pg_class "
     "where relkind in ('r', 'p') and relnamespace = current_schema()::regnamespace"
 )
+GATE = 0x52427633
+"""Shared by every transaction; whoever makes or drops tables takes it alone, so that none is held then."""
+SHARED = f"; select pg_advisory_xact_lock_shared({GATE})"
+ALONE = f"; set local lock_timeout = '500ms'; select pg_advisory_xact_lock({GATE})"
 SNAPSHOT = "begin isolation level repeatable read read only"
 POOLED = "".join(
     f"; set local {name} = '{value}'" for name, value in SETTINGS.items() if name != "application_name"
@@ -125,6 +129,13 @@ class PostgresDriver:
 
     async def write(self, transaction: Transaction[Result]) -> Result:
         """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
+        return await self._write(transaction, SHARED)
+
+    async def alone(self, transaction: Transaction[Result]) -> Result:
+        """Run one beside which no other runs; soon, or `StoreUnavailable`."""
+        return await self._write(transaction, ALONE)
+
+    async def _write(self, transaction: Transaction[Result], gate: str) -> Result:
         receipt = next(self._receipts)
         drive = Drive(
             transaction,
@@ -133,7 +144,7 @@ class PostgresDriver:
         self._last = receipt
         self._in_doubt.add(receipt)
         try:
-            result: Result = await self._drive("begin", drive, self._writers)
+            result: Result = await self._drive("begin", gate, drive, self._writers)
         except Uncertain:
             result = await self._resolved(drive, receipt)
         except CONFLICTS as error:
@@ -158,8 +169,8 @@ class PostgresDriver:
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on one snapshot."""
         try:
-            result: Result = await self._drive(SNAPSHOT, Drive(transaction, "commit"), self._readers)
-        except Uncertain:
+            result: Result = await self._drive(SNAPSHOT, SHARED, Drive(transaction, "commit"), self._readers)
+        except (Uncertain, *CONFLICTS):
             raise StoreUnavailable("the database cannot be read now") from None
         return result
 
@@ -228,10 +239,11 @@ class PostgresDriver:
             server_settings=None if pooled else SETTINGS,
         )
 
-    async def _drive(self, begin: str, drive: Drive, pool: "Pool | None") -> Any:
+    async def _drive(self, begin: str, gate: str, drive: Drive, pool: "Pool | None") -> Any:
+        session = POOLED if self._target.pooled else ""
         async with self._connection(pool) as connection:
             try:
-                await connection.execute(begin + POOLED if self._target.pooled else begin)
+                await connection.execute(begin + session + gate)
                 return await drive.run(connection)
             except BaseException:
                 await _give_up(connection)

@@ -100,6 +100,10 @@ class SqliteDriver:
         """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
         return await self._on_writer(functools.partial(self._commit, transaction))
 
+    async def alone(self, transaction: Transaction[Result]) -> Result:
+        """The same: there is one writer."""
+        return await self.write(transaction)
+
     async def rest(self) -> None:
         """Move the log into the file, when enough has been written since the last time."""
         if self._changed - self._moved >= STEP:

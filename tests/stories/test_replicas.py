@@ -247,6 +247,7 @@ RIGHTS = """
 create role serves login;
 grant select, insert, update, delete on all tables in schema public to serves;
 grant usage on all sequences in schema public to serves;
+grant execute on function make_history, drop_history to serves;
 """
 
 

@@ -205,7 +205,7 @@ create function part_of(kept text, low bigint) returns text language sql immutab
 $$;
 
 create function make_history(from_ms bigint, to_ms bigint) returns void
-language plpgsql security definer set search_path from current as $$
+language plpgsql security definer as $$
 declare
     kept record;
 begin
@@ -228,14 +228,23 @@ exception when check_violation then
 end $$;
 
 create function drop_history(from_ms bigint) returns void
-language plpgsql security definer set search_path from current as $$
+language plpgsql security definer as $$
 declare
     kept text;
 begin
+    if not exists (select from history where low = from_ms) then
+        return;
+    end if;
     foreach kept in array array['event', 'evidence', 'attempt', 'delivery'] loop
         execute format('drop table if exists %I', part_of(kept, from_ms));
     end loop;
     delete from history where low = from_ms;
+end $$;
+
+revoke execute on function make_history, drop_history from public;
+do $$ begin
+    execute format('alter function make_history set search_path = %I, pg_temp', current_schema());
+    execute format('alter function drop_history set search_path = %I, pg_temp', current_schema());
 end $$;
 
 create table event_rest partition of event default;
