@@ -11,7 +11,7 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.errors import Misconfigured, StoreUnavailable
-from receiver.model import Job, Source, Work
+from receiver.model import Event, Job, Source, Verdict, Work
 from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
 from receiver.store.pgurl import target
 from receiver.store.postgres import SETTINGS, PostgresDriver
@@ -284,3 +284,41 @@ async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(house: 
     assert await house.services.housekeeper.sweep() == 1
     assert await house.store.read(jobs.get(old.id)) is None
     assert await house.column("select count(*) from event") == [0]
+
+
+async def test_an_event_of_what_lives_longer_than_history_is_kept(
+    tmp_path: Path,
+) -> None:
+    async with storehouse(tmp_path, retention_days="8") as house:
+        endpoint = await house.endpoint("ep_1", "endpoint.*")
+        house.hands.pass_(days=9)
+        event = house.services.recording.event("endpoint.disabled", endpoint.id, "kind", {}, house.hands.at)
+
+        def telling() -> Transaction[list[Event]]:
+            yield from ()
+            return [event]
+
+        await house.services.recording.write(telling)
+        house.hands.pass_(days=1)
+        await house.services.housekeeper.sweep()
+        assert await house.column("select id from event") == [event.id]
+
+
+async def test_parts_come_and_go_under_load(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, retention_days="8") as house:
+        await house.endpoint("ep_1", "job.canceled")
+        going = True
+
+        async def living() -> None:
+            while going:
+                job = await house.added()
+                await house.hear(word(job, house, source=Source.NOTE, verdict=Verdict.CANCEL))
+                assert await house.store.read(timeline.timeline(job.id, None, 10))
+
+        lives = [asyncio.create_task(living()) for _ in range(4)]
+        for _ in range(12):
+            house.hands.pass_(days=2)
+            await house.services.housekeeper.sweep()
+        going = False
+        await asyncio.gather(*lives)
+        assert parts_of(house)[0] > "event_20261123"
