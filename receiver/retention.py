@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections import Counter
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from receiver.accounts import POLL
 from receiver.clock import Clock
@@ -13,6 +13,8 @@ from receiver.recording import Recording
 from receiver.steadily import steadily
 from receiver.store import Store, deliveries, events, history, jobs
 from receiver.store.statements import Transaction, moment, ms
+
+Told = TypeVar("Told")
 
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
@@ -52,10 +54,13 @@ class Housekeeper:
 
     async def prepare(self) -> None:
         """Have a place for the history that is about to be written; without one it lies with the rest."""
-        if self._store.in_parts:
-            now = self._clock.now()
-            width = max(1, self._keep.days // PARTS)
-            await self._altered(history.make(ms(now), ms(now + timedelta(days=width)), width))
+        if not self._store.in_parts:
+            return
+        now, width = self._clock.now(), max(1, self._keep.days // PARTS)
+        parts = await self._store.read(history.parts())
+        missing = list(history.gaps(parts, ms(now), ms(now + timedelta(days=width)), width))
+        if missing:
+            await self._altered(history.make(missing))
 
     async def sweep(self) -> int:
         """Remove what is older than the retention; how many jobs."""
@@ -75,8 +80,8 @@ class Housekeeper:
         """Owe nothing any more that is older than the retention, and say who lost it."""
         while found := await self._store.read(deliveries.outdated(before, BATCH)):
             now = self._clock.now()
-            await self._store.write(lambda owed=found, at=now: deliveries.take(owed, OUTDATED, at))  # type: ignore[misc]  # bound at once
-            for target, count in Counter(target for _, target in found).items():
+            lost = await self._store.write(lambda owed=found, at=now: deliveries.take(owed, OUTDATED, at))  # type: ignore[misc]  # bound at once
+            for target, count in lost.items():
                 LOGGER.warning("%s lost %d deliveries that it was owed: %s", target, count, OUTDATED)
 
     async def _drop(self, before: datetime) -> datetime:
@@ -95,13 +100,13 @@ class Housekeeper:
                 return min(before, moment(part.low))
         return before
 
-    async def _altered(self, change: Transaction[bool]) -> bool:
-        """Whether tables could be changed; when others do not make room, the next sweep tries again."""
+    async def _altered(self, change: Transaction[Told]) -> Told | None:
+        """What a change of tables tells; None when others make no room: the next sweep tries again."""
         try:
             return await self._store.alone(change)
         except (StoreUnavailable, Contended) as error:
             LOGGER.info("history is left as it is for now: %s", error)
-            return False
+            return None
 
 
 def _remove(ids: list[str]) -> Transaction[None]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from tests.engines import ENGINES, NEWEST, POOLED, SQLITE, VERSIONS
-from tests.pooler import program
+from tests.engines import ENGINES, NEWEST, SQLITE, VERSIONS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,13 +24,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """One loop for all."""
     return {"uvloop": uvloop.new_event_loop}
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Nothing can be tested behind a pooler where there is none."""
-    if ENGINES.name == POOLED and program() is None:
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason="pgbouncer is not installed: apt-get install pgbouncer"))
 
 
 @pytest.fixture(autouse=True)

@@ -31,9 +31,11 @@ logfile = {folder}/log
 """
 
 
-def program() -> str | None:
-    """Where pgbouncer lies, if it does."""
-    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+def program() -> str:
+    """Where pgbouncer lies."""
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert found is not None, "pgbouncer is not installed: run tests/servers.sh"
+    return found
 
 
 @dataclass(slots=True)
@@ -56,11 +58,9 @@ class Pooler:
         )
         (self.folder / "settings").write_text(text)
         (self.folder / "users").write_text('"postgres" ""\n')
-        found = program()
-        assert found is not None
         as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
         self.process = subprocess.Popen(
-            [found, "-q", *as_nobody, self.folder / "settings"],
+            [program(), "-q", *as_nobody, self.folder / "settings"],
             preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
         )
         ends = time.monotonic() + PATIENCE

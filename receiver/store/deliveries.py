@@ -266,10 +266,11 @@ def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]
     return [(row["id"], row["target"]) for row in found]
 
 
-def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transaction[None]:
-    """Owe these no more, and keep a count of how many each target lost and why."""
+def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transaction[Mapping[str, int]]:
+    """Owe these no more, and keep a count of how many each target lost and why; those that it lost now."""
     gone = yield from cancel([delivery for delivery, _ in owed], reason, now)
-    for target, count in sorted(Counter(target for delivery, target in owed if delivery in gone).items()):
+    lost = Counter(target for delivery, target in owed if delivery in gone)
+    for target, count in sorted(lost.items()):
         yield rows(
             "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
             "do update set count = taken.count + excluded.count, last_at = excluded.last_at",
@@ -278,6 +279,7 @@ def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transac
             count=count,
             now=ms(now),
         )
+    return lost
 
 
 def taken() -> Transaction[list[Taken]]:

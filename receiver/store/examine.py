@@ -3,10 +3,9 @@
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import Any
 
-from receiver.store.deliveries import Taken
-from receiver.store.schema import named
+from receiver.store.deliveries import Taken, taken
+from receiver.store.sqlite import drive
 
 SOUND = "ok"
 FIXED = (3, 51, 3)
@@ -21,7 +20,8 @@ def engine() -> tuple[int, ...]:
 def quick_check(path: Path) -> str:
     """What the engine says of the file: `SOUND`, or what is wrong."""
     try:
-        return str(_asked(path, "pragma quick_check")[0][0])
+        with _reading(path) as connection:
+            return str(connection.execute("pragma quick_check").fetchone()[0])
     except sqlite3.Error as error:
         return f"cannot be read: {error}"
 
@@ -29,12 +29,11 @@ def quick_check(path: Path) -> str:
 def losses(path: Path) -> list[Taken]:
     """What endpoints were owed and lost; nothing where the file does not tell."""
     try:
-        return [Taken(*row) for row in _asked(path, f"select {named('taken')} from taken")]
+        with _reading(path) as connection:
+            return drive(connection, taken())
     except sqlite3.Error:
         return []
 
 
-def _asked(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    reading = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    with contextlib.closing(reading) as connection:
-        return connection.execute(sql).fetchall()
+def _reading(path: Path) -> "contextlib.closing[sqlite3.Connection]":
+    return contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True))

@@ -1,6 +1,6 @@
 """History in parts by time, where the engine has them: made ahead, dropped whole once all of it is old."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from handlers.values import immutable
 from receiver.store.events import note_issued, note_removed_between
@@ -36,21 +36,26 @@ def parts() -> Transaction[Sequence[Part]]:
     return [Part(row["low"], row["high"]) for row in found]
 
 
-def make(since: int, until: int, width: int) -> Transaction[bool]:
-    """Have parts of at most so many days for everything from one moment to another; those there are stay."""
-    found = yield from parts()
+def gaps(found: Sequence[Part], since: int, until: int, width: int) -> Iterator[Part]:
+    """What is missing for everything from one moment to another, in parts of at most so many days."""
     low = since // DAY * DAY
     while low < until:
         there = next((part for part in found if part.low <= low < part.high), None)
-        high = there.high if there else min([low + width * DAY, *(p.low for p in found if p.low > low)])
         if there is None:
-            yield rows("select make_history(:low, :high)", low=low, high=high)
-        low = high
-    return True
+            there = Part(low, min([low + width * DAY, *(part.low for part in found if part.low > low)]))
+            yield there
+        low = there.high
+
+
+def make(missing: Iterable[Part]) -> Transaction[None]:
+    """Make parts; those that somebody else made meanwhile stay."""
+    for part in missing:
+        yield rows("select make_history(:low, :high)", low=part.low, high=part.high)
 
 
 def busy(part: Part, before: int) -> Transaction[bool]:
-    """Whether a job of this part is open or ended only since a moment; the newest are the likeliest."""
+    """Whether a job of this part is open or ended only since a moment (the newest are the likeliest), or
+    something of it is owed."""
     ids = part.ids("job")
     place = ids["high"]
     while place:
@@ -63,14 +68,20 @@ def busy(part: Part, before: int) -> Transaction[bool]:
         if any(row["completed_at"] is None or row["completed_at"] >= before for row in found):
             return True
         place = found[-1]["id"] if len(found) == PAGE else ""
+    return (yield from owed(part))
+
+
+def owed(part: Part) -> Transaction[bool]:
+    """Whether a delivery of this part, or of an event in it, is still to be made."""
+    for kind, sql in OWED.items():
+        if (yield rows(sql, **part.ids(kind))):
+            return True
     return False
 
 
 def drop(part: Part) -> Transaction[bool]:
-    """Remove a part, unless something of it is still owed; whether it is gone."""
-    if (yield rows("select 1 as owed from due where id >= :low and id < :high limit 1", **part.ids("dlv"))):
-        return False
-    if (yield rows(OWED, **part.ids("evt"))):
+    """Remove a part, unless something of it is owed by now; whether it is gone."""
+    if (yield from owed(part)):
         return False
     yield from note_issued()
     yield from note_removed_between(**part.ids("evt"))
@@ -78,7 +89,10 @@ def drop(part: Part) -> Transaction[bool]:
     return True
 
 
-OWED = """
-select 1 as owed from due join delivery on delivery.id = due.id
-where due.work = 'deliver' and delivery.event >= :low and delivery.event < :high limit 1
-"""
+OWED = {
+    "dlv": "select 1 as owed from due where id >= :low and id < :high limit 1",
+    "evt": (
+        "select 1 as owed from due join delivery on delivery.id = due.id where due.work = 'deliver' "
+        "and delivery.event >= :low and delivery.event < :high limit 1"
+    ),
+}

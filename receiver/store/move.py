@@ -8,7 +8,7 @@ from typing import Any
 from handlers import json
 from handlers.values import immutable
 from receiver.errors import Misconfigured
-from receiver.store.history import DAY, make
+from receiver.store.history import DAY, gaps, make, parts
 from receiver.store.pgtext import clean
 from receiver.store.postgres import PostgresDriver
 from receiver.store.schema import columns
@@ -65,7 +65,8 @@ async def move(
     """
     await target.write(_begin())
     oldest, now = await source.read(_oldest()), _now()
-    await target.write(make(oldest, now, max(PART_DAYS, (now - oldest) // DAY // PARTS + 1)))
+    width = max(PART_DAYS, (now - oldest) // DAY // PARTS + 1)
+    await target.alone(make(gaps(await target.read(parts()), oldest, now, width)))
     for table in KEYS:
         await _copy(table, source, target, progress)
     moved = [await _compared(table, source, target, progress) for table in KEYS]

@@ -244,7 +244,7 @@ class SqliteDriver:
         try:
             self._writer.execute("begin immediate")
             try:
-                result = _drive(self._writer, transaction)
+                result = drive(self._writer, transaction)
                 if self._writer.in_transaction:
                     self._writer.execute("commit")
             except BaseException:
@@ -319,7 +319,8 @@ class SqliteDriver:
         )
 
 
-def _drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:
+def drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:
+    """Run a transaction's statements on a connection."""
     try:
         statement = next(transaction)
         while True:

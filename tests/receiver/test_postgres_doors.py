@@ -15,7 +15,7 @@ from receiver.store.postgres import PostgresDriver
 from receiver.store.statements import Transaction, rows
 from tests.cluster import Cluster
 from tests.engines import VERSIONS
-from tests.pooler import Pooler, program
+from tests.pooler import Pooler
 
 HBA = """
 host all careful all scram-sha-256
@@ -56,8 +56,6 @@ def authority() -> trustme.CA:
 @pytest.fixture(scope="module")
 def pooler(server: Cluster, authority: trustme.CA) -> Iterator[Pooler]:
     """A pooler before it that speaks TLS only."""
-    if program() is None:
-        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
     issued = authority.issue_cert("127.0.0.1")
     made = Pooler(server, more=TLS)
     issued.private_key_pem.write_to_path(str(made.folder / "key"))
