@@ -88,10 +88,10 @@ class Fanout:
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, Owed]]]:
         """Read what sending needs, the endpoints as they are now included."""
-        present = yield from table.generation()
-        if not self.endpoints.are_of(present):
+        present, owed = yield from deliveries.load(claims)
+        if owed and not self.endpoints.are_of(present):
             self.endpoints.adopt(present, (yield from table.listed()))
-        return (yield from deliveries.load(claims))
+        return owed
 
     def give_back(self, prepared: Sequence[tuple[Claim, Owed]], now: datetime) -> Transaction[None]:
         """Leave deliveries to others."""
@@ -173,7 +173,7 @@ class Fanout:
         return Target(owed.url, [signing.key_of(secret)], {}, ())
 
     async def _with_callback(self, claim: Claim, owed: Owed) -> Owed:
-        loaded = await self.store.read(deliveries.load([claim]))
+        _, loaded = await self.store.read(deliveries.load([claim]))
         return loaded[0][1] if loaded else owed
 
     def _rule(self, claim: Claim, answer: Answer | None) -> Ruling:

@@ -70,7 +70,6 @@ class Call:
 class _Progress:
     """How far a call has come, for the error that names the stage, and when its time is over."""
 
-    loop: asyncio.AbstractEventLoop
     ends: float
     stage: str = "resolve"
     written: bool = False
@@ -80,6 +79,7 @@ class Gateway:
     """A lean client with an address guard, a pool and one deadline per call."""
 
     def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
+        self._loop = asyncio.get_running_loop()
         self._guard = guard
         self._agent = ("user-agent", agent)
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
@@ -98,8 +98,7 @@ class Gateway:
 
     async def call(self, call: Call) -> Answer:
         """The answer to `call`, or `CallFailed`."""
-        loop = asyncio.get_running_loop()
-        progress = _Progress(loop, loop.time() + call.timeout)
+        progress = _Progress(self._loop.time() + call.timeout)
         try:
             return await self._call(call, progress)
         except TimeoutError:
@@ -125,7 +124,7 @@ class Gateway:
     async def _call(self, call: Call, progress: _Progress) -> Answer:
         place = _place(call.url)
         data = request_bytes(call.method, place.target, place.host, [self._agent, *call.headers], call.body)
-        kept = None if call.fresh else self._kept(place.origin, progress.loop.time())
+        kept = None if call.fresh else self._kept(place.origin, self._loop.time())
         if kept is not None:
             try:
                 return await self._ask(place, kept, data, call, progress)
@@ -149,7 +148,7 @@ class Gateway:
             connection.close()
             raise
         if connection.reusable and not call.fresh:
-            self._keep(place.origin, connection, progress.loop.time())
+            self._keep(place.origin, connection, self._loop.time())
         else:
             connection.close()
         return answer
@@ -196,14 +195,13 @@ class Gateway:
         raise failure
 
     async def _dial(self, origin: Origin, address: Address, progress: _Progress) -> Connection:
-        loop = asyncio.get_running_loop()
         progress.stage = "connect"
-        transport, connection = await loop.create_connection(Connection, str(address), origin.port)
+        transport, connection = await self._loop.create_connection(Connection, str(address), origin.port)
         if origin.scheme == "http":
             return connection
         progress.stage = "tls"
         try:
-            secured = await loop.start_tls(
+            secured = await self._loop.start_tls(
                 transport, connection, self._tls, server_hostname=origin.host.removesuffix(".")
             )
         except BaseException:

@@ -96,6 +96,7 @@ class Worker:
         self._lanes = lanes
         self._store = store
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._next: datetime | None = None
         self._under_way: set[asyncio.Task[None]] = set()
@@ -178,7 +179,7 @@ class Worker:
         """Perform something that holds a slot of its lane; while stopping, its lease is left to end."""
         if self._stopping:
             return
-        task = asyncio.get_running_loop().create_task(self._perform(prepared))
+        task = self._loop.create_task(self._perform(prepared))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

@@ -76,6 +76,7 @@ class GroupCommit:
         rest: Callable[[], Awaitable[None]],
         writers: int = 1,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._write = write
         self.writers = writers
         self._rest = rest
@@ -94,11 +95,11 @@ class GroupCommit:
         cost = verb.cost(item)
         if self._closed or self._queued - self._taken + cost > ROOM:
             raise StoreUnavailable("too much is waiting to be stored" if not self._closed else "")
-        future: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Told] = self._loop.create_future()
         self._waiting.append(_Waiting(verb, item, cost, future))
         self._queued += cost
         if len(self._running) < self.writers:
-            self._running.add(asyncio.get_running_loop().create_task(self._run()))
+            self._running.add(self._loop.create_task(self._run()))
         return future
 
     async def close(self) -> None:

@@ -88,13 +88,13 @@ class Search:
 def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
     """Record attempts and what follows from each; False where the lease was no longer ours."""
     ids = [item.claim.id for item in items]
-    there = {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=ids))}
+    found = yield locked("select id, fence from due where id in (:ids) order by id", ids=ids)
+    fences = {row["id"]: row["fence"] for row in found}
+    there = set(fences)
+    if late := [delivery for delivery in ids if delivery not in fences]:
+        there |= {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=late))}
     attempts = [item.attempt for item in items if item.claim.id in there]
-    held = {
-        (row["id"], row["fence"])
-        for row in (yield locked("select id, fence from due where id in (:ids) order by id", ids=ids))
-    }
-    mine = [(item.claim.id, item.claim.fence) in held for item in items]
+    mine = [fences.get(item.claim.id) == item.claim.fence for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
     yield many(
         "attempt",
@@ -124,15 +124,17 @@ def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
     return mine
 
 
-def load(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
-    """What sending each claimed delivery needs."""
+def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[tuple[Claim, Owed]]]]:
+    """What sending each claimed delivery needs, and the generation then; none where nothing is there."""
     found = yield rows(
-        f"select d.id as delivery_id, d.target, j.callback_url, j.callback_secret, {EVENT_OF} "
+        "select (select value from meta where key = 'generation') as generation, "
+        f"d.id as delivery_id, d.target, j.callback_url, j.callback_secret, {EVENT_OF} "
         "from delivery d join event e on e.id = d.event left join job j on j.id = d.job where d.id in (:ids)",
         ids=[claim.id for claim in claims],
     )
     owed = {row["delivery_id"]: _owed(row, read_event(row)) for row in found}
-    return [(claim, owed[claim.id]) for claim in claims if claim.id in owed]
+    generation = found[0]["generation"] if found else ""
+    return generation, [(claim, owed[claim.id]) for claim in claims if claim.id in owed]
 
 
 def _owed(row: Row, event: Event) -> Owed:

@@ -9,6 +9,9 @@ from handlers.values import immutable
 from receiver.model import Claim, Work
 from receiver.store.statements import Rows, Step, Transaction, moment, ms, rows, unlocked
 
+PASSED_BY = 50
+"""Milliseconds after which a job is looked at again that another transaction was at work on: whoever claims
+holds what is due, and waits for nobody who holds the job and wants that."""
 NOBODY = ""
 """Whose lease it is while there is none."""
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
@@ -53,11 +56,12 @@ def claim(request: Request) -> Transaction[Taken]:
     because they leave it half of the room."""
     lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
     taken: list[tuple[str, str, int, int]] = []
-    for lane in sorted((name for (name,) in lanes), reverse=True):
+    for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
         found = yield from _found(request, lane)
         request.found(lane, len(found))
         taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
     prepared: Sequence[Any] = ()
+    ahead = [row["ahead"] for row in lanes if row["ahead"] is not None]
     if taken:
         yield rows(
             "update due set at = :until, leased = 1, owner = :owner, fence = fence + 1 where id in (:ids)",
@@ -69,9 +73,10 @@ def claim(request: Request) -> Transaction[Taken]:
             Claim(i, request.work, lane, fence, tries, request.until) for i, lane, fence, tries in taken
         ]
         prepared = yield from request.prepare(claims)
-    found = yield rows(NEXT, work=request.work.value, now=ms(request.now))
-    following = found[0]["at"] if found else None
-    return Taken(prepared, moment(following) if following is not None else None)
+        ahead.append(ms(request.lease_until))
+    if len(prepared) < len(taken):
+        ahead.append(ms(request.now) + PASSED_BY)
+    return Taken(prepared, moment(min(ahead)) if ahead else None)
 
 
 def _found(request: Request, lane: str) -> Transaction[Rows]:
@@ -100,22 +105,13 @@ with recursive lane(name) as (
     select (select min(d.lane) from due d where d.work = :work and d.lane > lane.name)
     from lane where lane.name is not null
 )
-select name from lane where name is not null and exists (
-    select 1 from due d where d.work = :work and d.lane = lane.name and d.at <= :now
-)
-"""
-"""Lanes that have something due: a loose index scan, whose cost is the number of lanes, not of rows."""
-
-NEXT = """
-with recursive lane(name) as (
-    select min(lane) from due where work = :work
-    union all
-    select (select min(d.lane) from due d where d.work = :work and d.lane > lane.name)
-    from lane where lane.name is not null
-)
-select min((select min(d.at) from due d where d.work = :work and d.lane = lane.name and d.at > :now)) as at
+select name,
+    exists (select 1 from due d where d.work = :work and d.lane = lane.name and d.at <= :now) as ready,
+    (select min(d.at) from due d where d.work = :work and d.lane = lane.name and d.at > :now) as ahead
 from lane where name is not null
 """
+"""Lanes, whether something of each is due, and when the next is: a loose index scan, whose cost is the number
+of lanes, not of rows."""
 
 
 def _free_at_provider(lane: str, limit: int) -> Transaction[int]:

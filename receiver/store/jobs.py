@@ -8,14 +8,10 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Due, Job, State
-from receiver.store.due import NOBODY, release
+from receiver.store.due import NOBODY, PASSED_BY, release
 from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
-
-PASSED_BY = 50
-"""Milliseconds after which a job is looked at again that another transaction was at work on: whoever claims
-holds what is due, and waits for nobody who holds the job and wants that."""
 
 
 @immutable
@@ -143,11 +139,12 @@ def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
     ids = [claim.id for claim in claims]
     found = yield unlocked(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
     there = {row["id"] for row in found}
-    yield rows(
-        "update due set at = :soon, leased = 0 where id in (:ids)",
-        soon=ms(now) + PASSED_BY,
-        ids=[job_id for job_id in ids if job_id not in there],
-    )
+    if passed_by := [job_id for job_id in ids if job_id not in there]:
+        yield rows(
+            "update due set at = :soon, leased = 0 where id in (:ids)",
+            soon=ms(now) + PASSED_BY,
+            ids=passed_by,
+        )
     by_id = {row["id"]: row for row in found if row["deadline_at"] > ms(now)}
     pending = [job_id for job_id, row in by_id.items() if row["state"] == State.PENDING.value]
     yield rows(

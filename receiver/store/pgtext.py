@@ -37,8 +37,24 @@ def _sql(write: Write, first: int) -> str:
     return _update_sql(write.table, write.columns, write.key, first)
 
 
-def _columns(write: Write) -> list[list[Any]]:
-    return [[clean(value) for value in column] for column in zip(*write.values, strict=True)]
+def _columns(write: Write) -> list[Sequence[Any]]:
+    return [
+        _cleaned(column) if type_ == "text" else column
+        for type_, column in zip(_types(write), zip(*write.values, strict=True), strict=True)
+    ]
+
+
+def _types(write: Write) -> Iterable[str]:
+    if isinstance(write, Insert):
+        return columns(write.table, numbered=write.numbered).values()
+    if isinstance(write, Delete):
+        return ("text",)
+    types = columns(write.table)
+    return [types[name] for name in (*write.columns, *write.key)]
+
+
+def _cleaned(column: Sequence[str | None]) -> Sequence[str | None]:
+    return [clean(text) for text in column] if "\0" in "".join(filter(None, column)) else column
 
 
 @functools.lru_cache(maxsize=1024)

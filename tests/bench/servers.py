@@ -100,28 +100,30 @@ async def latency() -> Figures:
 
 async def replicas() -> Figures:
     """Two replicas against one, in turns: what a callback costs all processes, the database's included."""
-    one: list[tuple[float, float]] = []
-    two: list[tuple[float, float]] = []
     with steady() as server:
-        async with stub("raw") as provider, stub("raw") as downstream:
-            url = server.database()
-            async with on_postgres(server, provider, url) as first:
+        alone, shared = server.database(), server.database()
+        async with (
+            stub("raw") as provider,
+            stub("raw") as downstream,
+            on_postgres(server, provider, alone) as single,
+            on_postgres(server, provider, shared) as first,
+            on_postgres(server, provider, shared) as second,
+        ):
+            for subscribed in (single, first):
                 for name in ("hook1", "hook2"):
-                    await first.endpoint(f"http://127.0.0.1:{downstream}/{name}")
-                await warm(first, downstream, 2)
-                for _ in range(TURNS):
-                    one.append(await _cost(server, [first], downstream))
-                    async with on_postgres(server, provider, url) as second:
-                        await asyncio.sleep(NOTICED)
-                        two.append(await _cost(server, [first, second], downstream))
-                    await asyncio.sleep(NOTICED)
-    ratios = [theirs / ours for (_, ours), (_, theirs) in zip(one, two, strict=True)]
+                    await subscribed.endpoint(f"http://127.0.0.1:{downstream}/{name}")
+            await asyncio.sleep(NOTICED)
+            sides = ([single], [first, second])
+            for side in sides:
+                await _cost(server, side, downstream)
+            costs = [[await _cost(server, side, downstream) for side in sides] for _ in range(PATH_TURNS)]
+    one, two = zip(*costs, strict=True)
     return {
         "one, callbacks/s": quantile([rate for rate, _ in one], 0.5),
         "two, callbacks/s": quantile([rate for rate, _ in two], 0.5),
         "one, us of CPU each": quantile([cost for _, cost in one], 0.5),
         "two, us of CPU each": quantile([cost for _, cost in two], 0.5),
-        "CPU of two to one": quantile(ratios, 0.5),
+        "CPU of two to one": quantile([both / single for (_, single), (_, both) in costs], 0.5),
     }
 
 

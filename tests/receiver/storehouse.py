@@ -20,7 +20,7 @@ from receiver.fanout import SETTLE
 from receiver.filters import JOB_FINAL
 from receiver.jobs import PROMISE
 from receiver.lanes import Lanes
-from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Source, State, Word, Work
+from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Owed, Source, State, Word, Work
 from receiver.store import Store
 from receiver.store.deliveries import Attempt, Settled
 from receiver.store.deliveries import load as load_deliveries
@@ -39,7 +39,15 @@ ACCOUNTS = {
     "apiframe-v2": {"api_key": "k"},
     "aiml": {"api_key": "k", "poll_interval": 10},
 }
-PREPARE: Mapping[Work, Prepare] = {Work.POLL: ask, Work.DELIVER: load_deliveries}
+
+
+def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
+    """What sending needs."""
+    _, found = yield from load_deliveries(claims)
+    return found
+
+
+PREPARE: Mapping[Work, Prepare] = {Work.POLL: ask, Work.DELIVER: owed}
 
 
 @dataclass(slots=True)

@@ -182,7 +182,7 @@ async def test_only_the_named_file_is_believed(authorities: Authorities) -> None
     assert (failed.stage, server.requests) == ("tls", [])
 
 
-def test_a_file_that_is_no_authority_is_refused_at_the_start(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_authority_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing\n")
     for name in ("empty.pem", "missing.pem"):
         with pytest.raises(OSError, match=r"."):
