@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -22,10 +24,49 @@ BARE = 8_000
 POSTS = 12_000
 POST_TURNS = 7
 OFFERED = 200.0
+WATCHED, STOPPED = 5.0, 0.002
+PAGE, PAGES = 8192, 1000
 SECONDS = 4
 """How long one turn of an offered rate is."""
 
 Figures = dict[str, float]
+
+
+async def machine() -> Figures:
+    """What the rest is measured on: how often the processor stops for a while, and how long a write takes to
+    be durable, with nothing else to do."""
+    gaps, longest = await asyncio.to_thread(_gaps)
+    synced = await asyncio.to_thread(_synced)
+    return {
+        "stops over 2 ms, a second": len(gaps) / WATCHED,
+        "longest stop, ms": longest,
+        "write made durable, p50, ms": quantile(synced, 0.5),
+        "write made durable, p99, ms": quantile(synced, 0.99),
+    }
+
+
+def _gaps() -> tuple[list[float], float]:
+    gaps = [0.0]
+    before = started = time.perf_counter()
+    while before - started < WATCHED:
+        now = time.perf_counter()
+        if now - before > STOPPED:
+            gaps.append((now - before) * 1000)
+        before = now
+    return gaps[1:], max(gaps)
+
+
+def _synced() -> list[float]:
+    took = []
+    with tempfile.TemporaryFile(dir=HERE / ".cache") as file:
+        file.write(b"\0" * PAGE * PAGES)
+        os.fsync(file.fileno())
+        for place in range(PAGES):
+            started = time.perf_counter()
+            os.pwrite(file.fileno(), b"\1" * PAGE, place * PAGE)
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - started) * 1000)
+    return took
 
 
 async def intake() -> Figures:
