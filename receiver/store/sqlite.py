@@ -31,8 +31,8 @@ BUSY_MS = 1500
 LOG_PAGES = 4000
 """Pages of the log that a commit moves into the file, should a reader have kept the writer from it."""
 LOG_BYTES = 5000 * 4096
-STEP = 1000
-"""Changed rows, some 500 pages, after which the writer moves the log into the file."""
+STEP = 450
+"""Changed rows, some 200 pages, after which the writer moves the log into the file."""
 GENERATION = "select value from meta where key = 'generation'"
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 """After these nobody knows what the disk holds: the process ends and starts again from the file."""
