@@ -8,11 +8,11 @@ from typing import Any
 from receiver.store.schema import TABLES
 from receiver.store.statements import Delete, Insert, Query, Statement, Write
 
-PIECES = (64, 32, 16, 8, 4, 2, 1)
+PIECES = (64, 32, 16)
 
 
 def pieces(count: int) -> Iterator[tuple[int, int]]:
-    """`count` rows in pieces of a few fixed sizes, so that few statements are ever prepared.
+    """`count` rows in pieces of a few fixed sizes and what is left, so that few statements are ever prepared.
 
     One statement for many rows, because the interpreter lock changes hands at every step of one.
     """
@@ -21,6 +21,8 @@ def pieces(count: int) -> Iterator[tuple[int, int]]:
         while count - start >= size:
             yield start, size
             start += size
+    if start < count:
+        yield start, count - start
 
 
 def render(statement: Statement) -> tuple[str, dict[str, Any]]:
