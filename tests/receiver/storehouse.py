@@ -47,6 +47,8 @@ def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
     return found
 
 
+NOWHERE: Mapping[str, int] = {}
+LEASE = timedelta(seconds=30)
 PREPARE: Mapping[Work, Prepare] = {Work.POLL: ask, Work.DELIVER: owed}
 
 
@@ -152,9 +154,9 @@ class Storehouse:
         """What is due, prepared as the service's performers have it; every lane has room unless told."""
         return list((await self._claim(work, room, limits or {})).prepared)
 
-    async def next_at(self, work: Work) -> datetime | None:
-        """When work of a kind is due next, while no lane has room."""
-        return (await self._claim(work, {}, {})).next_at
+    async def next_at(self, work: Work, room: Mapping[str, int] | None = NOWHERE) -> datetime | None:
+        """When work of a kind is due next, behind a claim that has this room."""
+        return (await self._claim(work, room, {})).next_at
 
     async def _claim(self, work: Work, room: Mapping[str, int] | None, limits: Mapping[str, int]) -> Taken:
         now = self.hands.at
@@ -162,7 +164,7 @@ class Storehouse:
             work=work,
             owner=self.recorder.owner,
             now=now,
-            lease_until=now + timedelta(seconds=30),
+            lease_until=now + LEASE,
             until=1030.0,
             room=lambda lane: 100 if room is None else room.get(lane, 0),
             prepare=PREPARE.get(work, lambda claims: choose(claims, now)),

@@ -15,7 +15,7 @@ from receiver.store.due import release
 from receiver.store.jobs import Chosen, NewJob, Promised, Search, unchoose
 from receiver.store.replicas import leave
 from receiver.store.statements import EPOCH, ms
-from tests.receiver.storehouse import Storehouse, storehouse, told, word
+from tests.receiver.storehouse import LEASE, Storehouse, storehouse, told, word
 
 ONE, OTHER = b"1" * 32, b"2" * 32
 
@@ -166,6 +166,15 @@ async def test_nothing_is_claimed_before_it_is_due(house: Storehouse) -> None:
     house.hands.pass_(seconds=10)
     assert len(await house.claim(Work.SUBMIT)) == 1
     assert await house.next_at(Work.POLL) is None
+
+
+async def test_a_claim_is_looked_at_again_when_its_lease_ends_or_sooner(house: Storehouse) -> None:
+    await house.added()
+    ends = house.hands.at + LEASE
+    assert await house.next_at(Work.SUBMIT, None) == ends
+    sooner = NewJob(house.job(), b"{}", b"{}", Due(Work.SUBMIT, "apiframe", ends - timedelta(seconds=1)))
+    await house.store.write(lambda: jobs.add([sooner]))
+    assert await house.next_at(Work.SUBMIT, None) == sooner.due.at
 
 
 async def test_work_of_another_kind_is_left_alone(house: Storehouse) -> None:
