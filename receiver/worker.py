@@ -16,6 +16,7 @@ from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
+SHORTEST = 0.001
 
 
 class Lanes(Protocol):
@@ -122,11 +123,12 @@ class Worker:
             except Exception:
                 LOGGER.exception("claiming %s work failed", self.work)
                 await asyncio.sleep(AFTER_TROUBLE)
-            await self._pause()
+            await self._hinted()
 
     async def tick(self) -> int:
         """Claim what is due now and start on it; how many were claimed."""
         if not self._holder.live:
+            self._next = None
             return 0
         noted = dict(self._lanes.waiting(self.work))
         room: dict[str, int] = {}
@@ -211,12 +213,15 @@ class Worker:
             for work in self._lanes.release(_claim_of(prepared).lane, self.work):
                 self._hints.wake(work)
 
-    async def _pause(self) -> None:
-        wait = self._store.scan
-        if self._next is not None:
-            wait = min(wait, max(0.0, (self._next - self._clock.now()).total_seconds()))
+    def pause(self) -> float:
+        """Seconds until it looks again, when nobody hints before."""
+        if self._next is None:
+            return self._store.scan
+        return min(self._store.scan, max(SHORTEST, (self._next - self._clock.now()).total_seconds()))
+
+    async def _hinted(self) -> None:
         try:
-            async with asyncio.timeout(max(wait, 0.001)):
+            async with asyncio.timeout(self.pause()):
                 await self._wake.wait()
         except TimeoutError:
             pass

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import functools
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from receiver.store.pgurl import target
 from receiver.store.postgres import PostgresDriver
 from tests.ports import free_port
+from tests.processes import dies_with_us
 
 NOBODY = 65534
 """Who runs the server when root runs the tests: it refuses to run as root."""
@@ -66,11 +66,6 @@ def _runs(program: Path) -> bool:
         )
     except OSError:
         return False
-
-
-def dies_with_us() -> None:
-    """Have the system end the server when its parent is gone, however that ended."""
-    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
 @dataclass(slots=True)
@@ -128,7 +123,7 @@ class Cluster:
                 stderr=log,
                 cwd=self.folder,
                 user=self._user,
-                preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
+                preexec_fn=lambda: dies_with_us(signal.SIGQUIT),  # noqa: PLW1509  # it only asks the system for a signal
             )
         ends = time.monotonic() + PATIENCE
         while not self.answers(self.port):

@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster import PATIENCE, Cluster, dies_with_us
+from tests.cluster import PATIENCE, Cluster
 from tests.ports import free_port
+from tests.processes import dies_with_us
 
 SETTINGS = """
 [databases]

@@ -18,6 +18,7 @@ import httpx
 from receiver.exchange import request_bytes
 from tests.bench.load import connect, prepared
 from tests.ports import free_port
+from tests.processes import dies_with_us
 
 KEY = "rb_bench_bench_bench_bench_bench_bench"
 HERE = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ def process(*arguments: str, environment: dict[str, str] | None = None) -> Itera
         env={**os.environ, **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
     )
     try:
         yield started

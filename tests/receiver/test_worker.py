@@ -350,6 +350,16 @@ async def test_what_may_not_be_started_any_more_is_given_back(shop: Shop) -> Non
     assert (again.claim.id, again.claim.fence) == (claims[0].id, claims[0].fence + 2)
 
 
+async def test_what_lost_its_leases_does_not_look_for_work_without_end(shop: Shop) -> None:
+    shop.worker.hint(shop.house.hands.at + timedelta(milliseconds=50))
+    assert shop.worker.pause() == pytest.approx(0.05)
+    shop.house.hands.at += timedelta(seconds=1)
+    assert shop.worker.pause() < shop.house.store.scan
+    shop.held.live = False
+    assert await shop.worker.tick() == 0
+    assert shop.worker.pause() == shop.house.store.scan
+
+
 async def test_lanes_that_share_slots_are_not_filled_beyond_them_by_one_claim(shop: Shop) -> None:
     shop.made.gate = asyncio.Event()
     ids = await shop.jobs(*["aiml"] * 8)
