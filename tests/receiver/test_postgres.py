@@ -286,9 +286,7 @@ async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(house: 
     assert await house.column("select count(*) from event") == [0]
 
 
-async def test_an_event_of_what_lives_longer_than_history_is_kept(
-    tmp_path: Path,
-) -> None:
+async def test_an_event_of_what_lives_longer_than_history_is_kept(tmp_path: Path) -> None:
     async with storehouse(tmp_path, retention_days="8") as house:
         endpoint = await house.endpoint("ep_1", "endpoint.*")
         house.hands.pass_(days=9)
