@@ -36,13 +36,15 @@ class Rhythm:
 def next_poll(
     job: Job, rhythm: Rhythm, *, now: datetime, polls: int, jitter: float, wait: timedelta | None = None
 ) -> Due:
-    """The next poll, never after the deadline; `jitter` in 0..1 spreads polls by up to a tenth."""
+    """The next poll, never after the deadline; `jitter` in 0..1 spreads polls by up to a tenth. The first are
+    as far apart as the acceptances, and in their order: what is written together lies together.
+    """
     callback = job.expects_callback
     pause = (
         rhythm.after(polls, expects_callback=callback) if polls else rhythm.first(expects_callback=callback)
     )
-    pause = max(pause, wait or timedelta())
-    at = min(now + pause * (1 + 0.1 * jitter), max(job.deadline_at, now))
+    spread = 1 + 0.1 * jitter if polls or wait else 1.0
+    at = min(now + max(pause, wait or timedelta()) * spread, max(job.deadline_at, now))
     return Due(Work.POLL, job.account, at, polls)
 
 

@@ -15,9 +15,9 @@ from receiver.gateway import Call, Gateway
 from tests.bench.load import closed, opened, prepared, quantile
 from tests.bench.stage import HERE, Service, notes, service, stub
 
-JOBS = 27_000
-PATH_JOBS = 10_800
-RATE_TURNS, TURNS = 9, 5
+JOBS = 16_800
+PATH_JOBS = 8_400
+RATE_TURNS, TURNS = 7, 5
 BARE = 8_000
 POSTS = 12_000
 POST_TURNS = 7

@@ -54,8 +54,10 @@ def test_how_long_the_first_poll_waits(
 ) -> None:
     rhythm = Rhythm(CADENCE, seconds(interval), seconds(backstop))
     assert rhythm.first(expects_callback=expects_callback) == waits * SECONDS
-    due = next_poll(job(expects_callback=expects_callback), rhythm, now=NOW, polls=0, jitter=0.0)
-    assert due == Due(Work.POLL, "apiframe", NOW + waits * SECONDS, 0)
+    before = job(expects_callback=expects_callback)
+    for jitter in (0.0, 1.0):
+        due = next_poll(before, rhythm, now=NOW, polls=0, jitter=jitter)
+        assert due == Due(Work.POLL, "apiframe", NOW + waits * SECONDS, 0)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,15 @@ def test_a_poll_waits_as_told_but_never_past_the_deadline(left: int, wait: int |
     due = next_poll(before, Rhythm(CADENCE), now=NOW, polls=2, jitter=0.0, wait=seconds(wait))
     assert due.at == NOW + polls_in * SECONDS
     assert due.tries == 2
+
+
+@pytest.mark.parametrize(("polls", "wait"), [(1, None), (0, 100)])
+def test_polls_of_jobs_that_waited_together_are_spread(polls: int, wait: int | None) -> None:
+    early, late = (
+        next_poll(job(), Rhythm(CADENCE), now=NOW, polls=polls, jitter=jitter, wait=seconds(wait)).at
+        for jitter in (0.0, 1.0)
+    )
+    assert late - NOW == (early - NOW) * 1.1
 
 
 @BOUNDED
