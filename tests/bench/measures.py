@@ -15,9 +15,10 @@ from receiver.gateway import Call, Gateway
 from tests.bench.load import closed, opened, prepared, quantile
 from tests.bench.stage import HERE, Service, notes, service, stub
 
-JOBS = 16_800
-PATH_JOBS = 8_400
 RATE_TURNS, TURNS = 7, 5
+FULL, HALF = 1_800, 1_500
+"""Callbacks of one turn as fast as they go, and at half of that rate."""
+PATH_JOBS = RATE_TURNS * 1_200
 BARE = 8_000
 POSTS = 12_000
 POST_TURNS = 7
@@ -70,14 +71,12 @@ def _synced() -> list[float]:
 async def intake() -> Figures:
     """Distinct jobs, one final callback each, no endpoint."""
     async with stub("bare") as plain, stub("raw") as provider, service(provider) as ours:
-        requests, _ = await ours.callbacks(JOBS)
+        requests, _ = await ours.callbacks(RATE_TURNS * (FULL + HALF))
         results, halves = [], []
 
         async def take(part: list[bytes]) -> float:
-            """As fast as it goes, then at half of that rate."""
-            size = len(part) // 2
-            results.append(await closed(ours.port, part[:size]))
-            halves.append((await opened(ours.port, part[size:], results[-1].rate / 2))[0])
+            results.append(await closed(ours.port, part[:FULL]))
+            halves.append((await opened(ours.port, part[FULL:], results[-1].rate / 2))[0])
             return results[-1].rate
 
         figures = await _in_turns(plain, requests, take, "acknowledged/s")
