@@ -75,12 +75,10 @@ class Fanout:
         """Longer than an attempt can take, so that a live sender never loses its claim."""
         return timedelta(seconds=self.timeout + 15)
 
-    def room(self, lane: str) -> int:
-        """None for an endpoint that is paused or disabled."""
+    def serves(self, lane: str) -> bool:
+        """Not an endpoint that is paused or disabled."""
         endpoint = self.endpoints.get(lane.removesuffix(deliveries.RETRY_LANE))
-        if endpoint is not None and endpoint.state is not EndpointState.ACTIVE:
-            return 0
-        return self.lanes.room(self.work, lane)
+        return endpoint is None or endpoint.state is EndpointState.ACTIVE
 
     def limits(self) -> Mapping[str, int]:
         """Deliveries have no job limits."""
@@ -103,12 +101,12 @@ class Fanout:
         That they wait is noted once more: a claim may have found nothing of them before they were committed.
         """
         for one in born:
-            if one.claim is not None and self.worker is not None:
+            if self.worker is None:
+                self.hints.wake(self.work)
+            elif one.claim is not None:
                 self.worker.start((one.claim, one.owed))
             else:
-                self.lanes.wait(self.work, one.lane)
-                if self.worker is None or self.room(one.lane) > 0:
-                    self.hints.wake(self.work)
+                self.worker.waits(one.lane)
 
     async def perform(self, prepared: tuple[Claim, Owed]) -> None:
         """One attempt, and what follows from it."""

@@ -38,19 +38,32 @@ class Slots:
         """Our part of what is allowed: as many replicas share it as are `live`."""
         return -(-self.allowed // self.live)
 
-    def free(self, now: float) -> int:
+    @property
+    def free(self) -> int:
+        """How many are not taken, whatever the rate says."""
+        return self.ours - self.in_flight - self.promised
+
+    def room(self, now: float) -> int:
         """How many may start now."""
-        room = self.ours - self.in_flight - self.promised
         if self.rate is None:
-            return room
+            return self.free
+        return min(self.free, int(self._refilled(now, self.rate / self.live)) - self.promised)
+
+    def token_in(self, now: float) -> float:
+        """Seconds until the rate lets one more start."""
+        if self.rate is None:
+            return 0.0
         rate = self.rate / self.live
+        return max(0.0, (1 + self.promised - self._refilled(now, rate)) / rate)
+
+    def _refilled(self, now: float, rate: float) -> float:
         burst = max(1.0, rate)
         if self.refilled_at == 0.0:
             self.tokens = burst
         else:
             self.tokens = min(burst, self.tokens + (now - self.refilled_at) * rate)
         self.refilled_at = now
-        return min(room, int(self.tokens) - self.promised)
+        return self.tokens
 
 
 @dataclass(slots=True)
@@ -73,12 +86,22 @@ class Lane:
         """How many may start now."""
         if now < self.hold_until:
             return 0
-        free = self.slots.free(now)
+        return max(0, min(self._share(), self.slots.room(now)))
+
+    def opens_in(self, now: float) -> float | None:
+        """Seconds until one may start; None where another has to end first."""
+        if min(self._share(), self.slots.free) <= 0:
+            return None
+        return max(0.0, self.hold_until - now, self.slots.token_in(now))
+
+    def _share(self) -> int:
+        """How many more of this lane may be under way."""
+        most = self.slots.ours
         if self.blocked:
-            free = min(free, 1 - self.in_flight)
-        if self.half:
-            free = min(free, max(1, self.slots.ours // 2) - self.in_flight)
-        return max(0, free)
+            most = 1
+        elif self.half:
+            most = max(1, most // 2)
+        return most - self.in_flight
 
 
 @dataclass(slots=True)
@@ -108,6 +131,11 @@ class Lanes:
         """How many of this lane may start now."""
         with self._lock:
             return self._lane(work, name).room(self.monotonic())
+
+    def opens_in(self, work: Work, name: str) -> float | None:
+        """Seconds until one of this lane may start, 0 where it may; None where another has to end first."""
+        with self._lock:
+            return self._lane(work, name).opens_in(self.monotonic())
 
     def take(self, work: Work, name: str) -> None:
         """Count one that starts."""

@@ -59,10 +59,10 @@ class Poller:
         self._clock = clock
         self._policy = POLICIES.get(on_unconfirmed)
 
-    def room(self, lane: str) -> int:
-        """None for an account that is off."""
+    def serves(self, lane: str) -> bool:
+        """Not an account that is off."""
         setup = self._accounts.setups.get(lane)
-        return self._lanes.room(self.work, lane) if setup is not None and setup.on else 0
+        return setup is not None and setup.on
 
     def limits(self) -> Mapping[str, int]:
         """Polls are not limited by running jobs."""

@@ -57,10 +57,10 @@ class Submitter:
         self._lanes = lanes
         self._clock = clock
 
-    def room(self, lane: str) -> int:
-        """None for an account that is off."""
+    def serves(self, lane: str) -> bool:
+        """Not an account that is off."""
         setup = self._accounts.setups.get(lane)
-        return self._lanes.room(self.work, lane) if setup is not None and setup.on else 0
+        return setup is not None and setup.on
 
     def limits(self) -> Mapping[str, int]:
         """The accounts' own limits of running jobs."""

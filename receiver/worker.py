@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from receiver.alarm import Alarm
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
 from receiver.model import Claim, Due, Work
@@ -16,7 +17,6 @@ from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
-SHORTEST = 0.001
 
 
 class Lanes(Protocol):
@@ -24,6 +24,9 @@ class Lanes(Protocol):
 
     def room(self, work: Work, name: str) -> int:
         """How many may start."""
+
+    def opens_in(self, work: Work, name: str) -> float | None:
+        """Seconds until one may start; None where another has to end first."""
 
     def take(self, work: Work, name: str) -> None:
         """One starts."""
@@ -58,8 +61,8 @@ class Performer(Protocol):
     def lease(self) -> timedelta:
         """How long performing one may take."""
 
-    def room(self, lane: str) -> int:
-        """How many of this lane may start now."""
+    def serves(self, lane: str) -> bool:
+        """Whether anything of this lane may start now, if there is room."""
 
     def limits(self) -> Mapping[str, int]:
         """How many jobs of a lane may run at the provider at once."""
@@ -98,37 +101,37 @@ class Worker:
         self._store = store
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
-        self._next: datetime | None = None
+        self.alarm = Alarm()
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def hint(self, at: datetime | None = None) -> None:
         """Something is due at a moment, or now."""
-        if at is None or at <= self._clock.now():
-            self._wake.set()
-        elif self._next is None or at < self._next:
-            self._next = at
-            self._wake.set()
+        self.alarm.set(0.0 if at is None else (at - self._clock.now()).total_seconds())
+
+    def waits(self, lane: str) -> None:
+        """Something that is due was told to wait: it is claimed as soon as its lane has room."""
+        self._lanes.wait(self.work, lane)
+        self._watch(lane)
 
     async def run(self) -> None:
-        """Claim and perform until stopped."""
+        """Claim and perform until stopped; look once per scan where nobody hints, and again after trouble."""
         while not self._stopping:
-            self._wake.clear()
             try:
                 await self.tick()
             except StoreUnavailable as error:
                 LOGGER.debug("cannot claim %s work: %s", self.work, error.detail)
-                await asyncio.sleep(AFTER_TROUBLE)
+                await self._recover()
             except Exception:
                 LOGGER.exception("claiming %s work failed", self.work)
-                await asyncio.sleep(AFTER_TROUBLE)
-            await self._hinted()
+                await self._recover()
+            self.alarm.set(self._store.scan)
+            await self.alarm.rung()
 
     async def tick(self) -> int:
         """Claim what is due now and start on it; how many were claimed."""
+        self.alarm.still()
         if not self._holder.live:
-            self._next = None
             return 0
         noted = dict(self._lanes.waiting(self.work))
         room: dict[str, int] = {}
@@ -136,20 +139,23 @@ class Worker:
         def promised(lane: str) -> int:
             noted[lane] = self._lanes.wait(self.work, lane)
             self._lanes.promise(self.work, lane, 0)
-            room[lane] = self._performer.room(lane)
+            room[lane] = self._lanes.room(self.work, lane) if self._performer.serves(lane) else 0
             self._lanes.promise(self.work, lane, room[lane])
             return room[lane]
 
         try:
             request = self._request(promised)
             taken: Taken = await self._store.write(lambda: claim(request), last=True)
-            self._next = taken.next_at
+            if taken.next_at is not None:
+                self.hint(taken.next_at)
             claimed = await self._take_up(taken.prepared)
         finally:
             self._lanes.asked(self.work, room)
         for lane, count in noted.items():
             if lane not in room or claimed[lane] < room[lane]:
                 self._lanes.drained(self.work, lane, count)
+            else:
+                self._watch(lane)
         return claimed.total()
 
     def _request(self, room: Callable[[str], int]) -> Request:
@@ -188,7 +194,7 @@ class Worker:
     async def stop(self, grace: float) -> None:
         """Claim no more, and give what is under way `grace` seconds."""
         self._stopping = True
-        self._wake.set()
+        self.alarm.set()
         if self._under_way:
             _, late = await asyncio.wait(self._under_way, timeout=grace)
             for task in late:
@@ -213,18 +219,15 @@ class Worker:
             for work in self._lanes.release(_claim_of(prepared).lane, self.work):
                 self._hints.wake(work)
 
-    def pause(self) -> float:
-        """Seconds until it looks again, when nobody hints before."""
-        if self._next is None:
-            return self._store.scan
-        return min(self._store.scan, max(SHORTEST, (self._next - self._clock.now()).total_seconds()))
+    async def _recover(self) -> None:
+        await asyncio.sleep(AFTER_TROUBLE)
+        self.alarm.set()
 
-    async def _hinted(self) -> None:
-        try:
-            async with asyncio.timeout(self.pause()):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+    def _watch(self, lane: str) -> None:
+        """Look when the lane has room by itself; where another has to end first, that tells."""
+        opens = self._lanes.opens_in(self.work, lane) if self._performer.serves(lane) else None
+        if opens is not None:
+            self.alarm.set(opens)
 
 
 def _claim_of(prepared: Any) -> Claim:

@@ -229,6 +229,50 @@ def test_a_rate_does_not_widen_a_lane() -> None:
     assert lanes.room(Work.SUBMIT, ACCOUNT) == 0
 
 
+def test_a_lane_opens_when_its_hold_ends() -> None:
+    lanes, watch = made()
+    told = [lanes.opens_in(Work.DELIVER, ENDPOINT)]
+    lanes.hold(Work.DELIVER, ENDPOINT, 60)
+    for passed in (0, 59, 1):
+        watch.seconds += passed
+        told.append(lanes.opens_in(Work.DELIVER, RETRIES))
+    assert told == [0, 60, 1, 0]
+
+
+def test_a_full_lane_opens_when_another_ends() -> None:
+    lanes, _ = made()
+    full(lanes, RETRIES)
+    told = [lanes.opens_in(Work.DELIVER, name) for name in (RETRIES, ENDPOINT)]
+    full(lanes)
+    lanes.hold(Work.DELIVER, ENDPOINT, 60)
+    assert [*told, lanes.opens_in(Work.DELIVER, ENDPOINT)] == [None, 0, None]
+
+
+def test_a_blocked_account_opens_for_its_probe() -> None:
+    lanes, watch = made(lambda: Slots(16, rate=10.0))
+    lanes.block(ACCOUNT, blocked=True, probe_in=5.0)
+    told = [lanes.opens_in(Work.SUBMIT, ACCOUNT)]
+    watch.seconds += 5
+    told.append(lanes.opens_in(Work.SUBMIT, ACCOUNT))
+    lanes.take(Work.SUBMIT, ACCOUNT)
+    assert [*told, lanes.opens_in(Work.SUBMIT, ACCOUNT)] == [5, 0, None]
+
+
+@pytest.mark.parametrize(
+    ("rate", "live", "opens"), [(1.0, 1, 1.0), (10.0, 1, 0.1), (0.5, 1, 2.0), (1.0, 4, 4.0)]
+)
+def test_a_lane_opens_when_its_rate_allows_one_more(rate: float, live: int, opens: float) -> None:
+    lanes, watch = made(lambda: Slots(100, rate=rate))
+    lanes.share(live)
+    full(lanes, ACCOUNT, Work.SUBMIT)
+    told = lanes.opens_in(Work.SUBMIT, ACCOUNT)
+    assert told == pytest.approx(opens)
+    watch.seconds += opens / 2
+    assert lanes.opens_in(Work.SUBMIT, ACCOUNT) == pytest.approx(opens / 2)
+    watch.seconds += opens / 2 + 0.001
+    assert (lanes.opens_in(Work.SUBMIT, ACCOUNT), lanes.room(Work.SUBMIT, ACCOUNT)) == (0, 1)
+
+
 STEPS = st.sampled_from(["take", "retry", "release", "succeeded", "failed", "hold", "pass"])
 
 
@@ -249,6 +293,8 @@ def test_no_story_overfills_a_lane(steps: list[str], top: int) -> None:
         elif step == "hold":
             lanes.hold(Work.DELIVER, name, 5.0)
         watch.seconds += 3.0 if step == "pass" else 0.0
+        for one in (ENDPOINT, RETRIES):
+            assert (lanes.opens_in(Work.DELIVER, one) == 0) == (lanes.room(Work.DELIVER, one) > 0)
         assert len(under_way) <= top
         assert under_way.count(RETRIES) <= max(1, top // 2)
     watch.seconds += 10

@@ -1,6 +1,7 @@
 """The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from receiver.model import Claim, Due, Work
 from receiver.store.deliveries import RETRY_LANE
 from receiver.store.due import Request, claim
 from receiver.store.due import release as give_up
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction, ms, rows
 from receiver.worker import Hints, Worker
 from tests.receiver.storehouse import Storehouse, storehouse
 
@@ -63,9 +64,9 @@ class Made:
     done: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def room(self, lane: str) -> int:
-        """What the lane has."""
-        return self.lanes.room(self.work, lane)
+    def serves(self, lane: str) -> bool:
+        """Every lane."""
+        return True
 
     def limits(self) -> Mapping[str, int]:
         """What the test says."""
@@ -190,14 +191,13 @@ async def test_a_lane_in_which_nothing_is_due_any_more_waits_for_nobody(shop: Sh
 async def test_nobody_takes_a_slot_that_a_claim_was_promised(shop: Shop) -> None:
     shop.made.gate = asyncio.Event()
     await shop.jobs("aiml")
-    asked = shop.made.room
 
-    def room(lane: str) -> int:
+    def serves(lane: str) -> bool:
         assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "new deliveries would take the slots"
         shop.lanes.wait(Work.SUBMIT, lane)
-        return asked(lane)
+        return True
 
-    shop.made.room = room  # type: ignore[method-assign]  # somebody comes while the claim runs
+    shop.made.serves = serves  # type: ignore[method-assign]  # somebody comes while the claim runs
     assert await shop.worker.tick() == 1
     assert shop.taken() == 1
     assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "whoever came meanwhile was not seen"
@@ -252,12 +252,9 @@ async def test_a_claim_that_fails_is_tried_again(
         return (yield from claim(request))
 
     monkeypatch.setattr(loop, "claim", claiming)
+    monkeypatch.setattr(shop.house.store.driver, "scan", 3600.0)
     await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
-    while failures:
-        shop.worker.hint()
-        await asyncio.sleep(0)
-    shop.worker.hint()
     await shop.made.until(lambda: len(shop.made.done) == 1)
     await shop.worker.stop(PATIENCE)
     await task
@@ -351,13 +348,67 @@ async def test_what_may_not_be_started_any_more_is_given_back(shop: Shop) -> Non
 
 
 async def test_what_lost_its_leases_does_not_look_for_work_without_end(shop: Shop) -> None:
-    shop.worker.hint(shop.house.hands.at + timedelta(milliseconds=50))
-    assert shop.worker.pause() == pytest.approx(0.05)
-    shop.house.hands.at += timedelta(seconds=1)
-    assert shop.worker.pause() < shop.house.store.scan
+    shop.worker.hint(shop.house.hands.at - timedelta(seconds=1))
+    assert shop.worker.alarm.rings_in() == 0
     shop.held.live = False
     assert await shop.worker.tick() == 0
-    assert shop.worker.pause() == shop.house.store.scan
+    assert shop.worker.alarm.rings_in() == math.inf
+
+
+async def test_a_lane_on_hold_is_taken_up_when_its_hold_ends(
+    running: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running.house.store.driver, "scan", 3600.0)
+    running.lanes.hold(Work.SUBMIT, "aiml", 0.05)
+    [job_id] = await running.jobs("aiml")
+    running.worker.hint()
+    await running.made.until(lambda: "aiml" in running.lanes.waiting(Work.SUBMIT))
+    running.house.hands.pass_(milliseconds=50)
+    await running.made.until(lambda: running.made.done == [job_id])
+
+
+async def test_what_is_born_in_a_lane_on_hold_is_looked_for_when_the_hold_ends(shop: Shop) -> None:
+    assert await shop.worker.tick() == 0
+    shop.lanes.hold(Work.SUBMIT, "aiml", 60)
+    await shop.jobs("aiml")
+    shop.worker.waits("aiml")
+    assert shop.worker.alarm.rings_in() == pytest.approx(60, abs=PATIENCE)
+    assert await shop.worker.tick() == 0
+    assert shop.worker.alarm.rings_in() == pytest.approx(60, abs=PATIENCE)
+    shop.house.hands.pass_(seconds=60)
+    assert await shop.worker.tick() == 1
+
+
+async def test_nobody_looks_for_what_only_a_word_can_set_free(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    await shop.jobs(*["aiml"] * 4, "apiframe")
+    shop.made.serves = lambda lane: lane == "aiml"  # type: ignore[method-assign]
+    assert await shop.worker.tick() == 3
+    assert await shop.worker.tick() == 0
+    for lane in ("aiml", "apiframe"):
+        shop.worker.waits(lane)
+    leases_end = shop.made.lease.total_seconds()
+    assert shop.worker.alarm.rings_in() == pytest.approx(leases_end, abs=PATIENCE)
+    shop.made.gate.set()
+
+
+async def test_a_hint_that_comes_while_a_claim_runs_outlives_its_answer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.jobs("aiml")
+    await shop.house.write("update due set work = 'poll'")
+    here, later = asyncio.get_running_loop(), shop.house.hands.at + timedelta(seconds=60)
+
+    def claiming(request: Request) -> Transaction[object]:
+        taken = yield from claim(request)
+        yield rows("update due set work = 'submit', at = :later", later=ms(later))
+        here.call_soon_threadsafe(shop.worker.hint, later)
+        return taken
+
+    monkeypatch.setattr(loop, "claim", claiming)
+    shop.worker.hint(shop.house.hands.at + timedelta(milliseconds=1))
+    assert await shop.worker.tick() == 0
+    assert shop.worker.alarm.rings_in() == pytest.approx(60, abs=PATIENCE)
 
 
 async def test_lanes_that_share_slots_are_not_filled_beyond_them_by_one_claim(shop: Shop) -> None:

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
+from receiver.clock import Clock
 from receiver.model import Work
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
@@ -264,7 +265,8 @@ async def test_an_endpoint_where_nobody_listens_is_tried_again(house: Deployment
 async def test_a_free_slot_never_waits_for_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, dict[str, str]]]
 ) -> None:
-    async with deployed(tmp_path, SILENT, retry_schedule=str([0.05] * 7)) as house:
+    clock = Clock(chance=lambda: 0.0)
+    async with deployed(tmp_path, SILENT, clock=clock, retry_schedule=str([0.05] * 7)) as house:
         monkeypatch.setattr(house.services.store.driver, "scan", 3600.0)
         await house.subscribe("job.canceled", max_in_flight=2)
         house.hook.answers = list(answers)
@@ -272,3 +274,16 @@ async def test_a_free_slot_never_waits_for_the_next_look(
             await asyncio.gather(*(ended_job(house) for _ in range(burst)))
             told = await all_settled(house)
             assert {one["state"] for one in told} == {"delivered"}
+
+
+async def test_what_waits_for_the_end_of_a_hold_does_not_wait_for_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with deployed(tmp_path, SILENT, retry_schedule="[]") as house:
+        monkeypatch.setattr(house.services.store.driver, "scan", 3600.0)
+        await house.subscribe("job.canceled")
+        house.hook.answers = [(503, {"retry-after": "1"})]
+        for state in ("exhausted", "delivered"):
+            job = await ended_job(house)
+            [told] = [one for one in await all_settled(house) if one["job"] == job["id"]]
+            assert told["state"] == state
