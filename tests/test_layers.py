@@ -22,7 +22,7 @@ LAYERS = (
     {"errors", "addresses", "filters", "headers", "keys", "signing", "model"},
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "gateway", "observe"},
-    {"lanes", "endpoints", "accounts", "meaning", "recording"},
+    {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
     {"short", "api", "server", "app"},
@@ -118,7 +118,7 @@ def test_handlers_do_no_io_and_read_no_clock(path: Path) -> None:
 
 def test_the_worker_knows_no_kind_of_work() -> None:
     theirs = {name.split(".")[1] for name in imported(HERE / "receiver/worker.py") if "receiver." in name}
-    assert theirs <= {"model", "store", "lanes", "clock", "errors"}
+    assert theirs <= {"model", "store", "lanes", "alarm", "clock", "errors"}
 
 
 @pytest.mark.parametrize("path", SERVICE + HANDLERS, ids=told)

@@ -1,11 +1,14 @@
 """What every test of the service may count on."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from receiver import worker
 from receiver.store import Store, sqlite
+from tests.receiver.shop import PATIENCE, Shop, shop_in
 from tests.receiver.storehouse import opened
 
 
@@ -32,3 +35,22 @@ async def store(path: Path) -> AsyncIterator[Store]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for a lock."""
     monkeypatch.setattr(sqlite, "BUSY_MS", 10)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    """A worker at rest, which does not wait after trouble."""
+    monkeypatch.setattr(worker, "AFTER_TROUBLE", 0.0)
+    async with shop_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def running(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    """The same, its loop running; it looks once per hour where nothing tells it to."""
+    monkeypatch.setattr(shop.house.store.driver, "scan", 3600.0)
+    task = asyncio.create_task(shop.worker.run())
+    yield shop
+    await shop.worker.stop(0.0)
+    async with asyncio.timeout(PATIENCE):
+        await task
