@@ -186,12 +186,13 @@ class Lanes:
             found = [(name, lane.waiting) for (kind, name), lane in self._lanes.items() if kind is work]
         return {name: count for name, count in found if count}
 
-    def drained(self, work: Work, name: str, noted: int) -> None:
-        """A claim left nothing of this lane waiting, unless more was noted than the claim knew of."""
+    def drained(self, work: Work, name: str, noted: int) -> bool:
+        """A claim left nothing of this lane waiting; False where more was noted than the claim knew of."""
         with self._lock:
             lane = self._lane(work, name)
             if lane.waiting == noted:
                 lane.waiting = 0
+            return lane.waiting == 0
 
     def succeeded(self, name: str) -> None:
         """An endpoint took a delivery: it may have one more at once."""

@@ -46,8 +46,8 @@ class Lanes(Protocol):
     def waiting(self, work: Work) -> Mapping[str, int]:
         """The lanes in which something waits, and how often that was noted."""
 
-    def drained(self, work: Work, name: str, noted: int) -> None:
-        """Nothing waits any more, unless more was noted."""
+    def drained(self, work: Work, name: str, noted: int) -> bool:
+        """Nothing waits any more; False where more was noted."""
 
 
 class Performer(Protocol):
@@ -152,9 +152,8 @@ class Worker:
         finally:
             self._lanes.asked(self.work, room)
         for lane, count in noted.items():
-            if lane not in room or claimed[lane] < room[lane]:
-                self._lanes.drained(self.work, lane, count)
-            else:
+            full = lane in room and claimed[lane] == room[lane]
+            if full or not self._lanes.drained(self.work, lane, count):
                 self._watch(lane)
         return claimed.total()
 

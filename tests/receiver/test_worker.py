@@ -58,6 +58,7 @@ async def test_nobody_takes_a_slot_that_a_claim_was_promised(shop: Shop) -> None
     assert await shop.worker.tick() == 1
     assert shop.taken() == 1
     assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "whoever came meanwhile was not seen"
+    assert shop.worker.alarm.rings_in() == 0, "and may have found every slot promised"
     shop.made.gate.set()
 
 
