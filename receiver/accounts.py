@@ -61,6 +61,11 @@ class Accounts:
         self._public_url = public_url
         self._api_keys = {name: _api_keys(setup) for name, setup in setups.items()}
 
+    def serves(self, account: str) -> bool:
+        """Whether an account is there and on."""
+        setup = self.setups.get(account)
+        return setup is not None and setup.on
+
     def count(self, account: str, name: str) -> None:
         """Count something that happened at an account."""
         if account in self.counted:

@@ -61,8 +61,7 @@ class Poller:
 
     def serves(self, lane: str) -> bool:
         """Not an account that is off."""
-        setup = self._accounts.setups.get(lane)
-        return setup is not None and setup.on
+        return self._accounts.serves(lane)
 
     def limits(self) -> Mapping[str, int]:
         """Polls are not limited by running jobs."""

@@ -59,8 +59,7 @@ class Submitter:
 
     def serves(self, lane: str) -> bool:
         """Not an account that is off."""
-        setup = self._accounts.setups.get(lane)
-        return setup is not None and setup.on
+        return self._accounts.serves(lane)
 
     def limits(self) -> Mapping[str, int]:
         """The accounts' own limits of running jobs."""

@@ -152,7 +152,7 @@ class Worker:
         finally:
             self._lanes.asked(self.work, room)
         for lane, count in noted.items():
-            full = lane in room and claimed[lane] == room[lane]
+            full = claimed[lane] == room.get(lane)
             if full or not self._lanes.drained(self.work, lane, count):
                 self._watch(lane)
         return claimed.total()
