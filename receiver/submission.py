@@ -24,7 +24,7 @@ from receiver.accounts import FAILURES, SUBMIT, Accounts, told
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
-from receiver.model import Claim, JobError, Outcome, Source, Verdict, Word, Work
+from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
@@ -38,7 +38,11 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
 }
-OFF = timedelta(seconds=60)
+TROUBLES: Mapping[type[ProviderError], WaitReason] = {
+    Throttled: WaitReason.THROTTLED,
+    AccountRefused: WaitReason.ACCOUNT_BLOCKED,
+}
+"""Why a job waits after an error that leaves it open."""
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -115,6 +119,7 @@ class Submitter:
             verdict=verdict,
             status=error.status,
             wait=wait,
+            trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=JobError(code, self._plain(chosen, told(error)), error.provider_code),
         )
         await self._recording.record(word)
@@ -130,5 +135,6 @@ class Submitter:
             source=Source.SUBMISSION,
             at=self._clock.now(),
             claim=chosen.claim,
+            intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
