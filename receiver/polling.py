@@ -80,12 +80,12 @@ class Poller:
         """Ask once and record what it brought."""
         job = asked.job
         if job.cancel_wanted and job.state.final:
-            await self._recording.record(await self._canceled(job, asked.claim))
+            await self._recording.settle(await self._canceled(job, asked.claim))
             return
         if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
             await self._decide(asked)
             return
-        recorded = await self._recording.record(await self.poll(job, asked.claim, hinted=asked.hinted))
+        recorded = await self._recording.settle(await self.poll(job, asked.claim, hinted=asked.hinted))
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")
 
@@ -115,7 +115,7 @@ class Poller:
         )
 
     async def _canceled(self, job: Job, claim: Claim) -> Word:
-        """Ask the provider to cancel. Returns what it said; a refusal means that there is nothing to cancel."""
+        """Ask the provider to cancel. Returns what it said; a refusal ends the asking."""
         setup = self._accounts.setups[job.account]
         word = replace(self._word(job, claim, Verdict.CANCEL_ASKED), source=Source.NOTE)
         if setup.handler.cancel is None or job.provider_job_id is None:
@@ -153,7 +153,7 @@ class Poller:
     async def _decide(self, asked: Asked) -> None:
         """What the policy says, once the callback of an unconfirmed job had its time."""
         if self._policy is None:
-            await self._recording.record(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
+            await self._recording.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
             return
         error = JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came")
         word = Word(
@@ -166,7 +166,7 @@ class Poller:
             error=error,
             note="on_unconfirmed",
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _word(self, job: Job, claim: Claim | None, verdict: Verdict) -> Word:
         return Word(job_id=job.id, source=Source.POLL, at=self._clock.now(), verdict=verdict, claim=claim)

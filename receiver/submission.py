@@ -83,7 +83,7 @@ class Submitter:
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
             note = "the process ended between sending and the answer"
-            await self._recording.record(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
+            await self._recording.settle(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
             return
         self._accounts.count(setup.name, "submissions")
         job = chosen.job
@@ -101,7 +101,7 @@ class Submitter:
             return
         update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status)
-        await self._recording.record(word)
+        await self._recording.settle(word)
         await self._blocking.works(setup.name, submit=True)
 
     async def _failed(self, chosen: Chosen, error: ProviderError) -> None:
@@ -122,7 +122,7 @@ class Submitter:
             trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=JobError(code, self._plain(chosen, told(error)), error.provider_code),
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _plain(self, chosen: Chosen, text: str) -> str:
         for secret in self._accounts.secrets_of(chosen.job):
