@@ -233,7 +233,7 @@ async def running(
 ) -> AsyncIterator[Services]:
     """The service with its workers, as long as the context lasts. `work` off leaves due work alone."""
     wall = Wall()
-    clock = clock or Clock(now=wall.now)
+    clock = clock or Clock(now=wall.now, real=wall.real)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None
