@@ -76,6 +76,13 @@ async def test_an_answer_that_a_nameless_callback_outran_leaves_the_job_with_its
     assert await dues(house, job) == [("poll", 180.0)]
 
 
+async def test_a_doubtful_callback_that_names_the_job_replaces_its_submission(house: Storehouse) -> None:
+    job, _ = await out(house, "apiframe")
+    await house.hear(word(job, house, told(Phase.UNKNOWN, "p1")))
+    assert (await house.now(job)).state is State.QUEUED
+    assert await dues(house, job) == [("poll", 0.0)]
+
+
 async def test_a_job_that_the_provider_accepted_is_never_submitted_again(house: Storehouse) -> None:
     job, _ = await out(house, "apiframe-v2")
     await house.hear(word(job, house, told(Phase.RUNNING)))
