@@ -210,6 +210,52 @@ async def test_the_deadline_names_the_stage_before_anything_is_written(
     assert (failed.stage, failed.reason, failed.written) == (stage, "timed out", False)
 
 
+@pytest.mark.parametrize("delivery", [False, True])
+async def test_a_request_that_broke_before_it_had_left_us_whole_was_not_accepted(delivery: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await asyncio.get_running_loop().sock_recv(peer.sock, 65536)
+        peer.reset()
+
+    async with staged(script) as (server, gateway):
+        call = Call("POST", server.url(), body=bytes(32 << 20), fresh=True, delivery=delivery)
+        failed = await outcome(gateway, call)
+    assert isinstance(failed, CallFailed)
+    assert (failed.stage, failed.reason, failed.written) == ("write", "the connection broke", False)
+
+
+@pytest.mark.parametrize("size", [0, 100, 1 << 20])
+async def test_a_request_that_had_left_us_whole_may_have_been_accepted(size: int) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.reset()
+
+    async with staged(script) as (server, gateway):
+        failed = await outcome(gateway, Call("POST", server.url(), body=bytes(size), fresh=True))
+    assert isinstance(failed, CallFailed)
+    assert (failed.stage, failed.written) == ("read", True)
+
+
+async def test_half_an_answer_to_half_a_request_may_be_an_acceptance() -> None:
+    async def script(peer: Peer) -> None:
+        await asyncio.get_running_loop().sock_recv(peer.sock, 65536)
+        await peer.send(OK[:-1])
+        await heard_it.wait()
+        peer.reset()
+
+    heard_it, original = asyncio.Event(), Connection.data_received
+
+    def data_received(connection: Connection, data: bytes) -> None:
+        original(connection, data)
+        heard_it.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "data_received", data_received)
+        async with staged(script) as (server, gateway):
+            failed = await outcome(gateway, Call("POST", server.url(), body=bytes(32 << 20), fresh=True))
+    assert isinstance(failed, CallFailed)
+    assert failed.written
+
+
 async def test_a_refused_connection_fails_at_connect_with_nothing_written() -> None:
     async with serving(silent) as server:
         url = server.url()
@@ -295,6 +341,27 @@ async def test_calls_at_once_have_a_connection_each_and_some_are_kept(
             assert [answer.body.decode() for answer in answers] == [url[-2:] for url in urls]
             await server.gone(peers - 3)
             assert (len(server.peers), sum(peer.gone.is_set() for peer in server.peers)) == (peers, peers - 3)
+
+
+async def test_so_many_connections_are_kept_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.gateway.IDLE_IN_ALL", 3)
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serving(replaying(OK, OK))) for _ in range(6)]
+        gateway = await stack.enter_async_context(calling())
+        for server in servers:
+            await gateway.call(Call("POST", server.url()))
+        for server in servers[:3]:
+            await server.gone(1)
+        for server in servers[3:]:
+            await gateway.call(Call("POST", server.url()))
+    assert [len(server.peers) for server in servers] == [1] * 6
+
+
+async def test_a_provider_and_a_downstream_of_one_origin_share_no_connection() -> None:
+    async with staged(replaying(OK, OK)) as (server, gateway):
+        for delivery in (True, False, True, False):
+            await gateway.call(Call("POST", server.url(), delivery=delivery))
+    assert len(server.peers) == 2
 
 
 async def test_an_old_connection_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
