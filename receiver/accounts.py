@@ -142,7 +142,7 @@ class Accounts:
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
         body = await _plain_body(answer)
-        message = HttpMessage(answer.status, answer.headers, body, self._clock.now())
+        message = HttpMessage(answer.status, answer.headers, body, self._clock.outside())
         try:
             return exchange.parse(message), message
         except ProviderError as error:

@@ -136,7 +136,8 @@ class Fanout:
             error = "config: the endpoint or its secret is gone"
         else:
             try:
-                answer = await self.gateway.call(self._call(target, owed.event, int(at.timestamp())))
+                signed_at = int(self.clock.outside().timestamp())
+                answer = await self.gateway.call(self._call(target, owed.event, signed_at))
             except CallFailed as failed:
                 if failed.local and not last:
                     raise Unmade from None
@@ -197,7 +198,7 @@ class Fanout:
         now = self.clock.now()
         hint = asked = None
         if answer is not None:
-            hint = retry_after(HttpMessage(answer.status, answer.headers, b"", now))
+            hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
             asked = answer.header("webhook-delivery")
         return rule(
             answer.status if answer else None,

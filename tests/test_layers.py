@@ -33,9 +33,9 @@ LAYERS = (
     },
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "resolver", "dialing", "gateway", "observe"},
-    {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
+    {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
-    {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
+    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
     {"short", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )
