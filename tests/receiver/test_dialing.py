@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,7 +230,7 @@ async def test_failed_connections_give_their_sockets_back(few: None) -> None:
 def no_files() -> Iterator[None]:
     """Not one more file can be opened by this process."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, limits[1]))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, limits[1]))
     taken: list[int] = []
     try:
         with contextlib.suppress(OSError):
