@@ -68,7 +68,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
     observe.set_up(settings.log_level, settings.log_format)
-    _more_files()
+    more_files()
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
     try:
@@ -79,7 +79,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     sys.exit(code)
 
 
-def _more_files() -> None:
+def more_files() -> None:
     """Allow as many open files as the system lets us: a socket is one, and 1,024 are soon used up."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if most == resource.RLIM_INFINITY else most

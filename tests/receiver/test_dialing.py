@@ -15,6 +15,7 @@ import pytest
 
 from receiver import addresses, dialing
 from receiver.addresses import BadUrl, Guard, guard
+from receiver.cli.serve import MOST_FILES, more_files
 from receiver.dialing import NO_SOCKET, is_own
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
@@ -263,3 +264,16 @@ async def test_want_of_files_is_told_as_our_own_trouble() -> None:
 def test_half_of_the_files_are_for_calls(soft: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (soft, soft))
     assert dialing._sockets() == most
+
+
+def test_a_service_takes_all_the_files_that_it_may_open() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 100, limits[1])
+        )
+        more_files()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert (soft, hard) == (MOST_FILES if hard == resource.RLIM_INFINITY else hard, limits[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
