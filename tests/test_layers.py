@@ -25,14 +25,14 @@ LAYERS = (
     {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
-    {"short", "api", "server", "app"},
+    {"short", "head", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )
 PURE = {"model", "lifecycle", "cadence", "retry", "views", "filters", "headers", "keys", "signing", "errors"}
 NOT_PURE = {"asyncio", "time", "random", "secrets", "os", "socket", "logging", "httpx", "httptools", "ssl"}
 # A library, and the only places that know it.
 KNOWN_IN = {
-    "httptools": {"exchange"},
+    "httptools": {"exchange", "server"},
     "sqlite3": {"store"},
     "aiosqlite": {"store"},
     "asyncpg": {"store"},
