@@ -344,6 +344,11 @@ class SignalFree(Server):
         await super().startup(sockets)
         self.up.set()
 
+    def stop(self, seconds: float) -> None:
+        """Take no more, and give what is being answered so many seconds."""
+        self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]  # it is handed to `wait_for`
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are somebody else's: uvicorn would raise them again before our own work has stopped."""

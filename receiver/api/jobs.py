@@ -3,13 +3,15 @@
 import json as plain
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
-from receiver.api.guard import Asked, answer
+from receiver.api.guard import NO_STORE, Asked, answer
 from receiver.errors import FieldError, Invalid, NotFound, invalid
+from receiver.head import HOST
 from receiver.jobs import Wish
 from receiver.keys import is_id
 from receiver.model import Job, Verdict
@@ -27,7 +29,18 @@ def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
     """A job as it is told."""
     told = asked.services.meaning.view(job)
     told["result"] = json.read(job.result) if job.result is not None else None
+    if asked.services.settings.public_url is None:
+        for one in told["assets"]:
+            one["url"] = _asked_at(asked) + urlsplit(one["url"]).path
     return told
+
+
+def _asked_at(asked: Asked) -> str:
+    """Returns the address that the request came to; where it names none, the one that we listen on."""
+    scope, hosts = asked.request.scope, asked.request.headers.getlist("host")
+    if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0].encode("latin-1")):
+        return f"{scope['scheme']}://{hosts[0]}"
+    return asked.services.settings.link_base
 
 
 def _job_id(asked: Asked) -> str:
@@ -52,13 +65,16 @@ async def create(asked: Asked) -> Response:
     )
     taken = await asked.services.jobs.submit(wish, asked.asker.id, key, _canonical(asked.body))
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
+    if not taken.created:
+        headers["idempotent-replayed"] = "true"
     seconds = _prefer_wait(asked)
-    if seconds is not None:
+    if seconds is not None and asked.services.recording.watchers.has_room(asked.asker.id):
         headers["preference-applied"] = f"wait={seconds}"
-        job = await asked.services.jobs.wait(job, seconds, accepted=True)
+        job = await asked.services.jobs.wait(job, seconds, asked.asker.id, accepted=True)
     told = job_answer(asked, job)
     if taken.callback_secret is not None and body.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
+        headers |= NO_STORE
     return answer(told, 200 if job.state.final else 202, headers)
 
 
@@ -86,7 +102,7 @@ async def show(asked: Asked) -> Response:
     """One job with its input; may wait for it to be final."""
     job, shown = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
-        job = await asked.services.jobs.wait(job, asked.query.wait)
+        job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
     return answer(job_answer(asked, job) | {"input": shown})
 
 
