@@ -346,7 +346,7 @@ class SignalFree(Server):
 
     def stop(self, seconds: float) -> None:
         """Take no more, and give what is being answered so many seconds."""
-        self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]  # it is handed to `wait_for`
+        self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
         self.should_exit = True
 
     @contextlib.contextmanager
