@@ -6,8 +6,10 @@ number of acknowledgements, drawn from a seed. `PROOF_ROUNDS` says how many paus
 """
 
 import asyncio
+import json
 import os
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,9 +29,10 @@ PAUSE = 12.0
 JOBS = 120
 OPEN = 24
 """Senders that are in the middle of a request when the process stops; as many again begin one meanwhile."""
+LARGE = 900_000
 SEED = 20261128
 BOUND = 60.0
-CUTS = (12, 40, -60, -1)
+CUTS = (12, 40, 500, -1)
 """Where a request is cut in two: in its target, in its head, in its body, before its last byte."""
 
 Begun = tuple["asyncio.Future[Answer]", Callable[[], None]]
@@ -42,6 +45,14 @@ async def begin(port: int, request: bytes, cut: int) -> Begun:
     transport = connection.transport
     assert transport is not None
     return answer, lambda: transport.write(request[cut:])
+
+
+def padded(request: bytes) -> bytes:
+    """The same callback with a body that no socket holds at once."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    body = json.dumps({**json.loads(body), "note": "x" * LARGE}).encode()
+    head = re.sub(rb"content-length: \d+", b"content-length: %d" % len(body), head)
+    return head + b"\r\n\r\n" + body
 
 
 async def load(port: int, requests: Iterator[bytes], done: Callable[[], object]) -> None:
@@ -63,7 +74,9 @@ async def stopped_in_the_middle(ours: Service, requests: list[bytes], after: int
         if acknowledged["all"] == after:
             moment.set()
 
-    begun = [await begin(ours.port, one, CUTS[i % len(CUTS)]) for i, one in enumerate(requests[:OPEN])]
+    large = [padded(one) for one in requests[: OPEN // 2]]
+    cut = zip(large + requests[OPEN // 2 : OPEN], CUTS * OPEN, strict=False)
+    begun = [await begin(ours.port, *one) for one in cut]
     idle = [await connect(ours.port) for _ in range(OPEN)]
     waiting = iter(requests[OPEN * 2 :])
     loads = asyncio.gather(*(load(ours.port, waiting, done) for _ in range(16)))
