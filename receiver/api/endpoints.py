@@ -100,14 +100,14 @@ async def create(asked: Asked) -> Response:
 async def listed(asked: Asked) -> Response:
     """Endpoints, newest first."""
     services, cursor, limit = asked.services, asked.query.cursor, asked.query.limit
-    found = [services.endpoints.open(row) for row in await services.store.read(table.listed())]
-    found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    found = list(await services.store.read(table.listed()))
+    found.sort(key=lambda row: (row["created_at"], row["id"]), reverse=True)
     if cursor is not None:
         made = await services.store.read(table.made_at(cursor))
         if made is None:
             raise _foreign_cursor()
-        found = [one for one in found if (one.created_at, one.id) < (moment(made), cursor)]
-    return page([endpoint_answer(one) for one in found[: limit + 1]], limit)
+        found = [row for row in found if (row["created_at"], row["id"]) < (made, cursor)]
+    return page([endpoint_answer(services.endpoints.open(row)) for row in found[: limit + 1]], limit)
 
 
 def _foreign_cursor() -> Invalid:

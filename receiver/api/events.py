@@ -7,6 +7,7 @@ from starlette.responses import Response
 from handlers import json
 from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
+from receiver.api.pages import rendered
 from receiver.errors import Gone, NotFound, invalid
 from receiver.filters import is_pattern
 from receiver.keys import is_id
@@ -39,13 +40,7 @@ async def feed(asked: Asked) -> Response:
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
         raise Gone("retention removed this place in the feed; start again without `after`", extra=extra)
-    return answer(
-        {
-            "data": [event_answer(event) for event in page.events],
-            "next_cursor": str(page.after),
-            "has_more": page.more,
-        }
-    )
+    return await rendered(page.events, event_answer, next_cursor=str(page.after), has_more=page.more)
 
 
 def _is_empty(page: events.Page) -> bool:

@@ -10,14 +10,15 @@ from starlette.responses import RedirectResponse, Response
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
 from receiver.api.guard import NO_STORE, Asked, answer
+from receiver.api.pages import rendered
 from receiver.errors import FieldError, Invalid, NotFound, invalid
 from receiver.head import HOST
 from receiver.jobs import Wish
 from receiver.keys import is_id
-from receiver.model import Job, Verdict
+from receiver.model import Job, Verdict, Waiting
 from receiver.store import jobs, timeline
 from receiver.store.timeline import Place
-from receiver.views import stamp
+from receiver.views import stamp, waiting_view
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
@@ -25,14 +26,21 @@ LONGEST_WAIT = 60
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
-def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
-    """A job as it is told."""
-    told = asked.services.meaning.view(job)
-    told["result"] = json.read(job.result) if job.result is not None else None
+def _seen(asked: Asked, job: Job, waiting: Waiting | None) -> dict[str, Any]:
+    """Return a job as answers show it."""
+    seen = asked.services.meaning.view(job)
     if asked.services.settings.public_url is None:
-        for one in told["assets"]:
+        for one in seen["assets"]:
             one["url"] = _asked_at(asked) + urlsplit(one["url"]).path
-    return told
+    seen["waiting"] = waiting_view(waiting) if waiting else None
+    seen["result"] = json.read(job.result) if job.result is not None else None
+    return seen
+
+
+async def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
+    """Return one job as answers show it, and why it waits."""
+    waits = await asked.services.waits.of([job])
+    return _seen(asked, job, waits.get(job.id))
 
 
 def _asked_at(asked: Asked) -> str:
@@ -71,7 +79,7 @@ async def create(asked: Asked) -> Response:
     if seconds is not None and asked.services.recording.watchers.has_room(asked.asker.id):
         headers["preference-applied"] = f"wait={seconds}"
         job = await asked.services.jobs.wait(job, seconds, asked.asker.id, accepted=True)
-    told = job_answer(asked, job)
+    told = await job_answer(asked, job)
     if taken.callback_secret is not None and body.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
         headers |= NO_STORE
@@ -103,7 +111,7 @@ async def show(asked: Asked) -> Response:
     job, shown = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
         job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
-    return answer(job_answer(asked, job) | {"input": shown})
+    return answer(await job_answer(asked, job) | {"input": shown})
 
 
 async def listed(asked: Asked) -> Response:
@@ -122,7 +130,13 @@ async def listed(asked: Asked) -> Response:
         limit=query.limit + 1,
     )
     found = await asked.services.store.read(jobs.search(wanted))
-    return page([job_answer(asked, job) for job in found], query.limit)
+    shown, more = found[: query.limit], len(found) > query.limit
+    waits = await asked.services.waits.of(shown)
+    return await rendered(
+        shown,
+        lambda job: _seen(asked, job, waits.get(job.id)),
+        next_cursor=shown[-1].id if more else None,
+    )
 
 
 def page(items: list[dict[str, Any]], limit: int) -> Response:
@@ -133,7 +147,7 @@ def page(items: list[dict[str, Any]], limit: int) -> Response:
 
 async def cancel(asked: Asked) -> Response:
     """Cancel a job."""
-    return answer(job_answer(asked, await asked.services.jobs.cancel(_job_id(asked))))
+    return answer(await job_answer(asked, await asked.services.jobs.cancel(_job_id(asked))))
 
 
 async def resolve(asked: Asked) -> Response:
@@ -149,7 +163,7 @@ async def resolve(asked: Asked) -> Response:
         "fail": Verdict.GIVE_UP,
     }
     job = await asked.services.jobs.resolve(_job_id(asked), verdicts[next(iter(given))], body.provider_job_id)
-    return answer(job_answer(asked, job))
+    return answer(await job_answer(asked, job))
 
 
 async def erase(asked: Asked) -> Response:
