@@ -110,16 +110,7 @@ class Services:
         fanout.worker = self.workers.get(Work.DELIVER)
         recording.sender, recording.hints = fanout, self.hints
         self.replica.changed, self.replica.freed = self._take_up, functools.partial(self.heard, "")
-        self.jobs = Jobs(
-            store=self.store,
-            accounts=accounts,
-            recording=recording,
-            masters=self.masters,
-            ids=self.ids,
-            clock=clock,
-            check_url=self.gateway.check,
-            deadline=timedelta(seconds=settings.job_deadline),
-        )
+        self.jobs = self._jobs()
         self.assets = Assets(self.store, accounts, self.masters, clock)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
@@ -137,6 +128,18 @@ class Services:
         )
         self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
+
+    def _jobs(self) -> Jobs:
+        return Jobs(
+            store=self.store,
+            accounts=self.accounts,
+            recording=self.recording,
+            masters=self.masters,
+            ids=self.ids,
+            clock=self.clock,
+            check_url=self.gateway.check,
+            deadline=timedelta(seconds=self.settings.job_deadline),
+        )
 
     def _fanout(self) -> Fanout:
         return Fanout(
@@ -366,9 +369,7 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(services.time_left + AT_LAST):
-            await services.replica.leave()
+    await asyncio.wait([asyncio.create_task(services.replica.leave())], timeout=services.time_left + AT_LAST)
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:
