@@ -132,20 +132,22 @@ class GuardedProtocol(HttpToolsProtocol):
         """A head starts, and its time with it."""
         self._await(Awaited.HEAD)
         self._hosts = []
-        self._offered = False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; how many name a host is counted."""
-        super().on_header(name, value)
-        if self.headers[-1][0] == b"host":
+        """One header, as uvicorn takes it; those that name a host are kept apart."""
+        name = name.lower()
+        if name == b"host":
             self._hosts.append(value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole and the body's time starts; none of a head that is refused."""
+        self._offered = self.parser.should_upgrade()
         self._check_head()
-        if self.parser.should_upgrade():
-            self._offered = True
+        if self._offered:
             return
         self._head_size = 0
         self._await(Awaited.BODY)
@@ -163,7 +165,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refusal = TOO_MUCH
         else:
             detail = problem_with(self.url, self.parser.get_http_version(), self._hosts)
-            if detail is None and self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
+            if detail is None and self._offered and self.parser.get_method() == b"CONNECT":
                 detail = "this is no proxy: CONNECT is not served"
             if detail is None:
                 return
