@@ -24,6 +24,7 @@ from receiver.errors import Misconfigured
 from receiver.observe import LOGGER
 from receiver.replica import Role
 from receiver.server import Shortcut, SignalFree, server
+from receiver.settings import Settings
 from receiver.store.pgurl import is_postgres
 
 CONFIG = click.option(
@@ -129,15 +130,22 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
-        if settings.public_url is None:
-            LOGGER.info(
-                "public_url is not set: jobs are polled; links in events begin with %s, those in answers "
-                "with the address that was asked",
-                settings.link_base,
-            )
+        telling = asyncio.create_task(_tell(http, settings))
         await http.serve(sockets=[listening])
+        telling.cancel()
     return 1 if failed else 0
+
+
+async def _tell(http: SignalFree, settings: Settings) -> None:
+    """Say where we serve, once a connection is taken there."""
+    await http.up.wait()
+    LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
+    if settings.public_url is None:
+        LOGGER.info(
+            "public_url is not set: jobs are polled; links in events begin with %s, those in answers with "
+            "the address that was asked",
+            settings.link_base,
+        )
 
 
 def _short(services: Services) -> Shortcut:
