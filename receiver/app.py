@@ -110,7 +110,16 @@ class Services:
         fanout.worker = self.workers.get(Work.DELIVER)
         recording.sender, recording.hints = fanout, self.hints
         self.replica.changed, self.replica.freed = self._take_up, functools.partial(self.heard, "")
-        self.jobs = self._jobs()
+        self.jobs = Jobs(
+            store=self.store,
+            accounts=accounts,
+            recording=recording,
+            masters=self.masters,
+            ids=self.ids,
+            clock=clock,
+            check_url=self.gateway.check,
+            deadline=timedelta(seconds=settings.job_deadline),
+        )
         self.assets = Assets(self.store, accounts, self.masters, clock)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
@@ -118,27 +127,18 @@ class Services:
         self.housekeeper = Housekeeper(
             self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
         )
-        self.waits = Waits(
-            store=self.store,
-            accounts=accounts,
-            blocking=self.blocking,
-            lanes=self.lanes,
-            recording=recording,
-            clock=clock,
-        )
+        self.waits = self._waits()
         self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
-    def _jobs(self) -> Jobs:
-        return Jobs(
+    def _waits(self) -> Waits:
+        return Waits(
             store=self.store,
             accounts=self.accounts,
+            blocking=self.blocking,
+            lanes=self.lanes,
             recording=self.recording,
-            masters=self.masters,
-            ids=self.ids,
             clock=self.clock,
-            check_url=self.gateway.check,
-            deadline=timedelta(seconds=self.settings.job_deadline),
         )
 
     def _fanout(self) -> Fanout:
