@@ -5,15 +5,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from handlers import json
-from handlers.contract import Account, Exchange, Failure, FailureCode, HttpMessage, Keys, Phase, Update
+from handlers.contract import Account, Exchange, FailureCode, HttpMessage, Keys, Phase, Update
 from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
-from receiver.model import Job
+from receiver.model import Job, JobError
 from receiver.observe import LastHour
+from receiver.redaction import forms, hide, redacted
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
@@ -22,7 +23,6 @@ ANSWER_CAP = 4 * 1024 * 1024
 SUBMIT_TIMEOUT = 60.0
 ASK_TIMEOUT = 30.0
 BEFORE_SENDING = frozenset({"request", "resolve", "connect", "tls"})
-REDACTED = "[redacted]"
 FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 """What ends a job with a code of its own, whichever door it came by."""
 
@@ -119,8 +119,8 @@ class Accounts:
             return exchange.parse(message), message
         except ProviderError as error:
             keys = self.keys(setup, "").api
-            error.said = _hide(error.said, keys)
-            error.provider_code = _hide(error.provider_code, keys)
+            error.said = hide(error.said, forms(keys))
+            error.provider_code = hide(error.provider_code, forms(keys))
             raise
 
     def account(self, setup: AccountSetup) -> Account:
@@ -128,30 +128,29 @@ class Accounts:
         key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
         return Account(setup.name, setup.base_url, key)
 
-    def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
-        """`update` without our secrets, where the provider's message echoes one.
+    def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> tuple[Update, str | None]:
+        """`update` without our secrets, where the provider's message echoes one, and a note of what was left
+        out for that.
 
         A success keeps the whole body as its result, where the handler did not choose what to keep.
         """
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
         escaped = b"\\" in body
-        echoed = [secret for secret in secrets if secret and (escaped or secret.encode() in body)]
-        if not echoed:
-            return update
-        failure = update.failure
-        if failure is not None:
-            code = _hide(failure.provider_code, echoed)
-            failure = Failure(code, _hide(failure.message, echoed), failure.code)
-        return replace(
-            update, result=_hide(update.result, echoed), usage=_hide(update.usage, echoed), failure=failure
-        )
+        echoed = [secret for secret in forms(secrets) if escaped or secret.encode() in body]
+        return redacted(update, echoed) if echoed else (update, None)
+
+    def plain(self, job: Job, error: ProviderError) -> JobError:
+        """A provider's error about a job, without our secrets."""
+        secrets = forms(self.secrets_of(job))
+        code = FAILURES.get(type(error), FailureCode.REJECTED)
+        return JobError(code, hide(told(error), secrets), hide(error.provider_code, secrets))
 
     def secrets_of(self, job: Job) -> list[str]:
         """What must not be told on about this job: its callback URL's token, its secret and the API keys."""
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
-        return [*keys.job, *keys.api, self._masters.callback_token(job.account, job.id)]
+        return [*keys.job, *keys.account, *keys.api, self._masters.callback_token(job.account, job.id)]
 
 
 def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
@@ -166,18 +165,6 @@ def _whole(body: bytes) -> dict[str, Any] | None:
         return json.read_object(body)
     except json.BadJson:
         return None
-
-
-def _hide(value: Any, secrets: Sequence[str]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, REDACTED)
-        return value
-    if isinstance(value, Mapping):
-        return {_hide(name, secrets): _hide(inner, secrets) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_hide(inner, secrets) for inner in value]
-    return value
 
 
 def told(error: ProviderError) -> str:

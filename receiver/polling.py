@@ -1,6 +1,7 @@
 """Polling: asking a provider how a job is doing. A transient error never fails a job."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from handlers.contract import FailureCode, JobRef
@@ -8,13 +9,14 @@ from handlers.errors import (
     AccountRefused,
     Garbled,
     ProviderError,
+    Redirected,
     Refused,
     Rejected,
     Throttled,
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import FAILURES, POLL, Accounts, told
+from receiver.accounts import FAILURES, POLL, Accounts
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
@@ -32,8 +34,10 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Refused: Verdict.REJECT,
     Unavailable: Verdict.TRANSIENT,
     Garbled: Verdict.TRANSIENT,
+    Redirected: Verdict.TRANSIENT,
 }
 POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
+FORBIDDEN = 403
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -96,8 +100,8 @@ class Poller:
             update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
         except ProviderError as error:
             return await self._failed(job, claim, error)
-        await self._blocking.works(setup.name, submit=False)
-        update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        await self._blocking.works(job, submit=False)
+        update, note = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
             job_id=job.id,
             source=Source.POLL,
@@ -105,24 +109,31 @@ class Poller:
             update=update,
             claim=claim,
             status=message.status,
+            note=note,
         )
 
     async def _failed(self, job: Job, claim: Claim | None, error: ProviderError) -> Word:
+        """What an error of a poll means; one that is about the question says nothing about the job."""
         self._accounts.count(job.account, "errors")
+        verdict = CONSEQUENCES[type(error)]
+        told = self._accounts.plain(job, error)
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = timedelta(seconds=await self._blocking.refused(job.account, told(error), submit=False))
+            wait = await self._blocking.refused(job, error, told.message, submit=False)
         elif isinstance(error, Throttled):
             self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
+        known = job.operation in self._accounts.setups[job.account].handler.operations
+        if verdict is Verdict.MISS and (error.status == FORBIDDEN or not known):
+            verdict = Verdict.TRANSIENT
         return Word(
             job_id=job.id,
             source=Source.POLL,
             at=self._clock.now(),
-            verdict=CONSEQUENCES[type(error)],
+            verdict=verdict,
             claim=claim,
             status=error.status,
             wait=wait,
-            error=JobError(FAILURES.get(type(error), FailureCode.LOST), told(error), error.provider_code),
+            error=replace(told, code=FAILURES.get(type(error), FailureCode.LOST)),
         )
 
     async def _decide(self, asked: Asked) -> None:

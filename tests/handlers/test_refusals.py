@@ -1,4 +1,4 @@
-"""What a refusal is about (the key, the balance, a model, the content, one call), and words that end a job."""
+"""What a refusal is about (key, balance, model, content, one call), and the words that end a job."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from receiver.config import Loaded
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
-from receiver.store import postgres
+from receiver.store import jobs, postgres
 from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.jobs import choose
@@ -163,7 +163,9 @@ async def test_an_account_that_is_refused_to_one_is_tried_by_all_together(tmp_pa
         assert "aiml" in services.blocking.blocked
         assert services.lanes.room(Work.SUBMIT, "aiml") == 0
         house.front.away = None
-        await house.services.blocking.works("aiml", submit=True)
+        known = await services.store.read(jobs.get(blocked["id"]))
+        assert known is not None
+        await house.services.blocking.works(known, submit=True)
         await services.replica.look()
         assert services.blocking.blocked == {}
         assert (await house.final(blocked["id"]))["state"] == "succeeded"
