@@ -16,11 +16,11 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import FAILURES, POLL, Accounts
+from receiver.accounts import CANCEL, FAILURES, POLL, Accounts
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
-from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, Word, Work
+from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, WaitReason, Word, Work
 from receiver.recording import Recording
 from receiver.store.due import release
 from receiver.store.jobs import Asked, ask
@@ -82,24 +82,29 @@ class Poller:
     async def perform(self, asked: Asked) -> None:
         """Ask once and record what it brought."""
         job = asked.job
-        if job.state is State.UNCONFIRMED and job.provider_job_id is None:
+        if job.cancel_wanted and job.state.final:
+            await self._recording.settle(await self._canceled(job, asked.claim))
+            return
+        if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
             await self._decide(asked)
             return
-        recorded = await self._recording.record(await self.poll(job, asked.claim))
+        recorded = await self._recording.settle(await self.poll(job, asked.claim, hinted=asked.hinted))
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")
 
-    async def poll(self, job: Job, claim: Claim | None = None) -> Word:
-        """The word that one poll brings."""
+    async def poll(self, job: Job, claim: Claim | None = None, *, hinted: bool = False) -> Word:
+        """Ask once. Returns what it brought; `hinted` where an unproved callback asked for it."""
         setup = self._accounts.setups[job.account]
         self._accounts.count(setup.name, "polls")
-        if setup.handler.poll is None or job.provider_job_id is None:
+        theirs = job.provider_job_id or job.guessed_id
+        if setup.handler.poll is None or theirs is None:
             return self._word(job, claim, Verdict.TRANSIENT)
-        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        ref = JobRef(job.id, theirs, job.operation)
+        guess = theirs if job.provider_job_id is None else None
         try:
             update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
         except ProviderError as error:
-            return await self._failed(job, claim, error)
+            return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
         await self._blocking.works(job, submit=False)
         update, note = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
@@ -108,19 +113,37 @@ class Poller:
             at=self._clock.now(),
             update=update,
             claim=claim,
+            guess=guess,
             status=message.status,
             note=note,
         )
 
-    async def _failed(self, job: Job, claim: Claim | None, error: ProviderError) -> Word:
-        """What an error of a poll means; one that is about the question says nothing about the job."""
+    async def _canceled(self, job: Job, claim: Claim) -> Word:
+        """Ask the provider to cancel. Returns what it said; a refusal ends the asking."""
+        setup = self._accounts.setups[job.account]
+        word = replace(self._word(job, claim, Verdict.CANCEL_ASKED), source=Source.NOTE)
+        if setup.handler.cancel is None or job.provider_job_id is None:
+            return word
+        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        try:
+            await self._accounts.ask(setup, setup.handler.cancel, ref, CANCEL)
+        except (Rejected, Refused) as error:
+            return replace(word, note=f"the provider did not cancel: {self._told(job, error).message}")
+        except ProviderError as error:
+            note = f"the provider could not be asked to cancel: {self._told(job, error).message}"
+            return replace(word, verdict=Verdict.CANCEL_FAILED, wait=_wait(error), note=note)
+        return replace(word, note="the provider was asked to cancel")
+
+    async def _failed(self, job: Job, claim: Claim | None, error: ProviderError, *, hinted: bool) -> Word:
+        """What an error of a poll means; one that is about the question says nothing about the job.
+
+        Whoever knows the URL of one job's callback must not hold up the polls of all others.
+        """
         self._accounts.count(job.account, "errors")
-        verdict = CONSEQUENCES[type(error)]
-        told = self._accounts.plain(job, error)
-        wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
-        if isinstance(error, AccountRefused):
+        verdict, told, wait = CONSEQUENCES[type(error)], self._told(job, error), _wait(error)
+        if isinstance(error, AccountRefused) and (error.certain or not hinted):
             wait = await self._blocking.refused(job, error, told.message, submit=False)
-        elif isinstance(error, Throttled):
+        elif isinstance(error, Throttled) and not hinted:
             self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         known = job.operation in self._accounts.setups[job.account].handler.operations
         if verdict is Verdict.MISS and (error.status == FORBIDDEN or not known):
@@ -133,13 +156,19 @@ class Poller:
             claim=claim,
             status=error.status,
             wait=wait,
-            error=replace(told, code=FAILURES.get(type(error), FailureCode.LOST)),
+            trouble=WaitReason.POLL_FAILING,
+            error=told,
         )
+
+    def _told(self, job: Job, error: ProviderError) -> JobError:
+        """The error for people, without our secrets."""
+        code = FAILURES.get(type(error), FailureCode.LOST)
+        return replace(self._accounts.plain(job, error), code=code)
 
     async def _decide(self, asked: Asked) -> None:
         """What the policy says, once the callback of an unconfirmed job had its time."""
         if self._policy is None:
-            await self._recording.record(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
+            await self._recording.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
             return
         error = JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came")
         word = Word(
@@ -152,7 +181,12 @@ class Poller:
             error=error,
             note="on_unconfirmed",
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _word(self, job: Job, claim: Claim | None, verdict: Verdict) -> Word:
         return Word(job_id=job.id, source=Source.POLL, at=self._clock.now(), verdict=verdict, claim=claim)
+
+
+def _wait(error: ProviderError) -> timedelta | None:
+    """Return how long the provider wants to be left alone."""
+    return min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None

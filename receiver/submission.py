@@ -24,7 +24,7 @@ from handlers.errors import (
 from receiver.accounts import SUBMIT, Accounts
 from receiver.blocking import Blocking
 from receiver.clock import Clock
-from receiver.model import Claim, JobError, Outcome, Source, Verdict, Word, Work
+from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.pacing import LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
@@ -46,10 +46,14 @@ LADDERS: Mapping[type[ProviderError], Ladder] = {
     Unavailable: LOST,
     Garbled: LOST,
 }
+TROUBLES: Mapping[type[ProviderError], WaitReason] = {
+    Throttled: WaitReason.THROTTLED,
+    AccountRefused: WaitReason.ACCOUNT_BLOCKED,
+}
+"""Why a job waits after an error that leaves it open."""
 CRASHED = "the process ended between sending and the answer"
 CONFLICT = 409
 """Under the provider's own idempotency key: the request that was sent before is still in progress."""
-OFF = timedelta(seconds=60)
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -87,11 +91,11 @@ class Submitter:
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
             lost = replace(self._word(chosen), verdict=Verdict.LOST, note=CRASHED)
-            await self._recording.record(lost)
+            await self._recording.settle(lost)
             return
         job = chosen.job
         if job.operation not in setup.handler.operations:
-            await self._recording.record(self._unknown(chosen, setup.handler.name))
+            await self._recording.settle(self._unknown(chosen, setup.handler.name))
             return
         self._accounts.count(setup.name, "submissions")
         submission = Submission(
@@ -108,7 +112,7 @@ class Submitter:
             return
         update, note = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
-        await self._recording.record(word)
+        await self._recording.settle(word)
         await self._blocking.works(job, submit=True)
 
     async def _failed(self, chosen: Chosen, error: ProviderError, *, idempotent: bool) -> None:
@@ -126,9 +130,10 @@ class Submitter:
             verdict=Verdict.RESTORE if in_progress else CONSEQUENCES[type(error)],
             status=error.status,
             wait=wait,
+            trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=told,
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _unknown(self, chosen: Chosen, handler: str) -> Word:
         """The word about a job whose operation went away with a change of the settings, before a byte is
@@ -145,5 +150,6 @@ class Submitter:
             source=Source.SUBMISSION,
             at=self._clock.now(),
             claim=chosen.claim,
+            intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
