@@ -110,7 +110,7 @@ def submit(job: Submission, account: Account) -> HttpRequest:
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
     """GET the task."""
-    path = f"{OPERATIONS[job.operation].path}/{wire.segment(job.provider_job_id)}"
+    path = f"{OPERATIONS['video'].path}/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 

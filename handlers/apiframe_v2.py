@@ -163,6 +163,7 @@ HANDLER = Handler(
     callback=Callback(
         proofs.hmac_sha256("x-webhook-signature", prefix="sha256=", keys=proofs.api_key_digests),
         read_callback,
+        account_wide=True,
     ),
     idempotent_submit=True,
     reserved=frozenset({"webhookUrl", "webhookEvents", "webhook_url", "webhook_secret", "callback_url"}),

@@ -116,8 +116,8 @@ def submit(job: Submission, account: Account) -> HttpRequest:
 
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
-    """GET the generation."""
-    path = f"{OPERATIONS[job.operation].path}/{wire.segment(job.provider_job_id)}"
+    """GET the generation; only those of videos are asked for."""
+    path = f"{OPERATIONS['video'].path}/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 

@@ -114,7 +114,7 @@ class Services:
             check_url=self.gateway.check,
             deadline=timedelta(seconds=settings.job_deadline),
         )
-        self.assets = Assets(self.store, accounts, self.masters, clock)
+        self.assets = Assets(self.store, accounts, self.masters, clock, self.lanes, self.hints)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)

@@ -68,6 +68,8 @@ class Callbacks:
             update = callback.parse(message)
         except BadPayload:
             LOGGER.warning("account %s sent an authentic callback that cannot be read", setup.name)
+        if callback.account_wide and update is not None and update.provider_job_id is None:
+            proof = Proof.UNPROVED
         if update is not None:
             update, note = self.accounts.redacted(update, message.body, [*_secrets(keys), token])
         self.accounts.count(setup.name, "callbacks")
