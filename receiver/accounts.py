@@ -1,6 +1,6 @@
 """Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,7 +13,6 @@ from receiver.config import AccountSetup
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
 from receiver.model import Job, JobError
-from receiver.observe import LastHour
 from receiver.redaction import forms, hide, redacted
 
 Asked = TypeVar("Asked")
@@ -52,9 +51,10 @@ class Accounts:
         masters: Masters,
         clock: Clock,
         public_url: str | None,
+        counting: Callable[[str, str], object],
     ) -> None:
         self.setups = setups
-        self.counted = {name: LastHour(clock.monotonic) for name in setups}
+        self._counting = counting
         self._gateway = gateway
         self._masters = masters
         self._clock = clock
@@ -68,8 +68,8 @@ class Accounts:
 
     def count(self, account: str, name: str) -> None:
         """Count something that happened at an account."""
-        if account in self.counted:
-            self.counted[account].add(name)
+        if account in self.setups:
+            self._counting(account, name)
 
     def calls_back(self, setup: AccountSetup, operation: str) -> bool:
         """Whether a job of this operation is going to be rung back."""

@@ -26,7 +26,7 @@ from receiver.callbacks import Callbacks
 from receiver.clock import Clock, Wall
 from receiver.config import Loaded
 from receiver.endpoints import Endpoints
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.fanout import Fanout
 from receiver.filed import keep
 from receiver.gateway import Gateway
@@ -44,7 +44,7 @@ from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
 from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
 from receiver.settings import Settings
-from receiver.store import Store, database_path, open_driver
+from receiver.store import Store, database_path, jobs, open_driver
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
 from receiver.store.move import unfinished
@@ -52,6 +52,7 @@ from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
+from receiver.tally import Tally
 from receiver.trial import Testing
 from receiver.worker import Hints, Worker
 
@@ -70,6 +71,7 @@ class Services:
     gateway: Gateway
     endpoints: Endpoints
     accounts: Accounts
+    tally: Tally
     lanes: Lanes
     recording: Recording
     meaning: Meanings
@@ -239,6 +241,7 @@ async def running(
     services = None
     try:
         services = await _build(loaded, store, clock, wall, role)
+        await _tell_strays(store, services.accounts)
         tasks = _start(services) if work else []
         try:
             yield services
@@ -278,7 +281,8 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
-    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
+    tally = Tally(store, clock)
+    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url, tally.count)
     services = Services(
         settings=settings,
         clock=clock,
@@ -288,6 +292,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         gateway=gateway,
         endpoints=endpoints,
         accounts=accounts,
+        tally=tally,
         lanes=lanes,
         recording=recording,
         meaning=meaning,
@@ -303,6 +308,14 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     await services.blocking.load()
     store.listen(services.heard)
     return services
+
+
+async def _tell_strays(store: Store, accounts: Accounts) -> None:
+    """Log the open jobs that nothing here can go on with."""
+    for account, count in (await store.read(jobs.open_by_account())).items():
+        if not accounts.serves(account):
+            why = "off: it has no api_key" if account in accounts.setups else "not configured"
+            LOGGER.warning("%d open jobs belong to account %s, which is %s", count, account, why)
 
 
 def _rules(settings: Settings) -> Rules:
@@ -331,7 +344,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     runs = [worker.run() for worker in services.workers.values()]
     if services.workers:
         runs.append(services.housekeeper.run())
-    return [asyncio.create_task(run) for run in (*runs, services.replica.run())]
+    runs += [services.replica.run(), services.tally.run()]
+    return [asyncio.create_task(run) for run in runs]
 
 
 async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -339,6 +353,8 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    with contextlib.suppress(StoreUnavailable):
+        await services.tally.flush()
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:

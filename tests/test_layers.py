@@ -35,7 +35,7 @@ LAYERS = (
         "secretkeys",
     },
     {"store", "exchange", "gateway", "observe"},
-    {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "recording"},
+    {"alarm", "lanes", "endpoints", "tally", "accounts", "agenda", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
     {"short", "api", "server", "app"},
