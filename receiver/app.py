@@ -240,6 +240,8 @@ async def running(
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None
     try:
+        if await store.read(unfinished()):
+            raise Misconfigured("database_url", "a move into this database is not finished; run it again")
         services = await _build(loaded, store, clock, wall, role)
         await _tell_strays(store, services.accounts)
         tasks = _start(services) if work else []
@@ -269,8 +271,6 @@ def gateway_of(settings: Settings) -> Gateway:
 async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
-    if await store.read(unfinished()):
-        raise Misconfigured("database_url", "a move into this database is not finished; run it again")
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)
