@@ -16,6 +16,7 @@ from receiver.config import Loaded
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
+from receiver.sandbox.world import Knobs
 from receiver.store import jobs, postgres
 from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
@@ -271,3 +272,17 @@ async def test_a_role_that_may_make_no_tables_serves(tmp_path: Path) -> None:
         name_of = "select relname from pg_class join pg_roles r on r.oid = relowner where rolname = 'serves'"
         assert server.sql(name, name_of) == ""
         assert int(server.sql(name, "select count(*) from history")) >= 2
+
+
+async def test_health_is_that_of_all_replicas(tmp_path: Path) -> None:
+    async with deployed(tmp_path, Knobs(takes=0.1)) as house, another(house) as (services, url):
+        for _ in range(2):
+            assert (await house.final((await house.submit(asking("aiml")))["id"]))["state"] == "succeeded"
+        await house.services.tally.flush()
+        await services.tally.flush()
+        told = [await asked(house, "GET", f"{base}/v1/providers") for base in (house.url, url)]
+        for one in told:
+            [health] = [account["health"] for account in one["data"] if account["id"] == "aiml"]
+            assert (health["submissions"], health["error_rate"]) == (2, 0.0)
+            assert health["polls"] >= 2
+        assert told[0] == told[1]
