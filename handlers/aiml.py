@@ -43,12 +43,19 @@ PHASES = {
 OPERATIONS = {"video": Operation("/v1/generation/tasks/video", Kind.VIDEO, callback=False)}
 
 
+class Output(wire.Payload):
+    """Where a gateway may keep the link."""
+
+    videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
+
+
 class Task(wire.Payload):
     """What stands under `data`."""
 
     uuid: wire.Id = None
     status: wire.Word = ""
     videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
+    output: Annotated[Output, wire.PART] = Output()
     error: Any = None
 
 
@@ -71,14 +78,15 @@ def to_update(told: Envelope) -> Update:
     phase = wire.phase(PHASES, task.status)
     error = task.error or told.error
     failure = None
-    lost = phase is Phase.SUCCEEDED and not task.videoUrl and said.is_error(error)
+    link = task.videoUrl or task.output.videoUrl
+    lost = phase is Phase.SUCCEEDED and not link and said.is_error(error)
     if phase is Phase.FAILED or lost:
         failure = said.failure(said.code_of({"error": error}), error, word=task.status)
     elif phase is Phase.CANCELED:
         failure = said.canceled(task.status)
     assets: tuple[Asset, ...] = ()
-    if phase is Phase.SUCCEEDED and task.videoUrl:
-        assets = (Asset(kind=Kind.VIDEO, source=task.videoUrl),)
+    if phase is Phase.SUCCEEDED and link:
+        assets = (Asset(kind=Kind.VIDEO, source=link),)
     return Update(provider_job_id=task.uuid, phase=phase, assets=assets, failure=failure)
 
 

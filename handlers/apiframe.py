@@ -125,6 +125,7 @@ class Task(wire.Payload):
     audio_url: wire.Link = None
     songs: Any = None
     task_result: Annotated[ProResult, wire.PART] = ProResult()
+    output: Any = None
     message: Any = None
     error: Any = None
 
@@ -138,20 +139,22 @@ RESULT_WORDS = frozenset(
 
 
 def assets_of(task: Task) -> tuple[Asset, ...]:
-    """Every file of a task: videos, images (the grid last), songs with their covers and clips."""
+    """Every file of a task: videos, images (the grid last), songs with their covers and clips; links below
+    `output`, where gateways keep them, only when there is nothing else."""
     songs = (
         [Song.model_validate(one) for one in task.songs if isinstance(one, dict)]
         if (isinstance(task.songs, list))
         else []
     )
     pro = task.task_result
-    return (
+    found = (
         *wire.assets(Kind.VIDEO, [task.video_url, *task.video_urls]),
         *wire.assets(Kind.IMAGE, [*task.image_urls, task.image_url, task.original_image_url]),
         *wire.assets(Kind.IMAGE, [pro.discord_image_url, pro.image_url, *pro.image_urls]),
         *(file for song in songs for file in _files_of(song)),
         *wire.assets(Kind.AUDIO, [task.audio_url]),
     )
+    return found or wire.assets_under(task.output)
 
 
 def _files_of(song: Song) -> tuple[Asset, ...]:

@@ -78,6 +78,11 @@ class Run(wire.Payload):
     video_url: wire.Link = None
     output_url: wire.Link = None
     image_url: wire.Link = None
+    result_url: wire.Link = None
+    result: Any = None
+    output: Any = None
+    outputs: Any = None
+    images: Any = None
     error: Any = None
     message: wire.Id = None
     data: wire.Table = None
@@ -102,6 +107,7 @@ def to_update(told: Run, *, at_once: bool = False) -> Update:
     phase = wire.phase(PHASES, run.status or told.status)
     video = run.video_url or run.output_url
     links = wire.assets(Kind.VIDEO, [video]) if video else wire.assets(Kind.IMAGE, [run.image_url])
+    links = links or wire.assets_under([run.result_url, run.result, run.output, run.outputs, run.images])
     if not (run.status or told.status) and links:
         phase = Phase.SUCCEEDED
     done = phase is Phase.SUCCEEDED

@@ -368,6 +368,13 @@ def kind_of(link: str) -> Kind:
     return ENDINGS.get(link.split("?", 1)[0].rsplit(".", 1)[-1].lower(), Kind.FILE)
 
 
+def assets_under(value: object) -> tuple[Asset, ...]:
+    """One asset per distinct link anywhere in `value`, its kind told by the field's name or the ending."""
+    kinds = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
+    found = links_under(value, kinds)
+    return tuple([Asset(kind=kind or kind_of(link), url=link) for link, kind in found.items()])
+
+
 def expiry(link: str, parameter: str = "exp") -> datetime | None:
     """The moment that a signed link carries as unix seconds in its query; None when it carries none."""
     try:
