@@ -21,7 +21,7 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import SUBMIT, Accounts
+from receiver.accounts import Accounts
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
@@ -46,6 +46,8 @@ LADDERS: Mapping[type[ProviderError], Ladder] = {
     Unavailable: LOST,
     Garbled: LOST,
 }
+MARGIN = timedelta(seconds=30)
+"""How much longer than the longest submission a claim holds."""
 TROUBLES: Mapping[type[ProviderError], WaitReason] = {
     Throttled: WaitReason.THROTTLED,
     AccountRefused: WaitReason.ACCOUNT_BLOCKED,
@@ -61,9 +63,9 @@ class Submitter:
     """Performs submissions."""
 
     work = Work.SUBMIT
-    lease = timedelta(seconds=SUBMIT.timeout + 30)
 
     def __init__(self, accounts: Accounts, recording: Recording, blocking: Blocking, clock: Clock) -> None:
+        self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
         self._recording = recording
         self._blocking = blocking
@@ -105,8 +107,9 @@ class Submitter:
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
+        door = self._accounts.submission(setup, job.operation)
         try:
-            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, SUBMIT)
+            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, door)
         except ProviderError as error:
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
