@@ -150,7 +150,8 @@ def _images(images: Sequence[object]) -> Sequence[Problem]:
             detail = f"the role must be one of {', '.join(sorted(ROLES))}"
             problems.append(Problem(f"/images/{index}/role", detail))
         elif isinstance(image, dict) and not (isinstance(image.get("url"), str) and image["url"]):
-            problems.append(Problem(f"/images/{index}/url", "an image needs its url"))
+            detail = "an image is documented to need its url"
+            problems.append(Problem(f"/images/{index}/url", detail, warning=True))
     if "last_frame" in roles and "first_frame" not in roles:
         problems.append(Problem("/images", "a last_frame needs a first_frame"))
     if "reference_image" in roles and {"first_frame", "last_frame"} & set(roles):

@@ -34,7 +34,6 @@ WRONG = [
     ("getimg", {"duration": "5"}, "/duration"),
     ("getimg", {"sound": "yes"}, "/sound"),
     ("getimg", {"images": {}}, "/images"),
-    ("getimg", {"images": [{"role": "first_frame"}]}, "/images/0/url"),
     ("getimg", {"images": [{"role": "last_frame", "url": "u"}]}, "/images"),
     (
         "getimg",
@@ -50,6 +49,7 @@ WRONG = [
 ]
 WARNED = [
     ("apiframe", {"generation_type": "image2video"}, "/image_url"),
+    ("getimg", {"images": [{"role": "first_frame"}]}, "/images/0/url"),
     ("minimax", {"model": "I2V-01"}, "/first_frame_image"),
     ("minimax", {"model": "S2V-01"}, "/subject_reference"),
     ("minimax", {"last_frame_image": "u"}, "/first_frame_image"),
