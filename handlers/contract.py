@@ -217,13 +217,15 @@ class Callback:
 
     `verify` raises `BadSignature` or `UnknownKey`, and nothing else, for any bytes; `parse` raises
     `BadPayload`, and nothing else. `provable` tells that a genuine callback can carry a proof: then one that
-    carries none may not name a job's id.
+    carries none may not name a job's id. `account_wide` tells that the proof's key is that of the account: a
+    body that names no job then proves nothing about the one at whose URL it came.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
     parse: Callable[[HttpMessage], Update]
     challenge: Callable[[HttpMessage], HttpAnswer | None] = no_challenge
     provable: bool = True
+    account_wide: bool = False
 
 
 @immutable

@@ -3,6 +3,7 @@
 Requests carry paths, never URLs, so a key can only travel to its account's own origin.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,23 +13,19 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from handlers import json
+from handlers import json, refusals
 from handlers.contract import Asset, HttpMessage, HttpRequest, Kind, Phase
 from handlers.errors import (
     AccountRefused,
     BadPayload,
     Garbled,
     ProviderError,
-    Rejected,
-    Throttled,
-    Unavailable,
+    Redirected,
 )
+from handlers.said import clean, code_of, sentence
 
 Model = TypeVar("Model", bound=BaseModel)
 Read = TypeVar("Read")
-
-SAID = 500
-"""Characters kept of a provider's own sentence."""
 
 ENDINGS = {
     **dict.fromkeys(("mp4", "webm", "mov"), Kind.VIDEO),
@@ -44,18 +41,12 @@ DAY = timedelta(hours=24)
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 _SECONDS_TWICE = re.compile(r"[0-9. \t]+(?:,[0-9. \t]+)+", re.ASCII)
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class Payload(BaseModel):
     """A provider's message: only what we read is declared, the rest is absorbed."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
-
-
-def clean(text: str, limit: int = SAID) -> str:
-    """Foreign text made fit for any store and log: no control characters, no surrogates, cut at `limit`."""
-    return _CONTROLS.sub("", text)[:limit]
 
 
 def _text(value: object) -> object:
@@ -240,53 +231,52 @@ def _wait(text: str, now: datetime) -> timedelta | None:
     return min(max(moment - now, timedelta()), DAY)
 
 
-def sentence(value: object) -> str:
-    """The sentence in a provider's error body, wherever it put it; "" when there is none."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return next((found for found in map(sentence, value) if found), "")
-    if not isinstance(value, dict):
-        return ""
-    places = ("message", "msg", "status_msg", "detail", "title", "error", "errors")
-    return next((found for place in places if (found := sentence(value.get(place)))), "")
-
-
-def code_of(value: object) -> str | None:
-    """The provider's word for an error: `error.code` or `code`."""
-    if not isinstance(value, dict):
-        return None
-    inner = value.get("error")
-    code = inner.get("code") if isinstance(inner, dict) else value.get("code")
-    return clean(str(code), 100) if isinstance(code, str | int) and not isinstance(code, bool) else None
-
-
-_BY_STATUS: Mapping[int, type[ProviderError]] = {
-    401: AccountRefused,
-    402: AccountRefused,
-    403: AccountRefused,
-    408: Unavailable,
-    425: Throttled,
-    429: Throttled,
-}
-
-
 def succeeded(message: HttpMessage) -> HttpMessage:
-    """`message` when its status is a success, else the error that the status means."""
+    """`message` when its status is a success, else the error that the status and the body mean."""
     if 200 <= message.status < 300:
         return message
-    error = _BY_STATUS.get(message.status)
-    if error is None:
-        error = Unavailable if message.status >= 500 else Rejected if 400 <= message.status < 500 else Garbled
     try:
         body = json.read(message.body)
     except json.BadJson:
         body = None
-    raise error(
-        sentence(body),
-        status=message.status,
-        retry_after=retry_after(message),
-        provider_code=code_of(body),
+    raise refused(message, body)
+
+
+def refused(message: HttpMessage, body: object) -> ProviderError:
+    """Return the error that a message without success means, whose body was read as `body`."""
+    said, code = sentence(body), code_of(body)
+    kind = refusals.refusal(message.status, code, said) if message.status >= 300 else Garbled
+    if kind is Redirected:
+        said = _moved(message)
+    error = kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)
+    if isinstance(error, AccountRefused):
+        error.certain = refusals.about_account(message.status, code, said)
+    return error
+
+
+def _moved(message: HttpMessage) -> str:
+    """Where a redirect leads, without its query, and the setting that it concerns."""
+    place = clean(next(iter(message.every("location")), "").split("?", 1)[0].split("#", 1)[0], 200)
+    place = re.sub(r"//[^/@]*@", "//", place)
+    return f"the provider redirects to {place or 'another place'}: correct base_url"
+
+
+def wish(message: HttpMessage, body: object) -> timedelta | None:
+    """How long the provider asks us to wait: in `Retry-After`, in `retry-after-ms`, or in the body."""
+    told = retry_after(message)
+    if told is None and len(values := message.every("retry-after-ms")) == 1:
+        told = _seconds(values[0], 1000)
+    inner = body.get("error") if isinstance(body, dict) else None
+    for place in (body, inner):
+        if told is None and isinstance(place, dict):
+            told = _seconds(place.get("retry_after"))
+    return told
+
+
+def _seconds(value: object, unit: int = 1) -> timedelta | None:
+    number = _number(value)
+    return (
+        timedelta(seconds=math.ceil(min(number / unit, 86400))) if isinstance(number, int | float) else None
     )
 
 
@@ -297,6 +287,26 @@ def answered(message: HttpMessage) -> dict[str, Any]:
         return json.read_object(message.body)
     except json.BadJson:
         raise Garbled("the answer could not be read", status=message.status) from None
+
+
+def told_error(message: HttpMessage, body: dict[str, Any]) -> ProviderError | None:
+    """Return the refusal that a success carries in its body; None where it tells none.
+
+    Gateways answer 200 with an error inside. A fault on their side may hide an accepted job.
+    """
+    told = {name: body[name] for name in ("error", "errors") if body.get(name)}
+    if not told and body.get("success") is False:
+        told = body
+    said, code = sentence(told), code_of(told) or code_of(body)
+    if not told or not (said or code not in {None, "0", ""}):
+        return None
+    kind = refusals.spoken(code, said)
+    return kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)
+
+
+def unnamed(message: HttpMessage, body: dict[str, Any], name: str) -> ProviderError:
+    """Return what an acceptance without an id is: the refusal that it tells, else `Garbled`."""
+    return told_error(message, body) or Garbled(f"the answer names no {name}", status=message.status)
 
 
 def model(body: dict[str, Any], kind: type[Model], message: HttpMessage) -> Model:
@@ -333,8 +343,8 @@ def as_callback(read: Callable[[HttpMessage], Read]) -> Callable[[HttpMessage], 
 
 
 def phase(words: Mapping[str, Phase], word: str) -> Phase:
-    """Our phase for a provider's word (lower case); UNKNOWN for one that we have not met."""
-    return words.get(word, Phase.UNKNOWN)
+    """Our phase for a provider's word (lower case): its own sense, else the one that it has everywhere."""
+    return words.get(word) or refusals.known(word)
 
 
 def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
@@ -370,6 +380,13 @@ def _collect(
 def kind_of(link: str) -> Kind:
     """What a link leads to, by the ending of its path."""
     return ENDINGS.get(link.split("?", 1)[0].rsplit(".", 1)[-1].lower(), Kind.FILE)
+
+
+def assets_under(value: object) -> tuple[Asset, ...]:
+    """One asset per distinct link anywhere in `value`, its kind told by the field's name or the ending."""
+    kinds = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
+    found = links_under(value, kinds)
+    return tuple([Asset(kind=kind or kind_of(link), url=link) for link, kind in found.items()])
 
 
 def expiry(link: str, parameter: str = "exp") -> datetime | None:

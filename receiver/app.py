@@ -28,7 +28,7 @@ from receiver.callbacks import Callbacks
 from receiver.clock import Clock, Wall
 from receiver.config import Loaded
 from receiver.endpoints import Endpoints
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.fanout import Fanout
 from receiver.filed import keep
 from receiver.gateway import Gateway
@@ -46,7 +46,7 @@ from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
 from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
 from receiver.settings import Settings
-from receiver.store import Store, database_path, open_driver
+from receiver.store import Store, database_path, jobs, open_driver
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
 from receiver.store.move import unfinished
@@ -54,6 +54,7 @@ from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
+from receiver.tally import Tally
 from receiver.trial import Testing
 from receiver.waits import Waits
 from receiver.worker import AT_LAST, Hints, Worker
@@ -73,6 +74,7 @@ class Services:
     gateway: Gateway
     endpoints: Endpoints
     accounts: Accounts
+    tally: Tally
     lanes: Lanes
     recording: Recording
     meaning: Meanings
@@ -98,7 +100,7 @@ class Services:
         """Set the performers and drivers on what they stand on."""
         settings, clock, accounts, recording = self.settings, self.clock, self.accounts, self.recording
         fanout = self._fanout()
-        submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
+        submitter = Submitter(accounts, recording, self.blocking, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
         if self.replica.role is not Role.API:
@@ -120,7 +122,7 @@ class Services:
             check_url=self.gateway.check,
             deadline=timedelta(seconds=settings.job_deadline),
         )
-        self.assets = Assets(self.store, accounts, self.masters, clock)
+        self.assets = Assets(self.store, accounts, self.masters, clock, self.lanes, self.hints)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
@@ -267,7 +269,10 @@ async def running(
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None
     try:
+        if await store.read(unfinished()):
+            raise Misconfigured("database_url", "a move into this database is not finished; run it again")
         services = await _build(loaded, store, clock, wall, role)
+        await _tell_strays(store, services.accounts)
         tasks = _start(services) if work else []
         try:
             yield services
@@ -296,8 +301,6 @@ def gateway_of(settings: Settings) -> Gateway:
 async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
-    if await store.read(unfinished()):
-        raise Misconfigured("database_url", "a move into this database is not finished; run it again")
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)
@@ -308,7 +311,8 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
-    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
+    tally = Tally(store, clock)
+    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url, tally.count)
     services = Services(
         settings=settings,
         clock=clock,
@@ -318,6 +322,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         gateway=gateway,
         endpoints=endpoints,
         accounts=accounts,
+        tally=tally,
         lanes=lanes,
         recording=recording,
         meaning=meaning,
@@ -333,6 +338,14 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     await services.blocking.load()
     store.listen(services.heard)
     return services
+
+
+async def _tell_strays(store: Store, accounts: Accounts) -> None:
+    """Log the open jobs that nothing here can go on with."""
+    for account, count in (await store.read(jobs.open_by_account())).items():
+        if not accounts.serves(account):
+            why = "off: it has no api_key" if account in accounts.setups else "not configured"
+            LOGGER.warning("%d open jobs belong to account %s, which is %s", count, account, why)
 
 
 def _rules(settings: Settings) -> Rules:
@@ -361,7 +374,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     runs = [worker.run() for worker in services.workers.values()]
     if services.workers:
         runs.append(services.housekeeper.run())
-    return [asyncio.create_task(run) for run in (*runs, services.replica.run())]
+    runs += [services.replica.run(), services.tally.run()]
+    return [asyncio.create_task(run) for run in runs]
 
 
 async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -369,7 +383,10 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.wait([asyncio.create_task(services.replica.leave())], timeout=services.time_left + AT_LAST)
+    with contextlib.suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(services.time_left + AT_LAST):
+            await services.tally.flush()
+            await services.replica.leave()
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:

@@ -63,13 +63,15 @@ class Callbacks:
         except (BadSignature, UnknownKey):
             await self._refuse(setup, told)
             raise NotOurs from None
-        update = None
+        update = note = None
         try:
             update = callback.parse(message)
         except BadPayload:
             LOGGER.warning("account %s sent an authentic callback that cannot be read", setup.name)
+        if callback.account_wide and update is not None and update.provider_job_id is None:
+            proof = Proof.UNPROVED
         if update is not None:
-            update = self.accounts.redacted(update, message.body, [*_secrets(keys), token])
+            update, note = self.accounts.redacted(update, message.body, [*_secrets(keys), token])
         self.accounts.count(setup.name, "callbacks")
         await self.recording.record(
             Word(
@@ -81,6 +83,7 @@ class Callbacks:
                 confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
                 headers=json.write([pair for pair in message.headers if pair[0] in KEPT_HEADERS]),
                 body=message.body,
+                note=note,
                 kept_as=None if update is not None else Outcome.UNPARSED,
             )
         )

@@ -1,5 +1,6 @@
 """What the service refuses or cannot do: one class per code of the public contract."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -174,8 +175,9 @@ class ProviderAway(ReceiverError):
         "`Retry-After`."
     )
 
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail, headers=(("retry-after", "5"),))
+    def __init__(self, detail: str = "", *, seconds: float = 5.0) -> None:
+        self.seconds = seconds
+        super().__init__(detail, headers=(("retry-after", str(max(1, math.ceil(seconds)))),))
 
 
 class TooManyWaiting(ReceiverError):

@@ -1,5 +1,6 @@
 """Endpoints, deliveries, keys and providers over HTTP."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -335,9 +336,13 @@ async def providers_listed(asked: Asked) -> Response:
     services = asked.services
     since = services.clock.now() - timedelta(hours=1)
     took = await services.store.read(jobs.durations(since))
+    counted = await services.tally.totals()
     names, cursor, limit = list(services.accounts.setups), asked.query.cursor, asked.query.limit
     if cursor is not None and cursor not in names:
         raise _foreign_cursor()
     behind = names[names.index(cursor) + 1 :] if cursor is not None else names
-    told = [services.providers.view(name, took.get(name, [])) for name in behind[:limit]]
+    told = [
+        services.providers.view(name, took.get(name, []), counted.get(name, Counter()))
+        for name in behind[:limit]
+    ]
     return answer({"data": told, "next_cursor": behind[limit - 1] if len(behind) > limit else None})

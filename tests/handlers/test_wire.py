@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import create_model
 
-from handlers import wire
+from handlers import said, wire
 from handlers.contract import Kind
 from handlers.errors import Garbled
 from tests.handlers.anything import LIMITED, ODD
@@ -268,8 +268,14 @@ def test_a_moment_is_told_in_utc() -> None:
 SENTENCES: list[tuple[Any, str]] = [
     ({"error": {"code": "c", "message": "m"}}, "m"),
     ({"error": "m"}, "m"),
-    ({"errors": [{"msg": "m"}, {"msg": "n"}]}, "m"),
-    ({"detail": [{"loc": ["body"], "msg": "m"}]}, "m"),
+    ({"errors": [{"msg": "m"}, {"msg": "n"}]}, "m; n"),
+    ({"errors": [{"msg": one} for one in "mmnop"]}, "m; n"),
+    ({"detail": [{"loc": ["body", "prompt"], "msg": "m"}]}, "body.prompt: m"),
+    ({"error": {"param": "size", "message": "m"}}, "size: m"),
+    ({"error": "m", "details": {"prompt": ["too long"]}}, "m; prompt: too long"),
+    ({"details": {"prompt": ["too long"]}}, "prompt: too long"),
+    ({"base_resp": {"status_code": 1, "status_msg": "m"}}, "m"),
+    ({"status": "failed", "fail_reason": "m"}, "m"),
     ({"message": "", "error": "m"}, "m"),
     ({"status_msg": "m"}, "m"),
     ({"title": "m", "status": 400}, "m"),
@@ -286,7 +292,7 @@ SENTENCES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("told", "found"), SENTENCES)
 def test_the_sentence_of_an_error_is_found_cleaned_and_cut(told: Any, found: str) -> None:
-    assert wire.sentence(told) == found
+    assert said.sentence(told) == found
 
 
 CODES: list[tuple[Any, str | None]] = [
@@ -307,7 +313,7 @@ CODES: list[tuple[Any, str | None]] = [
 
 @pytest.mark.parametrize(("told", "found"), CODES)
 def test_the_code_of_an_error_is_found_cleaned_and_cut(told: Any, found: str | None) -> None:
-    assert wire.code_of(told) == found
+    assert said.code_of(told) == found
 
 
 @pytest.mark.parametrize(
