@@ -3,14 +3,15 @@
 Requests carry paths, never URLs, so a key can only travel to its account's own origin.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from handlers import json
 from handlers.contract import Asset, HttpMessage, HttpRequest, Kind, Phase
@@ -40,7 +41,18 @@ _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 LINK_LIMIT = 8192
 YEARS = (1970, 2200)
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_UNFIT = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # Cc, but for the tab and the line feed
+    r"\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u202a-\u202e"  # Cf
+    r"\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"\u2028\u2029\ud800-\uf8ff\U000f0000-\U0010ffff]"  # Zl, Zp, Cs, Co
+)
+"""Characters that are not shown, or change how others are shown. Of the format characters the two joiners
+stay, without which emoji and some scripts fall apart."""
+ASSETS = 200
+LINKS = 64 * 1024
+"""Files, and bytes of their links, that one job keeps; the rest stays with the provider."""
 
 
 class Payload(BaseModel):
@@ -48,10 +60,19 @@ class Payload(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _said_once(cls, value: object) -> object:
+        """Refuse a field that we read when it was given twice with values that differ."""
+        if isinstance(value, json.Repeated) and not value.names.isdisjoint(cls.model_fields):
+            raise ValueError("a field is given twice")
+        return value
+
 
 def clean(text: str, limit: int = SAID) -> str:
-    """Foreign text made fit for any store and log: no control characters, no surrogates, cut at `limit`."""
-    return _CONTROLS.sub("", text)[:limit]
+    """Foreign text made fit for any store, log and terminal, cut at `limit`: without control, format and
+    private characters and surrogates."""
+    return _UNFIT.sub("", text[: 8 * limit])[:limit]
 
 
 def _text(value: object) -> object:
@@ -130,7 +151,7 @@ def _code(value: object) -> object:
 
 
 def _raw(value: object) -> object:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= LINK_LIMIT else None
 
 
 def _part(value: object) -> object:
@@ -265,7 +286,7 @@ def succeeded(message: HttpMessage) -> HttpMessage:
     if error is None:
         error = Unavailable if message.status >= 500 else Rejected if 400 <= message.status < 500 else Garbled
     try:
-        body = json.read(message.body)
+        body = json.forgive(message.body)
     except json.BadJson:
         body = None
     raise error(
@@ -280,7 +301,7 @@ def answered(message: HttpMessage) -> dict[str, Any]:
     """The object in a successful answer; raises what the status or an unreadable body means."""
     succeeded(message)
     try:
-        return json.read_object(message.body)
+        return json.as_object(json.forgive(message.body))
     except json.BadJson:
         raise Garbled("the answer could not be read", status=message.status) from None
 
@@ -327,6 +348,12 @@ def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
     """One asset of `kind` per distinct link, in their order."""
     found = [link for link in links if link]
     return tuple([Asset(kind=kind, url=link) for link in dict.fromkeys(found)]) if found else ()
+
+
+def kept(found: Sequence[Asset]) -> tuple[Asset, ...]:
+    """The first of `found` that a job may keep: at most `ASSETS`, with `LINKS` bytes of links."""
+    sizes = itertools.accumulate(len(asset.url or "") + len(asset.source or "") for asset in found[:ASSETS])
+    return tuple(found[: sum(1 for size in sizes if size <= LINKS)])
 
 
 def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:

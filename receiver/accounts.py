@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from handlers import json
+from handlers import json, wire
 from handlers.contract import Account, Exchange, Failure, FailureCode, HttpMessage, Keys, Phase, Update
 from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
 from handlers.values import immutable
@@ -129,10 +129,14 @@ class Accounts:
         return Account(setup.name, setup.base_url, key)
 
     def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
-        """`update` without our secrets, where the provider's message echoes one.
+        """`update` without our secrets, where the provider's message echoes one, and with no more files than
+        a job keeps.
 
         A success keeps the whole body as its result, where the handler did not choose what to keep.
         """
+        kept = wire.kept(update.assets)
+        if len(kept) < len(update.assets):
+            update = replace(update, assets=kept, left=len(update.assets) - len(kept))
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
         escaped = b"\\" in body
@@ -163,7 +167,7 @@ def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
 
 def _whole(body: bytes) -> dict[str, Any] | None:
     try:
-        return json.read_object(body)
+        return json.as_object(json.forgive(body))
     except json.BadJson:
         return None
 
