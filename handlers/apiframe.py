@@ -152,6 +152,12 @@ def read(message: HttpMessage) -> Update:
     return to_update(wire.model(body, Task, message), body)
 
 
+def read_callback(message: HttpMessage) -> Update:
+    """A callback posts the object that /fetch answers."""
+    body = wire.called_back(message)
+    return to_update(wire.payload_of(body, Task), body)
+
+
 def read_submitted(message: HttpMessage) -> Update:
     """A submit answers with the task's id alone; a 2xx without one is no acceptance that we can use."""
     task = wire.answer(message, Task)
@@ -193,7 +199,7 @@ def configure(options: ApiframeOptions) -> Handler:
         check=check,
         submit=Exchange(submit, read_submitted),
         poll=Exchange(poll, read),
-        callback=Callback(proofs.shared_secret("x-webhook-secret"), wire.as_callback(read)),
+        callback=Callback(proofs.shared_secret("x-webhook-secret"), read_callback),
     )
 
 

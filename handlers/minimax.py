@@ -65,8 +65,6 @@ ERRORS: Mapping[str, type[ProviderError]] = {
 """`base_resp.status_code` as what it means. 1026, 2013, 2049 and 2056 are commonly used and unconfirmed."""
 CONTENT_POLICY = frozenset({"1026", "1027"})
 LINK_LIFETIME = timedelta(hours=9)
-CHALLENGE_LIMIT = 8192
-"""Bytes of a body that may be a challenge; any other is read once, as a task."""
 PROMPT_LIMIT = 2000
 MODELS = frozenset(
     {"MiniMax-Hailuo-2.3", "MiniMax-Hailuo-2.3-Fast", "MiniMax-Hailuo-02", "S2V-01", "T2V-01", "I2V-01"}
@@ -183,7 +181,7 @@ def read_retrieved(message: HttpMessage) -> Asset:
 
 def challenge(message: HttpMessage) -> HttpAnswer | None:
     """The echo that MiniMax wants before it creates a task; None for any other body."""
-    if len(message.body) > CHALLENGE_LIMIT or b"challenge" not in message.body:
+    if b'"challenge"' not in message.body:
         return None
     try:
         body = json.read_object(message.body)

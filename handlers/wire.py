@@ -5,7 +5,7 @@ Requests carry paths, never URLs, so a key can only travel to its account's own 
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, TypeVar
@@ -26,7 +26,6 @@ from handlers.errors import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
-Read = TypeVar("Read")
 
 SAID = 500
 """Characters kept of a provider's own sentence."""
@@ -319,24 +318,25 @@ def answer(message: HttpMessage, kind: type[Model]) -> Model:
     return model(answered(message), kind, message)
 
 
-def payload(message: HttpMessage, model: type[Model]) -> Model:
-    """The body of a callback, or `BadPayload`."""
+def called_back(message: HttpMessage) -> dict[str, Any]:
+    """The object in a callback, read strictly because a proof covers its bytes, or `BadPayload`."""
     try:
-        return model.model_validate(json.read_object(message.body))
-    except (json.BadJson, ValidationError):
+        return json.read_object(message.body)
+    except json.BadJson:
         raise BadPayload("the body could not be read") from None
 
 
-def as_callback(read: Callable[[HttpMessage], Read]) -> Callable[[HttpMessage], Read]:
-    """A poll's reader as a callback's: where a callback posts the same object as a poll answers."""
+def payload_of(body: dict[str, Any], kind: type[Model]) -> Model:
+    """The `body` of a callback as a message of `kind`, or `BadPayload`."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError:
+        raise BadPayload("the body could not be read") from None
 
-    def reading(message: HttpMessage) -> Read:
-        try:
-            return read(message)
-        except ProviderError:
-            raise BadPayload("the body could not be read") from None
 
-    return reading
+def payload(message: HttpMessage, kind: type[Model]) -> Model:
+    """The body of a callback as a message of `kind`, or `BadPayload`."""
+    return payload_of(called_back(message), kind)
 
 
 def phase(words: Mapping[str, Phase], word: str) -> Phase:

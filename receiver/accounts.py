@@ -12,6 +12,8 @@ from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
+from receiver.large import LARGE
+from receiver.lifecycle import RESULT_LIMIT, USAGE_LIMIT
 from receiver.model import Job
 from receiver.observe import LastHour
 
@@ -116,7 +118,8 @@ class Accounts:
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
         try:
-            return exchange.parse(message), message
+            told = await LARGE.run(len(message.body), lambda: exchange.parse(message))
+            return told, message
         except ProviderError as error:
             keys = self.keys(setup, "").api
             error.said = _hide(error.said, keys)
@@ -128,17 +131,24 @@ class Accounts:
         key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
         return Account(setup.name, setup.base_url, key)
 
-    def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
+    async def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
         """`update` without our secrets, where the provider's message echoes one, and with no more files than
         a job keeps.
 
         A success keeps the whole body as its result, where the handler did not choose what to keep.
         """
+        return await LARGE.run(len(body), lambda: self.fit(update, body, secrets))
+
+    def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
+        """The same at once, on a thread of the caller's choice."""
         kept = wire.kept(update.assets)
         if len(kept) < len(update.assets):
             update = replace(update, assets=kept, left=len(update.assets) - len(kept))
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
+        update = replace(
+            update, result=_fitting(update.result, RESULT_LIMIT), usage=_fitting(update.usage, USAGE_LIMIT)
+        )
         escaped = b"\\" in body
         echoed = [secret for secret in secrets if secret and (escaped or secret.encode() in body)]
         if not echoed:
@@ -163,6 +173,11 @@ def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
     settings = setup.settings
     present = (settings.api_key,) if settings.api_key else ()
     return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
+
+
+def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:
+    """`value` unless its JSON is longer than `limit` bytes."""
+    return value if value is not None and len(json.write(value)) <= limit else None
 
 
 def _whole(body: bytes) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ class Poller:
         except ProviderError as error:
             return await self._failed(job, claim, error)
         await self._blocking.works(setup.name, submit=False)
-        update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        update = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
             job_id=job.id,
             source=Source.POLL,

@@ -7,9 +7,10 @@ request go out again; after any other the job is unconfirmed, because a second r
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers import json
-from handlers.contract import FailureCode, Submission
+from handlers.contract import Account, Exchange, FailureCode, HttpRequest, Submission, Update
 from handlers.errors import (
     AccountRefused,
     Garbled,
@@ -22,8 +23,10 @@ from handlers.errors import (
 )
 from receiver.accounts import FAILURES, SUBMIT, Accounts, told
 from receiver.blocking import Blocking
+from receiver.bulk import unpack
 from receiver.clock import Clock
 from receiver.lanes import Lanes
+from receiver.large import LARGE
 from receiver.model import Claim, JobError, Outcome, Source, Verdict, Word, Work
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
@@ -83,19 +86,21 @@ class Submitter:
             return
         self._accounts.count(setup.name, "submissions")
         job = chosen.job
+        whole = chosen.whole_input
+        exchange, given = await LARGE.run(len(whole), lambda: _unpacked(setup.handler.submit, whole))
         submission = Submission(
             job.id,
             job.operation,
-            json.read_object(chosen.whole_input),
+            given,
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
         try:
-            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, SUBMIT)
+            update, message = await self._accounts.ask(setup, exchange, submission, SUBMIT)
         except ProviderError as error:
             await self._failed(chosen, error)
             return
-        update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        update = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status)
         await self._recording.record(word)
         await self._blocking.works(setup.name, submit=True)
@@ -132,3 +137,19 @@ class Submitter:
             claim=chosen.claim,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
+
+
+def _unpacked(
+    submit: Exchange[Submission, Update], whole: bytes
+) -> tuple[Exchange[Submission, Update], dict[str, Any]]:
+    """The exchange with its input: long texts are marks, which what was built gets back as they were."""
+    bulk = unpack(whole, stored=True)
+
+    def build(asked: Submission, account: Account) -> HttpRequest:
+        request = submit.build(asked, account)
+        body = bulk.restored(request.body)
+        if body is not None:
+            return replace(request, body=body)
+        return submit.build(replace(asked, input=json.read_object(whole, values=None)), account)
+
+    return replace(submit, build=build), json.as_object(bulk.value)

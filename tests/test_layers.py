@@ -19,8 +19,19 @@ MODULE_LINES = 400
 
 # From the ground up; a module imports from its own layer and from those before it.
 LAYERS = (
-    {"errors", "addresses", "filters", "headers", "keys", "signing", "model"},
-    {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
+    {"errors", "addresses", "filters", "headers", "keys", "signing", "model", "bulk"},
+    {
+        "lifecycle",
+        "cadence",
+        "retry",
+        "views",
+        "clock",
+        "steadily",
+        "large",
+        "settings",
+        "config",
+        "secretkeys",
+    },
     {"store", "exchange", "gateway", "observe"},
     {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},

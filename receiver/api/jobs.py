@@ -1,5 +1,6 @@
 """Jobs over HTTP."""
 
+import hashlib
 import json as plain
 import re
 from typing import Any
@@ -8,8 +9,9 @@ from starlette.responses import RedirectResponse, Response
 
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
-from receiver.api.guard import Asked, answer
-from receiver.errors import FieldError, Invalid, NotFound, invalid
+from receiver.api.guard import Asked, answer, checked, only_json
+from receiver.bulk import Text, unpack
+from receiver.errors import FieldError, Invalid, Malformed, NotFound, invalid
 from receiver.jobs import Wish
 from receiver.keys import is_id
 from receiver.model import Job, Verdict
@@ -20,6 +22,8 @@ from receiver.views import stamp
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
 LONGEST_WAIT = 60
+SHOWN = 1024
+"""Bytes of a text in an input that are kept for showing."""
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
@@ -39,33 +43,70 @@ def _job_id(asked: Asked) -> str:
 
 async def create(asked: Asked) -> Response:
     """Promise a job."""
-    body: JobRequest = asked.body
+    wish: Wish = asked.body
     key = _idempotency_key(asked)
-    wish = Wish(
-        body.provider,
-        body.operation,
-        body.input,
-        body.metadata,
-        body.callback_url,
-        body.callback_secret,
-        body.deadline_seconds,
-    )
-    taken = await asked.services.jobs.submit(wish, asked.asker.id, key, _canonical(asked.body))
+    taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
     seconds = _prefer_wait(asked)
     if seconds is not None:
         headers["preference-applied"] = f"wait={seconds}"
         job = await asked.services.jobs.wait(job, seconds, accepted=True)
     told = job_answer(asked, job)
-    if taken.callback_secret is not None and body.callback_secret is None:
+    if taken.callback_secret is not None and wish.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
     return answer(told, 200 if job.state.final else 202, headers)
 
 
-def _canonical(body: JobRequest) -> bytes:
-    """One spelling for equal requests, whatever the order of their keys."""
+def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
+    """The wish that a body spells, with all that is stored of it."""
+    only_json(content_type)
+    try:
+        bulk = unpack(raw)
+    except json.BadJson as error:
+        raise Malformed(str(error)) from None
+    body = checked(JobRequest, bulk.with_texts(bulk.value, lambda text: text.head), "body")
+    given = bulk.value["input"]
+    whole = bulk.restored(json.write(given))
+    assert whole is not None  # noqa: S101  # no mark was changed
+    shown = whole if len(whole) <= SHOWN else json.write(bulk.with_texts(_shown(given), _cut))
     value = body.model_dump(exclude_unset=True)
+    value["input"] = bulk.with_texts(given, lambda text: text.hashed)
+    return Wish(
+        provider=body.provider,
+        operation=body.operation,
+        input=body.input,
+        whole=whole,
+        shown=shown,
+        hashed=hashlib.sha256(_canonical(value)).digest(),
+        metadata=body.metadata,
+        callback_url=body.callback_url,
+        callback_secret=body.callback_secret,
+        deadline_seconds=body.deadline_seconds,
+    )
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    """One spelling for equal requests, whatever the order of their keys."""
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _shown(value: Any) -> Any:
+    """An input as it is shown: its texts cut."""
+    if isinstance(value, str):
+        return value if len(value.encode()) <= SHOWN else _begun(value, len(value))
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    return value
+
+
+def _cut(text: Text) -> str:
+    return _begun(text.head, text.length)
+
+
+def _begun(text: str, length: int) -> str:
+    return f"{text.encode()[:SHOWN].decode('utf-8', 'ignore')}... ({length} characters)"
 
 
 def _idempotency_key(asked: Asked) -> str | None:
@@ -87,7 +128,8 @@ async def show(asked: Asked) -> Response:
     job, shown = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
         job = await asked.services.jobs.wait(job, asked.query.wait)
-    return answer(job_answer(asked, job) | {"input": shown})
+    body = json.write(job_answer(asked, job)).removesuffix(b"}") + b',"input":' + shown + b"}"
+    return Response(body, media_type="application/json")
 
 
 async def listed(asked: Asked) -> Response:
