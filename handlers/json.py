@@ -20,6 +20,10 @@ Value: TypeAlias = Any
 DEPTH = 64
 VALUES = 100_000
 """More than this in one body is a weapon, not a request: a flat list of them costs memory and time too."""
+DIGITS = 64 * 1024
+"""Digits that all the numbers of 400 digits and more in one body may have together."""
+_LONG_NUMBER = b"0" * 400
+_AS_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
 """A string, or what is left of the body when it never ends: a search that fails would start again inside."""
 _AS_LISTS = bytes.maketrans(b"{}", b"[]")
@@ -87,19 +91,26 @@ def measure(data: bytes, values: int | None) -> None:
     A value costs a comma or an opening bracket. Those inside strings do not count, so strings are cut out
     where the plain count is too high.
     """
-    opened, commas = data.count(b"[") + data.count(b"{"), data.count(b",")
-    if opened <= DEPTH and (values is None or opened + commas <= values):
+    opened, weight = data.count(b"[") + data.count(b"{"), _weight(data)
+    if opened <= DEPTH and (values is None or weight <= values) and not _endless(data):
         return
     strings = 0 if values is None else 2 * values + 2
     bare, cut = _STRING.subn(b"", data, strings)
     if values is not None and (cut == strings or _weight(bare) > values):
         raise BadJson(f"the body has more than {values} values")
+    if _endless(bare):
+        raise BadJson("the body has too many numbers of hundreds of digits")
     if opened > DEPTH:
         _refuse_depth(bare)
 
 
-def _weight(bare: bytes) -> int:
-    return bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+def _weight(data: bytes) -> int:
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
+
+
+def _endless(data: bytes) -> bool:
+    """Whether long numbers have too many digits: each costs the square of its own."""
+    return len(data) > DIGITS and data.translate(_AS_DIGITS).count(_LONG_NUMBER) * len(_LONG_NUMBER) > DIGITS
 
 
 def _refuse_depth(bare: bytes) -> None:

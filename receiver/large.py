@@ -40,7 +40,10 @@ class Large:
         self._held += size
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         working.add_done_callback(lambda _: self._let_go(size))
-        return await asyncio.shield(working)
+        try:
+            return await asyncio.shield(working)
+        finally:
+            del working  # its error knows this frame: a cycle would keep the body in memory
 
     def _let_go(self, size: int) -> None:
         self._held -= size
