@@ -11,6 +11,7 @@ from handlers.contract import FailureCode, JobRef, Problem, Submission
 from handlers.errors import ProviderError
 from handlers.values import immutable
 from receiver.accounts import CANCEL, Accounts
+from receiver.bulk import Bulk
 from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.errors import Conflict, FieldError, IdempotencyMismatch, Invalid, NotFound, invalid
@@ -25,6 +26,8 @@ from receiver.store.commit import Verb
 from receiver.store.jobs import NewJob, Promised
 from receiver.store.statements import ms
 
+SHOWN = 1024
+"""Bytes of a text in an input that are kept for showing."""
 ACCEPTED = frozenset({State.QUEUED, State.RUNNING}) | {s for s in State if s.final}
 
 
@@ -268,3 +271,25 @@ class Jobs:
             )
             for problem in problems
         )
+
+
+def shown(bulk: Bulk, given: Any, whole: bytes) -> bytes:
+    """The JSON of the input `given` as it is shown; `whole` is all of it."""
+    if len(whole) <= SHOWN:
+        return whole
+    return json.write(bulk.with_texts(_shown(given), lambda text: _begun(text.head, text.length)))
+
+
+def _shown(value: Any) -> Any:
+    """An input with its texts cut."""
+    if isinstance(value, str):
+        return value if len(value.encode()) <= SHOWN else _begun(value, len(value))
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    return value
+
+
+def _begun(text: str, length: int) -> str:
+    return f"{text.encode()[:SHOWN].decode('utf-8', 'ignore')}... ({length} characters)"

@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
 from receiver.api.guard import Asked, answer, checked, only_json
-from receiver.bulk import Text, unpack
+from receiver.bulk import unpack
 from receiver.errors import FieldError, Invalid, Malformed, NotFound, invalid
-from receiver.jobs import Wish
+from receiver.jobs import Wish, shown
 from receiver.keys import is_id
 from receiver.model import Job, Verdict
 from receiver.store import jobs, timeline
@@ -22,8 +22,6 @@ from receiver.views import stamp
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
 LONGEST_WAIT = 60
-SHOWN = 1024
-"""Bytes of a text in an input that are kept for showing."""
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
@@ -68,7 +66,6 @@ def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
     given = bulk.value["input"]
     whole = bulk.restored(json.write(given))
     assert whole is not None  # noqa: S101  # no mark was changed
-    shown = whole if len(whole) <= SHOWN else json.write(bulk.with_texts(_shown(given), _cut))
     value = body.model_dump(exclude_unset=True)
     value["input"] = bulk.with_texts(given, lambda text: text.hashed)
     return Wish(
@@ -76,7 +73,7 @@ def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
         operation=body.operation,
         input=body.input,
         whole=whole,
-        shown=shown,
+        shown=shown(bulk, given, whole),
         hashed=hashlib.sha256(_canonical(value)).digest(),
         metadata=body.metadata,
         callback_url=body.callback_url,
@@ -88,25 +85,6 @@ def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
 def _canonical(value: dict[str, Any]) -> bytes:
     """One spelling for equal requests, whatever the order of their keys."""
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-def _shown(value: Any) -> Any:
-    """An input as it is shown: its texts cut."""
-    if isinstance(value, str):
-        return value if len(value.encode()) <= SHOWN else _begun(value, len(value))
-    if isinstance(value, dict):
-        return {name: _shown(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_shown(inner) for inner in value]
-    return value
-
-
-def _cut(text: Text) -> str:
-    return _begun(text.head, text.length)
-
-
-def _begun(text: str, length: int) -> str:
-    return f"{text.encode()[:SHOWN].decode('utf-8', 'ignore')}... ({length} characters)"
 
 
 def _idempotency_key(asked: Asked) -> str | None:
@@ -125,10 +103,10 @@ def _prefer_wait(asked: Asked) -> int | None:
 
 async def show(asked: Asked) -> Response:
     """One job with its input; may wait for it to be final."""
-    job, shown = await asked.services.jobs.get(_job_id(asked))
+    job, given = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
         job = await asked.services.jobs.wait(job, asked.query.wait)
-    body = json.write(job_answer(asked, job)).removesuffix(b"}") + b',"input":' + shown + b"}"
+    body = json.write(job_answer(asked, job)).removesuffix(b"}") + b',"input":' + given + b"}"
     return Response(body, media_type="application/json")
 
 
