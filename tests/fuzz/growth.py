@@ -9,10 +9,12 @@ from typing import TypeVar
 
 Fed = TypeVar("Fed", str, bytes)
 
-SMALLEST = 2048
+SMALLEST = 512
 STEP = 8
 ALLOWED = 32
 """Between what linear work gives (8) and what quadratic work does (64)."""
+ALLOWED_TWICE = 3
+"""The same for twice the size: linear work gives 2, quadratic work 4."""
 FLOOR = 0.0005
 """Seconds of processor time below which nothing can be compared."""
 TRIES = 5
@@ -59,10 +61,10 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed) -> bool:
-    """Whether `large`, 8 times as long, costs more than in proportion, however often it is measured."""
+def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed, allowed: float) -> bool:
+    """Whether `large` costs more than `allowed` times what `small` does, however often it is measured."""
     below = max(least(work, small, 2), FLOOR)
-    return all(cost(work, large) > ALLOWED * below for _ in range(TRIES))
+    return all(cost(work, large) > allowed * below for _ in range(TRIES))
 
 
 def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int) -> str | None:
@@ -77,9 +79,9 @@ def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int)
             if cost(work, small) < FLOOR or cost(work, small) < FLOOR:
                 continue
             large = make(size * STEP)
-            if not outgrows(work, small, large):
+            if not outgrows(work, small, large, ALLOWED):
                 return None
-            if outgrows(work, large, make(size * STEP * STEP)):
+            if outgrows(work, large, make(size * STEP * 2), ALLOWED_TWICE):
                 return f"the cost outgrows the size from {size} bytes of {small[:80]!r} on"
             return None
     return None

@@ -14,7 +14,7 @@ from tests.handlers.anything import places, replaced
 from tests.handlers.captures import HANDLERS, KEYS, captures, exchanges, message
 
 LIMIT = 32 * 1024
-PLACES = 12
+PLACES = 6
 """Fields of a message that are filled, one at a time."""
 FILLED: dict[str, Callable[[int], Any]] = {
     "a text": lambda size: "x" * size,
