@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from handlers.values import immutable
 
+SUBMIT_TIMEOUT = timedelta(seconds=60)
+SYNCHRONOUS = timedelta(seconds=300)
+"""What an operation gets whose submission is answered with its result."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
@@ -217,22 +220,28 @@ class Callback:
     """How a provider rings back.
 
     `verify` raises `BadSignature` or `UnknownKey`, and nothing else, for any bytes; `parse` raises
-    `BadPayload`, and nothing else.
+    `BadPayload`, and nothing else. `provable` tells that a genuine callback can carry a proof: then one that
+    carries none may not name a job's id.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
     parse: Callable[[HttpMessage], Update]
     challenge: Callable[[HttpMessage], HttpAnswer | None] = no_challenge
+    provable: bool = True
 
 
 @immutable
 class Operation:
-    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back."""
+    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back.
+
+    `submit_timeout` is how long the answer to a submission may take; longer where it brings the result.
+    """
 
     path: str
     kind: Kind | None
     callback: bool = True
     poll: bool = True
+    submit_timeout: timedelta = SUBMIT_TIMEOUT
 
 
 @immutable

@@ -46,7 +46,7 @@ class Callbacks:
             raise NotOurs from None
         if setup is None or setup.handler.callback is None:
             raise NotOurs
-        message = HttpMessage(200, tuple(headers), body, self.clock.now())
+        message = HttpMessage(200, tuple(headers), body, self.clock.outside())
         size, callback = len(body), setup.handler.callback
         challenge = await LARGE.read(size, lambda: callback.challenge(message))
         if challenge is not None:
@@ -63,7 +63,7 @@ class Callbacks:
         try:
             proof = callback.verify(message, keys)
         except (BadSignature, UnknownKey):
-            await self._refuse(setup, told, message)
+            await self._refuse(setup, told)
             raise NotOurs from None
         secrets = [*_secrets(keys), token]
         update = None
@@ -79,7 +79,7 @@ class Callbacks:
             Word(
                 job_id=told.job_id,
                 source=Source.CALLBACK,
-                at=message.received_at,
+                at=self.clock.now(),
                 update=update,
                 proof=proof,
                 confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
@@ -89,7 +89,7 @@ class Callbacks:
             )
         )
 
-    async def _refuse(self, setup: AccountSetup, told: CallbackToken, message: HttpMessage) -> None:
+    async def _refuse(self, setup: AccountSetup, told: CallbackToken) -> None:
         """Note a failed proof in the job's timeline, as long as nobody fills it with them."""
         self.accounts.count(setup.name, "refused")
         seen = self._refused.get(told.job_id, 0)
@@ -101,7 +101,7 @@ class Callbacks:
         word = Word(
             job_id=told.job_id,
             source=Source.CALLBACK,
-            at=message.received_at,
+            at=self.clock.now(),
             proof=Proof.UNPROVED,
             kept_as=Outcome.REFUSED,
             note="the proof is missing or wrong",

@@ -21,13 +21,13 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import FAILURES, SUBMIT, Accounts, told
+from receiver.accounts import FAILURES, Accounts, told
 from receiver.blocking import Blocking
 from receiver.bulk import unpack
 from receiver.clock import Clock
 from receiver.lanes import Lanes
 from receiver.large import LARGE
-from receiver.model import Claim, JobError, Outcome, Source, Verdict, Word, Work
+from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
@@ -41,7 +41,13 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
 }
-OFF = timedelta(seconds=60)
+MARGIN = timedelta(seconds=30)
+"""How much longer than the longest submission a claim holds."""
+TROUBLES: Mapping[type[ProviderError], WaitReason] = {
+    Throttled: WaitReason.THROTTLED,
+    AccountRefused: WaitReason.ACCOUNT_BLOCKED,
+}
+"""Why a job waits after an error that leaves it open."""
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -49,11 +55,11 @@ class Submitter:
     """Performs submissions."""
 
     work = Work.SUBMIT
-    lease = timedelta(seconds=SUBMIT.timeout + 30)
 
     def __init__(
         self, accounts: Accounts, recording: Recording, blocking: Blocking, lanes: Lanes, clock: Clock
     ) -> None:
+        self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
         self._recording = recording
         self._blocking = blocking
@@ -82,7 +88,7 @@ class Submitter:
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
             note = "the process ended between sending and the answer"
-            await self._recording.record(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
+            await self._recording.settle(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
             return
         self._accounts.count(setup.name, "submissions")
         job = chosen.job
@@ -95,14 +101,15 @@ class Submitter:
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
+        door = self._accounts.submission(setup, job.operation)
         try:
-            update, message = await self._accounts.ask(setup, exchange, submission, SUBMIT)
+            update, message = await self._accounts.ask(setup, exchange, submission, door)
         except ProviderError as error:
             await self._failed(chosen, error)
             return
         update = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status)
-        await self._recording.record(word)
+        await self._recording.settle(word)
         await self._blocking.works(setup.name, submit=True)
 
     async def _failed(self, chosen: Chosen, error: ProviderError) -> None:
@@ -120,9 +127,10 @@ class Submitter:
             verdict=verdict,
             status=error.status,
             wait=wait,
+            trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=JobError(code, self._plain(chosen, told(error)), error.provider_code),
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _plain(self, chosen: Chosen, text: str) -> str:
         for secret in self._accounts.secrets_of(chosen.job):
@@ -135,6 +143,7 @@ class Submitter:
             source=Source.SUBMISSION,
             at=self._clock.now(),
             claim=chosen.claim,
+            intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
 

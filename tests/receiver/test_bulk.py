@@ -1,6 +1,7 @@
 """Bodies that are mostly long texts: the same meaning and the same refusals as the strict reader's."""
 
 import json as plain
+
 import pytest
 
 from handlers import json
