@@ -9,6 +9,7 @@ import hashlib
 import json as plain
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
@@ -26,6 +27,8 @@ HEAD = 5000
 REST = 4 * MIB
 """Bytes that a request may have beside its long texts."""
 PIECE = 64 * 1024
+TURN = 500
+"""Bytes, and strings, that are looked at in one go."""
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _IN_LONG = re.compile(
     rb"(?:[^\\\x00-\x1f]++|\\[\"\\/bfnrt]|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"
@@ -106,6 +109,8 @@ class _Rest:
     def string(self) -> None:
         """Count a string."""
         self._strings += 1
+        if self._strings % TURN == 0:
+            _give_way()
         if self._bounded and self._strings > 2 * json.VALUES + 2:
             raise _too_many()
 
@@ -119,6 +124,7 @@ class _Rest:
     def gap(self, start: int, end: int) -> None:
         """Keep what stands between two strings, every run of blanks in it as one."""
         for place in range(start, end, PIECE):
+            _give_way()
             piece = bytes(self._view[place : min(place + PIECE, end)])
             self._commas += piece.count(b",")
             if self._bounded and self._commas > json.VALUES:
@@ -128,6 +134,11 @@ class _Rest:
     def whole(self) -> bytes:
         """All of it."""
         return b"".join(self._parts)
+
+
+def _give_way() -> None:
+    """Let go of the interpreter: a thread that waits for it would get it only after milliseconds."""
+    time.sleep(0)
 
 
 def _too_many() -> BadJson:
@@ -172,6 +183,7 @@ def _closing(data: bytes, place: int) -> int:
         reached = match.end() if match else place
         if data[reached : reached + 1] == b'"':
             return reached
+        _give_way()
         if reached == place:
             raise BadJson(_NOT_JSON)
         place = reached
@@ -195,4 +207,5 @@ def _text(spelled: memoryview) -> Text | None:
         head, length = head + text[: HEAD - len(head)] if len(head) < HEAD else head, length + len(text)
         hashed.update(text.encode())
         place = reached
+        _give_way()
     return Text(spelled, head, length, hashed.hexdigest()) if length > HEAD else None
