@@ -173,13 +173,37 @@ class StoreUnavailable(ReceiverError):
 class ProviderAway(ReceiverError):
     """The provider does not answer now."""
 
-    code = "unavailable"
+    code = "provider-unavailable"
     http_status = 503
     title = "The provider cannot be reached now"
-    meaning = StoreUnavailable.meaning
+    meaning = (
+        "The asset's file is at a provider that does not answer, or whose account is off. Try again after "
+        "`Retry-After`."
+    )
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail, headers=(("retry-after", "5"),))
+
+
+class TooManyWaiting(ReceiverError):
+    """A key waits more often at once than one may."""
+
+    code = "too-many-requests"
+    http_status = 429
+    title = "This API key waits too often at once"
+    meaning = "A key may have 4,096 calls with `wait` open. End some, or ask without `wait`."
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers=(("retry-after", "1"),))
+
+
+class Internal(ReceiverError):
+    """A fault of ours."""
+
+    code = "internal"
+    http_status = 500
+    title = "This failed unexpectedly"
+    meaning = "A fault in the service. Its log has the details under the `request_id` of the answer."
 
 
 def _on_one_line(text: str) -> str:
@@ -214,7 +238,10 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
     UnsupportedMediaType,
     Invalid,
     IdempotencyMismatch,
+    TooManyWaiting,
     StoreUnavailable,
+    ProviderAway,
+    Internal,
 )
 
 

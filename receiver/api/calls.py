@@ -24,7 +24,7 @@ from receiver.api.guard import (
     read_body,
     read_query,
 )
-from receiver.errors import MethodNotAllowed, NotFound, ReceiverError, StoreUnavailable
+from receiver.errors import Internal, MethodNotAllowed, NotFound, ReceiverError
 from receiver.keyring import Asker
 from receiver.large import LARGE
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("ringback.api")
 NOBODY = Asker("", frozenset())
+NO_LABELS: tuple[tuple[str, str], ...] = ()
 
 
 class Reads(Protocol):
@@ -44,7 +45,8 @@ class Reads(Protocol):
 
 @immutable
 class Call:
-    """A method on a path. `scope` None needs no key; `told` None answers no JSON."""
+    """A method on a path. `scope` None needs no key, and then the query is ignored, as it may stand in a link
+    that others made longer; `told` None answers no JSON."""
 
     method: str
     path: str
@@ -104,7 +106,7 @@ class Resource:
             response = problem(error, request_id)
         except Exception:
             LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
-            response = problem(StoreUnavailable("this failed unexpectedly"), request_id)
+            response = problem(Internal(), request_id)
         response.headers["x-request-id"] = request_id
         self._services.log_call(scope, response.status_code, request_id)
         await response(scope, receive, send)
@@ -116,7 +118,10 @@ class Resource:
         if call is None:
             raise MethodNotAllowed(headers=(("allow", self._allow),))
         asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
-        query, labels = read_query(request, call.query, labelled=call.with_labels)
+        query: BaseModel = Query()
+        labels = NO_LABELS
+        if call.scope is not None:
+            query, labels = read_query(request, call.query, labelled=call.with_labels)
         body = await self._body(call, request)
         return await call.handle(Asked(self._services, request, asker, body, query, labels))
 
