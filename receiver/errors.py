@@ -6,6 +6,9 @@ from typing import ClassVar
 
 from handlers.values import immutable
 
+ERRORS = 100
+"""Errors of one request that are told; the rest are told once these are mended."""
+
 
 @immutable
 class FieldError:
@@ -35,7 +38,7 @@ class ReceiverError(Exception):
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:ERRORS])
         self.headers = tuple(headers)
         self.extra = extra or {}
 
@@ -48,7 +51,8 @@ class Malformed(ReceiverError):
     title = "The request cannot be read"
     meaning = (
         "The body is not strict JSON: it must be UTF-8, without duplicate keys, NaN, infinities or lone "
-        "surrogates, and nested at most 64 deep. Or the request itself is not well-formed HTTP."
+        "surrogates, nested at most 64 deep and with at most 100,000 values. Or the request "
+        "itself is not well-formed HTTP."
     )
 
 
@@ -118,7 +122,10 @@ class TooLarge(ReceiverError):
     code = "too-large"
     http_status = 413
     title = "The body is too large"
-    meaning = "POST /v1/jobs takes 32 MiB, callbacks 1 MiB, all else 256 KiB."
+    meaning = (
+        "POST /v1/jobs takes 32 MiB, of which 4 MiB may lie outside of texts of more than 32 KiB; callbacks "
+        "take 1 MiB, all else 256 KiB."
+    )
 
 
 class UnsupportedMediaType(ReceiverError):

@@ -30,9 +30,10 @@ LAYERS = (
         "lenient",
         "unpacking",
         "shares",
+        "bulk",
     },
-    {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"}
-    | {"pacing", "redaction", "suspects"},
+    {"lifecycle", "cadence", "retry", "views", "clock", "steadily"}
+    | {"large", "settings", "config", "secretkeys", "pacing", "redaction", "suspects"},
     {"store", "exchange", "resolver", "dialing", "gateway", "observe"},
     {"alarm", "lanes", "endpoints", "tally", "accounts", "agenda", "meaning", "watchers", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
