@@ -12,7 +12,8 @@ make() { [ -e "secrets/$1" ] || { printf %s "$2" > "secrets/$1" && echo "made se
 make database_password "$(random)"
 make database_url "postgresql://ringback:$(cat secrets/database_password)@database/ringback"
 make secret_keys "[\"$(random)\"]"
-make api_key "rb_$(random)"
+[ ! -e secrets/api_key ] || [ -e secrets/admin_key ] || mv secrets/api_key secrets/admin_key
+make admin_key "rb_$(random)"
 [ -e ringback.toml ] || { printf '# settings that are no secrets: everybody can read this file\n' > ringback.toml && echo "made ringback.toml"; }
 # the container's user must read them; nobody else here can enter the folder
 chmod 700 secrets && chmod 444 secrets/* && chmod a+r ringback.toml

@@ -35,7 +35,7 @@ from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings, Rules
 from receiver.model import Endpoint, Work
-from receiver.observe import LOGGER, peer
+from receiver.observe import LOGGER, name_replica, peer
 from receiver.polling import Poller
 from receiver.providers import Providers
 from receiver.recording import FEED, Recording
@@ -275,6 +275,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lease = functools.partial(_lease, settings, clock)
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
+    name_replica(replica.name)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
@@ -352,10 +353,10 @@ async def _check_kids(store: Store, masters: Masters) -> None:
 
 
 async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> Keyring:
-    if settings.api_key is not None:
-        return Keyring(store, clock, hash_api_key(settings.api_key.get_secret_value()))
+    if settings.admin_key is not None:
+        return Keyring(store, clock, hash_api_key(settings.admin_key.get_secret_value()))
     if not await store.read(table.keys()):
-        _need(settings, "api_key")
+        _need(settings, "admin_key")
         text = new_api_key(clock.entropy(32))
         key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
         path = data_dir(settings) / API_KEY_FILE

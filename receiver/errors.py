@@ -180,13 +180,24 @@ def _on_one_line(text: str) -> str:
 
 
 class Misconfigured(Exception):
-    """The service cannot start: the setting at fault and the fix, in one line."""
+    """The service cannot start: the setting at fault and the fix, in one line; `others` are wrong too."""
 
     exit_code = 2
 
-    def __init__(self, setting: str, problem: str) -> None:
+    def __init__(self, setting: str, problem: str, others: Sequence["Misconfigured"] = ()) -> None:
         self.setting = _on_one_line(setting)
-        super().__init__(f"{self.setting}: {_on_one_line(problem)}")
+        self.problem = _on_one_line(problem)
+        self.others = tuple(others)
+        self.lines: list[str] = [f"{self.setting}: {self.problem}"]
+        for one in others:
+            self.lines += one.lines
+        super().__init__("; ".join(self.lines))
+
+
+def several(problems: Sequence[Misconfigured]) -> Misconfigured:
+    """One refusal that tells all `problems`, at least one."""
+    first, *others = problems
+    return Misconfigured(first.setting, first.problem, others) if others else first
 
 
 class NotReady(Misconfigured):

@@ -3,21 +3,19 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     SecretStr,
     field_validator,
     model_validator,
 )
 
 from receiver.addresses import BadUrl, split
-from receiver.errors import Misconfigured
 from receiver.filters import JOB_FINAL, unknown
 from receiver.headers import header_problems
 from receiver.keys import API_KEY_PREFIX, SHORTEST_MASTER
@@ -74,19 +72,30 @@ EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
 Seconds = Annotated[float, Field(gt=0, le=604800)]
 
 
+NO_VALUE = object()
+"""Stands where no type takes it."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    @model_validator(mode="wrap")
+    @model_validator(mode="before")
     @classmethod
-    def _no_numbers_by_chance(cls, values: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+    def _no_numbers_by_chance(cls, values: Any) -> Any:
         """`true` is no number, although it counts as one."""
-        if isinstance(values, dict):
-            for name, value in values.items():
-                known = cls.model_fields.get(name)
-                if isinstance(value, bool) and known is not None and known.annotation is not bool:
-                    raise Misconfigured(name, "must not be true or false")
-        return check(values)
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: value if name not in fields or fields[name].annotation is bool else _without_truth(value)
+            for name, value in values.items()
+        }
+
+
+def _without_truth(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_truth(inner) for inner in value]
+    return NO_VALUE if isinstance(value, bool) else value
 
 
 class AccountSettings(_Section):
@@ -175,8 +184,8 @@ class Settings(_Section):
     secret_keys: tuple[SecretStr, ...] = Field(
         default=(), description="master keys, newest first; made once in `data_dir` when missing"
     )
-    api_key: SecretStr | None = Field(
-        default=None, description="a bootstrap admin key: `rb_` and 32 characters"
+    admin_key: SecretStr | None = Field(
+        default=None, description="a bootstrap admin key: `rb_` and at least 32 characters"
     )
     egress_allow: tuple[Network, ...] = Field(
         default=(), description="networks that outgoing requests may reach although they are not public"
@@ -227,7 +236,7 @@ class Settings(_Section):
             raise ValueError("a key is there twice")
         return keys
 
-    @field_validator("api_key")
+    @field_validator("admin_key")
     @classmethod
     def _ours(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:

@@ -149,7 +149,7 @@ async def _move(source: str, goal: str) -> None:
     for one in moved:
         shown.add_row(one.table, f"{one.count:,}", one.checksum)
     Console().print(shown)
-    click.echo("equal on both sides; set database_url, secret_keys and api_key, then start")
+    click.echo("equal on both sides; set database_url, secret_keys and admin_key, then start")
 
 
 @click.group()

@@ -63,7 +63,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
         raise click.BadParameter("must be an address; without it the setting holds", param_hint="--host")
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
-    observe.set_up(settings.log_level, settings.log_format)
+    observe.set_up(settings.log_level, settings.log_format, loaded.secrets())
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
     try:
