@@ -35,7 +35,7 @@ from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings, Rules
 from receiver.model import Endpoint, Work
-from receiver.observe import LOGGER, name_replica, peer
+from receiver.observe import LOGGER, peer
 from receiver.polling import Poller
 from receiver.providers import Providers
 from receiver.recording import FEED, Recording
@@ -275,7 +275,6 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lease = functools.partial(_lease, settings, clock)
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
-    name_replica(replica.name)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)

@@ -51,11 +51,12 @@ class AccountSetup:
 
 @immutable
 class Loaded:
-    """Settings, the accounts they make, and where each setting came from."""
+    """Settings, the accounts they make, where each setting came from, and the file if there is one."""
 
     settings: Settings
     accounts: Mapping[str, AccountSetup]
     origins: Mapping[str, str]
+    file: Path | None = None
 
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret, for whatever must not tell one: keys, secrets, the database's password."""
@@ -94,7 +95,8 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
     if settings is None or problems:
         each = [one for problem in problems for one in (problem, *problem.others)]
         raise several([_with_origin(one, origins) for one in each])
-    return Loaded(settings, accounts, origins)
+    chosen, named_by = config_file(config, environment)
+    return Loaded(settings, accounts, origins, chosen if named_by or chosen.exists() else None)
 
 
 def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[Misconfigured]]:

@@ -1,12 +1,15 @@
 """`ringback serve`."""
 
 import asyncio
+import errno
 import functools
 import gc
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -17,18 +20,21 @@ from receiver import observe
 from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
 from receiver.app import Services, running
+from receiver.cli.advice import advice
 from receiver.config import Loaded, load
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, NotReady
 from receiver.observe import LOGGER
 from receiver.replica import Role
 from receiver.server import Shortcut, server
-from receiver.store.pgurl import is_postgres
+from receiver.store.pgurl import is_postgres, without_password
 
 CONFIG = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The TOML file; default ./ringback.toml.",
 )
+MAY_PASS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
+"""A process before this one that still drains, an address that comes with its network."""
 LINGER = 5.0
 """Seconds for which a stopping replica goes on answering, readiness apart: a proxy looks every few."""
 GC_THRESHOLDS = (10_000, 20, 50)
@@ -67,7 +73,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
     try:
-        code = uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role)))
+        code = uvloop.run(_serve(replace(loaded, settings=settings), socket_, Role(role)))
     except asyncio.CancelledError:
         LOGGER.info("stopped before it served")
         code = 0
@@ -81,9 +87,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "that is no host"
-        raise Misconfigured("host", f"cannot listen on {host!r}, port {port}: {reason}") from None
+    except OSError as error:
+        place = f"cannot listen on {host!r}, port {port}: {error.strerror}"
+        raise (NotReady if error.errno in MAY_PASS else Misconfigured)("host", place) from None
+    except (ValueError, TypeError):
+        raise Misconfigured("host", f"{host!r} is not a host name or address") from None
     return listening
 
 
@@ -101,6 +109,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
     _on_signals(_this_task().cancel)
     async with running(loaded, on_fatal=give_up, role=role) as services:
         settings = services.settings
+        observe.name_replica(services.replica.name)
         http = server(
             application(services),
             settings.host,
@@ -113,9 +122,29 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
+        _say_what_is_served(loaded, services)
         await http.serve(sockets=[listening])
     return 1 if failed else 0
+
+
+def _say_what_is_served(loaded: Loaded, services: Services) -> None:
+    """One line with what an operator looks for first, and a warning for each setting that looks wrong."""
+    settings = services.settings
+    on = [name for name, setup in loaded.accounts.items() if setup.on]
+    off = [name for name, setup in loaded.accounts.items() if not setup.on]
+    LOGGER.info(
+        "serving on http://%s:%s (version %s, config %s, database %s, accounts %s%s, public_url %s)",
+        f"[{settings.host}]" if ":" in settings.host else settings.host,
+        settings.port,
+        version("ringback"),
+        loaded.file or "none",
+        without_password(settings.database_url),
+        ", ".join(on) or "none",
+        f", off: {', '.join(off)}" if off else "",
+        settings.public_url or "none: every job is polled",
+    )
+    for one in advice(loaded, services.gateway.check):
+        LOGGER.warning("%s: %s", one.setting, one.said)
 
 
 def _short(services: Services) -> Shortcut:
@@ -153,4 +182,6 @@ def _on_signals(stop: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    loop.add_signal_handler(
+        signal.SIGHUP, LOGGER.warning, "settings are read at start only; restart to change them"
+    )

@@ -1,4 +1,4 @@
-"""Where a setting comes from: what is read, what is not ours, and mistakes that name their place, all at once."""
+"""Where a setting comes from; mistakes name their place, and are told all at once."""
 
 from pathlib import Path
 
