@@ -1,6 +1,5 @@
 """Reading the settings: a TOML file, the environment over it, errors that name the setting and the fix."""
 
-import difflib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from pydantic_core import ErrorDetails
 import handlers
 from handlers.contract import Handler
 from handlers.values import immutable
-from receiver.errors import Misconfigured, several
+from receiver.errors import Misconfigured, nearest, several
 from receiver.settings import AccountSettings, EndpointSettings, Settings
 
 PREFIX = "RINGBACK_"
@@ -174,12 +173,12 @@ def _from_variable(variable: str, text: str, values: Mapping[str, Any]) -> tuple
         name = variable.removesuffix("_FILE")
         text = _content(variable, text)
     path = _path(name.removeprefix(PREFIX).lower().split("__"), values)
-    return path, _value(text.removeprefix(BYTE_ORDER_MARK), variable)
+    return path, _value(text.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n"), variable)
 
 
 def _content(variable: str, path: str) -> str:
     try:
-        return Path(path).read_text("utf-8-sig").rstrip("\r\n")
+        return Path(path).read_text("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise Misconfigured(variable, f"names a file that cannot be read: {reason}") from None
@@ -309,8 +308,8 @@ def _siblings(place: list[str]) -> list[str]:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"unknown setting; the nearest one is `{close[0]}`" if close else "unknown setting"
+    near = nearest(name, known)
+    return f"unknown setting; the nearest one is `{near}`" if near else "unknown setting"
 
 
 def is_secret(option: str) -> bool:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from receiver.addresses import BadUrl, split
-from receiver.filters import JOB_FINAL, unknown
+from receiver.filters import JOB_FINAL, complaint, unknown
 from receiver.headers import header_problems
 from receiver.keys import API_KEY_PREFIX, SHORTEST_MASTER
 from receiver.signing import BadSecret, key_of
@@ -157,8 +157,8 @@ class EndpointSettings(_Section):
     @field_validator("events")
     @classmethod
     def _known(cls, events: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown(events):
-            raise ValueError("each must be an event type, `*`, or a prefix such as `job.*`")
+        for place in unknown(events):
+            raise ValueError(f"each {complaint(events[place])}")
         return events
 
 

@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from receiver.filters import JOB_FINAL, is_pattern
+from receiver.filters import JOB_FINAL, complaint, is_pattern
 from receiver.signing import BadSecret, key_of
 
 SCOPES = (
@@ -38,7 +38,7 @@ def _no_nul(text: str) -> str:
 
 def _pattern(text: str) -> str:
     if not is_pattern(text):
-        raise ValueError("must be an event type, `*`, or a prefix such as `job.*`")
+        raise ValueError(complaint(text))
     return text
 
 

@@ -9,7 +9,7 @@ from handlers import json
 from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
 from receiver.errors import Gone, NotFound, invalid
-from receiver.filters import is_pattern
+from receiver.filters import complaint, is_pattern
 from receiver.keys import is_id
 from receiver.model import Event
 from receiver.store import events
@@ -33,7 +33,7 @@ async def feed(asked: Asked) -> Response:
     query: FeedQuery = asked.query
     place = _place(query)
     if query.type is not None and not is_pattern(query.type):
-        raise invalid("type", "must be an event type, `*`, or a prefix such as `job.*`", place="query")
+        raise invalid("type", complaint(query.type), place="query")
     page = await _page(asked, place, query)
     clock, watchers = asked.services.clock, asked.services.recording.watchers
     ends = clock.monotonic() + query.wait

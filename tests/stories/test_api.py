@@ -308,7 +308,7 @@ async def test_every_answer_has_an_id_of_its_own(house: Deployment) -> None:
 
 async def test_every_problem_has_a_page(house: Deployment) -> None:
     codes = {kind.code for kind in PROBLEMS}
-    assert len(codes) == 12
+    assert len(codes) == 14
     for kind in PROBLEMS:
         answer = await house.client.get(f"/problems/{kind.code}", headers={"authorization": ""})
         assert answer.status_code == 200

@@ -145,7 +145,7 @@ async def test_a_provider_that_is_away_is_no_reason_to_give_up(tmp_path: Path, p
         for status in (500, 503, 429, 401, 200):
             house.front.away = status
             answer = await follow(house, job)
-            problem(answer, 503, "unavailable")
+            problem(answer, 503, "provider-unavailable")
             assert int(answer.headers["retry-after"]) > 0
         house.front.away = None
         assert (await follow(house, job)).status_code == 307
