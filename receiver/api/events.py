@@ -29,7 +29,7 @@ def event_answer(event: Event) -> dict[str, Any]:
 
 
 async def feed(asked: Asked) -> Response:
-    """Events, oldest first; may wait for the next one."""
+    """List events, oldest first; with `wait`, once there is one."""
     query: FeedQuery = asked.query
     place = _place(query)
     if query.type is not None and not is_pattern(query.type):
@@ -79,7 +79,7 @@ async def _page(asked: Asked, place: int | str | None, query: FeedQuery) -> even
 
 
 async def show(asked: Asked) -> Response:
-    """One event with, for every endpoint, why it went or did not."""
+    """Show an event and, for every endpoint, why it went there or did not."""
     found = await asked.services.store.read(events.get(asked.path["id"]))
     if found is None:
         raise NotFound("no such event")
