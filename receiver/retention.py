@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from receiver.accounts import POLL
+from receiver.agenda import PAID_TRIES
 from receiver.clock import Clock
 from receiver.errors import Contended, StoreUnavailable
 from receiver.model import Source, Verdict, Word
@@ -34,20 +35,37 @@ LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 class Housekeeper:
     """Expires and removes."""
 
-    def __init__(self, store: Store, recording: Recording, clock: Clock, keep: timedelta) -> None:
+    def __init__(
+        self,
+        store: Store,
+        recording: Recording,
+        clock: Clock,
+        keep: timedelta,
+        decides: timedelta | None = None,
+    ) -> None:
         self._store = store
+        self._decides = decides
         self._recording = recording
         self._clock = clock
         self._keep = keep
         self._orphans = ""
         self._looked_at: float | None = None
-        self._stepped = False
+        self._stepped = self._decided = False
 
     async def run(self) -> None:
         """Look every second for deadlines, every minute for what is old; until cancelled."""
         await asyncio.gather(
             steadily(self.expire, every=1.0, logger=LOGGER), steadily(self.sweep, every=SWEEP, logger=LOGGER)
         )
+
+    async def decide(self) -> int:
+        """Let the policy for lost answers decide about jobs that another policy held; how many."""
+        if self._decides is None:
+            return 0
+        at, held = self._clock.now() + self._decides, 0
+        while count := await self._store.write(lambda: jobs.undecided(at, PAID_TRIES, BATCH)):
+            held += count
+        return held
 
     async def expire(self) -> int:
         """Expire open jobs whose deadline passed and that no poll will end; how many.
@@ -59,6 +77,9 @@ class Housekeeper:
         self._looked_at = at
         if before is not None and at - before > PAUSED:
             return 0
+        if not self._decided:
+            await self.decide()
+            self._decided = True
         now = self._clock.now()
         found = await self._store.read(jobs.overdue(now, now - LAST_POLL, BATCH))
         for job_id in found:
