@@ -37,6 +37,7 @@ from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
+from receiver.outgoing import LoggedGateway
 from receiver.polling import Poller
 from receiver.providers import Providers
 from receiver.recording import FEED, Recording
@@ -159,7 +160,8 @@ class Services:
         """Note a call, for whoever debugs: its path is logged without tokens, its query not at all."""
         if API_LOGGER.isEnabledFor(logging.DEBUG):
             who = peer(scope, self.trusted)
-            API_LOGGER.debug("%s %s %s from %s (%s)", status, scope["method"], scope["path"], who, request_id)
+            about = {"request_id": request_id, "status": status}
+            API_LOGGER.debug("%s %s from %s", scope["method"], scope["path"], who, extra=about)
 
     async def drain(self) -> None:
         """Say that we stop, let nobody wait, and give work in hand its grace."""
@@ -266,7 +268,7 @@ async def running(
 def gateway_of(settings: Settings) -> Gateway:
     """The way out that these settings allow."""
     try:
-        return Gateway(
+        return LoggedGateway(
             guard(settings.egress_allow, http=settings.egress_http),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
