@@ -111,7 +111,7 @@ async def listed(asked: Asked) -> Response:
 
 
 def _foreign_cursor() -> Invalid:
-    return invalid("cursor", "is not one that a list gave", place="query")
+    return invalid("cursor", "is not a cursor of this list", place="query")
 
 
 async def show(asked: Asked) -> Response:

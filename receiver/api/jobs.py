@@ -107,7 +107,7 @@ async def listed(asked: Asked) -> Response:
     """List jobs, newest first."""
     query: JobSearch = asked.query
     if query.cursor is not None and not is_id("job", query.cursor):
-        raise invalid("cursor", "is not one that a list gave", place="query")
+        raise invalid("cursor", "is not a cursor of this list", place="query")
     wanted = jobs.Search(
         state=(query.state,) if query.state else (),
         account=query.provider,
@@ -163,7 +163,7 @@ async def story(asked: Asked) -> Response:
     if asked.query.cursor is not None:
         place = PLACE.fullmatch(asked.query.cursor)
         if place is None:
-            raise invalid("cursor", "is not one that a list gave", place="query")
+            raise invalid("cursor", "is not a cursor of this list", place="query")
         after = Place(int(place[1]), int(place[2]), place[3])
     limit = asked.query.limit
     entries = await asked.services.store.read(timeline.timeline(job_id, after, limit))

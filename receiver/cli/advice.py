@@ -8,7 +8,7 @@ from handlers.values import immutable
 from receiver.addresses import BadUrl, split
 from receiver.config import Loaded, is_secret
 from receiver.settings import Settings
-from receiver.store.pgurl import is_postgres
+from receiver.store.pgurl import addresses, is_postgres, without_password
 
 READABLE_BY_OTHERS = 0o004
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on
@@ -82,30 +82,21 @@ def _holds_secret(settings: Settings, name: str) -> bool:
     if name == "endpoints":
         return any(one.secret or one.headers for one in settings.endpoints)
     if name == "database_url":
-        return bool(_parts(settings.database_url)[1])
+        return without_password(settings.database_url) != settings.database_url
     return is_secret(name.rpartition(".")[2])
 
 
 def _database(url: str) -> Iterator[Advice]:
     if not is_postgres(url):
         return
-    hosts, _, mode = _parts(url)
-    remote = [host for host in hosts if host and not host.startswith("/") and not _is_loopback(host)]
-    if remote and mode != "verify-full":
+    given = [host.rpartition(":")[0] if _has_port(host) else host for host in addresses(url)]
+    hosts = [host.strip("[]") for host in given]
+    remote = [host for host in hosts if not host.startswith("/") and not _is_loopback(host)]
+    if remote and parse_qs(urlsplit(url).query).get("sslmode", [""])[-1] != "verify-full":
         said = (
             f"the connection to {remote[0]} is not checked against its certificate; add sslmode=verify-full"
         )
         yield Advice("database_url", said)
-
-
-def _parts(url: str) -> tuple[list[str], str, str]:
-    """The hosts, the password and the sslmode of a PostgreSQL URL."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    hosts = ",".join([parts.netloc.rpartition("@")[2], *query.get("host", [])]).split(",")
-    plain = [host.rpartition(":")[0] if _has_port(host) else host for host in hosts]
-    password = parts.password or "".join(query.get("password", []))
-    return [host.strip("[]") for host in plain], password, "".join(query.get("sslmode", [])[-1:])
 
 
 def _has_port(host: str) -> bool:
