@@ -13,8 +13,8 @@ import pytest
 
 from receiver.secretkeys import add_master
 from tests.processes import dies_with_us
-from tests.stories.deployment import PATIENCE
-from tests.stories.test_commands import RINGBACK, names, run
+from tests.stories.deployment import PATIENCE, deployed, environment
+from tests.stories.test_commands import RINGBACK, asked, names, run
 
 
 def give(folder: Path, user: int, group: int) -> None:
@@ -150,3 +150,21 @@ async def test_a_key_for_the_commands_makes_no_admin_of_the_service(tmp_path: Pa
     lines = await logged(tmp_path, "", RINGBACK_API_KEY=key)
     assert any("made an admin API key" in line for line in messages(lines, "info"))
     assert (tmp_path / "ringback-api-key").read_text().strip() != key
+
+
+async def test_keys_that_are_set_are_rotated_step_by_step_and_every_step_serves(tmp_path: Path) -> None:
+    old, new = "o" * 32, "n" * 32
+    async with deployed(tmp_path, secret_keys=json.dumps([old])) as house:
+        endpoint = await house.subscribe("job.*")
+    for keys in ([old, new], [new, old]):
+        async with deployed(tmp_path, secret_keys=json.dumps(keys)) as house:
+            assert (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint[
+                "secret"
+            ]
+    settings = environment(tmp_path, house.url, house.url, {}, secret_keys=json.dumps([new, old]))
+    said = await run(tmp_path, "secrets", "reencrypt", **settings)
+    assert said.code == 0, said.err
+    assert "encrypted 1 rows under the newest key" in said.out
+    assert said.out.startswith("database: ")
+    async with deployed(tmp_path, secret_keys=json.dumps([new])) as house:
+        assert (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint["secret"]
