@@ -60,7 +60,7 @@ def announced(events: Sequence[Event], job: Job | None = None) -> None:
         if not LOGGER.isEnabledFor(level):
             continue
         data = json.read_object(event.body)["data"]
-        about = _about(job) if job is not None else {"account": data["id"]}
+        about = _about(job) if job is not None else {"account": data.get("id")}
         LOGGER.log(level, line.text, *(_value(data, name) for name in line.values), extra=about)
 
 
