@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from handlers.values import immutable
 
+SUBMIT_TIMEOUT = timedelta(seconds=60)
+SYNCHRONOUS = timedelta(seconds=300)
+"""What an operation gets whose submission is answered with its result."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
@@ -225,12 +228,16 @@ class Callback:
 
 @immutable
 class Operation:
-    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back."""
+    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back.
+
+    `submit_timeout` is how long the answer to a submission may take; longer where it brings the result.
+    """
 
     path: str
     kind: Kind | None
     callback: bool = True
     poll: bool = True
+    submit_timeout: timedelta = SUBMIT_TIMEOUT
 
 
 @immutable

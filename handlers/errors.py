@@ -29,7 +29,7 @@ class ProviderError(Exception):
 
 
 class Unreachable(ProviderError):
-    """The provider could not be reached: not one byte was written."""
+    """The provider could not be reached, or the request did not leave us whole: nothing was accepted."""
 
 
 class Throttled(ProviderError):

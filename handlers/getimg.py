@@ -10,6 +10,7 @@ from typing import Annotated
 from handlers import wire
 from handlers.contract import (
     REPOLL,
+    SYNCHRONOUS,
     Account,
     Asset,
     Exchange,
@@ -32,7 +33,9 @@ from handlers.errors import Garbled
 PHASES = {"pending": Phase.RUNNING, "completed": Phase.SUCCEEDED, "failed": Phase.FAILED}
 OPERATIONS = {
     "video": Operation("/v2/videos/generations", Kind.VIDEO, callback=False),
-    "image": Operation("/v2/images/generations", Kind.IMAGE, callback=False, poll=False),
+    "image": Operation(
+        "/v2/images/generations", Kind.IMAGE, callback=False, poll=False, submit_timeout=SYNCHRONOUS
+    ),
 }
 PROMPT_LIMIT = 4096
 ROLES = frozenset({"reference_image", "first_frame", "last_frame"})

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from handlers import proofs, wire
 from handlers.contract import (
+    SYNCHRONOUS,
     Account,
     Asset,
     Callback,
@@ -136,7 +137,7 @@ def _key(account: Account) -> tuple[str, str]:
 def _operations(options: ImagineoOptions) -> Mapping[str, Operation]:
     return {
         "generate-video": Operation(options.submit_path, Kind.VIDEO),
-        "generate-image": Operation("/v1/generate", Kind.IMAGE),
+        "generate-image": Operation("/v1/generate", Kind.IMAGE, submit_timeout=SYNCHRONOUS),
     }
 
 

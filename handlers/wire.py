@@ -39,6 +39,10 @@ ENDINGS = {
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 LINK_LIMIT = 8192
 YEARS = (1970, 2200)
+DAY = timedelta(hours=24)
+"""The longest wait that a `Retry-After` can ask for."""
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
+_SECONDS_TWICE = re.compile(r"[0-9. \t]+(?:,[0-9. \t]+)+", re.ASCII)
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -211,19 +215,29 @@ def own_path(path: str) -> str:
 
 
 def retry_after(message: HttpMessage) -> timedelta | None:
-    """The `Retry-After` of a message, in seconds or as a date; None when it is missing or unreadable."""
-    values = message.every("retry-after")
-    if len(values) != 1:
-        return None
-    text = values[0].strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return timedelta(seconds=int(text))
+    """Read the `Retry-After` of a message: seconds, a fraction rounded up, or a date; at most a day.
+
+    Returns None where it is missing or unreadable, or where it is there twice with different values.
+    """
+    found: set[timedelta | None] = set()
+    for value in message.every("retry-after"):
+        texts = value.split(",") if _SECONDS_TWICE.fullmatch(value) else [value]
+        found.update(_wait(text.strip(" \t"), message.received_at) for text in texts)
+    return found.pop() if len(found) == 1 else None
+
+
+def _wait(text: str, now: datetime) -> timedelta | None:
+    if _SECONDS.fullmatch(text):
+        whole, _, fraction = text.partition(".")
+        digits = whole.lstrip("0")
+        seconds = int(digits or 0) + bool(fraction.strip("0")) if len(digits) <= 5 else DAY.total_seconds()
+        return min(timedelta(seconds=seconds), DAY)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(moment - message.received_at, timedelta())
+    return min(max(moment - now, timedelta()), DAY)
 
 
 def sentence(value: object) -> str:

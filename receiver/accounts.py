@@ -1,27 +1,41 @@
 """Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from handlers import json
-from handlers.contract import Account, Exchange, Failure, FailureCode, HttpMessage, Keys, Phase, Update
+from handlers.contract import (
+    SUBMIT_TIMEOUT,
+    Account,
+    Exchange,
+    Failure,
+    FailureCode,
+    HttpMessage,
+    Keys,
+    Phase,
+    Update,
+)
 from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.config import AccountSetup
+from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
 from receiver.model import Job
 from receiver.observe import LastHour
+from receiver.unpacking import TooLarge, Unreadable, codings, unpacked
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
 ANSWER_CAP = 4 * 1024 * 1024
-SUBMIT_TIMEOUT = 60.0
 ASK_TIMEOUT = 30.0
-BEFORE_SENDING = frozenset({"request", "resolve", "connect", "tls"})
+LARGE = 64 * 1024
+"""Bytes of a compressed answer that are unpacked in a thread, so that nothing waits for it."""
 REDACTED = "[redacted]"
 FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 """What ends a job with a code of its own, whichever door it came by."""
@@ -36,7 +50,7 @@ class Door:
     fresh: bool = False
 
 
-SUBMIT = Door("submit", SUBMIT_TIMEOUT, fresh=True)
+SUBMIT = Door("submit", SUBMIT_TIMEOUT.total_seconds(), fresh=True)
 POLL = Door("poll", ASK_TIMEOUT)
 RESOLVE = Door("resolve", ASK_TIMEOUT)
 CANCEL = Door("cancel", ASK_TIMEOUT, fresh=True)
@@ -76,6 +90,20 @@ class Accounts:
         known = setup.handler.operations[operation]
         return self._public_url is not None and setup.handler.callback is not None and known.callback
 
+    def submission(self, setup: AccountSetup, operation: str) -> Door:
+        """How a submission of this operation is made, with the account's time-out or else the operation's."""
+        own = setup.settings.submit_timeout
+        known = setup.handler.operations.get(operation)
+        usual = known.submit_timeout if known else SUBMIT_TIMEOUT
+        return replace(SUBMIT, timeout=usual.total_seconds() if own is None else own)
+
+    def longest_submission(self) -> timedelta:
+        """How long a submission may take at most, of all accounts and operations."""
+        doors = [
+            self.submission(one, name) for one in self.setups.values() for name in one.handler.operations
+        ]
+        return timedelta(seconds=max((door.timeout for door in doors), default=SUBMIT.timeout))
+
     def callback_url(self, job: Job) -> str | None:
         """The URL that the provider is given for this job."""
         if not job.expects_callback or self._public_url is None:
@@ -110,11 +138,11 @@ class Accounts:
         try:
             answer = await self._gateway.call(call)
         except CallFailed as error:
-            unsent = error.stage in BEFORE_SENDING and not error.written
-            raise (Unreachable if unsent else Unavailable)(str(error)) from None
-        message = HttpMessage(answer.status, answer.headers, answer.body, self._clock.outside())
+            raise (Unavailable if error.written else Unreachable)(str(error)) from None
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
+        body = await _plain_body(answer)
+        message = HttpMessage(answer.status, answer.headers, body, self._clock.outside())
         try:
             return exchange.parse(message), message
         except ProviderError as error:
@@ -152,6 +180,19 @@ class Accounts:
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
         return [*keys.job, *keys.api, self._masters.callback_token(job.account, job.id)]
+
+
+async def _plain_body(answer: Answer) -> bytes:
+    """The body of an answer, unpacked where it came compressed, or `Garbled`."""
+    names = codings([value for name, value in answer.headers if name == "content-encoding"])
+    if not names or not answer.body:
+        return answer.body
+    try:
+        if len(answer.body) > LARGE:
+            return await asyncio.to_thread(unpacked, answer.body, names, ANSWER_CAP)
+        return unpacked(answer.body, names, ANSWER_CAP)
+    except (Unreadable, TooLarge) as error:
+        raise Garbled(str(error), status=answer.status) from None
 
 
 def _api_keys(setup: AccountSetup) -> tuple[str, ...]:

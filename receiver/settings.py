@@ -115,6 +115,9 @@ class AccountSettings(_Section):
     backstop_after: Seconds | None = Field(
         default=None, description="seconds after which a job that expects a callback is polled all the same"
     )
+    submit_timeout: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        default=None, description="seconds that a submission may take; default: the operation's own"
+    )
     max_in_flight: int = Field(default=16, ge=1, le=1000, description="calls to the provider at once")
     rate_limit: Annotated[float, Field(gt=0, le=10000)] | None = Field(
         default=None, description="calls to the provider per second"

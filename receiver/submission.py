@@ -20,7 +20,7 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import FAILURES, SUBMIT, Accounts, told
+from receiver.accounts import FAILURES, Accounts, told
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
@@ -38,6 +38,8 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
 }
+MARGIN = timedelta(seconds=30)
+"""How much longer than the longest submission a claim holds."""
 TROUBLES: Mapping[type[ProviderError], WaitReason] = {
     Throttled: WaitReason.THROTTLED,
     AccountRefused: WaitReason.ACCOUNT_BLOCKED,
@@ -50,11 +52,11 @@ class Submitter:
     """Performs submissions."""
 
     work = Work.SUBMIT
-    lease = timedelta(seconds=SUBMIT.timeout + 30)
 
     def __init__(
         self, accounts: Accounts, recording: Recording, blocking: Blocking, lanes: Lanes, clock: Clock
     ) -> None:
+        self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
         self._recording = recording
         self._blocking = blocking
@@ -94,8 +96,9 @@ class Submitter:
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
+        door = self._accounts.submission(setup, job.operation)
         try:
-            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, SUBMIT)
+            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, door)
         except ProviderError as error:
             await self._failed(chosen, error)
             return

@@ -1,9 +1,11 @@
 """`ringback serve`."""
 
 import asyncio
+import contextlib
 import errno
 import functools
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -37,6 +39,8 @@ MAY_PASS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
 """A process before this one that still drains, an address that comes with its network."""
 LINGER = 5.0
 """Seconds for which a stopping replica goes on answering, readiness apart: a proxy looks every few."""
+MOST_FILES = 1 << 20
+"""Where the system sets no limit; no system of today refuses so many."""
 GC_THRESHOLDS = (10_000, 20, 50)
 """Python's own 700 lets the collector run several times for every batch of callbacks, and find nothing; a run
 over as many as 50,000 takes 20 ms."""
@@ -70,6 +74,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
     observe.set_up(settings.log_level, settings.log_format, loaded.secrets())
+    more_files()
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
     try:
@@ -78,6 +83,14 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
         LOGGER.info("stopped before it served")
         code = 0
     sys.exit(code)
+
+
+def more_files() -> None:
+    """Allow as many open files as the system lets us: a socket is one, and 1,024 are soon used up."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else most
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

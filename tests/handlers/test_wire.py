@@ -78,7 +78,17 @@ AFTER: dict[str, float | None] = {
     "120": 120,
     " 120 ": 120,
     "007": 7,
-    "999999999": 999_999_999,
+    "4.0": 4,
+    "4.2": 5,
+    "0.001": 1,
+    "4.": 4,
+    "4, 4": 4,
+    "4,4.0": 4,
+    "4, 5": None,
+    "86400": 86400,
+    "86399.5": 86400,
+    **dict.fromkeys(("86401", "9999999999", "9" * 5000, "0" * 5000 + "99999", "9" * 50 + ".5"), 86400),
+    "Sun, 01 Nov 2037 12:00:30 GMT": 86400,
     "Sun, 01 Nov 2026 12:00:30 GMT": 30,
     "Sunday, 01-Nov-26 12:00:30 GMT": 30,
     "Sun Nov  1 12:00:30 2026": 30,
@@ -90,8 +100,8 @@ AFTER: dict[str, float | None] = {
     "Sun, 01 Nov 0 1:1:1 GMT": 0,
     **dict.fromkeys(
         (
-            "", " ", "soon", "-1", "+1", "1.5", "1e3", "0x10", "1_0", "1, 2", "1;2", "nan", "inf",
-            "\u0663", "\uff13", "²", "9999999999", "9" * 5000, "\x00", "1\x00", "é",
+            "", " ", "soon", "-1", "+1", "1.5.1", ".5", "1e3", "0x10", "1_0", "1, 2", "1;2", "nan", "inf",
+            "\u0663", "\uff13", "²", "1, x", "1,", "\x00", "1\x00", "é",
             "Sun, 99 Nov 2026 12:00:00 GMT", "Sun, 01 Nov", "Sun, 01 Foo 2026 12:00:00 GMT",
             "2026-11-01T12:00:30Z", "Sun, 01 Nov 99999 12:00:00 GMT",
             "Sun, 01 Nov 2026 12:00:00 +9999999999", "Sun, 01 Nov 2026 12:00:00 +2500",
@@ -107,10 +117,28 @@ def test_a_wish_in_seconds_or_as_a_date(value: str) -> None:
     assert (found.total_seconds() if found is not None else None) == AFTER[value]
 
 
-def test_a_missing_or_doubled_wish_is_none() -> None:
+def test_a_missing_wish_is_none() -> None:
     assert wire.retry_after(message(429)) is None
-    assert wire.retry_after(message(429, b"", ("retry-after", "1"), ("retry-after", "1"))) is None
     assert wire.retry_after(message(429, b"", ("Retry-After-Ms", "1"))) is None
+
+
+DOUBLED: list[tuple[tuple[str, str], float | None]] = [
+    (("1", "1"), 1),
+    (("1", " 1.0"), 1),
+    (("Sun, 01 Nov 2026 12:00:30 GMT", "30"), 30),
+    (("1", "2"), None),
+    (("1", "soon"), None),
+    (("1, 1", "1"), 1),
+    (("1, 1", "2"), None),
+]
+
+
+@pytest.mark.parametrize(("values", "seconds"), DOUBLED)
+def test_a_doubled_wish_counts_once_when_its_values_are_equal(
+    values: tuple[str, str], seconds: float | None
+) -> None:
+    found = wire.retry_after(message(429, b"", *[("retry-after", value) for value in values]))
+    assert (found.total_seconds() if found is not None else None) == seconds
 
 
 @LIMITED
