@@ -5,6 +5,7 @@ import contextlib
 import functools
 import ipaddress
 import logging
+import math
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from typing import Any
 from starlette.types import Scope
 
 from receiver.accounts import Accounts
-from receiver.addresses import Network, Origin, guard
+from receiver.addresses import Network, guard
 from receiver.agenda import Rules
 from receiver.api import CALLS
+from receiver.api.health import Readiness
 from receiver.api.openapi import description
 from receiver.assets import Assets
 from receiver.blocking import PROBES, Blocking
@@ -55,7 +57,7 @@ from receiver.store.statements import ms
 from receiver.submission import Submitter
 from receiver.trial import Testing
 from receiver.waits import Waits
-from receiver.worker import Hints, Worker
+from receiver.worker import AT_LAST, Hints, Worker
 
 API_LOGGER = logging.getLogger("ringback.api")
 
@@ -88,7 +90,9 @@ class Services:
     housekeeper: Housekeeper = field(init=False)
     waits: Waits = field(init=False)
     trusted: tuple[Network, ...] = field(init=False)
+    readiness: Readiness = field(init=False)
     draining: bool = False
+    _ends: float = math.inf
     _description: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -125,6 +129,7 @@ class Services:
             self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
         )
         self.waits = self._waits()
+        self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
     def _waits(self) -> Waits:
@@ -166,12 +171,21 @@ class Services:
             about = {"request_id": request_id, "status": status}
             API_LOGGER.debug("%s %s from %s", scope["method"], scope["path"], who, extra=about)
 
-    async def drain(self) -> None:
-        """Say that we stop, let nobody wait, and give work in hand its grace."""
+    @property
+    def time_left(self) -> float:
+        """Seconds that are left of the grace; all that stops shares it."""
+        return max(0.0, self._ends - self.clock.monotonic())
+
+    def hurry(self, seconds: float) -> None:
+        """Have all stopped in so many seconds, where it would not be before."""
         self.draining = True
+        self._ends = min(self._ends, self.clock.monotonic() + seconds)
+
+    async def drain(self) -> None:
+        """Say that we stop, let nobody wait, and give work in hand what is left of the grace."""
+        self.hurry(self.settings.shutdown_grace)
         self.recording.watchers.close()
-        grace = self.settings.shutdown_grace
-        await asyncio.gather(*(worker.stop(grace) for worker in self.workers.values()))
+        await asyncio.gather(*(worker.stop(self.time_left) for worker in self.workers.values()))
 
     async def alter(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint | None:
         """Change an endpoint as it is stored now, in one transaction; None when it is there no more."""
@@ -261,9 +275,10 @@ async def running(
             yield services
         finally:
             await _stop(services, tasks)
-            await services.replica.leave()
     finally:
-        await store.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if services is None else services.time_left + AT_LAST):
+                await store.close()
         if services is not None:
             await services.gateway.close()
 
@@ -326,7 +341,7 @@ def _rules(settings: Settings) -> Rules:
     return Rules(
         settings.on_unconfirmed,
         timedelta(seconds=settings.unconfirmed_after),
-        settings.public_url or str(Origin("http", settings.host, settings.port)),
+        settings.link_base,
         timedelta(days=settings.asset_link_days),
     )
 
@@ -356,6 +371,7 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait([asyncio.create_task(services.replica.leave())], timeout=services.time_left + AT_LAST)
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:

@@ -189,10 +189,25 @@ class ProviderAway(ReceiverError):
     code = "provider-unavailable"
     http_status = 503
     title = "The provider cannot be reached now"
-    meaning = "The provider of this file does not answer now. Try again after `Retry-After`."
+    meaning = (
+        "The asset's file is at a provider that does not answer, or whose account is off. Try again after "
+        "`Retry-After`."
+    )
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail, headers=(("retry-after", "5"),))
+
+
+class TooManyWaiting(ReceiverError):
+    """A key waits more often at once than one may."""
+
+    code = "too-many-requests"
+    http_status = 429
+    title = "This API key waits too often at once"
+    meaning = "A key may have 4,096 calls with `wait` open. End some, or ask without `wait`."
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers=(("retry-after", "1"),))
 
 
 class Internal(ReceiverError):
@@ -200,8 +215,8 @@ class Internal(ReceiverError):
 
     code = "internal"
     http_status = 500
-    title = "The service failed on this request"
-    meaning = "This is a fault of the service; its log has the cause under `request_id`."
+    title = "This failed unexpectedly"
+    meaning = "A fault in the service. Its log has the details under the `request_id` of the answer."
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -258,6 +273,7 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
     UnsupportedMediaType,
     Invalid,
     IdempotencyMismatch,
+    TooManyWaiting,
     StoreUnavailable,
     ProviderAway,
     Internal,

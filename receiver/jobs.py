@@ -1,6 +1,5 @@
 """What can be asked of jobs: submit, read, wait, cancel, resolve, erase."""
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,23 +142,23 @@ class Jobs:
         job, shown = found
         return job, json.read(bytes(shown))
 
-    async def wait(self, job: Job, seconds: float, *, accepted: bool = False) -> Job:
-        """The job once it is final (or accepted), or as it is after so many seconds."""
+    async def wait(self, job: Job, seconds: float, owner: str, *, accepted: bool = False) -> Job:
+        """Returns the job once it is final (or accepted), or as it is after so many seconds."""
         ends = self.clock.monotonic() + seconds
 
         def done(now: Job) -> bool:
             return now.state.final or (accepted and now.state in ACCEPTED)
 
+        if done(job):
+            return job
         watchers = self.recording.watchers
-        while not done(job) and not watchers.closed and (left := ends - self.clock.monotonic()) > 0:
-            waiting = asyncio.ensure_future(watchers.wait(job.id, left))
-            await asyncio.sleep(0)
+        with watchers.waiting(job.id, owner) as waiter:
             job = await self._fresh(job.id)
-            if done(job):
-                waiting.cancel()
-            else:
-                await waiting
-                job = await self._fresh(job.id)
+            while not done(job) and not watchers.closed and (left := ends - self.clock.monotonic()) > 0:
+                waiter.seen = job.state
+                await waiter.news(left)
+                async with watchers.turn:
+                    job = await self._fresh(job.id)
         return job
 
     async def _fresh(self, job_id: str) -> Job:

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from receiver.addresses import BadUrl, split
+from receiver.addresses import BadUrl, Origin, split
 from receiver.filters import JOB_FINAL, complaint, unknown
 from receiver.headers import header_problems
 from receiver.keys import API_KEY_PREFIX, SHORTEST_MASTER
@@ -70,6 +70,9 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TargetUrl = Annotated[str, AfterValidator(_target_url)]
 EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
 Seconds = Annotated[float, Field(gt=0, le=604800)]
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1", "::0": "::1"}  # noqa: S104  # it is looked up
+"""Where a service that listens on all addresses is found from its own machine."""
 
 
 NO_VALUE = object()
@@ -247,3 +250,9 @@ class Settings(_Section):
             if not API_KEY.fullmatch(text):
                 raise ValueError("must be `rb_` and at least 32 characters without blanks")
         return key
+
+    @property
+    def link_base(self) -> str:
+        """What links begin with where no request tells an address; never one that stands for all."""
+        host = EVERYWHERE.get(self.host, self.host)
+        return self.public_url or str(Origin("http", host, self.port))

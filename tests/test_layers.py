@@ -33,10 +33,21 @@ LAYERS = (
     },
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "resolver", "dialing", "gateway", "observe"},
-    {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "notices", "outgoing", "recording"},
+    {
+        "alarm",
+        "lanes",
+        "endpoints",
+        "accounts",
+        "agenda",
+        "meaning",
+        "notices",
+        "outgoing",
+        "watchers",
+        "recording",
+    },
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
-    {"short", "api", "server", "app"},
+    {"short", "head", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )
 PURE = {"model", "lifecycle", "cadence", "retry", "views", "filters", "headers", "keys", "signing", "errors"}
@@ -44,7 +55,7 @@ PURE |= {"lenient", "unpacking"}
 NOT_PURE = {"asyncio", "time", "random", "secrets", "os", "socket", "logging", "httpx", "httptools", "ssl"}
 # A library, and the only places that know it.
 KNOWN_IN = {
-    "httptools": {"exchange"},
+    "httptools": {"exchange", "server"},
     "aiodns": {"resolver"},
     "sqlite3": {"store"},
     "aiosqlite": {"store"},

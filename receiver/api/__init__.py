@@ -8,7 +8,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.api import asks as a
-from receiver.api import callbacks, endpoints, events, health, jobs, pages
+from receiver.api import callbacks, endpoints, events, health, jobs, site
 from receiver.api import schemas as s
 from receiver.api import webhooks as w
 from receiver.api.calls import Call, Resource, not_found
@@ -67,11 +67,11 @@ CALLS: Sequence[Call] = (
     call("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
     call("GET", "/healthz", health.healthz, None, s.Wellness),
     call("GET", "/readyz", health.readyz, None, s.Wellness),
-    call("GET", "/", pages.front, None, None, 307),
-    call("GET", "/openapi.json", pages.openapi, None, None),
-    call("GET", "/docs", pages.docs, None, None),
-    call("GET", "/problems", pages.problem_list, None, None),
-    call("GET", "/problems/{code}", pages.problems, None, None),
+    call("GET", "/", site.front, None, None, 307),
+    call("GET", "/openapi.json", site.openapi, None, None),
+    call("GET", "/docs", site.docs, None, None),
+    call("GET", "/problems", site.problem_list, None, None),
+    call("GET", "/problems/{code}", site.problems, None, None),
 )
 
 

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("ringback.api")
 NOBODY = Asker("", frozenset())
+NO_LABELS: tuple[tuple[str, str], ...] = ()
 
 
 @immutable
 class Call:
-    """A method on a path. `scope` None needs no key; `told` None answers no JSON."""
+    """A method on a path. `scope` None needs no key, and then the query is ignored, as it may stand in a link
+    that others made longer; `told` None answers no JSON."""
 
     method: str
     path: str
@@ -105,7 +107,10 @@ class Resource:
         if call is None:
             raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
         asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
-        query, labels = read_query(request, call.query, labelled=call.with_labels)
+        query: BaseModel = Query()
+        labels = NO_LABELS
+        if call.scope is not None:
+            query, labels = read_query(request, call.query, labelled=call.with_labels)
         raw = await read_body(request.scope, request.receive, call.limit)
         body = parse(raw, call.body, request.headers.get("content-type")) if call.body is not None else None
         return await call.handle(Asked(self._services, request, asker, raw, body, query, labels))

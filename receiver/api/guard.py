@@ -66,11 +66,14 @@ class Asked:
 
 
 Handle = Callable[[Asked], Awaitable[Response]]
+NOSNIFF = {"x-content-type-options": "nosniff"}
+NO_STORE = {"cache-control": "no-store"}
+"""Goes with every answer that shows a secret."""
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
-    return Response(json.write(value), status, headers, "application/json")
+    return Response(json.write(value), status, {**NOSNIFF, **(headers or {})}, "application/json")
 
 
 def problem(error: ReceiverError, request_id: str, *, status: int | None = None) -> Response:
@@ -90,7 +93,8 @@ def problem(error: ReceiverError, request_id: str, *, status: int | None = None)
             {"in": one.place, "pointer": one.pointer, "name": one.name, "detail": one.detail}
             for one in error.errors
         ]
-    return Response(json.write(body), status, dict(error.headers), "application/problem+json")
+    headers = NOSNIFF | dict(error.headers)
+    return Response(json.write(body), status, headers, "application/problem+json")
 
 
 def new_request_id() -> str:

@@ -2,18 +2,20 @@
 
 import json as plain
 import re
-from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
-from receiver.api.guard import Asked, answer
+from receiver.api.guard import NO_STORE, Asked, answer
+from receiver.api.pages import rendered
 from receiver.errors import FieldError, Invalid, NotFound, invalid
+from receiver.head import HOST
 from receiver.jobs import Wish
 from receiver.keys import is_id
-from receiver.model import Job, Verdict
+from receiver.model import Job, Verdict, Waiting
 from receiver.store import jobs, timeline
 from receiver.store.timeline import Place
 from receiver.views import stamp, waiting_view
@@ -24,23 +26,29 @@ LONGEST_WAIT = 60
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
-async def job_answers(asked: Asked, found: Sequence[Job]) -> list[dict[str, Any]]:
-    """Return jobs as answers show them."""
-    waits = await asked.services.waits.of(found)
-    told = []
-    for job in found:
-        seen = asked.services.meaning.view(job)
-        waiting = waits.get(job.id)
-        seen["waiting"] = waiting_view(waiting) if waiting else None
-        seen["result"] = json.read(job.result) if job.result is not None else None
-        told.append(seen)
-    return told
+def _seen(asked: Asked, job: Job, waiting: Waiting | None) -> dict[str, Any]:
+    """Return a job as answers show it."""
+    seen = asked.services.meaning.view(job)
+    if asked.services.settings.public_url is None:
+        for one in seen["assets"]:
+            one["url"] = _asked_at(asked) + urlsplit(one["url"]).path
+    seen["waiting"] = waiting_view(waiting) if waiting else None
+    seen["result"] = json.read(job.result) if job.result is not None else None
+    return seen
 
 
 async def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
-    """Return one job as answers show it."""
-    [told] = await job_answers(asked, [job])
-    return told
+    """Return one job as answers show it, and why it waits."""
+    waits = await asked.services.waits.of([job])
+    return _seen(asked, job, waits.get(job.id))
+
+
+def _asked_at(asked: Asked) -> str:
+    """Returns the address that the request came to; where it names none, the one that we listen on."""
+    scope, hosts = asked.request.scope, asked.request.headers.getlist("host")
+    if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0].encode("latin-1")):
+        return f"{scope['scheme']}://{hosts[0]}"
+    return asked.services.settings.link_base
 
 
 def _job_id(asked: Asked) -> str:
@@ -65,13 +73,16 @@ async def create(asked: Asked) -> Response:
     )
     taken = await asked.services.jobs.submit(wish, asked.asker.id, key, _canonical(asked.body))
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
+    if not taken.created:
+        headers["idempotent-replayed"] = "true"
     seconds = _prefer_wait(asked)
-    if seconds is not None:
+    if seconds is not None and asked.services.recording.watchers.has_room(asked.asker.id):
         headers["preference-applied"] = f"wait={seconds}"
-        job = await asked.services.jobs.wait(job, seconds, accepted=True)
+        job = await asked.services.jobs.wait(job, seconds, asked.asker.id, accepted=True)
     told = await job_answer(asked, job)
     if taken.callback_secret is not None and body.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
+        headers |= NO_STORE
     return answer(told, 200 if job.state.final else 202, headers)
 
 
@@ -99,7 +110,7 @@ async def show(asked: Asked) -> Response:
     """Show a job with its input; with `wait`, once it is final."""
     job, shown = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
-        job = await asked.services.jobs.wait(job, asked.query.wait)
+        job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
     return answer(await job_answer(asked, job) | {"input": shown})
 
 
@@ -119,7 +130,13 @@ async def listed(asked: Asked) -> Response:
         limit=query.limit + 1,
     )
     found = await asked.services.store.read(jobs.search(wanted))
-    return page(await job_answers(asked, found), query.limit)
+    shown, more = found[: query.limit], len(found) > query.limit
+    waits = await asked.services.waits.of(shown)
+    return await rendered(
+        shown,
+        lambda job: _seen(asked, job, waits.get(job.id)),
+        next_cursor=shown[-1].id if more else None,
+    )
 
 
 def page(items: list[dict[str, Any]], limit: int) -> Response:

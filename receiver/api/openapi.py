@@ -208,6 +208,8 @@ def _errors(call: Call) -> list[int]:
         errors.append(409)
     if call.path.endswith("/secret"):
         errors.append(409)
+    if "wait" in call.query.model_fields:
+        errors.append(429)
     if call.path.startswith("/assets/") or call.feed:
         errors.append(410)
     return sorted(errors)

@@ -5,10 +5,13 @@ import contextlib
 import errno
 import functools
 import gc
+import logging
+import os
 import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -16,7 +19,6 @@ from pathlib import Path
 
 import click
 import uvloop
-from uvicorn import Server
 
 from receiver import observe
 from receiver.api import application
@@ -27,7 +29,7 @@ from receiver.config import Loaded, load
 from receiver.errors import Misconfigured, NotReady
 from receiver.observe import LOGGER
 from receiver.replica import Role
-from receiver.server import Shortcut, server
+from receiver.server import Shortcut, SignalFree, server
 from receiver.store.pgurl import is_postgres, without_password
 
 CONFIG = click.option(
@@ -77,12 +79,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     more_files()
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
-    try:
-        code = uvloop.run(_serve(replace(loaded, settings=settings), socket_, Role(role)))
-    except asyncio.CancelledError:
-        LOGGER.info("stopped before it served")
-        code = 0
-    sys.exit(code)
+    sys.exit(uvloop.run(_whole(replace(loaded, settings=settings), socket_, Role(role))))
 
 
 def more_files() -> None:
@@ -108,10 +105,29 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+async def _whole(loaded: Loaded, listening: socket.socket, role: Role) -> int:
+    """Serve until a signal, also one that comes before we serve; the exit code."""
+    try:
+        code = await _serve(loaded, listening, role)
+    except asyncio.CancelledError:
+        LOGGER.info("stopped before it served")
+        code = 0
+    leave_threads(code)
+    return code
+
+
+def leave_threads(code: int) -> None:
+    """End the process where threads still run: one may wait long for a name server, and all is stored."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    if others:
+        logging.shutdown()
+        os._exit(code)
+
+
 async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
     """Serve until a signal; the exit code."""
     failed: list[str] = []
-    stopping: list[Server] = []
+    stopping: list[SignalFree] = []
 
     def give_up(reason: str) -> None:
         LOGGER.critical("stopping: %s", reason)
@@ -135,9 +151,22 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        _say_what_is_served(loaded, services)
+        telling = asyncio.create_task(_tell(http, loaded, services))
         await http.serve(sockets=[listening])
+        telling.cancel()
     return 1 if failed else 0
+
+
+async def _tell(http: SignalFree, loaded: Loaded, services: Services) -> None:
+    """Say what is served, once a connection is taken there."""
+    await http.up.wait()
+    _say_what_is_served(loaded, services)
+    if services.settings.public_url is None:
+        LOGGER.info(
+            "public_url is not set: jobs are polled; links in events begin with %s, those in answers with "
+            "the address that was asked",
+            services.settings.link_base,
+        )
 
 
 def _say_what_is_served(loaded: Loaded, services: Services) -> None:
@@ -170,23 +199,29 @@ def _this_task() -> "asyncio.Task[int]":
     return found
 
 
-def _stop(http: Server, services: Services, role: Role) -> Callable[[], None]:
+def _stop(http: SignalFree, services: Services, role: Role) -> Callable[[], None]:
     """What a signal does: the first drains while readiness says so, the second ends at once."""
     drains: list[asyncio.Task[None]] = []
 
-    async def drain() -> None:
-        services.draining = True
-        if services.store.shared and role is not Role.WORKER:
-            await asyncio.sleep(LINGER)
+    async def drain(linger: float) -> None:
+        await asyncio.sleep(linger)
         await services.drain()
-        http.should_exit = True
+        http.stop(services.time_left)
 
     def stop() -> None:
+        grace = services.settings.shutdown_grace
+        lingers = services.store.shared and role is not Role.WORKER
         if drains:
-            http.should_exit = http.force_exit = True
+            LOGGER.info("stopping at once")
+            drains.pop().cancel()
+            services.hurry(0.0)
+            http.force_exit = True
+            drains.append(asyncio.get_running_loop().create_task(drain(0.0)))
         else:
-            LOGGER.info("stopping: work in hand gets %s s", services.settings.shutdown_grace)
-            drains.append(asyncio.get_running_loop().create_task(drain()))
+            LOGGER.info("stopping: work in hand gets %s s", grace)
+            services.hurry(grace)
+            linger = min(LINGER, grace / 2) if lingers else 0.0
+            drains.append(asyncio.get_running_loop().create_task(drain(linger)))
 
     return stop
 

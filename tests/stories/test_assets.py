@@ -53,6 +53,14 @@ async def test_a_link_leads_to_the_file(house: Deployment) -> None:
     problem(await house.client.post(link(job)), 405, "method-not-allowed")
 
 
+@pytest.mark.parametrize("query", ["utm=1", "utm=1&utm=2", "%ff", "&".join("a" for _ in range(99))])
+async def test_a_link_that_others_made_longer_still_leads_to_the_file(house: Deployment, query: str) -> None:
+    job = await done(house, "apiframe")
+    answer = await house.client.get(f"{link(job)}?{query}")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == job["assets"][0]["provider_url"]
+
+
 async def test_a_forged_link_leads_nowhere(house: Deployment) -> None:
     job = await done(house, "apiframe")
     token = link(job).rsplit("/", 1)[-1]

@@ -64,7 +64,7 @@ async def waiting(house: Deployment, job: dict[str, Any]) -> str | None:
 async def test_an_answer_that_cannot_be_stored_waits_for_the_store(tmp_path: Path) -> None:
     async with deployed(tmp_path, QUICK) as house:
         gate = gated(house)
-        job = await house.submit(asking("aiml", "a tide, slow"))
+        job = await house.submit(asking("aiml"))
         await house.in_state(job["id"], "submitting")
         with locked(house.folder):
             gate.open.set()
@@ -80,7 +80,7 @@ async def test_a_step_of_the_clock_takes_no_submission_from_its_worker(tmp_path:
     moving = Moving()
     async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
         gate = gated(house)
-        job = await house.submit(asking("aiml", "a tide, slow"))
+        job = await house.submit(asking("aiml"))
         await house.in_state(job["id"], "submitting")
         moving.wall += timedelta(hours=1)
         await house.services.workers[Work.SUBMIT].tick()

@@ -24,7 +24,19 @@ from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction
 from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import SILENT, Moving, all_settled, asked, downstream, ended_job, listed, subscribe
+from tests.stories.tools import (
+    SILENT,
+    Moving,
+    all_settled,
+    asked,
+    downstream,
+    ended_job,
+    finished,
+    listed,
+    open_job,
+    ring,
+    subscribe,
+)
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 
@@ -65,6 +77,21 @@ async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
         assert event["data"]["id"] == job["id"]
         assert (await house.client.get(f"{url}/readyz")).status_code == 200
         assert (await house.client.get(f"{url}/v1/jobs")).status_code == 404
+
+
+@pytest.mark.timeout(40)
+async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house, Role.API) as (services, url):
+        job = await open_job(house)
+
+        async def waits() -> bool:
+            return bool(services.recording.watchers._jobs)
+
+        asking_there = house.client.get(f"{url}/v1/jobs/{job['id']}", params={"wait": 60})
+        waiting = asyncio.create_task(asking_there)
+        await house.until(waits, bool)
+        await ring(house, job, finished(job))
+        assert (await waiting).json()["state"] == "succeeded"
 
 
 async def test_caps_are_shared_by_those_who_are_there(tmp_path: Path) -> None:
