@@ -55,6 +55,7 @@ MEANINGS = {
     413: "the body is too large",
     415: "the body is not plain JSON",
     422: "a field or a parameter is wrong; `errors` lists each",
+    429: "too many calls wait under this key",
     500: "a fault of the service, logged under `request_id`",
     503: "not now; try again after `Retry-After`",
 }

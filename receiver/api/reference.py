@@ -9,7 +9,7 @@ from receiver.api.webhooks import ENDPOINT, EXAMPLES, JOB, MEANINGS
 from receiver.errors import PROBLEMS
 from receiver.filters import LITERAL_ONLY
 
-NEEDLESS = frozenset({"400", "401", "403", "405", "413", "415", "422", "500", "503"})
+NEEDLESS = frozenset({"400", "401", "403", "405", "413", "415", "422", "429", "500", "503"})
 """Statuses that the section on errors explains once for all calls."""
 IDS = {
     "jobs/{id}": f"jobs/{JOB}",
