@@ -68,7 +68,8 @@ def main() -> None:
         click.echo(f"ringback: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except Misconfigured as error:
-        click.echo(f"ringback: {error}", err=True)
+        for line in error.lines:
+            click.echo(f"ringback: {line}", err=True)
         sys.exit(error.exit_code)
     except ReceiverError as error:
         click.echo(f"ringback: {error.detail}", err=True)

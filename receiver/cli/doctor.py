@@ -15,6 +15,7 @@ from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailabl
 from handlers.values import immutable
 from receiver.accounts import POLL, Accounts
 from receiver.app import data_dir, gateway_of, masters_of
+from receiver.cli.advice import advice
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import AccountSetup, Loaded, load
@@ -72,6 +73,7 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     gateway = gateway_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
     findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
+    findings += [Finding(one.setting, ODD, one.said) for one in advice(loaded, gateway.check)]
     checks: list[Callable[[], Awaitable[Finding]]] = []
     if not offline:
         checks.append(lambda: _public_url(loaded, gateway))

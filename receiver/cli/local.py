@@ -17,8 +17,8 @@ from receiver.config import Loaded, load
 from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
 from receiver.keys import BadToken, Masters
-from receiver.secretkeys import MASTERS_FILE, add_master
-from receiver.store import Store, database_path, existing, open_driver
+from receiver.secretkeys import MASTERS_FILE, add_master, read_masters
+from receiver.store import Store, database_path, existing, open_driver, replicas
 from receiver.store import endpoints as table
 from receiver.store.migrations import Migration, migrations
 from receiver.store.move import move
@@ -28,6 +28,11 @@ from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction, change
 
 MASK = "***"
+SET = (
+    "are set: put the new key last and restart every replica, put it first and restart every replica, "
+    "then run `ringback secrets reencrypt`"
+)
+NAME_IT = "name the settings of the service with --config, or set RINGBACK_DATABASE_URL and RINGBACK_DATA_DIR"
 
 
 def _plain(value: Any) -> Any:
@@ -149,45 +154,84 @@ async def _move(source: str, goal: str) -> None:
     for one in moved:
         shown.add_row(one.table, f"{one.count:,}", one.checksum)
     Console().print(shown)
-    click.echo("equal on both sides; set database_url, secret_keys and api_key, then start")
+    click.echo("equal on both sides; set database_url, secret_keys and admin_key, then start")
 
 
 @click.group()
 def secrets() -> None:
-    """Look after the master keys.
+    """Manage master keys.
 
     \b
     Example:
-      ringback secrets rotate
+      ringback secrets rotate --config /etc/ringback.toml
     """
 
 
 @secrets.command()
 @CONFIG
 def rotate(config: Path | None) -> None:
-    """Add a master key, encrypt stored secrets anew, and say when the old one may go.
+    """Add a master key, encrypt stored secrets under it, and say when the old one may go.
 
-    The service must be stopped meanwhile; it takes up the new key when it starts.
+    For one process whose keys lie in `data_dir`; stop it first. The key file keeps its owner and its mode, so
+    this may run as root. Where `secret_keys` are set, deploy/README.md has the steps: new key last, restart
+    every replica, new key first, restart every replica, `ringback secrets reencrypt`.
+
+    \b
+    Example:
+      ringback secrets rotate --config /etc/ringback.toml
     """
     loaded = load(config)
-    settings, clock = loaded.settings, Clock()
+    settings = loaded.settings
     if settings.secret_keys:
-        raise Misconfigured(
-            "secret_keys", "are set; put a new one in front of them, then run `ringback secrets reencrypt`"
-        )
-    asyncio.run(_rotate(loaded, clock))
+        raise Misconfigured("secret_keys", SET)
+    asyncio.run(_rotate(loaded, _keys_file(loaded), Clock()))
     _say_when(loaded)
-    click.echo(f"the old key lies behind the new one in {data_dir(settings) / MASTERS_FILE}")
 
 
 @secrets.command()
 @CONFIG
 def reencrypt(config: Path | None) -> None:
-    """Encrypt stored secrets under the newest master key."""
+    """Encrypt stored secrets under the newest master key.
+
+    Every replica must know that key before: restart all replicas with both keys first. One that does not know
+    it cannot sign for any endpoint until it is restarted.
+
+    \b
+    Example:
+      ringback secrets reencrypt --config /etc/ringback.toml
+    """
     loaded = load(config)
-    count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
+    if not loaded.settings.secret_keys:
+        _keys_file(loaded)
+    _name(loaded)
+    count, live = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
     click.echo(f"encrypted {count} rows under the newest key")
+    if live:
+        click.echo(
+            f"{live} replica(s) serve this database: restart each that was not started with both keys; "
+            "it cannot sign for any endpoint until then"
+        )
     _say_when(loaded)
+
+
+def _keys_file(loaded: Loaded) -> Path:
+    """The file of the master keys, which must be there, beside the database, which must be there too."""
+    settings = loaded.settings
+    if is_postgres(settings.database_url):
+        raise Misconfigured("secret_keys", "are required with PostgreSQL, the same for every replica")
+    try:
+        existing(settings.database_url)
+    except Misconfigured as error:
+        raise Misconfigured(error.setting, f"{error.problem}; {NAME_IT}") from None
+    path = data_dir(settings) / MASTERS_FILE
+    if not read_masters(path.parent):
+        raise Misconfigured("data_dir", f"there are no master keys in {path}; {NAME_IT}")
+    return path
+
+
+def _name(loaded: Loaded) -> None:
+    """Say which database is about to be changed."""
+    click.echo(f"database: {without_password(loaded.settings.database_url)}")
 
 
 def _say_when(loaded: Loaded) -> None:
@@ -197,23 +241,26 @@ def _say_when(loaded: Loaded) -> None:
     )
 
 
-async def _rotate(loaded: Loaded, clock: Clock) -> None:
-    folder = data_dir(loaded.settings)
+async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
+    _name(loaded)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        masters = Masters(add_master(folder, clock.entropy), clock.entropy)
+        masters = Masters(add_master(path.parent, clock.entropy), clock.entropy)
         count = await _reencrypt(store, masters)
     finally:
         await store.close()
-    click.echo(f"added master key {masters.newest} and encrypted {count} rows under it")
+    click.echo(f"added master key {masters.newest} to {path} and encrypted {count} rows under it")
+    click.echo("the old key stands behind it in the same file")
 
 
-async def _with_store(loaded: Loaded, masters: Masters) -> int:
+async def _with_store(loaded: Loaded, masters: Masters) -> tuple[int, int]:
+    """Encrypt; how many rows, and how many replicas serve the database meanwhile."""
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        return await _reencrypt(store, masters)
+        live = len(await store.read(replicas.listed())) if store.shared else 0
+        return await _reencrypt(store, masters), live
     finally:
         await store.close()
 

@@ -117,7 +117,7 @@ async def _service(folder: Path, providers: str) -> AsyncIterator[httpx.AsyncCli
         environment = {
             "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/demo.db",
             "RINGBACK_PUBLIC_URL": url,
-            "RINGBACK_API_KEY": KEY,
+            "RINGBACK_ADMIN_KEY": KEY,
             "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
             "RINGBACK_PROVIDERS": json.dumps(accounts),
             "RINGBACK_SHUTDOWN_GRACE": "1",
