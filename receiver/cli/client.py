@@ -15,7 +15,8 @@ from handlers.values import immutable
 from receiver.errors import Misconfigured
 
 URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
-ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what a service listens on, and where it is then
+ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
+"""Where a service is that listens everywhere."""
 KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
 AWAY = frozenset({429, 502, 503, 504})
 """Statuses of a service that is not there now, or not yet again."""
@@ -92,8 +93,10 @@ def find_service() -> Service:
     """Return the service that the environment names, or that of this machine's settings."""
     url, key = _given_url(), _given_key()
     if url is None or key is None:
+        from receiver.cli.own import own_service  # noqa: PLC0415  # reading settings takes long
+
         try:
-            own = _own(url)
+            own = own_service(url)
         except Misconfigured as error:
             raise click.UsageError(f"{error}; or set {URL} and {KEY}, then no settings are read") from None
         url, key = url or own.url, key or own.key
@@ -123,35 +126,17 @@ def _given_key() -> str | None:
     file = os.environ.get(KEY_FILE, "").strip()
     if text or not file:
         return text or None
-    return _read(Path(file), KEY_FILE)
+    return read_key(Path(file), KEY_FILE)
 
 
-def _read(file: Path, named: str) -> str:
+def read_key(file: Path, named: str, *, needed: bool = True) -> str:
+    """Return the key in a file, "" when none is there nor `needed`; raises `click.UsageError`."""
     try:
         return file.read_text("utf-8").strip()
+    except FileNotFoundError:
+        if not needed:
+            return ""
+        raise click.UsageError(f"{named}: there is no file {file}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{named}: cannot read {file}: {reason}") from None
-
-
-def _own(url: str | None) -> Service:
-    """Return the service of this machine's settings; its key goes nowhere but to its own address."""
-    from receiver.config import load  # noqa: PLC0415  # reading settings takes longer than most commands
-    from receiver.secretkeys import API_KEY_FILE  # noqa: PLC0415
-    from receiver.store import database_path  # noqa: PLC0415
-    from receiver.store.pgurl import is_postgres  # noqa: PLC0415
-
-    settings = load(None, {name: os.environ[name] for name in os.environ if name not in {KEY, KEY_FILE}}).settings
-    host = ANY_HOST.get(settings.host, settings.host)
-    own = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    if url is None and not settings.port:
-        raise click.UsageError(f"the port is a free one (0 in the settings): set {URL}")
-    if url not in {None, own, settings.public_url, f"http://localhost:{settings.port}"}:
-        return Service(own, "")
-    if settings.api_key is not None:
-        return Service(own, settings.api_key.get_secret_value())
-    if settings.data_dir is None and is_postgres(settings.database_url):
-        return Service(own, "")
-    folder = settings.data_dir or database_path(settings.database_url).resolve().parent
-    file = folder / API_KEY_FILE
-    return Service(own, _read(file, "data_dir") if file.exists() else "")

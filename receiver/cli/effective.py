@@ -1,5 +1,6 @@
 """`ringback config`: the settings in effect, and whether a service would start with them."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -55,7 +56,11 @@ def check(settings: Settings) -> None:
         folder = database_path(settings.database_url).parent
         if not folder.is_dir():
             raise Misconfigured("database_url", f"the folder {folder} does not exist")
-    gateway_of(settings)
+    asyncio.run(_close(settings))
+
+
+async def _close(settings: Settings) -> None:
+    await gateway_of(settings).close()
 
 
 def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
@@ -87,7 +92,9 @@ def _in_effect(settings: Settings, name: str) -> Any:
 
 def _account(setup: AccountSetup) -> dict[str, Any]:
     settings, cadence = setup.settings, setup.handler.cadence
-    told = {name: _plain(getattr(settings, name)) for name in type(settings).model_fields if name != "options"}
+    told = {
+        name: _plain(getattr(settings, name)) for name in type(settings).model_fields if name != "options"
+    }
     told |= {"handler": setup.handler.name, "base_url": setup.base_url or None}
     if settings.poll_interval is None:
         told["poll_interval"] = cadence.interval.total_seconds()

@@ -1,7 +1,5 @@
 """Groups of commands: whole summaries, the nearest command for a typo, and the environment in every help."""
 
-from typing import Any
-
 import click
 
 from receiver.cli.params import nearest
@@ -59,8 +57,3 @@ def with_environment(command: click.Command, text: str) -> click.Command:
     for inner in getattr(command, "commands", {}).values():
         with_environment(inner, text)
     return command
-
-
-def group(**options: Any) -> Any:
-    """Make a group of commands."""
-    return click.group(cls=Group, **options)

@@ -7,13 +7,13 @@ import click
 
 from receiver.cli.client import Away, call, path
 from receiver.cli.following import INTERRUPTED, follow
-from receiver.cli.groups import group
-from receiver.cli.output import ENTRY, JOB, formed, is_quiet, show_list, show_one
+from receiver.cli.groups import Group
+from receiver.cli.output import ENTRY, JOB, formed, show_list, show_one
 from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
 from receiver.cli.plain import say
 
 
-@group()
+@click.group(cls=Group)
 def jobs() -> None:
     """Submit, list, follow, cancel, resolve and erase jobs.
 
@@ -29,7 +29,9 @@ def jobs() -> None:
 @click.argument("input", required=False, callback=read_input)
 @click.option("--prompt", help="Sets `prompt` of the input.")
 @click.option("--operation", help="What to make (see `ringback providers`); default: the handler's first.")
-@click.option("--metadata", multiple=True, callback=pairs, help="key=value, returned in every event; repeatable.")
+@click.option(
+    "--metadata", multiple=True, callback=pairs, help="key=value, returned in every event; repeatable."
+)
 @click.option("--callback-url", help="The job's terminal event goes there, too.")
 @click.option("--callback-secret", help="Signs for --callback-url; made and printed when missing.")
 @click.option("--deadline", type=click.IntRange(1, 604800), help="Seconds until the job expires.")
@@ -63,7 +65,9 @@ def submit(provider: str, input: dict[str, Any] | None, wait: bool, **options: A
         raise click.ClickException(f"the job is {job['state']}" + (f": {why}" if why else ""))
 
 
-def _submitted(body: dict[str, Any], *, key: str | None, deadline: int | None, **options: Any) -> dict[str, Any]:
+def _submitted(
+    body: dict[str, Any], *, key: str | None, deadline: int | None, **options: Any
+) -> dict[str, Any]:
     """Submit under a key of our own where none is given: an answer that is lost can be asked for again."""
     body |= given(deadline_seconds=deadline, **options)
     chosen = key or f"cli-{uuid.uuid4().hex}"

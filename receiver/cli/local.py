@@ -24,6 +24,7 @@ from receiver.store.postgres import PostgresDriver
 from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction, change
 
+
 @click.command()
 @CONFIG
 @click.option("--plan", is_flag=True, help="Only show what would run.")

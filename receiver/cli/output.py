@@ -1,4 +1,4 @@
-"""What commands print: tables on a terminal, tab-separated lines in a pipe, `key: value`, JSON, or ids only."""
+"""What commands print: tables on a terminal, tab-separated lines in a pipe, `key: value`, JSON or ids."""
 
 import json
 import sys

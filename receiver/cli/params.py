@@ -47,7 +47,7 @@ class Word(click.Choice[str]):
         return f"{value!r} is none of {', '.join(self.choices)}{nearest(str(value), self.choices)}"
 
 
-class Pattern(click.ParamType):
+class Pattern(click.ParamType[str]):
     """An event type or a pattern of them."""
 
     name = "type"
@@ -65,7 +65,7 @@ class Pattern(click.ParamType):
         return text
 
 
-class Id(click.ParamType):
+class Id(click.ParamType[str]):
     """An id as lists show it."""
 
     name = "id"

@@ -5,7 +5,7 @@ import unicodedata
 import click
 
 UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-"""Unicode categories that are escaped: control, format (bidi included), private use, surrogate, separators."""
+"""Unicode categories that are escaped: control, format (bidi included), private, surrogate, separators."""
 
 
 def plain(text: str) -> str:

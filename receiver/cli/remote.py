@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli.client import call, path
-from receiver.cli.groups import group
+from receiver.cli.groups import Group
 from receiver.cli.output import (
     ATTEMPT,
     DELIVERY,
@@ -14,6 +14,7 @@ from receiver.cli.output import (
     KEY,
     PROVIDER,
     REASON,
+    Columns,
     formed,
     is_json,
     is_quiet,
@@ -25,14 +26,20 @@ from receiver.cli.params import DELIVERY_STATES, SCOPES, Id, Pattern, Word, curs
 from receiver.cli.plain import say
 
 EVENTS = click.option(
-    "--event", "events", multiple=True, type=Pattern(), help="An event type, or a pattern such as job.*; repeatable."
+    "--event",
+    "events",
+    multiple=True,
+    type=Pattern(),
+    help="An event type, or a pattern such as job.*; repeatable.",
 )
 NOTE = click.option("--description", help="A note for people.")
-HEADERS = click.option("--header", "headers", multiple=True, callback=pairs, help="name=value, sent along; repeatable.")
+HEADERS = click.option(
+    "--header", "headers", multiple=True, callback=pairs, help="name=value, sent along; repeatable."
+)
 IN_FLIGHT = click.option("--max-in-flight", type=click.IntRange(1, 1000), help="Deliveries at once.")
 
 
-@group()
+@click.group(cls=Group)
 def endpoints() -> None:
     """Create, list, update, test, resume and delete endpoints.
 
@@ -99,9 +106,13 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 @EVENTS
 @NOTE
 @HEADERS
-@click.option("--drop-header", "dropped", multiple=True, help="The name of a header to send no more; repeatable.")
+@click.option(
+    "--drop-header", "dropped", multiple=True, help="The name of a header to send no more; repeatable."
+)
 @IN_FLIGHT
-@click.option("--include-result/--no-include-result", default=None, help="Events carry the provider's terminal body.")
+@click.option(
+    "--include-result/--no-include-result", default=None, help="Events carry the provider's terminal body."
+)
 @formed
 def update_endpoint(id: str, include_result: bool | None, dropped: tuple[str, ...], **others: Any) -> None:  # noqa: A002  # the argument is called ID
     """Update an endpoint; only what is given changes.
@@ -177,7 +188,7 @@ def delete_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
     say(f"removed {id}")
 
 
-@group()
+@click.group(cls=Group)
 def events() -> None:
     """Read the event feed.
 
@@ -219,14 +230,14 @@ def show_event(id: str) -> None:  # noqa: A002  # the argument is called ID
     _below(event["deliveries"], REASON)
 
 
-def _below(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+def _below(rows: list[dict[str, Any]], columns: Columns) -> None:
     """Print the rows that belong to what was shown."""
     if not (is_json() or is_quiet()):
         click.echo("")
         table(rows, columns)
 
 
-@group()
+@click.group(cls=Group)
 def deliveries() -> None:
     """List, retry and cancel deliveries.
 
@@ -295,7 +306,7 @@ def cancel_delivery(id: str) -> None:  # noqa: A002  # the argument is called ID
     show_one(call("POST", path("deliveries", id, "cancel")))
 
 
-@group()
+@click.group(cls=Group)
 def keys() -> None:
     """Create, list and revoke API keys.
 
@@ -319,7 +330,9 @@ def create_key(name: str, scopes: tuple[str, ...], expires_at: str | None) -> No
     Example:
       ringback keys create ci --scope jobs:write --scope jobs:read
     """
-    show_one(call("POST", "/v1/keys", body={"name": name, "scopes": list(scopes)} | given(expires_at=expires_at)))
+    show_one(
+        call("POST", "/v1/keys", body={"name": name, "scopes": list(scopes)} | given(expires_at=expires_at))
+    )
 
 
 @keys.command("list")
@@ -364,6 +377,7 @@ def providers(**query: Any) -> None:
     told = call("GET", "/v1/providers", params=given(**query))
     if not is_json():
         told["data"] = [
-            one | {"operations": [operation["name"] for operation in one["operations"]]} for one in told["data"]
+            one | {"operations": [operation["name"] for operation in one["operations"]]}
+            for one in told["data"]
         ]
     show_list(told, PROVIDER)

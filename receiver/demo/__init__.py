@@ -145,8 +145,8 @@ def _report(rows: list[Row], downstream: Downstream, providers: World, absorbed:
     click.echo("")
     for name in SPEAKERS:
         mine = [row.job for row in rows if row.job["provider"] == name]
-        ends = ", ".join(f"{job['operation']} {job['state']} by {job['completed_by']}" for job in mine)
-        say(f"{name:12} {ends}")
+        told = ", ".join(f"{job['operation']} {job['state']} by {job['completed_by']}" for job in mine)
+        say(f"{name:12} {told}")
     once = all(downstream.finals[row.job["id"]] == 1 for row in rows)
     final = sum(1 for row in rows if row.delivered)
     signed = downstream.refused == 0 and downstream.verified > 0

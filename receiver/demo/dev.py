@@ -1,6 +1,5 @@
 """`ringback dev`: the service for trying and for tests, with simulated providers and nothing to configure."""
 
-import asyncio
 import contextlib
 import json
 from dataclasses import fields
@@ -31,7 +30,12 @@ from receiver.sandbox.world import Knobs
     help="Where the providers listen; default: a free port.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print where everything is as one line of JSON.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="How much is logged.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    help="How much is logged.",
+)
 @knobbed
 def dev(port: int, sandbox_port: int, as_json: bool, log_level: str, **shares: float) -> None:
     """Run the service with simulated providers on a temporary database, for trying and for tests.
@@ -59,4 +63,3 @@ async def _run(knobs: Knobs, port: int, sandbox_port: int, *, as_json: bool) -> 
         else:
             click.echo("\n".join([*made.lines(), "", "Ctrl-C ends it and leaves nothing"]))
         await stopped.wait()
-

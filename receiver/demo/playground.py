@@ -18,7 +18,7 @@ from handlers.values import immutable
 from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
 from receiver.app import running
-from receiver.config import load
+from receiver.config import Loaded, load
 from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import listening, world
 from receiver.sandbox.speakers import SPEAKERS
@@ -41,6 +41,7 @@ class Playground:
     def lines(self) -> list[str]:
         """Return what a person needs to go on: where things are, and a call to start with."""
         body = json.dumps({"provider": "apiframe", "operation": "imagine", "input": {"prompt": "a tide"}})
+        authorized = f"-H 'Authorization: Bearer {self.key}'"
         return [
             f"url:       {self.url}",
             f"key:       {self.key}",
@@ -49,8 +50,7 @@ class Playground:
             f"providers: {self.providers}/<handler>, accepted so far: {self.providers}/_ledger",
             "",
             f"export RINGBACK_URL={self.url} RINGBACK_API_KEY={self.key}",
-            f"curl -s {self.url}/v1/jobs -H 'Authorization: Bearer {self.key}' "
-            f"-H 'Content-Type: application/json' -d '{body}'",
+            f"curl -s {self.url}/v1/jobs {authorized} -H 'Content-Type: application/json' -d '{body}'",
             "ringback jobs submit apiframe --operation imagine --prompt 'a tide' --wait",
         ]
 
@@ -65,10 +65,8 @@ async def playground(
     key = f"rb_{secrets.token_urlsafe(32)}"
     with contextlib.closing(bound), tempfile.TemporaryDirectory(prefix="ringback-") as folder:
         async with world(knobs) as made, listening(sandbox_app(made), sandbox_port) as providers:
-            config = Path(folder, "ringback.toml")
-            config.touch()
-            environment = _environment(folder, url, key, providers, accounts_with or {})
-            async with running(load(config, environment)) as services:
+            loaded = _settings(Path(folder), url, key, providers, accounts_with or {})
+            async with running(loaded) as services:
                 short = PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)
                 http = server(application(services), HOST, bound.getsockname()[1], GRACE, short=short)
                 task = asyncio.create_task(http.serve(sockets=[bound]))
@@ -93,14 +91,13 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def _environment(
-    folder: str, url: str, key: str, providers: str, accounts_with: Mapping[str, Any]
-) -> dict[str, str]:
+def _settings(folder: Path, url: str, key: str, providers: str, accounts_with: Mapping[str, Any]) -> Loaded:
+    """Return settings of which nothing comes from this machine's own."""
     accounts = {
         name: {"api_key": f"sandbox-{name}", "base_url": f"{providers}/{name}", **accounts_with}
         for name in SPEAKERS
     }
-    return {
+    environment = {
         "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/ringback.db",
         "RINGBACK_PUBLIC_URL": url,
         "RINGBACK_API_KEY": key,
@@ -108,3 +105,6 @@ def _environment(
         "RINGBACK_PROVIDERS": json.dumps(accounts),
         "RINGBACK_SHUTDOWN_GRACE": str(GRACE),
     }
+    config = folder / "ringback.toml"
+    config.touch()
+    return load(config, environment)
