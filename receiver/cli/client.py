@@ -18,8 +18,6 @@ URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 """Where a service is that listens everywhere."""
 KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
-AWAY = frozenset({429, 502, 503, 504})
-"""Statuses of a service that is not there now, or not yet again."""
 
 
 @immutable
@@ -62,7 +60,7 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
         raise Away(
             f"no service answers at {service.url}; set {URL} or start `ringback serve`", sent=sent
         ) from None
-    if answer.status_code in AWAY:
+    if answer.status_code >= 500 or answer.status_code == 429:
         raise Away(_problem(answer), sent=True)
     if not answer.is_success:
         raise click.ClickException(_problem(answer))

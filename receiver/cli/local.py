@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from receiver.app import data_dir, masters_of
+from receiver.cli.groups import Group
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
@@ -91,7 +92,7 @@ async def _move(source: str, goal: str) -> None:
     click.echo("equal on both sides; set database_url, secret_keys and api_key, then start")
 
 
-@click.group()
+@click.group(cls=Group)
 def secrets() -> None:
     """Look after the master keys.
 
