@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from receiver.accounts import Accounts
 from receiver.addresses import Network, Origin, guard
+from receiver.agenda import Rules
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
@@ -33,7 +34,7 @@ from receiver.jobs import Jobs
 from receiver.keyring import Keyring
 from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
-from receiver.meaning import Meanings, Rules
+from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
 from receiver.polling import Poller
