@@ -8,7 +8,7 @@ import click
 from receiver.cli.client import Away, call, path
 from receiver.cli.following import INTERRUPTED, follow
 from receiver.cli.groups import Group
-from receiver.cli.output import ENTRY, JOB, formed, show_list, show_one
+from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, show_list, show_one
 from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
 from receiver.cli.plain import say
 
@@ -137,7 +137,7 @@ def show_timeline(id: str, **query: Any) -> None:  # noqa: A002  # the argument 
     Example:
       ringback jobs timeline job_... --limit 200
     """
-    show_list(call("GET", path("jobs", id, "timeline"), params=given(**query)), ENTRY)
+    show_list(call("GET", path("jobs", id, "timeline"), params=given(**query)), ENTRY, short=ENTRY_SHORT)
 
 
 @jobs.command("cancel")

@@ -55,6 +55,20 @@ ENTRY: Columns = (
     "reason",
     "note",
 )
+ENTRY_SHORT: Columns = (
+    "at",
+    "kind",
+    "outcome|to|type|state",
+    "status",
+    "by",
+    "latency_ms",
+    "count",
+    "error",
+    "reason",
+    "note",
+    "endpoint",
+)
+"""The same for a terminal: one column for what each kind of entry has one word for."""
 ATTEMPT: Columns = ("at", "status", "latency_ms", "error", "answer")
 REASON: Columns = ("endpoint", "status", "delivery", "reason")
 PROVIDER: Columns = ("id", "on", "blocked", "handler", "default_operation", "operations", "blocked_reason")
@@ -120,8 +134,10 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f"))
 
 
-def show_list(told: Mapping[str, Any], columns: Columns, *, more: str = "--cursor") -> None:
-    """Print a page of a list; `more` is the option that leads to the next one."""
+def show_list(
+    told: Mapping[str, Any], columns: Columns, *, short: Columns = (), more: str = "--cursor"
+) -> None:
+    """Print a page of a list: `short` columns on a terminal; `more` is the option that leads to the next."""
     if is_json():
         print_json(told)
         return
@@ -129,7 +145,7 @@ def show_list(told: Mapping[str, Any], columns: Columns, *, more: str = "--curso
         for row in told["data"]:
             say(str(row["id"]))
     else:
-        table(told["data"], columns)
+        table(told["data"], columns, short)
     if told.get("next_cursor") and told.get("has_more", True):
         say(f"there are more: add {more} {told['next_cursor']}", err=True)
 
@@ -149,28 +165,39 @@ def show_one(told: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every value inside `value` with its dotted name."""
+    """Yield every value inside `value` with its dotted name; of what is empty, only the outermost."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from flat(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
         for index, inner in enumerate(value):
             yield from flat(inner, f"{name}.{index}")
-    else:
-        yield name, _text(value) or "-"
+    elif (text := _text(value)) or "." not in name:
+        yield name, text or "-"
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Columns) -> None:
+def table(rows: Sequence[Mapping[str, Any]], columns: Columns, short: Columns = ()) -> None:
     """Print rows: tab-separated with a header line in a pipe, aligned on a terminal."""
-    cells = [[plain(_cell(row, column)) for column in columns] for row in rows]
+    chosen = short if short and sys.stdout.isatty() else columns
+    names = [column.partition("|")[0] for column in chosen]
+    cells = [[plain(_cell(row, column)) for column in chosen] for row in rows]
     if sys.stdout.isatty():
-        _aligned(columns, cells)
+        _aligned(*_one_day(names, cells))
         return
-    for line in (columns, *cells):
+    for line in (names, *cells):
         click.echo("\t".join(line))
 
 
+def _one_day(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Put the day of a first column `at` into its header, where all rows share it."""
+    days = {row[0][:10] for row in rows}
+    if names[0] != "at" or len(days) != 1:
+        return names, rows
+    return [f"at {days.pop()}", *names[1:]], [[row[0][11:].rstrip("Z"), *row[1:]] for row in rows]
+
+
 def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns side by side: each as wide as it needs, and only those for which there is room."""
     console = Console(highlight=False)
     filled = [at for at in range(len(names)) if not rows or at == 0 or any(row[at] for row in rows)]
     natural = {at: max(cell_len(text) for text in (names[at], *(row[at] for row in rows))) for at in filled}
@@ -183,7 +210,8 @@ def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             line = Text(style="bold" if row is names else "")
             for at, part in zip(shown, parts, strict=True):
                 text = part[number] if number < len(part) else ""
-                line.append(text, style=COLOURS.get(text, "") if row is not names else "")
+                coloured = row is not names and names[at] not in TEXTS
+                line.append(text, style=COLOURS.get(text, "") if coloured else "")
                 line.append(" " * (widths[names[at]] - cell_len(text) + GAP))
             line.rstrip()
             lines.append(line)
@@ -220,10 +248,14 @@ def _wrapped(name: str, text: str, width: int) -> list[str]:
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
-    value: Any = row
-    for part in column.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return _text(value)
+    """Return the first of the fields `a|b` that is filled."""
+    for name in column.split("|"):
+        value: Any = row
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if text := _text(value):
+            return text
+    return ""
 
 
 def _text(value: Any) -> str:
@@ -231,6 +263,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, list):
         return ", ".join(_text(inner) for inner in value)
     if isinstance(value, Mapping):

@@ -143,7 +143,7 @@ def test_one_thing_is_flat_lines() -> None:
         "id": "j",
         "progress": None,
         "metadata": {"a": "1"},
-        "assets": [{"url": "u"}],
+        "assets": [{"url": "u", "width": 4.0, "fps": None}],
         "events": ["x", "y"],
     }
     assert list(flat(told)) == [
@@ -151,6 +151,7 @@ def test_one_thing_is_flat_lines() -> None:
         ("progress", "-"),
         ("metadata.a", "1"),
         ("assets.0.url", "u"),
+        ("assets.0.width", "4"),
         ("events", "x, y"),
     ]
 
