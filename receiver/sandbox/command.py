@@ -73,11 +73,12 @@ async def world(knobs: Knobs) -> AsyncIterator[World]:
 
 
 def stopping() -> asyncio.Event:
-    """Return an event that a signal sets, if it is one that ends a process."""
+    """Return an event that Ctrl-C, SIGTERM and the end of the terminal set; `nohup` keeps off the last."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stopped.set)
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stopped.set)
     return stopped
 
 

@@ -180,6 +180,16 @@ async def test_waiting_ends_with_1_unless_the_job_succeeds(house: Deployment) ->
     assert well.err.startswith(f"job {ID.search(well.out)[0]}\n")  # type: ignore[index]  # it is there
 
 
+async def test_a_terminal_shows_how_far_a_job_is_while_it_waits(house: Deployment) -> None:
+    wish = ("jobs", "submit", "apiframe", "--prompt", "a tide", "--operation", "imagine", "--wait")
+    lines = [CODES.sub("", line) for line in await seen(house, 80, *wish)]
+    assert ID.search(lines[0])
+    assert any(
+        re.search(r"(pending|submitting|queued|running)( [0-9.]+ %)? \d\d:\d\d$", line) for line in lines
+    )
+    assert "state: succeeded" in lines
+
+
 async def test_an_interrupted_wait_tells_how_to_go_on(silent: Deployment) -> None:
     wish = ("jobs", "submit", "apiframe", "--prompt", "a tide", "--operation", "imagine", "--wait")
     variables = {"RINGBACK_URL": silent.url, "RINGBACK_API_KEY": KEY}
@@ -313,6 +323,24 @@ async def test_dev_runs_a_service_to_try_and_leaves_nothing(tmp_path: Path) -> N
     assert process.returncode == 0
     assert names(spare) == []
     assert names(tmp_path) == ["spare"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_dev_tells_where_it_is_as_json_and_any_end_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with begun(tmp_path, "dev", "--port", "0", "--json", TMPDIR=str(tmp_path)) as process:
+        told = json.loads(await line_with(process.stdout, "{"))
+        assert set(told["accounts"]) == set(SPEAKERS)
+        port = told["url"].rpartition(":")[2]
+        taken = await run(tmp_path, "dev", "--port", port, TMPDIR=str(tmp_path))
+        assert (taken.code, taken.out) == (1, "")
+        assert taken.err.startswith(f"ringback: cannot listen on 127.0.0.1:{port}: ")
+        assert taken.err.endswith("; --port 0 takes a free one\n")
+        process.send_signal(number)
+        await process.communicate()
+    assert process.returncode == 0
+    assert names(tmp_path) == []
 
 
 async def test_the_demo_goes_on_as_a_service_to_try(tmp_path: Path) -> None:
