@@ -14,7 +14,7 @@ from receiver.cli.client import Away, call, path
 from receiver.cli.output import is_quiet
 from receiver.cli.plain import plain, say
 
-LIVE_STEP, STEP = 1, 10
+LIVE_STEP, STEP = 1, 5
 """Seconds that one look waits: on a terminal, where percent and time are shown, and elsewhere."""
 PATIENCE = 600.0
 """Seconds for which a service may be away before waiting ends."""

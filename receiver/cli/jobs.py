@@ -8,9 +8,18 @@ import click
 from receiver.cli.client import Away, call, path
 from receiver.cli.following import INTERRUPTED, follow
 from receiver.cli.groups import Group
-from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, show_list, show_one
+from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, is_json, show_list, show_one
 from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
 from receiver.cli.plain import say
+
+BECAME = {
+    "lost": "answer lost",
+    "restore": "will retry",
+    "transient": "will retry",
+    "miss": "not found",
+    "reject": "rejected",
+}
+"""What became of a message that is no update, in the words of a table."""
 
 
 @click.group(cls=Group)
@@ -137,7 +146,11 @@ def show_timeline(id: str, **query: Any) -> None:  # noqa: A002  # the argument 
     Example:
       ringback jobs timeline job_... --limit 200
     """
-    show_list(call("GET", path("jobs", id, "timeline"), params=given(**query)), ENTRY, short=ENTRY_SHORT)
+    told = call("GET", path("jobs", id, "timeline"), params=given(**query))
+    if not is_json():
+        for entry in told["data"]:
+            entry["outcome"] = BECAME.get(entry.get("verdict"), entry.get("outcome"))
+    show_list(told, ENTRY, short=ENTRY_SHORT)
 
 
 @jobs.command("cancel")

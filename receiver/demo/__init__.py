@@ -1,6 +1,7 @@
 """`ringback demo`: the whole job with nothing configured: service, simulated providers and a downstream."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -65,7 +66,8 @@ def _wishes() -> Sequence[Wish]:
 def demo(once: bool) -> None:
     """Watch jobs go out, come back by callback or by poll, and arrive signed downstream.
 
-    Without --once the service goes on running afterwards: its URL, a key and a call to try are printed.
+    Every handler but replicate takes part. Without --once the service goes on running afterwards: its URL, a
+    key and a call to try are printed.
 
     \b
     Example:
@@ -106,11 +108,15 @@ async def _run(client: httpx.AsyncClient, target: str, downstream: Downstream) -
     loop = asyncio.get_running_loop()
     ends = loop.time() + SECONDS
     console = Console()
-    with Live(console=console, refresh_per_second=10, transient=False) as live:
+    shown = Live(console=console, refresh_per_second=10) if sys.stdout.isatty() else contextlib.nullcontext()
+    with shown as live:
         while loop.time() < ends and not all(row.delivered for row in rows):
             await asyncio.sleep(STEP)
             await _refresh(client, rows, downstream)
-            live.update(picture(rows, _counts(rows, downstream), console.width))
+            if live is not None:
+                live.update(picture(rows, _counts(rows, downstream), console.width))
+    if live is None:
+        console.print(picture(rows, _counts(rows, downstream), console.width))
     return rows
 
 
