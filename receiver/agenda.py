@@ -66,6 +66,11 @@ class Agenda:
             return UNCHANGED if before.state is job.state and word.claim is None else NOTHING
         return self._polled(before, job, word)
 
+    @property
+    def decides(self) -> timedelta | None:
+        """How long after a lost answer the policy decides; None where it holds."""
+        return None if self._rules.on_unconfirmed == "hold" else self._rules.unconfirmed_after
+
     def policy(self, job: Job, now: datetime) -> Due | None:
         """Return when the policy for a lost answer decides about an unconfirmed job; None: never."""
         policy = self._rules.on_unconfirmed
