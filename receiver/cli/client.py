@@ -109,14 +109,17 @@ def _given_url() -> str | None:
     text = os.environ.get(URL, "").strip()
     if not text:
         return None
-    scheme, _, rest = text.partition("://")
-    if not rest:
+    scheme, mark, rest = text.partition("://")
+    host = rest.partition("/")[0]
+    if not mark:
         raise click.UsageError(f"{URL} needs its scheme: write http://{text}")
-    if scheme not in {"http", "https"}:
+    if scheme.lower() not in {"http", "https"}:
         raise click.UsageError(f"{URL} must begin with http:// or https://")
-    if "@" in rest.partition("/")[0]:
+    if "@" in host:
         raise click.UsageError(f"{URL} must hold no user name; the key goes into {KEY}")
-    return text.rstrip("/")
+    if not host:
+        raise click.UsageError(f"{URL} names no host: write, for example, http://127.0.0.1:8080")
+    return f"{scheme.lower()}://{rest.rstrip('/')}"
 
 
 def _given_key() -> str | None:

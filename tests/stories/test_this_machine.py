@@ -42,6 +42,8 @@ async def test_this_machines_settings_are_used_where_the_environment_names_no_se
     ("url", "says"),
     [
         ("localhost:18080", "RINGBACK_URL needs its scheme: write http://localhost:18080"),
+        ("http:///v1", "RINGBACK_URL names no host: write, for example, http://127.0.0.1:8080"),
+        ("http://127.0.0.1:eighty", "RINGBACK_URL: http://127.0.0.1:eighty is not a URL"),
         ("ftp://localhost", "RINGBACK_URL must begin with http:// or https://"),
         ("http://me:top-secret@localhost", "RINGBACK_URL must hold no user name"),
     ],
