@@ -108,6 +108,10 @@ def rotate(config: Path | None) -> None:
     """Add a master key, encrypt stored secrets anew, and say when the old one may go.
 
     The service must be stopped meanwhile; it takes up the new key when it starts.
+
+    \b
+    Example:
+      ringback secrets rotate --config /etc/ringback.toml
     """
     loaded = load(config)
     settings, clock = loaded.settings, Clock()
@@ -123,7 +127,12 @@ def rotate(config: Path | None) -> None:
 @secrets.command()
 @CONFIG
 def reencrypt(config: Path | None) -> None:
-    """Encrypt stored secrets under the newest master key."""
+    """Encrypt stored secrets under the newest master key.
+
+    \b
+    Example:
+      ringback secrets reencrypt --config /etc/ringback.toml
+    """
     loaded = load(config)
     count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
     click.echo(f"encrypted {count} rows under the newest key")
