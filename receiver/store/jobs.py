@@ -252,8 +252,8 @@ def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
     """Make the policy for lost answers due for unconfirmed jobs that have nothing due: they became so under
     `hold`. Returns how many those were."""
     found = yield rows(
-        "select id, account from job where completed_at is null and state = 'unconfirmed' and intents < :paid "
-        "and not exists (select 1 from due where due.id = job.id) limit :limit",
+        "select id, account from job where completed_at is null and state = 'unconfirmed' "
+        "and intents < :paid and not exists (select 1 from due where due.id = job.id) limit :limit",
         paid=paid,
         limit=limit,
     )
