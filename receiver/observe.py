@@ -35,7 +35,6 @@ FIELDS = (
 SHORTEST_SECRET = 6
 """Hiding shorter ones would tear every line to pieces."""
 FRAMES, TRACEBACK, LINE = 20, 120, 500
-MINUTES = 60
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:

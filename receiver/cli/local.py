@@ -1,16 +1,14 @@
-"""`ringback config`, `migrate` and `secrets`: commands that look at this machine's settings and database."""
+"""`ringback migrate` and `secrets`: commands that look at this machine's settings and database."""
 
 import asyncio
-import json
 from pathlib import Path
-from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from receiver.app import data_dir, masters_of
+from receiver.cli.groups import Group
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
@@ -27,68 +25,11 @@ from receiver.store.postgres import PostgresDriver
 from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction, change
 
-MASK = "***"
 SET = (
     "are set: put the new key last and restart every replica, put it first and restart every replica, "
     "then run `ringback secrets reencrypt`"
 )
 NAME_IT = "name the settings of the service with --config, or set RINGBACK_DATABASE_URL and RINGBACK_DATA_DIR"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields if name != "options"}
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
-    """Every setting: its name, its value with secrets masked, and where it came from."""
-    found = []
-    for name in type(loaded.settings).model_fields:
-        value = _plain(getattr(loaded.settings, name))
-        if name == "database_url":
-            value = without_password(value)
-        if name == "providers":
-            for account, settings in value.items():
-                options = loaded.settings.providers[account].options
-                settings |= {key: _masked(key, inner) for key, inner in options.items()}
-                for key, inner in settings.items():
-                    place = f"providers.{account}.{key}"
-                    found.append((place, inner, loaded.origins.get(place, "default")))
-        else:
-            found.append((name, value, loaded.origins.get(name, "default")))
-    return found
-
-
-def _masked(name: str, value: Any) -> Any:
-    return MASK if "secret" in name or "key" in name else _plain(value)
-
-
-@click.command()
-@CONFIG
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def config(config: Path | None, as_json: bool) -> None:
-    """Print the effective settings and where each came from, secrets masked.
-
-    \b
-    Example:
-      ringback config --config /etc/ringback.toml
-    """
-    found = effective(load(config))
-    if as_json:
-        told = {name: {"value": value, "from": origin} for name, value, origin in found}
-        click.echo(json.dumps(told, indent=2))
-        return
-    shown = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
-    for name, value, origin in found:
-        shown.add_row(name, json.dumps(value), origin)
-    Console().print(shown)
 
 
 @click.command()
@@ -157,7 +98,7 @@ async def _move(source: str, goal: str) -> None:
     click.echo("equal on both sides; set database_url, secret_keys and admin_key, then start")
 
 
-@click.group()
+@click.group(cls=Group)
 def secrets() -> None:
     """Manage master keys.
 

@@ -13,8 +13,8 @@ import pytest
 
 from receiver.secretkeys import add_master
 from tests.processes import dies_with_us
+from tests.stories.commandline import RINGBACK, asked, names, run
 from tests.stories.deployment import PATIENCE, deployed, environment
-from tests.stories.test_commands import RINGBACK, asked, names, run
 
 
 def give(folder: Path, user: int, group: int) -> None:
