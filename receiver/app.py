@@ -28,7 +28,7 @@ from receiver.callbacks import Callbacks
 from receiver.clock import Clock, Wall
 from receiver.config import Loaded
 from receiver.endpoints import Endpoints
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.fanout import Fanout
 from receiver.filed import keep
 from receiver.gateway import Gateway
@@ -39,6 +39,7 @@ from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
+from receiver.outgoing import LoggedGateway
 from receiver.polling import Poller
 from receiver.providers import Providers
 from receiver.recording import FEED, Recording
@@ -46,7 +47,7 @@ from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
 from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
 from receiver.settings import Settings
-from receiver.store import Store, database_path, open_driver
+from receiver.store import Store, database_path, jobs, open_driver
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
 from receiver.store.move import unfinished
@@ -54,6 +55,7 @@ from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
+from receiver.tally import Tally
 from receiver.trial import Testing
 from receiver.waits import Waits
 from receiver.worker import AT_LAST, Hints, Worker
@@ -73,6 +75,7 @@ class Services:
     gateway: Gateway
     endpoints: Endpoints
     accounts: Accounts
+    tally: Tally
     lanes: Lanes
     recording: Recording
     meaning: Meanings
@@ -98,7 +101,7 @@ class Services:
         """Set the performers and drivers on what they stand on."""
         settings, clock, accounts, recording = self.settings, self.clock, self.accounts, self.recording
         fanout = self._fanout()
-        submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
+        submitter = Submitter(accounts, recording, self.blocking, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
         if self.replica.role is not Role.API:
@@ -120,7 +123,7 @@ class Services:
             check_url=self.gateway.check,
             deadline=timedelta(seconds=settings.job_deadline),
         )
-        self.assets = Assets(self.store, accounts, self.masters, clock)
+        self.assets = Assets(self.store, accounts, self.masters, clock, self.lanes, self.hints)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
@@ -167,7 +170,8 @@ class Services:
         """Note a call, for whoever debugs: its path is logged without tokens, its query not at all."""
         if API_LOGGER.isEnabledFor(logging.DEBUG):
             who = peer(scope, self.trusted)
-            API_LOGGER.debug("%s %s %s from %s (%s)", status, scope["method"], scope["path"], who, request_id)
+            about = {"request_id": request_id, "status": status}
+            API_LOGGER.debug("%s %s from %s", scope["method"], scope["path"], who, extra=about)
 
     @property
     def time_left(self) -> float:
@@ -267,7 +271,10 @@ async def running(
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None
     try:
+        if await store.read(unfinished()):
+            raise Misconfigured("database_url", "a move into this database is not finished; run it again")
         services = await _build(loaded, store, clock, wall, role)
+        await _tell_strays(store, services.accounts)
         tasks = _start(services) if work else []
         try:
             yield services
@@ -284,7 +291,7 @@ async def running(
 def gateway_of(settings: Settings) -> Gateway:
     """The way out that these settings allow."""
     try:
-        return Gateway(
+        return LoggedGateway(
             guard(settings.egress_allow, http=settings.egress_http),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
@@ -296,8 +303,6 @@ def gateway_of(settings: Settings) -> Gateway:
 async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
-    if await store.read(unfinished()):
-        raise Misconfigured("database_url", "a move into this database is not finished; run it again")
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)
@@ -308,7 +313,8 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
-    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
+    tally = Tally(store, clock)
+    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url, tally.count)
     services = Services(
         settings=settings,
         clock=clock,
@@ -318,6 +324,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         gateway=gateway,
         endpoints=endpoints,
         accounts=accounts,
+        tally=tally,
         lanes=lanes,
         recording=recording,
         meaning=meaning,
@@ -333,6 +340,14 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     await services.blocking.load()
     store.listen(services.heard)
     return services
+
+
+async def _tell_strays(store: Store, accounts: Accounts) -> None:
+    """Log the open jobs that nothing here can go on with."""
+    for account, count in (await store.read(jobs.open_by_account())).items():
+        if not accounts.serves(account):
+            why = "off: it has no api_key" if account in accounts.setups else "not configured"
+            LOGGER.warning("%d open jobs belong to account %s, which is %s", count, account, why)
 
 
 def _rules(settings: Settings) -> Rules:
@@ -361,7 +376,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     runs = [worker.run() for worker in services.workers.values()]
     if services.workers:
         runs.append(services.housekeeper.run())
-    return [asyncio.create_task(run) for run in (*runs, services.replica.run())]
+    runs += [services.replica.run(), services.tally.run()]
+    return [asyncio.create_task(run) for run in runs]
 
 
 async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -369,7 +385,10 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.wait([asyncio.create_task(services.replica.leave())], timeout=services.time_left + AT_LAST)
+    with contextlib.suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(services.time_left + AT_LAST):
+            await services.tally.flush()
+            await services.replica.leave()
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:
@@ -384,10 +403,10 @@ async def _check_kids(store: Store, masters: Masters) -> None:
 
 
 async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> Keyring:
-    if settings.api_key is not None:
-        return Keyring(store, clock, hash_api_key(settings.api_key.get_secret_value()))
+    if settings.admin_key is not None:
+        return Keyring(store, clock, hash_api_key(settings.admin_key.get_secret_value()))
     if not await store.read(table.keys()):
-        _need(settings, "api_key")
+        _need(settings, "admin_key")
         text = new_api_key(clock.entropy(32))
         key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
         path = data_dir(settings) / API_KEY_FILE

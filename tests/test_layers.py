@@ -30,17 +30,31 @@ LAYERS = (
         "lenient",
         "unpacking",
         "shares",
+        "bulk",
     },
-    {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
+    {"lifecycle", "cadence", "retry", "views", "clock", "steadily"}
+    | {"large", "settings", "config", "secretkeys", "pacing", "redaction", "suspects"},
     {"store", "exchange", "resolver", "dialing", "gateway", "observe"},
-    {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "watchers", "recording"},
+    {
+        "alarm",
+        "lanes",
+        "endpoints",
+        "tally",
+        "accounts",
+        "agenda",
+        "meaning",
+        "notices",
+        "outgoing",
+        "watchers",
+        "recording",
+    },
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
     {"short", "head", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )
 PURE = {"model", "lifecycle", "cadence", "retry", "views", "filters", "headers", "keys", "signing", "errors"}
-PURE |= {"lenient", "unpacking"}
+PURE |= {"lenient", "unpacking", "pacing", "redaction", "suspects"}
 NOT_PURE = {"asyncio", "time", "random", "secrets", "os", "socket", "logging", "httpx", "httptools", "ssl"}
 # A library, and the only places that know it.
 KNOWN_IN = {
