@@ -31,7 +31,7 @@ from receiver.filed import keep
 from receiver.gateway import Gateway
 from receiver.jobs import Jobs
 from receiver.keyring import Keyring
-from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
+from receiver.keys import Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings, Rules
 from receiver.model import Endpoint, Work
@@ -117,7 +117,8 @@ class Services:
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
-        self.housekeeper = Housekeeper(self.store, recording, clock, timedelta(days=settings.retention_days))
+        keep = timedelta(days=settings.retention_days)
+        self.housekeeper = Housekeeper(self.store, recording, clock, keep, self.lanes)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
     def _fanout(self) -> Fanout:
@@ -161,24 +162,24 @@ class Services:
 
         def change_row(row: Any) -> tuple[Any, ...]:
             changed[:] = [change(self.endpoints.open(row))]
-            return self.endpoints.sealed(changed[0])
+            return self.endpoints.resealed(changed[0], row)
 
         if await self.store.write(lambda: table.alter(endpoint_id, change_row)) is None:
             return None
         await self.refresh()
-        self.wake_deliveries()
         return changed[0]
 
     async def save(self, endpoint: Endpoint) -> None:
-        """Store an endpoint and serve it as it is now."""
+        """Store a new endpoint and serve it; `Conflict` where there are as many as there may be."""
         row = self.endpoints.sealed(endpoint)
-        await self.store.write(lambda: table.put(row))
+        await self.store.write(lambda: table.add(row))
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the endpoints as they are stored."""
-        generation = await self.store.read(table.generation())
-        self.endpoints.adopt(generation, await self.store.read(table.listed()))
+        """Take the endpoints as they are stored, and deliver what waited for one that is new here."""
+        generation, found = await self.store.read(table.of_generation())
+        self.endpoints.adopt(generation, found)
+        self.wake_deliveries()
 
     def wake_deliveries(self) -> None:
         """Something became deliverable."""
@@ -274,7 +275,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     endpoints = Endpoints(masters, lambda changed: lanes.let_go(changed.id, changed.max_in_flight))
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lease = functools.partial(_lease, settings, clock)
-    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
+    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role, masters.kids)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
@@ -297,7 +298,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
     await replica.join()
-    await services.housekeeper.prepare()
+    await services.housekeeper.begin()
     await services.refresh()
     await services.blocking.load()
     store.listen(services.heard)
@@ -341,10 +342,7 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:
-    of_endpoints, of_jobs = await store.read(table.sealed())
-    sealed = [row["secrets"] for row in of_endpoints] + [row["callback_secret"] for row in of_jobs]
-    kids = {bytes(one[:KID]).decode("ascii", "replace") for one in sealed}
-    missing = sorted(kids - set(masters.kids))
+    missing = sorted(await store.read(table.kids()) - set(masters.kids))
     if missing:
         raise Misconfigured(
             "secret_keys", f"stored secrets need the master key {missing[0]}, which is not configured"

@@ -23,7 +23,7 @@ LAYERS = (
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "gateway", "observe"},
     {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
-    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
+    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed", "reseal"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
     {"short", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},

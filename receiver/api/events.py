@@ -15,6 +15,9 @@ from receiver.model import Event
 from receiver.store import events
 from receiver.views import stamp
 
+LOOKS = 20
+"""How often a call goes on through events that do not fit before it tells how far it came."""
+
 
 def event_answer(event: Event) -> dict[str, Any]:
     """An event as the feed tells it."""
@@ -41,11 +44,18 @@ async def feed(asked: Asked) -> Response:
     def empty() -> bool:
         return not (page.events or page.lost or watchers.closed)
 
-    while empty() and (left := ends - clock.monotonic()) > 0:
+    looks = 1
+    while empty() and (page.more or (left := ends - clock.monotonic()) > 0):
+        if page.more:
+            if looks == LOOKS:
+                break
+            looks += 1
+            page = await _page(asked, page.after, query)
+            continue
         waiting = asyncio.ensure_future(watchers.wait(None, left))
         await asyncio.sleep(0)
         page = await _page(asked, page.after, query)
-        if empty():
+        if empty() and not page.more:
             await waiting
             page = await _page(asked, page.after, query)
         else:
@@ -85,7 +95,12 @@ async def show(asked: Asked) -> Response:
         raise NotFound("no such event")
     event, places = found
     told = [
-        {"endpoint": place.endpoint_id, "delivery": place.delivery_id, "status": place.status}
+        {
+            "endpoint": place.endpoint_id,
+            "delivery": place.delivery_id,
+            "status": place.status,
+            "reason": place.reason,
+        }
         for place in places
     ]
     return answer(event_answer(event) | {"deliveries": told})

@@ -14,18 +14,18 @@ from receiver.app import data_dir, masters_of
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
-from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
-from receiver.keys import BadToken, Masters
+from receiver.keys import Masters
+from receiver.replica import DEAD
+from receiver.reseal import reseal
 from receiver.secretkeys import MASTERS_FILE, add_master
 from receiver.store import Store, database_path, existing, open_driver
-from receiver.store import endpoints as table
 from receiver.store.migrations import Migration, migrations
 from receiver.store.move import move
 from receiver.store.pgurl import is_postgres, target, without_password
 from receiver.store.postgres import PostgresDriver
+from receiver.store.replicas import without_key
 from receiver.store.sqlite import SqliteDriver
-from receiver.store.statements import Transaction, change
 
 MASK = "***"
 
@@ -173,7 +173,9 @@ def rotate(config: Path | None) -> None:
     settings, clock = loaded.settings, Clock()
     if settings.secret_keys:
         raise Misconfigured(
-            "secret_keys", "are set; put a new one in front of them, then run `ringback secrets reencrypt`"
+            "secret_keys",
+            "are set; put a new one in front of them, restart all replicas, then run `ringback secrets "
+            "reencrypt`",
         )
     asyncio.run(_rotate(loaded, clock))
     _say_when(loaded)
@@ -183,7 +185,7 @@ def rotate(config: Path | None) -> None:
 @secrets.command()
 @CONFIG
 def reencrypt(config: Path | None) -> None:
-    """Encrypt stored secrets under the newest master key."""
+    """Encrypt stored secrets under the newest master key, once every replica was restarted with it."""
     loaded = load(config)
     count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
     click.echo(f"encrypted {count} rows under the newest key")
@@ -219,24 +221,13 @@ async def _with_store(loaded: Loaded, masters: Masters) -> int:
 
 
 async def _reencrypt(store: Store, masters: Masters) -> int:
-    of_endpoints, of_jobs = await store.read(table.sealed())
-    endpoints = Endpoints(masters)
-    try:
-        fresh = []
-        for row in of_endpoints:
-            headers, keys = endpoints.unsealed(row)
-            fresh.append((*endpoints.seal(row["id"], headers, keys), row["id"]))
-        callbacks = [
-            (masters.seal(masters.unseal(row["callback_secret"], row["id"]), row["id"]), row["id"])
-            for row in of_jobs
-        ]
-    except BadToken:
-        raise Misconfigured("secret_keys", "a stored secret needs a key that is not configured") from None
-
-    def write() -> Transaction[None]:
-        yield change("endpoint", ("headers", "secrets"), fresh)
-        yield change("job", ("callback_secret",), callbacks)
-        yield from table.bump()
-
-    await store.write(write)
-    return len(fresh) + len(callbacks)
+    """Encrypt what is stored under the newest key, which every replica that runs must have."""
+    since = Clock().now() + await store.skew() - DEAD
+    late = await store.read(without_key(masters.newest, since))
+    if store.shared and late:
+        raise Misconfigured(
+            "secret_keys",
+            f"a running replica does not have the newest key ({masters.newest}) yet; first restart all "
+            "replicas with both keys, then encrypt",
+        )
+    return await reseal(store, masters)

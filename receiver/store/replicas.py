@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from handlers.values import immutable
 from receiver.store.due import void_leases
 from receiver.store.statements import Transaction, ms, rows
 
@@ -11,27 +12,46 @@ def alone() -> Transaction[None]:
     yield rows("delete from replica")
 
 
-def beat(replica: str, role: str, now: datetime, dead_before: datetime) -> Transaction[tuple[int, bool]]:
+@immutable
+class Present:
+    """A replica that says that it is there. `kids` names its master keys, with blanks between."""
+
+    id: str
+    role: str
+    kids: str
+    at: datetime
+
+
+def beat(replica: Present, dead_before: datetime) -> Transaction[tuple[int, bool]]:
     """Say that a replica is there, and forget those that said nothing since a moment, with their leases; how
     many there are, and whether anything was taken back."""
     yield rows(
-        "insert into replica values (:id, :role, :now) "
+        "insert into replica (id, role, seen_at, kids) values (:id, :role, :now, :kids) "
         "on conflict (id) do update set seen_at = excluded.seen_at",
-        id=replica,
-        role=role,
-        now=ms(now),
+        id=replica.id,
+        role=replica.role,
+        now=ms(replica.at),
+        kids=replica.kids,
     )
     gone = yield rows("delete from replica where seen_at < :dead returning id", dead=ms(dead_before))
-    taken = (yield from void_leases(now)) if gone else 0
+    taken = (yield from void_leases(replica.at)) if gone else 0
     found = yield rows("select count(*) as live from replica where role <> 'api'")
     return max(1, found[0]["live"]), taken > 0
 
 
-def join(replica: str, role: str, now: datetime, dead_before: datetime) -> Transaction[int]:
+def join(replica: Present, dead_before: datetime) -> Transaction[int]:
     """The first beat of a replica; it takes back what nobody holds any more."""
-    live, _ = yield from beat(replica, role, now, dead_before)
-    yield from void_leases(now)
+    live, _ = yield from beat(replica, dead_before)
+    yield from void_leases(replica.at)
     return live
+
+
+def without_key(kid: str, seen_since: datetime) -> Transaction[list[str]]:
+    """The replicas seen since a moment that do not have a master key."""
+    found = yield rows(
+        "select id, kids from replica where seen_at >= :since order by id", since=ms(seen_since)
+    )
+    return [row["id"] for row in found if kid not in row["kids"].split()]
 
 
 def leave(replica: str, now: datetime) -> Transaction[None]:

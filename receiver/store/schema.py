@@ -133,7 +133,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "first_at": "bigint",
         "last_at": "bigint",
     },
-    "replica": {"id": "text", "role": "text", "seen_at": "bigint"},
+    "replica": {"id": "text", "role": "text", "seen_at": "bigint", "kids": "text"},
+    "erased": {"id": "text", "place": "bigint", "at": "bigint"},
+    "hold": {"lane": "text", "until": "bigint"},
 }
 
 
