@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from receiver.accounts import Accounts
 from receiver.addresses import Network, Origin, guard
+from receiver.agenda import Rules
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
@@ -33,7 +34,7 @@ from receiver.jobs import Jobs
 from receiver.keyring import Keyring
 from receiver.keys import Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
-from receiver.meaning import Meanings, Rules
+from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
 from receiver.polling import Poller
@@ -233,7 +234,7 @@ async def running(
 ) -> AsyncIterator[Services]:
     """The service with its workers, as long as the context lasts. `work` off leaves due work alone."""
     wall = Wall()
-    clock = clock or Clock(now=wall.now)
+    clock = clock or Clock(now=wall.now, real=wall.real)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None

@@ -10,8 +10,8 @@ is, and longer where they have learned something: one-off callbacks name any num
 
 import hashlib
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from receiver.model import Work
@@ -34,14 +34,14 @@ class Slots:
     adaptive: bool = False
     rate: float | None = None
     live: int = 1
+    last: Work | None = None
     allowed: int = 0
     in_flight: int = 0
     promised: int = 0
     tokens: float = 0.0
     refilled_at: float = 0.0
     failing: bool = False
-    lanes: int = 0
-    waiting: Counter[Work] = field(default_factory=Counter)
+    lanes: "list[Lane]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.allowed = min(self.top, UNPROVEN) if self.adaptive else self.top
@@ -88,7 +88,9 @@ class Lane:
     """
 
     slots: Slots
-    half: bool = False
+    work: Work
+    name: str
+    holds: Mapping[tuple[Work, str], float] = field(repr=False)
     in_flight: int = 0
     blocked: bool = False
     waiting: int = 0
@@ -99,23 +101,47 @@ class Lane:
         """Whether nothing hangs on it."""
         return not (self.in_flight or self.waiting or self.promised or self.blocked)
 
+    @property
+    def hold_until(self) -> float:
+        """When its hold ends; what is retried by hand waits for none."""
+        if self.name.endswith(HAND_LANES):
+            return 0.0
+        return self.holds.get((self.work, plain(self.name)), 0.0)
+
     def room(self, now: float) -> int:
-        """How many may start now, if it is not held."""
-        return max(0, min(self._share(), self.slots.room(now)))
+        """How many may start now."""
+        if now < self.hold_until:
+            return 0
+        return max(0, min(self._share(now), self.slots.room(now)))
 
     def opens_in(self, now: float) -> float | None:
-        """Seconds until one may start, if it is not held; None where another has to end first."""
-        if min(self._share(), self.slots.free) <= 0:
+        """Seconds until one may start; None where another has to end, or has its turn, first."""
+        if min(self._share(now), self.slots.free) <= 0:
             return None
-        return self.slots.token_in(now)
+        return max(0.0, self.hold_until - now, self.slots.token_in(now))
 
-    def _share(self) -> int:
-        """How many more of this lane may be under way."""
+    def wants(self, now: float) -> bool:
+        """Return whether something of this lane waits that could start if it had a slot."""
+        return bool(self.waiting) and now >= self.hold_until and not (self.blocked and self.in_flight)
+
+    def _share(self, now: float) -> int:
+        """How many more of this lane may be under way.
+
+        Where another kind of work wants slots too, each has half of them, and the last of them in turns:
+        calls that hang for long would keep every slot otherwise.
+        """
         most = self.slots.ours
         if self.blocked:
             most = 1
-        elif self.half:
+        elif self.name.endswith(RETRY_LANE):
             most = max(1, most // 2)
+        rivals = [lane for lane in self.slots.lanes if lane.work is not self.work and lane.wants(now)]
+        if rivals:
+            half = (self.slots.ours + 1) // 2
+            most = min(most, half)
+            last = self.slots.last is self.work and self.slots.room(now) <= 1
+            if last and any(lane.in_flight < half for lane in rivals):
+                return 0
         return most - self.in_flight
 
 
@@ -150,15 +176,12 @@ class Lanes:
     def room(self, work: Work, name: str) -> int:
         """How many of this lane may start now."""
         with self._lock:
-            now = self.monotonic()
-            return 0 if self._held_for(work, name, now) else self._look(work, name).room(now)
+            return self._look(work, name).room(self.monotonic())
 
     def opens_in(self, work: Work, name: str) -> float | None:
         """Seconds until one of this lane may start, 0 where it may; None where another has to end first."""
         with self._lock:
-            now = self.monotonic()
-            opens = self._look(work, name).opens_in(now)
-            return None if opens is None else max(opens, self._held_for(work, name, now))
+            return self._look(work, name).opens_in(self.monotonic())
 
     def take(self, work: Work, name: str) -> None:
         """Count one that starts."""
@@ -168,29 +191,35 @@ class Lanes:
     def reserve(self, name: str) -> bool:
         """Take a slot for a delivery that is being recorded; False when it has to wait for a claim."""
         with self._lock:
-            now, lane = self.monotonic(), self._lane(Work.DELIVER, name)
+            lane = self._lane(Work.DELIVER, name)
             kept = lane.slots.ours // 2 if lane.waiting else 0
-            if self._held_for(Work.DELIVER, name, now) or lane.room(now) <= kept:
-                self._note(Work.DELIVER, name, lane)
+            if lane.room(self.monotonic()) <= kept:
+                self._note(lane)
                 return False
             self._take(lane)
             return True
 
-    def release(self, name: str, work: Work = Work.DELIVER) -> set[Work]:
-        """Count one that ended; the kinds of work that wait for its slot."""
+    def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
+        """Count one that ended; the kinds of work that wait for its slot, the others before its own."""
         with self._lock:
             lane = self._lane(work, name)
             lane.in_flight -= 1
             lane.slots.in_flight -= 1
-            waits = {kind for kind, lanes in lane.slots.waiting.items() if lanes}
-            self._leave(work, name, lane)
-            return waits
+            waiting = {one.work for one in lane.slots.lanes if one.waiting}
+            self._leave(lane)
+            return sorted(waiting, key=lambda kind: (kind is work, kind))
+
+    def others(self, work: Work, name: str) -> Sequence[Work]:
+        """Return the other kinds of work that wait for the slots of a lane."""
+        with self._lock:
+            lanes = self._look(work, name).slots.lanes
+            return sorted({one.work for one in lanes if one.work is not work and one.waiting})
 
     def wait(self, work: Work, name: str) -> int:
         """Note that something of this lane waits, or may; how often that was noted."""
         with self._lock:
             lane = self._lane(work, name)
-            self._note(work, name, lane)
+            self._note(lane)
             return lane.waiting
 
     def promise(self, work: Work, name: str, count: int) -> None:
@@ -218,10 +247,9 @@ class Lanes:
                 return False
             if lane.waiting:
                 lane.waiting = 0
-                lane.slots.waiting[work] -= 1
                 del self._waiting[work, name]
             if (work, name) in self._lanes:
-                self._leave(work, name, lane)
+                self._leave(lane)
             return True
 
     def succeeded(self, name: str) -> bool:
@@ -278,11 +306,6 @@ class Lanes:
             else:
                 self._holds.pop((Work.SUBMIT, name), None)
 
-    def _held_for(self, work: Work, name: str, now: float) -> float:
-        if name.endswith(HAND_LANES):
-            return 0.0
-        return max(0.0, self._holds.get((work, plain(name)), 0.0) - now)
-
     def _hold(self, work: Work, name: str, until: float) -> None:
         key, now = (work, name), self.monotonic()
         if until <= now:
@@ -290,7 +313,8 @@ class Lanes:
         self._holds[key] = max(self._holds.get(key, 0.0), until)
         if len(self._holds) > self._many_holds:
             kept = sorted(self._holds.items(), key=lambda one: one[1])[-HELD:]
-            self._holds = {one: ends for one, ends in kept if ends > now}
+            self._holds.clear()
+            self._holds.update((one, ends) for one, ends in kept if ends > now)
             self._many_holds = max(SOME_HOLDS, 2 * len(self._holds))
 
     def _lane(self, work: Work, name: str) -> Lane:
@@ -299,7 +323,7 @@ class Lanes:
         if lane is None:
             lane = self._lanes[work, name] = self._look(work, name)
             key = (work is Work.DELIVER, plain(name))
-            self._slots.setdefault(key, lane.slots).lanes += 1
+            self._slots.setdefault(key, lane.slots).lanes.append(lane)
             self._learned.pop(key, None)
         return lane
 
@@ -317,18 +341,18 @@ class Lanes:
                 self._slots[key] = slots
         if learns and not slots.lanes:
             self._keep(key)
-        return Lane(slots, half=name.endswith(RETRY_LANE))
+        return Lane(slots, work, name, self._holds)
 
-    def _leave(self, work: Work, name: str, lane: Lane) -> None:
+    def _leave(self, lane: Lane) -> None:
         """Forget an idle lane, and its slots if they have no other lane and have learned nothing."""
         slots = lane.slots
         if not lane.idle or not slots.adaptive:
             return
-        del self._lanes[work, name]
-        slots.lanes -= 1
+        del self._lanes[lane.work, lane.name]
+        slots.lanes = [one for one in slots.lanes if one is not lane]
         if slots.lanes:
             return
-        key = (work is Work.DELIVER, plain(name))
+        key = (lane.work is Work.DELIVER, plain(lane.name))
         if slots.allowed > UNPROVEN or slots.failing:
             self._keep(key)
         else:
@@ -341,15 +365,14 @@ class Lanes:
             oldest, _ = self._learned.popitem(last=False)
             del self._slots[oldest]
 
-    def _note(self, work: Work, name: str, lane: Lane) -> None:
+    def _note(self, lane: Lane) -> None:
         lane.waiting += 1
-        if lane.waiting == 1:
-            lane.slots.waiting[work] += 1
-            self._waiting[work, name] = lane
+        self._waiting[lane.work, lane.name] = lane
 
     def _take(self, lane: Lane) -> None:
         lane.in_flight += 1
         lane.slots.in_flight += 1
+        lane.slots.last = lane.work
         lane.slots.tokens -= 1
 
 

@@ -270,6 +270,8 @@ class Verdict(enum.StrEnum):
     TRANSIENT = "transient"
     EXPIRE = "expire"
     CANCEL = "cancel"
+    CANCEL_ASKED = "cancel-asked"
+    CANCEL_FAILED = "cancel-failed"
     BIND = "bind"
     RESUBMIT = "resubmit"
     GIVE_UP = "give-up"
@@ -280,7 +282,9 @@ class Word:
     """Something said about a job: by the provider, a person or the clock.
 
     Exactly one of `update` and `verdict` says what it means; neither, for a message that is only kept.
-    `claim` is the due work that it settles. `wait` is how long to leave the provider alone after it.
+    `claim` is the due work that it settles. `wait` is how long to leave the provider alone after it, and
+    `trouble` why. `intent` is the number of the submission that is answered. `guess` is the provider's id
+    that was polled, where it is not known but guessed.
     """
 
     job_id: str
@@ -293,6 +297,9 @@ class Word:
     confirm: bool = False
     claim: Claim | None = None
     wait: timedelta | None = None
+    trouble: WaitReason | None = None
+    intent: int | None = None
+    guess: str | None = None
     error: JobError | None = None
     status: int | None = None
     headers: bytes | None = field(default=None, repr=False)

@@ -29,6 +29,10 @@ SWEEP = 60.0
 PARTS = 4
 """In how many parts history lies, where it lies in parts; each is kept until all of it is old."""
 OUTDATED = "older than retention_days"
+PAUSED = 3.0
+"""Seconds between two looks for deadlines, one a second, that tell that the process was stopped."""
+STEP = 5.0
+"""Seconds between the service's time and the system's that are worth a line in the log."""
 LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 """How long past its deadline a job may wait for the last poll that should have ended it."""
 
@@ -45,6 +49,8 @@ class Housekeeper:
         self._keep = keep
         self._lanes = lanes
         self._orphans = ""
+        self._looked_at: float | None = None
+        self._stepped = False
 
     async def run(self) -> None:
         """Look every second for deadlines, holds and removed endpoints, every minute for what is old; until
@@ -81,13 +87,30 @@ class Housekeeper:
         return told
 
     async def expire(self) -> int:
-        """Expire open jobs whose deadline passed and that no poll will end; how many."""
+        """Expire open jobs whose deadline passed and that no poll will end; how many.
+
+        After a pause of the process it waits for one more look: callbacks that came in time wait to be read.
+        """
+        self._watch_clock()
+        at, before = asyncio.get_running_loop().time(), self._looked_at
+        self._looked_at = at
+        if before is not None and at - before > PAUSED:
+            return 0
         now = self._clock.now()
         found = await self._store.read(jobs.overdue(now, now - LAST_POLL, BATCH))
         for job_id in found:
             word = Word(job_id=job_id, source=Source.NOTE, at=now, verdict=Verdict.EXPIRE, note="deadline")
             await self._recording.record(word)
         return len(found)
+
+    def _watch_clock(self) -> None:
+        """Say once that the system's clock stepped, and once that the service has followed."""
+        ahead = (self._clock.outside() - self._clock.now()).total_seconds()
+        if abs(ahead) > STEP and not self._stepped:
+            LOGGER.warning("the system's clock stepped by %.0f s; the service follows slowly", ahead)
+        elif abs(ahead) <= STEP and self._stepped:
+            LOGGER.warning("the service's time is the system's again")
+        self._stepped = abs(ahead) > STEP
 
     async def begin(self) -> None:
         """Know what is held, and have a place for history, before anything is done."""

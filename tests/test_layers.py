@@ -22,7 +22,7 @@ LAYERS = (
     {"errors", "addresses", "filters", "headers", "keys", "signing", "model"},
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "gateway", "observe"},
-    {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
+    {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed", "reseal"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
     {"short", "api", "server", "app"},

@@ -121,15 +121,13 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
     """
     ids = [item.claim.id for item in items]
     found = yield locked("select id, fence, lane from due where id in (:ids) order by id", ids=ids)
-    fences = {row["id"]: row["fence"] for row in found}
-    lanes = {row["id"]: row["lane"] for row in found}
+    fences, lanes = {row["id"]: row["fence"] for row in found}, {row["id"]: row["lane"] for row in found}
     there = set(fences)
     if late := [delivery for delivery in ids if delivery not in fences]:
         there |= {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=late))}
     attempts = [item.attempt for item in items if item.claim.id in there]
     mine = [fences.get(item.claim.id) == item.claim.fence for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
-    again = {item.claim.id for item in ours if lanes[item.claim.id] != item.claim.lane}
     yield many(
         "attempt",
         [(a.id, a.delivery_id, ms(a.at), a.status, a.latency_ms, a.error, a.answer) for a in attempts],
@@ -140,7 +138,7 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
     yield change(
         "delivery",
         ("state", "updated_at", "tries", "reason"),
-        [_stored(i, i.claim.id in again) for i in ours],
+        [_stored(item, again=lanes[item.claim.id] != item.claim.lane) for item in ours],
     )
     yield from hold([item.hold for item in ours if item.hold is not None])
     nexts = {due[-1]: moment(due[1]) for due in after if due is not None}
@@ -155,7 +153,7 @@ def _after(item: Settled, lane: str) -> tuple[Any, ...] | None:
     return (plain(lane) + WAITING, ms(item.next_at), 0, item.claim.tries + 1, item.claim.id)
 
 
-def _stored(item: Settled, again: bool) -> tuple[Any, ...]:
+def _stored(item: Settled, *, again: bool) -> tuple[Any, ...]:
     state, reason = ("pending", None) if again else (item.state, item.reason)
     return (state, ms(item.attempt.at), item.claim.tries + 1, reason, item.claim.id)
 

@@ -1,7 +1,7 @@
 """Jobs: promised, claimed, listed, erased."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from receiver.store.due import NOBODY, PASSED_BY, release
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
 
+UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
 SELDOM = FINAL - {State.SUCCEEDED}
 """The states that an index knows: final, and not what most jobs end in."""
 
@@ -50,10 +51,11 @@ class Chosen:
 
 @immutable
 class Asked:
-    """A job claimed for a poll."""
+    """A job claimed for a poll; `hinted` where an unproved callback asked for it."""
 
     claim: Claim
     job: Job
+    hinted: bool = False
 
 
 @immutable
@@ -150,30 +152,56 @@ def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
     by_id = {row["id"]: row for row in found if row["deadline_at"] > ms(now)}
     pending = [job_id for job_id, row in by_id.items() if row["state"] == State.PENDING.value]
     yield rows(
-        "update job set state = 'submitting', updated_at = :now where id in (:ids)", now=ms(now), ids=pending
+        "update job set state = 'submitting', updated_at = :now, intents = intents + 1 where id in (:ids)",
+        now=ms(now),
+        ids=pending,
     )
+    accepted = {job_id: row for job_id, row in by_id.items() if row["state"] not in UNANSWERED}
+    yield from _poll_instead(accepted, now)
     return [
-        Chosen(claim, read_job(row), row["input"] or b"{}", crashed=claim.id not in pending)
+        _chosen(claim, row, crashed=claim.id not in pending)
         for claim in claims
-        if (row := by_id.get(claim.id)) is not None
+        if (row := by_id.get(claim.id)) is not None and claim.id not in accepted
     ]
+
+
+def _chosen(claim: Claim, row: Any, *, crashed: bool) -> Chosen:
+    job = read_job(row)
+    job = job if crashed else job.but(intents=job.intents + 1)
+    return Chosen(claim, job, row["input"] or b"{}", crashed)
+
+
+def _poll_instead(accepted: Mapping[str, Any], now: datetime) -> Transaction[None]:
+    """Never submit a job that the provider has accepted meanwhile: poll it, where its id is known."""
+    known = [job_id for job_id, row in accepted.items() if row["provider_job_id"] and not row["completed_at"]]
+    yield rows(
+        "update due set work = 'poll', at = :now, leased = 0, owner = '', tries = 0, fence = fence + 1 "
+        "where id in (:ids)",
+        now=ms(now),
+        ids=known,
+    )
+    yield rows("delete from due where id in (:ids)", ids=[one for one in accepted if one not in known])
 
 
 def unchoose(chosen: Sequence[Chosen], now: datetime) -> Transaction[None]:
     """Take the intent back before a byte went out; what crashed before stays as uncertain as it was."""
     ours = yield from release([one.claim for one in chosen], now)
     yield rows(
-        "update job set state = 'pending' where id in (:ids) and state = 'submitting'",
+        "update job set state = 'pending', intents = intents - 1 where id in (:ids) and state = 'submitting'",
         ids=[one.job.id for one in chosen if one.job.id in ours and not one.crashed],
     )
 
 
 def ask(claims: Sequence[Claim]) -> Transaction[list[Asked]]:
-    """The jobs to poll."""
+    """Return the jobs to poll. A callback that comes from now on asks for a further poll."""
     ids = [claim.id for claim in claims]
     found = yield rows(f"select {JOB_SEEN} from job where id in (:ids)", ids=ids)
     by_id = {row["id"]: read_job(row) for row in found}
-    return [Asked(claim, by_id[claim.id]) for claim in claims if claim.id in by_id]
+    if hinted := [job_id for job_id, job in by_id.items() if job.poll_wanted]:
+        # Passes by the jobs that others hold: who claims holds due work, and they may wait for that.
+        ours = yield unlocked("select id from job where id in (:ids)", ids=hinted)
+        yield rows("update job set poll_wanted = 0 where id in (:ids)", ids=[row["id"] for row in ours])
+    return [Asked(claim, by_id[claim.id], claim.id in hinted) for claim in claims if claim.id in by_id]
 
 
 def search(wanted: Search) -> Transaction[list[Job]]:

@@ -1,5 +1,6 @@
 """Replicas: who serves this database, and what those held who do no more."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from handlers.values import immutable
@@ -22,9 +23,17 @@ class Present:
     at: datetime
 
 
-def beat(replica: Present, dead_before: datetime) -> Transaction[tuple[int, bool]]:
-    """Say that a replica is there, and forget those that said nothing since a moment, with their leases; how
-    many there are, and whether anything was taken back."""
+def seen() -> Transaction[dict[str, int]]:
+    """Return when each replica said last that it is there."""
+    found = yield rows("select id, seen_at from replica")
+    return {row["id"]: row["seen_at"] for row in found}
+
+
+def beat(replica: Present, silent: Mapping[str, int]) -> Transaction[tuple[int, bool]]:
+    """Say that a replica is there, and forget the `silent` ones, with their leases, unless they spoke since.
+
+    Returns how many there are, and whether anything was taken back.
+    """
     yield rows(
         "insert into replica (id, role, seen_at, kids) values (:id, :role, :now, :kids) "
         "on conflict (id) do update set seen_at = excluded.seen_at",
@@ -33,21 +42,27 @@ def beat(replica: Present, dead_before: datetime) -> Transaction[tuple[int, bool
         now=ms(replica.at),
         kids=replica.kids,
     )
-    gone = yield rows("delete from replica where seen_at < :dead returning id", dead=ms(dead_before))
+    gone = 0
+    for name, at in silent.items():
+        found = yield rows(
+            "delete from replica where id = :id and seen_at = :at returning id", id=name, at=at
+        )
+        gone += len(found)
     taken = (yield from void_leases(replica.at)) if gone else 0
     found = yield rows("select count(*) as live from replica where role <> 'api'")
     return max(1, found[0]["live"]), taken > 0
 
 
 def join(replica: Present, dead_before: datetime) -> Transaction[int]:
-    """The first beat of a replica; it takes back what nobody holds any more."""
-    live, _ = yield from beat(replica, dead_before)
+    """The first beat of a replica: it has watched none of the others, so the clock tells which are gone."""
+    yield rows("delete from replica where seen_at < :dead", dead=ms(dead_before))
+    live, _ = yield from beat(replica, {})
     yield from void_leases(replica.at)
     return live
 
 
 def without_key(kid: str, seen_since: datetime) -> Transaction[list[str]]:
-    """The replicas seen since a moment that do not have a master key."""
+    """Return the replicas seen since a moment that do not have a master key."""
     found = yield rows(
         "select id, kids from replica where seen_at >= :since order by id", since=ms(seen_since)
     )
