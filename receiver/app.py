@@ -299,8 +299,8 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
     await replica.join()
-    await services.housekeeper.begin()
     await services.refresh()
+    await services.housekeeper.begin()
     await services.blocking.load()
     store.listen(services.heard)
     return services

@@ -13,7 +13,7 @@ from handlers.values import immutable
 from receiver.errors import Conflict
 from receiver.keys import KID
 from receiver.model import Endpoint
-from receiver.store import deliveries
+from receiver.store import deliveries, holds
 from receiver.store.rows import ENDPOINTS
 from receiver.store.schema import named
 from receiver.store.statements import Rows, Step, Transaction, many, ms, rows, single
@@ -70,13 +70,14 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
 def alter(
     endpoint_id: str, change_row: Callable[[Any], tuple[Any, ...]]
 ) -> Transaction[tuple[Any, ...] | None]:
-    """Change an endpoint as it is now; None when it is there no more."""
+    """Change an endpoint as it is now, and end its hold; None when it is there no more."""
     yield Step.IN_ORDER
     row = yield from get(endpoint_id)
     if row is None:
         return None
     fresh = change_row(row)
     yield from put(fresh)
+    yield from holds.let_go(endpoint_id)
     return fresh
 
 
@@ -121,8 +122,9 @@ def get(endpoint_id: str) -> Transaction[Any | None]:
 
 
 def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -> Transaction[bool]:
-    """Pause, disable or resume an endpoint; False when it is there no more."""
+    """Pause or resume an endpoint, and end its hold; False when it is there no more."""
     yield from bump()
+    yield from holds.let_go(endpoint_id)
     found = yield rows(
         "update endpoint set state = :state, disabled_reason = :reason, updated_at = :now "
         "where id = :id and deleted_at is null returning id",
