@@ -177,8 +177,11 @@ async def test_what_retention_takes_although_it_was_owed_is_counted(house: Store
     assert types(recorded) == ["job.late_result"]
     assert await owed(house) == 2
     house.hands.pass_(hours=1, minutes=5)
-    assert await house.services.housekeeper.sweep() == 1
-    assert await owed(house) == 0
+    await house.services.housekeeper.sweep()
+    if house.store.in_parts:
+        house.hands.pass_(days=2)
+        await house.services.housekeeper.sweep()
+    assert (await owed(house), await house.column("select count(*) from job")) == (0, [0])
     [taken] = await house.store.read(deliveries.taken())
     assert (taken.target, taken.count) == ("ep_1", 2)
 
