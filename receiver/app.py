@@ -53,6 +53,7 @@ from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
 from receiver.trial import Testing
+from receiver.waits import Waits
 from receiver.worker import Hints, Worker
 
 API_LOGGER = logging.getLogger("ringback.api")
@@ -84,6 +85,7 @@ class Services:
     testing: Testing = field(init=False)
     workers: dict[Work, Worker] = field(init=False)
     housekeeper: Housekeeper = field(init=False)
+    waits: Waits = field(init=False)
     trusted: tuple[Network, ...] = field(init=False)
     draining: bool = False
     _description: dict[str, Any] = field(default_factory=dict)
@@ -118,9 +120,29 @@ class Services:
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
-        keep = timedelta(days=settings.retention_days)
-        self.housekeeper = Housekeeper(self.store, recording, clock, keep, self.lanes)
+        self.housekeeper = self._housekeeper()
+        self.waits = self._waits()
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
+
+    def _housekeeper(self) -> Housekeeper:
+        return Housekeeper(
+            store=self.store,
+            recording=self.recording,
+            clock=self.clock,
+            keep=timedelta(days=self.settings.retention_days),
+            lanes=self.lanes,
+            decides=self.meaning.agenda.decides,
+        )
+
+    def _waits(self) -> Waits:
+        return Waits(
+            store=self.store,
+            accounts=self.accounts,
+            blocking=self.blocking,
+            lanes=self.lanes,
+            recording=self.recording,
+            clock=self.clock,
+        )
 
     def _fanout(self) -> Fanout:
         return Fanout(

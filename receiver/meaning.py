@@ -67,7 +67,7 @@ class Meanings:
         self._endpoints = endpoints
         self._masters = masters
         self._rules = rules
-        self._agenda = Agenda(self, rules, chance)
+        self.agenda = Agenda(self, rules, chance)
 
     def endpoints(self, generation: str) -> Sequence[Endpoint] | None:
         """The endpoints as of `generation`, if ours are."""
@@ -97,7 +97,7 @@ class Meanings:
             change = replace(change, job=(ended := lifecycle.expire(change.job, now=word.at)).job)
             change = replace(change, events=ended.events)
         change = self._remember(job, change, word)
-        due, then = self._agenda.after(job, change, word)
+        due, then = self.agenda.after(job, change, word)
         return Folded(waits(change.job, word, due), change.events, change.outcome, due, then)
 
     def render(self, job: Job, event_type: str) -> Event:

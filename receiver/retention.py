@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from receiver.accounts import POLL
+from receiver.agenda import PAID_TRIES
 from receiver.clock import Clock
 from receiver.errors import Contended, StoreUnavailable
 from receiver.lanes import HELD, Lanes
@@ -41,16 +42,23 @@ class Housekeeper:
     """Expires, cancels and removes. What is long is done in pieces, with as long a rest after each."""
 
     def __init__(
-        self, store: Store, recording: Recording, clock: Clock, keep: timedelta, lanes: Lanes
+        self,
+        store: Store,
+        recording: Recording,
+        clock: Clock,
+        keep: timedelta,
+        lanes: Lanes,
+        decides: timedelta | None = None,
     ) -> None:
         self._store = store
+        self._decides = decides
         self._recording = recording
         self._clock = clock
         self._keep = keep
         self._lanes = lanes
         self._orphans = ""
         self._looked_at: float | None = None
-        self._stepped = False
+        self._stepped = self._decided = False
 
     async def run(self) -> None:
         """Look every second for deadlines, holds and removed endpoints, every minute for what is old; until
@@ -86,6 +94,15 @@ class Housekeeper:
         await asyncio.sleep(min(LONGEST_REST, loop.time() - began))
         return told
 
+    async def decide(self) -> int:
+        """Let the policy for lost answers decide about jobs that another policy held; how many."""
+        if self._decides is None:
+            return 0
+        at, held = self._clock.now() + self._decides, 0
+        while count := await self._store.write(lambda: jobs.undecided(at, PAID_TRIES, BATCH)):
+            held += count
+        return held
+
     async def expire(self) -> int:
         """Expire open jobs whose deadline passed and that no poll will end; how many.
 
@@ -96,6 +113,9 @@ class Housekeeper:
         self._looked_at = at
         if before is not None and at - before > PAUSED:
             return 0
+        if not self._decided:
+            await self.decide()
+            self._decided = True
         now = self._clock.now()
         found = await self._store.read(jobs.overdue(now, now - LAST_POLL, BATCH))
         for job_id in found:

@@ -24,7 +24,7 @@ LAYERS = (
     {"store", "exchange", "gateway", "observe"},
     {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed", "reseal"},
-    {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
+    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
     {"short", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )

@@ -249,6 +249,30 @@ def _in_states(states: Sequence[str]) -> str:
     return "state in (:states)"
 
 
+def running(account: str) -> Transaction[int]:
+    """Return how many jobs of an account run at its provider, or may."""
+    found = yield rows(
+        "select count(*) as busy from job where account = :account and completed_at is null "
+        "and state in ('submitting', 'unconfirmed', 'queued', 'running')",
+        account=account,
+    )
+    return int(found[0]["busy"])
+
+
+def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
+    """Make the policy for lost answers due for unconfirmed jobs that have nothing due: they became so under
+    `hold`. Returns how many those were."""
+    found = yield rows(
+        "select id, account from job where completed_at is null and state = 'unconfirmed' "
+        "and intents < :paid and not exists (select 1 from due where due.id = job.id) limit :limit",
+        paid=paid,
+        limit=limit,
+    )
+    at = ms(policy_at)
+    yield many("due", [(row["id"], "poll", row["account"], at, 0, at, 0, NOBODY) for row in found])
+    return len(found)
+
+
 def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[str]]:
     """Open jobs past their deadline that no poll is going to end: never sent, never answered, or stuck."""
     found = yield rows(
