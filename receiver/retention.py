@@ -23,7 +23,7 @@ Told = TypeVar("Told")
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
 ORPHANS = 500
-CANCELED = 500
+CANCELED = 200
 """How many deliveries of a removed endpoint one transaction looks at."""
 LONGEST_REST = 0.1
 SWEEP = 60.0
