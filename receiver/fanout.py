@@ -241,18 +241,18 @@ class Fanout:
 
     def _learn(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
         """What the answer says of the endpoint: whether it works, and for how long to leave it alone."""
-        name, lane, held = owed.endpoint_id, claim.lane, hold_of(claim.lane, owed.url)
+        name, lane = owed.endpoint_id, claim.lane
         if ruling.consequence is Consequence.DELIVERED:
             recovered = self.lanes.succeeded(lane)
-            if claim.lane.endswith(HAND_LANES):
-                self.lanes.let_go(held)
+            if lane.endswith(HAND_LANES):
+                self.lanes.let_go(hold_of(lane, owed.url))
             if recovered and name is not None:
                 LOGGER.info("endpoint %s takes deliveries again", name, extra={"endpoint": name})
         elif self.lanes.failed(lane) and name is not None:
             why = attempt.error or f"it answered {attempt.status}"
             LOGGER.warning("endpoint %s begins to fail: %s", name, why, extra={"endpoint": name})
         if ruling.hold is not None:
-            self.lanes.hold(self.work, held, ruling.hold.total_seconds())
+            self.lanes.hold(self.work, hold_of(lane, owed.url), ruling.hold.total_seconds())
 
     async def _settle(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
         state = FINAL.get(ruling.consequence, "pending")

@@ -91,6 +91,8 @@ class Lane:
     work: Work
     name: str
     holds: Mapping[tuple[Work, str], float] = field(repr=False)
+    half: bool = field(init=False)
+    held_as: tuple[Work, str] = field(init=False)
     in_flight: int = 0
     blocked: bool = False
     waiting: int = 0
@@ -101,12 +103,14 @@ class Lane:
         """Whether nothing hangs on it."""
         return not (self.in_flight or self.waiting or self.promised or self.blocked)
 
+    def __post_init__(self) -> None:
+        self.half, by_hand = self.name.endswith(RETRY_LANE), self.name.endswith(HAND_LANES)
+        self.held_as = (self.work, self.name if by_hand else plain(self.name))
+
     @property
     def hold_until(self) -> float:
         """When its hold ends; what is retried by hand waits for none."""
-        if self.name.endswith(HAND_LANES):
-            return 0.0
-        return self.holds.get((self.work, plain(self.name)), 0.0)
+        return self.holds.get(self.held_as, 0.0)
 
     def room(self, now: float) -> int:
         """How many may start now."""
@@ -133,7 +137,7 @@ class Lane:
         most = self.slots.ours
         if self.blocked:
             most = 1
-        elif self.name.endswith(RETRY_LANE):
+        elif self.half:
             most = max(1, most // 2)
         rivals = [lane for lane in self.slots.lanes if lane.work is not self.work and lane.wants(now)]
         if rivals:

@@ -100,26 +100,29 @@ def claim(request: Request) -> Transaction[Taken]:
 
 def _promote(work: Work, now: datetime) -> Transaction[list[int]]:
     """Move retries whose moment has come to where their lanes are claimed; when the next one comes."""
+    if work is not Work.DELIVER:
+        return []
+    first = yield from _next_retry()
+    if first is None or first > ms(now):
+        return [] if first is None else [first]
     come = yield unlocked(
-        "select id from due where work = :work and lane like '%~' and at <= :now order by at limit :most",
-        work=work.value,
+        "select id from due where work = 'deliver' and lane like '%~' and at <= :now order by at limit :most",
         now=ms(now),
         most=PROMOTED,
     )
-    if come:
-        yield rows(
-            "update due set lane = lane || :ready where id in (:ids)",
-            ready=READY,
-            ids=[row["id"] for row in come],
-        )
-    if len(come) == PROMOTED:
-        return [ms(now)]
-    found = yield rows(
-        "select min(at) as at from due where work = :work and lane like '%~' and at > :now",
-        work=work.value,
-        now=ms(now),
+    yield rows(
+        "update due set lane = lane || :ready where id in (:ids)",
+        ready=READY,
+        ids=[row["id"] for row in come],
     )
-    return [row["at"] for row in found if row["at"] is not None]
+    first = yield from _next_retry()
+    soonest = ms(now) + (0 if come else PASSED_BY)
+    return [] if first is None else [max(first, soonest)]
+
+
+def _next_retry() -> Transaction[int | None]:
+    found = yield rows("select min(at) as at from due where work = 'deliver' and lane like '%~'")
+    return found[0]["at"] if found else None
 
 
 def _found(request: Request, lane: str) -> Transaction[Rows]:
