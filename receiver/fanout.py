@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from handlers.contract import HttpMessage
 from handlers.values import immutable
-from handlers.wire import retry_after
+from handlers.wishes import retry_after
 from receiver import signing
 from receiver.addresses import told
 from receiver.clock import Clock
@@ -40,6 +40,13 @@ FINAL = {
     Consequence.CANCELED: "canceled",
 }
 SETTLE: Verb[Settled, Standing] = Verb("settle", settle)
+
+
+SHORT_OF_SOCKETS = timedelta(seconds=1)
+
+
+class Unmade(Exception):
+    """An attempt that could not be made for want of a socket."""
 
 
 @immutable
@@ -126,7 +133,10 @@ class Fanout:
             await self.store.write(lambda: postpone([claim], until))
             self.hints.hint(Due(self.work, claim.lane, until))
         else:
-            await self.attempt(claim, owed)
+            try:
+                await self.attempt(claim, owed)
+            except Unmade:
+                await self._put_back(claim)
 
     def _waits(self, claim: Claim, owed: Owed) -> timedelta:
         """For how long a one-off callback is left alone: its URL is held, or its secret cannot be read."""
@@ -157,6 +167,8 @@ class Fanout:
                 signed_at = int(self.clock.outside().timestamp())
                 answer = await self.gateway.call(self._call(target, owed.event, signed_at))
             except CallFailed as failed:
+                if failed.local and not last:
+                    raise Unmade from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
         attempt = Attempt(
@@ -192,6 +204,13 @@ class Fanout:
         row = await self.store.read(table.get(sent.id))
         return _same(sent, None if row is None else self.endpoints.open(row))
 
+    async def _put_back(self, claim: Claim) -> None:
+        """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
+        again = self.clock.now() + SHORT_OF_SOCKETS
+        self.lanes.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
+        if await self.store.write(lambda: release([claim], again)):
+            self.hints.hint(Due(self.work, claim.lane, again))
+
     def _call(self, target: Target, event: Event, timestamp: int) -> Call:
         body = event.body
         if event.result is not None and "result" in target.include:
@@ -201,7 +220,7 @@ class Fanout:
             *signing.headers(event.id, timestamp, body, target.keys),
             *target.headers.items(),
         ]
-        return Call("POST", target.url, headers, body, timeout=self.timeout)
+        return Call("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
 
     def _target(self, owed: Owed) -> Target | None:
         if owed.endpoint_id is not None:
