@@ -15,7 +15,7 @@ from receiver.endpoints import Endpoints
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import BadToken, Ids, Masters
-from receiver.lanes import Lanes, hold_of
+from receiver.lanes import Lanes
 from receiver.model import Claim, Due, Endpoint, EndpointState, Event, Owed, Work
 from receiver.recording import Recording
 from receiver.retry import Consequence, Ruling, rule
@@ -24,6 +24,7 @@ from receiver.store import endpoints as table
 from receiver.store.commit import Verb
 from receiver.store.deliveries import Attempt, Settled, Standing, settle
 from receiver.store.due import HAND_LANES, plain, postpone, release
+from receiver.store.holds import hold_of
 from receiver.store.record import Born
 from receiver.store.statements import Transaction
 from receiver.views import stamp, with_result

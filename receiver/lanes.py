@@ -8,7 +8,6 @@ A lane is there while something of it is under way, waits or was promised; its s
 is, and longer where they have learned something: one-off callbacks name any number of origins.
 """
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -387,14 +386,6 @@ class Lanes:
         lane.slots.in_flight += 1
         lane.slots.last = lane.work
         lane.slots.tokens -= 1
-
-
-def hold_of(lane: str, url: str | None) -> str:
-    """What is held when a delivery of `lane` is told to wait: an endpoint's lane, or a job's own callback URL
-    and not all of its host. The URL itself may be a secret."""
-    if url is None:
-        return plain(lane)
-    return f"{plain(lane)}#{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
 class NoLanes:

@@ -18,7 +18,6 @@ from receiver.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from receiver.filters import JOB_FINAL
 from receiver.headers import header_problems
 from receiver.keys import hash_api_key, is_id, new_api_key
-from receiver.lanes import hold_of
 from receiver.model import Endpoint, EndpointState
 from receiver.observe import redact
 from receiver.signing import new_secret
@@ -26,6 +25,7 @@ from receiver.store import deliveries, jobs
 from receiver.store import endpoints as table
 from receiver.store.deliveries import Attempt, Seen
 from receiver.store.endpoints import ApiKey
+from receiver.store.holds import hold_of
 from receiver.store.statements import from_ms, moment, ms
 from receiver.views import stamp, when
 

@@ -1,8 +1,10 @@
 """Holds: until when lanes are left alone, known to every replica and kept over a restart."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
+from receiver.store.due import plain
 from receiver.store.statements import Transaction, moment, ms, rows
 
 
@@ -35,3 +37,11 @@ def let_go(lane: str) -> Transaction[None]:
 def forget(now: datetime) -> Transaction[None]:
     """Remove the holds that are over."""
     yield rows("delete from hold where until <= :now", now=ms(now))
+
+
+def hold_of(lane: str, url: str | None) -> str:
+    """What is held when a delivery of `lane` is told to wait: an endpoint's lane, or a job's own callback URL
+    and not all of its host. The URL itself may be a secret."""
+    if url is None:
+        return plain(lane)
+    return f"{plain(lane)}#{hashlib.sha256(url.encode()).hexdigest()[:16]}"

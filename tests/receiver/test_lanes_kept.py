@@ -2,9 +2,10 @@
 
 import pytest
 
-from receiver.lanes import LEARNED, SOME_HOLDS, Lanes, hold_of
+from receiver.lanes import LEARNED, SOME_HOLDS, Lanes
 from receiver.model import Work
 from receiver.store.due import HAND_LANES, RETRY_LANE
+from receiver.store.holds import hold_of
 from tests.receiver.test_lanes import ENDPOINT, RETRIES, full, made
 
 ORIGIN = "https://one-off.example"
