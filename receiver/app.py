@@ -34,7 +34,7 @@ from receiver.filed import keep
 from receiver.gateway import Gateway
 from receiver.jobs import Jobs
 from receiver.keyring import Keyring
-from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
+from receiver.keys import Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
@@ -127,12 +127,20 @@ class Services:
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
-        self.housekeeper = Housekeeper(
-            self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
-        )
+        self.housekeeper = self._housekeeper()
         self.waits = self._waits()
         self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
+
+    def _housekeeper(self) -> Housekeeper:
+        return Housekeeper(
+            store=self.store,
+            recording=self.recording,
+            clock=self.clock,
+            keep=timedelta(days=self.settings.retention_days),
+            lanes=self.lanes,
+            decides=self.meaning.agenda.decides,
+        )
 
     def _waits(self) -> Waits:
         return Waits(
@@ -195,24 +203,24 @@ class Services:
 
         def change_row(row: Any) -> tuple[Any, ...]:
             changed[:] = [change(self.endpoints.open(row))]
-            return self.endpoints.sealed(changed[0])
+            return self.endpoints.resealed(changed[0], row)
 
         if await self.store.write(lambda: table.alter(endpoint_id, change_row)) is None:
             return None
         await self.refresh()
-        self.wake_deliveries()
         return changed[0]
 
     async def save(self, endpoint: Endpoint) -> None:
-        """Store an endpoint and serve it as it is now."""
+        """Store a new endpoint and serve it; `Conflict` where there are as many as there may be."""
         row = self.endpoints.sealed(endpoint)
-        await self.store.write(lambda: table.put(row))
+        await self.store.write(lambda: table.add(row))
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the endpoints as they are stored."""
-        generation = await self.store.read(table.generation())
-        self.endpoints.adopt(generation, await self.store.read(table.listed()))
+        """Take the endpoints as they are stored, and deliver what waited for one that is new here."""
+        generation, found = await self.store.read(table.of_generation())
+        self.endpoints.adopt(generation, found)
+        self.wake_deliveries()
 
     def wake_deliveries(self) -> None:
         """Something became deliverable."""
@@ -310,7 +318,7 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     endpoints = Endpoints(masters, lambda changed: lanes.let_go(changed.id, changed.max_in_flight))
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lease = functools.partial(_lease, settings, clock)
-    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
+    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role, masters.kids)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
     tally = Tally(store, clock)
@@ -335,8 +343,8 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
     await replica.join()
-    await services.housekeeper.prepare()
     await services.refresh()
+    await services.housekeeper.begin()
     await services.blocking.load()
     store.listen(services.heard)
     return services
@@ -392,10 +400,7 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:
-    of_endpoints, of_jobs = await store.read(table.sealed())
-    sealed = [row["secrets"] for row in of_endpoints] + [row["callback_secret"] for row in of_jobs]
-    kids = {bytes(one[:KID]).decode("ascii", "replace") for one in sealed}
-    missing = sorted(kids - set(masters.kids))
+    missing = sorted(await store.read(table.kids()) - set(masters.kids))
     if missing:
         raise Misconfigured(
             "secret_keys", f"stored secrets need the master key {missing[0]}, which is not configured"

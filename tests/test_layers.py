@@ -48,7 +48,7 @@ LAYERS = (
         "watchers",
         "recording",
     },
-    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
+    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed", "reseal"},
     {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
     {"short", "head", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
