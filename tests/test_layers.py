@@ -49,7 +49,7 @@ LAYERS = (
         "recording",
     },
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed", "reseal"},
-    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
+    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "provision", "waits"},
     {"short", "head", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )

@@ -7,13 +7,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from receiver.app import data_dir, masters_of
 from receiver.cli.groups import Group
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
 from receiver.errors import Misconfigured
 from receiver.keys import Masters
+from receiver.provision import data_dir, masters_of
 from receiver.replica import DEAD
 from receiver.reseal import reseal
 from receiver.secretkeys import MASTERS_FILE, add_master, read_masters
