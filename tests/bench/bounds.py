@@ -45,7 +45,11 @@ async def silent_names() -> Figures:
         accounts = {
             f"providers__p{number}__{key}": value
             for number in range(NAMED)
-            for key, value in {"handler": "apiframe", "api_key": "bench-key", "base_url": base.format(number)}.items()
+            for key, value in {
+                "handler": "apiframe",
+                "api_key": "bench-key",
+                "base_url": base.format(number),
+            }.items()
         }
         async with service(provider, within, **accounts) as ours:
             alone = await _honest(ours, downstream, "alone")
