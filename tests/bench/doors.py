@@ -7,6 +7,7 @@ time, and the machine does not: the least of three tries counts.
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import json
 import threading
@@ -176,9 +177,9 @@ async def endpoints() -> Door:
     """Endpoints of 256 KiB, made and changed."""
     door = Door()
     async with stub("raw") as provider, service(provider) as ours:
-        made = await ours.client.post("/v1/endpoints", json={"url": "http://127.0.0.1:9/hook"})
+        made = await ours.client.post("/v1/endpoints", json={"url": f"http://127.0.0.1:{provider}/hook"})
         path = f"/v1/endpoints/{made.json()['id']}"
-        for name, body in within(b'{"url":"http://127.0.0.1:9/hook","events":', MIB // 4):
+        for name, body in within(b'{"url":"http://127.0.0.1:%d/hook","events":' % provider, MIB // 4):
             await door.take(ours, f"POST {name}", post(ours.port, "/v1/endpoints", body, KEYED))
         for name, body in within(b'{"description":', MIB // 4):
             await door.take(ours, f"PATCH {name}", post(ours.port, path, body, KEYED, "PATCH"))
@@ -186,20 +187,24 @@ async def endpoints() -> Door:
 
 
 async def answers(call: str) -> Door:
-    """Answers of 4 MiB to one call of ours."""
+    """Answers of 4 MiB to one call of ours, each shape to a service of its own: answers that are of no use
+    make the account's calls seldom.
+    """
     door = Door()
-    async with minimax() as (provider, ours):
-        for name in SHAPES:
-
-            async def ask(words: str = f"{call} {name}") -> int:
-                job = await submit(ours, words)
-                [(task, _, _)] = await taken(provider, 1)
-                await _polled(provider, task, call)
-                await ours.client.post(f"/v1/jobs/{job}/cancel")
-                return 200
-
+    for name in SHAPES:
+        async with minimax() as (provider, ours):
+            ask = functools.partial(_answered, ours, provider, call, name)
             await door.take(ours, name, ask)
     return door
+
+
+async def _answered(ours: Service, provider: int, call: str, shape: str) -> int:
+    """Have one job answered so, and drop it."""
+    job = await submit(ours, f"{call} {shape}")
+    [(task, _, _)] = await taken(provider, 1)
+    await _polled(provider, task, call)
+    dropped = await ours.client.post(f"/v1/jobs/{job}/cancel")
+    return dropped.status_code
 
 
 async def lists() -> Door:
