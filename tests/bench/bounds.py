@@ -27,7 +27,13 @@ SILENT = 8
 NAMED = 12
 """Honest submissions, each to an account by a name that was not looked up within the last seconds."""
 GAP = 0.5
-NAMED_BARS = ("submission, times alone", "delivery, times alone", "end beyond grace, s")
+NAMED_BARS = (
+    "submission, times alone",
+    "slowest submission, times alone",
+    "delivery, times alone",
+    "slowest delivery, times alone",
+    "end beyond grace, s",
+)
 GRACE = 1.0
 HINTS, HINT_SECONDS, HINT_SIZE = 300, 10.0, 16_000
 WAITING, LOOKED_AT = 1_000, 5.0
