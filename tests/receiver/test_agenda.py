@@ -163,6 +163,15 @@ async def test_a_lease_of_another_replica_is_not_ended_by_the_clock(house: Store
     assert await house.due_of(job) == [("submit", 30.0, 1, claim.fence)]
 
 
+async def test_a_submission_whose_lease_ended_does_not_wait_for_itself(house: Storehouse) -> None:
+    await house.added("aiml")
+    assert len(await house.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1})) == 1
+    assert await house.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1}) == []
+    house.hands.pass_(seconds=95)
+    [again] = await house.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1})
+    assert again.crashed
+
+
 # What an operator says.
 
 
