@@ -262,14 +262,16 @@ def gateway_of(settings: Settings) -> Gateway:
         raise Misconfigured("egress_ca_file", "cannot be read as certificates (PEM)") from None
 
 
-async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
+async def _build(
+    loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role, gateway: Gateway | None = None
+) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
     if await store.read(unfinished()):
         raise Misconfigured("database_url", "a move into this database is not finished; run it again")
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
-    gateway = gateway_of(settings)
+    gateway = gateway or gateway_of(settings)
     lanes = Lanes(lambda work, lane: _slots(loaded, endpoints, work, lane), clock.monotonic)
     endpoints = Endpoints(masters, lambda changed: lanes.let_go(changed.id, changed.max_in_flight))
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
