@@ -67,7 +67,9 @@ class Database:
         """Run a transaction to its commit, or to what its fate is."""
         self.connection.execute("begin immediate")
         try:
-            result = drive(self.connection, _fated(transaction, self._commit, fate) if fate in CUT else transaction)
+            result = drive(
+                self.connection, _fated(transaction, self._commit, fate) if fate in CUT else transaction
+            )
         except BaseException:
             self._end("rollback")
             self._tell()
@@ -93,9 +95,7 @@ class Database:
             self.committed()
 
 
-def _fated(
-    transaction: Transaction[Result], commit: Callable[[], None], fate: Fate
-) -> Transaction[Result]:
+def _fated(transaction: Transaction[Result], commit: Callable[[], None], fate: Fate) -> Transaction[Result]:
     """The transaction, whose COMMIT is answered as its fate has it."""
     found: Rows = ()
     statement: Statement = next(transaction)

@@ -101,7 +101,9 @@ class Ending:
         for one in mine:
             ended = self.checks.canceled_at.get(row["id"], 0.0)
             if one.ends > ended + 30.0 and not one.canceled:
-                self.checks.breaks("runs-on", f"j{number} is canceled and {one.id} was never told ({one.cancels} tries)")
+                self.checks.breaks(
+                    "runs-on", f"j{number} is canceled and {one.id} was never told ({one.cancels} tries)"
+                )
 
     def _late(self, row: Any, number: int) -> None:
         """A result that comes after the end is announced."""
@@ -110,9 +112,16 @@ class Ending:
             return
         for rung in self.world.rung:
             one = rung.generation
-            same = one.job == number and row["provider_job_id"] in {None, one.id}
-            if same and rung.phase == "succeeded" and rung.at > self.checks.ended_at(row["id"]) + 1.0:
-                self.checks.breaks("late-result-lost", f"j{number} is {row['state']}; {one.id} rang later: succeeded")
+            known = row["provider_job_id"] == one.id or (row["provider_job_id"] is None and rung.proved)
+            if (
+                one.job == number
+                and known
+                and rung.phase == "succeeded"
+                and rung.at > self.checks.ended_at(row["id"]) + 1.0
+            ):
+                self.checks.breaks(
+                    "late-result-lost", f"j{number} is {row['state']}; {one.id} rang later: succeeded"
+                )
                 return
 
     def _delivered(self) -> None:
@@ -134,6 +143,8 @@ class Ending:
             job_id = self.users.jobs.get(rung.generation.job, "")
             if job_id in self.users.erased:
                 continue
-            found = self.database.ask("select 1 from evidence where job = :id and body = :body", id=job_id, body=rung.body)
+            found = self.database.ask(
+                "select 1 from evidence where job = :id and body = :body", id=job_id, body=rung.body
+            )
             if not found:
                 self.checks.breaks("callback-lost", f"a callback about j{rung.generation.job} is not stored")

@@ -7,6 +7,7 @@ from typing import Any
 ACCOUNTS = ("keyed", "proved", "bare", "hinted", "text", "words", "nameless")
 CALLS_BACK = frozenset(ACCOUNTS) - {"bare"}
 SCRIPT_SECONDS = 90.0
+CROWDED = 0.04
 JOB_SECONDS = 400
 GOOD = "ok"
 SUBMITS = (
@@ -55,7 +56,11 @@ class Action:
     values: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        when = f"{self.at:.3f} s" if self.point is None else f"{self.at:.3f} s behind {self.point} of j{self.job}"
+        when = (
+            f"{self.at:.3f} s"
+            if self.point is None
+            else f"{self.at:.3f} s behind {self.point} of j{self.job}"
+        )
         told = " ".join(f"{name}={value}" for name, value in self.values.items())
         job = f" j{self.job}" if self.job is not None and self.point is None else ""
         return f"{when}: {self.kind}{job} {told}".rstrip()
@@ -82,6 +87,8 @@ class Plan:
 def plan(seed: int) -> Plan:
     """The plan of a seed."""
     rnd = random.Random(seed)
+    if rnd.random() < CROWDED:
+        return _crowd(seed, rnd)
     kinds = _swarm(rnd)
     accounts = rnd.sample(ACCOUNTS, rnd.randint(1, 3))
     count = rnd.randint(3, 8)
@@ -99,6 +106,23 @@ def plan(seed: int) -> Plan:
         schedule=rnd.choice(((5.0, 20.0), (2.0, 5.0, 10.0, 20.0, 40.0), ())),
         actions=tuple(actions),
     )
+
+
+def _crowd(seed: int, rnd: random.Random) -> Plan:
+    """Many jobs of one account share few slots, while the provider takes its time over polls."""
+    account, slots = rnd.choice(ACCOUNTS), rnd.choice((1, 1, 2))
+    actions = [Action("slowly", values={"seconds": rnd.choice((1.5, 3.0))})]
+    for number in range(9):
+        script = Script(runs=rnd.uniform(50, 70))
+        values = {
+            "account": account,
+            "script": script,
+            "deadline": JOB_SECONDS,
+            "callback": False,
+            "twice": False,
+        }
+        actions.append(Action("submit", 0.5 if number < 6 else 12.0 + number, number, values=values))
+    return Plan(seed, 0, "hold", slots, None, (5.0,), tuple(actions))
 
 
 def _swarm(rnd: random.Random) -> list[str]:
@@ -145,7 +169,12 @@ def _rings(rnd: random.Random) -> tuple[Ring, ...]:
     for moment in ("early", "running", "end", "end"):
         if rnd.random() < 0.5:
             rings.append(
-                Ring(moment, rnd.choice((0.0, 0.01, rnd.uniform(0, 8))), rnd.choice((1, 1, 2)), rnd.random() < 0.1)
+                Ring(
+                    moment,
+                    rnd.choice((0.0, 0.01, rnd.uniform(0, 8))),
+                    rnd.choice((1, 1, 2)),
+                    rnd.random() < 0.1,
+                )
             )
     return tuple(rings)
 
@@ -153,7 +182,9 @@ def _rings(rnd: random.Random) -> tuple[Ring, ...]:
 def _user(kind: str, **values: Any) -> Any:
     def make(rnd: random.Random, job: int, _accounts: list[str]) -> Action:
         point = rnd.choice(POINTS + ("unconfirmed", "sent")) if rnd.random() < 0.7 else None
-        at = rnd.choice((0.0, 0.003, rnd.uniform(0, 0.1), rnd.uniform(0, 10))) if point else rnd.uniform(1, 80)
+        at = (
+            rnd.choice((0.0, 0.003, rnd.uniform(0, 0.1), rnd.uniform(0, 10))) if point else rnd.uniform(1, 80)
+        )
         chosen = {name: rnd.choice(choices) for name, choices in values.items()}
         return Action(kind, at, job, point, chosen)
 
@@ -162,7 +193,12 @@ def _user(kind: str, **values: Any) -> Any:
 
 HAPPENINGS = {
     "cancel": _user("cancel", times=(1, 1, 2)),
-    "resolve": _user("resolve", how=("resubmit", "resubmit", "bind", "bind", "fail"), times=(1, 2, 2, 3), apart=(0.0, 0.0, 0.004, 0.02, 2.0)),
+    "resolve": _user(
+        "resolve",
+        how=("resubmit", "resubmit", "bind", "bind", "fail"),
+        times=(1, 2, 2, 3),
+        apart=(0.0, 0.0, 0.004, 0.02, 2.0),
+    ),
     "erase": _user("erase"),
     "retry": _user("retry", nth=(0, 1, 2, 3)),
     "drop": _user("drop", nth=(0, 1, 2, 3)),

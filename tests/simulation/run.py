@@ -38,13 +38,13 @@ class Result:
 class Simulation:
     """One run of the service in its world."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, passing: frozenset[str] = frozenset()) -> None:
         self.plan = plan
         self.time = VirtualTime()
         self.world = World(self.time)
         self.database = Database(shared=plan.shared, chance=str(plan.seed))
         self.users = Users(self.world, self._one_that_serves)
-        self.checks = Checks(plan, self.world, self.database, self.users)
+        self.checks = Checks(plan, self.world, self.database, self.users, passing)
         self.processes: list[Process] = []
         self.places: dict[int, Process] = {}
         self._down: dict[int, float] = {}

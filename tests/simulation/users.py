@@ -105,8 +105,7 @@ class Users:
         )
 
         async def ask(services: Services) -> None:
-            taken = await services.jobs.submit(wish, "key_1", f"k{number}", b"%d" % number)
-            self.jobs[number] = taken.job.id
+            await services.jobs.submit(wish, "key_1", str(number), b"%d" % number)
 
         for _ in range(2 if values["twice"] else 1):
             self._on(f"submit j{number} to {values['account']}", ask, again=True)
@@ -130,7 +129,9 @@ class Users:
             self.world.time.after(
                 turn * action.values["apart"],
                 lambda: self._of_job(
-                    action, lambda services, job_id: services.jobs.resolve(job_id, VERDICTS[how], note), f"resolve ({how})"
+                    action,
+                    lambda services, job_id: services.jobs.resolve(job_id, VERDICTS[how], note),
+                    f"resolve ({how})",
                 ),
             )
 
@@ -146,7 +147,9 @@ class Users:
         for generation in self.world.generations.values():
             if generation.job == action.job and generation.hook:
                 for _ in range(action.values["times"]):
-                    self.ring(Ring("end", 0.0), generation, b'{"status":"whatever"}', {}, lambda _status: None)
+                    self.ring(
+                        Ring("end", 0.0), generation, b'{"status":"whatever"}', {}, lambda _status: None
+                    )
                 return
 
     # Operators.
@@ -187,7 +190,9 @@ class Users:
                 )
                 await services.refresh()
             elif what == "secret":
-                await services.alter(endpoint_id, lambda one: replace(one, secrets=(moved["secret"], *one.secrets)))
+                await services.alter(
+                    endpoint_id, lambda one: replace(one, secrets=(moved["secret"], *one.secrets))
+                )
             else:
                 asked.body = EndpointPatch.model_validate({what: moved[what]})
                 await api.change(asked)
@@ -243,7 +248,9 @@ class Users:
 
         def again() -> None:
             if tries > 1:
-                self.world.time.after(8.0, lambda: self.ring(ring, generation, body, proof, answered, tries - 1))
+                self.world.time.after(
+                    8.0, lambda: self.ring(ring, generation, body, proof, answered, tries - 1)
+                )
 
         if process is None:
             again()

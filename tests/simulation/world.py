@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.replica import Process
 
 MARK = re.compile(rb'"j(\d+)"')
-HOOK = re.compile(rb'https://hooks\.test/callbacks/(\w+)/([\w.-]+)')
+HOOK = re.compile(rb"https://hooks\.test/callbacks/(\w+)/([\w.-]+)")
 SECRET = re.compile(rb'"webhook_secret": ?"([\w-]+)"')
 ACCEPTS = frozenset({GOOD, "slow", "hang", "lost", "500", "garbled"})
 CERTAIN = frozenset({"429", "429 after 7", "unreachable", "401", "402", "403", "422"})
@@ -147,7 +147,13 @@ class World:
     # Providers.
 
     def _provider(
-        self, process: "Process", face: Face, account: str, line: str, call: Call, future: "asyncio.Future[Answer]"
+        self,
+        process: "Process",
+        face: Face,
+        account: str,
+        line: str,
+        call: Call,
+        future: "asyncio.Future[Answer]",
     ) -> None:
         if face.cancel is not None and (found := face.cancel.match(line)):
             self._cancel(process, face, self.generations[found[1]], future)
@@ -210,7 +216,9 @@ class World:
         for ring in script.rings if generation.hook else ():
             start = {"early": 0.0, "running": min(1.0, script.runs / 2), "end": script.runs}[ring.moment]
             for turn in range(ring.times):
-                self.time.after(start + ring.delay + 0.001 * turn, lambda ring=ring: self._ring(generation, ring))  # type: ignore[misc]  # bound at once
+                self.time.after(
+                    start + ring.delay + 0.001 * turn, lambda ring=ring: self._ring(generation, ring)
+                )  # type: ignore[misc]  # bound at once
         return generation
 
     def _poll(
