@@ -213,12 +213,14 @@ class Callback:
     """How a provider rings back.
 
     `verify` raises `BadSignature` or `UnknownKey`, and nothing else, for any bytes; `parse` raises
-    `BadPayload`, and nothing else.
+    `BadPayload`, and nothing else. `provable` tells that a genuine callback can carry a proof: then one that
+    carries none may not name a job's id.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
     parse: Callable[[HttpMessage], Update]
     challenge: Callable[[HttpMessage], HttpAnswer | None] = no_challenge
+    provable: bool = True
 
 
 @immutable

@@ -244,6 +244,6 @@ HANDLER = speaking(
     "minimax",
     "https://api.minimax.io",
     MiniMaxPaths(),
-    Callback(proofs.unproved, read_callback, challenge),
+    Callback(proofs.unproved, read_callback, challenge, provable=False),
 )
 PROVIDER = Provider("minimax", Options, lambda _options: HANDLER)

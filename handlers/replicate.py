@@ -152,7 +152,11 @@ def configure(options: ReplicateOptions) -> Handler:
         check=check,
         submit=Exchange(submit, read_submitted),
         poll=Exchange(poll, read),
-        callback=Callback(proofs.optional(proofs.standard_webhooks(), proofs.account_whsec), read_callback),
+        callback=Callback(
+            proofs.optional(proofs.standard_webhooks(), proofs.account_whsec),
+            read_callback,
+            provable=bool(secrets),
+        ),
         cancel=Exchange(cancel, read),
         cadence=Cadence(backstop=timedelta(seconds=60)),
         callback_secrets=secrets,

@@ -112,7 +112,7 @@ class Accounts:
         except CallFailed as error:
             unsent = error.stage in BEFORE_SENDING and not error.written
             raise (Unreachable if unsent else Unavailable)(str(error)) from None
-        message = HttpMessage(answer.status, answer.headers, answer.body, self._clock.now())
+        message = HttpMessage(answer.status, answer.headers, answer.body, self._clock.outside())
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
         try:

@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from receiver.accounts import Accounts
 from receiver.addresses import Network, Origin, guard
+from receiver.agenda import Rules
 from receiver.api import CALLS
 from receiver.api.openapi import description
 from receiver.assets import Assets
@@ -33,7 +34,7 @@ from receiver.jobs import Jobs
 from receiver.keyring import Keyring
 from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
 from receiver.lanes import Lanes, NoLanes, Slots
-from receiver.meaning import Meanings, Rules
+from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
 from receiver.polling import Poller
@@ -52,6 +53,7 @@ from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
 from receiver.trial import Testing
+from receiver.waits import Waits
 from receiver.worker import Hints, Worker
 
 API_LOGGER = logging.getLogger("ringback.api")
@@ -83,6 +85,7 @@ class Services:
     testing: Testing = field(init=False)
     workers: dict[Work, Worker] = field(init=False)
     housekeeper: Housekeeper = field(init=False)
+    waits: Waits = field(init=False)
     trusted: tuple[Network, ...] = field(init=False)
     draining: bool = False
     _description: dict[str, Any] = field(default_factory=dict)
@@ -117,7 +120,17 @@ class Services:
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
-        self.housekeeper = Housekeeper(self.store, recording, clock, timedelta(days=settings.retention_days))
+        self.housekeeper = Housekeeper(
+            self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
+        )
+        self.waits = Waits(
+            store=self.store,
+            accounts=accounts,
+            blocking=self.blocking,
+            lanes=self.lanes,
+            recording=recording,
+            clock=clock,
+        )
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
     def _fanout(self) -> Fanout:
@@ -232,7 +245,7 @@ async def running(
 ) -> AsyncIterator[Services]:
     """The service with its workers, as long as the context lasts. `work` off leaves due work alone."""
     wall = Wall()
-    clock = clock or Clock(now=wall.now)
+    clock = clock or Clock(now=wall.now, real=wall.real)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None

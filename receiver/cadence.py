@@ -8,6 +8,14 @@ from receiver.model import Due, Job, State, Work
 
 SUBMIT_BACKOFF = timedelta(seconds=2)
 BACKOFF_CEILING = timedelta(minutes=2)
+HINTED_POLLS = 20
+"""Polls that unproved callbacks may ask for until a poll brings something new."""
+ENDED_POLLS = 2
+"""The same once the job has ended."""
+HINT_GAP = timedelta(seconds=1)
+HINT_GAP_CEILING = timedelta(minutes=1)
+RETRIES = 5
+"""How often a question about an ended job, or a guess, is repeated when it brings no answer."""
 
 
 @immutable
@@ -53,6 +61,27 @@ def next_submit(job: Job, *, now: datetime, tries: int, jitter: float, wait: tim
     pause = min(SUBMIT_BACKOFF * 2 ** min(max(tries - 1, 0), 10), BACKOFF_CEILING) if tries else timedelta()
     pause = max(pause, wait or timedelta())
     return Due(Work.SUBMIT, job.account, now + pause * (1 + 0.1 * jitter), tries)
+
+
+def hint_gap(hinted: int) -> timedelta:
+    """Return how far the poll number `hinted` that a callback asks for, counted from 1, is from the next."""
+    return min(HINT_GAP * (1 << min(max(hinted - 1, 0), 10)), HINT_GAP_CEILING)
+
+
+def hinted_poll(job: Job, *, now: datetime) -> Due:
+    """Return the poll that an unproved callback asked for, at the pace that such callbacks are allowed."""
+    paced = job.hint_after - hint_gap(job.hinted_polls) if job.hint_after else now
+    return Due(Work.POLL, job.account, max(now, paced))
+
+
+def retried(
+    job: Job, *, now: datetime, tries: int, jitter: float, wait: timedelta | None = None
+) -> Due | None:
+    """Return the next try of a question about an ended job, or of a guess; None when there were enough."""
+    if tries >= RETRIES:
+        return None
+    pause = max(min(SUBMIT_BACKOFF * 2**tries, BACKOFF_CEILING), wait or timedelta())
+    return Due(Work.POLL, job.account, now + pause * (1 + 0.1 * jitter), tries)
 
 
 def is_polled(job: Job, *, can_poll: bool) -> bool:

@@ -45,7 +45,7 @@ class Callbacks:
             raise NotOurs from None
         if setup is None or setup.handler.callback is None:
             raise NotOurs
-        message = HttpMessage(200, tuple(headers), body, self.clock.now())
+        message = HttpMessage(200, tuple(headers), body, self.clock.outside())
         challenge = setup.handler.callback.challenge(message)
         if challenge is not None:
             return challenge
@@ -61,7 +61,7 @@ class Callbacks:
         try:
             proof = callback.verify(message, keys)
         except (BadSignature, UnknownKey):
-            await self._refuse(setup, told, message)
+            await self._refuse(setup, told)
             raise NotOurs from None
         update = None
         try:
@@ -75,7 +75,7 @@ class Callbacks:
             Word(
                 job_id=told.job_id,
                 source=Source.CALLBACK,
-                at=message.received_at,
+                at=self.clock.now(),
                 update=update,
                 proof=proof,
                 confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
@@ -85,7 +85,7 @@ class Callbacks:
             )
         )
 
-    async def _refuse(self, setup: AccountSetup, told: CallbackToken, message: HttpMessage) -> None:
+    async def _refuse(self, setup: AccountSetup, told: CallbackToken) -> None:
         """Note a failed proof in the job's timeline, as long as nobody fills it with them."""
         self.accounts.count(setup.name, "refused")
         seen = self._refused.get(told.job_id, 0)
@@ -97,7 +97,7 @@ class Callbacks:
         word = Word(
             job_id=told.job_id,
             source=Source.CALLBACK,
-            at=message.received_at,
+            at=self.clock.now(),
             proof=Proof.UNPROVED,
             kept_as=Outcome.REFUSED,
             note="the proof is missing or wrong",

@@ -126,7 +126,8 @@ class Fanout:
             error = "config: the endpoint or its secret is gone"
         else:
             try:
-                answer = await self.gateway.call(self._call(target, owed.event, int(at.timestamp())))
+                signed_at = int(self.clock.outside().timestamp())
+                answer = await self.gateway.call(self._call(target, owed.event, signed_at))
             except CallFailed as failed:
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
@@ -178,7 +179,7 @@ class Fanout:
         now = self.clock.now()
         hint = asked = None
         if answer is not None:
-            hint = retry_after(HttpMessage(answer.status, answer.headers, b"", now))
+            hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
             asked = answer.header("webhook-delivery")
         return rule(
             answer.status if answer else None,

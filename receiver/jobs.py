@@ -8,10 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from handlers import json
-from handlers.contract import FailureCode, JobRef, Problem, Submission
-from handlers.errors import ProviderError
+from handlers.contract import FailureCode, Problem, Submission
 from handlers.values import immutable
-from receiver.accounts import CANCEL, Accounts
+from receiver.accounts import Accounts
 from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.errors import Conflict, FieldError, IdempotencyMismatch, Invalid, NotFound, invalid
@@ -161,7 +160,7 @@ class Jobs:
         return job
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel it; the provider is asked where it has a way."""
+        """Cancel a job; the provider is asked to, where it can be, by the worker that polls."""
         job, _ = await self.get(job_id)
         if job.state is State.CANCELED:
             return job
@@ -171,7 +170,6 @@ class Jobs:
             raise NotFound("no such job")
         if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
             raise Conflict(f"the job is already {recorded.job.state}")
-        await self._ask_to_cancel(recorded.job)
         return recorded.job
 
     async def resolve(self, job_id: str, verdict: Verdict, provider_job_id: str | None = None) -> Job:
@@ -201,21 +199,6 @@ class Jobs:
         if not job.state.final:
             raise Conflict(f"only a final job can be erased; this one is {job.state}: cancel it first")
         await self.store.write(lambda: table.erase([job_id]))
-
-    async def _ask_to_cancel(self, job: Job) -> None:
-        setup = self.accounts.setups.get(job.account)
-        if setup is None or setup.handler.cancel is None or job.provider_job_id is None or not setup.on:
-            return
-        ref = JobRef(job.id, job.provider_job_id, job.operation)
-        try:
-            await self.accounts.ask(setup, setup.handler.cancel, ref, CANCEL)
-            note = "the provider was asked to cancel"
-        except ProviderError as error:
-            note = f"the provider could not be asked to cancel: {error.said or type(error).__name__.lower()}"
-        word = Word(
-            job_id=job.id, source=Source.NOTE, at=self.clock.now(), note=note, kept_as=Outcome.APPLIED
-        )
-        await self.recording.record(word)
 
     def _account(self, wish: Wish) -> tuple[AccountSetup, str]:
         setup = self.accounts.setups.get(wish.provider)

@@ -6,7 +6,7 @@ the writer's thread too, so counting is under a lock.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from receiver.model import Work
@@ -23,6 +23,7 @@ class Slots:
     adaptive: bool = False
     rate: float | None = None
     live: int = 1
+    last: Work | None = None
     allowed: int = 0
     in_flight: int = 0
     promised: int = 0
@@ -75,6 +76,7 @@ class Lane:
     """
 
     slots: Slots
+    work: Work
     half: bool = False
     in_flight: int = 0
     hold_until: float = 0.0
@@ -86,21 +88,36 @@ class Lane:
         """How many may start now."""
         if now < self.hold_until:
             return 0
-        return max(0, min(self._share(), self.slots.room(now)))
+        return max(0, min(self._share(now), self.slots.room(now)))
 
     def opens_in(self, now: float) -> float | None:
-        """Seconds until one may start; None where another has to end first."""
-        if min(self._share(), self.slots.free) <= 0:
+        """Seconds until one may start; None where another has to end, or has its turn, first."""
+        if min(self._share(now), self.slots.free) <= 0:
             return None
         return max(0.0, self.hold_until - now, self.slots.token_in(now))
 
-    def _share(self) -> int:
-        """How many more of this lane may be under way."""
+    def wants(self, now: float) -> bool:
+        """Return whether something of this lane waits that could start if it had a slot."""
+        return bool(self.waiting) and now >= self.hold_until and not (self.blocked and self.in_flight)
+
+    def _share(self, now: float) -> int:
+        """How many more of this lane may be under way.
+
+        Where another kind of work wants slots too, each has half of them, and the last of them in turns:
+        calls that hang for long would keep every slot otherwise.
+        """
         most = self.slots.ours
         if self.blocked:
             most = 1
         elif self.half:
             most = max(1, most // 2)
+        rivals = [lane for work, lane in self.slots.lanes if work is not self.work and lane.wants(now)]
+        if rivals:
+            half = (self.slots.ours + 1) // 2
+            most = min(most, half)
+            last = self.slots.last is self.work and self.slots.room(now) <= 1
+            if last and any(lane.in_flight < half for lane in rivals):
+                return 0
         return most - self.in_flight
 
 
@@ -153,13 +170,20 @@ class Lanes:
             self._take(lane)
             return True
 
-    def release(self, name: str, work: Work = Work.DELIVER) -> set[Work]:
-        """Count one that ended; the kinds of work that wait for its slot."""
+    def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
+        """Count one that ended; the kinds of work that wait for its slot, the others before its own."""
         with self._lock:
             lane = self._lane(work, name)
             lane.in_flight -= 1
             lane.slots.in_flight -= 1
-            return {kind for kind, one in lane.slots.lanes if one.waiting}
+            waiting = {kind for kind, one in lane.slots.lanes if one.waiting}
+            return sorted(waiting, key=lambda kind: (kind is work, kind))
+
+    def others(self, work: Work, name: str) -> Sequence[Work]:
+        """Return the other kinds of work that wait for the slots of a lane."""
+        with self._lock:
+            lanes = self._lane(work, name).slots.lanes
+            return sorted({kind for kind, one in lanes if kind is not work and one.waiting})
 
     def wait(self, work: Work, name: str) -> int:
         """Note that something of this lane waits, or may; how often that was noted."""
@@ -240,13 +264,14 @@ class Lanes:
             if slots is None:
                 slots = self._slots[kind] = self.make(work, plain)
                 slots.live = self._live
-            lane = self._lanes[work, name] = Lane(slots, half=name != plain)
+            lane = self._lanes[work, name] = Lane(slots, work, half=name != plain)
             slots.lanes.append((work, lane))
         return lane
 
     def _take(self, lane: Lane) -> None:
         lane.in_flight += 1
         lane.slots.in_flight += 1
+        lane.slots.last = lane.work
         lane.slots.tokens -= 1
 
 

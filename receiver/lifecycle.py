@@ -41,7 +41,9 @@ ANNOUNCED = {
 }
 ABANDONED = frozenset({State.EXPIRED, State.CANCELED})
 RESULT_MISSES = 5
-"""Polls that may say "succeeded" without a file before we call the result missing."""
+RESULT_GAP = timedelta(seconds=4)
+"""Answers that may say "succeeded" without a file before the result is missing, each so long after the one
+before: a file may come a moment later, however often hints make us ask."""
 LOST_MISSES = 10
 LOST_AFTER = timedelta(minutes=1)
 """A poll that does not know the job must say so this often, over this long, before the job is lost."""
@@ -64,11 +66,12 @@ def advance(
     job: Job, update: Update, *, now: datetime, by: By, needs_file: bool = True, can_poll: bool = True
 ) -> Change:
     """Fold what the provider said into the job."""
-    bound = _answered(job, update) if by is By.SUBMIT else _bind(job, update)
+    bound = _bind(job, update)
     if _mismatch(bound, update):
         return Change(job, outcome=Outcome.MISMATCH)
     if job.state.final:
-        return _after_the_end(bound if by is By.SUBMIT else job, update, now)
+        named = by is By.SUBMIT or job.cancel_wanted
+        return _after_the_end(bound if named else job, update, now, needs_file=needs_file)
     state = _at_least(State.QUEUED, BECOMES.get(update.phase, job.state))
     if state is State.SUCCEEDED:
         return _succeed(bound, update, now=now, by=by, needs_file=needs_file, can_poll=can_poll)
@@ -95,6 +98,10 @@ def finish(
         completed_at=now,
         updated_at=now,
         quiet_poll=None,
+        poll_wanted=False,
+        hinted_polls=0,
+        hint_after=None,
+        waiting=None,
     )
     return Change(ended, (ANNOUNCED[state],))
 
@@ -115,16 +122,30 @@ def expire(job: Job, *, now: datetime) -> Change:
     return finish(job, State.EXPIRED, now=now, by=By.DEADLINE, error=error)
 
 
-def cancel(job: Job, *, now: datetime) -> Change:
-    """Somebody asked to cancel it."""
+def cancel(job: Job, *, now: datetime, ask: bool = False) -> Change:
+    """Cancel the job. With `ask`, the provider is asked to cancel as soon as its id is known."""
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
-    return finish(job, State.CANCELED, now=now, by=By.CANCEL)
+    wanted = ask and job.state is not State.PENDING
+    return finish(job.but(cancel_wanted=wanted), State.CANCELED, now=now, by=By.CANCEL)
 
 
 def fail(job: Job, error: JobError, *, now: datetime, by: By) -> Change:
-    """It cannot succeed any more."""
+    """Fail a job that the provider refuses.
+
+    A refused submission fails only a job of which nothing else was heard: where a callback or a poll has
+    spoken of it, the provider did accept it.
+    """
     if job.state.final:
+        return Change(job, outcome=Outcome.LATE)
+    if by is By.SUBMIT and RANK[job.state] >= RANK[State.QUEUED]:
+        return Change(job, outcome=Outcome.CONTRADICTION)
+    return finish(job, State.FAILED, now=now, by=by, error=error)
+
+
+def give_up(job: Job, error: JobError, *, now: datetime, by: By) -> Change:
+    """Fail a job that is still unconfirmed."""
+    if job.state is not State.UNCONFIRMED:
         return Change(job, outcome=Outcome.LATE)
     return finish(job, State.FAILED, now=now, by=by, error=error)
 
@@ -140,28 +161,46 @@ def lose(job: Job, *, now: datetime) -> Change:
 
 
 def restore(job: Job, *, now: datetime) -> Change:
-    """Nothing was accepted: the one way back. An unconfirmed job goes it only when told to resubmit."""
+    """Return a job to `pending`: its submission provably reached nothing.
+
+    An unconfirmed job goes back, too: the proof may come after the submission was taken for lost.
+    """
     if job.state not in {State.SUBMITTING, State.UNCONFIRMED}:
         return Change(job, outcome=Outcome.LATE)
-    return Change(job.but(state=State.PENDING, updated_at=now))
+    return Change(job.but(state=State.PENDING, guessed_id=None, updated_at=now))
+
+
+def resubmit(job: Job, *, now: datetime) -> Change:
+    """Return an unconfirmed job to `pending` on request; only that state allows it, so that one request
+    pays for one submission."""
+    if job.state is not State.UNCONFIRMED:
+        return Change(job, outcome=Outcome.LATE)
+    return restore(job, now=now)
 
 
 def bind(job: Job, provider_job_id: str, *, now: datetime) -> Change:
-    """Somebody knows the provider's id of an unconfirmed job."""
+    """Set the provider's id of an unconfirmed job on request."""
     if job.state is not State.UNCONFIRMED:
         return Change(job, outcome=Outcome.LATE)
-    return Change(job.but(state=State.QUEUED, provider_job_id=provider_job_id, updated_at=now))
+    known = {"provider_job_id": provider_job_id, "guessed_id": None}
+    return Change(job.but(state=State.QUEUED, updated_at=now, **known))
 
 
-def hint(job: Job, update: Update, *, now: datetime) -> Change:
-    """A word that proves nothing: it may tell us the provider's id, and asks for one poll."""
+def hint(job: Job, update: Update, *, now: datetime, guess: bool = False) -> Change:
+    """Take an unproved callback: it asks for a poll and changes no state.
+
+    With `guess`, an id that it names is kept as a guess. It becomes the provider's id only when a poll
+    answers for it, and everything that is proved replaces it.
+    """
     if _mismatch(job, update):
         return Change(job, outcome=Outcome.MISMATCH)
     if job.state.final:
-        late = update.phase is Phase.SUCCEEDED and job.state in ABANDONED and not job.assets
+        late = update.phase is Phase.SUCCEEDED and _awaits_result(job)
         return Change(job, outcome=Outcome.HINT if late else Outcome.LATE)
-    bound = _bind(job, update)
-    return Change(bound.but(updated_at=now) if bound is not job else job, outcome=Outcome.HINT)
+    named = update.provider_job_id
+    if not guess or job.provider_job_id is not None or named is None or named == job.guessed_id:
+        return Change(job, outcome=Outcome.HINT)
+    return Change(job.but(guessed_id=named, updated_at=now), outcome=Outcome.HINT)
 
 
 def miss(job: Job, *, now: datetime, by: By) -> Change:
@@ -184,7 +223,12 @@ def _mismatch(job: Job, update: Update) -> bool:
 def _bind(job: Job, update: Update) -> Job:
     if job.provider_job_id is not None or update.provider_job_id is None:
         return job
-    return job.but(provider_job_id=update.provider_job_id)
+    return job.but(provider_job_id=update.provider_job_id, guessed_id=None)
+
+
+def _awaits_result(job: Job) -> bool:
+    """Return whether the job ended without its result, which may still come."""
+    return job.state in ABANDONED and not job.assets and job.result is None
 
 
 def _at_least(floor: State, state: State) -> State:
@@ -192,18 +236,15 @@ def _at_least(floor: State, state: State) -> State:
     return state if RANK[state] >= RANK[floor] else floor
 
 
-def _answered(job: Job, update: Update) -> Job:
-    """The submission's own answer outranks an id that a hint named while it was out."""
-    if job.state is State.SUBMITTING and update.provider_job_id is not None:
-        return job.but(provider_job_id=update.provider_job_id)
-    return _bind(job, update)
-
-
-def _after_the_end(job: Job, update: Update, now: datetime) -> Change:
+def _after_the_end(job: Job, update: Update, now: datetime, *, needs_file: bool) -> Change:
     state = BECOMES.get(update.phase)
-    if state is State.SUCCEEDED and job.state in ABANDONED and update.assets and not job.assets:
-        late = job.but(assets=update.assets, usage=update.usage or job.usage, updated_at=now)
-        return Change(late, ("job.late_result",), Outcome.LATE)
+    if state is State.SUCCEEDED and _awaits_result(job) and update.failure is None:
+        result = _fitting(update.result, RESULT_LIMIT)
+        if needs_file and not update.assets:
+            return Change(job, outcome=Outcome.INCOMPLETE)
+        if update.assets or result is not None:
+            late = job.but(assets=update.assets, result=result, usage=update.usage or job.usage)
+            return Change(late.but(updated_at=now), ("job.late_result",), Outcome.LATE)
     if state is job.state:
         return Change(job, outcome=Outcome.DUPLICATE)
     contradicts = state is not None and state.final and job.state not in ABANDONED
@@ -222,6 +263,8 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
         return Change(job, outcome=Outcome.INCOMPLETE)
     before = job.misses if job.missing_since is None else 0
     state = _at_least(State.QUEUED, job.state)
+    if can_poll and before and update.failure is None and now - job.updated_at < RESULT_GAP:
+        return Change(job, outcome=Outcome.INCOMPLETE)
     missed = job.but(state=state, misses=before + 1, missing_since=None, updated_at=now)
     if can_poll and update.failure is None and missed.misses < RESULT_MISSES:
         return Change(missed, outcome=Outcome.INCOMPLETE)

@@ -8,18 +8,25 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from handlers.contract import FailureCode, Operation, Proof
-from handlers.values import immutable
+from handlers.contract import FailureCode, Operation, Proof, Update
 from receiver import lifecycle
 from receiver.addresses import split
-from receiver.cadence import Rhythm, is_polled, next_poll, next_submit
+from receiver.agenda import UNANSWERED, Agenda, Rules, waits
+from receiver.cadence import (
+    ENDED_POLLS,
+    HINT_GAP_CEILING,
+    HINTED_POLLS,
+    RETRIES,
+    Rhythm,
+    hint_gap,
+    is_polled,
+)
 from receiver.config import AccountSetup
 from receiver.endpoints import Endpoints
 from receiver.keys import Masters, event_id
 from receiver.lifecycle import BECOMES, RANK, Change
 from receiver.model import (
     By,
-    Due,
     Endpoint,
     Event,
     Job,
@@ -29,7 +36,6 @@ from receiver.model import (
     State,
     Verdict,
     Word,
-    Work,
 )
 from receiver.store.record import Folded
 from receiver.views import asset_view, event_body, job_view
@@ -37,7 +43,6 @@ from receiver.views import asset_view, event_body, job_view
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
 DOUBTFUL = frozenset({Outcome.HINT, Outcome.UNPARSED, Outcome.INCOMPLETE, Outcome.UNKNOWN_WORD})
 """What a callback may come to that a poll should clear up."""
-UNANSWERED = frozenset({State.PENDING, State.SUBMITTING})
 RESUBMISSIONS = 8
 """How often a lost answer is asked for again under the provider's own idempotency key."""
 ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
@@ -45,16 +50,6 @@ ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
     "job.failed": "final",
 }
 """Events of which a job has one of all these: they share their id."""
-
-
-@immutable
-class Rules:
-    """The settings that decide what follows from a word."""
-
-    on_unconfirmed: str
-    unconfirmed_after: timedelta
-    link_base: str
-    link_life: timedelta
 
 
 class Meanings:
@@ -72,7 +67,7 @@ class Meanings:
         self._endpoints = endpoints
         self._masters = masters
         self._rules = rules
-        self._chance = chance
+        self.agenda = Agenda(self, rules, chance)
 
     def endpoints(self, generation: str) -> Sequence[Endpoint] | None:
         """The endpoints as of `generation`, if ours are."""
@@ -92,14 +87,18 @@ class Meanings:
         return setup.handler.operations.get(job.operation) if setup else None
 
     def fold(self, job: Job, word: Word) -> Folded:
-        """What `word` does to `job`, and what is due after it."""
+        """Return what `word` does to `job`, and what is due after it.
+
+        A job past its deadline expires with its last poll. What that poll told short of an end is no event:
+        it would show a state that the job is no longer in.
+        """
         change = self._change(job, word)
         if word.source is Source.POLL and not change.job.state.final and word.at >= job.deadline_at:
-            ended = lifecycle.expire(change.job, now=word.at)
-            change = replace(ended, events=(*change.events, *ended.events))
-        change = self._remember(change, word)
-        due, keep = self._due(job, change, word)
-        return Folded(change.job, change.events, change.outcome, due, keep)
+            change = replace(change, job=(ended := lifecycle.expire(change.job, now=word.at)).job)
+            change = replace(change, events=ended.events)
+        change = self._remember(job, change, word)
+        due, then = self.agenda.after(job, change, word)
+        return Folded(waits(change.job, word, due), change.events, change.outcome, due, then)
 
     def render(self, job: Job, event_type: str) -> Event:
         """The event of this type about `job` as it is now."""
@@ -125,19 +124,19 @@ class Meanings:
         return f"{self._rules.link_base}/assets/{token}"
 
     def _change(self, job: Job, word: Word) -> Change:
+        if word.guess is not None:
+            return self._guessed(job, word)
         if word.update is not None:
-            return self._advance(job, word)
+            return self._advance(job, word, word.update)
         if word.verdict is None:
             late = job.state.final and word.kept_as is not Outcome.REFUSED
             return Change(job, outcome=Outcome.LATE if late else word.kept_as or Outcome.UNPARSED)
         change = self._rule(job, word)
         return replace(change, outcome=word.kept_as) if word.kept_as else change
 
-    def _advance(self, job: Job, word: Word) -> Change:
-        update = word.update
-        assert update is not None  # noqa: S101  # the caller looked
+    def _advance(self, job: Job, word: Word, update: Update) -> Change:
         if word.source is Source.CALLBACK and (word.proof is Proof.UNPROVED or word.confirm):
-            return lifecycle.hint(job, update, now=word.at)
+            return lifecycle.hint(job, update, now=word.at, guess=self._guesses(job))
         operation = self.operation(job)
         return lifecycle.advance(
             job,
@@ -145,8 +144,19 @@ class Meanings:
             now=word.at,
             by=ENDED_BY[word.source],
             needs_file=operation is None or operation.kind is not None,
-            can_poll=self._can_poll(job),
+            can_poll=self.can_poll(job),
         )
+
+    def _guessed(self, job: Job, word: Word) -> Change:
+        """Take the answer to a poll of a guessed id: it makes the guess known, or drops it."""
+        if job.guessed_id != word.guess or job.provider_job_id is not None:
+            return Change(job, outcome=Outcome.LATE)
+        if word.update is not None:
+            known = job.but(provider_job_id=word.guess)
+            return self._advance(known, word, replace(word.update, provider_job_id=word.guess))
+        if word.verdict is Verdict.TRANSIENT and word.claim is not None and word.claim.tries < RETRIES:
+            return Change(job, outcome=Outcome.ERROR)
+        return Change(job.but(guessed_id=None), outcome=Outcome.ERROR)
 
     def _rule(self, job: Job, word: Word) -> Change:
         now, by = word.at, word.by or ENDED_BY.get(word.source, By.OPERATOR)
@@ -154,12 +164,14 @@ class Meanings:
         rules: Mapping[Verdict | None, Callable[[], Change]] = {
             Verdict.LOST: lambda: self._lose(job, word),
             Verdict.RESTORE: lambda: lifecycle.restore(job, now=now),
-            Verdict.RESUBMIT: lambda: lifecycle.restore(job, now=now),
+            Verdict.RESUBMIT: lambda: lifecycle.resubmit(job, now=now),
             Verdict.REJECT: lambda: lifecycle.fail(job, error, now=now, by=by),
-            Verdict.GIVE_UP: lambda: lifecycle.fail(job, error, now=now, by=by),
+            Verdict.GIVE_UP: lambda: lifecycle.give_up(job, error, now=now, by=by),
             Verdict.MISS: lambda: lifecycle.miss(job, now=now, by=by),
             Verdict.EXPIRE: lambda: lifecycle.expire(job, now=now),
-            Verdict.CANCEL: lambda: lifecycle.cancel(job, now=now),
+            Verdict.CANCEL: lambda: lifecycle.cancel(job, now=now, ask=self._cancels(job)),
+            Verdict.CANCEL_ASKED: lambda: Change(job.but(cancel_wanted=False)),
+            Verdict.CANCEL_FAILED: lambda: Change(job, outcome=Outcome.ERROR),
             Verdict.BIND: lambda: lifecycle.bind(job, word.note or "", now=now),
             Verdict.TRANSIENT: lambda: Change(job, outcome=Outcome.ERROR),
         }
@@ -167,87 +179,78 @@ class Meanings:
 
     def _lose(self, job: Job, word: Word) -> Change:
         setup = self._accounts.get(job.account)
-        again = setup is not None and setup.handler.idempotent_submit
-        if again and word.claim is not None and word.claim.tries < RESUBMISSIONS and word.kept_as is None:
+        again = setup is not None and setup.handler.idempotent_submit and job.state is State.SUBMITTING
+        if again and word.claim is not None and word.claim.tries < RESUBMISSIONS:
             return Change(job, outcome=Outcome.ERROR)
         return lifecycle.lose(job, now=word.at)
 
-    def _remember(self, change: Change, word: Word) -> Change:
-        """A doubtful callback that outruns the submission's answer is cleared up once that has come."""
+    def _remember(self, before: Job, change: Change, word: Word) -> Change:
+        """Note that a poll is to clear up a doubtful callback, within the budget of such polls."""
         job = change.job
-        wanted = job.poll_wanted and not job.state.final and not self._polled(job)
-        if job.state in UNANSWERED:
-            doubtful = word.source is Source.CALLBACK and change.outcome in DOUBTFUL
-            wanted = job.poll_wanted or (doubtful and self._news(job, word))
-        return change if wanted is job.poll_wanted else replace(change, job=job.but(poll_wanted=wanted))
+        if word.source is Source.POLL and change.outcome is Outcome.APPLIED and not job.state.final:
+            return replace(change, job=job.but(hinted_polls=0, hint_after=None))
+        if not self._doubtful(before, change, word) or job.poll_wanted:
+            return change
+        budget = ENDED_POLLS if job.state.final else HINTED_POLLS
+        if job.hinted_polls >= budget:
+            return change
+        hinted = job.hinted_polls + 1
+        at = max(word.at, job.hint_after or word.at)
+        gap = HINT_GAP_CEILING if job.state.final else hint_gap(hinted)
+        return replace(
+            change, job=job.but(poll_wanted=not job.state.final, hinted_polls=hinted, hint_after=at + gap)
+        )
 
-    def _due(self, before: Job, change: Change, word: Word) -> tuple[Due | None, bool]:
-        """What is due after a word, and whether to leave what was due as it is."""
+    def _doubtful(self, before: Job, change: Change, word: Word) -> bool:
+        """Return whether a callback tells of something that only a poll can confirm."""
+        if word.source is not Source.CALLBACK or change.outcome not in DOUBTFUL:
+            return False
         job = change.job
-        if change.outcome is Outcome.REFUSED:
-            return None, True
         if job.state.final:
-            if change.outcome is Outcome.HINT and self._can_poll(job):
-                return Due(Work.POLL, job.account, word.at), False
-            return None, before.state.final and word.source is not Source.POLL
-        if job.state in UNANSWERED:
-            return self._submit_again(job, word)
-        if not self._polled(job):
-            return self._unconfirmed(job, word), before.state is job.state
-        if before.poll_wanted or word.verdict is Verdict.BIND:
-            return Due(Work.POLL, job.account, word.at), False
-        if word.source is Source.CALLBACK:
-            return self._after_callback(before, job, change, word)
-        polls = word.claim.tries + 1 if word.claim and word.source is Source.POLL else 0
-        rhythm = self._rhythm(job)
-        due = next_poll(job, rhythm, now=word.at, polls=polls, jitter=self._chance(), wait=word.wait)
-        return due, False
+            late = change.outcome in {Outcome.HINT, Outcome.INCOMPLETE}
+            return late and before.state.final and self.polls(job)
+        known = self.polls(job) or job.state in UNANSWERED or job.guessed_id is not None
+        return known and self._news(job, word)
 
-    def _submit_again(self, job: Job, word: Word) -> tuple[Due | None, bool]:
-        if job.state is State.SUBMITTING and word.verdict is not Verdict.LOST:
-            return None, True
-        tries = word.claim.tries + 1 if word.claim else 0
-        if word.wait is not None and word.verdict is Verdict.RESTORE:
-            tries -= 1
-        due = next_submit(job, now=word.at, tries=max(tries, 0), jitter=self._chance(), wait=word.wait)
-        return due, False
-
-    def _after_callback(self, before: Job, job: Job, change: Change, word: Word) -> tuple[Due | None, bool]:
-        if change.outcome in DOUBTFUL and self._news(job, word):
-            return Due(Work.POLL, job.account, word.at), False
-        if before.provider_job_id is None or before.state is State.UNCONFIRMED:
-            rhythm = self._rhythm(job)
-            return next_poll(job, rhythm, now=word.at, polls=0, jitter=self._chance()), False
-        return None, True
-
-    def _news(self, job: Job, word: Word) -> bool:
-        """Whether a doubtful word tells of something that a poll would confirm."""
-        if word.update is None:
-            return True
-        state = BECOMES.get(word.update.phase)
-        return state is None or RANK[state] > RANK[job.state]
-
-    def _unconfirmed(self, job: Job, word: Word) -> Due | None:
-        """When the policy for a lost answer is due."""
-        if job.state is not State.UNCONFIRMED or self._rules.on_unconfirmed == "hold":
-            return None
-        return Due(Work.POLL, job.account, min(word.at + self._rules.unconfirmed_after, job.deadline_at))
-
-    def _can_poll(self, job: Job) -> bool:
+    def can_poll(self, job: Job) -> bool:
+        """Return whether the job's provider can be asked about it."""
         setup = self._accounts.get(job.account)
         operation = self.operation(job)
         return setup is not None and setup.handler.poll is not None and (operation is None or operation.poll)
 
-    def _polled(self, job: Job) -> bool:
-        return is_polled(job, can_poll=self._can_poll(job))
+    def polls(self, job: Job) -> bool:
+        """Return whether asking the provider now can tell anything about the job."""
+        return is_polled(job, can_poll=self.can_poll(job))
 
-    def _rhythm(self, job: Job) -> Rhythm:
+    def rhythm(self, job: Job) -> Rhythm:
+        """Return when the job's account is polled."""
         setup = self._accounts[job.account]
         return Rhythm(
             setup.handler.cadence,
             _seconds(setup.settings.poll_interval),
             _seconds(setup.settings.backstop_after),
         )
+
+    def _news(self, job: Job, word: Word) -> bool:
+        """Return whether a doubtful callback tells of more than is known."""
+        if word.update is None:
+            return True
+        state = BECOMES.get(word.update.phase)
+        return state is None or RANK[state] > RANK[job.state]
+
+    def _guesses(self, job: Job) -> bool:
+        """Return whether an unproved callback may name the provider's id.
+
+        Where callbacks can be proved, an unproved one may name another job of the account, and a poll for
+        that id proves nothing: such a job waits for a proof or for its operator.
+        """
+        setup = self._accounts.get(job.account)
+        callback = setup.handler.callback if setup else None
+        return callback is not None and not callback.provable and self.can_poll(job)
+
+    def _cancels(self, job: Job) -> bool:
+        setup = self._accounts.get(job.account)
+        return setup is not None and setup.handler.cancel is not None
 
 
 def _seconds(value: float | None) -> timedelta | None:

@@ -60,14 +60,41 @@ class JobError:
     provider_code: str | None = None
 
 
+class WaitReason(enum.StrEnum):
+    """Why an open job does not move."""
+
+    UNREACHABLE = "unreachable"
+    THROTTLED = "throttled"
+    ACCOUNT_BLOCKED = "account_blocked"
+    ACCOUNT_FULL = "account_full"
+    STORE = "store"
+    POLL_FAILING = "poll_failing"
+
+
+@immutable
+class Waiting:
+    """Why an open job does not move, since when, and when it is tried again."""
+
+    reason: WaitReason
+    detail: str
+    since: datetime
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One generation that we were asked for.
 
     `result` is JSON, as it is stored and sent. `sequence` counts the job's events. `misses` counts answers
     that should have known the job or its file and did not, since `missing_since`. `quiet_poll` is the
-    timeline entry that counts unchanged polls. `poll_wanted` tells that something came before the
-    submission's answer that only a poll can confirm.
+    timeline entry that counts unchanged polls.
+
+    `poll_wanted` tells that a callback came that only a poll can confirm, and that no poll has begun since.
+    `hinted_polls` counts the polls that such callbacks asked for; the next one starts after `hint_after`.
+    `guessed_id` is the provider's id as an unproved callback named it. `intents` counts the submissions that
+    were committed, each of which may have cost money. `heard` and `heard_bytes` count the callbacks that are
+    kept; further ones are counted by the timeline entry `overflow`. `cancel_wanted` tells that the provider
+    is still to be asked to cancel.
     """
 
     id: str
@@ -96,6 +123,15 @@ class Job:
     callback_secret: bytes | None = field(default=None, repr=False)
     callback_off: bool = False
     poll_wanted: bool = False
+    guessed_id: str | None = None
+    intents: int = 0
+    hinted_polls: int = 0
+    hint_after: datetime | None = None
+    heard: int = 0
+    heard_bytes: int = 0
+    overflow: str | None = None
+    cancel_wanted: bool = False
+    waiting: Waiting | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":
@@ -234,6 +270,8 @@ class Verdict(enum.StrEnum):
     TRANSIENT = "transient"
     EXPIRE = "expire"
     CANCEL = "cancel"
+    CANCEL_ASKED = "cancel-asked"
+    CANCEL_FAILED = "cancel-failed"
     BIND = "bind"
     RESUBMIT = "resubmit"
     GIVE_UP = "give-up"
@@ -244,7 +282,9 @@ class Word:
     """Something said about a job: by the provider, a person or the clock.
 
     Exactly one of `update` and `verdict` says what it means; neither, for a message that is only kept.
-    `claim` is the due work that it settles. `wait` is how long to leave the provider alone after it.
+    `claim` is the due work that it settles. `wait` is how long to leave the provider alone after it, and
+    `trouble` why. `intent` is the number of the submission that is answered. `guess` is the provider's id
+    that was polled, where it is not known but guessed.
     """
 
     job_id: str
@@ -257,6 +297,9 @@ class Word:
     confirm: bool = False
     claim: Claim | None = None
     wait: timedelta | None = None
+    trouble: WaitReason | None = None
+    intent: int | None = None
+    guess: str | None = None
     error: JobError | None = None
     status: int | None = None
     headers: bytes | None = field(default=None, repr=False)

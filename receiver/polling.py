@@ -1,6 +1,7 @@
 """Polling: asking a provider how a job is doing. A transient error never fails a job."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from handlers.contract import FailureCode, JobRef
@@ -14,11 +15,11 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import FAILURES, POLL, Accounts, told
+from receiver.accounts import CANCEL, FAILURES, POLL, Accounts, told
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
-from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, Word, Work
+from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, WaitReason, Word, Work
 from receiver.recording import Recording
 from receiver.store.due import release
 from receiver.store.jobs import Asked, ask
@@ -78,24 +79,29 @@ class Poller:
     async def perform(self, asked: Asked) -> None:
         """Ask once and record what it brought."""
         job = asked.job
-        if job.state is State.UNCONFIRMED and job.provider_job_id is None:
+        if job.cancel_wanted and job.state.final:
+            await self._recording.settle(await self._canceled(job, asked.claim))
+            return
+        if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
             await self._decide(asked)
             return
-        recorded = await self._recording.record(await self.poll(job, asked.claim))
+        recorded = await self._recording.settle(await self.poll(job, asked.claim, hinted=asked.hinted))
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")
 
-    async def poll(self, job: Job, claim: Claim | None = None) -> Word:
-        """The word that one poll brings."""
+    async def poll(self, job: Job, claim: Claim | None = None, *, hinted: bool = False) -> Word:
+        """Ask once. Returns what it brought; `hinted` where an unproved callback asked for it."""
         setup = self._accounts.setups[job.account]
         self._accounts.count(setup.name, "polls")
-        if setup.handler.poll is None or job.provider_job_id is None:
+        theirs = job.provider_job_id or job.guessed_id
+        if setup.handler.poll is None or theirs is None:
             return self._word(job, claim, Verdict.TRANSIENT)
-        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        ref = JobRef(job.id, theirs, job.operation)
+        guess = theirs if job.provider_job_id is None else None
         try:
             update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
         except ProviderError as error:
-            return await self._failed(job, claim, error)
+            return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
         await self._blocking.works(setup.name, submit=False)
         update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
@@ -104,15 +110,33 @@ class Poller:
             at=self._clock.now(),
             update=update,
             claim=claim,
+            guess=guess,
             status=message.status,
         )
 
-    async def _failed(self, job: Job, claim: Claim | None, error: ProviderError) -> Word:
+    async def _canceled(self, job: Job, claim: Claim) -> Word:
+        """Ask the provider to cancel. Returns what it said; a refusal ends the asking."""
+        setup = self._accounts.setups[job.account]
+        word = replace(self._word(job, claim, Verdict.CANCEL_ASKED), source=Source.NOTE)
+        if setup.handler.cancel is None or job.provider_job_id is None:
+            return word
+        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        try:
+            await self._accounts.ask(setup, setup.handler.cancel, ref, CANCEL)
+        except (Rejected, Refused) as error:
+            return replace(word, note=f"the provider did not cancel: {told(error)}")
+        except ProviderError as error:
+            note = f"the provider could not be asked to cancel: {told(error)}"
+            return replace(word, verdict=Verdict.CANCEL_FAILED, wait=_wait(error), note=note)
+        return replace(word, note="the provider was asked to cancel")
+
+    async def _failed(self, job: Job, claim: Claim | None, error: ProviderError, *, hinted: bool) -> Word:
         self._accounts.count(job.account, "errors")
-        wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
+        wait = _wait(error)
         if isinstance(error, AccountRefused):
             wait = timedelta(seconds=await self._blocking.refused(job.account, told(error), submit=False))
-        elif isinstance(error, Throttled):
+        elif isinstance(error, Throttled) and not hinted:
+            # Whoever knows the URL of one job's callback must not hold up the polls of all others.
             self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         return Word(
             job_id=job.id,
@@ -122,13 +146,14 @@ class Poller:
             claim=claim,
             status=error.status,
             wait=wait,
+            trouble=WaitReason.POLL_FAILING,
             error=JobError(FAILURES.get(type(error), FailureCode.LOST), told(error), error.provider_code),
         )
 
     async def _decide(self, asked: Asked) -> None:
         """What the policy says, once the callback of an unconfirmed job had its time."""
         if self._policy is None:
-            await self._recording.record(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
+            await self._recording.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
             return
         error = JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came")
         word = Word(
@@ -141,7 +166,12 @@ class Poller:
             error=error,
             note="on_unconfirmed",
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _word(self, job: Job, claim: Claim | None, verdict: Verdict) -> Word:
         return Word(job_id=job.id, source=Source.POLL, at=self._clock.now(), verdict=verdict, claim=claim)
+
+
+def _wait(error: ProviderError) -> timedelta | None:
+    """Return how long the provider wants to be left alone."""
+    return min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None

@@ -1,19 +1,23 @@
 """Recording, and what follows at once in this process: deliveries set off, workers and waiters woken."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from receiver.errors import StoreUnavailable
 from receiver.keys import event_id
 from receiver.model import Due, Event, Word
+from receiver.steadily import insist
 from receiver.store import Store
 from receiver.store.commit import Verb
 from receiver.store.record import Born, Recorded, Recorder, emit, give_back, record
 from receiver.store.statements import Transaction
 from receiver.views import event_body
 
+LOGGER = logging.getLogger("ringback.recording")
 FEED = "feed"
 """What other processes are told when there are events."""
 Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], str | None]
@@ -88,6 +92,7 @@ class Recording:
         self.watchers = Watchers()
         self.sender: Sender | None = None
         self.hints: Hints | None = None
+        self.waiting_since: dict[str, datetime] = {}
         self._verb: Verb[Word, Recorded] = Verb(
             "record",
             lambda words: record(recorder, words),
@@ -107,6 +112,37 @@ class Recording:
         recorded = await self._store.do(self._verb, word)
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
         return recorded
+
+    async def settle(self, word: Word) -> Recorded:
+        """Record the outcome of work, however long the store is away. Returns what became of it.
+
+        A provider's answer exists only here: without it a job that was paid for would have no id.
+        """
+
+        def away(error: StoreUnavailable) -> None:
+            if word.job_id not in self.waiting_since:
+                self.waiting_since[word.job_id] = word.at
+                LOGGER.warning(
+                    "the outcome of a job waits for the store: %s", error.detail, extra={"job": word.job_id}
+                )
+
+        async def attempt() -> Recorded:
+            recorded = await self._store.do(self._verb, word, reserved=True)
+            self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+            return recorded
+
+        try:
+            return await insist(attempt, away)
+        except asyncio.CancelledError:
+            theirs = word.update.provider_job_id if word.update else None
+            LOGGER.error(
+                "an outcome was not stored before the process ended: the provider calls the job %s",
+                theirs,
+                extra={"job": word.job_id},
+            )
+            raise
+        finally:
+            self.waiting_since.pop(word.job_id, None)
 
     async def write(
         self, transaction: Callable[[], Transaction[Sequence[Event]]], *, skip: str | None = None

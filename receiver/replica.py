@@ -1,7 +1,7 @@
 """This process as one of several: it says that it lives, knows how many do, and hears what others did."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 
@@ -20,6 +20,9 @@ LOST = 12.0
 """Seconds without a beat after which a replica starts nothing: its leases may be taken back soon."""
 DEAD = timedelta(seconds=20)
 """How long a replica may be silent before others take its leases; with a beat, less than 30 s in all."""
+SPAN = 2.0
+"""Seconds that one look adds to the silence of others at most: a replica that was itself stopped or suspended
+has heard nothing of them, which says nothing about them."""
 
 
 class Role(StrEnum):
@@ -48,6 +51,8 @@ class Replica:
         self.changed: Callable[[], Awaitable[None]] = _nothing
         self.freed: Callable[[], object] = lambda: None
         self._generation = ""
+        self._others: dict[str, tuple[int, float]] = {}
+        self._looked_at = clock.monotonic()
         self.beat_at = clock.monotonic()
 
     @property
@@ -60,7 +65,8 @@ class Replica:
         if not self._store.shared:
             await self._store.write(replicas.alone)
         self._wall.ahead = await self._store.skew()
-        now = self._clock.now()
+        self._wall.anchor()
+        now = self._clock.outside()
         live = await self._store.write(lambda: replicas.join(self.name, self.role, now, now - DEAD))
         self._share(live)
         self._generation = await self._store.read(generation())
@@ -77,16 +83,31 @@ class Replica:
         if present != self._generation:
             self._generation = present
             await self.changed()
-        if self._clock.monotonic() - self.beat_at < BEAT:
+        silent = self._silent(await self._store.read(replicas.seen()))
+        if not silent and self._clock.monotonic() - self.beat_at < BEAT:
             return
         asked, was_live = self._clock.monotonic(), self.live
         self._wall.ahead = await self._store.skew()
-        now = self._clock.now()
-        live, taken = await self._store.write(lambda: replicas.beat(self.name, self.role, now, now - DEAD))
+        now = self._clock.outside()
+        live, taken = await self._store.write(lambda: replicas.beat(self.name, self.role, now, silent))
         self.beat_at = asked
         self._share(live)
         if taken or not was_live:
             self.freed()
+
+    def _silent(self, seen: Mapping[str, int]) -> dict[str, int]:
+        """Return the replicas that have not spoken for too long, with the time that each told last.
+
+        Times are compared for being equal only: a step of the clock makes none of them silent.
+        """
+        now = self._clock.monotonic()
+        span, self._looked_at = min(now - self._looked_at, SPAN), now
+        others = {name: at for name, at in seen.items() if name != self.name}
+        known, self._others = self._others, {}
+        for name, at in others.items():
+            before, quiet = known.get(name, (at, 0.0))
+            self._others[name] = (at, quiet + span if before == at else 0.0)
+        return {name: at for name, (at, quiet) in self._others.items() if quiet >= DEAD.total_seconds()}
 
     def _share(self, live: int) -> None:
         self._lanes.share(live)

@@ -3,8 +3,32 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from receiver.errors import StoreUnavailable
+
+Told = TypeVar("Told")
+
+
+PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+"""Seconds between tries to store; the first and the longest."""
+
+
+async def insist(attempt: Callable[[], Awaitable[Told]], away: Callable[[StoreUnavailable], object]) -> Told:
+    """Try to store again and again until it works. Returns what the attempt returns.
+
+    What happened outside cannot be had a second time, so it waits here as long as the process lives. `away`
+    is told of every failure.
+    """
+    pause = PAUSE
+    while True:
+        try:
+            return await attempt()
+        except StoreUnavailable as error:
+            away(error)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def steadily(look: Callable[[], Awaitable[object]], *, every: float, logger: logging.Logger) -> None:

@@ -24,7 +24,7 @@ from receiver.accounts import FAILURES, SUBMIT, Accounts, told
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
-from receiver.model import Claim, JobError, Outcome, Source, Verdict, Word, Work
+from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
@@ -38,7 +38,11 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
 }
-OFF = timedelta(seconds=60)
+TROUBLES: Mapping[type[ProviderError], WaitReason] = {
+    Throttled: WaitReason.THROTTLED,
+    AccountRefused: WaitReason.ACCOUNT_BLOCKED,
+}
+"""Why a job waits after an error that leaves it open."""
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -79,7 +83,7 @@ class Submitter:
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
             note = "the process ended between sending and the answer"
-            await self._recording.record(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
+            await self._recording.settle(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
             return
         self._accounts.count(setup.name, "submissions")
         job = chosen.job
@@ -97,7 +101,7 @@ class Submitter:
             return
         update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status)
-        await self._recording.record(word)
+        await self._recording.settle(word)
         await self._blocking.works(setup.name, submit=True)
 
     async def _failed(self, chosen: Chosen, error: ProviderError) -> None:
@@ -115,9 +119,10 @@ class Submitter:
             verdict=verdict,
             status=error.status,
             wait=wait,
+            trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=JobError(code, self._plain(chosen, told(error)), error.provider_code),
         )
-        await self._recording.record(word)
+        await self._recording.settle(word)
 
     def _plain(self, chosen: Chosen, text: str) -> str:
         for secret in self._accounts.secrets_of(chosen.job):
@@ -130,5 +135,6 @@ class Submitter:
             source=Source.SUBMISSION,
             at=self._clock.now(),
             claim=chosen.claim,
+            intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from handlers import json
 from handlers.contract import Asset
-from receiver.model import Job
+from receiver.model import Job, Waiting
 
 
 def when(moment: datetime | None) -> str | None:
@@ -38,6 +38,16 @@ def asset_view(index: int, asset: Asset, link: str) -> dict[str, Any]:
     }
 
 
+def waiting_view(waiting: Waiting) -> dict[str, Any]:
+    """Return why an open job does not move."""
+    return {
+        "reason": waiting.reason.value,
+        "detail": waiting.detail,
+        "since": stamp(waiting.since),
+        "until": when(waiting.until),
+    }
+
+
 def job_view(job: Job, assets: list[dict[str, Any]]) -> dict[str, Any]:
     """A job, without its result and its input."""
     error = job.error
@@ -55,6 +65,7 @@ def job_view(job: Job, assets: list[dict[str, Any]]) -> dict[str, Any]:
         if error
         else None,
         "usage": dict(job.usage) if job.usage else None,
+        "waiting": waiting_view(job.waiting) if job.waiting else None,
         "completed_by": job.completed_by.value if job.completed_by else None,
         "created_at": stamp(job.created_at),
         "updated_at": stamp(job.updated_at),

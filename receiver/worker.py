@@ -49,6 +49,9 @@ class Lanes(Protocol):
     def drained(self, work: Work, name: str, noted: int) -> bool:
         """Nothing waits any more; False where more was noted."""
 
+    def others(self, work: Work, name: str) -> Iterable[Work]:
+        """Return the other kinds of work that wait for the slots of a lane."""
+
 
 class Performer(Protocol):
     """Who does one kind of work."""
@@ -102,7 +105,9 @@ class Worker:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.alarm = Alarm()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], str] = {}
+        self._prepared: Sequence[Any] = ()
+        self._unsure: Sequence[Any] = ()
         self._stopping = False
 
     def hint(self, at: datetime | None = None) -> None:
@@ -133,6 +138,9 @@ class Worker:
         self.alarm.still()
         if not self._holder.live:
             return 0
+        if self._unsure:
+            await self._give_back(self._unsure)
+            self._unsure = ()
         noted = dict(self._lanes.waiting(self.work))
         room: dict[str, int] = {}
 
@@ -144,8 +152,7 @@ class Worker:
             return room[lane]
 
         try:
-            request = self._request(promised)
-            taken: Taken = await self._store.write(lambda: claim(request), last=True)
+            taken = await self._claim(promised)
             if taken.next_at is not None:
                 self.hint(taken.next_at)
             claimed = await self._take_up(taken.prepared)
@@ -155,7 +162,25 @@ class Worker:
             full = claimed[lane] == room.get(lane)
             if full or not self._lanes.drained(self.work, lane, count):
                 self._watch(lane)
+            else:
+                self._wake(self._lanes.others(self.work, lane))
         return claimed.total()
+
+    async def _claim(self, room: Callable[[str], int]) -> Taken:
+        """Claim what is due. When nobody knows whether that was committed, it is given back by the next look:
+        nothing was started, and the lease would end as if it had been."""
+        request = self._request(room)
+        try:
+            return await self._store.write(lambda: claim(request), last=True)
+        except BaseException:
+            self._unsure = self._prepared
+            raise
+        finally:
+            self._prepared = ()
+
+    def _prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Any]]:
+        self._prepared = yield from self._performer.prepare(claims)
+        return self._prepared
 
     def _request(self, room: Callable[[str], int]) -> Request:
         now, lease = self._clock.now(), self._performer.lease
@@ -167,7 +192,8 @@ class Worker:
             until=self._clock.monotonic() + lease.total_seconds(),
             room=room,
             found=lambda lane, count: self._lanes.promise(self.work, lane, count),
-            prepare=self._performer.prepare,
+            prepare=self._prepare,
+            busy=frozenset(self._under_way.values()),
             running_limits=self._performer.limits(),
         )
 
@@ -187,15 +213,15 @@ class Worker:
         if self._stopping:
             return
         task = self._loop.create_task(self._perform(prepared))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way[task] = _claim_of(prepared).id
+        task.add_done_callback(self._under_way.pop)
 
     async def stop(self, grace: float) -> None:
         """Claim no more, and give what is under way `grace` seconds."""
         self._stopping = True
         self.alarm.set()
         if self._under_way:
-            _, late = await asyncio.wait(self._under_way, timeout=grace)
+            _, late = await asyncio.wait(list(self._under_way), timeout=grace)
             for task in late:
                 task.cancel()
             if late:
@@ -215,8 +241,11 @@ class Worker:
         except Exception:
             LOGGER.exception("performing %s work failed; its lease will end", self.work)
         finally:
-            for work in self._lanes.release(_claim_of(prepared).lane, self.work):
-                self._hints.wake(work)
+            self._wake(self._lanes.release(_claim_of(prepared).lane, self.work))
+
+    def _wake(self, kinds: Iterable[Work]) -> None:
+        for kind in kinds:
+            self._hints.wake(kind)
 
     async def _recover(self) -> None:
         await asyncio.sleep(AFTER_TROUBLE)

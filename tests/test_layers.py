@@ -22,9 +22,9 @@ LAYERS = (
     {"errors", "addresses", "filters", "headers", "keys", "signing", "model"},
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily", "settings", "config", "secretkeys"},
     {"store", "exchange", "gateway", "observe"},
-    {"alarm", "lanes", "endpoints", "accounts", "meaning", "recording"},
+    {"alarm", "lanes", "endpoints", "accounts", "agenda", "meaning", "recording"},
     {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
-    {"trial", "callbacks", "assets", "jobs", "keyring", "providers"},
+    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
     {"short", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )

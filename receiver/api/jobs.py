@@ -2,6 +2,7 @@
 
 import json as plain
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -15,7 +16,7 @@ from receiver.keys import is_id
 from receiver.model import Job, Verdict
 from receiver.store import jobs, timeline
 from receiver.store.timeline import Place
-from receiver.views import stamp
+from receiver.views import stamp, waiting_view
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
@@ -23,10 +24,22 @@ LONGEST_WAIT = 60
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
-def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
-    """A job as it is told."""
-    told = asked.services.meaning.view(job)
-    told["result"] = json.read(job.result) if job.result is not None else None
+async def job_answers(asked: Asked, found: Sequence[Job]) -> list[dict[str, Any]]:
+    """Return jobs as answers show them."""
+    waits = await asked.services.waits.of(found)
+    told = []
+    for job in found:
+        seen = asked.services.meaning.view(job)
+        waiting = waits.get(job.id)
+        seen["waiting"] = waiting_view(waiting) if waiting else None
+        seen["result"] = json.read(job.result) if job.result is not None else None
+        told.append(seen)
+    return told
+
+
+async def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
+    """Return one job as answers show it."""
+    [told] = await job_answers(asked, [job])
     return told
 
 
@@ -56,7 +69,7 @@ async def create(asked: Asked) -> Response:
     if seconds is not None:
         headers["preference-applied"] = f"wait={seconds}"
         job = await asked.services.jobs.wait(job, seconds, accepted=True)
-    told = job_answer(asked, job)
+    told = await job_answer(asked, job)
     if taken.callback_secret is not None and body.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
     return answer(told, 200 if job.state.final else 202, headers)
@@ -87,7 +100,7 @@ async def show(asked: Asked) -> Response:
     job, shown = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
         job = await asked.services.jobs.wait(job, asked.query.wait)
-    return answer(job_answer(asked, job) | {"input": shown})
+    return answer(await job_answer(asked, job) | {"input": shown})
 
 
 async def listed(asked: Asked) -> Response:
@@ -106,7 +119,7 @@ async def listed(asked: Asked) -> Response:
         limit=query.limit + 1,
     )
     found = await asked.services.store.read(jobs.search(wanted))
-    return page([job_answer(asked, job) for job in found], query.limit)
+    return page(await job_answers(asked, found), query.limit)
 
 
 def page(items: list[dict[str, Any]], limit: int) -> Response:
@@ -117,7 +130,7 @@ def page(items: list[dict[str, Any]], limit: int) -> Response:
 
 async def cancel(asked: Asked) -> Response:
     """Cancel a job."""
-    return answer(job_answer(asked, await asked.services.jobs.cancel(_job_id(asked))))
+    return answer(await job_answer(asked, await asked.services.jobs.cancel(_job_id(asked))))
 
 
 async def resolve(asked: Asked) -> Response:
@@ -133,7 +146,7 @@ async def resolve(asked: Asked) -> Response:
         "fail": Verdict.GIVE_UP,
     }
     job = await asked.services.jobs.resolve(_job_id(asked), verdicts[next(iter(given))], body.provider_job_id)
-    return answer(job_answer(asked, job))
+    return answer(await job_answer(asked, job))
 
 
 async def erase(asked: Asked) -> Response:

@@ -40,6 +40,15 @@ class JobError(Told):
     provider_code: str | None
 
 
+class Waiting(Told):
+    """Why an open job does not move, since when, and when it is tried again."""
+
+    reason: Literal["unreachable", "throttled", "account_blocked", "account_full", "store", "poll_failing"]
+    detail: str
+    since: Moment
+    until: Moment | None
+
+
 class Job(Told):
     """A job."""
 
@@ -55,6 +64,7 @@ class Job(Told):
     result: dict[str, Any] | None
     error: JobError | None
     usage: dict[str, Any] | None
+    waiting: Waiting | None
     completed_by: str | None
     created_at: Moment
     updated_at: Moment

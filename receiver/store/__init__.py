@@ -121,9 +121,9 @@ class Store:
         """So many replicas write: each with fewer transactions at once, which are larger for it."""
         self._commit.writers = max(1, self.driver.writers // live)
 
-    async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
-        """What `verb` says of `item`, once that is durable."""
-        return await self._commit.do(verb, item)
+    async def do(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> Told:
+        """What `verb` says of `item`, once that is durable; outcomes of work have room of their own."""
+        return await self._commit.do(verb, item, reserved=reserved)
 
     async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:
         """Run one transaction of its own kind, in the company of whatever else is written; `last` of all

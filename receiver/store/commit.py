@@ -24,6 +24,8 @@ DRAIN = 2_000
 """The cost that one transaction takes at most: about one for a row or a kilobyte."""
 ROOM = 64_000
 """The cost that may wait; beyond it a write is refused at once."""
+RESERVED = 16_000
+"""What may wait beyond it of the outcomes of work that was paid for."""
 
 
 TRIES = 3
@@ -85,15 +87,16 @@ class GroupCommit:
         self._running: set[asyncio.Task[None]] = set()
         self._closed = self._in_trouble = False
 
-    async def do(self, verb: Verb[Item, Told], item: Item) -> Told:
+    async def do(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> Told:
         """What `verb` says of `item`, once it is durable; `StoreUnavailable` when it cannot be."""
-        future = self.start(verb, item)
+        future = self.start(verb, item, reserved=reserved)
         return await future
 
-    def start(self, verb: Verb[Item, Told], item: Item) -> "asyncio.Future[Told]":
-        """Queue `item` now; the future tells once it is durable."""
+    def start(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> "asyncio.Future[Told]":
+        """Queue `item` now; the future tells once it is durable. What is `reserved` finds room longer."""
         cost = verb.cost(item)
-        if self._closed or self._queued - self._taken + cost > ROOM:
+        room = ROOM + RESERVED if reserved else ROOM
+        if self._closed or self._queued - self._taken + cost > room:
             raise StoreUnavailable("too much is waiting to be stored" if not self._closed else "")
         future: asyncio.Future[Told] = self._loop.create_future()
         self._waiting.append(_Waiting(verb, item, cost, future))

@@ -1,6 +1,6 @@
 """Due work: claimed under a lease, per lane, so that one lane never holds up another."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any
@@ -21,10 +21,10 @@ Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 class Request:
     """What a worker asks for: due work of one kind, for every lane that has room.
 
-    `owner` is the replica that claims. `room` is asked once for each lane in which something is due, and
-    `found` told how much of it is taken, so that lanes may share it. `prepare` runs inside the same
-    transaction and turns claims into what their performers need. `running_limits` says how many jobs of a
-    lane may run at the provider at once.
+    `owner` is the replica that claims, `busy` the ids of the work that it has under way. `room` is asked
+    once for each lane in which something is due, and `found` told how much of it is taken, so that lanes may
+    share it. `prepare` runs inside the same transaction and turns claims into what their performers need.
+    `running_limits` says how many jobs of a lane may run at the provider at once.
     """
 
     work: Work
@@ -35,6 +35,7 @@ class Request:
     room: Callable[[str], int]
     prepare: Prepare
     found: Callable[[str, int], object] = lambda _lane, _count: None
+    busy: Container[str] = frozenset()
     running_limits: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -53,7 +54,12 @@ def first_fence(now: datetime) -> int:
 
 def claim(request: Request) -> Transaction[Taken]:
     """Take what is due in every lane that has room, oldest first; of an endpoint its retries before the rest,
-    because they leave it half of the room."""
+    because they leave it half of the room.
+
+    A lease of another replica is not taken, whatever the clock says: its holder is alive, or `void_leases`
+    ends it. A lease of our own that ended while its work is still under way, after a pause of the process or
+    a step of the clock, is renewed.
+    """
     lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
     taken: list[tuple[str, str, int, int]] = []
     for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
@@ -86,16 +92,20 @@ def _found(request: Request, lane: str) -> Transaction[Rows]:
         room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
     if room <= 0:
         return ()
-    return (
-        yield unlocked(
-            "select id, lane, fence, tries from due where work = :work and lane = :lane and at <= :now "
-            "order by at limit :room",
-            work=request.work.value,
-            lane=lane,
-            now=ms(request.now),
-            room=room,
-        )
+    found = yield unlocked(
+        "select id, lane, fence, tries, leased from due where work = :work and lane = :lane and at <= :now "
+        "and (leased = 0 or owner = :owner) order by at limit :room",
+        work=request.work.value,
+        lane=lane,
+        now=ms(request.now),
+        owner=request.owner,
+        room=room,
     )
+    busy = [row["id"] for row in found if row["leased"] and row["id"] in request.busy]
+    if not busy:
+        return found
+    yield rows("update due set at = :until where id in (:ids)", until=ms(request.lease_until), ids=busy)
+    return [row for row in found if row["id"] not in busy]
 
 
 LANES = """

@@ -1,7 +1,7 @@
 """Jobs: promised, claimed, listed, erased."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,8 @@ from receiver.store.due import NOBODY, PASSED_BY, release
 from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
+
+UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
 
 
 @immutable
@@ -48,10 +50,11 @@ class Chosen:
 
 @immutable
 class Asked:
-    """A job claimed for a poll."""
+    """A job claimed for a poll; `hinted` where an unproved callback asked for it."""
 
     claim: Claim
     job: Job
+    hinted: bool = False
 
 
 @immutable
@@ -148,30 +151,56 @@ def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
     by_id = {row["id"]: row for row in found if row["deadline_at"] > ms(now)}
     pending = [job_id for job_id, row in by_id.items() if row["state"] == State.PENDING.value]
     yield rows(
-        "update job set state = 'submitting', updated_at = :now where id in (:ids)", now=ms(now), ids=pending
+        "update job set state = 'submitting', updated_at = :now, intents = intents + 1 where id in (:ids)",
+        now=ms(now),
+        ids=pending,
     )
+    accepted = {job_id: row for job_id, row in by_id.items() if row["state"] not in UNANSWERED}
+    yield from _poll_instead(accepted, now)
     return [
-        Chosen(claim, read_job(row), row["input"] or b"{}", crashed=claim.id not in pending)
+        _chosen(claim, row, crashed=claim.id not in pending)
         for claim in claims
-        if (row := by_id.get(claim.id)) is not None
+        if (row := by_id.get(claim.id)) is not None and claim.id not in accepted
     ]
+
+
+def _chosen(claim: Claim, row: Any, *, crashed: bool) -> Chosen:
+    job = read_job(row)
+    job = job if crashed else job.but(intents=job.intents + 1)
+    return Chosen(claim, job, row["input"] or b"{}", crashed)
+
+
+def _poll_instead(accepted: Mapping[str, Any], now: datetime) -> Transaction[None]:
+    """Never submit a job that the provider has accepted meanwhile: poll it, where its id is known."""
+    known = [job_id for job_id, row in accepted.items() if row["provider_job_id"] and not row["completed_at"]]
+    yield rows(
+        "update due set work = 'poll', at = :now, leased = 0, owner = '', tries = 0, fence = fence + 1 "
+        "where id in (:ids)",
+        now=ms(now),
+        ids=known,
+    )
+    yield rows("delete from due where id in (:ids)", ids=[one for one in accepted if one not in known])
 
 
 def unchoose(chosen: Sequence[Chosen], now: datetime) -> Transaction[None]:
     """Take the intent back before a byte went out; what crashed before stays as uncertain as it was."""
     ours = yield from release([one.claim for one in chosen], now)
     yield rows(
-        "update job set state = 'pending' where id in (:ids) and state = 'submitting'",
+        "update job set state = 'pending', intents = intents - 1 where id in (:ids) and state = 'submitting'",
         ids=[one.job.id for one in chosen if one.job.id in ours and not one.crashed],
     )
 
 
 def ask(claims: Sequence[Claim]) -> Transaction[list[Asked]]:
-    """The jobs to poll."""
+    """Return the jobs to poll. A callback that comes from now on asks for a further poll."""
     ids = [claim.id for claim in claims]
     found = yield rows(f"select {JOB_SEEN} from job where id in (:ids)", ids=ids)
     by_id = {row["id"]: read_job(row) for row in found}
-    return [Asked(claim, by_id[claim.id]) for claim in claims if claim.id in by_id]
+    if hinted := [job_id for job_id, job in by_id.items() if job.poll_wanted]:
+        # Passes by the jobs that others hold: who claims holds due work, and they may wait for that.
+        ours = yield unlocked("select id from job where id in (:ids)", ids=hinted)
+        yield rows("update job set poll_wanted = 0 where id in (:ids)", ids=[row["id"] for row in ours])
+    return [Asked(claim, by_id[claim.id], claim.id in hinted) for claim in claims if claim.id in by_id]
 
 
 def search(wanted: Search) -> Transaction[list[Job]]:
@@ -207,6 +236,30 @@ def search(wanted: Search) -> Transaction[list[Job]]:
         **parameters,
     )
     return [read_job(row) for row in found]
+
+
+def running(account: str) -> Transaction[int]:
+    """Return how many jobs of an account run at its provider, or may."""
+    found = yield rows(
+        "select count(*) as busy from job where account = :account and completed_at is null "
+        "and state in ('submitting', 'unconfirmed', 'queued', 'running')",
+        account=account,
+    )
+    return int(found[0]["busy"])
+
+
+def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
+    """Make the policy for lost answers due for unconfirmed jobs that have nothing due: they became so under
+    `hold`. Returns how many those were."""
+    found = yield rows(
+        "select id, account from job where completed_at is null and state = 'unconfirmed' "
+        "and intents < :paid and not exists (select 1 from due where due.id = job.id) limit :limit",
+        paid=paid,
+        limit=limit,
+    )
+    at = ms(policy_at)
+    yield many("due", [(row["id"], "poll", row["account"], at, 0, at, 0, NOBODY) for row in found])
+    return len(found)
 
 
 def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[str]]:

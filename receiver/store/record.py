@@ -4,12 +4,11 @@ The fold happens inside it. The words of one job are folded in their order of ar
 this transaction read, so two words of one job can never both believe that they ended it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from handlers import json
 from handlers.values import immutable
 from receiver.filters import wants
 from receiver.keys import Ids
@@ -28,10 +27,12 @@ from receiver.model import (
     Word,
     Work,
 )
-from receiver.store.due import NOBODY, first_fence
-from receiver.store.evidence import count_quiet, told_of
+from receiver.store.binding import taken_by, unless_taken
+from receiver.store.due import NOBODY
+from receiver.store.evidence import Evidence, heard_of
+from receiver.store.plan import Plans, Then
 from receiver.store.rows import ENDPOINTS, JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
-from receiver.store.statements import Step, Transaction, change, locked, many, ms, remove, rows
+from receiver.store.statements import Step, Transaction, change, locked, many, ms, rows
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
 CALLBACK_TARGET = "callback"
@@ -40,16 +41,13 @@ UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
 @immutable
 class Folded:
-    """What a word did: the job now, its events, how the word is filed, and what is due next.
-
-    `keep_due` leaves the due work as it is; otherwise `due` replaces it, None removing it.
-    """
+    """What a word did: the job now, its events, how the word is filed, and what is due next."""
 
     job: Job
     events: tuple[str, ...]
     outcome: Outcome
     due: Due | None = None
-    keep_due: bool = False
+    then: Then = Then.REPLACE
 
 
 @immutable
@@ -117,31 +115,31 @@ class Recorder:
 class _Batch:
     """What one transaction is going to write."""
 
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, Job]
+    evidence: Evidence
     unsent: set[str] = field(default_factory=set)
     bound: dict[str, str | None] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
-    evidence: list[tuple[Any, ...]] = field(default_factory=list)
-    quiet: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     events: list[tuple[Event, Job | None]] = field(default_factory=list)
-    due: dict[str, tuple[Due | None, bool]] = field(default_factory=dict)
+    due: Plans = field(default_factory=Plans)
 
 
 def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Recorded]]:
     """Fold `words` into their jobs and write all that follows."""
     ids = sorted({word.job_id for word in words})
     found = yield locked(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
-    batch = _Batch({row["id"]: read_job(row) for row in found})
+    jobs = {row["id"]: read_job(row) for row in found}
+    orphans = yield from heard_of([job_id for job_id in ids if job_id not in jobs])
+    batch = _Batch(jobs, Evidence(recorder.ids, orphans))
     held = yield from _held([word.claim for word in words if word.claim is not None])
-    taken = yield from _taken(words, batch.jobs)
+    taken = yield from taken_by(words, batch.jobs)
     told = [_fold(recorder, batch, word, held, taken) for word in words]
-    yield many("evidence", batch.evidence)
-    yield from count_quiet(batch.quiet)
+    yield from batch.evidence.write()
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
     yield change("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
     yield from _forget_inputs(batch)
-    yield from _write_due(batch.due, recorder.now())
+    yield from batch.due.write(recorder.now())
     born = yield from emit(recorder, batch.events)
     return list(_with_born(told, born))
 
@@ -240,49 +238,34 @@ def _due_row(born: Born, now: datetime, until: datetime, owner: str) -> tuple[An
     )
 
 
-def _held(claims: Sequence[Claim]) -> Transaction[set[tuple[str, int]]]:
+def _held(claims: Sequence[Claim]) -> Transaction[Mapping[str, Any]]:
+    """Return the due work of these claims as it stands, by id."""
     if not claims:
-        return set()
+        return {}
     ids = sorted({claim.id for claim in claims})
-    found = yield locked("select id, fence from due where id in (:ids) order by id", ids=ids)
-    return {(row["id"], row["fence"]) for row in found}
-
-
-def _taken(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tuple[str, str], str]]:
-    """Who holds the provider ids that these words would bind."""
-    wanted = []
-    for word in words:
-        job = jobs.get(word.job_id)
-        theirs = _names(word)
-        if job is not None and theirs is not None and _may_bind(word, job):
-            wanted.append((job.account, theirs))
-    taken: dict[tuple[str, str], str] = {}
-    for account in sorted({account for account, _ in wanted}):
-        found = yield rows(
-            "select id, provider_job_id from job where account = :account and provider_job_id in (:theirs)",
-            account=account,
-            theirs=[theirs for owner, theirs in wanted if owner == account],
-        )
-        taken |= {(account, row["provider_job_id"]): row["id"] for row in found}
-    return taken
+    found = yield locked(
+        "select id, work, at, leased, fence from due where id in (:ids) order by id", ids=ids
+    )
+    return {row["id"]: row for row in found}
 
 
 def _fold(
     recorder: Recorder,
     batch: _Batch,
     word: Word,
-    held: set[tuple[str, int]],
+    held: Mapping[str, Any],
     taken: dict[tuple[str, str], str],
 ) -> Recorded:
     job = batch.jobs.get(word.job_id)
     if job is None:
-        _file(recorder, batch, word, Outcome.LATE, None, None)
+        batch.evidence.file_orphan(word)
         return Recorded(None, Outcome.LATE)
-    stale = word.claim is not None and (word.claim.id, word.claim.fence) not in held
-    if stale and word.update is None:
-        _file(recorder, batch, word, Outcome.LATE, job, job)
+    row = held.get(word.claim.id) if word.claim is not None else None
+    stale = word.claim is not None and (row is None or row["fence"] != word.claim.fence)
+    if stale and not _still_tells(word, job):
+        _keep(batch, job, batch.evidence.file(word, Outcome.LATE, job, job))
         return Recorded(job, Outcome.LATE)
-    folded = recorder.meaning.fold(job, _unless_taken(word, job, taken))
+    folded = recorder.meaning.fold(job, unless_taken(word, job, taken))
     after = folded.job
     if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
         taken[(job.account, after.provider_job_id)] = job.id
@@ -293,64 +276,46 @@ def _fold(
         event = recorder.meaning.render(after, event_type)
         events.append(event)
         batch.events.append((event, after))
-    after = _file(recorder, batch, word, folded.outcome, job, after)
-    if after is not job:
-        if job.state in UNSENT:
-            batch.unsent.add(job.id)
-        batch.jobs[job.id] = after
-        batch.changed.add(job.id)
-    if not folded.keep_due and (not stale or after.state.final):
-        batch.due[job.id] = (folded.due, word.claim is None)
-    return Recorded(after, folded.outcome, tuple(events), due=None if folded.keep_due else folded.due)
+    if word.verdict is not Verdict.EXPIRE or folded.outcome is not Outcome.LATE:
+        after = batch.evidence.file(word, folded.outcome, job, after)
+    _keep(batch, job, after)
+    if not stale or after.state.final or _gives_way(row, folded.due, after):
+        batch.due.add(job.id, folded.due, folded.then)
+    due = None if folded.then is Then.KEEP else folded.due
+    return Recorded(after, folded.outcome, tuple(events), due=due)
 
 
-def _names(word: Word) -> str | None:
-    """The provider's id that a word would bind to its job."""
+def _keep(batch: _Batch, before: Job, after: Job) -> None:
+    """Note what a job has become, where it changed."""
+    if after is before:
+        return
+    if before.state in UNSENT:
+        batch.unsent.add(before.id)
+    batch.jobs[before.id] = after
+    batch.changed.add(before.id)
+
+
+def _still_tells(word: Word, job: Job) -> bool:
+    """Return whether a word whose lease was lost changes its job all the same.
+
+    What the provider said of the job does. So does the proof that the submission under way when the job
+    became unconfirmed was not accepted; of an earlier one it would say nothing about a later one.
+    """
     if word.update is not None:
-        return word.update.provider_job_id
-    return word.note if word.verdict is Verdict.BIND else None
+        return True
+    proves = word.verdict in {Verdict.RESTORE, Verdict.REJECT} and word.source is Source.SUBMISSION
+    return proves and job.state is State.UNCONFIRMED and word.intent == job.intents
 
 
-def _may_bind(word: Word, job: Job) -> bool:
-    """Whether the job's id is open: there is none, or only a guess that the submission's answer outranks."""
-    answer = word.source is Source.SUBMISSION and job.state is State.SUBMITTING
-    return job.provider_job_id is None or answer
+def _gives_way(row: Any, due: Due | None, job: Job) -> bool:
+    """Return whether due work that another claim replaced makes room for that of a word which came late.
 
-
-def _unless_taken(word: Word, job: Job, taken: dict[tuple[str, str], str]) -> Word:
-    """An id that another job holds binds nothing: the answer is kept, the job is as good as unanswered."""
-    theirs = _names(word)
-    if theirs is None or not _may_bind(word, job):
-        return word
-    owner = taken.get((job.account, theirs))
-    if owner is None or owner == job.id:
-        return word
-    note = "the provider named an id that belongs to another job"
-    lost = Verdict.LOST if word.source is Source.SUBMISSION else None
-    return replace(word, update=None, verdict=lost, note=note, kept_as=Outcome.MISMATCH)
-
-
-def _file(
-    recorder: Recorder, batch: _Batch, word: Word, outcome: Outcome, before: Job | None, after: Job | None
-) -> Any:
-    """Keep the word as evidence; unchanged polls in a row share one entry. The job, with that entry noted."""
-    at = ms(word.at)
-    quiet = word.source is Source.POLL and outcome is Outcome.UNCHANGED
-    if quiet and after is not None and after.quiet_poll is not None:
-        place = (word.job_id, after.quiet_poll)
-        count, _ = batch.quiet.get(place, (0, at))
-        batch.quiet[place] = (count + 1, at)
-        return after
-    entry = recorder.ids.new("evd", word.at)
-    told = json.write(told_of(word, before, after)).decode()
-    batch.evidence.append(
-        (entry, word.job_id, at, word.source.value, outcome.value, told, word.headers, word.body, 1, at)
-    )
-    if after is None:
-        return None
-    if quiet:
-        return after.but(quiet_poll=entry)
-    return after.but(quiet_poll=None) if after.quiet_poll is not None else after
+    Whatever is open has something due: where nothing is, where a submission is due that the late answer made
+    needless, and where what waits would come later.
+    """
+    if row is None or (row["work"] == Work.SUBMIT.value and job.state not in UNSENT):
+        return True
+    return due is not None and not row["leased"] and row["at"] > ms(due.at)
 
 
 def _forget_inputs(batch: _Batch) -> Transaction[None]:
@@ -358,29 +323,6 @@ def _forget_inputs(batch: _Batch) -> Transaction[None]:
     done = [job_id for job_id in sorted(batch.unsent) if batch.jobs[job_id].state not in UNSENT]
     if done:
         yield rows("update job set input = null where id in (:ids) and input is not null", ids=done)
-
-
-def _write_due(due: dict[str, tuple[Due | None, bool]], now: datetime) -> Transaction[None]:
-    gone = [job_id for job_id, (what, _) in due.items() if what is None]
-    yield remove("due", gone)
-    promised = [(job_id, what) for job_id, (what, _) in due.items() if what is not None]
-    if not promised:
-        return
-    found = yield rows("select id from due where id in (:ids)", ids=[job_id for job_id, _ in promised])
-    there = {row["id"] for row in found}
-    values = [
-        (what.work.value, what.lane, ms(what.at), 0, what.tries, job_id)
-        for job_id, what in promised
-        if job_id in there
-    ]
-    yield change("due", ("work", "lane", "at", "leased", "tries"), values)
-    yield rows("update due set fence = fence + 1 where id in (:ids)", ids=[row[-1] for row in values])
-    new = [
-        (job_id, what.work.value, what.lane, ms(what.at), 0, first_fence(now), what.tries, NOBODY)
-        for job_id, what in promised
-        if job_id not in there
-    ]
-    yield many("due", new)
 
 
 def _with_born(told: Sequence[Recorded], born: dict[str, list[Born]]) -> Iterator[Recorded]:

@@ -16,6 +16,8 @@ from receiver.model import (
     Job,
     JobError,
     State,
+    Waiting,
+    WaitReason,
 )
 from receiver.store.schema import TABLES, named
 from receiver.store.statements import Row, from_ms, moment, ms, to_ms
@@ -39,6 +41,14 @@ JOB_CHANGES = (
     "expects_callback",
     "callback_off",
     "poll_wanted",
+    "guessed_id",
+    "hinted_polls",
+    "hint_after",
+    "heard",
+    "heard_bytes",
+    "overflow",
+    "cancel_wanted",
+    "waiting",
 )
 """The columns that words change, in the order of `job_changes`. The provider's id is written once, by
 itself: naming it in every change would rewrite its index each time."""
@@ -52,8 +62,9 @@ JOB_MOMENTS = (
     "completed_at",
     "progressed_at",
     "missing_since",
+    "hint_after",
 )
-JOB_FLAGS = ("expects_callback", "callback_off", "poll_wanted")
+JOB_FLAGS = ("expects_callback", "callback_off", "poll_wanted", "cancel_wanted")
 ASSET_FIELDS = tuple(one.name for one in fields(Asset))
 ASSET_MOMENTS = frozenset({"expires_at", "deletes_at"})
 
@@ -115,6 +126,14 @@ def job_changes(job: Job) -> tuple[Any, ...]:
         int(job.expects_callback),
         int(job.callback_off),
         int(job.poll_wanted),
+        job.guessed_id,
+        job.hinted_polls,
+        to_ms(job.hint_after),
+        job.heard,
+        job.heard_bytes,
+        job.overflow,
+        int(job.cancel_wanted),
+        _write_waiting(job.waiting),
     )
 
 
@@ -133,9 +152,23 @@ def job_row(job: Job, whole_input: bytes, shown_input: bytes) -> tuple[Any, ...]
         "callback_secret": job.callback_secret,
         "input": whole_input,
         "input_shown": shown_input,
+        "intents": job.intents,
     }
     values = fixed | changes
     return tuple(values[column] for column in TABLES["job"])
+
+
+def _write_waiting(waiting: Waiting | None) -> str | None:
+    if waiting is None:
+        return None
+    return _dump([waiting.reason.value, waiting.detail, ms(waiting.since), to_ms(waiting.until)])
+
+
+def _read_waiting(stored: str | None) -> Waiting | None:
+    if stored is None:
+        return None
+    reason, detail, since, until = from_json(stored)
+    return Waiting(WaitReason(reason), detail, moment(since), from_ms(until))
 
 
 def read_job(row: Row) -> Job:
@@ -153,6 +186,7 @@ def read_job(row: Row) -> Job:
     values["result"] = result.encode() if result is not None else None
     values["usage"] = _load(values["usage"])
     values["completed_by"] = By(by) if by else None
+    values["waiting"] = _read_waiting(values["waiting"])
     if error is not None:
         code, message, provider_code = from_json(error)
         values["error"] = JobError(FailureCode(code), message, provider_code)

@@ -32,7 +32,7 @@ class Slotted(Lanes):
     news: asyncio.Event
     loop: asyncio.AbstractEventLoop
 
-    def release(self, name: str, work: Work = Work.DELIVER) -> set[Work]:
+    def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
         """Count one that ended."""
         self.news.set()
         return super().release(name, work)

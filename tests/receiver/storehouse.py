@@ -38,7 +38,12 @@ ACCOUNTS = {
     "apiframe": {"api_key": "k", "backstop_after": 180},
     "apiframe-v2": {"api_key": "k"},
     "aiml": {"api_key": "k", "poll_interval": 10},
+    "minimax": {"api_key": "k"},
+    "replicate": {"api_key": "k"},
 }
+
+
+OPERATIONS = {"apiframe": "imagine", "minimax": "text2video", "replicate": "prediction"}
 
 
 def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
@@ -85,6 +90,7 @@ class Storehouse:
     services: Services
     hands: Hands
     path: Path
+    busy: frozenset[str] = frozenset()
 
     @property
     def store(self) -> Store:
@@ -109,7 +115,7 @@ class Storehouse:
         made = Job(
             id=self.services.ids.new("job"),
             account=account,
-            operation="imagine" if account == "apiframe" else "video",
+            operation=OPERATIONS.get(account, "video"),
             state=State.PENDING,
             created_at=now,
             updated_at=now,
@@ -168,6 +174,7 @@ class Storehouse:
             until=1030.0,
             room=lambda lane: 100 if room is None else room.get(lane, 0),
             prepare=PREPARE.get(work, lambda claims: choose(claims, now)),
+            busy=self.busy,
             running_limits=limits,
         )
         return await self.store.write(lambda: claim(request))

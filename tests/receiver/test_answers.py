@@ -10,14 +10,14 @@ from tests.receiver.test_lifecycle import NOW, advance, job, says
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_the_answer_to_a_submission_outranks_an_id_that_a_hint_named(phase: Phase) -> None:
-    guessed = lifecycle.hint(job(State.SUBMITTING), says("succeeded", "guess"), now=NOW).job
-    assert guessed.provider_job_id == "guess"
+def test_the_answer_to_a_submission_replaces_an_id_that_a_hint_guessed(phase: Phase) -> None:
+    guessed = lifecycle.hint(job(State.SUBMITTING), says("succeeded", "guess"), now=NOW, guess=True).job
+    assert (guessed.provider_job_id, guessed.guessed_id) == (None, "guess")
     answered = advance(guessed, says(phase, "p1"), by=By.SUBMIT)
-    assert answered.job.provider_job_id == "p1"
+    assert (answered.job.provider_job_id, answered.job.guessed_id) == ("p1", None)
     assert RANK[answered.job.state] >= RANK[State.QUEUED]
     silent = advance(guessed, says(phase), by=By.SUBMIT)
-    assert silent.job.provider_job_id == "guess"
+    assert (silent.job.provider_job_id, silent.job.guessed_id) == (None, "guess")
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))

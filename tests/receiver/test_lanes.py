@@ -144,10 +144,10 @@ def test_an_endpoint_that_is_named_like_an_account_has_its_own_slots() -> None:
 def test_a_born_delivery_takes_a_slot_or_waits_its_turn() -> None:
     lanes, _ = made()
     assert [lanes.reserve(ENDPOINT) for _ in range(6)] == [True] * 4 + [False] * 2
-    assert lanes.release(ENDPOINT) == {Work.DELIVER}
-    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+    assert lanes.release(ENDPOINT) == [Work.DELIVER]
+    assert lanes.release(ENDPOINT) == [Work.DELIVER]
     assert not lanes.reserve(ENDPOINT), "half of the lane is for those who wait"
-    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+    assert lanes.release(ENDPOINT) == [Work.DELIVER]
     assert lanes.reserve(ENDPOINT)
     assert lanes.waiting(Work.DELIVER) == {ENDPOINT: 3}
     lanes.drained(Work.DELIVER, ENDPOINT, 3)
@@ -180,10 +180,10 @@ def test_a_claim_that_found_nothing_does_not_speak_for_what_came_after_it() -> N
 def test_a_release_tells_who_waits() -> None:
     lanes, _ = made()
     lanes.reserve(ENDPOINT)
-    assert lanes.release(ENDPOINT) == set()
+    assert lanes.release(ENDPOINT) == []
     lanes.take(Work.DELIVER, ENDPOINT)
     assert lanes.wait(Work.DELIVER, ENDPOINT) == 1
-    assert lanes.release(ENDPOINT) == {Work.DELIVER}
+    assert lanes.release(ENDPOINT) == [Work.DELIVER]
 
 
 @pytest.mark.parametrize(
@@ -202,10 +202,10 @@ def test_lanes_that_share_slots_make_room_for_each_other(
     for work, name in (waits, (waits[0], others)):
         lanes.wait(work, name)
     lanes.take(*ends)
-    assert lanes.release(ends[1], ends[0]) == {waits[0]}
+    assert lanes.release(ends[1], ends[0]) == [waits[0]]
     lanes.drained(*waits, 1)
     lanes.take(*ends)
-    assert lanes.release(ends[1], ends[0]) == set()
+    assert lanes.release(ends[1], ends[0]) == []
 
 
 @pytest.mark.parametrize(
@@ -341,3 +341,45 @@ def test_claims_of_lanes_that_share_slots_never_take_more_than_there_are(
             for _ in range(min(room, due)):
                 lanes.take(Work.DELIVER, name)
         assert slots.in_flight <= top
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 16])
+@pytest.mark.parametrize("hungry", [Work.SUBMIT, Work.POLL])
+def test_no_kind_of_work_keeps_every_slot_of_an_account_from_another(slots: int, hungry: Work) -> None:
+    lanes, _ = made(lambda: Slots(slots))
+    other = Work.POLL if hungry is Work.SUBMIT else Work.SUBMIT
+    under_way = [hungry] * full(lanes, ACCOUNT, hungry)
+    for work in (hungry, other):
+        lanes.wait(work, ACCOUNT)
+    for _ in range(2 * slots):
+        lanes.release(ACCOUNT, under_way.pop(0))
+        turn = next(work for work in (hungry, other) if lanes.room(work, ACCOUNT))
+        lanes.take(turn, ACCOUNT)
+        under_way.append(turn)
+    assert len(under_way) == slots
+    assert abs(under_way.count(hungry) - under_way.count(other)) <= 1
+
+
+def test_a_kind_of_work_that_cannot_start_takes_no_turns() -> None:
+    lanes, _ = made(lambda: Slots(4))
+    lanes.wait(Work.SUBMIT, ACCOUNT)
+    assert lanes.room(Work.POLL, ACCOUNT) == 2
+    lanes.block(ACCOUNT, blocked=True, probe_in=5.0)
+    assert lanes.room(Work.POLL, ACCOUNT) == 4
+    assert lanes.others(Work.POLL, ACCOUNT) == [Work.SUBMIT]
+    lanes.drained(Work.SUBMIT, ACCOUNT, 1)
+    assert lanes.others(Work.POLL, ACCOUNT) == []
+
+
+def test_the_last_token_of_a_rate_goes_to_each_kind_in_turn() -> None:
+    lanes, watch = made(lambda: Slots(16, rate=1.0))
+    for work in (Work.SUBMIT, Work.POLL):
+        lanes.wait(work, ACCOUNT)
+    turns = []
+    for _ in range(6):
+        watch.seconds += 1
+        able = [work for work in (Work.POLL, Work.SUBMIT) if lanes.room(work, ACCOUNT)]
+        turns.append(able[0])
+        lanes.take(able[0], ACCOUNT)
+    assert turns[0] is not turns[1]
+    assert turns[1:] == [turns[1], turns[0]] * 2 + [turns[1]]

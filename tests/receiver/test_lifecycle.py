@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from handlers.contract import Asset, Failure, FailureCode, Kind, Phase, Update
 from receiver import lifecycle
 from receiver.filters import JOB_FINAL, TYPES
-from receiver.lifecycle import ABANDONED, ANNOUNCED, LOST_AFTER, LOST_MISSES, RANK, RESULT_MISSES, Change
+from receiver.lifecycle import (
+    ABANDONED,
+    ANNOUNCED,
+    LOST_AFTER,
+    LOST_MISSES,
+    RANK,
+    RESULT_GAP,
+    RESULT_MISSES,
+    Change,
+)
 from receiver.model import FINAL, By, Job, JobError, Outcome, State
 from tests.receiver.rawserver import BOUNDED
 
@@ -43,24 +52,40 @@ FILED = """
     expired     late      late      late          late          late          late
 """
 MOVES = """
-                expire  cancel   fail   lose        restore bind   miss        hint
-    pending     expired canceled failed unconfirmed -       -      pending     pending
-    submitting  expired canceled failed unconfirmed pending -      submitting  submitting
-    unconfirmed expired canceled failed -           pending queued unconfirmed unconfirmed
-    queued      expired canceled failed -           -       -      queued      queued
-    running     expired canceled failed -           -       -      running     running
-    succeeded   -       -        -      -           -       -      -           -
-    failed      -       -        -      -           -       -      -           -
-    canceled    -       -        -      -           -       -      -           canceled
-    expired     -       -        -      -           -       -      -           expired
+                expire  cancel   fail   reject lose        restore bind   miss        hint
+    pending     expired canceled failed failed unconfirmed -       -      pending     pending
+    submitting  expired canceled failed failed unconfirmed pending -      submitting  submitting
+    unconfirmed expired canceled failed failed -           pending queued unconfirmed unconfirmed
+    queued      expired canceled failed !      -           -       -      queued      queued
+    running     expired canceled failed !      -           -       -      running     running
+    succeeded   -       -        -      -      -           -       -      -           -
+    failed      -       -        -      -      -           -       -      -           -
+    canceled    -       -        -      -      -           -       -      -           canceled
+    expired     -       -        -      -      -           -       -      -           expired
 """
+DECIDED = """
+                resubmit give-up
+    pending     -        -
+    submitting  -        -
+    unconfirmed pending  failed
+    queued      -        -
+    running     -        -
+    succeeded   -        -
+    failed      -        -
+    canceled    -        -
+    expired     -        -
+"""
+UNMOVED = {"-": Outcome.LATE, "!": Outcome.CONTRADICTION}
 ERROR = JobError(FailureCode.REJECTED, "no")
 MOVERS: dict[str, Callable[[Job], Change]] = {
     "expire": lambda job: lifecycle.expire(job, now=NOW),
     "cancel": lambda job: lifecycle.cancel(job, now=NOW),
-    "fail": lambda job: lifecycle.fail(job, ERROR, now=NOW, by=By.SUBMIT),
+    "fail": lambda job: lifecycle.fail(job, ERROR, now=NOW, by=By.POLL),
+    "reject": lambda job: lifecycle.fail(job, ERROR, now=NOW, by=By.SUBMIT),
     "lose": lambda job: lifecycle.lose(job, now=NOW),
     "restore": lambda job: lifecycle.restore(job, now=NOW),
+    "resubmit": lambda job: lifecycle.resubmit(job, now=NOW),
+    "give-up": lambda job: lifecycle.give_up(job, ERROR, now=NOW, by=By.OPERATOR),
     "bind": lambda job: lifecycle.bind(job, "p2", now=NOW),
     "miss": lambda job: lifecycle.miss(job, now=NOW, by=By.POLL),
     "hint": lambda job: lifecycle.hint(job, says(Phase.SUCCEEDED), now=NOW),
@@ -139,12 +164,12 @@ def test_how_a_word_is_filed(state: str, phase: str, outcome: str) -> None:
     assert advance(job(state), says(phase)).outcome == outcome
 
 
-@pytest.mark.parametrize(("state", "move", "becomes"), table(MOVES))
+@pytest.mark.parametrize(("state", "move", "becomes"), [*table(MOVES), *table(DECIDED)])
 def test_what_a_move_makes_of_a_state(state: str, move: str, becomes: str) -> None:
     before = job(state)
     change = MOVERS[move](before)
-    if becomes == "-":
-        assert (change.job, change.events, change.outcome) == (before, (), Outcome.LATE)
+    if becomes in UNMOVED:
+        assert (change.job, change.events, change.outcome) == (before, (), UNMOVED[becomes])
         return
     assert change.job.state == becomes
     announced = ANNOUNCED.get(State(becomes)) if becomes != state else None
@@ -178,8 +203,10 @@ def test_a_word_may_tell_the_providers_id(ours: str | None, theirs: str | None, 
     before = job(State.SUBMITTING, provider_job_id=ours)
     assert advance(before, says("queued", theirs)).job.provider_job_id == bound
     hinted = lifecycle.hint(before, says("succeeded", theirs), now=NOW)
-    assert (hinted.job.provider_job_id, hinted.job.state) == (bound, State.SUBMITTING)
-    assert hinted.outcome is Outcome.HINT
+    assert (hinted.job, hinted.outcome) == (before, Outcome.HINT)
+    guessed = lifecycle.hint(before, says("succeeded", theirs), now=NOW, guess=True)
+    assert (guessed.job.provider_job_id, guessed.job.state) == (ours, State.SUBMITTING)
+    assert guessed.job.guessed_id == (theirs if ours is None else None)
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -215,12 +242,15 @@ def test_no_result_is_added_to_a_job_that_the_provider_ended(state: State) -> No
 
 
 def test_a_success_without_a_file_is_asked_again_and_fails_in_the_end() -> None:
-    found = job()
+    found, now = job(), NOW
     for _ in range(RESULT_MISSES - 1):
-        change = advance(found, says("succeeded", assets=()))
+        change = advance(found, says("succeeded", assets=()), now=now)
         assert (change.job.state, change.events, change.outcome) == (State.QUEUED, (), Outcome.INCOMPLETE)
         found = change.job
-    change = advance(found, says("succeeded", assets=()))
+        at_once = advance(found, says("succeeded", assets=()), now=now + RESULT_GAP - timedelta(seconds=1))
+        assert (at_once.job, at_once.outcome) == (found, Outcome.INCOMPLETE)
+        now += RESULT_GAP
+    change = advance(found, says("succeeded", assets=()), now=now)
     assert (change.job.state, change.events) == (State.FAILED, ("job.failed",))
     assert change.job.error is not None
     assert change.job.error.code is FailureCode.RESULT_MISSING

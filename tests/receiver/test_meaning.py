@@ -191,13 +191,16 @@ async def test_a_doubtful_callback_that_outran_the_answer_is_polled_after_it(
     assert later > 0
 
 
-async def test_a_hint_that_outran_a_lost_answer_is_polled(house: Storehouse) -> None:
-    job = await house.added("apiframe")
-    [chosen] = await house.claim(Work.SUBMIT)
-    await house.hear(word(job, house, **EARLY["a hint"]))
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim))
-    [(work, at, _, _)] = await house.due_of(job)
-    assert (work, at) == ("poll", 0.0)
+async def test_a_hint_that_outran_a_lost_answer_is_polled_where_nothing_can_be_proved(
+    house: Storehouse,
+) -> None:
+    for account, due in (("minimax", [("poll", 0.0)]), ("apiframe", [])):
+        job = await house.added(account)
+        [chosen] = await house.claim(Work.SUBMIT)
+        await house.hear(word(job, house, **EARLY["a hint"]))
+        lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim)
+        assert types(await house.hear(lost)) == ["job.unconfirmed"]
+        assert [(work, at) for work, at, _, _ in await house.due_of(job)] == due
 
 
 async def test_the_answer_outranks_a_forged_id(house: Storehouse) -> None:

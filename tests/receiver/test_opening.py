@@ -230,7 +230,11 @@ async def test_a_migration_that_cannot_run_is_one_line(impatient: None, path: Pa
 async def test_a_migration_is_whole_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(path):
         pass
-    broken = Migration(2, "broken", "create table half (a) strict; insert into nowhere values (1);")
+    broken = Migration(
+        len(migrations("sqlite")) + 1,
+        "broken",
+        "create table half (a) strict; insert into nowhere values (1);",
+    )
     with monkeypatch.context() as patched:
         patched.setattr(driver, "migrations", lambda _engine: [*migrations("sqlite"), broken])
         with pytest.raises((Misconfigured, sqlite3.Error)):

@@ -26,7 +26,8 @@ async def test_a_new_job_is_as_the_contract_shows_it(tmp_path: Path) -> None:
         answer = await house.client.post("/v1/jobs", json=body)
         job = answer.json()
         assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
-        empty = ("provider_job_id", "progress", "result", "error", "usage", "completed_by", "completed_at")
+        empty = ["provider_job_id", "progress", "result", "error", "usage", "waiting"]
+        empty += ["completed_by", "completed_at"]
         times = {name: job[name] for name in ("created_at", "updated_at", "deadline_at")}
         assert job == {
             "object": "job",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers import json
+from receiver.lifecycle import RESULT_GAP
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import (
@@ -21,6 +22,7 @@ from tests.stories.tools import (
 
 QUERY = "GET /minimax/v1/query/video_generation"
 FETCH = "POST /apiframe/fetch"
+RESULT = "GET /aiml/v1/generation/tasks/video/"
 
 
 async def knock(house: Deployment, job: dict[str, Any], body: dict[str, Any], status: int = 200) -> Any:
@@ -28,6 +30,11 @@ async def knock(house: Deployment, job: dict[str, Any], body: dict[str, Any], st
     answer = await house.client.post(house.callback(job)[0], content=json.write(body))
     assert answer.status_code == status
     return answer.json()
+
+
+async def counted(house: Deployment, call: str) -> int:
+    """Return how often a provider was called."""
+    return house.front.count(call)
 
 
 async def test_minimax_gets_its_challenge_echoed(tmp_path: Path) -> None:
@@ -94,11 +101,16 @@ async def test_a_success_without_a_file_is_asked_about_before_it_is_believed(tmp
 
 
 async def test_a_success_that_never_shows_its_file_fails(tmp_path: Path) -> None:
-    async with deployed(tmp_path, Knobs(takes=0.0), {"poll_interval": 0.02}) as house:
+    moving = Moving()
+    async with deployed(tmp_path, Knobs(takes=0.0), {"poll_interval": 0.02}, clock=moving.clock) as house:
         job = await house.submit(asking("aiml", "a tide, empty"))
+        for _ in range(4):
+            before = house.front.count(RESULT)
+            await house.until(lambda: counted(house, RESULT), at_least(before + 2))
+            assert (await house.job(job["id"]))["completed_at"] is None
+            moving.wall += RESULT_GAP
         done = await house.final(job["id"])
         assert (done["state"], done["error"]["code"]) == ("failed", "result_missing")
-        assert house.front.count("GET /aiml/v1/generation/tasks/video/") == 5
 
 
 async def test_an_unreadable_callback_makes_us_ask(tmp_path: Path) -> None:

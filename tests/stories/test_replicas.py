@@ -11,6 +11,7 @@ import pytest
 
 from receiver.api import application
 from receiver.app import Services, running
+from receiver.clock import Clock
 from receiver.config import Loaded
 from receiver.model import Work
 from receiver.replica import Role
@@ -20,21 +21,23 @@ from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction
 from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import SILENT, all_settled, asked, downstream, ended_job, listed, subscribe
+from tests.stories.tools import SILENT, Moving, all_settled, asked, downstream, ended_job, listed, subscribe
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 
 
 @asynccontextmanager
-async def another(house: Deployment, role: Role = Role.ALL) -> AsyncIterator[tuple[Services, str]]:
+async def another(
+    house: Deployment, role: Role = Role.ALL, clock: Clock | None = None
+) -> AsyncIterator[tuple[Services, str]]:
     """One more replica of a deployment, and where it listens."""
     later, first = Later(), house.services
     async with listening(later) as url:
         loaded = Loaded(first.settings, first.accounts.setups, {})
-        async with running(loaded, role=role) as services:
+        async with running(loaded, role=role, clock=clock) as services:
             later.app = application(services)
             yield services, url
 
@@ -45,9 +48,12 @@ async def beaten(services: Services) -> None:
     await services.replica.look()
 
 
-def silenced(name: str) -> Transaction[None]:
-    """A replica that has said nothing for long."""
-    yield rows("update replica set seen_at = 0 where id = :name", name=name)
+async def missing(services: Services, moving: Moving, seconds: float) -> None:
+    """Look at the others, which say nothing for so long."""
+    await services.replica.look()
+    for _ in range(int(seconds)):
+        moving.passed += 1.0
+        await services.replica.look()
 
 
 async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
@@ -109,10 +115,9 @@ async def test_what_a_silent_replica_held_is_taken_over_and_its_late_word_change
             return len(hook.deliveries)
 
         await house.until(arrived, lambda count: count == 1)
-        async with another(house) as (services, _):
-            silent = house.services.replica.name
-            await services.store.write(lambda: silenced(silent))
-            await beaten(services)
+        moving = Moving()
+        async with another(house, clock=moving.clock) as (services, _):
+            await missing(services, moving, 45.0)
             await house.until(arrived, lambda count: count == 2)
             hook.hold.set()
             [delivery] = await all_settled(house, job=job["id"], endpoint=endpoint["id"])
