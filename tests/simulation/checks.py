@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from receiver.agenda import PAID_TRIES
 from receiver.filters import JOB_FINAL, wants
 from receiver.gateway import Call
 from receiver.meaning import RESUBMISSIONS
@@ -30,7 +31,7 @@ ORDER = {
 BACK = frozenset({("submitting", "pending"), ("unconfirmed", "pending")})
 """The only ways back: nothing was accepted, or somebody decided to submit again."""
 JOBS = (
-    "select job.id, state, provider_job_id, sequence, deadline_at, completed_by, account, due.work, due.leased "
+    "select job.id, state, provider_job_id, intents, deadline_at, completed_by, account, due.work, due.leased "
     "from job left join due on due.id = job.id"
 )
 UNMATCHED = (
@@ -120,13 +121,17 @@ class Checks:
 
     def _missing(self, row: Any) -> str | None:
         """What should be due for an open job and is not."""
-        state, work = row["state"], row["work"]
-        found = f"due is {work or 'nothing'}"
+        state, work, known = row["state"], row["work"], row["provider_job_id"] is not None
+        decides = self.plan.policy == "fail" or (
+            self.plan.policy == "resubmit" and row["intents"] < PAID_TRIES
+        )
         if state in {"pending", "submitting"}:
-            return found if work != "submit" else None
-        if state in {"queued", "running"} or row["provider_job_id"] is not None:
-            return found if work != "poll" else None
-        return found if self.plan.policy != "hold" and work != "poll" else None
+            well = work == "submit"
+        elif state == "unconfirmed":
+            well = work == "poll" or not decides
+        else:
+            well = not known or work == "poll" or (work == "submit" and row["leased"])
+        return None if well else f"due is {work or 'nothing'}"
 
     def _moved(self, row: Any, number: int, before: str | None, after: str) -> None:
         job_id = row["id"]
@@ -191,7 +196,7 @@ class Checks:
         if services is None or self.plan.max_jobs is not None:
             return
         lane = services.lanes.lane(other, account)
-        held = lane.blocked or lane.hold_until > process.loop.time()
+        held = lane.blocked or lane.hold_until > process.elapsed()
         late = () if held else self._late(account, other)
         for job_id in [job for name, job in self._passed if name == other.value and job not in late]:
             del self._passed[other.value, job_id]

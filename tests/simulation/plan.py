@@ -148,7 +148,7 @@ def _submit(rnd: random.Random, number: int, account: str) -> Action:
     script = Script(
         submits=tuple(submits),
         polls=tuple(polls),
-        cancels=tuple(rnd.choice((GOOD, "503", "hang", "404")) for _ in range(rnd.randint(0, 2))),
+        cancels=tuple(rnd.choice((GOOD, "503", "hang")) for _ in range(rnd.randint(0, 2))),
         runs=rnd.choice((0.0, 3.0, rnd.uniform(2, 60))),
         ends=rnd.choice(("succeeded",) * 5 + ("failed", "canceled")),
         rings=_rings(rnd) if account in CALLS_BACK else (),

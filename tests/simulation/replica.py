@@ -45,13 +45,19 @@ class Process:
     """A process from its start to its end. `ended` is told when it has ended, however."""
 
     def __init__(
-        self, name: str, plan: Plan, world: World, database: Database, ended: Callable[["Process"], None]
+        self,
+        name: str,
+        plan: Plan,
+        world: World,
+        database: Database,
+        ahead: timedelta,
+        ended: Callable[["Process"], None],
     ) -> None:
         self.name = name
         self.loop = VirtualLoop(world.time)
         self.services: Services | None = None
         self.died_at = float("inf")
-        self.ahead = timedelta()
+        self.ahead = ahead
         self.next_fates: list[Fate] = []
         self._plan = plan
         self._world = world
@@ -59,7 +65,7 @@ class Process:
         self._ended = ended
         self._trouble: tuple[float, Fate] = (-1.0, Fate.STORED)
         self._tasks: list[asyncio.Task[None]] = []
-        self._wall = Wall()
+        self._wall = Wall(self._system, self.elapsed)
         self._dice = random.Random(f"{plan.seed}|{name}")
         self.loop.create_task(self._boot())
 
@@ -74,9 +80,15 @@ class Process:
         return self.services is not None and self.alive and not self.loop.paused
 
     def now(self) -> datetime:
-        """What its clock on the wall shows, in whole milliseconds."""
-        true = START + timedelta(milliseconds=int(self._world.time.now * 1000))
-        return true + self.ahead + self._wall.ahead
+        """The moment that it goes by."""
+        return self._wall.now()
+
+    def elapsed(self) -> float:
+        """Seconds since its machine started."""
+        return 1000.0 + self._world.time.now
+
+    def _system(self) -> float:
+        return START.timestamp() + self._world.time.now + self.ahead.total_seconds()
 
     def skew(self) -> timedelta:
         """How far the database's clock is ahead of its own."""
@@ -135,7 +147,11 @@ class Process:
 
     async def _boot(self) -> None:
         clock = Clock(
-            now=self.now, monotonic=self.loop.time, chance=self._dice.random, entropy=self._dice.randbytes
+            now=self._wall.now,
+            monotonic=self.elapsed,
+            chance=self._dice.random,
+            entropy=self._dice.randbytes,
+            real=self._wall.real,
         )
         plan = self._plan
         store = Store(InlineDriver(self._database, self))

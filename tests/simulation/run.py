@@ -87,9 +87,11 @@ class Simulation:
 
     def _boot(self, place: int) -> None:
         name = f"r{place}" + "'" * sum(one.name.startswith(f"r{place}") for one in self.processes)
-        process = Process(name, self.plan, self.world, self.database, lambda _ended: self._ended(place))
         previous = self.places.get(place)
-        process.ahead = previous.ahead if previous else timedelta()
+        ahead = previous.ahead if previous else timedelta()
+        process = Process(
+            name, self.plan, self.world, self.database, ahead, lambda _ended: self._ended(place)
+        )
         self.places[place] = process
         self.processes.append(process)
 
