@@ -137,9 +137,8 @@ class Agenda:
     def _unidentified(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
         """A job whose id at the provider is not known: there is only a guess to poll, or nothing."""
         if job.state is not State.UNCONFIRMED:
-            # The submission may still be out: its answer names the job, so its lease stays.
-            out = before.state is State.SUBMITTING and word.claim is None
-            return UNCHANGED if out or word.claim is None else NOTHING
+            # A submission that is still out loses its lease, and its answer is folded as a late one.
+            return UNCHANGED if before.state is job.state and word.claim is None else NOTHING
         if job.guessed_id is not None and job.poll_wanted:
             then = Then.HASTEN if before.state is job.state else Then.REPLACE
             return hinted_poll(job, now=word.at), then
@@ -151,10 +150,10 @@ class Agenda:
         return self.policy(job, word.at), Then.REPLACE
 
     def _after_callback(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
-        if job.poll_wanted and not before.poll_wanted:
-            return hinted_poll(job, now=word.at), Then.HASTEN
         if before.provider_job_id is None or before.state is State.UNCONFIRMED:
             return self._next_poll(job, word), Then.REPLACE
+        if job.poll_wanted and not before.poll_wanted:
+            return hinted_poll(job, now=word.at), Then.HASTEN
         return UNCHANGED
 
 

@@ -123,15 +123,18 @@ class Services:
         self.housekeeper = Housekeeper(
             self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
         )
-        self.waits = Waits(
+        self.waits = self._waits()
+        self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
+
+    def _waits(self) -> Waits:
+        return Waits(
             store=self.store,
-            accounts=accounts,
+            accounts=self.accounts,
             blocking=self.blocking,
             lanes=self.lanes,
-            recording=recording,
-            clock=clock,
+            recording=self.recording,
+            clock=self.clock,
         )
-        self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
     def _fanout(self) -> Fanout:
         return Fanout(

@@ -10,7 +10,7 @@ HERE = Path(__file__).parents[1]
 PYTHON = [sys.executable, "-m"]
 BUDGET = 300.0
 PYTEST = [*PYTHON, "pytest", "-n", "4", "--dist", "loadgroup", "-rs"]
-STORES = ("agenda", "commit", "deliveries", "record", "store", "store_events", "worker")
+STORES = ("agenda", "guesses", "commit", "deliveries", "record", "store", "store_events", "worker")
 STORED = [
     *(f"tests/receiver/test_{name}.py" for name in STORES),
     "tests/stories",

@@ -182,9 +182,11 @@ def settings_of(folder: str, port: int, provider: int, **settings: str) -> dict[
 
 
 @contextlib.asynccontextmanager
-async def serving(environment: dict[str, str], port: int, provider: int) -> AsyncIterator[Service]:
+async def serving(
+    environment: dict[str, str], port: int, provider: int, program: str = "receiver"
+) -> AsyncIterator[Service]:
     """Our service as a process, once it is ready."""
-    with process("-m", "receiver", "serve", environment=environment) as started:
+    with process("-m", program, "serve", environment=environment) as started:
         after = await up(started, port, "/readyz")
         headers = {"authorization": f"Bearer {KEY}"}
         base = f"http://127.0.0.1:{port}"

@@ -1,6 +1,7 @@
 """The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,40 @@ async def test_a_claim_that_fails_is_tried_again(
     await shop.worker.stop(PATIENCE)
     await task
     assert "submit" in caplog.text
+
+
+async def test_a_claim_of_which_nobody_knows_is_given_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, lost = shop.house.store.write, [True]
+
+    async def answer_lost(transaction: Any, *, last: bool = False) -> Any:
+        told = await write(transaction, last=last)
+        if last and lost:
+            lost.clear()
+            raise StoreUnavailable("nobody knows whether it was committed")
+        return told
+
+    monkeypatch.setattr(shop.house.store, "write", answer_lost)
+    [job_id] = await shop.jobs("aiml")
+    with pytest.raises(StoreUnavailable):
+        await shop.worker.tick()
+    assert await shop.house.column("select leased from due") == [1]
+    assert await shop.worker.tick() == 1
+    await shop.made.until(lambda: shop.made.done == [job_id])
+
+
+async def test_work_whose_lease_ended_is_not_begun_twice_by_its_worker(shop: Shop) -> None:
+    shop.made.gate = asyncio.Event()
+    [job_id] = await shop.jobs("aiml")
+    assert await shop.worker.tick() == 1
+    await shop.made.until(lambda: shop.made.begun == [job_id])
+    shop.house.hands.pass_(hours=1)
+    assert await shop.worker.tick() == 0
+    shop.made.gate.set()
+    await shop.made.until(lambda: shop.made.done == [job_id])
+    assert shop.made.begun == [job_id]
+    assert await shop.house.column("select id from due") == []
 
 
 async def test_stopping_waits_for_what_is_under_way(shop: Shop) -> None:

@@ -1,0 +1,37 @@
+"""The service as a process whose wall clock is moved from outside: by the seconds that a file holds.
+
+It stands in for a machine whose clock is set by hand or by NTP. Everything that asks Python for the time is
+moved; the monotonic clocks are not, as with a real step.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STEPS = Path(os.environ["STEPPED_BY"])
+READ_EVERY = 0.01
+
+
+def stepping() -> Callable[[], float]:
+    """Return the moved clock, which reads the file again every few milliseconds."""
+    real, passed = time.time, time.monotonic
+    offset, read_at = 0.0, 0.0
+
+    def now() -> float:
+        nonlocal offset, read_at
+        if passed() - read_at > READ_EVERY:
+            offset, read_at = float(STEPS.read_text() or 0), passed()
+        return real() + offset
+
+    return now
+
+
+if __name__ == "__main__":
+    time.time = stepping()
+    # The program takes the clock when it is imported, so that it is imported behind it.
+    from receiver.cli import main
+
+    sys.argv = ["ringback", *sys.argv[1:]]
+    main()
