@@ -113,6 +113,9 @@ class Agenda:
             return UNCHANGED
         if not before.state.final:
             return NOTHING
+        if word.verdict is Verdict.CANCEL_ASKED and job.hinted_polls:
+            # A callback told of its result while the provider was asked to cancel.
+            return Due(Work.POLL, job.account, word.at), Then.REPLACE
         if word.claim is not None and word.source is not Source.SUBMISSION:
             if word.verdict is not Verdict.TRANSIENT:
                 return NOTHING

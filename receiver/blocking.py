@@ -1,21 +1,30 @@
 """Accounts that a provider refuses: submissions pause, one probe at a time finds out when it works again."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
 from receiver.accounts import Accounts
 from receiver.clock import Clock
+from receiver.errors import StoreUnavailable
 from receiver.lanes import Lanes
 from receiver.model import Due, Event, Work
 from receiver.recording import Recording
+from receiver.steadily import insist
 from receiver.store import Store
 from receiver.store import endpoints as table
 from receiver.store.due import due_now
 from receiver.store.statements import Transaction, moment
 from receiver.views import stamp
 
+LOGGER = logging.getLogger("ringback.blocking")
 PROBES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds before each probe of a blocked account."""
+
+
+def _away(error: StoreUnavailable) -> None:
+    """The job's own outcome waits for the store behind this."""
+    LOGGER.debug("a block waits for the store: %s", error.detail)
 
 
 class Blocking:
@@ -69,7 +78,7 @@ class Blocking:
             count = yield from table.block(account, reason, now)
             return [] if count is None else [self._event("blocked", account, count, reason, now)]
 
-        await self._recording.write(block)
+        await insist(lambda: self._recording.write(block), _away)
         return wait
 
     async def works(self, account: str, *, submit: bool) -> None:
@@ -84,7 +93,7 @@ class Blocking:
             count = yield from table.unblock(account)
             return [] if count is None else [self._event("unblocked", account, count, reason, now)]
 
-        await self._recording.write(unblock)
+        await insist(lambda: self._recording.write(unblock), _away)
         self._recording.promised(Due(Work.SUBMIT, account, now))
 
     def _open(self, account: str) -> str:

@@ -70,6 +70,7 @@ class Checks:
         self.broken: list[Violation] = []
         self.states: dict[str, str] = {}
         self.resubmitted: Counter[int] = Counter()
+        self.tried: set[str] = set()
         self.canceled_at: dict[str, float] = {}
         self.finals: Counter[str] = Counter()
         self._endpoints: dict[str, str] = {}
@@ -126,7 +127,7 @@ class Checks:
             self.plan.policy == "resubmit" and row["intents"] < PAID_TRIES
         )
         if state in {"pending", "submitting"}:
-            well = work == "submit"
+            well = work == "submit" or (work == "poll" and row["leased"])
         elif state == "unconfirmed":
             well = work == "poll" or not decides
         else:
@@ -137,6 +138,8 @@ class Checks:
         job_id = row["id"]
         if before is not None and ORDER[after] <= ORDER[before] and (before, after) not in BACK:
             self.breaks("backwards", f"j{number} went from {before} to {after}")
+        if after == "submitting":
+            self.tried.add(job_id)
         if (before, after) == ("unconfirmed", "pending"):
             self.resubmitted[number] += 1
         if after == "unconfirmed":
@@ -151,8 +154,7 @@ class Checks:
     def _unconfirmed(self, row: Any, number: int) -> None:
         sent = self.world.sent[number]
         last = sent[-1] if sent else None
-        told = last is not None and last.told is not None and last.process.died_at == float("inf")
-        if last is not None and told and last.answer in CERTAIN:
+        if last is not None and last.told is not None and last.answer in CERTAIN and last.process.ready:
             self.breaks("answer-dropped", f"j{number} is unconfirmed; the answer was {last.answer}")
         if FACES[row["account"]].keyed and len(sent) < RESUBMISSIONS:
             self.breaks(
@@ -235,7 +237,9 @@ class Checks:
         job_id = self.users.jobs[number]
 
         def stored() -> None:
-            if process.alive and job_id not in self.users.erased:
+            if process.loop.paused and process.alive:
+                self.world.time.after(HELD, stored)
+            elif process.alive and job_id not in self.users.erased:
                 found = self.database.ask("select state, provider_job_id from job where id = :id", id=job_id)
                 if found and found[0]["state"] in {"submitting", "unconfirmed"}:
                     self.breaks(

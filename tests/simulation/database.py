@@ -1,4 +1,4 @@
-"""The real SQL on a SQLite database in memory, whose driver is away, loses or forgets when the world says so."""
+"""The real SQL on SQLite in memory, by a driver that is away, loses or forgets when the world says so."""
 
 import asyncio
 import contextlib

@@ -76,7 +76,8 @@ class Ending:
         mine = self._mine(row, number)
         if row["state"] == "expired" and mine and self._in_time(row):
             self.checks.breaks("never-ends", f"j{number} is expired although {mine[0].id} was known and done")
-        if row["state"] == "expired" and not self.world.sent[number] and self._in_time(row):
+        untried = not self.world.sent[number] and row["id"] not in self.checks.tried
+        if row["state"] == "expired" and untried and self._in_time(row):
             self.checks.breaks("never-ends", f"j{number} was never submitted")
         if row["state"] == "succeeded" and not row["assets"] and not row["result"]:
             self.checks.breaks("two-ends", f"j{number} succeeded without a result")

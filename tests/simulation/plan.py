@@ -1,6 +1,7 @@
 """One seed is one plan: the settings, and a list of actions from which any may be left out."""
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ TROUBLES = ("away", "lost", "unknown", "crash-before", "crash-after")
 
 @dataclass(frozen=True)
 class Ring:
-    """A callback: after which moment it is sent, how many seconds later, how often; `forged` proves nothing."""
+    """A callback: the moment it is sent after, how many seconds later, how often; `forged` proves nothing."""
 
     moment: str
     delay: float
@@ -35,7 +36,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Script:
-    """How the provider treats one job: the answers to its submissions and polls, in turn; then all is well."""
+    """How the provider treats one job: its answers to submissions, polls and cancels in turn; then all is well."""
 
     submits: tuple[str, ...] = ()
     polls: tuple[str, ...] = ()
@@ -84,6 +85,9 @@ class Plan:
         return self.replicas > 0
 
 
+Make = Callable[[str, random.Random, int], Action]
+
+
 def plan(seed: int) -> Plan:
     """The plan of a seed."""
     rnd = random.Random(seed)
@@ -96,7 +100,8 @@ def plan(seed: int) -> Plan:
     for number in range(count):
         actions.append(_submit(rnd, number, rnd.choice(accounts)))
     for _ in range(rnd.randint(5, 24)):
-        actions.append(_happening(rnd, rnd.choice(kinds), count, accounts))
+        kind = rnd.choice(kinds)
+        actions.append(HAPPENINGS[kind](kind, rnd, rnd.randrange(count)))
     return Plan(
         seed=seed,
         replicas=rnd.choice((0, 0, 2, 3)),
@@ -179,45 +184,43 @@ def _rings(rnd: random.Random) -> tuple[Ring, ...]:
     return tuple(rings)
 
 
-def _user(kind: str, **values: Any) -> Any:
-    def make(rnd: random.Random, job: int, _accounts: list[str]) -> Action:
-        point = rnd.choice(POINTS + ("unconfirmed", "sent")) if rnd.random() < 0.7 else None
-        at = (
-            rnd.choice((0.0, 0.003, rnd.uniform(0, 0.1), rnd.uniform(0, 10))) if point else rnd.uniform(1, 80)
-        )
+def _kind(points: tuple[str, ...] = POINTS, **values: tuple[Any, ...]) -> Make:
+    """Make actions of one kind: most of them behind one of these points in a job's life, at the worst moment."""
+
+    def make(kind: str, rnd: random.Random, job: int) -> Action:
         chosen = {name: rnd.choice(choices) for name, choices in values.items()}
-        return Action(kind, at, job, point, chosen)
+        if rnd.random() < 0.3:
+            return Action(kind, rnd.uniform(1, 80), job, None, chosen)
+        at = rnd.choice((0.0, 0.003, rnd.uniform(0, 0.1), rnd.uniform(0, 10)))
+        return Action(kind, at, job, rnd.choice(points), chosen)
 
     return make
 
 
-HAPPENINGS = {
-    "cancel": _user("cancel", times=(1, 1, 2)),
-    "resolve": _user(
-        "resolve",
+CALLS = ("sent", "sent", "answered", "polled", "rang", "unconfirmed", "pending")
+REPLICAS = (0, 1, 2)
+HAPPENINGS: Mapping[str, Make] = {
+    "cancel": _kind(("sent", "sent", "queued", "polled", "unconfirmed"), times=(1, 1, 2)),
+    "resolve": _kind(
+        (*("unconfirmed",) * 5, "queued", "pending"),
         how=("resubmit", "resubmit", "bind", "bind", "fail"),
         times=(1, 2, 2, 3),
         apart=(0.0, 0.0, 0.004, 0.02, 2.0),
     ),
-    "erase": _user("erase"),
-    "retry": _user("retry", nth=(0, 1, 2, 3)),
-    "drop": _user("drop", nth=(0, 1, 2, 3)),
-    "patch": _user("patch", number=(0, 1), what=("url", "events", "pause", "resume", "remove", "secret")),
-    "crash": _user("crash", replica=(0, 1, 2), down=(0.1, 2.0, 30.0)),
-    "stop": _user("stop", replica=(0, 1, 2), down=(0.1, 5.0)),
-    "stall": _user("stall", replica=(0, 1, 2), seconds=(1.0, 8.0, 25.0, 40.0, 100.0)),
-    "suspend": _user("suspend", replica=(0, 1, 2), seconds=(5.0, 25.0, 60.0, 100.0)),
-    "step": _user("step", replica=(0, 1, 2), seconds=(-60.0, -5.0, 5.0, 40.0, 95.0, 100.0)),
-    "store": _user("store", trouble=TROUBLES[:3], seconds=(0.01, 0.5, 3.0, 12.0)),
-    "write": _user("write", trouble=TROUBLES, nth=(0, 0, 1, 2)),
-    "downstream": _user("downstream", number=(0, 1, 2), how=DOWNSTREAMS, seconds=(3.0, 20.0, 50.0)),
-    "refuse": _user("refuse", how=("401", "402", "403", "429 after 7", "503"), seconds=(3.0, 15.0, 40.0)),
-    "hint": _user("hint", times=(1, 3)),
-    "slowly": _user("slowly", seconds=(10.0, 40.0)),
+    "erase": _kind(("final", "rang")),
+    "retry": _kind(nth=(0, 1, 2, 3)),
+    "drop": _kind(nth=(0, 1, 2, 3)),
+    "patch": _kind(number=(0, 1), what=("url", "events", "pause", "resume", "remove", "secret")),
+    "crash": _kind(CALLS, replica=REPLICAS, down=(0.1, 2.0, 30.0)),
+    "stop": _kind(CALLS, replica=REPLICAS, down=(0.1, 5.0)),
+    "stall": _kind(CALLS, replica=REPLICAS, seconds=(1.0, 8.0, 25.0, 40.0, 100.0)),
+    "suspend": _kind(CALLS, replica=REPLICAS, seconds=(5.0, 25.0, 60.0, 100.0)),
+    "step": _kind(CALLS, replica=REPLICAS, seconds=(-60.0, -5.0, 5.0, 40.0, 95.0, 100.0)),
+    "store": _kind(CALLS, trouble=TROUBLES[:3], seconds=(0.01, 0.5, 3.0, 12.0)),
+    "write": _kind(CALLS, trouble=TROUBLES, nth=(0, 0, 1, 2)),
+    "downstream": _kind(number=REPLICAS, how=DOWNSTREAMS, seconds=(3.0, 20.0, 50.0)),
+    "refuse": _kind(how=("401", "402", "403", "429 after 7", "503"), seconds=(3.0, 15.0, 40.0)),
+    "hint": _kind(times=(1, 3)),
+    "slowly": _kind(seconds=(10.0, 40.0)),
 }
 """What may happen, by name: each makes an action about a job, or behind a moment of its life."""
-
-
-def _happening(rnd: random.Random, kind: str, count: int, accounts: list[str]) -> Action:
-    action: Action = HAPPENINGS[kind](rnd, rnd.randrange(count), accounts)
-    return action

@@ -1,8 +1,7 @@
 """Those who ask the service for something: users, operators, and providers that ring back."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast

@@ -62,7 +62,7 @@ class Generation:
 
 @dataclass
 class Sent:
-    """A submission's request that reached the provider: its `answer`, and whether that came back to a process."""
+    """A submission that reached the provider: its `answer`, and when a process was told of it."""
 
     at: float
     process: "Process"
@@ -91,11 +91,17 @@ class ScriptedGateway(Gateway):
 
     async def call(self, call: Call) -> Answer:
         """The world's answer, unless the time is over before."""
+        future = self._world.take(self._process, call)
+
+        def late() -> None:
+            if not future.done():
+                future.set_exception(CallFailed("read", "timed out", written=True))
+
+        timer = self._process.loop.call_later(call.timeout, late)
         try:
-            async with asyncio.timeout(call.timeout):
-                return await self._world.take(self._process, call)
-        except TimeoutError:
-            raise CallFailed("read", "timed out", written=True) from None
+            return await future
+        finally:
+            timer.cancel()
 
     async def close(self) -> None:
         """There are no connections."""
