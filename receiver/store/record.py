@@ -317,7 +317,7 @@ def _gives_way(row: Any, due: Due | None, job: Job) -> bool:
         return True
     if due is None or row["leased"]:
         return False
-    return row["at"] > ms(due.at) or row["work"] != due.work.value
+    return bool(row["at"] > ms(due.at) or row["work"] != due.work.value)
 
 
 def _forget_inputs(batch: _Batch) -> Transaction[None]:

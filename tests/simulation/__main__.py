@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -73,7 +74,8 @@ def main() -> int:
 if __name__ == "__main__":
     if "PYTHONHASHSEED" not in os.environ:
         # One order of sets, so that a seed is the same run in every process.
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        command = [sys.executable, *sys.orig_argv[1:]]
+        sys.exit(subprocess.call(command, env={**os.environ, "PYTHONHASHSEED": "0"}))
     with contextlib.suppress(KeyboardInterrupt):
         sys.exit(main())
     sys.exit(130)

@@ -31,8 +31,8 @@ ORDER = {
 BACK = frozenset({("submitting", "pending"), ("unconfirmed", "pending")})
 """The only ways back: nothing was accepted, or somebody decided to submit again."""
 JOBS = (
-    "select job.id, state, provider_job_id, intents, deadline_at, completed_by, account, due.work, due.leased "
-    "from job left join due on due.id = job.id"
+    "select job.id, state, provider_job_id, intents, deadline_at, completed_by, account, "
+    "due.work, due.leased from job left join due on due.id = job.id"
 )
 UNMATCHED = (
     "select d.id, d.state, due.id as due from delivery d left join due on due.id = d.id "
@@ -70,7 +70,7 @@ class Checks:
         self.broken: list[Violation] = []
         self.states: dict[str, str] = {}
         self.resubmitted: Counter[int] = Counter()
-        self.tried: set[str] = set()
+        self.tried: dict[str, float] = {}
         self.canceled_at: dict[str, float] = {}
         self.finals: Counter[str] = Counter()
         self._endpoints: dict[str, str] = {}
@@ -139,7 +139,7 @@ class Checks:
         if before is not None and ORDER[after] <= ORDER[before] and (before, after) not in BACK:
             self.breaks("backwards", f"j{number} went from {before} to {after}")
         if after == "submitting":
-            self.tried.add(job_id)
+            self.tried[job_id] = self.world.time.now
         if (before, after) == ("unconfirmed", "pending"):
             self.resubmitted[number] += 1
         if after == "unconfirmed":
@@ -154,7 +154,9 @@ class Checks:
     def _unconfirmed(self, row: Any, number: int) -> None:
         sent = self.world.sent[number]
         last = sent[-1] if sent else None
-        if last is not None and last.told is not None and last.answer in CERTAIN and last.process.ready:
+        if last is None or last.at < self.tried.get(row["id"], 0.0):
+            return
+        if last.told is not None and last.answer in CERTAIN and last.process.ready:
             self.breaks("answer-dropped", f"j{number} is unconfirmed; the answer was {last.answer}")
         if FACES[row["account"]].keyed and len(sent) < RESUBMISSIONS:
             self.breaks(

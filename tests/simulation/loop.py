@@ -93,9 +93,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def turn(self) -> None:
         """Run what is ready, once."""
         while self._timers and self._timers[0][0] + self.lag <= self._time.now:
-            handle = heapq.heappop(self._timers)[2]
-            if not handle.cancelled():
-                self._ready.append(handle)
+            timer = heapq.heappop(self._timers)[2]
+            if not timer.cancelled():
+                self._ready.append(timer)
         before = events._get_running_loop()
         events._set_running_loop(self)
         try:

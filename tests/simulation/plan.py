@@ -36,7 +36,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Script:
-    """How the provider treats one job: its answers to submissions, polls and cancels in turn; then all is well."""
+    """How the provider treats a job: its answers to what it is asked, in turn; then all is well."""
 
     submits: tuple[str, ...] = ()
     polls: tuple[str, ...] = ()
@@ -97,8 +97,7 @@ def plan(seed: int) -> Plan:
     accounts = rnd.sample(ACCOUNTS, rnd.randint(1, 3))
     count = rnd.randint(3, 8)
     actions: list[Action] = [_endpoint(rnd, number) for number in range(rnd.randint(0, 2))]
-    for number in range(count):
-        actions.append(_submit(rnd, number, rnd.choice(accounts)))
+    actions += [_submit(rnd, number, rnd.choice(accounts)) for number in range(count)]
     for _ in range(rnd.randint(5, 24)):
         kind = rnd.choice(kinds)
         actions.append(HAPPENINGS[kind](kind, rnd, rnd.randrange(count)))
@@ -170,22 +169,20 @@ def _submit(rnd: random.Random, number: int, account: str) -> Action:
 
 def _rings(rnd: random.Random) -> tuple[Ring, ...]:
     """Early ones outrun the submission's answer; an `end` one tells of the end, or of what is so by then."""
-    rings = []
-    for moment in ("early", "running", "end", "end"):
-        if rnd.random() < 0.5:
-            rings.append(
-                Ring(
-                    moment,
-                    rnd.choice((0.0, 0.01, rnd.uniform(0, 8))),
-                    rnd.choice((1, 1, 2)),
-                    rnd.random() < 0.1,
-                )
-            )
-    return tuple(rings)
+    moments = [moment for moment in ("early", "running", "end", "end") if rnd.random() < 0.5]
+    return tuple(
+        Ring(
+            moment,
+            rnd.choice((0.0, 0.01, rnd.uniform(0, 8))),
+            rnd.choice((1, 1, 2)),
+            rnd.random() < 0.1,
+        )
+        for moment in moments
+    )
 
 
 def _kind(points: tuple[str, ...] = POINTS, **values: tuple[Any, ...]) -> Make:
-    """Make actions of one kind: most of them behind one of these points in a job's life, at the worst moment."""
+    """Make actions of one kind, most of them behind one of these points: the worst moments."""
 
     def make(kind: str, rnd: random.Random, job: int) -> Action:
         chosen = {name: rnd.choice(choices) for name, choices in values.items()}

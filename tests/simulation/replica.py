@@ -54,7 +54,7 @@ class Process:
         ended: Callable[["Process"], None],
     ) -> None:
         self.name = name
-        self.loop = VirtualLoop(world.time)
+        self.loop = VirtualLoop(world.time)  # type: ignore[abstract]  # all that asyncio asks of it is there
         self.services: Services | None = None
         self.died_at = float("inf")
         self.ahead = ahead

@@ -1,5 +1,6 @@
 """A run: a plan in virtual time, until all is well or something is wrong."""
 
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ class Simulation:
                 self._boot(place)
             for action in self.plan.actions:
                 if action.point is None:
-                    self.time.after(action.at, lambda action=action: self._act(action))  # type: ignore[misc]  # bound at once
+                    self.time.after(action.at, functools.partial(self._act, action))
                 else:
                     self._armed[action.point, action.job].append(action)
             ending = Ending(self.plan, self.checks, self.users, self.processes)
@@ -110,7 +111,7 @@ class Simulation:
         elif name == "answered":
             self.checks.answered(job)
         for action in self._armed.pop((name, job), ()):
-            self.time.after(action.at, lambda action=action: self._act(action))  # type: ignore[misc]  # bound at once
+            self.time.after(action.at, functools.partial(self._act, action))
 
     def _act(self, action: Action) -> None:
         if self.world.healed or self.checks.broken:

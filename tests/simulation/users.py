@@ -67,9 +67,14 @@ class Users:
         self, process: Process, what: str, ask: Callable[[Services], Awaitable[Any]], tries: int
     ) -> None:
         assert process.services is not None
-        if tries > 1:
-            self.world.time.after(ASK_AGAIN * 5, lambda: done or self._later(what, ask, tries))
         done = False
+
+        def unless_done() -> None:
+            if not done:
+                self._later(what, ask, tries)
+
+        if tries > 1:
+            self.world.time.after(ASK_AGAIN * 5, unless_done)
         try:
             async with asyncio.timeout(60):
                 await ask(process.services)
@@ -175,7 +180,8 @@ class Users:
     def _patch(self, action: Action) -> None:
         number, what = action.values["number"], action.values["what"]
         endpoint_id = f"ep_{number}"
-        moved = {"url": f"https://down.test/5{number}", "events": ["*"], "secret": "whsec_" + "B" * 43 + "="}
+        moved: dict[str, Any] = {"url": f"https://down.test/5{number}", "events": ["*"]}
+        secret = "whsec_" + "B" * 43 + "="
 
         async def ask(services: Services) -> None:
             asked = _asked(services, endpoint_id)
@@ -189,9 +195,7 @@ class Users:
                 )
                 await services.refresh()
             elif what == "secret":
-                await services.alter(
-                    endpoint_id, lambda one: replace(one, secrets=(moved["secret"], *one.secrets))
-                )
+                await services.alter(endpoint_id, lambda one: replace(one, secrets=(secret, *one.secrets)))
             else:
                 asked.body = EndpointPatch.model_validate({what: moved[what]})
                 await api.change(asked)

@@ -1,6 +1,7 @@
 """The world around the service: providers and downstreams that answer as the script has it."""
 
 import asyncio
+import functools
 import hashlib
 import json
 import re
@@ -222,9 +223,8 @@ class World:
         for ring in script.rings if generation.hook else ():
             start = {"early": 0.0, "running": min(1.0, script.runs / 2), "end": script.runs}[ring.moment]
             for turn in range(ring.times):
-                self.time.after(
-                    start + ring.delay + 0.001 * turn, lambda ring=ring: self._ring(generation, ring)
-                )  # type: ignore[misc]  # bound at once
+                when = start + ring.delay + 0.001 * turn
+                self.time.after(when, functools.partial(self._ring, generation, ring))
         return generation
 
     def _poll(
