@@ -314,12 +314,17 @@ async def _build(
         hints=Hints(store.tell),
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
-    await replica.join()
+    await _join(services)
+    return services
+
+
+async def _join(services: Services) -> None:
+    """Take part: know what the others know, and hear of it from now on."""
+    await services.replica.join()
     await services.housekeeper.prepare()
     await services.refresh()
     await services.blocking.load()
-    store.listen(services.heard)
-    return services
+    services.store.listen(services.heard)
 
 
 def _rules(settings: Settings) -> Rules:

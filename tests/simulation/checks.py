@@ -28,8 +28,10 @@ ORDER = {
     "running": 4,
     **dict.fromkeys(FINAL, 9),
 }
-BACK = frozenset({("submitting", "pending"), ("unconfirmed", "pending")})
-"""The only ways back: nothing was accepted, or somebody decided to submit again."""
+AGAIN = frozenset({("unconfirmed", "pending"), ("unconfirmed", "submitting")})
+"""Somebody decided to submit again; one transaction may decide that and claim it."""
+BACK = AGAIN | {("submitting", "pending")}
+"""The only ways back: that, and a submission of which nothing was accepted."""
 JOBS = (
     "select job.id, state, provider_job_id, intents, deadline_at, completed_by, account, "
     "due.work, due.leased from job left join due on due.id = job.id"
@@ -140,7 +142,7 @@ class Checks:
             self.breaks("backwards", f"j{number} went from {before} to {after}")
         if after == "submitting":
             self.tried[job_id] = self.world.time.now
-        if (before, after) == ("unconfirmed", "pending"):
+        if (before, after) in AGAIN:
             self.resubmitted[number] += 1
         if after == "unconfirmed":
             self._unconfirmed(row, number)
