@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
-from handlers import wire
+from handlers import rules, said, wire
 from handlers.contract import (
     Account,
     Asset,
     AssetRef,
     Cadence,
     Exchange,
-    Failure,
-    FailureCode,
     Handler,
     HttpMessage,
     HttpRequest,
@@ -45,12 +43,19 @@ PHASES = {
 OPERATIONS = {"video": Operation("/v1/generation/tasks/video", Kind.VIDEO, callback=False)}
 
 
+class Output(wire.Payload):
+    """Where a gateway may keep the link."""
+
+    videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
+
+
 class Task(wire.Payload):
     """What stands under `data`."""
 
     uuid: wire.Id = None
     status: wire.Word = ""
     videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
+    output: Annotated[Output, wire.PART] = Output()
     error: Any = None
 
 
@@ -71,28 +76,38 @@ def to_update(told: Envelope) -> Update:
     """A task in our words; its error may stand inside or outside `data`."""
     task = told.data
     phase = wire.phase(PHASES, task.status)
+    error = task.error or told.error
     failure = None
-    if phase is Phase.FAILED:
-        error = task.error or told.error
-        failure = Failure(wire.code_of({"error": error}), wire.sentence(error) or "generation failed")
+    link = task.videoUrl or task.output.videoUrl
+    lost = phase is Phase.SUCCEEDED and not link and said.is_error(error)
+    if phase is Phase.FAILED or lost:
+        failure = said.failure(said.code_of({"error": error}), error, word=task.status)
     elif phase is Phase.CANCELED:
-        failure = Failure(task.status, "the provider canceled it", FailureCode.CANCELED_BY_PROVIDER)
+        failure = said.canceled(task.status)
     assets: tuple[Asset, ...] = ()
-    if phase is Phase.SUCCEEDED and task.videoUrl:
-        assets = (Asset(kind=Kind.VIDEO, source=task.videoUrl),)
+    if phase is Phase.SUCCEEDED and link:
+        assets = (Asset(kind=Kind.VIDEO, source=link),)
     return Update(provider_job_id=task.uuid, phase=phase, assets=assets, failure=failure)
 
 
 def read(message: HttpMessage) -> Update:
     """A poll's answer."""
-    return to_update(wire.answer(message, Envelope))
+    return _read(message)[0]
+
+
+def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
+    body = wire.answered(message)
+    update = to_update(wire.model(body, Envelope, message))
+    if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
+        raise error
+    return update, body
 
 
 def read_submitted(message: HttpMessage) -> Update:
     """The answer to a submit."""
-    update = read(message)
+    update, body = _read(message)
     if update.provider_job_id is None:
-        raise Garbled("the answer names no uuid", status=message.status)
+        raise wire.unnamed(message, body, "uuid")
     return update
 
 
@@ -103,7 +118,7 @@ def submit(job: Submission, account: Account) -> HttpRequest:
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
     """GET the task."""
-    path = f"{OPERATIONS[job.operation].path}/{wire.segment(job.provider_job_id)}"
+    path = f"{OPERATIONS['video'].path}/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 
@@ -121,13 +136,28 @@ def read_resolved(message: HttpMessage) -> Asset:
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """A task needs a model and its content."""
-    needed = (("model", str), ("content", list))
-    return [
-        Problem(f"/{name}", f"{name} is needed")
-        for name, kind in needed
-        if not isinstance(submission.input.get(name), kind) or not submission.input[name]
-    ]
+    """A task needs a model and its content, and each item of that what its type says."""
+    given = submission.input
+    problems = rules.typed(given, {"model": rules.TEXT, "content": rules.LIST})
+    if problems:
+        return problems
+    problems.extend(rules.needed(given, "model", "content"))
+    for index, item in enumerate(given.get("content") or ()):
+        problems.extend(_item(item, f"/content/{index}"))
+    return problems
+
+
+def _item(item: object, at: str) -> Sequence[Problem]:
+    if not isinstance(item, dict):
+        return (Problem(at, "an item of content must be an object"),)
+    if item.get("type") == "text" and not (isinstance(item.get("text"), str) and item["text"].strip()):
+        return (Problem(f"{at}/text", "an item of type text needs its text"),)
+    image = item.get("image_url")
+    if item.get("type") == "image_url" and not (
+        isinstance(image, dict) and isinstance(image.get("url"), str)
+    ):
+        return (Problem(f"{at}/image_url/url", "an item of type image_url needs image_url.url"),)
+    return ()
 
 
 HANDLER = Handler(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from handlers import proofs, wire
+from handlers import proofs, rules, said, wire
 from handlers.contract import (
     Account,
     Asset,
@@ -30,7 +30,6 @@ from handlers.contract import (
     Submission,
     Update,
 )
-from handlers.errors import Garbled
 
 PHASES = {
     "queued": Phase.QUEUED,
@@ -52,6 +51,7 @@ OPERATIONS = {
     "music-generate": Operation("/music/generate", Kind.AUDIO),
     "music-suno-action": Operation("/music/suno/action", Kind.AUDIO),
 }
+FIELDS = rules.fields(text="model prompt")
 EVENTS = ("progress", "completed", "failed")
 LIFETIME = timedelta(hours=24)
 """The spec says 24 h, a FAQ page three months; the shorter one is what a reader can rely on."""
@@ -83,18 +83,20 @@ def assets_of(result: object, message: HttpMessage) -> tuple[Asset, ...]:
 def to_update(job: Job, message: HttpMessage) -> Update:
     """A job in our words."""
     phase = wire.phase(PHASES, job.status)
-    failure = None
-    if phase is Phase.FAILED:
-        text = wire.sentence(job.error) or "generation failed"
-        failure = Failure(wire.code_of({"error": job.error}), text)
-    elif job.expired and phase is Phase.SUCCEEDED:
-        failure = Failure("expired", "the provider no longer has the result", FailureCode.RESULT_MISSING)
     done = phase is Phase.SUCCEEDED
+    assets = assets_of(job.result, message) if done else ()
+    failure = None
+    if phase is Phase.FAILED or (done and not job.result and said.is_error(job.error)):
+        failure = said.failure(said.code_of({"error": job.error}), job.error, word=job.status)
+    elif phase is Phase.CANCELED:
+        failure = said.canceled(job.status)
+    elif job.expired and done:
+        failure = Failure("expired", "the provider no longer has the result", FailureCode.RESULT_MISSING)
     return Update(
         provider_job_id=job.jobId or job.id,
         phase=phase,
         progress=job.progress,
-        assets=assets_of(job.result, message) if done else (),
+        assets=assets,
         failure=failure,
         usage={"credit_cost": job.creditCost} if job.creditCost is not None else None,
     )
@@ -102,14 +104,22 @@ def to_update(job: Job, message: HttpMessage) -> Update:
 
 def read(message: HttpMessage) -> Update:
     """A poll's answer."""
-    return to_update(wire.answer(message, Job), message)
+    return _read(message)[0]
+
+
+def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
+    body = wire.answered(message)
+    update = to_update(wire.model(body, Job, message), message)
+    if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
+        raise error
+    return update, body
 
 
 def read_submitted(message: HttpMessage) -> Update:
     """The answer to a submit; a replayed one may tell a later status."""
-    update = read(message)
+    update, body = _read(message)
     if update.provider_job_id is None:
-        raise Garbled("the answer names no jobId", status=message.status)
+        raise wire.unnamed(message, body, "jobId")
     return update
 
 
@@ -137,9 +147,10 @@ def poll(job: JobRef, account: Account) -> HttpRequest:
 
 def check(submission: Submission) -> Sequence[Problem]:
     """The generating operations need a model."""
+    problems = rules.typed(submission.input, FIELDS)
     if submission.operation.endswith("-generate") and not submission.input.get("model"):
-        return (Problem("/model", "this operation needs a model"),)
-    return ()
+        problems.append(Problem("/model", "this operation needs a model"))
+    return problems
 
 
 HANDLER = Handler(
@@ -152,6 +163,7 @@ HANDLER = Handler(
     callback=Callback(
         proofs.hmac_sha256("x-webhook-signature", prefix="sha256=", keys=proofs.api_key_digests),
         read_callback,
+        account_wide=True,
     ),
     idempotent_submit=True,
     reserved=frozenset({"webhookUrl", "webhookEvents", "webhook_url", "webhook_secret", "callback_url"}),

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from handlers.values import immutable
 
+SUBMIT_TIMEOUT = timedelta(seconds=60)
+SYNCHRONOUS = timedelta(seconds=300)
+"""What an operation gets whose submission is answered with its result."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
@@ -181,12 +184,16 @@ class Failure:
 
 @immutable(kw_only=True)
 class Update:
-    """What a provider said, normalised: the one thing that comes out of every door."""
+    """What a provider said, normalised: the one thing that comes out of every door.
+
+    `left` counts the files, if any, that are too many for a job to keep; they stay with the provider.
+    """
 
     provider_job_id: str | None
     phase: Phase
     progress: float | None = None
     assets: tuple[Asset, ...] = ()
+    left: int | None = None
     result: Mapping[str, Any] | None = field(default=None, repr=False)
     failure: Failure | None = None
     usage: Mapping[str, Any] | None = None
@@ -214,23 +221,29 @@ class Callback:
 
     `verify` raises `BadSignature` or `UnknownKey`, and nothing else, for any bytes; `parse` raises
     `BadPayload`, and nothing else. `provable` tells that a genuine callback can carry a proof: then one that
-    carries none may not name a job's id.
+    carries none may not name a job's id. `account_wide` tells that the proof's key is that of the account: a
+    body that names no job then proves nothing about the one at whose URL it came.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
     parse: Callable[[HttpMessage], Update]
     challenge: Callable[[HttpMessage], HttpAnswer | None] = no_challenge
     provable: bool = True
+    account_wide: bool = False
 
 
 @immutable
 class Operation:
-    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back."""
+    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back.
+
+    `submit_timeout` is how long the answer to a submission may take; longer where it brings the result.
+    """
 
     path: str
     kind: Kind | None
     callback: bool = True
     poll: bool = True
+    submit_timeout: timedelta = SUBMIT_TIMEOUT
 
 
 @immutable

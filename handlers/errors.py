@@ -29,7 +29,7 @@ class ProviderError(Exception):
 
 
 class Unreachable(ProviderError):
-    """The provider could not be reached: not one byte was written."""
+    """The provider could not be reached, or the request did not leave us whole: nothing was accepted."""
 
 
 class Throttled(ProviderError):
@@ -45,7 +45,13 @@ class Refused(Rejected):
 
 
 class AccountRefused(ProviderError):
-    """The account cannot be used: wrong key, no credit or no plan (401, 402, 403 and their equivalents)."""
+    """The account cannot be used: wrong key, no credit or no plan (401, 402, 403 and their equivalents).
+
+    `certain` tells that the provider speaks of the key or the balance; without it, the refusal may be about
+    one job, model or operation as well.
+    """
+
+    certain = True
 
 
 class Unavailable(ProviderError):
@@ -54,6 +60,10 @@ class Unavailable(ProviderError):
 
 class Garbled(ProviderError):
     """The provider's answer claims success but cannot be read: it may have accepted the request."""
+
+
+class Redirected(Garbled):
+    """The provider answers from another place (3xx): the account's base_url is not the one it serves."""
 
 
 class CallbackError(Exception):

@@ -7,13 +7,13 @@ poll. The image call is synchronous: its answer is final.
 from collections.abc import Sequence
 from typing import Annotated
 
-from handlers import wire
+from handlers import rules, said, wire
 from handlers.contract import (
     REPOLL,
+    SYNCHRONOUS,
     Account,
     Asset,
     Exchange,
-    Failure,
     Handler,
     HttpMessage,
     HttpRequest,
@@ -27,15 +27,19 @@ from handlers.contract import (
     Submission,
     Update,
 )
-from handlers.errors import Garbled
 
 PHASES = {"pending": Phase.RUNNING, "completed": Phase.SUCCEEDED, "failed": Phase.FAILED}
 OPERATIONS = {
     "video": Operation("/v2/videos/generations", Kind.VIDEO, callback=False),
-    "image": Operation("/v2/images/generations", Kind.IMAGE, callback=False, poll=False),
+    "image": Operation(
+        "/v2/images/generations", Kind.IMAGE, callback=False, poll=False, submit_timeout=SYNCHRONOUS
+    ),
 }
 PROMPT_LIMIT = 4096
 ROLES = frozenset({"reference_image", "first_frame", "last_frame"})
+FIELDS = rules.fields(
+    text="model prompt aspect_ratio resolution", whole="duration", flag="sound", list="images"
+)
 KINDS = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
 
 
@@ -88,17 +92,22 @@ def to_asset(medium: Medium) -> Asset:
 
 def read(message: HttpMessage) -> Update:
     """A generation's answer, to submit and poll alike."""
-    told = wire.answer(message, Generation)
+    body = wire.answered(message)
+    told = wire.model(body, Generation, message)
     if told.id is None:
-        raise Garbled("the answer names no id", status=message.status)
+        raise wire.unnamed(message, body, "id")
     phase = wire.phase(PHASES, told.status)
+    assets = tuple(to_asset(medium) for medium in told.data if medium.url)
+    error = told.error
     failure = None
-    if phase is Phase.FAILED:
-        failure = Failure(told.error.code, told.error.message or "generation failed")
+    if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and not assets and (error.message or error.code)):
+        failure = said.failure(error.code, error.message, word=told.status)
+    elif phase is Phase.CANCELED:
+        failure = said.canceled(told.status)
     return Update(
         provider_job_id=told.id,
         phase=phase,
-        assets=tuple(to_asset(medium) for medium in told.data if medium.url),
+        assets=assets,
         failure=failure,
         usage=told.usage,
     )
@@ -110,26 +119,43 @@ def submit(job: Submission, account: Account) -> HttpRequest:
 
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
-    """GET the generation."""
-    path = f"{OPERATIONS[job.operation].path}/{wire.segment(job.provider_job_id)}"
+    """GET the generation; only those of videos are asked for."""
+    path = f"{OPERATIONS['video'].path}/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 
 def check(submission: Submission) -> Sequence[Problem]:
     """The rules of the SDK's documentation."""
-    problems = []
-    prompt = submission.input.get("prompt")
+    given = submission.input
+    problems = rules.typed(given, FIELDS)
+    prompt = given.get("prompt")
     if not isinstance(prompt, str) or not 1 <= len(prompt) <= PROMPT_LIMIT:
+        problems = [one for one in problems if one.pointer != "/prompt"]
         problems.append(Problem("/prompt", f"the prompt must have 1 to {PROMPT_LIMIT} characters"))
-    if not isinstance(submission.input.get("model"), str):
+    if not isinstance(given.get("model"), str):
+        problems = [one for one in problems if one.pointer != "/model"]
         problems.append(Problem("/model", "a model is needed"))
-    images = submission.input.get("images", [])
+    images = given.get("images")
     if submission.operation == "video" and isinstance(images, list):
-        problems.extend(
-            Problem(f"/images/{index}/role", f"the role must be one of {', '.join(sorted(ROLES))}")
-            for index, image in enumerate(images)
-            if not isinstance(image, dict) or str(image.get("role")) not in ROLES
-        )
+        problems.extend(_images(images))
+    return problems
+
+
+def _images(images: Sequence[object]) -> Sequence[Problem]:
+    """The rules of the images of a video: their form, and which roles go together."""
+    problems = []
+    roles = [str(image.get("role")) if isinstance(image, dict) else "" for image in images]
+    for index, (image, role) in enumerate(zip(images, roles, strict=True)):
+        if role not in ROLES:
+            detail = f"the role must be one of {', '.join(sorted(ROLES))}"
+            problems.append(Problem(f"/images/{index}/role", detail))
+        elif isinstance(image, dict) and not (isinstance(image.get("url"), str) and image["url"]):
+            detail = "an image is documented to need its url"
+            problems.append(Problem(f"/images/{index}/url", detail, warning=True))
+    if "last_frame" in roles and "first_frame" not in roles:
+        problems.append(Problem("/images", "a last_frame needs a first_frame"))
+    if "reference_image" in roles and {"first_frame", "last_frame"} & set(roles):
+        problems.append(Problem("/images", "a reference_image does not go with first_frame or last_frame"))
     return problems
 
 

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from handlers import proofs, wire
+from handlers import proofs, rules, said, wire
 from handlers.contract import (
+    SYNCHRONOUS,
     Account,
-    Asset,
     Callback,
     Exchange,
-    Failure,
     Handler,
     HttpMessage,
     HttpRequest,
@@ -30,7 +29,6 @@ from handlers.contract import (
     Submission,
     Update,
 )
-from handlers.errors import Garbled
 
 PHASES = {
     "queued": Phase.QUEUED,
@@ -44,6 +42,10 @@ PHASES = {
     "canceled": Phase.CANCELED,
     "cancelled": Phase.CANCELED,
 }
+FIELDS = rules.fields(
+    text="prompt positive_prompt negative_prompt image_url source_run_id model_id aspect_ratio",
+    number="duration seed cfg_scale motion_bucket_id fps width height",
+)
 VERBATIM = "x-webhook-secret"
 
 
@@ -77,50 +79,72 @@ class Run(wire.Payload):
     video_url: wire.Link = None
     output_url: wire.Link = None
     image_url: wire.Link = None
+    result_url: wire.Link = None
+    result: Any = None
+    output: Any = None
+    outputs: Any = None
+    images: Any = None
     error: Any = None
     message: wire.Id = None
     data: wire.Table = None
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """generateVideo takes exactly one of image_url and source_run_id."""
-    if submission.operation != "generate-video":
-        return ()
+    """The types of known fields; generateVideo takes exactly one of image_url and source_run_id."""
+    problems = rules.typed(submission.input, FIELDS)
     given = [name for name in ("image_url", "source_run_id") if submission.input.get(name)]
-    if len(given) == 1:
-        return ()
-    return (Problem("/image_url", "give exactly one of image_url and source_run_id"),)
+    if submission.operation == "generate-video" and len(given) != 1:
+        problems.append(Problem("/image_url", "give exactly one of image_url and source_run_id"))
+    return problems
 
 
-def to_update(told: Run) -> Update:
-    """A run in our words; it may stand at the top or under `data`."""
+def to_update(told: Run, *, at_once: bool = False) -> Update:
+    """A run in our words; it may stand at the top or under `data`.
+
+    An error beside a running word is a remark, unless the run is refused `at_once`.
+    """
     run = Run.model_validate({**told.data, "data": None}) if told.data else told
     run_id = run.run_id or told.run_id
     phase = wire.phase(PHASES, run.status or told.status)
     video = run.video_url or run.output_url
-    assets: tuple[Asset, ...] = ()
-    if phase is Phase.SUCCEEDED:
-        assets = wire.assets(Kind.VIDEO, [video]) if video else wire.assets(Kind.IMAGE, [run.image_url])
-    error = run.error or told.error
+    links = wire.assets(Kind.VIDEO, [video]) if video else wire.assets(Kind.IMAGE, [run.image_url])
+    links = links or wire.assets_under([run.result_url, run.result, run.output, run.outputs, run.images])
+    if not (run.status or told.status) and links:
+        phase = Phase.SUCCEEDED
+    done = phase is Phase.SUCCEEDED
+    error = run.error if said.is_error(run.error) else told.error if said.is_error(told.error) else None
+    ended = error is not None and (phase is Phase.UNKNOWN or (done and not links))
     failure = None
-    if phase is Phase.FAILED or (error and phase is not Phase.SUCCEEDED):
-        phase = Phase.FAILED
-        failure = Failure(
-            wire.code_of({"error": error}), wire.sentence(error) or run.message or "generation failed"
-        )
+    if phase is Phase.FAILED or ended or (at_once and error is not None):
+        phase = phase if done else Phase.FAILED
+        code = said.code_of({"error": error})
+        failure = said.failure(code, error, run.message, word=run.status or told.status)
+    elif phase is Phase.CANCELED:
+        failure = said.canceled(run.status or told.status)
+    assets = links if phase is Phase.SUCCEEDED else ()
     return Update(provider_job_id=run_id, phase=phase, progress=run.progress, assets=assets, failure=failure)
 
 
 def read(message: HttpMessage) -> Update:
     """A poll's answer."""
-    return to_update(wire.answer(message, Run))
+    body = wire.answered(message)
+    told = wire.model(body, Run, message)
+    if (
+        told.run_id is None
+        and not told.status
+        and not told.data
+        and (error := wire.told_error(message, body))
+    ):
+        raise error
+    return to_update(told)
 
 
 def read_submitted(message: HttpMessage) -> Update:
     """The answer to a submit: it must name the run."""
-    update = read(message)
+    body = wire.answered(message)
+    update = to_update(wire.model(body, Run, message), at_once=True)
     if update.provider_job_id is None:
-        raise Garbled("the answer names no run_id", status=message.status)
+        raise wire.unnamed(message, body, "run_id")
     return update
 
 
@@ -136,7 +160,7 @@ def _key(account: Account) -> tuple[str, str]:
 def _operations(options: ImagineoOptions) -> Mapping[str, Operation]:
     return {
         "generate-video": Operation(options.submit_path, Kind.VIDEO),
-        "generate-image": Operation("/v1/generate", Kind.IMAGE),
+        "generate-image": Operation("/v1/generate", Kind.IMAGE, submit_timeout=SYNCHRONOUS),
     }
 
 

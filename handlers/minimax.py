@@ -6,19 +6,19 @@ a hint; while our submit is still in flight the provider sends `{"challenge"}` a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from handlers import json, proofs, wire
+from handlers import json, proofs, refusals, rules, said, wire
 from handlers.contract import (
     Account,
     Asset,
     AssetRef,
     Callback,
     Exchange,
-    Failure,
     FailureCode,
     Handler,
     HttpAnswer,
@@ -35,6 +35,7 @@ from handlers.contract import (
     Update,
 )
 from handlers.errors import AccountRefused, Garbled, ProviderError, Refused, Rejected, Throttled, Unavailable
+from handlers.wishes import retry_after
 
 PHASES = {
     "preparing": Phase.QUEUED,
@@ -57,18 +58,46 @@ ERRORS: Mapping[str, type[ProviderError]] = {
     "1030": AccountRefused,
     "1033": Unavailable,
     "1039": Throttled,
+    "1041": Throttled,
+    "1042": Rejected,
+    "1043": Rejected,
+    "1044": Rejected,
     "2013": Rejected,
+    "2037": Rejected,
+    "2038": AccountRefused,
+    "2039": Rejected,
+    "2042": Rejected,
+    "2045": Throttled,
+    "2048": Rejected,
     "2049": AccountRefused,
-    "2056": AccountRefused,
-    "2061": AccountRefused,
+    "2056": Throttled,
+    "2061": Rejected,
+    "20132": Rejected,
 }
-"""`base_resp.status_code` as what it means. 1026, 2013, 2049 and 2056 are commonly used and unconfirmed."""
+"""`base_resp.status_code` as what it means, by the vendor's error page. 2061 is about a model that the plan
+does not include, 2056 about the usage of a window of hours."""
+WAITS = {"2056": timedelta(minutes=5)}
+ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 CONTENT_POLICY = frozenset({"1026", "1027"})
 LINK_LIFETIME = timedelta(hours=9)
 PROMPT_LIMIT = 2000
 MODELS = frozenset(
     {"MiniMax-Hailuo-2.3", "MiniMax-Hailuo-2.3-Fast", "MiniMax-Hailuo-02", "S2V-01", "T2V-01", "I2V-01"}
     | {"T2V-01-Director", "I2V-01-Director", "I2V-01-live"}
+)
+NEEDS = {
+    "MiniMax-Hailuo-2.3-Fast": "first_frame_image",
+    "I2V-01": "first_frame_image",
+    "I2V-01-Director": "first_frame_image",
+    "I2V-01-live": "first_frame_image",
+    "S2V-01": "subject_reference",
+}
+"""What a model is documented to need."""
+FIELDS = rules.fields(
+    text="model prompt first_frame_image last_frame_image resolution",
+    flag="prompt_optimizer",
+    list="subject_reference",
+    number="duration",
 )
 SUBMIT_PATH = "/v1/video_generation"
 POLL_PATH = "/v1/query/video_generation"
@@ -98,6 +127,7 @@ class Task(wire.Payload):
     task_id: wire.Id = None
     status: wire.Word = ""
     file_id: wire.Id = None
+    video_url: wire.Link = None
     video_width: wire.Whole = None
     video_height: wire.Whole = None
     base_resp: Annotated[BaseResp, wire.PART] = BaseResp()
@@ -117,51 +147,85 @@ class Retrieved(wire.Payload):
     base_resp: Annotated[BaseResp, wire.PART] = BaseResp()
 
 
-def refuse(base: BaseResp, status: int) -> None:
-    """Raise what a `base_resp` means when it is no success."""
-    if base.status_code in {None, "0"}:
+def refuse(base: BaseResp, message: HttpMessage, unknown: type[ProviderError] = Garbled) -> None:
+    """Raise what a `base_resp` means when it is no success; `unknown` for a code that is not in our table."""
+    code, status = base.status_code, message.status
+    if code in {None, "0"}:
         return
-    error = ERRORS.get(base.status_code or "", Garbled)
-    raise error(base.status_msg or "", status=status, provider_code=base.status_code)
+    error = ERRORS.get(code or "")
+    if error is None and status >= 300:
+        error = refusals.refusal(status, code, base.status_msg or "")
+    wait = retry_after(message) or WAITS.get(code or "")
+    error = error or (unknown if base.status_msg and (code or "").lstrip("-").isdigit() else Garbled)
+    raise error(base.status_msg or "", status=status, retry_after=wait, provider_code=code)
+
+
+def answered(message: HttpMessage, unknown: type[ProviderError] = Garbled) -> dict[str, Any]:
+    """The object in an answer; a refusal stands in `base_resp`, whatever the HTTP status."""
+    try:
+        body = json.read_object(message.body)
+    except json.BadJson:
+        body = {}
+    base = BaseResp.model_validate(body["base_resp"]) if isinstance(body.get("base_resp"), dict) else None
+    if base is not None and message.status >= 300:
+        refuse(base, message, unknown)
+    return wire.answered(message)
 
 
 def to_update(task: Task) -> Update:
     """A task in our words."""
     phase = wire.phase(PHASES, task.status)
     failure = None
+    assets: tuple[Asset, ...] = ()
     if phase is Phase.FAILED:
         base = task.base_resp
         told = base.status_code not in {None, "0"}
-        failure = Failure(
-            base.status_code if told else task.status,
-            (base.status_msg if told else None) or "generation failed",
-            FailureCode.CONTENT_POLICY
-            if base.status_code in CONTENT_POLICY
-            else FailureCode.GENERATION_FAILED,
-        )
-    assets: tuple[Asset, ...] = ()
-    if phase is Phase.SUCCEEDED and task.file_id:
+        code = base.status_code if told else task.status
+        failure = said.failure(code, base.status_msg if told else None, word=task.status)
+        if base.status_code in CONTENT_POLICY:
+            failure = replace(failure, code=FailureCode.CONTENT_POLICY)
+    elif phase is Phase.CANCELED:
+        failure = said.canceled(task.status)
+    elif phase is Phase.SUCCEEDED and task.file_id not in {None, "0"}:
         video = Asset(kind=Kind.VIDEO, source=task.file_id, width=task.video_width, height=task.video_height)
         assets = (video,)
+    elif phase is Phase.SUCCEEDED:
+        assets = wire.assets(Kind.VIDEO, [task.video_url])
     return Update(provider_job_id=task.task_id, phase=phase, assets=assets, failure=failure)
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """The answer to a submit."""
-    task = wire.answer(message, Task)
-    refuse(task.base_resp, message.status)
+    """The answer to a submit; with a code other than 0 and without a task, nothing was accepted."""
+    body = answered(message, unknown=Rejected)
+    task = wire.model(body, Task, message)
+    refuse(task.base_resp, message, Garbled if task.task_id else Rejected)
     if not task.task_id:
-        raise Garbled("the answer names no task_id", status=message.status)
-    return Update(provider_job_id=task.task_id, phase=Phase.QUEUED)
+        raise wire.unnamed(message, body, "task_id")
+    update = to_update(task)
+    return update if update.phase in ENDED else replace(update, phase=Phase.QUEUED)
 
 
 def read(message: HttpMessage) -> Update:
     """A poll's answer: a task that ended tells so itself, else `base_resp` says how the question fared."""
-    task = wire.answer(message, Task)
+    body = answered(message)
+    task = wire.model(_flat(body), Task, message)
     update = to_update(task)
-    if update.phase not in {Phase.SUCCEEDED, Phase.FAILED}:
-        refuse(task.base_resp, message.status)
+    if update.phase not in ENDED:
+        refuse(task.base_resp, message)
+        if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
+            raise error
     return update
+
+
+def _flat(body: dict[str, Any]) -> dict[str, Any]:
+    """The body as v1 tells it: the vendor's v2 keeps the task under `task`, its link and error inside it."""
+    task = body.get("task")
+    if not isinstance(task, dict):
+        return body
+    content, error = task.get("content"), task.get("error")
+    base = {"status_code": said.code_of({"error": error}), "status_msg": said.sentence(error) or None}
+    link = content.get("url") if isinstance(content, dict) else None
+    return {"task_id": task.get("id"), "status": task.get("status"), "video_url": link, "base_resp": base}
 
 
 def read_callback(message: HttpMessage) -> Update:
@@ -171,8 +235,8 @@ def read_callback(message: HttpMessage) -> Update:
 
 def read_retrieved(message: HttpMessage) -> Asset:
     """A fresh link and when it ends."""
-    told = wire.answer(message, Retrieved)
-    refuse(told.base_resp, message.status)
+    told = wire.model(answered(message), Retrieved, message)
+    refuse(told.base_resp, message)
     link = told.file.download_url or told.file.backup_download_url
     if link is None:
         raise Garbled("the answer carries no download_url", status=message.status)
@@ -181,6 +245,8 @@ def read_retrieved(message: HttpMessage) -> Asset:
 
 def challenge(message: HttpMessage) -> HttpAnswer | None:
     """The echo that MiniMax wants before it creates a task; None for any other body."""
+    if b'"challenge"' not in message.body:
+        return None
     try:
         body = json.read_object(message.body)
     except json.BadJson:
@@ -193,7 +259,7 @@ def challenge(message: HttpMessage) -> HttpAnswer | None:
 
 def check(submission: Submission) -> Sequence[Problem]:
     """Length and model names are warnings only: both change faster than this table."""
-    problems = []
+    problems = rules.typed(submission.input, FIELDS)
     prompt, model = submission.input.get("prompt"), submission.input.get("model")
     if isinstance(prompt, str) and len(prompt) > PROMPT_LIMIT:
         problems.append(
@@ -203,6 +269,12 @@ def check(submission: Submission) -> Sequence[Problem]:
         problems.append(Problem("/model", "a model is needed"))
     elif model not in MODELS:
         problems.append(Problem("/model", "this model is not one that we know", warning=True))
+    problems.extend(
+        Problem(f"/{field}", f"{name} is documented to need {field}", warning=True)
+        for name, field in (("last_frame_image", "first_frame_image"), *NEEDS.items())
+        if name in (model, "last_frame_image" if submission.input.get("last_frame_image") else "")
+        and not submission.input.get(field)
+    )
     return problems
 
 

@@ -4,13 +4,14 @@ Official: the bare prediction object at every door, Standard Webhooks with one s
 words, poll and cancel. Unconfirmed: `aborted`, and that output files live for an hour.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from handlers import proofs, wire
+from handlers import proofs, rules, said, wire
 from handlers.contract import (
     Account,
     Asset,
@@ -24,6 +25,7 @@ from handlers.contract import (
     HttpRequest,
     JobRef,
     Keys,
+    Kind,
     Operation,
     Options,
     Phase,
@@ -32,7 +34,6 @@ from handlers.contract import (
     Submission,
     Update,
 )
-from handlers.errors import Garbled
 
 PHASES = {
     "starting": Phase.QUEUED,
@@ -45,12 +46,16 @@ PHASES = {
 OPERATIONS = {"prediction": Operation("/v1/predictions", None)}
 EVENTS = ("start", "completed")
 LIFETIME = timedelta(hours=1)
+_DATA = re.compile(r"data:([a-z]+/[a-z0-9.+\-]{1,80})[;,]", re.IGNORECASE)
+WHSEC_BYTES = 24
+"""The least that Standard Webhooks allows; a shorter secret can be guessed."""
 
 
 def _whsec(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if not text.startswith("whsec_") or not any(proofs.account_whsec(Keys(account=(text,)))):
-        raise ValueError("must be the account's `whsec_...` secret")
+    key = next(iter(proofs.account_whsec(Keys(account=(text,)))), b"")
+    if not text.startswith("whsec_") or len(key) < WHSEC_BYTES:
+        raise ValueError(f"must be the account's `whsec_...` secret, of at least {WHSEC_BYTES} bytes")
     return secret
 
 
@@ -76,19 +81,28 @@ def _asset(link: str, message: HttpMessage) -> Asset:
     return Asset(kind=wire.kind_of(link), url=link, deletes_at=message.received_at + LIFETIME)
 
 
+def _inline(output: object) -> list[str | None]:
+    """The media types of files that stand in the answer itself, as `data:` URLs."""
+    values = output if isinstance(output, list) else [output]
+    texts = [one for one in values if isinstance(one, str) and one.startswith("data:")]
+    return [found.group(1) if (found := _DATA.match(text)) else None for text in texts]
+
+
 def to_update(told: Prediction, message: HttpMessage) -> Update:
     """A prediction in our words; what a model makes may be files, text or both."""
     phase = wire.phase(PHASES, told.status)
+    done = phase is Phase.SUCCEEDED
     failure = None
-    if phase is Phase.FAILED:
-        failure = Failure(None, wire.sentence(told.error) or "generation failed")
+    if phase is Phase.FAILED or (done and not told.output and said.is_error(told.error)):
+        failure = said.failure(None, told.error, word=told.status)
     elif phase is Phase.CANCELED:
         failure = Failure(told.status, "the prediction was canceled", FailureCode.CANCELED_BY_PROVIDER)
-    done = phase is Phase.SUCCEEDED
+    links = wire.links_under(told.output) if done else {}
+    inline = tuple(Asset(kind=Kind.FILE, mime_type=mime) for mime in _inline(told.output)) if done else ()
     return Update(
         provider_job_id=told.id,
         phase=phase,
-        assets=tuple(_asset(link, message) for link in wire.links_under(told.output)) if done else (),
+        assets=(*(_asset(link, message) for link in links), *inline),
         failure=failure,
         usage=told.metrics,
     )
@@ -96,14 +110,23 @@ def to_update(told: Prediction, message: HttpMessage) -> Update:
 
 def read(message: HttpMessage) -> Update:
     """A poll's answer."""
-    return to_update(wire.answer(message, Prediction), message)
+    return _read(message)[0]
+
+
+def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
+    body = wire.answered(message)
+    update = to_update(wire.model(body, Prediction, message), message)
+    unknown = update.phase is Phase.UNKNOWN and update.provider_job_id is None
+    if unknown and (error := wire.told_error(message, body)):
+        raise error
+    return update, body
 
 
 def read_submitted(message: HttpMessage) -> Update:
     """The answer to a submit."""
-    update = read(message)
+    update, body = _read(message)
     if update.provider_job_id is None:
-        raise Garbled("the answer names no id", status=message.status)
+        raise wire.unnamed(message, body, "id")
     return update
 
 
@@ -134,7 +157,7 @@ def cancel(job: JobRef, account: Account) -> HttpRequest:
 
 def check(submission: Submission) -> Sequence[Problem]:
     """A prediction names a version or a model, and its input."""
-    problems = []
+    problems = rules.typed(submission.input, {"version": rules.TEXT, "model": rules.TEXT})
     if not submission.input.get("version") and not submission.input.get("model"):
         problems.append(Problem("/version", "a version or a model is needed"))
     if not isinstance(submission.input.get("input"), dict):

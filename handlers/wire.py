@@ -3,32 +3,29 @@
 Requests carry paths, never URLs, so a key can only travel to its account's own origin.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from handlers import json
+from handlers import json, refusals
 from handlers.contract import Asset, HttpMessage, HttpRequest, Kind, Phase
 from handlers.errors import (
     AccountRefused,
     BadPayload,
     Garbled,
     ProviderError,
-    Rejected,
-    Throttled,
-    Unavailable,
+    Redirected,
 )
+from handlers.said import code_of, sentence
+from handlers.text import clean
+from handlers.wishes import number, wish
 
 Model = TypeVar("Model", bound=BaseModel)
-Read = TypeVar("Read")
-
-SAID = 500
-"""Characters kept of a provider's own sentence."""
 
 ENDINGS = {
     **dict.fromkeys(("mp4", "webm", "mov"), Kind.VIDEO),
@@ -39,8 +36,11 @@ ENDINGS = {
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 LINK_LIMIT = 8192
 YEARS = (1970, 2200)
+"""The longest wait that a `Retry-After` can ask for."""
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+ASSETS = 200
+LINKS = 64 * 1024
+"""Files, and bytes of their links, that one job keeps; the rest stays with the provider."""
 
 
 class Payload(BaseModel):
@@ -48,10 +48,13 @@ class Payload(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
-
-def clean(text: str, limit: int = SAID) -> str:
-    """Foreign text made fit for any store and log: no control characters, no surrogates, cut at `limit`."""
-    return _CONTROLS.sub("", text)[:limit]
+    @model_validator(mode="before")
+    @classmethod
+    def _said_once(cls, value: object) -> object:
+        """Refuse a field that we read when it was given twice with values that differ."""
+        if isinstance(value, json.Repeated) and not value.names.isdisjoint(cls.model_fields):
+            raise ValueError("a field is given twice")
+        return value
 
 
 def _text(value: object) -> object:
@@ -82,20 +85,9 @@ def _link(value: object) -> object:
     return value if whole else None
 
 
-def _number(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if 0 <= value < 1e9 else None
-
-
 def _whole(value: object) -> object:
-    number = _number(value)
-    return int(number) if isinstance(number, int | float) else None
+    found = number(value)
+    return int(found) if isinstance(found, int | float) else None
 
 
 def _moment(value: object) -> object:
@@ -130,7 +122,7 @@ def _code(value: object) -> object:
 
 
 def _raw(value: object) -> object:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= LINK_LIMIT else None
 
 
 def _part(value: object) -> object:
@@ -169,7 +161,7 @@ Percent = Annotated[float | None, BeforeValidator(_percent)]
 Link = Annotated[str | None, BeforeValidator(_link)]
 """An absolute http or https URL; None when it is none."""
 Links = Annotated[tuple[Link, ...], BeforeValidator(_many)]
-Number = Annotated[float | None, BeforeValidator(_number)]
+Number = Annotated[float | None, BeforeValidator(number)]
 Whole = Annotated[int | None, BeforeValidator(_whole)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
@@ -210,79 +202,63 @@ def own_path(path: str) -> str:
     return path
 
 
-def retry_after(message: HttpMessage) -> timedelta | None:
-    """The `Retry-After` of a message, in seconds or as a date; None when it is missing or unreadable."""
-    values = message.every("retry-after")
-    if len(values) != 1:
-        return None
-    text = values[0].strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return timedelta(seconds=int(text))
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(moment - message.received_at, timedelta())
-
-
-def sentence(value: object) -> str:
-    """The sentence in a provider's error body, wherever it put it; "" when there is none."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return next((found for found in map(sentence, value) if found), "")
-    if not isinstance(value, dict):
-        return ""
-    places = ("message", "msg", "status_msg", "detail", "title", "error", "errors")
-    return next((found for place in places if (found := sentence(value.get(place)))), "")
-
-
-def code_of(value: object) -> str | None:
-    """The provider's word for an error: `error.code` or `code`."""
-    if not isinstance(value, dict):
-        return None
-    inner = value.get("error")
-    code = inner.get("code") if isinstance(inner, dict) else value.get("code")
-    return clean(str(code), 100) if isinstance(code, str | int) and not isinstance(code, bool) else None
-
-
-_BY_STATUS: Mapping[int, type[ProviderError]] = {
-    401: AccountRefused,
-    402: AccountRefused,
-    403: AccountRefused,
-    408: Unavailable,
-    425: Throttled,
-    429: Throttled,
-}
-
-
 def succeeded(message: HttpMessage) -> HttpMessage:
-    """`message` when its status is a success, else the error that the status means."""
+    """`message` when its status is a success, else the error that the status and the body mean."""
     if 200 <= message.status < 300:
         return message
-    error = _BY_STATUS.get(message.status)
-    if error is None:
-        error = Unavailable if message.status >= 500 else Rejected if 400 <= message.status < 500 else Garbled
     try:
-        body = json.read(message.body)
+        body = json.forgive(message.body)
     except json.BadJson:
         body = None
-    raise error(
-        sentence(body),
-        status=message.status,
-        retry_after=retry_after(message),
-        provider_code=code_of(body),
-    )
+    raise refused(message, body)
+
+
+def refused(message: HttpMessage, body: object) -> ProviderError:
+    """Return the error that a message without success means, whose body was read as `body`."""
+    said, code = sentence(body), code_of(body)
+    kind = refusals.refusal(message.status, code, said) if message.status >= 300 else Garbled
+    if kind is Redirected:
+        said = _moved(message)
+    error = kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)
+    if isinstance(error, AccountRefused):
+        error.certain = refusals.about_account(message.status, code, said)
+    return error
+
+
+def _moved(message: HttpMessage) -> str:
+    """Where a redirect leads, without its query, and the setting that it concerns."""
+    place = clean(next(iter(message.every("location")), "").split("?", 1)[0].split("#", 1)[0], 200)
+    place = re.sub(r"//[^/@]*@", "//", place)
+    return f"the provider redirects to {place or 'another place'}: correct base_url"
 
 
 def answered(message: HttpMessage) -> dict[str, Any]:
     """The object in a successful answer; raises what the status or an unreadable body means."""
     succeeded(message)
     try:
-        return json.read_object(message.body)
+        return json.as_object(json.forgive(message.body))
     except json.BadJson:
         raise Garbled("the answer could not be read", status=message.status) from None
+
+
+def told_error(message: HttpMessage, body: dict[str, Any]) -> ProviderError | None:
+    """Return the refusal that a success carries in its body; None where it tells none.
+
+    Gateways answer 200 with an error inside. A fault on their side may hide an accepted job.
+    """
+    told = {name: body[name] for name in ("error", "errors") if body.get(name)}
+    if not told and body.get("success") is False:
+        told = body
+    said, code = sentence(told), code_of(told) or code_of(body)
+    if not told or not (said or code not in {None, "0", ""}):
+        return None
+    kind = refusals.spoken(code, said)
+    return kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)
+
+
+def unnamed(message: HttpMessage, body: dict[str, Any], name: str) -> ProviderError:
+    """Return what an acceptance without an id is: the refusal that it tells, else `Garbled`."""
+    return told_error(message, body) or Garbled(f"the answer names no {name}", status=message.status)
 
 
 def model(body: dict[str, Any], kind: type[Model], message: HttpMessage) -> Model:
@@ -298,35 +274,42 @@ def answer(message: HttpMessage, kind: type[Model]) -> Model:
     return model(answered(message), kind, message)
 
 
-def payload(message: HttpMessage, model: type[Model]) -> Model:
-    """The body of a callback, or `BadPayload`."""
+def called_back(message: HttpMessage) -> dict[str, Any]:
+    """The object in a callback, read strictly because a proof covers its bytes, or `BadPayload`."""
     try:
-        return model.model_validate(json.read_object(message.body))
-    except (json.BadJson, ValidationError):
+        return json.read_object(message.body)
+    except json.BadJson:
         raise BadPayload("the body could not be read") from None
 
 
-def as_callback(read: Callable[[HttpMessage], Read]) -> Callable[[HttpMessage], Read]:
-    """A poll's reader as a callback's: where a callback posts the same object as a poll answers."""
+def payload_of(body: dict[str, Any], kind: type[Model]) -> Model:
+    """The `body` of a callback as a message of `kind`, or `BadPayload`."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError:
+        raise BadPayload("the body could not be read") from None
 
-    def reading(message: HttpMessage) -> Read:
-        try:
-            return read(message)
-        except ProviderError:
-            raise BadPayload("the body could not be read") from None
 
-    return reading
+def payload(message: HttpMessage, kind: type[Model]) -> Model:
+    """The body of a callback as a message of `kind`, or `BadPayload`."""
+    return payload_of(called_back(message), kind)
 
 
 def phase(words: Mapping[str, Phase], word: str) -> Phase:
-    """Our phase for a provider's word (lower case); UNKNOWN for one that we have not met."""
-    return words.get(word, Phase.UNKNOWN)
+    """Our phase for a provider's word (lower case): its own sense, else the one that it has everywhere."""
+    return words.get(word) or refusals.known(word)
 
 
 def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
     """One asset of `kind` per distinct link, in their order."""
     found = [link for link in links if link]
     return tuple([Asset(kind=kind, url=link) for link in dict.fromkeys(found)]) if found else ()
+
+
+def kept(found: Sequence[Asset]) -> tuple[Asset, ...]:
+    """The first of `found` that a job may keep: at most `ASSETS`, with `LINKS` bytes of links."""
+    sizes = itertools.accumulate(len(asset.url or "") + len(asset.source or "") for asset in found[:ASSETS])
+    return tuple(found[: sum(1 for size in sizes if size <= LINKS)])
 
 
 def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:
@@ -356,6 +339,13 @@ def _collect(
 def kind_of(link: str) -> Kind:
     """What a link leads to, by the ending of its path."""
     return ENDINGS.get(link.split("?", 1)[0].rsplit(".", 1)[-1].lower(), Kind.FILE)
+
+
+def assets_under(value: object) -> tuple[Asset, ...]:
+    """One asset per distinct link anywhere in `value`, its kind told by the field's name or the ending."""
+    kinds = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
+    found = links_under(value, kinds)
+    return tuple([Asset(kind=kind or kind_of(link), url=link) for link, kind in found.items()])
 
 
 def expiry(link: str, parameter: str = "exp") -> datetime | None:

@@ -1,28 +1,39 @@
 """Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
-from handlers import json
-from handlers.contract import Account, Exchange, Failure, FailureCode, HttpMessage, Keys, Phase, Update
+from handlers import json, wire
+from handlers.contract import (
+    SUBMIT_TIMEOUT,
+    Account,
+    Exchange,
+    FailureCode,
+    HttpMessage,
+    Keys,
+    Phase,
+    Update,
+)
 from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.clock import Clock
 from receiver.config import AccountSetup
+from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
-from receiver.model import Job
-from receiver.observe import LastHour
+from receiver.large import LARGE
+from receiver.lifecycle import RESULT_LIMIT, USAGE_LIMIT
+from receiver.model import Job, JobError
+from receiver.redaction import forms, hide, redacted
+from receiver.unpacking import TooLarge, Unreadable, codings, unpacked
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
 ANSWER_CAP = 4 * 1024 * 1024
-SUBMIT_TIMEOUT = 60.0
 ASK_TIMEOUT = 30.0
-BEFORE_SENDING = frozenset({"request", "resolve", "connect", "tls"})
-REDACTED = "[redacted]"
 FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 """What ends a job with a code of its own, whichever door it came by."""
 
@@ -36,7 +47,7 @@ class Door:
     fresh: bool = False
 
 
-SUBMIT = Door("submit", SUBMIT_TIMEOUT, fresh=True)
+SUBMIT = Door("submit", SUBMIT_TIMEOUT.total_seconds(), fresh=True)
 POLL = Door("poll", ASK_TIMEOUT)
 RESOLVE = Door("resolve", ASK_TIMEOUT)
 CANCEL = Door("cancel", ASK_TIMEOUT, fresh=True)
@@ -52,9 +63,10 @@ class Accounts:
         masters: Masters,
         clock: Clock,
         public_url: str | None,
+        counting: Callable[[str, str], object],
     ) -> None:
         self.setups = setups
-        self.counted = {name: LastHour(clock.monotonic) for name in setups}
+        self._counting = counting
         self._gateway = gateway
         self._masters = masters
         self._clock = clock
@@ -68,13 +80,27 @@ class Accounts:
 
     def count(self, account: str, name: str) -> None:
         """Count something that happened at an account."""
-        if account in self.counted:
-            self.counted[account].add(name)
+        if account in self.setups:
+            self._counting(account, name)
 
     def calls_back(self, setup: AccountSetup, operation: str) -> bool:
         """Whether a job of this operation is going to be rung back."""
         known = setup.handler.operations[operation]
         return self._public_url is not None and setup.handler.callback is not None and known.callback
+
+    def submission(self, setup: AccountSetup, operation: str) -> Door:
+        """How a submission of this operation is made, with the account's time-out or else the operation's."""
+        own = setup.settings.submit_timeout
+        known = setup.handler.operations.get(operation)
+        usual = known.submit_timeout if known else SUBMIT_TIMEOUT
+        return replace(SUBMIT, timeout=usual.total_seconds() if own is None else own)
+
+    def longest_submission(self) -> timedelta:
+        """How long a submission may take at most, of all accounts and operations."""
+        doors = [
+            self.submission(one, name) for one in self.setups.values() for name in one.handler.operations
+        ]
+        return timedelta(seconds=max((door.timeout for door in doors), default=SUBMIT.timeout))
 
     def callback_url(self, job: Job) -> str | None:
         """The URL that the provider is given for this job."""
@@ -110,17 +136,18 @@ class Accounts:
         try:
             answer = await self._gateway.call(call)
         except CallFailed as error:
-            unsent = error.stage in BEFORE_SENDING and not error.written
-            raise (Unreachable if unsent else Unavailable)(str(error)) from None
-        message = HttpMessage(answer.status, answer.headers, answer.body, self._clock.outside())
+            raise (Unavailable if error.written else Unreachable)(str(error)) from None
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
+        body = await _plain_body(answer)
+        message = HttpMessage(answer.status, answer.headers, body, self._clock.outside())
         try:
-            return exchange.parse(message), message
+            told = await LARGE.run(len(message.body), lambda: exchange.parse(message))
+            return told, message
         except ProviderError as error:
             keys = self.keys(setup, "").api
-            error.said = _hide(error.said, keys)
-            error.provider_code = _hide(error.provider_code, keys)
+            error.said = hide(error.said, forms(keys))
+            error.provider_code = hide(error.provider_code, forms(keys))
             raise
 
     def account(self, setup: AccountSetup) -> Account:
@@ -128,30 +155,52 @@ class Accounts:
         key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
         return Account(setup.name, setup.base_url, key)
 
-    def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> Update:
-        """`update` without our secrets, where the provider's message echoes one.
+    async def redacted(
+        self, update: Update, body: bytes, secrets: Sequence[str]
+    ) -> tuple[Update, str | None]:
+        """Return `update` without our secrets, where the provider's message echoes one, and with no more
+        files than a job keeps; and a note of what was left out.
 
         A success keeps the whole body as its result, where the handler did not choose what to keep.
         """
+        return await LARGE.run(len(body), lambda: self.fit(update, body, secrets))
+
+    def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> tuple[Update, str | None]:
+        """The same at once, on a thread of the caller's choice."""
+        kept = wire.kept(update.assets)
+        if len(kept) < len(update.assets):
+            update = replace(update, assets=kept, left=len(update.assets) - len(kept))
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
-        escaped = b"\\" in body
-        echoed = [secret for secret in secrets if secret and (escaped or secret.encode() in body)]
-        if not echoed:
-            return update
-        failure = update.failure
-        if failure is not None:
-            code = _hide(failure.provider_code, echoed)
-            failure = Failure(code, _hide(failure.message, echoed), failure.code)
-        return replace(
-            update, result=_hide(update.result, echoed), usage=_hide(update.usage, echoed), failure=failure
+        update = replace(
+            update, result=_fitting(update.result, RESULT_LIMIT), usage=_fitting(update.usage, USAGE_LIMIT)
         )
+        escaped = b"\\" in body
+        echoed = [secret for secret in forms(secrets) if escaped or secret.encode() in body]
+        return redacted(update, echoed) if echoed else (update, None)
+
+    def plain(self, job: Job, error: ProviderError) -> JobError:
+        """A provider's error about a job, without our secrets."""
+        secrets = forms(self.secrets_of(job))
+        code = FAILURES.get(type(error), FailureCode.REJECTED)
+        return JobError(code, hide(told(error), secrets), hide(error.provider_code, secrets))
 
     def secrets_of(self, job: Job) -> list[str]:
         """What must not be told on about this job: its callback URL's token, its secret and the API keys."""
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
-        return [*keys.job, *keys.api, self._masters.callback_token(job.account, job.id)]
+        return [*keys.job, *keys.account, *keys.api, self._masters.callback_token(job.account, job.id)]
+
+
+async def _plain_body(answer: Answer) -> bytes:
+    """The body of an answer, unpacked where it came compressed, or `Garbled`."""
+    names = codings([value for name, value in answer.headers if name == "content-encoding"])
+    if not names or not answer.body:
+        return answer.body
+    try:
+        return await LARGE.run(len(answer.body), lambda: unpacked(answer.body, names, ANSWER_CAP))
+    except (Unreadable, TooLarge) as error:
+        raise Garbled(str(error), status=answer.status) from None
 
 
 def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
@@ -161,23 +210,16 @@ def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
     return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
 
 
+def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:
+    """`value` unless its JSON is longer than `limit` bytes."""
+    return value if value is not None and len(json.write(value)) <= limit else None
+
+
 def _whole(body: bytes) -> dict[str, Any] | None:
     try:
-        return json.read_object(body)
+        return json.as_object(json.forgive(body))
     except json.BadJson:
         return None
-
-
-def _hide(value: Any, secrets: Sequence[str]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, REDACTED)
-        return value
-    if isinstance(value, Mapping):
-        return {_hide(name, secrets): _hide(inner, secrets) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_hide(inner, secrets) for inner in value]
-    return value
 
 
 def told(error: ProviderError) -> str:

@@ -14,6 +14,7 @@ from receiver.model import Due, Job, Outcome, Source, State, Verdict, Waiting, W
 from receiver.store.plan import Then
 
 UNANSWERED = frozenset({State.PENDING, State.SUBMITTING})
+ACCEPTED = frozenset({State.QUEUED, State.RUNNING})
 PAID_TRIES = 3
 """Submissions that `on_unconfirmed = "resubmit"` pays for before a job is left to its operator."""
 UNCHANGED: tuple[Due | None, Then] = (None, Then.KEEP)
@@ -152,7 +153,7 @@ class Agenda:
         return self.policy(job, word.at), Then.REPLACE
 
     def _after_callback(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
-        if before.provider_job_id is None or before.state is State.UNCONFIRMED:
+        if before.provider_job_id is None or before.state not in ACCEPTED:
             return self._next_poll(job, word), Then.REPLACE
         if job.poll_wanted and not before.poll_wanted:
             return hinted_poll(job, now=word.at), Then.HASTEN

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import ipaddress
 import logging
+import math
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from typing import Any
 from starlette.types import Scope
 
 from receiver.accounts import Accounts
-from receiver.addresses import Network, Origin, guard
+from receiver.addresses import Network, guard
 from receiver.agenda import Rules
 from receiver.api import CALLS
+from receiver.api.health import Readiness
 from receiver.api.openapi import description
 from receiver.assets import Assets
 from receiver.blocking import PROBES, Blocking
@@ -26,7 +28,7 @@ from receiver.callbacks import Callbacks
 from receiver.clock import Clock, Wall
 from receiver.config import Loaded
 from receiver.endpoints import Endpoints
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.fanout import Fanout
 from receiver.filed import keep
 from receiver.gateway import Gateway
@@ -44,7 +46,7 @@ from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
 from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
 from receiver.settings import Settings
-from receiver.store import Store, database_path, open_driver
+from receiver.store import Store, database_path, jobs, open_driver
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
 from receiver.store.move import unfinished
@@ -52,9 +54,10 @@ from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
 from receiver.store.statements import ms
 from receiver.submission import Submitter
+from receiver.tally import Tally
 from receiver.trial import Testing
 from receiver.waits import Waits
-from receiver.worker import Hints, Worker
+from receiver.worker import AT_LAST, Hints, Worker
 
 API_LOGGER = logging.getLogger("ringback.api")
 
@@ -71,6 +74,7 @@ class Services:
     gateway: Gateway
     endpoints: Endpoints
     accounts: Accounts
+    tally: Tally
     lanes: Lanes
     recording: Recording
     meaning: Meanings
@@ -87,14 +91,16 @@ class Services:
     housekeeper: Housekeeper = field(init=False)
     waits: Waits = field(init=False)
     trusted: tuple[Network, ...] = field(init=False)
+    readiness: Readiness = field(init=False)
     draining: bool = False
+    _ends: float = math.inf
     _description: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Set the performers and drivers on what they stand on."""
         settings, clock, accounts, recording = self.settings, self.clock, self.accounts, self.recording
         fanout = self._fanout()
-        submitter = Submitter(accounts, recording, self.blocking, self.lanes, clock)
+        submitter = Submitter(accounts, recording, self.blocking, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
         if self.replica.role is not Role.API:
@@ -116,7 +122,7 @@ class Services:
             check_url=self.gateway.check,
             deadline=timedelta(seconds=settings.job_deadline),
         )
-        self.assets = Assets(self.store, accounts, self.masters, clock)
+        self.assets = Assets(self.store, accounts, self.masters, clock, self.lanes, self.hints)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
@@ -124,6 +130,7 @@ class Services:
             self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
         )
         self.waits = self._waits()
+        self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
     def _waits(self) -> Waits:
@@ -164,12 +171,21 @@ class Services:
             who = peer(scope, self.trusted)
             API_LOGGER.debug("%s %s %s from %s (%s)", status, scope["method"], scope["path"], who, request_id)
 
-    async def drain(self) -> None:
-        """Say that we stop, let nobody wait, and give work in hand its grace."""
+    @property
+    def time_left(self) -> float:
+        """Seconds that are left of the grace; all that stops shares it."""
+        return max(0.0, self._ends - self.clock.monotonic())
+
+    def hurry(self, seconds: float) -> None:
+        """Have all stopped in so many seconds, where it would not be before."""
         self.draining = True
+        self._ends = min(self._ends, self.clock.monotonic() + seconds)
+
+    async def drain(self) -> None:
+        """Say that we stop, let nobody wait, and give work in hand what is left of the grace."""
+        self.hurry(self.settings.shutdown_grace)
         self.recording.watchers.close()
-        grace = self.settings.shutdown_grace
-        await asyncio.gather(*(worker.stop(grace) for worker in self.workers.values()))
+        await asyncio.gather(*(worker.stop(self.time_left) for worker in self.workers.values()))
 
     async def alter(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint | None:
         """Change an endpoint as it is stored now, in one transaction; None when it is there no more."""
@@ -253,15 +269,19 @@ async def running(
     await store.open(migrate=loaded.settings.migrate_on_start)
     services = None
     try:
+        if await store.read(unfinished()):
+            raise Misconfigured("database_url", "a move into this database is not finished; run it again")
         services = await _build(loaded, store, clock, wall, role)
+        await _tell_strays(store, services.accounts)
         tasks = _start(services) if work else []
         try:
             yield services
         finally:
             await _stop(services, tasks)
-            await services.replica.leave()
     finally:
-        await store.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if services is None else services.time_left + AT_LAST):
+                await store.close()
         if services is not None:
             await services.gateway.close()
 
@@ -283,8 +303,6 @@ async def _build(
 ) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
-    if await store.read(unfinished()):
-        raise Misconfigured("database_url", "a move into this database is not finished; run it again")
     await _check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway or gateway_of(settings)
@@ -295,7 +313,8 @@ async def _build(
     replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
-    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url)
+    tally = Tally(store, clock)
+    accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url, tally.count)
     services = Services(
         settings=settings,
         clock=clock,
@@ -305,6 +324,7 @@ async def _build(
         gateway=gateway,
         endpoints=endpoints,
         accounts=accounts,
+        tally=tally,
         lanes=lanes,
         recording=recording,
         meaning=meaning,
@@ -327,11 +347,19 @@ async def _join(services: Services) -> None:
     services.store.listen(services.heard)
 
 
+async def _tell_strays(store: Store, accounts: Accounts) -> None:
+    """Log the open jobs that nothing here can go on with."""
+    for account, count in (await store.read(jobs.open_by_account())).items():
+        if not accounts.serves(account):
+            why = "off: it has no api_key" if account in accounts.setups else "not configured"
+            LOGGER.warning("%d open jobs belong to account %s, which is %s", count, account, why)
+
+
 def _rules(settings: Settings) -> Rules:
     return Rules(
         settings.on_unconfirmed,
         timedelta(seconds=settings.unconfirmed_after),
-        settings.public_url or str(Origin("http", settings.host, settings.port)),
+        settings.link_base,
         timedelta(days=settings.asset_link_days),
     )
 
@@ -353,7 +381,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     runs = [worker.run() for worker in services.workers.values()]
     if services.workers:
         runs.append(services.housekeeper.run())
-    return [asyncio.create_task(run) for run in (*runs, services.replica.run())]
+    runs += [services.replica.run(), services.tally.run()]
+    return [asyncio.create_task(run) for run in runs]
 
 
 async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -361,6 +390,10 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    with contextlib.suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(services.time_left + AT_LAST):
+            await services.tally.flush()
+            await services.replica.leave()
 
 
 async def _check_kids(store: Store, masters: Masters) -> None:

@@ -1,10 +1,11 @@
 """Stable links: a provider's URL found now, once for all who ask, and kept while it is good."""
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase
 from handlers.errors import Garbled, ProviderError, Rejected
@@ -13,13 +14,26 @@ from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.errors import Gone, NotFound, ProviderAway
 from receiver.keys import BadToken, Masters
-from receiver.model import Job
+from receiver.lanes import Lanes
+from receiver.model import Job, Work
+from receiver.redaction import forms, holds
 from receiver.store import Store, jobs
+from receiver.worker import Hints
+
+Kept = TypeVar("Kept")
 
 GOOD_FOR = timedelta(minutes=1)
 """A link is handed out only when it is good for at least this long."""
 KEPT = timedelta(minutes=5)
+GONE_FOR = timedelta(minutes=1)
+AWAY_FOR = timedelta(seconds=5)
+BUSY_FOR = timedelta(seconds=1)
+"""How long a refusal stands for all who ask again: anybody may, and each question costs a call of ours."""
+LONGEST = timedelta(hours=1)
+LOOKS, LOOK = 20, 0.25
+"""How often, and after how many seconds each, a slot of a busy account is looked for."""
 CACHE = 10_000
+Place = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -30,8 +44,11 @@ class Assets:
     accounts: Accounts
     masters: Masters
     clock: Clock
-    _found: dict[tuple[str, int], tuple[str, datetime]] = field(default_factory=dict)
-    _asking: dict[tuple[str, int], asyncio.Task[str]] = field(default_factory=dict)
+    lanes: Lanes
+    hints: Hints
+    _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
+    _refused: dict[Place, tuple[Gone | ProviderAway, datetime]] = field(default_factory=dict)
+    _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
 
     async def url(self, token: str) -> str:
         """Where the file is now; `NotFound`, `Gone` or `ProviderAway`."""
@@ -58,10 +75,25 @@ class Assets:
         good = asset.expires_at is None or asset.expires_at - GOOD_FOR > now
         if asset.url is not None and good:
             return asset.url
-        known = self._found.get((job_id, index))
+        place = (job_id, index)
+        known = self._found.get(place)
         if known is not None and known[1] - GOOD_FOR > now:
             return known[0]
-        return self._keep((job_id, index), await self._ask(job, index, asset))
+        refused = self._refused.get(place)
+        if refused is not None and now < refused[1]:
+            raise _again(refused[0], refused[1] - now)
+        return await self._look(place, job, asset)
+
+    async def _look(self, place: Place, job: Job, asset: Asset) -> str:
+        """Ask the provider, and keep what it says for a while."""
+        try:
+            return self._keep(place, job, await self._ask(job, place[1], asset))
+        except Gone as error:
+            _put(self._refused, place, (error, self.clock.now() + GONE_FOR))
+            raise
+        except ProviderAway as error:
+            _put(self._refused, place, (error, self.clock.now() + timedelta(seconds=error.seconds)))
+            raise
 
     async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
         setup = self.accounts.setups.get(job.account)
@@ -77,27 +109,60 @@ class Assets:
         raise Gone("the provider's link has ended, and it has no way to a fresh one")
 
     async def _resolve(self, setup: AccountSetup, resolve: Exchange[AssetRef, Asset], ref: AssetRef) -> Asset:
-        found, _ = await self.accounts.ask(setup, resolve, ref, RESOLVE)
+        async with self._slot(setup.name):
+            found, _ = await self.accounts.ask(setup, resolve, ref, RESOLVE)
         return found
 
     async def _poll_again(self, setup: AccountSetup, ref: JobRef, index: int) -> Asset:
         assert setup.handler.poll is not None  # noqa: S101  # REPOLL means that there is one
-        update, _ = await self.accounts.ask(setup, setup.handler.poll, ref, POLL)
+        async with self._slot(setup.name):
+            update, _ = await self.accounts.ask(setup, setup.handler.poll, ref, POLL)
         if update.phase is not Phase.SUCCEEDED or index >= len(update.assets):
             raise Gone("the provider no longer has this file")
         return update.assets[index]
 
-    def _keep(self, place: tuple[str, int], found: Asset) -> str:
+    @contextlib.asynccontextmanager
+    async def _slot(self, account: str) -> AsyncIterator[None]:
+        """Hold a slot of the account's polls for a call; `ProviderAway` where its cap or rate leaves none."""
+        for _ in range(LOOKS):
+            if self.lanes.seize(Work.POLL, account):
+                break
+            await asyncio.sleep(LOOK)
+        else:
+            raise ProviderAway("the account has no call to spare now", seconds=BUSY_FOR.total_seconds())
+        try:
+            yield
+        finally:
+            for work in self.lanes.release(account, Work.POLL):
+                self.hints.wake(work)
+
+    def _keep(self, place: Place, job: Job, found: Asset) -> str:
         if found.url is None:
             raise Gone("the provider no longer has this file")
+        if holds(found.url, forms(self.accounts.secrets_of(job))):
+            raise Gone("the provider's link holds a secret of ours, so it is not handed on")
         now = self.clock.now()
         if found.expires_at is not None and found.expires_at <= now:
             raise Gone("the provider's link has ended")
         good_until = found.expires_at or now + GOOD_FOR * 2
-        if len(self._found) >= CACHE:
-            self._found.clear()
-        self._found[place] = (found.url, min(good_until, now + KEPT))
+        _put(self._found, place, (found.url, min(good_until, now + KEPT)))
+        self._refused.pop(place, None)
         return found.url
+
+
+def _again(error: Gone | ProviderAway, left: timedelta) -> Gone | ProviderAway:
+    """A refusal for one who asks later."""
+    if isinstance(error, ProviderAway):
+        return ProviderAway(error.detail, seconds=left.total_seconds())
+    return Gone(error.detail)
+
+
+def _put(kept: dict[Place, Kept], place: Place, what: Kept) -> None:
+    """Keep something, instead of the oldest where there is no room."""
+    kept.pop(place, None)
+    if len(kept) >= CACHE:
+        del kept[next(iter(kept))]
+    kept[place] = what
 
 
 async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
@@ -111,5 +176,6 @@ async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
         if error.status is None:
             raise Gone("the provider's link is not one that can be followed") from None
         raise ProviderAway(str(error)) from None
-    except ProviderError:
-        raise ProviderAway("the provider does not answer now") from None
+    except ProviderError as error:
+        wait = min(max(error.retry_after or AWAY_FOR, AWAY_FOR), LONGEST)
+        raise ProviderAway("the provider does not answer now", seconds=wait.total_seconds()) from None

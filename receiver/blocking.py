@@ -1,34 +1,55 @@
-"""Accounts that a provider refuses: submissions pause, one probe at a time finds out when it works again."""
+"""Accounts that a provider refuses, throttles or fails: submissions pause, one probe at a time finds out when
+it works again.
+"""
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from handlers.errors import AccountRefused
 from receiver.accounts import Accounts
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
 from receiver.lanes import Lanes
-from receiver.model import Due, Event, Work
+from receiver.model import Due, Event, Job, Work
+from receiver.pacing import Ladder, Pace
 from receiver.recording import Recording
-from receiver.steadily import insist
 from receiver.store import Store
 from receiver.store import endpoints as table
 from receiver.store.due import due_now
 from receiver.store.statements import Transaction, moment
+from receiver.suspects import Suspects
 from receiver.views import stamp
 
 LOGGER = logging.getLogger("ringback.blocking")
 PROBES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
-"""Seconds before each probe of a blocked account."""
+"""Seconds before each probe of a blocked account, and before each call of a job that is refused by itself."""
+STEADY = 60.0
+"""An account that is refused again within so many seconds was never open: its ladder goes on, and nothing is
+announced before it has been closed for as long."""
 
 
-def _away(error: StoreUnavailable) -> None:
-    """The job's own outcome waits for the store behind this."""
-    LOGGER.debug("a block waits for the store: %s", error.detail)
+@dataclass(slots=True)
+class _Gate:
+    """What is known of one account: why it is closed, its ladder, its pace and whom it refused."""
+
+    since: datetime | None = None
+    reason: str = ""
+    announced: bool = False
+    announcing: bool = False
+    by_submit: bool = False
+    probes: int = 0
+    probe_at: float = 0.0
+    closed_at: float = 0.0
+    opened_at: float | None = None
+    pace: Pace = field(default_factory=Pace)
+    submits: Suspects = field(default_factory=Suspects)
+    polls: Suspects = field(default_factory=Suspects)
 
 
 class Blocking:
-    """Which accounts are blocked, since when and why."""
+    """Which accounts are blocked, since when and why, and how fast the others may go."""
 
     def __init__(
         self, accounts: Accounts, store: Store, recording: Recording, lanes: Lanes, clock: Clock
@@ -38,74 +59,132 @@ class Blocking:
         self._recording = recording
         self._lanes = lanes
         self._clock = clock
-        self._probes: dict[str, int] = {}
-        self._probe_at: dict[str, float] = {}
-        self._by_submit: set[str] = set()
-        self.blocked: dict[str, tuple[datetime, str]] = {}
+        self._gates: dict[str, _Gate] = {}
+
+    @property
+    def blocked(self) -> dict[str, tuple[datetime, str]]:
+        """The blocked accounts: since when, and why."""
+        return {
+            name: (gate.since, gate.reason) for name, gate in self._gates.items() if gate.since is not None
+        }
 
     async def load(self, probe_in: float = 0.0) -> None:
         """Take up what an earlier process knew or another one found out; seconds until the first probe."""
         stored = await self._store.read(table.blocked())
-        for name in self.blocked.keys() - stored.keys():
-            self._open(name)
-        for name in (stored.keys() & self._accounts.setups.keys()) - self.blocked.keys():
-            since, reason = stored[name]
-            self.blocked[name] = (moment(since), reason)
-            self._by_submit.add(name)
-            self._lanes.block(name, blocked=True, probe_in=probe_in)
+        for name, gate in self._gates.items():
+            if gate.announced and not gate.announcing and name not in stored:
+                self._open(name, gate)
+        for name in stored.keys() & self._accounts.setups.keys():
+            gate = self._gate(name)
+            if gate.since is None:
+                since, gate.reason = stored[name]
+                gate.since, gate.announced, gate.by_submit = moment(since), True, True
+                gate.probe_at = self._clock.monotonic() + probe_in
+                self._apply(name, gate)
 
-    async def refused(self, account: str, reason: str, *, submit: bool) -> float:
-        """The provider refused the account; seconds until the next probe.
+    async def refused(self, job: Job, error: AccountRefused, reason: str, *, submit: bool) -> timedelta:
+        """The provider refused a call; returns how long this job waits.
 
         Calls that were under way together count as one: the ladder takes a step for each probe only.
         """
-        left = self._probe_at.get(account, 0.0) - self._clock.monotonic()
+        gate, now = self._gate(job.account), self._clock.monotonic()
+        suspects = gate.submits if submit else gate.polls
+        of_account, count = suspects.refuses(job.id, job.operation, certain=error.certain)
+        if gate.since is None and not of_account:
+            return timedelta(seconds=PROBES[min(count, len(PROBES)) - 1])
+        gate.by_submit |= submit
+        if gate.since is not None and gate.probe_at > now:
+            return timedelta(seconds=gate.probe_at - now)
+        if gate.since is None:
+            self._close(gate, reason, now)
+        wait = PROBES[min(gate.probes, len(PROBES) - 1)]
+        gate.probes += 1
+        gate.probe_at = now + wait
+        self._apply(job.account, gate)
+        if not gate.announced and (gate.opened_at is None or now - gate.closed_at >= STEADY):
+            await self._announce(job.account, gate)
+        return timedelta(seconds=wait)
+
+    async def works(self, job: Job, *, submit: bool) -> None:
+        """The provider took a call; a poll says nothing about a block that a submission met."""
+        account = job.account
+        gate = self._gate(account)
+        gate.polls.takes(job.id)
         if submit:
-            self._by_submit.add(account)
-        if account in self.blocked and left > 0:
-            return left
-        probes = self._probes.get(account, 0)
-        self._probes[account] = probes + 1
-        wait = PROBES[min(probes, len(PROBES) - 1)]
-        self._probe_at[account] = self._clock.monotonic() + wait
-        self._lanes.block(account, blocked=True, probe_in=wait)
-        if account in self.blocked:
-            return wait
-        now = self._clock.now()
-        self.blocked[account] = (now, reason)
+            gate.submits.takes(job.id)
+            if gate.pace.worked(self._clock.monotonic()):
+                self._apply(account, gate)
+                self._recording.promised(Due(Work.SUBMIT, account, self._clock.now()))
+        if gate.since is None or (gate.by_submit and not submit):
+            return
+        announced, now = gate.announced, self._clock.now()
+
+        def unblock() -> Transaction[Sequence[Event]]:
+            yield from due_now(Work.SUBMIT, account, now)
+            count = (yield from table.unblock(account)) if announced else None
+            return [] if count is None else [self._event("unblocked", account, count, None, now)]
+
+        try:
+            await self._recording.write(unblock)
+        except StoreUnavailable:
+            LOGGER.warning("that account %s works again could not be stored; its next call tells", account)
+            return
+        self._open(account, gate)
+        self._recording.promised(Due(Work.SUBMIT, account, now))
+
+    def troubled(self, account: str, ladder: Ladder, asked: timedelta | None) -> timedelta | None:
+        """A submission was throttled, lost or not sent; returns how long the account pauses for it."""
+        gate = self._gate(account)
+        seconds = asked.total_seconds() if asked is not None else None
+        pause = gate.pace.troubled(ladder, seconds, self._clock.monotonic())
+        if not pause:
+            return None
+        self._apply(account, gate)
+        return timedelta(seconds=pause)
+
+    def _gate(self, account: str) -> _Gate:
+        gate = self._gates.get(account)
+        if gate is None:
+            gate = self._gates[account] = _Gate()
+        return gate
+
+    def _close(self, gate: _Gate, reason: str, now: float) -> None:
+        """Close an account; one that was open for a moment only goes on where it was."""
+        if gate.opened_at is None or now - gate.opened_at >= STEADY:
+            gate.probes, gate.opened_at = 0, None
+        gate.since, gate.reason, gate.closed_at = self._clock.now(), reason, now
+
+    def _open(self, account: str, gate: _Gate) -> None:
+        """Let an account's submissions go."""
+        gate.since, gate.by_submit, gate.probe_at = None, False, 0.0
+        gate.announced, gate.opened_at = False, self._clock.monotonic()
+        self._apply(account, gate)
+
+    def _apply(self, account: str, gate: _Gate) -> None:
+        """Tell the lanes: one at a time behind the longer of the two waits, or open."""
+        closed = gate.since is not None or gate.pace.narrow
+        wait = max(gate.probe_at if gate.since is not None else 0.0, gate.pace.until)
+        left = max(0.0, wait - self._clock.monotonic())
+        self._lanes.block(account, blocked=closed, probe_in=left)
+
+    async def _announce(self, account: str, gate: _Gate) -> None:
+        assert gate.since is not None  # noqa: S101  # only a closed account is announced
+        now, reason = self._clock.now(), gate.reason
 
         def block() -> Transaction[Sequence[Event]]:
             count = yield from table.block(account, reason, now)
             return [] if count is None else [self._event("blocked", account, count, reason, now)]
 
-        await insist(lambda: self._recording.write(block), _away)
-        return wait
+        gate.announced = gate.announcing = True
+        try:
+            await self._recording.write(block)
+        except StoreUnavailable:
+            gate.announced = False
+            LOGGER.warning("that account %s is blocked could not be stored; its next probe tells", account)
+        finally:
+            gate.announcing = False
 
-    async def works(self, account: str, *, submit: bool) -> None:
-        """The provider took a call of the account; a poll says nothing about a block that a submit met."""
-        if account not in self.blocked or (account in self._by_submit and not submit):
-            return
-        reason = self._open(account)
-        now = self._clock.now()
-
-        def unblock() -> Transaction[Sequence[Event]]:
-            yield from due_now(Work.SUBMIT, account, now)
-            count = yield from table.unblock(account)
-            return [] if count is None else [self._event("unblocked", account, count, reason, now)]
-
-        await insist(lambda: self._recording.write(unblock), _away)
-        self._recording.promised(Due(Work.SUBMIT, account, now))
-
-    def _open(self, account: str) -> str:
-        """Let an account's submissions go; why they could not."""
-        self._by_submit.discard(account)
-        self._probe_at.pop(account, None)
-        self._probes.pop(account, None)
-        self._lanes.block(account, blocked=False)
-        _, reason = self.blocked.pop(account)
-        return reason
-
-    def _event(self, what: str, account: str, count: int, reason: str, now: datetime) -> Event:
+    def _event(self, what: str, account: str, count: int, reason: str | None, now: datetime) -> Event:
         handler = self._accounts.setups[account].handler.name
         data = {
             "object": "provider",

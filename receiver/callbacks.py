@@ -12,6 +12,7 @@ from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.errors import NotOurs, StoreUnavailable
 from receiver.keys import BadToken, CallbackToken, Masters
+from receiver.large import LARGE
 from receiver.model import Outcome, Source, Word
 from receiver.recording import Recording
 
@@ -46,7 +47,8 @@ class Callbacks:
         if setup is None or setup.handler.callback is None:
             raise NotOurs
         message = HttpMessage(200, tuple(headers), body, self.clock.outside())
-        challenge = setup.handler.callback.challenge(message)
+        size, callback = len(body), setup.handler.callback
+        challenge = await LARGE.read(size, lambda: callback.challenge(message))
         if challenge is not None:
             return challenge
         await self._record(setup, told, token, message)
@@ -63,13 +65,17 @@ class Callbacks:
         except (BadSignature, UnknownKey):
             await self._refuse(setup, told)
             raise NotOurs from None
-        update = None
+        secrets = [*_secrets(keys), token]
+        update = note = None
         try:
-            update = callback.parse(message)
+            update, note = await LARGE.read(
+                len(message.body),
+                lambda: self.accounts.fit(callback.parse(message), message.body, secrets),
+            )
         except BadPayload:
             LOGGER.warning("account %s sent an authentic callback that cannot be read", setup.name)
-        if update is not None:
-            update = self.accounts.redacted(update, message.body, [*_secrets(keys), token])
+        if callback.account_wide and update is not None and update.provider_job_id is None:
+            proof = Proof.UNPROVED
         self.accounts.count(setup.name, "callbacks")
         await self.recording.record(
             Word(
@@ -81,6 +87,7 @@ class Callbacks:
                 confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
                 headers=json.write([pair for pair in message.headers if pair[0] in KEPT_HEADERS]),
                 body=message.body,
+                note=note,
                 kept_as=None if update is not None else Outcome.UNPARSED,
             )
         )

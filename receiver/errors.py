@@ -1,9 +1,13 @@
 """What the service refuses or cannot do: one class per code of the public contract."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from handlers.values import immutable
+
+ERRORS = 100
+"""Errors of one request that are told; the rest are told once these are mended."""
 
 
 @immutable
@@ -34,7 +38,7 @@ class ReceiverError(Exception):
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:ERRORS])
         self.headers = tuple(headers)
         self.extra = extra or {}
 
@@ -47,7 +51,8 @@ class Malformed(ReceiverError):
     title = "The request cannot be read"
     meaning = (
         "The body is not strict JSON: it must be UTF-8, without duplicate keys, NaN, infinities or lone "
-        "surrogates, and nested at most 64 deep. Or the request itself is not well-formed HTTP."
+        "surrogates, nested at most 64 deep and with at most 100,000 values. Or the request "
+        "itself is not well-formed HTTP."
     )
 
 
@@ -117,7 +122,10 @@ class TooLarge(ReceiverError):
     code = "too-large"
     http_status = 413
     title = "The body is too large"
-    meaning = "POST /v1/jobs takes 32 MiB, callbacks 1 MiB, all else 256 KiB."
+    meaning = (
+        "POST /v1/jobs takes 32 MiB, of which 4 MiB may lie outside of texts of more than 32 KiB; callbacks "
+        "take 1 MiB, all else 256 KiB."
+    )
 
 
 class UnsupportedMediaType(ReceiverError):
@@ -166,13 +174,38 @@ class StoreUnavailable(ReceiverError):
 class ProviderAway(ReceiverError):
     """The provider does not answer now."""
 
-    code = "unavailable"
+    code = "provider-unavailable"
     http_status = 503
     title = "The provider cannot be reached now"
-    meaning = StoreUnavailable.meaning
+    meaning = (
+        "The asset's file is at a provider that does not answer, or whose account is off. Try again after "
+        "`Retry-After`."
+    )
+
+    def __init__(self, detail: str = "", *, seconds: float = 5.0) -> None:
+        self.seconds = seconds
+        super().__init__(detail, headers=(("retry-after", str(max(1, math.ceil(seconds)))),))
+
+
+class TooManyWaiting(ReceiverError):
+    """A key waits more often at once than one may."""
+
+    code = "too-many-requests"
+    http_status = 429
+    title = "This API key waits too often at once"
+    meaning = "A key may have 4,096 calls with `wait` open. End some, or ask without `wait`."
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(detail, headers=(("retry-after", "5"),))
+        super().__init__(detail, headers=(("retry-after", "1"),))
+
+
+class Internal(ReceiverError):
+    """A fault of ours."""
+
+    code = "internal"
+    http_status = 500
+    title = "This failed unexpectedly"
+    meaning = "A fault in the service. Its log has the details under the `request_id` of the answer."
 
 
 def _on_one_line(text: str) -> str:
@@ -207,7 +240,10 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
     UnsupportedMediaType,
     Invalid,
     IdempotencyMismatch,
+    TooManyWaiting,
     StoreUnavailable,
+    ProviderAway,
+    Internal,
 )
 
 

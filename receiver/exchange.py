@@ -1,7 +1,8 @@
 """HTTP/1.1 as bytes: one connection, one exchange at a time, on `httptools`.
 
 What leaves is exactly what is asked for; what comes back is capped, and anything the parser refuses is
-`Unparsable`. No redirects, no cookies, no decompression, no environment.
+`Unparsable`. No redirects, no cookies, no decompression, no environment. Where the head decides (deliveries),
+a head that strict HTTP refuses is read for what it means, and nothing that follows a head makes it undone.
 """
 
 import asyncio
@@ -9,15 +10,21 @@ import functools
 import math
 import re
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import httptools
+
+from receiver.lenient import Head, NoHead, read_head
 
 HEAD_LIMIT = 32 * 1024
 INTERIM_LIMIT = 16
 OVERHEAD = 8
 """Bytes of framing that a byte of body may cost: chunks of one byte cost six."""
+BODY_SECONDS = 1.0
+"""Seconds that the rest of a body gets where the head decides."""
+AT_ONCE = 16 * 1024
+"""Bytes of a request that the system takes whole; of more it is followed whether they have left us."""
 _METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
 _TOKENS = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", re.ASCII)
 _VALUES = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -42,7 +49,9 @@ class Unparsable(Exception):
 
 @dataclass(slots=True)
 class Answer:
-    """An answer: header names in lower case. `cut` tells that the body went over the cap."""
+    """An answer: header names in lower case. `cut` tells that the body is not whole: it went over the cap, or
+    broke where the head decides.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
@@ -80,60 +89,77 @@ class Connection(asyncio.Protocol):
     """One connection, `reusable` for a further exchange until anything goes wrong."""
 
     __slots__ = (
-        "_answering",
         "_body",
         "_bodyless",
         "_cap",
         "_ends",
         "_future",
         "_head",
+        "_head_decides",
         "_headers",
         "_interim",
+        "_lenient",
         "_loop",
+        "_lost",
         "_parser",
+        "_paused",
         "_poll",
         "_raw",
-        "_started",
+        "_seen",
         "_timer",
         "_wakes",
+        "answering",
+        "heard",
         "idle_since",
         "reusable",
         "transport",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Callable[[], None] | None = None) -> None:
+        """Make a connection; `lost` is called once, when it has ended."""
         self.transport: asyncio.Transport | None = None
+        self._lost = lost
+        self._paused = False
         self.reusable = True
         self.idle_since = 0.0
         self._parser = httptools.HttpResponseParser(self)
         self._future: asyncio.Future[Answer] | None = None
-        self._started = False
+        self.heard = False
         self._loop = asyncio.get_running_loop()
         self._ends = self._wakes = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._poll: select.poll | None = None
 
     def ask(
-        self, data: bytes, cap: int, *, bodyless: bool = False, ends: float = math.inf
+        self,
+        data: bytes,
+        cap: int,
+        *,
+        bodyless: bool = False,
+        head_decides: bool = False,
+        ends: float = math.inf,
     ) -> asyncio.Future[Answer]:
         """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
 
         `ends` is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever
-        length it declares.
+        length it declares. Where the `head_decides`, it is read leniently and nothing behind it is an error.
         """
         self._future = self._loop.create_future()
         self._arm(ends)
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
-        self._cap = cap
+        self._cap, self._bodyless, self._head_decides = cap, bodyless, head_decides
         self._head = self._raw = self._interim = 0
-        self._bodyless = bodyless
-        self._started = self._answering = False
+        self.heard = self.answering = False
+        self._seen = b""
+        self._lenient: Head | None = None
         future = self._future
         if self.transport is None or self.transport.is_closing():
             self._fail(Broken(fresh=True))
-        else:
-            self.transport.write(data)
+            return future
+        if len(data) > AT_ONCE:
+            self.transport.set_write_buffer_limits(high=0)
+        self.transport.write(data)
         return future
 
     @property
@@ -148,8 +174,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def unwritten(self) -> bool:
-        """Whether the other side has not taken the whole request yet."""
-        return self.transport is not None and self.transport.get_write_buffer_size() > 0
+        """Whether a part of the request has not left us, so that nobody can have taken it whole."""
+        return self._paused or (self.transport is not None and self.transport.get_write_buffer_size() > 0)
 
     def close(self) -> None:
         """End the connection at once."""
@@ -158,36 +184,49 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         if self.transport is not None:
             self.transport.abort()
+        self._leave()
 
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # create_connection makes a full one
 
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+
     def data_received(self, data: bytes) -> None:
         if self._future is None:
             self.close()
             return
-        self._started = True
+        self.heard = True
         self._raw += len(data)
+        if self._head_decides and not self.answering:
+            self._seen += data
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(Unparsable())
+        except httptools.HttpParserUpgrade:
+            self._end(Unparsable())
+        except httptools.HttpParserError:
+            self._misread()
         if self._raw > HEAD_LIMIT + (1 + OVERHEAD) * len(self._body):
-            self._fail(Unparsable())
+            self._end(Unparsable())
+        if self.answering and self._head_decides and self._future is not None:
+            self._arm(min(self._ends, self._loop.time() + BODY_SECONDS))
 
     def eof_received(self) -> None:
         self.reusable = False
-        if self._future is None or not self._answering:
+        if self._future is None or not self.answering:
             return
         lengths = {name for name, _ in self._headers}
         if "content-length" not in lengths and "transfer-encoding" not in lengths:
             self._finish(cut=False)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self.reusable = False
-        self._fail(Broken(fresh=not self._started))
+        self._end(Broken(fresh=not self.heard))
+        self._leave()
 
     # What the parser says.
 
@@ -202,8 +241,10 @@ class Connection(asyncio.Protocol):
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
 
     def on_headers_complete(self) -> None:
-        self._answering = self._parser.get_status_code() >= 200
-        if self._answering and self._bodyless:
+        self.answering = self._parser.get_status_code() >= 200
+        if self._lenient is not None:
+            self._headers = list(self._lenient.headers)
+        if self.answering and self._bodyless:
             self.reusable = False
             self._finish(cut=False)
 
@@ -227,6 +268,26 @@ class Connection(asyncio.Protocol):
             self.reusable = False
         self._finish(cut=False)
 
+    def _misread(self) -> None:
+        """Take up what the parser refused: where the head decides, it is read leniently, once it is whole."""
+        if not self._head_decides or self.answering or self._lenient is not None:
+            self._end(Unparsable())
+            return
+        self.reusable = False
+        try:
+            self._lenient = read_head(self._seen)
+        except NoHead:
+            self._end(Unparsable())
+            return
+        if self._lenient is not None:
+            self._headers.clear()
+            self._parser = httptools.HttpResponseParser(self)
+            rest = self._seen[self._lenient.end :]
+            try:
+                self._parser.feed_data(self._lenient.strictly() + rest)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._end(Unparsable())
+
     def _arm(self, ends: float) -> None:
         """Have the exchange end by `ends`; the timer of an earlier one serves and looks again."""
         self._ends = ends
@@ -243,12 +304,20 @@ class Connection(asyncio.Protocol):
         if self._loop.time() < self._ends:
             self._arm(self._ends)
             return
-        future, self._future = self._future, None
-        if not future.done():
-            future.set_exception(TimeoutError())
+        self._end(TimeoutError())
+
+    def _end(self, error: Exception) -> None:
+        """End the exchange because something went wrong; a head that came decides where it does."""
+        self.reusable = False
+        if self._future is not None and self.answering and self._head_decides:
+            self._finish(cut=True)
+        else:
+            self._fail(error)
 
     def _finish(self, *, cut: bool) -> None:
         future, self._future = self._future, None
+        if self._paused:
+            self.reusable = False
         if future is not None and not future.done():
             status = self._parser.get_status_code()
             future.set_result(Answer(status, tuple(self._headers), bytes(self._body), cut))
@@ -260,3 +329,9 @@ class Connection(asyncio.Protocol):
         if future is not None and not future.done():
             future.set_exception(error)
         self.close()
+
+    def _leave(self) -> None:
+        """Say once that the connection has ended."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()

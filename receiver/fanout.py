@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from handlers.contract import HttpMessage
 from handlers.values import immutable
-from handlers.wire import retry_after
+from handlers.wishes import retry_after
 from receiver import signing
 from receiver.clock import Clock
 from receiver.endpoints import Endpoints
@@ -37,6 +37,13 @@ FINAL = {
     Consequence.CANCELED: "canceled",
 }
 SETTLE: Verb[Settled, bool] = Verb("settle", settle)
+
+
+SHORT_OF_SOCKETS = timedelta(seconds=1)
+
+
+class Unmade(Exception):
+    """An attempt that could not be made for want of a socket."""
 
 
 @immutable
@@ -115,7 +122,10 @@ class Fanout:
             owed = await self._with_callback(claim, owed)
         if self.clock.monotonic() + self.timeout + MARGIN > claim.until:
             return
-        await self.attempt(claim, owed)
+        try:
+            await self.attempt(claim, owed)
+        except Unmade:
+            await self._put_back(claim)
 
     async def attempt(self, claim: Claim, owed: Owed, *, last: bool = False) -> Attempt:
         """Send it now; the attempt, recorded. The `last` one is followed by no other."""
@@ -129,6 +139,8 @@ class Fanout:
                 signed_at = int(self.clock.outside().timestamp())
                 answer = await self.gateway.call(self._call(target, owed.event, signed_at))
             except CallFailed as failed:
+                if failed.local and not last:
+                    raise Unmade from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
         attempt = Attempt(
@@ -146,6 +158,13 @@ class Fanout:
         await self._settle(claim, owed, attempt, ruling)
         return attempt
 
+    async def _put_back(self, claim: Claim) -> None:
+        """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
+        again = self.clock.now() + SHORT_OF_SOCKETS
+        self.lanes.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
+        if await self.store.write(lambda: release([claim], again)):
+            self.hints.hint(Due(self.work, claim.lane, again))
+
     def _call(self, target: Target, event: Event, timestamp: int) -> Call:
         body = event.body
         if event.result is not None and "result" in target.include:
@@ -155,7 +174,7 @@ class Fanout:
             *signing.headers(event.id, timestamp, body, target.keys),
             *target.headers.items(),
         ]
-        return Call("POST", target.url, headers, body, timeout=self.timeout)
+        return Call("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
 
     def _target(self, owed: Owed) -> Target | None:
         if owed.endpoint_id is not None:

@@ -6,23 +6,21 @@ connection goes to one of those. One deadline spans resolving, connecting, TLS, 
 
 import asyncio
 import functools
-import ipaddress
-import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from handlers.values import immutable
-from receiver.addresses import Address, BadUrl, Guard, Origin, split
+from receiver.addresses import BadUrl, Guard, Origin, split
+from receiver.dialing import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
 from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_bytes
 
 ANSWER_CAP = 16 * 1024
 IDLE_PER_ORIGIN = 256
+IDLE_IN_ALL = 2048
 IDLE_SECONDS = 20.0
-NEXT_ADDRESS = 3.0
-"""Seconds that an address gets while there are others to try."""
 
 
 @immutable
@@ -40,22 +38,31 @@ def _place(url: str) -> _Place:
     return _Place(origin, target, origin.header)
 
 
+Whose = tuple[Origin, bool]
+"""Whom an idle connection leads to, and whether it is for calls to providers."""
+
+
 class CallFailed(Exception):
     """A call that brought no answer: the stage it failed at and why.
 
-    `written` tells whether any byte of the request may have reached the other side.
+    `written` tells whether the whole request may have left us, so that it may have been accepted; `local`
+    that the trouble was our own (no socket was free), which tells nothing about the other side.
     """
 
-    def __init__(self, stage: str, reason: str, *, written: bool = False) -> None:
+    def __init__(self, stage: str, reason: str, *, written: bool = False, local: bool = False) -> None:
         super().__init__(f"{stage}: {reason}")
         self.stage = stage
         self.reason = reason
         self.written = written
+        self.local = local
 
 
 @immutable
 class Call:
-    """A request to make. `fresh` asks for a connection that nobody has used; `cap` is what is kept."""
+    """A request to make. `fresh` asks for a connection that nobody has used; `cap` is what is kept.
+
+    Of a `delivery` the head of the answer decides: it is read leniently, and nothing behind it changes that.
+    """
 
     method: str
     url: str
@@ -64,15 +71,72 @@ class Call:
     timeout: float = 15.0
     cap: int = ANSWER_CAP
     fresh: bool = False
+    delivery: bool = False
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How far a call has come, for the error that names the stage, and when its time is over."""
+class Pool:
+    """The idle connections, by whom they lead to; so many for one origin, and so many in all."""
 
-    ends: float
-    stage: str = "resolve"
-    written: bool = False
+    def __init__(self) -> None:
+        self._idle: dict[Whose, deque[Connection]] = {}
+        self._count = 0
+        self._swept = 0.0
+
+    def take(self, whose: Whose, now: float) -> Connection | None:
+        """Return a connection that can be used again, the one used last first."""
+        connections = self._idle.get(whose)
+        while connections:
+            connection = connections.pop()
+            self._count -= 1
+            if connection.reusable and now - connection.idle_since < IDLE_SECONDS and connection.silent:
+                return connection
+            connection.close()
+        return None
+
+    def keep(self, whose: Whose, connection: Connection, now: float) -> None:
+        """Keep a connection for the next call."""
+        connection.idle_since = now
+        connections = self._idle.get(whose)
+        if connections is None:
+            connections = self._idle[whose] = deque()
+        connections.append(connection)
+        self._count += 1
+        if len(connections) > IDLE_PER_ORIGIN:
+            self._drop(connections)
+        elif self._count > IDLE_IN_ALL:
+            self._drop(min((one for one in self._idle.values() if one), key=_idle_since))
+        if now - self._swept > IDLE_SECONDS:
+            self._sweep(now)
+
+    def spare(self, provider: bool) -> None:
+        """Close the connection of the providers, or of the others, that has been idle longest."""
+        found = [one for whose, one in self._idle.items() if one and whose[1] is provider]
+        if found:
+            self._drop(min(found, key=_idle_since))
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connections in self._idle.values():
+            while connections:
+                self._drop(connections)
+        self._idle.clear()
+
+    def _sweep(self, now: float) -> None:
+        """Close what has been idle for long, whoever it leads to."""
+        self._swept = now
+        for whose, connections in list(self._idle.items()):
+            while connections and now - connections[0].idle_since > IDLE_SECONDS:
+                self._drop(connections)
+            if not connections:
+                del self._idle[whose]
+
+    def _drop(self, connections: deque[Connection]) -> None:
+        connections.popleft().close()
+        self._count -= 1
+
+
+def _idle_since(connections: deque[Connection]) -> float:
+    return connections[0].idle_since
 
 
 class Gateway:
@@ -80,172 +144,75 @@ class Gateway:
 
     def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
         self._loop = asyncio.get_running_loop()
-        self._guard = guard
         self._agent = ("user-agent", agent)
-        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._idle: dict[Origin, deque[Connection]] = {}
-        self._swept = 0.0
+        tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.hostname_checks_common_name = False
+        self._pool = Pool()
+        self._dialer = Dialer(guard, tls, self._pool.spare)
 
     def check(self, url: str) -> None:
         """`BadUrl` when `url` can be told to be wrong without asking any name server."""
-        origin, _ = split(url)
-        literal = _literal(origin.host)
-        if literal is not None and not self._guard.permits(literal, origin.scheme):
-            raise BadUrl("this address is not public and no network in egress_allow holds it")
-        if literal is None and origin.scheme == "http" and not (self._guard.http or self._guard.allow):
-            raise BadUrl("use https: plain http needs egress_http or a network in egress_allow")
+        self._dialer.check(url)
 
     async def call(self, call: Call) -> Answer:
         """The answer to `call`, or `CallFailed`."""
-        progress = _Progress(self._loop.time() + call.timeout)
+        progress = Progress(self._loop.time() + call.timeout)
         try:
             return await self._call(call, progress)
         except TimeoutError:
-            raise CallFailed(progress.stage, "timed out", written=progress.written) from None
-        except CallFailed as error:
-            error.written = progress.written
-            raise
+            local = progress.stage == WAITS
+            reason = NO_SOCKET if local else "timed out"
+            raise CallFailed(progress.stage, reason, written=progress.written, local=local) from None
+        except NoConnection as error:
+            written = progress.written
+            raise CallFailed(error.stage, error.reason, written=written, local=error.local) from None
         except (BadUrl, BadRequest) as error:
             raise CallFailed("request", str(error)) from None
         except Unparsable:
             raise CallFailed("read", "the answer is no HTTP that we read", written=True) from None
         except Broken:
-            raise CallFailed("read", "the connection broke", written=progress.written) from None
+            raise CallFailed(progress.stage, "the connection broke", written=progress.written) from None
 
     async def close(self) -> None:
-        """Close every idle connection."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
+        """Close every idle connection, and give up what is being looked up."""
+        self._pool.close()
+        await self._dialer.close()
         await asyncio.sleep(0)
 
-    async def _call(self, call: Call, progress: _Progress) -> Answer:
+    async def _call(self, call: Call, progress: Progress) -> Answer:
         place = _place(call.url)
         data = request_bytes(call.method, place.target, place.host, [self._agent, *call.headers], call.body)
-        kept = None if call.fresh else self._kept(place.origin, self._loop.time())
+        kept = None if call.fresh else self._pool.take((place.origin, not call.delivery), self._loop.time())
         if kept is not None:
             try:
                 return await self._ask(place, kept, data, call, progress)
             except Broken as broken:
                 if not broken.fresh:
                     raise
-        progress.stage = "resolve"
         async with asyncio.timeout_at(progress.ends):
-            connection = await self._connect(place.origin, progress)
+            connection = await self._dialer.connect(place.origin, progress, provider=not call.delivery)
         return await self._ask(place, connection, data, call, progress)
 
     async def _ask(
-        self, place: _Place, connection: Connection, data: bytes, call: Call, progress: _Progress
+        self, place: _Place, connection: Connection, data: bytes, call: Call, progress: Progress
     ) -> Answer:
-        progress.stage, progress.written = "read", True
+        progress.stage, earlier, progress.written = "read", progress.written, True
         try:
-            answer = await connection.ask(data, call.cap, bodyless=call.method == "HEAD", ends=progress.ends)
+            answer = await connection.ask(
+                data,
+                call.cap,
+                bodyless=call.method == "HEAD",
+                head_decides=call.delivery,
+                ends=progress.ends,
+            )
         except BaseException:
             if connection.unwritten:
-                progress.stage = "write"
+                progress.stage, progress.written = "write", earlier or connection.heard
             connection.close()
             raise
         if connection.reusable and not call.fresh:
-            self._keep(place.origin, connection, self._loop.time())
+            self._pool.keep((place.origin, not call.delivery), connection, self._loop.time())
         else:
             connection.close()
         return answer
-
-    def _kept(self, origin: Origin, now: float) -> Connection | None:
-        connections = self._idle.get(origin)
-        while connections:
-            connection = connections.pop()
-            if connection.reusable and now - connection.idle_since < IDLE_SECONDS and connection.silent:
-                return connection
-            connection.close()
-        return None
-
-    def _keep(self, origin: Origin, connection: Connection, now: float) -> None:
-        connection.idle_since = now
-        connections = self._idle.get(origin)
-        if connections is None:
-            connections = self._idle[origin] = deque()
-        connections.append(connection)
-        if len(connections) > IDLE_PER_ORIGIN:
-            connections.popleft().close()
-        if now - self._swept > IDLE_SECONDS:
-            self._sweep(now)
-
-    def _sweep(self, now: float) -> None:
-        """Close what nobody has asked for in a while, whoever it leads to."""
-        self._swept = now
-        for origin, connections in list(self._idle.items()):
-            while connections and now - connections[0].idle_since > IDLE_SECONDS:
-                connections.popleft().close()
-            if not connections:
-                del self._idle[origin]
-
-    async def _connect(self, origin: Origin, progress: _Progress) -> Connection:
-        addresses = await self._resolve(origin)
-        failure = CallFailed("connect", "no address answered")
-        progress.stage = "connect"
-        for left, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
-            try:
-                async with asyncio.timeout(NEXT_ADDRESS if left else None):
-                    return await self._dial(origin, address, progress)
-            except OSError as error:
-                failure = _explain(error, progress.stage)
-        raise failure
-
-    async def _dial(self, origin: Origin, address: Address, progress: _Progress) -> Connection:
-        progress.stage = "connect"
-        transport, connection = await self._loop.create_connection(Connection, str(address), origin.port)
-        if origin.scheme == "http":
-            return connection
-        progress.stage = "tls"
-        try:
-            secured = await self._loop.start_tls(
-                transport, connection, self._tls, server_hostname=origin.host.removesuffix(".")
-            )
-        except BaseException:
-            transport.abort()
-            raise
-        if secured is None:
-            raise ConnectionResetError("the connection broke during the handshake")
-        connection.transport = secured
-        return connection
-
-    async def _resolve(self, origin: Origin) -> list[Address]:
-        literal = _literal(origin.host)
-        found = [literal] if literal is not None else await _look_up(origin)
-        refused = [one for one in found if not self._guard.permits(one, origin.scheme)]
-        if refused or not found:
-            raise CallFailed("resolve", "the address is not one that we may call (see egress_allow)")
-        return found
-
-
-def _explain(error: OSError, stage: str) -> CallFailed:
-    """Why one address could not be used, by stage."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return CallFailed("tls", f"certificate: {error.verify_message}")
-    if isinstance(error, ssl.SSLError):
-        return CallFailed("tls", (error.reason or "handshake failed").lower().replace("_", " "))
-    return CallFailed(stage, (error.strerror or type(error).__name__).lower())
-
-
-def _literal(host: str) -> Address | None:
-    """The address that `host` spells, in any of the spellings that the system itself would take."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))
-    except (OSError, ValueError):
-        return None
-
-
-async def _look_up(origin: Origin) -> list[Address]:
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise CallFailed("resolve", "the name has no address") from None
-    return list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))

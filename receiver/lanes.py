@@ -159,6 +159,15 @@ class Lanes:
         with self._lock:
             self._take(self._lane(work, name))
 
+    def seize(self, work: Work, name: str) -> bool:
+        """Take a slot for a call that no claim stands for. Returns False where there is no room."""
+        with self._lock:
+            lane = self._lane(work, name)
+            if lane.room(self.monotonic()) <= 0:
+                return False
+            self._take(lane)
+            return True
+
     def reserve(self, name: str) -> bool:
         """Take a slot for a delivery that is being recorded; False when it has to wait for a claim."""
         with self._lock:

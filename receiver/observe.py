@@ -5,8 +5,7 @@ import json
 import logging
 import re
 import sys
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,6 @@ _SECRETS = re.compile(
     r"|(/(?:callbacks/[^/\s]+|assets)/)\S+"
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\n\r]")
-MINUTES = 60
 
 
 def redact(text: str) -> str:
@@ -75,27 +73,3 @@ def _is_in(text: str, networks: Sequence[Network]) -> bool:
         return any(ipaddress.ip_address(text) in network for network in networks)
     except ValueError:
         return False
-
-
-class LastHour:
-    """Counts by name, kept by the minute for an hour."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._minutes: deque[tuple[int, Counter[str]]] = deque(maxlen=MINUTES)
-
-    def add(self, name: str) -> None:
-        """Count one."""
-        minute = int(self._monotonic() // 60)
-        if not self._minutes or self._minutes[-1][0] != minute:
-            self._minutes.append((minute, Counter()))
-        self._minutes[-1][1][name] += 1
-
-    def totals(self) -> Counter[str]:
-        """Everything counted in the last hour."""
-        oldest = int(self._monotonic() // 60) - MINUTES
-        total: Counter[str] = Counter()
-        for minute, counted in self._minutes:
-            if minute > oldest:
-                total.update(counted)
-        return total

@@ -9,13 +9,14 @@ from handlers.errors import (
     AccountRefused,
     Garbled,
     ProviderError,
+    Redirected,
     Refused,
     Rejected,
     Throttled,
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import CANCEL, FAILURES, POLL, Accounts, told
+from receiver.accounts import CANCEL, FAILURES, POLL, Accounts
 from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
@@ -33,8 +34,10 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Refused: Verdict.REJECT,
     Unavailable: Verdict.TRANSIENT,
     Garbled: Verdict.TRANSIENT,
+    Redirected: Verdict.TRANSIENT,
 }
 POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
+FORBIDDEN = 403
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -102,8 +105,8 @@ class Poller:
             update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
-        await self._blocking.works(setup.name, submit=False)
-        update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        await self._blocking.works(job, submit=False)
+        update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
             job_id=job.id,
             source=Source.POLL,
@@ -112,6 +115,7 @@ class Poller:
             claim=claim,
             guess=guess,
             status=message.status,
+            note=note,
         )
 
     async def _canceled(self, job: Job, claim: Claim) -> Word:
@@ -124,31 +128,42 @@ class Poller:
         try:
             await self._accounts.ask(setup, setup.handler.cancel, ref, CANCEL)
         except (Rejected, Refused) as error:
-            return replace(word, note=f"the provider did not cancel: {told(error)}")
+            return replace(word, note=f"the provider did not cancel: {self._told(job, error).message}")
         except ProviderError as error:
-            note = f"the provider could not be asked to cancel: {told(error)}"
+            note = f"the provider could not be asked to cancel: {self._told(job, error).message}"
             return replace(word, verdict=Verdict.CANCEL_FAILED, wait=_wait(error), note=note)
         return replace(word, note="the provider was asked to cancel")
 
     async def _failed(self, job: Job, claim: Claim | None, error: ProviderError, *, hinted: bool) -> Word:
+        """What an error of a poll means; one that is about the question says nothing about the job.
+
+        Whoever knows the URL of one job's callback must not hold up the polls of all others.
+        """
         self._accounts.count(job.account, "errors")
-        wait = _wait(error)
-        if isinstance(error, AccountRefused):
-            wait = timedelta(seconds=await self._blocking.refused(job.account, told(error), submit=False))
+        verdict, told, wait = CONSEQUENCES[type(error)], self._told(job, error), _wait(error)
+        if isinstance(error, AccountRefused) and (error.certain or not hinted):
+            wait = await self._blocking.refused(job, error, told.message, submit=False)
         elif isinstance(error, Throttled) and not hinted:
-            # Whoever knows the URL of one job's callback must not hold up the polls of all others.
             self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
+        known = job.operation in self._accounts.setups[job.account].handler.operations
+        if verdict is Verdict.MISS and (error.status == FORBIDDEN or not known):
+            verdict = Verdict.TRANSIENT
         return Word(
             job_id=job.id,
             source=Source.POLL,
             at=self._clock.now(),
-            verdict=CONSEQUENCES[type(error)],
+            verdict=verdict,
             claim=claim,
             status=error.status,
             wait=wait,
             trouble=WaitReason.POLL_FAILING,
-            error=JobError(FAILURES.get(type(error), FailureCode.LOST), told(error), error.provider_code),
+            error=told,
         )
+
+    def _told(self, job: Job, error: ProviderError) -> JobError:
+        """The error for people, without our secrets."""
+        code = FAILURES.get(type(error), FailureCode.LOST)
+        return replace(self._accounts.plain(job, error), code=code)
 
     async def _decide(self, asked: Asked) -> None:
         """What the policy says, once the callback of an unconfirmed job had its time."""

@@ -1,5 +1,6 @@
 """What is configured, what it can do and how it fares."""
 
+from collections import Counter
 from typing import Any
 
 from handlers.values import immutable
@@ -14,8 +15,8 @@ class Providers:
     accounts: Accounts
     blocking: Blocking
 
-    def view(self, name: str, took: list[float]) -> dict[str, Any]:
-        """One account; `took` are the seconds that its jobs of the last hour needed."""
+    def view(self, name: str, took: list[float], counted: Counter[str]) -> dict[str, Any]:
+        """One account; `took` are the seconds that its jobs of the last hour needed, `counted` what came."""
         setup = self.accounts.setups[name]
         handler = setup.handler
         blocked = self.blocking.blocked.get(name)
@@ -43,21 +44,21 @@ class Providers:
                 "cancel": handler.cancel is not None,
                 "resolve": handler.resolve is not None,
             },
-            "health": self._health(name, sorted(took)),
+            "health": _health(sorted(took), counted),
         }
 
-    def _health(self, name: str, took: list[float]) -> dict[str, Any]:
-        counted = self.accounts.counted[name].totals()
-        calls = counted["submissions"] + counted["polls"]
-        return {
-            "submissions": counted["submissions"],
-            "callbacks": counted["callbacks"],
-            "callbacks_refused": counted["refused"],
-            "callbacks_missed": counted["missed"],
-            "polls": counted["polls"],
-            "error_rate": round(counted["errors"] / calls, 4) if calls else 0.0,
-            "seconds_to_finish": {"p50": _quantile(took, 0.5), "p95": _quantile(took, 0.95)},
-        }
+
+def _health(took: list[float], counted: Counter[str]) -> dict[str, Any]:
+    calls = counted["submissions"] + counted["polls"]
+    return {
+        "submissions": counted["submissions"],
+        "callbacks": counted["callbacks"],
+        "callbacks_refused": counted["refused"],
+        "callbacks_missed": counted["missed"],
+        "polls": counted["polls"],
+        "error_rate": round(counted["errors"] / calls, 4) if calls else 0.0,
+        "seconds_to_finish": {"p50": _quantile(took, 0.5), "p95": _quantile(took, 0.95)},
+    }
 
 
 def _quantile(values: list[float], share: float) -> float | None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from receiver.store.commit import Verb
 from receiver.store.record import Born, Recorded, Recorder, emit, give_back, record
 from receiver.store.statements import Transaction
 from receiver.views import event_body
+from receiver.watchers import Watchers
 
 LOGGER = logging.getLogger("ringback.recording")
 FEED = "feed"
@@ -38,47 +38,6 @@ class Hints(Protocol):
         """Something is due at a moment."""
 
 
-@dataclass(slots=True)
-class Watchers:
-    """Who waits for news: of one job, or of the feed."""
-
-    _jobs: dict[str, set[asyncio.Event]] = field(default_factory=dict)
-    _feed: set[asyncio.Event] = field(default_factory=set)
-    closed: bool = False
-
-    def close(self) -> None:
-        """Let nobody wait any more."""
-        self.closed = True
-        self.tell(list(self._jobs), events=True)
-
-    def tell(self, job_ids: Sequence[str], *, events: bool) -> None:
-        """Wake those who wait for one of these jobs, and for the feed when there are events."""
-        for job_id in job_ids:
-            for event in self._jobs.get(job_id, ()):
-                event.set()
-        if events:
-            for event in self._feed:
-                event.set()
-
-    async def wait(self, job_id: str | None, seconds: float) -> None:
-        """Wait for news of a job (None: of the feed), at most so long and never longer than a second.
-
-        The bound is for news that another process commits: whoever waits reads again.
-        """
-        event = asyncio.Event()
-        waiting = self._feed if job_id is None else self._jobs.setdefault(job_id, set())
-        waiting.add(event)
-        try:
-            async with asyncio.timeout(min(seconds, 1.0)):
-                await event.wait()
-        except TimeoutError:
-            pass
-        finally:
-            waiting.discard(event)
-            if job_id is not None and not waiting:
-                self._jobs.pop(job_id, None)
-
-
 def _cost(word: Word) -> int:
     return 10 + len(word.body or b"") // 1024
 
@@ -89,7 +48,7 @@ class Recording:
     def __init__(self, store: Store, recorder: Recorder) -> None:
         self._store = store
         self.recorder = recorder
-        self.watchers = Watchers()
+        self.watchers = Watchers(store)
         self.sender: Sender | None = None
         self.hints: Hints | None = None
         self.waiting_since: dict[str, datetime] = {}

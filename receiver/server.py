@@ -2,33 +2,54 @@
 
 A head has 5 s, a body 8 s from its first byte plus 1 s for every MiB declared, and neither is extended by
 dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our answer is cut after 8 s.
+Time in which this process stood still counts against nobody: what came meanwhile is looked at first.
 """
 
 import asyncio
 import contextlib
 import enum
 import functools
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any
 
+import httptools
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from receiver.api.guard import new_request_id, problem
 from receiver.errors import Malformed
+from receiver.head import problem_with, without_upgrade
 from receiver.short import Answering, Plain, is_plain, response
 
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 8.0
 WRITE_SECONDS = 8.0
+STOOD_STILL = 0.25
+"""Seconds that a deadline may come late; beyond them this process was stopped, or too busy to look."""
+LOOK_AGAIN = 1.0
+"""Seconds, once, for what waits in the socket when the time is over."""
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 MIB = 1024 * 1024
 
 
+Refusal = tuple[int, str, str]
+"""Status, reason and detail."""
+NO_HTTP: Refusal = (400, "Bad Request", "Invalid HTTP request received.")
+TOO_MUCH: Refusal = (
+    431,
+    "Request Header Fields Too Large",
+    "the head of a request has 32 KiB and 100 headers",
+)
+
 Shortcut = tuple[bytes, Answering]
 """What the paths of the short way begin with, and who answers there."""
+
+
+class _Refused(Exception):
+    """Ends the parsing of a request that is refused."""
 
 
 class Awaited(enum.Enum):
@@ -50,7 +71,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._awaited = Awaited.HEAD
         self._watched = False
         self._head_size = 0
-        self._too_much = False
+        self._hosts: list[bytes] = []
+        self._refusal: Refusal | None = None
+        self._offered = self._last = False
         self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
@@ -64,25 +87,67 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disarm_write()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn never keeps it open
+        """The other side sends no more. Returns whether the connection stays, for an answer that is owed."""
+        if self._idle() or self._awaited is Awaited.BODY:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless the head has grown too large; then look what is still awaited."""
         if self._awaited is not Awaited.BODY:
             self._head_size += len(data)
-        super().data_received(data)
-        if self._too_much or (self._awaited is Awaited.HEAD and self._head_size > HEAD_BYTES):
-            self._refuse()
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or NO_HTTP)
+            return
+        if self._awaited is Awaited.HEAD and self._head_size > HEAD_BYTES:
+            self._refuse(TOO_MUCH)
         else:
             self._watch()
+
+    def _feed(self, data: bytes) -> None:
+        """Feed the parser; a head that offers to upgrade is read anew without the offer, then the rest.
+
+        The parser takes what follows such a head for another protocol, and would drop the body.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                rest = memoryview(rest)[offer.args[0] :]
+            else:
+                return
+            version = self.parser.get_http_version()
+            head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
         """A head starts, and its time with it."""
         self._await(Awaited.HEAD)
+        self._hosts = []
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, as uvicorn takes it; those that name a host are kept apart."""
+        name = name.lower()
+        if name == b"host":
+            self._hosts.append(value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
-        """The head is whole and the body's time starts; none of a head that is too large."""
-        if len(self.headers) > HEADERS or (self._head_size > HEAD_BYTES and self._parsed() > HEAD_BYTES):
-            self._too_much = True
+        """The head is whole and the body's time starts; none of a head that is refused."""
+        self._offered = self.parser.should_upgrade()
+        self._check_head()
+        if self._offered:
             return
         self._head_size = 0
         self._await(Awaited.BODY)
@@ -91,27 +156,38 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle: Any = Plain()
         else:
             super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
 
-    def on_body(self, body: bytes) -> None:
-        """A part of the body; none is kept of a request that was refused."""
-        if not self._too_much:
-            super().on_body(body)
+    def _check_head(self) -> None:
+        """Raises `_Refused`, which ends the parsing, for a head that is too large or ambiguous."""
+        if len(self.headers) > HEADERS or (self._head_size > HEAD_BYTES and self._parsed() > HEAD_BYTES):
+            self._refusal = TOO_MUCH
+        else:
+            detail = problem_with(self.url, self.parser.get_http_version(), self._hosts)
+            if detail is None and self._offered and self.parser.get_method() == b"CONNECT":
+                detail = "this is no proxy: CONNECT is not served"
+            if detail is None:
+                return
+            self._refusal = (400, "Bad Request", detail)
+        raise _Refused
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if not self._too_much:
-            self._await(Awaited.NOTHING)
-            super().on_message_complete()
-            if isinstance(self.cycle, Plain) and not self.cycle.response_complete:
-                task = self.loop.create_task(self._answer_short(self.cycle, self.scope))
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
+        if self._offered:
+            return
+        self._await(Awaited.NOTHING)
+        super().on_message_complete()
+        if isinstance(self.cycle, Plain) and not self.cycle.response_complete:
+            task = self.loop.create_task(self._answer_short(self.cycle, self.scope))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def pause_writing(self) -> None:
         """The other side does not read: it has a while."""
         super().pause_writing()
         if self._write_deadline is None:
-            self._write_deadline = self.loop.call_later(WRITE_SECONDS, self._abort)
+            self._arm_write(WRITE_SECONDS)
 
     def resume_writing(self) -> None:
         """It reads again."""
@@ -167,8 +243,59 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         return cycle is None or bool(cycle.response_complete)
 
-    def _arm(self, seconds: float) -> None:
-        self._deadline = self.loop.call_later(seconds, self._abort)
+    def _arm(self, seconds: float, *, looked: bool = False) -> None:
+        due = self.loop.time() + seconds
+        self._deadline = self.loop.call_later(seconds, self._overdue, due, seconds, looked)
+
+    def _arm_write(self, seconds: float, *, looked: bool = False) -> None:
+        due = self.loop.time() + seconds
+        self._write_deadline = self.loop.call_later(seconds, self._overdue_write, due, seconds, looked)
+
+    def _overdue(self, due: float, seconds: float, looked: bool) -> None:
+        """The time is over: cut, unless something has come that was not looked at yet."""
+        more = self._more_time(due, seconds, None if looked else select.POLLIN)
+        if more is None:
+            self._abort()
+        else:
+            self._arm(more[0], looked=more[1] or looked)
+
+    def _overdue_write(self, due: float, seconds: float, looked: bool) -> None:
+        """The time is over: cut, unless the other side has made room that was not used yet."""
+        more = self._more_time(due, seconds, None if looked else select.POLLOUT)
+        if more is None:
+            self._abort()
+        else:
+            self._arm_write(more[0], looked=more[1] or looked)
+
+    def _more_time(self, due: float, seconds: float, sign: int | None) -> tuple[float, bool] | None:
+        """Returns how much longer to wait and whether a `sign` on the socket is why; None: not at all.
+
+        The loop runs its timers before it reads: after a pause of this process they end together.
+        """
+        late = self.loop.time() - due
+        if late > STOOD_STILL:
+            return min(late, seconds), False
+        return (LOOK_AGAIN, True) if sign is not None and self._shows(sign) else None
+
+    def _shows(self, sign: int) -> bool:
+        """Whether the socket can be read, or written, right now."""
+        number = self.transport.get_extra_info("socket").fileno()
+        if number < 0:
+            return False
+        looking = select.poll()
+        looking.register(number, sign)
+        return any(found & sign for _, found in looking.poll(0))
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The connection was idle for long: close it, unless a request has come that was not read yet."""
+        if not self._shows(select.POLLIN):
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """The server stops: the connection ends with the request that it is on, or that has come."""
+        self._last = True
+        if not self._idle() or not self._shows(select.POLLIN):
+            super().shutdown()
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -191,23 +318,17 @@ class GuardedProtocol(HttpToolsProtocol):
             self._answering.disconnected = True
         self.transport.abort()
 
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP gets an error in the form of all others."""
-        self._answer(400, "Bad Request", msg)
-
-    def _refuse(self) -> None:
-        self._answer(
-            431, "Request Header Fields Too Large", "the head of a request has 32 KiB and 100 headers"
-        )
-
-    def _answer(self, status: int, reason: str, detail: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer with an error in the form of all others, and end."""
+        status, reason, detail = refusal
         if self.transport.is_closing():
             return
         request_id = new_request_id()
         response = problem(Malformed(detail), request_id, status=status)
         head = (
             f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(response.body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(response.body)}\r\nx-request-id: {request_id}\r\n"
+            "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + bytes(response.body))
         self.transport.close()
@@ -224,6 +345,11 @@ class SignalFree(Server):
         """Start, and tell."""
         await super().startup(sockets)
         self.up.set()
+
+    def stop(self, seconds: float) -> None:
+        """Take no more, and give what is being answered so many seconds."""
+        self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

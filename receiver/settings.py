@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from receiver.addresses import BadUrl, split
+from receiver.addresses import BadUrl, Origin, split
 from receiver.errors import Misconfigured
 from receiver.filters import JOB_FINAL, unknown
 from receiver.headers import header_problems
@@ -73,6 +73,9 @@ TargetUrl = Annotated[str, AfterValidator(_target_url)]
 EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
 Seconds = Annotated[float, Field(gt=0, le=604800)]
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1", "::0": "::1"}  # noqa: S104  # it is looked up
+"""Where a service that listens on all addresses is found from its own machine."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -105,6 +108,9 @@ class AccountSettings(_Section):
     poll_interval: Seconds | None = Field(default=None, description="seconds between polls of one job")
     backstop_after: Seconds | None = Field(
         default=None, description="seconds after which a job that expects a callback is polled all the same"
+    )
+    submit_timeout: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        default=None, description="seconds that a submission may take; default: the operation's own"
     )
     max_in_flight: int = Field(default=16, ge=1, le=1000, description="calls to the provider at once")
     rate_limit: Annotated[float, Field(gt=0, le=10000)] | None = Field(
@@ -235,3 +241,9 @@ class Settings(_Section):
             if not API_KEY.fullmatch(text):
                 raise ValueError("must be `rb_` and at least 32 characters without blanks")
         return key
+
+    @property
+    def link_base(self) -> str:
+        """What links begin with where no request tells an address; never one that stands for all."""
+        host = EVERYWHERE.get(self.host, self.host)
+        return self.public_url or str(Origin("http", host, self.port))

@@ -7,24 +7,28 @@ request go out again; after any other the job is unconfirmed, because a second r
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers import json
-from handlers.contract import FailureCode, Submission
+from handlers.contract import Account, Exchange, FailureCode, HttpRequest, Submission, Update
 from handlers.errors import (
     AccountRefused,
     Garbled,
     ProviderError,
+    Redirected,
     Refused,
     Rejected,
     Throttled,
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import FAILURES, SUBMIT, Accounts, told
+from receiver.accounts import Accounts
 from receiver.blocking import Blocking
+from receiver.bulk import unpack
 from receiver.clock import Clock
-from receiver.lanes import Lanes
+from receiver.large import LARGE
 from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
+from receiver.pacing import LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
@@ -37,12 +41,24 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Refused: Verdict.REJECT,
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
+    Redirected: Verdict.REJECT,
 }
+LADDERS: Mapping[type[ProviderError], Ladder] = {
+    Throttled: THROTTLED,
+    Unreachable: UNREACHABLE,
+    Unavailable: LOST,
+    Garbled: LOST,
+}
+MARGIN = timedelta(seconds=30)
+"""How much longer than the longest submission a claim holds."""
 TROUBLES: Mapping[type[ProviderError], WaitReason] = {
     Throttled: WaitReason.THROTTLED,
     AccountRefused: WaitReason.ACCOUNT_BLOCKED,
 }
 """Why a job waits after an error that leaves it open."""
+CRASHED = "the process ended between sending and the answer"
+CONFLICT = 409
+"""Under the provider's own idempotency key: the request that was sent before is still in progress."""
 LONGEST_HINT = timedelta(hours=1)
 
 
@@ -50,15 +66,12 @@ class Submitter:
     """Performs submissions."""
 
     work = Work.SUBMIT
-    lease = timedelta(seconds=SUBMIT.timeout + 30)
 
-    def __init__(
-        self, accounts: Accounts, recording: Recording, blocking: Blocking, lanes: Lanes, clock: Clock
-    ) -> None:
+    def __init__(self, accounts: Accounts, recording: Recording, blocking: Blocking, clock: Clock) -> None:
+        self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
         self._recording = recording
         self._blocking = blocking
-        self._lanes = lanes
         self._clock = clock
 
     def serves(self, lane: str) -> bool:
@@ -82,52 +95,62 @@ class Submitter:
         """Ask the provider, and record what it said or that it did not."""
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
-            note = "the process ended between sending and the answer"
-            await self._recording.settle(replace(self._word(chosen), verdict=Verdict.LOST, note=note))
+            lost = replace(self._word(chosen), verdict=Verdict.LOST, note=CRASHED)
+            await self._recording.settle(lost)
+            return
+        job = chosen.job
+        if job.operation not in setup.handler.operations:
+            await self._recording.settle(self._unknown(chosen, setup.handler.name))
             return
         self._accounts.count(setup.name, "submissions")
-        job = chosen.job
+        whole = chosen.whole_input
+        exchange, given = await LARGE.run(len(whole), lambda: _unpacked(setup.handler.submit, whole))
         submission = Submission(
             job.id,
             job.operation,
-            json.read_object(chosen.whole_input),
+            given,
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
+        door = self._accounts.submission(setup, job.operation)
         try:
-            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, SUBMIT)
+            update, message = await self._accounts.ask(setup, exchange, submission, door)
         except ProviderError as error:
-            await self._failed(chosen, error)
+            await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
-        update = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
-        word = replace(self._word(chosen), update=update, status=message.status)
+        update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        word = replace(self._word(chosen), update=update, status=message.status, note=note)
         await self._recording.settle(word)
-        await self._blocking.works(setup.name, submit=True)
+        await self._blocking.works(job, submit=True)
 
-    async def _failed(self, chosen: Chosen, error: ProviderError) -> None:
-        account = chosen.job.account
-        self._accounts.count(account, "errors")
+    async def _failed(self, chosen: Chosen, error: ProviderError, *, idempotent: bool) -> None:
+        job = chosen.job
+        self._accounts.count(job.account, "errors")
+        told = self._accounts.plain(job, error)
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = timedelta(seconds=await self._blocking.refused(account, told(error), submit=True))
-        elif isinstance(error, Throttled) and wait is not None:
-            self._lanes.hold(self.work, account, wait.total_seconds())
-        verdict = CONSEQUENCES[type(error)]
-        code = FAILURES.get(type(error), FailureCode.REJECTED)
+            wait = await self._blocking.refused(job, error, told.message, submit=True)
+        elif (ladder := LADDERS.get(type(error))) is not None:
+            wait = self._blocking.troubled(job.account, ladder, wait) or wait
+        in_progress = idempotent and error.status == CONFLICT
         word = replace(
             self._word(chosen),
-            verdict=verdict,
+            verdict=Verdict.RESTORE if in_progress else CONSEQUENCES[type(error)],
             status=error.status,
             wait=wait,
             trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
-            error=JobError(code, self._plain(chosen, told(error)), error.provider_code),
+            error=told,
         )
         await self._recording.settle(word)
 
-    def _plain(self, chosen: Chosen, text: str) -> str:
-        for secret in self._accounts.secrets_of(chosen.job):
-            text = text.replace(secret, "[redacted]")
-        return text
+    def _unknown(self, chosen: Chosen, handler: str) -> Word:
+        """The word about a job whose operation went away with a change of the settings, before a byte is
+        sent; one that may have been sent already is lost."""
+        message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
+        verdict = Verdict.LOST if chosen.crashed else Verdict.REJECT
+        return replace(
+            self._word(chosen), verdict=verdict, error=JobError(FailureCode.REJECTED, message), note=message
+        )
 
     def _word(self, chosen: Chosen) -> Word:
         return Word(
@@ -138,3 +161,19 @@ class Submitter:
             intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
+
+
+def _unpacked(
+    submit: Exchange[Submission, Update], whole: bytes
+) -> tuple[Exchange[Submission, Update], dict[str, Any]]:
+    """The exchange with its input: long texts are marks, which what was built gets back as they were."""
+    bulk = unpack(whole, stored=True)
+
+    def build(asked: Submission, account: Account) -> HttpRequest:
+        request = submit.build(asked, account)
+        body = bulk.restored(request.body)
+        if body is not None:
+            return replace(request, body=body)
+        return submit.build(replace(asked, input=json.read_object(whole, values=None)), account)
+
+    return replace(submit, build=build), json.as_object(bulk.value)

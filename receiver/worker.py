@@ -17,6 +17,8 @@ from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
+AT_LAST = 0.4
+"""Seconds for what was told to end, or is within a commit, when the grace is over."""
 
 
 class Lanes(Protocol):
@@ -109,6 +111,8 @@ class Worker:
         self._prepared: Sequence[Any] = ()
         self._unsure: Sequence[Any] = ()
         self._stopping = False
+        self._rests = asyncio.Event()
+        self._rests.set()
 
     def hint(self, at: datetime | None = None) -> None:
         """Something is due at a moment, or now."""
@@ -122,6 +126,7 @@ class Worker:
     async def run(self) -> None:
         """Claim and perform until stopped; look once per scan where nobody hints, and again after trouble."""
         while not self._stopping:
+            self._rests.clear()
             try:
                 await self.tick()
             except StoreUnavailable as error:
@@ -130,6 +135,8 @@ class Worker:
             except Exception:
                 LOGGER.exception("claiming %s work failed", self.work)
                 await self._recover()
+            finally:
+                self._rests.set()
             self.alarm.set(self._store.scan)
             await self.alarm.rung()
 
@@ -217,15 +224,19 @@ class Worker:
         task.add_done_callback(self._under_way.pop)
 
     async def stop(self, grace: float) -> None:
-        """Claim no more, and give what is under way `grace` seconds."""
+        """Claim no more, and give what is under way `grace` seconds, then `AT_LAST`.
+
+        A claim that is cut within its commit would leave a job that nobody sends: it ends, and gives back.
+        """
         self._stopping = True
         self.alarm.set()
-        if self._under_way:
-            _, late = await asyncio.wait(list(self._under_way), timeout=grace)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1.0)
+        claiming = self._loop.create_task(self._rests.wait())
+        _, late = await asyncio.wait([claiming, *self._under_way], timeout=grace)
+        for task in late - {claiming}:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=AT_LAST)
+        claiming.cancel()
 
     async def _give_back(self, prepared: Sequence[Any]) -> None:
         await self._store.write(lambda: self._performer.give_back(prepared, self._clock.now()))
@@ -248,6 +259,7 @@ class Worker:
             self._hints.wake(kind)
 
     async def _recover(self) -> None:
+        self._rests.set()
         await asyncio.sleep(AFTER_TROUBLE)
         self.alarm.set()
 

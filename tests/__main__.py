@@ -10,7 +10,17 @@ HERE = Path(__file__).parents[1]
 PYTHON = [sys.executable, "-m"]
 BUDGET = 300.0
 PYTEST = [*PYTHON, "pytest", "-n", "4", "--dist", "loadgroup", "-rs"]
-STORES = ("agenda", "guesses", "commit", "deliveries", "record", "store", "store_events", "worker")
+STORES = (
+    "agenda",
+    "guesses",
+    "commit",
+    "deliveries",
+    "record",
+    "store",
+    "store_events",
+    "watchers",
+    "worker",
+)
 STORED = [
     *(f"tests/receiver/test_{name}.py" for name in STORES),
     "tests/stories",
@@ -24,11 +34,13 @@ POOLED = [
     *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]
+LONG = ["--ignore", "tests/proof/test_silence.py", "--ignore", "tests/proof/test_pause.py"]
+"""What waits for the length of a deadline, and runs with the proofs."""
 STEPS: tuple[tuple[str, list[str], float], ...] = (
     ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
     ("lint", [*PYTHON, "ruff", "check", "."], 10),
     ("types", [*PYTHON, "mypy"], 60),
-    ("tests", [*PYTEST, "--durations", "10", "--ignore", "tests/proof/test_silence.py"], 130),
+    ("tests", [*PYTEST, "--durations", "10", *LONG], 130),
     ("on PostgreSQL", [*PYTEST, "--engine", "postgresql", *STORED], 110),
     ("behind a pooler", [*PYTEST, "--engine", "pgbouncer", *POOLED], 30),
 )

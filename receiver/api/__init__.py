@@ -32,7 +32,11 @@ def listing(path: str, handle: Handle, scope: str, item: type[BaseModel], query:
 
 CALLS: Sequence[Call] = (
     call("POST", "/v1/jobs", jobs.create, "jobs:write", s.NewJob, 202).takes(
-        a.JobRequest, limit=JOB_LIMIT, also=(200,), headers=("Idempotency-Key", "Prefer")
+        a.JobRequest,
+        limit=JOB_LIMIT,
+        also=(200,),
+        headers=("Idempotency-Key", "Prefer"),
+        reads=jobs.read_wish,
     ),
     listing("/v1/jobs", jobs.listed, "jobs:read", s.Job, a.JobSearch).labelled(),
     call("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(a.Waiting),

@@ -15,6 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from handlers.text import unfit
 from receiver.filters import JOB_FINAL, is_pattern
 from receiver.signing import BadSecret, key_of
 
@@ -30,9 +31,10 @@ SCOPES = (
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
-def _no_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not hold the character NUL")
+def _plain(text: str) -> str:
+    found = unfit(text)
+    if found is not None:
+        raise ValueError(f"must not hold control or format characters; it holds U+{ord(found):04X}")
     return text
 
 
@@ -88,8 +90,8 @@ Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True}
 Count = Annotated[int, BeforeValidator(_digits)]
 Seconds = Annotated[float, BeforeValidator(_no_underscore)]
 When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
-Text = Annotated[str, AfterValidator(_no_nul)]
-Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
+Text = Annotated[str, AfterValidator(_plain)]
+Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
 Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]
 Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]

@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
 from receiver.callbacks import Callbacks
-from receiver.errors import MethodNotAllowed, ReceiverError, StoreUnavailable
+from receiver.errors import Internal, MethodNotAllowed, ReceiverError
 from receiver.short import Answered
 
 LOGGER = logging.getLogger("ringback.callbacks")
@@ -25,16 +25,17 @@ async def answer(callbacks: Callbacks, log: Log, scope: Scope, body: bytes) -> A
         headers = [
             (name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]
         ]
-        told = await callbacks.take(account, token, headers, body)
+        told = await callbacks.take(account, token.removesuffix("/"), headers, body)
     except ReceiverError as error:
         return _refused(error, log, scope, request_id)
     except Exception:
         LOGGER.exception("a callback could not be taken (%s)", request_id)
-        return _refused(StoreUnavailable(), log, scope, request_id)
+        return _refused(Internal(), log, scope, request_id)
     fields = [
         (b"content-type", told.content_type.encode()),
         (b"content-length", b"%d" % len(told.body)),
         (b"x-request-id", request_id.encode()),
+        (b"x-content-type-options", b"nosniff"),
     ]
     return told.status, fields, told.body
 

@@ -1,5 +1,6 @@
 """Endpoints, deliveries, keys and providers over HTTP."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from starlette.responses import Response
 
 from receiver.addresses import BadUrl
 from receiver.api.asks import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
-from receiver.api.guard import Asked, answer
+from receiver.api.guard import NO_STORE, Asked, answer
 from receiver.api.jobs import page
 from receiver.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from receiver.filters import JOB_FINAL
@@ -94,20 +95,20 @@ async def create(asked: Asked) -> Response:
     )
     await services.save(endpoint)
     told = endpoint_answer(endpoint) | {"secret": endpoint.secrets[0]}
-    return answer(told, 201, {"location": f"/v1/endpoints/{endpoint.id}"})
+    return answer(told, 201, {"location": f"/v1/endpoints/{endpoint.id}", **NO_STORE})
 
 
 async def listed(asked: Asked) -> Response:
     """Endpoints, newest first."""
     services, cursor, limit = asked.services, asked.query.cursor, asked.query.limit
-    found = [services.endpoints.open(row) for row in await services.store.read(table.listed())]
-    found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    found = list(await services.store.read(table.listed()))
+    found.sort(key=lambda row: (row["created_at"], row["id"]), reverse=True)
     if cursor is not None:
         made = await services.store.read(table.made_at(cursor))
         if made is None:
             raise _foreign_cursor()
-        found = [one for one in found if (one.created_at, one.id) < (moment(made), cursor)]
-    return page([endpoint_answer(one) for one in found[: limit + 1]], limit)
+        found = [row for row in found if (row["created_at"], row["id"]) < (made, cursor)]
+    return page([endpoint_answer(services.endpoints.open(row)) for row in found[: limit + 1]], limit)
 
 
 def _foreign_cursor() -> Invalid:
@@ -124,7 +125,7 @@ async def secret(asked: Asked) -> Response:
     endpoint = await _endpoint(asked)
     if not endpoint.secrets:
         raise Conflict("the secret is encrypted under a master key that is not configured")
-    return answer({"secret": endpoint.secrets[0]})
+    return answer({"secret": endpoint.secrets[0]}, headers=NO_STORE)
 
 
 async def change(asked: Asked) -> Response:
@@ -307,7 +308,8 @@ async def key_created(asked: Asked) -> Response:
     )
     await services.store.write(lambda: table.add_key(key))
     services.keyring.forget()
-    return answer(key_answer(key) | {"key": text}, 201, {"location": f"/v1/keys/{key.id}"})
+    headers = {"location": f"/v1/keys/{key.id}", **NO_STORE}
+    return answer(key_answer(key) | {"key": text}, 201, headers)
 
 
 async def keys_listed(asked: Asked) -> Response:
@@ -334,9 +336,13 @@ async def providers_listed(asked: Asked) -> Response:
     services = asked.services
     since = services.clock.now() - timedelta(hours=1)
     took = await services.store.read(jobs.durations(since))
+    counted = await services.tally.totals()
     names, cursor, limit = list(services.accounts.setups), asked.query.cursor, asked.query.limit
     if cursor is not None and cursor not in names:
         raise _foreign_cursor()
     behind = names[names.index(cursor) + 1 :] if cursor is not None else names
-    told = [services.providers.view(name, took.get(name, [])) for name in behind[:limit]]
+    told = [
+        services.providers.view(name, took.get(name, []), counted.get(name, Counter()))
+        for name in behind[:limit]
+    ]
     return answer({"data": told, "next_cursor": behind[limit - 1] if len(behind) > limit else None})

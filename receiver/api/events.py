@@ -1,6 +1,5 @@
 """The event feed over HTTP."""
 
-import asyncio
 from typing import Any
 
 from starlette.responses import Response
@@ -8,6 +7,7 @@ from starlette.responses import Response
 from handlers import json
 from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
+from receiver.api.pages import rendered
 from receiver.errors import Gone, NotFound, invalid
 from receiver.filters import is_pattern
 from receiver.keys import is_id
@@ -35,31 +35,29 @@ async def feed(asked: Asked) -> Response:
     if query.type is not None and not is_pattern(query.type):
         raise invalid("type", "must be an event type, `*`, or a prefix such as `job.*`", place="query")
     page = await _page(asked, place, query)
-    clock, watchers = asked.services.clock, asked.services.recording.watchers
-    ends = clock.monotonic() + query.wait
-
-    def empty() -> bool:
-        return not (page.events or page.lost or watchers.closed)
-
-    while empty() and (left := ends - clock.monotonic()) > 0:
-        waiting = asyncio.ensure_future(watchers.wait(None, left))
-        await asyncio.sleep(0)
-        page = await _page(asked, page.after, query)
-        if empty():
-            await waiting
-            page = await _page(asked, page.after, query)
-        else:
-            waiting.cancel()
+    if query.wait and _is_empty(page):
+        page = await _next(asked, page, query)
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
         raise Gone("retention removed this place in the feed; start again without `after`", extra=extra)
-    return answer(
-        {
-            "data": [event_answer(event) for event in page.events],
-            "next_cursor": str(page.after),
-            "has_more": page.more,
-        }
-    )
+    return await rendered(page.events, event_answer, next_cursor=str(page.after), has_more=page.more)
+
+
+def _is_empty(page: events.Page) -> bool:
+    return not (page.events or page.lost)
+
+
+async def _next(asked: Asked, page: events.Page, query: FeedQuery) -> events.Page:
+    """Returns what comes behind an empty page, or nothing after the time that the query gives."""
+    clock, watchers = asked.services.clock, asked.services.recording.watchers
+    ends = clock.monotonic() + query.wait
+    with watchers.waiting(None, asked.asker.id) as waiter:
+        page = await _page(asked, page.after, query)
+        while _is_empty(page) and not watchers.closed and (left := ends - clock.monotonic()) > 0:
+            await waiter.news(left)
+            async with watchers.turn:
+                page = await _page(asked, page.after, query)
+    return page
 
 
 def _place(query: FeedQuery) -> int | str | None:

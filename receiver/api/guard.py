@@ -38,6 +38,8 @@ PLAIN = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
 }
+MOST = 200
+"""Entries that any object or list in a request may have, but for those that we pass on as they are."""
 KIB = 1024
 BODY_LIMIT = 256 * KIB
 CALLBACK_LIMIT = 1024 * KIB
@@ -52,7 +54,6 @@ class Asked:
     services: "Services"
     request: Request
     asker: Asker
-    raw: bytes = field(repr=False)
     body: Any = field(repr=False)
     query: Any
     labels: tuple[tuple[str, str], ...] = ()
@@ -65,11 +66,14 @@ class Asked:
 
 
 Handle = Callable[[Asked], Awaitable[Response]]
+NOSNIFF = {"x-content-type-options": "nosniff"}
+NO_STORE = {"cache-control": "no-store"}
+"""Goes with every answer that shows a secret."""
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
-    return Response(json.write(value), status, headers, "application/json")
+    return Response(json.write(value), status, {**NOSNIFF, **(headers or {})}, "application/json")
 
 
 def problem(error: ReceiverError, request_id: str, *, status: int | None = None) -> Response:
@@ -89,7 +93,8 @@ def problem(error: ReceiverError, request_id: str, *, status: int | None = None)
             {"in": one.place, "pointer": one.pointer, "name": one.name, "detail": one.detail}
             for one in error.errors
         ]
-    return Response(json.write(body), status, dict(error.headers), "application/problem+json")
+    headers = NOSNIFF | dict(error.headers)
+    return Response(json.write(body), status, headers, "application/problem+json")
 
 
 def new_request_id() -> str:
@@ -126,10 +131,15 @@ def _within(body: Read, limit: int) -> Read:
     return body
 
 
-def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
-    """The body as `model`: `Malformed` when it is no JSON, `Invalid` when it is wrong."""
+def only_json(content_type: str | None) -> None:
+    """Refuse a body that says to be something else."""
     if content_type is not None and not JSON_TYPES.fullmatch(content_type.strip()):
         raise UnsupportedMediaType("send Content-Type: application/json")
+
+
+def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
+    """The body as `model`: `Malformed` when it is no JSON, `Invalid` when it is wrong."""
+    only_json(content_type)
     try:
         value = json.read(raw)
     except json.BadJson as error:
@@ -139,10 +149,23 @@ def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
 
 def checked(model: type[Model], value: Any, place: str) -> Model:
     """`value` as `model`, or `Invalid` with a pointer for each problem."""
+    _refuse_crowds(model, value, place)
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise Invalid(errors=_field_errors(error, place)) from None
+
+
+def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
+    """Refuse objects and lists with more entries than any field takes, before each entry is an error."""
+    if not isinstance(value, dict):
+        return
+    free = {name for name, one in model.model_fields.items() if one.annotation == dict[str, Any]}
+    inner = [(f"/{name}", one) for name, one in value.items() if name not in free]
+    for pointer, one in [("", value), *inner[:MOST]]:
+        if isinstance(one, dict | list) and len(one) > MOST:
+            detail = f"must have at most {MOST} entries"
+            raise Invalid(errors=[FieldError(place, pointer, pointer[1:], detail)])
 
 
 def _field_errors(error: ValidationError, place: str) -> list[FieldError]:

@@ -1,5 +1,7 @@
 """Whether we live and can store; the description of the API; a page for every problem."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from html import escape
 from typing import Any
 
@@ -7,8 +9,9 @@ from starlette.responses import HTMLResponse, Response
 
 from receiver.api.guard import Asked, answer
 from receiver.errors import PROBLEMS, NotFound, StoreUnavailable
-from receiver.store import endpoints as table
 
+GOOD_FOR = 1.0
+"""Seconds for which an answer about readiness holds: anybody may ask, and each look writes."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width">
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:54rem;margin:2rem auto;padding:0 1rem;color:#222}}
@@ -21,6 +24,33 @@ HEADERS = {
 }
 
 
+class Readiness:
+    """Whether we can store: looked at once a second at most, however often it is asked."""
+
+    def __init__(self, probe: Callable[[], Awaitable[object]], monotonic: Callable[[], float]) -> None:
+        self._probe = probe
+        self._monotonic = monotonic
+        self._asking: asyncio.Task[str | None] | None = None
+        self._good_until = 0.0
+
+    async def check(self) -> None:
+        """Raises `StoreUnavailable` when we could not store a moment ago."""
+        if self._asking is None or (self._asking.done() and self._monotonic() >= self._good_until):
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        problem = await asyncio.shield(self._asking)
+        if problem is not None:
+            raise StoreUnavailable(problem)
+
+    async def _ask(self) -> str | None:
+        try:
+            await self._probe()
+        except StoreUnavailable as error:
+            return error.detail
+        finally:
+            self._good_until = self._monotonic() + GOOD_FOR
+        return None
+
+
 async def healthz(_asked: Asked) -> Response:
     """The process lives."""
     return answer({"status": "ok"})
@@ -30,7 +60,7 @@ async def readyz(asked: Asked) -> Response:
     """It can store, and is not stopping."""
     if asked.services.draining:
         raise StoreUnavailable("the service is stopping")
-    await asked.services.store.write(table.probe)
+    await asked.services.readiness.check()
     return answer({"status": "ok"})
 
 

@@ -1,19 +1,23 @@
 """Jobs over HTTP."""
 
+import hashlib
 import json as plain
 import re
-from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
-from receiver.api.guard import Asked, answer
-from receiver.errors import FieldError, Invalid, NotFound, invalid
-from receiver.jobs import Wish
+from receiver.api.guard import NO_STORE, NOSNIFF, Asked, answer, checked, only_json
+from receiver.api.pages import rendered
+from receiver.bulk import unpack
+from receiver.errors import FieldError, Invalid, Malformed, NotFound, invalid
+from receiver.head import HOST
+from receiver.jobs import Wish, shown
 from receiver.keys import is_id
-from receiver.model import Job, Verdict
+from receiver.model import Job, Verdict, Waiting
 from receiver.store import jobs, timeline
 from receiver.store.timeline import Place
 from receiver.views import stamp, waiting_view
@@ -24,23 +28,29 @@ LONGEST_WAIT = 60
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
-async def job_answers(asked: Asked, found: Sequence[Job]) -> list[dict[str, Any]]:
-    """Return jobs as answers show them."""
-    waits = await asked.services.waits.of(found)
-    told = []
-    for job in found:
-        seen = asked.services.meaning.view(job)
-        waiting = waits.get(job.id)
-        seen["waiting"] = waiting_view(waiting) if waiting else None
-        seen["result"] = json.read(job.result) if job.result is not None else None
-        told.append(seen)
-    return told
+def _seen(asked: Asked, job: Job, waiting: Waiting | None) -> dict[str, Any]:
+    """Return a job as answers show it."""
+    seen = asked.services.meaning.view(job)
+    if asked.services.settings.public_url is None:
+        for one in seen["assets"]:
+            one["url"] = _asked_at(asked) + urlsplit(one["url"]).path
+    seen["waiting"] = waiting_view(waiting) if waiting else None
+    seen["result"] = json.read(job.result) if job.result is not None else None
+    return seen
 
 
 async def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
-    """Return one job as answers show it."""
-    [told] = await job_answers(asked, [job])
-    return told
+    """Return one job as answers show it, and why it waits."""
+    waits = await asked.services.waits.of([job])
+    return _seen(asked, job, waits.get(job.id))
+
+
+def _asked_at(asked: Asked) -> str:
+    """Returns the address that the request came to; where it names none, the one that we listen on."""
+    scope, hosts = asked.request.scope, asked.request.headers.getlist("host")
+    if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0].encode("latin-1")):
+        return f"{scope['scheme']}://{hosts[0]}"
+    return asked.services.settings.link_base
 
 
 def _job_id(asked: Asked) -> str:
@@ -52,32 +62,52 @@ def _job_id(asked: Asked) -> str:
 
 async def create(asked: Asked) -> Response:
     """Promise a job."""
-    body: JobRequest = asked.body
+    wish: Wish = asked.body
     key = _idempotency_key(asked)
-    wish = Wish(
-        body.provider,
-        body.operation,
-        body.input,
-        body.metadata,
-        body.callback_url,
-        body.callback_secret,
-        body.deadline_seconds,
-    )
-    taken = await asked.services.jobs.submit(wish, asked.asker.id, key, _canonical(asked.body))
+    taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
+    if not taken.created:
+        headers["idempotent-replayed"] = "true"
     seconds = _prefer_wait(asked)
-    if seconds is not None:
+    if seconds is not None and asked.services.recording.watchers.has_room(asked.asker.id):
         headers["preference-applied"] = f"wait={seconds}"
-        job = await asked.services.jobs.wait(job, seconds, accepted=True)
+        job = await asked.services.jobs.wait(job, seconds, asked.asker.id, accepted=True)
     told = await job_answer(asked, job)
-    if taken.callback_secret is not None and body.callback_secret is None:
+    if taken.callback_secret is not None and wish.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
+        headers |= NO_STORE
     return answer(told, 200 if job.state.final else 202, headers)
 
 
-def _canonical(body: JobRequest) -> bytes:
-    """One spelling for equal requests, whatever the order of their keys."""
+def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
+    """The wish that a body spells, with all that is stored of it."""
+    only_json(content_type)
+    try:
+        bulk = unpack(raw)
+    except json.BadJson as error:
+        raise Malformed(str(error)) from None
+    body = checked(JobRequest, bulk.with_texts(bulk.value, lambda text: text.head), "body")
+    given = bulk.value["input"]
+    whole = bulk.restored(json.write(given))
+    assert whole is not None  # noqa: S101  # no mark was changed
     value = body.model_dump(exclude_unset=True)
+    value["input"] = bulk.with_texts(given, lambda text: text.hashed)
+    return Wish(
+        provider=body.provider,
+        operation=body.operation,
+        input=body.input,
+        whole=whole,
+        shown=shown(bulk, given, whole),
+        hashed=hashlib.sha256(_canonical(value)).digest(),
+        metadata=body.metadata,
+        callback_url=body.callback_url,
+        callback_secret=body.callback_secret,
+        deadline_seconds=body.deadline_seconds,
+    )
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    """One spelling for equal requests, whatever the order of their keys."""
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
@@ -97,10 +127,11 @@ def _prefer_wait(asked: Asked) -> int | None:
 
 async def show(asked: Asked) -> Response:
     """One job with its input; may wait for it to be final."""
-    job, shown = await asked.services.jobs.get(_job_id(asked))
+    job, given = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
-        job = await asked.services.jobs.wait(job, asked.query.wait)
-    return answer(await job_answer(asked, job) | {"input": shown})
+        job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
+    body = json.write(await job_answer(asked, job)).removesuffix(b"}") + b',"input":' + given + b"}"
+    return Response(body, headers=dict(NOSNIFF), media_type="application/json")
 
 
 async def listed(asked: Asked) -> Response:
@@ -119,7 +150,13 @@ async def listed(asked: Asked) -> Response:
         limit=query.limit + 1,
     )
     found = await asked.services.store.read(jobs.search(wanted))
-    return page(await job_answers(asked, found), query.limit)
+    shown, more = found[: query.limit], len(found) > query.limit
+    waits = await asked.services.waits.of(shown)
+    return await rendered(
+        shown,
+        lambda job: _seen(asked, job, waits.get(job.id)),
+        next_cursor=shown[-1].id if more else None,
+    )
 
 
 def page(items: list[dict[str, Any]], limit: int) -> Response:

@@ -117,7 +117,7 @@ def _responses(call: Call) -> dict[str, Any]:
 
 
 def _errors(call: Call) -> list[int]:
-    errors = [400, 405, 413, 415, 422, 503]
+    errors = [400, 405, 413, 415, 422, 500, 503]
     if call.scope is not None:
         errors += [401, 403]
     if "{" in call.path:
@@ -126,6 +126,8 @@ def _errors(call: Call) -> list[int]:
         errors.append(409)
     if call.path.endswith("/secret"):
         errors.append(409)
+    if "wait" in call.query.model_fields:
+        errors.append(429)
     if call.path.startswith("/assets/") or call.feed:
         errors.append(410)
     return sorted(errors)

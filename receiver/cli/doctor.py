@@ -179,7 +179,7 @@ async def _public_url(loaded: Loaded, gateway: Gateway) -> Finding:
 async def _account(loaded: Loaded, setup: AccountSetup, gateway: Gateway) -> Finding:
     what, clock = f"account {setup.name}", Clock()
     nobodys = Masters([clock.entropy(32).hex()], clock.entropy)
-    accounts = Accounts(loaded.accounts, gateway, nobodys, clock, None)
+    accounts = Accounts(loaded.accounts, gateway, nobodys, clock, None, lambda _account, _what: None)
     if setup.handler.poll is None:
         return Finding(what, ODD, "cannot be checked: it has nothing to ask")
     nobody = JobRef("job_doctor", "ringback-doctor-0", setup.handler.default_operation)

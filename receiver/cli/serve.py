@@ -1,17 +1,21 @@
 """`ringback serve`."""
 
 import asyncio
+import contextlib
 import functools
 import gc
+import logging
+import os
+import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import uvloop
-from uvicorn import Server
 
 from receiver import observe
 from receiver.api import application
@@ -21,7 +25,8 @@ from receiver.config import Loaded, load
 from receiver.errors import Misconfigured
 from receiver.observe import LOGGER
 from receiver.replica import Role
-from receiver.server import Shortcut, server
+from receiver.server import Shortcut, SignalFree, server
+from receiver.settings import Settings
 from receiver.store.pgurl import is_postgres
 
 CONFIG = click.option(
@@ -31,6 +36,8 @@ CONFIG = click.option(
 )
 LINGER = 5.0
 """Seconds for which a stopping replica goes on answering, readiness apart: a proxy looks every few."""
+MOST_FILES = 1 << 20
+"""Where the system sets no limit; no system of today refuses so many."""
 GC_THRESHOLDS = (10_000, 20, 50)
 """Python's own 700 lets the collector run several times for every batch of callbacks, and find nothing; a run
 over as many as 50,000 takes 20 ms."""
@@ -64,14 +71,18 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
     observe.set_up(settings.log_level, settings.log_format)
+    more_files()
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
-    try:
-        code = uvloop.run(_serve(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role)))
-    except asyncio.CancelledError:
-        LOGGER.info("stopped before it served")
-        code = 0
-    sys.exit(code)
+    sys.exit(uvloop.run(_whole(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role))))
+
+
+def more_files() -> None:
+    """Allow as many open files as the system lets us: a socket is one, and 1,024 are soon used up."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else most
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -87,10 +98,29 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+async def _whole(loaded: Loaded, listening: socket.socket, role: Role) -> int:
+    """Serve until a signal, also one that comes before we serve; the exit code."""
+    try:
+        code = await _serve(loaded, listening, role)
+    except asyncio.CancelledError:
+        LOGGER.info("stopped before it served")
+        code = 0
+    leave_threads(code)
+    return code
+
+
+def leave_threads(code: int) -> None:
+    """End the process where threads still run: one may wait long for a name server, and all is stored."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    if others:
+        logging.shutdown()
+        os._exit(code)
+
+
 async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
     """Serve until a signal; the exit code."""
     failed: list[str] = []
-    stopping: list[Server] = []
+    stopping: list[SignalFree] = []
 
     def give_up(reason: str) -> None:
         LOGGER.critical("stopping: %s", reason)
@@ -113,9 +143,22 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
+        telling = asyncio.create_task(_tell(http, settings))
         await http.serve(sockets=[listening])
+        telling.cancel()
     return 1 if failed else 0
+
+
+async def _tell(http: SignalFree, settings: Settings) -> None:
+    """Say where we serve, once a connection is taken there."""
+    await http.up.wait()
+    LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
+    if settings.public_url is None:
+        LOGGER.info(
+            "public_url is not set: jobs are polled; links in events begin with %s, those in answers with "
+            "the address that was asked",
+            settings.link_base,
+        )
 
 
 def _short(services: Services) -> Shortcut:
@@ -128,23 +171,29 @@ def _this_task() -> "asyncio.Task[int]":
     return found
 
 
-def _stop(http: Server, services: Services, role: Role) -> Callable[[], None]:
+def _stop(http: SignalFree, services: Services, role: Role) -> Callable[[], None]:
     """What a signal does: the first drains while readiness says so, the second ends at once."""
     drains: list[asyncio.Task[None]] = []
 
-    async def drain() -> None:
-        services.draining = True
-        if services.store.shared and role is not Role.WORKER:
-            await asyncio.sleep(LINGER)
+    async def drain(linger: float) -> None:
+        await asyncio.sleep(linger)
         await services.drain()
-        http.should_exit = True
+        http.stop(services.time_left)
 
     def stop() -> None:
+        grace = services.settings.shutdown_grace
+        lingers = services.store.shared and role is not Role.WORKER
         if drains:
-            http.should_exit = http.force_exit = True
+            LOGGER.info("stopping at once")
+            drains.pop().cancel()
+            services.hurry(0.0)
+            http.force_exit = True
+            drains.append(asyncio.get_running_loop().create_task(drain(0.0)))
         else:
-            LOGGER.info("stopping: work in hand gets %s s", services.settings.shutdown_grace)
-            drains.append(asyncio.get_running_loop().create_task(drain()))
+            LOGGER.info("stopping: work in hand gets %s s", grace)
+            services.hurry(grace)
+            linger = min(LINGER, grace / 2) if lingers else 0.0
+            drains.append(asyncio.get_running_loop().create_task(drain(linger)))
 
     return stop
 

@@ -23,7 +23,7 @@ from receiver.demo.downstream import Downstream
 from receiver.demo.show import Row, picture
 from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import Later, listening, world
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
 from receiver.sandbox.world import Knobs
 
 KEY = "rb_demo_demo_demo_demo_demo_demo_demo"
@@ -62,6 +62,12 @@ def _wishes() -> Sequence[Wish]:
         Wish("getimg", "image", {"model": "m", "prompt": "a tide"}, "final at once"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, then a poll"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide, fail"}, "fails at the provider"),
+        Wish(
+            "replicate",
+            "prediction",
+            {"version": "a" * 64, "input": {"prompt": "a tide"}},
+            "rings back, signed",
+        ),
         Wish("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
     )
 
@@ -105,6 +111,7 @@ async def _service(folder: Path, providers: str) -> AsyncIterator[httpx.AsyncCli
         accounts = {
             name: {"api_key": f"demo-{name}", "base_url": f"{providers}/{name}"}
             | {"poll_interval": 0.5, "backstop_after": 4.0}
+            | ACCOUNTS.get(name, {})
             for name in SPEAKERS
         }
         environment = {

@@ -16,11 +16,13 @@ from handlers import json
 from receiver.sandbox.speakers import SPEAKERS, Refusal, Speaker
 from receiver.sandbox.world import Made, Message, World
 
+PREDICTIONS = "v1/predictions/"
 POLLS = {
     "imagineo": "v1/generations/",
     "apiframe-v2": "jobs/",
     "aiml": "v1/generation/tasks/video/",
     "getimg": "v2/videos/generations/",
+    "replicate": PREDICTIONS,
 }
 MINIMAX_POLL = "v1/query/video_generation"
 MINIMAX_FILES = "v1/files/retrieve"
@@ -67,6 +69,8 @@ class Sandbox:
             return _refuse(speaker.refusals["refused"])
         if speaker.name == "apiframe" and path in {"fetch", "fetch-many"}:
             return self._fetched(speaker, path, body)
+        if speaker.name == "replicate" and path.startswith(PREDICTIONS) and path.endswith("/cancel"):
+            return self._canceled(speaker, path.removeprefix(PREDICTIONS).removesuffix("/cancel"))
         return await self._submitted(speaker, path, body, key, request)
 
     async def _submitted(
@@ -95,6 +99,12 @@ class Sandbox:
             made.takes = 0.0
             return JSONResponse(speaker.polled(made, made.phase(self.world.now()), 100))
         return JSONResponse(speaker.submitted(made), speaker.accepted_status)
+
+    def _canceled(self, speaker: Speaker, identity: str) -> Response:
+        made = self.world.jobs.get(identity)
+        if made is not None and made.phase(self.world.now()) not in {"succeeded", "failed"}:
+            made.words |= {"canceled"}
+        return self._told(speaker, identity)
 
     def _refusal(self, speaker: Speaker, words: frozenset[str], prompt: str) -> Refusal | None:
         if "throttled" in words and f"{speaker.name}|{prompt}" not in self.world.throttled:
@@ -211,8 +221,11 @@ def _prompt(body: dict[str, Any]) -> str:
             "webhookUrl",
             "callback_url",
             "webhook_secret",
+            "webhook",
         }:
             texts.append(value)
         elif isinstance(value, list):
             texts.extend(str(one.get("text", "")) for one in value if isinstance(one, dict))
+        elif isinstance(value, dict):
+            texts.append(_prompt(value))
     return " ".join(texts)

@@ -1,7 +1,9 @@
 """How each provider speaks: the shapes of its answers and callbacks, as its documentation shows them."""
 
+import base64
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,8 +26,18 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "aiml": {"queued": "queued", "running": "running", "succeeded": "succeeded", "failed": "failed"},
     "getimg": {"queued": "pending", "running": "pending", "succeeded": "completed", "failed": "failed"},
+    "replicate": {
+        "queued": "starting",
+        "running": "processing",
+        "succeeded": "succeeded",
+        "failed": "failed",
+        "canceled": "canceled",
+    },
     "minimax": {"queued": "Queueing", "running": "Processing", "succeeded": "Success", "failed": "Fail"},
 }
+REPLICATE_SECRET = "whsec_" + base64.b64encode(b"the sandbox signs for replicate").decode()
+ACCOUNTS: Mapping[str, dict[str, Any]] = {"replicate": {"webhook_secret": REPLICATE_SECRET}}
+"""What an account at a simulated provider is set besides its key and `base_url`."""
 MINIMAX_CALLBACK = {
     "queued": "processing",
     "running": "processing",
@@ -183,6 +195,35 @@ def _minimax_says(made: Made, phase: str, progress: int, _forged: bool) -> Messa
     return Message(json.write(body), ())
 
 
+def _replicate(made: Made, phase: str, _progress: int) -> Body:
+    done = phase == "succeeded" and "empty" not in made.words
+    place = f"{made.origin}/v1/predictions/{made.id}"
+    return {
+        "id": made.id,
+        "version": made.input.get("version", "hidden"),
+        "status": WORDS["replicate"][phase],
+        "input": made.input.get("input", {}),
+        "output": [made.file("0.mp4")] if done else None,
+        "error": SORRY if phase == "failed" else None,
+        "logs": "",
+        "metrics": {"predict_time": made.takes} if done else {},
+        "urls": {"get": place, "cancel": f"{place}/cancel"},
+    }
+
+
+def _replicate_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
+    raw = json.write(_replicate(made, phase, progress))
+    name, stamp = f"msg_{secrets.token_hex(8)}", str(int(datetime.now(UTC).timestamp()))
+    key = b"forged" if forged else base64.b64decode(REPLICATE_SECRET.removeprefix("whsec_"))
+    signature = base64.b64encode(hmac.digest(key, f"{name}.{stamp}.".encode() + raw, "sha256")).decode()
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return Message(raw, tuple(zip(names, (name, stamp, f"v1,{signature}"), strict=True)))
+
+
+def _titled(status: int, title: str, detail: str) -> Refusal:
+    return Refusal(status, {"title": title, "detail": detail, "status": status})
+
+
 def _coded(status: int) -> Callable[[str, str], Refusal]:
     return lambda code, message: Refusal(status, {"error": {"code": code, "message": message}})
 
@@ -204,6 +245,13 @@ MINIMAX = {
     "refused": _base_resp(2013, "invalid params"),
     "throttled": _base_resp(1002, "rate limit"),
     "unknown": _base_resp(2013, "invalid task_id"),
+}
+REPLICATE = {
+    "key": _titled(401, "Unauthenticated", "You did not pass a valid authentication token"),
+    "blocked": _titled(402, "Insufficient credit", "You have insufficient credit to run this model."),
+    "refused": _titled(422, "Input validation failed", "the prompt was refused"),
+    "throttled": _titled(429, "Too many requests", "Request was throttled."),
+    "unknown": _titled(404, "Not found", "no such prediction"),
 }
 SPEAKERS: Mapping[str, Speaker] = {
     speaker.name: speaker
@@ -254,6 +302,15 @@ SPEAKERS: Mapping[str, Speaker] = {
             MINIMAX,
             _minimax_says,
             callback_field="callback_url",
+        ),
+        Speaker(
+            "replicate",
+            lambda made: _replicate(made, "queued", 0),
+            _replicate,
+            REPLICATE,
+            _replicate_says,
+            accepted_status=201,
+            callback_field="webhook",
         ),
         Speaker("gately", lambda made: {"task_id": made.id, "base_resp": FINE}, _minimax, MINIMAX),
     )

@@ -64,7 +64,9 @@ class Made:
         return max(0, min(100, int(100 * (now - self.started) / self.takes))) if self.takes else 100
 
     def phase(self, now: float) -> str:
-        """`queued`, `running`, `succeeded` or `failed`."""
+        """`queued`, `running`, `succeeded`, `failed` or `canceled`."""
+        if "canceled" in self.words:
+            return "canceled"
         progress = self.progress(now)
         if progress >= 100:
             return "failed" if "fail" in self.words else "succeeded"

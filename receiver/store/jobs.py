@@ -307,11 +307,22 @@ def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
     return [row["id"] for row in found]
 
 
-def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
-    """Seconds from creation to success, by account, of jobs that ended since; the newest 1,000."""
+def open_by_account() -> Transaction[dict[str, int]]:
+    """Return how many jobs are open, by account."""
     found = yield rows(
-        "select account, completed_at - created_at as took from job where completed_at >= :since "
-        "and state = 'succeeded' order by completed_at desc limit 1000",
+        "select account, count(*) as open from job where completed_at is null group by account"
+    )
+    return {row["account"]: int(row["open"]) for row in found}
+
+
+def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
+    """Seconds from creation to success, by account, of jobs that ended since: the newest 1,000 of each, among
+    the newest 50,000 of all."""
+    found = yield rows(
+        "select account, took from (select account, took, row_number() over (partition by account "
+        "order by completed_at desc) as place from (select account, completed_at, completed_at - created_at "
+        "as took from job where completed_at >= :since and state = 'succeeded' order by completed_at desc "
+        "limit 50000) as newest) as placed where place <= 1000",
         since=ms(since),
     )
     took: dict[str, list[float]] = {}

@@ -125,6 +125,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "expires_at": "bigint",
     },
     "account": {"name": "text", "blocked_at": "bigint", "reason": "text", "blocks": "bigint"},
+    "tally": {"account": "text", "minute": "bigint", "what": "text", "count": "bigint"},
     "meta": {"key": "text", "value": "text"},
     "taken": {
         "target": "text",

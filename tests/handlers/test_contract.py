@@ -45,7 +45,8 @@ STATUSES = {
     "AccountRefused": (401, 402, 403),
     "Throttled": (429,),
     "Unavailable": (408, 500, 501, 502, 503, 504, 507, 520, 529, 599),
-    "Garbled": (100, 301, 302, 303, 304, 307, 308),
+    "Garbled": (100,),
+    "Redirected": (301, 302, 303, 304, 307, 308),
 }
 """What an HTTP status means, whoever sends it."""
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import create_model
 
-from handlers import wire
+from handlers import said, wire
 from handlers.contract import Kind
 from handlers.errors import Garbled
+from handlers.wishes import retry_after
 from tests.handlers.anything import LIMITED, ODD
 from tests.handlers.captures import message
 
@@ -78,7 +79,17 @@ AFTER: dict[str, float | None] = {
     "120": 120,
     " 120 ": 120,
     "007": 7,
-    "999999999": 999_999_999,
+    "4.0": 4,
+    "4.2": 5,
+    "0.001": 1,
+    "4.": 4,
+    "4, 4": 4,
+    "4,4.0": 4,
+    "4, 5": None,
+    "86400": 86400,
+    "86399.5": 86400,
+    **dict.fromkeys(("86401", "9999999999", "9" * 5000, "0" * 5000 + "99999", "9" * 50 + ".5"), 86400),
+    "Sun, 01 Nov 2037 12:00:30 GMT": 86400,
     "Sun, 01 Nov 2026 12:00:30 GMT": 30,
     "Sunday, 01-Nov-26 12:00:30 GMT": 30,
     "Sun Nov  1 12:00:30 2026": 30,
@@ -90,8 +101,8 @@ AFTER: dict[str, float | None] = {
     "Sun, 01 Nov 0 1:1:1 GMT": 0,
     **dict.fromkeys(
         (
-            "", " ", "soon", "-1", "+1", "1.5", "1e3", "0x10", "1_0", "1, 2", "1;2", "nan", "inf",
-            "\u0663", "\uff13", "²", "9999999999", "9" * 5000, "\x00", "1\x00", "é",
+            "", " ", "soon", "-1", "+1", "1.5.1", ".5", "1e3", "0x10", "1_0", "1, 2", "1;2", "nan", "inf",
+            "\u0663", "\uff13", "²", "1, x", "1,", "\x00", "1\x00", "é",
             "Sun, 99 Nov 2026 12:00:00 GMT", "Sun, 01 Nov", "Sun, 01 Foo 2026 12:00:00 GMT",
             "2026-11-01T12:00:30Z", "Sun, 01 Nov 99999 12:00:00 GMT",
             "Sun, 01 Nov 2026 12:00:00 +9999999999", "Sun, 01 Nov 2026 12:00:00 +2500",
@@ -103,14 +114,32 @@ AFTER: dict[str, float | None] = {
 
 @pytest.mark.parametrize("value", AFTER, ids=lambda value: ascii(value[:40]))
 def test_a_wish_in_seconds_or_as_a_date(value: str) -> None:
-    found = wire.retry_after(message(429, b"", ("retry-after", value)))
+    found = retry_after(message(429, b"", ("retry-after", value)))
     assert (found.total_seconds() if found is not None else None) == AFTER[value]
 
 
-def test_a_missing_or_doubled_wish_is_none() -> None:
-    assert wire.retry_after(message(429)) is None
-    assert wire.retry_after(message(429, b"", ("retry-after", "1"), ("retry-after", "1"))) is None
-    assert wire.retry_after(message(429, b"", ("Retry-After-Ms", "1"))) is None
+def test_a_missing_wish_is_none() -> None:
+    assert retry_after(message(429)) is None
+    assert retry_after(message(429, b"", ("Retry-After-Ms", "1"))) is None
+
+
+DOUBLED: list[tuple[tuple[str, str], float | None]] = [
+    (("1", "1"), 1),
+    (("1", " 1.0"), 1),
+    (("Sun, 01 Nov 2026 12:00:30 GMT", "30"), 30),
+    (("1", "2"), None),
+    (("1", "soon"), None),
+    (("1, 1", "1"), 1),
+    (("1, 1", "2"), None),
+]
+
+
+@pytest.mark.parametrize(("values", "seconds"), DOUBLED)
+def test_a_doubled_wish_counts_once_when_its_values_are_equal(
+    values: tuple[str, str], seconds: float | None
+) -> None:
+    found = retry_after(message(429, b"", *[("retry-after", value) for value in values]))
+    assert (found.total_seconds() if found is not None else None) == seconds
 
 
 @LIMITED
@@ -118,7 +147,7 @@ def test_a_missing_or_doubled_wish_is_none() -> None:
     value=st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [-+]?\w{1,6}")
 )
 def test_any_wish_is_a_time_or_none(value: str) -> None:
-    found = wire.retry_after(message(429, b"", ("retry-after", value)))
+    found = retry_after(message(429, b"", ("retry-after", value)))
     assert found is None or found >= timedelta()
 
 
@@ -240,8 +269,14 @@ def test_a_moment_is_told_in_utc() -> None:
 SENTENCES: list[tuple[Any, str]] = [
     ({"error": {"code": "c", "message": "m"}}, "m"),
     ({"error": "m"}, "m"),
-    ({"errors": [{"msg": "m"}, {"msg": "n"}]}, "m"),
-    ({"detail": [{"loc": ["body"], "msg": "m"}]}, "m"),
+    ({"errors": [{"msg": "m"}, {"msg": "n"}]}, "m; n"),
+    ({"errors": [{"msg": one} for one in "mmnop"]}, "m; n"),
+    ({"detail": [{"loc": ["body", "prompt"], "msg": "m"}]}, "body.prompt: m"),
+    ({"error": {"param": "size", "message": "m"}}, "size: m"),
+    ({"error": "m", "details": {"prompt": ["too long"]}}, "m; prompt: too long"),
+    ({"details": {"prompt": ["too long"]}}, "prompt: too long"),
+    ({"base_resp": {"status_code": 1, "status_msg": "m"}}, "m"),
+    ({"status": "failed", "fail_reason": "m"}, "m"),
     ({"message": "", "error": "m"}, "m"),
     ({"status_msg": "m"}, "m"),
     ({"title": "m", "status": 400}, "m"),
@@ -258,7 +293,7 @@ SENTENCES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("told", "found"), SENTENCES)
 def test_the_sentence_of_an_error_is_found_cleaned_and_cut(told: Any, found: str) -> None:
-    assert wire.sentence(told) == found
+    assert said.sentence(told) == found
 
 
 CODES: list[tuple[Any, str | None]] = [
@@ -279,7 +314,7 @@ CODES: list[tuple[Any, str | None]] = [
 
 @pytest.mark.parametrize(("told", "found"), CODES)
 def test_the_code_of_an_error_is_found_cleaned_and_cut(told: Any, found: str | None) -> None:
-    assert wire.code_of(told) == found
+    assert said.code_of(told) == found
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from receiver import worker
+from receiver.exchange import Connection
 from receiver.store import Store, sqlite
+from tests.receiver.rawserver import Heard
 from tests.receiver.shop import PATIENCE, Shop, shop_in
 from tests.receiver.storehouse import opened
 
@@ -54,3 +56,15 @@ async def running(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await shop.worker.stop(0.0)
     async with asyncio.timeout(PATIENCE):
         await task
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
+    """What our client has read so far."""
+    ear = Heard()
+
+    def data_received(connection: Connection, data: bytes) -> None:
+        ear.data_received(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", data_received)
+    return ear

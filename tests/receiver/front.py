@@ -124,7 +124,8 @@ class Caller:
         """Send, then go on sending, until the connection is cut; what was answered."""
         reading = asyncio.create_task(self._rest())
         async with asyncio.timeout(PATIENCE):
-            self.writer.write(first)
+            if first:
+                self.writer.write(first)
             while again and not reading.done():
                 with contextlib.suppress(OSError):
                     self.writer.write(again)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from itertools import pairwise
 from unittest import mock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from handlers.values import immutable
 from receiver.addresses import Guard, guard
 from receiver.exchange import Answer, Connection
 from receiver.gateway import Call, CallFailed, Gateway
+from receiver.resolver import NO_ADDRESS, NameServers, Unresolved
 
 LIMIT = 10.0
 LOOPBACK = "127.0.0.1"
@@ -277,24 +279,28 @@ class Heard:
 class Names:
     """A name server: the next of a name's answers each time, the last one for ever.
 
-    Stands in for the loop's `getaddrinfo`. Spelled-out addresses are answered as the system would.
+    Stands in for the machine's name servers, and nothing that it says is kept.
     """
 
     def __init__(self, table: Mapping[str, Sequence[Iterable[str] | Exception]]) -> None:
         self._table = {name: list(answers) for name, answers in table.items()}
         self.asked: list[str] = []
 
-    async def getaddrinfo(self, host: str, port: int, **_options: int) -> list[tuple[object, ...]]:
-        """As `loop.getaddrinfo`, without any network."""
+    async def ask(self, host: str) -> list[str]:
+        """As `NameServers.ask`, without any network."""
         self.asked.append(host)
         answers = self._table.get(host)
         if answers is None:
-            flags = socket.AI_NUMERICHOST
-            return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
+            raise Unresolved(NO_ADDRESS)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return [(0, socket.SOCK_STREAM, 6, "", (address, port)) for address in answer]
+        return list(answer)
+
+    def answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Answer whatever is looked up from now on."""
+        monkeypatch.setattr(NameServers, "ask", lambda _, host: self.ask(host))
+        monkeypatch.setattr("receiver.resolver.KEPT", -1.0)
 
 
 @immutable

@@ -83,6 +83,10 @@ async def test_a_doubtful_callback_that_names_the_job_replaces_its_submission(ho
     await house.hear(word(job, house, told(Phase.UNKNOWN, "p1")))
     assert (await house.now(job)).state is State.QUEUED
     assert await dues(house, job) == [("poll", 0.0)]
+    other, _ = await out(house, "apiframe")
+    await house.hear(word(other, house, told(Phase.SUCCEEDED, "p2", assets=())))
+    await house.hear(word(other, house, told(Phase.RUNNING, "p2")))
+    assert await dues(house, other) == [("poll", 0.0)]
 
 
 async def test_a_job_that_the_provider_accepted_is_never_submitted_again(house: Storehouse) -> None:

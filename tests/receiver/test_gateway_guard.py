@@ -16,6 +16,7 @@ import pytest
 from receiver.addresses import BadUrl, Guard, guard
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed
+from receiver.resolver import NO_ADDRESS, NO_ANSWER, Unresolved
 from tests.receiver.rawserver import LOOPBACK_ONLY, OK, Names, calling, outcome, replaying, serving, silent
 
 SHORT = 0.15
@@ -88,7 +89,7 @@ BAD_URLS = [
     *(f"http://{host}:{{}}/" for host in LONG_HOSTS),
     "http://127.0.0.2:{}/" + "x" * 2048,
 ]
-NXDOMAIN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+NXDOMAIN = Unresolved(NO_ADDRESS)
 TABLE: Mapping[str, Sequence[Sequence[str] | Exception]] = {
     "localhost": [["127.0.0.1"]],
     "localhost.": [["127.0.0.1"]],
@@ -101,7 +102,6 @@ TABLE: Mapping[str, Sequence[Sequence[str] | Exception]] = {
     "mixed.test": [[*ADDRESSES, "127.0.0.2"]],
     "mixed6.test": [["127.0.0.1", "::1"]],
     "nx.test": [NXDOMAIN],
-    "xn--a": [UnicodeError("label")],
 }
 
 
@@ -178,8 +178,8 @@ class Dials:
 
 
 def answered_by(names: Names, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """`names` as the name server of the running loop."""
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+    """`names` as the machine's name servers."""
+    names.answer(monkeypatch)
     return names
 
 
@@ -293,9 +293,8 @@ RESOLVED: Mapping[str, tuple[Sequence[str] | Exception, str, Sequence[str]]] = {
     "scoped": (["fe80::1%lo"], "resolve", []),
     "none": ([], "resolve", []),
     "no such name": (NXDOMAIN, "resolve", []),
-    "try again": (socket.gaierror(socket.EAI_AGAIN, "again"), "resolve", []),
-    "no idna": (UnicodeError("label too long"), "resolve", []),
-    "out of files": (OSError(errno.EMFILE, "too many open files"), "resolve", []),
+    "no answer": (Unresolved(NO_ANSWER), "resolve", []),
+    "no address at all": (["fe80::1%%"], "resolve", []),
 }
 
 

@@ -75,7 +75,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
 async def gateway(authorities: Authorities, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
     """A gateway that believes our authority; every name of these tests is 127.0.0.1."""
     table = {name: [["127.0.0.1"]] for name in (NAME, f"{NAME}.", "deep.wild.test", "wild.test")}
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", Names(table).getaddrinfo)
+    Names(table).answer(monkeypatch)
     gateway = Gateway(guard(["127.0.0.1/32", "::1/128"], http=False), ca_file=authorities.file)
     yield gateway
     await gateway.close()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.keys import Masters, new_api_key
-from receiver.observe import LOGGER, MINUTES, LastHour, redact, set_up
+from receiver.observe import LOGGER, redact, set_up
 from receiver.signing import new_secret
 from tests.receiver.rawserver import BOUNDED
 
@@ -122,17 +122,3 @@ def test_the_level_is_kept_and_others_are_quiet(
     logging.getLogger("httpx").info("GET https://user:password@h.example/")
     assert capsys.readouterr().err.count("ours") == heard
     assert "password" not in capsys.readouterr().err
-
-
-def test_counts_last_an_hour() -> None:
-    minutes = [100]
-    counts = LastHour(lambda: minutes[0] * 60.0)
-    for _ in range(MINUTES + 30):
-        minutes[0] += 1
-        counts.add("polls")
-    assert counts.totals() == {"polls": MINUTES}
-    counts.add("errors")
-    minutes[0] += MINUTES - 1
-    assert counts.totals() == {"polls": 1, "errors": 1}
-    minutes[0] += 1
-    assert not counts.totals()

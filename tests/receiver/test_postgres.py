@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from handlers.contract import Phase
@@ -168,6 +169,17 @@ async def test_a_text_that_cannot_be_held_loses_nothing(house: Storehouse) -> No
     assert (await house.now(job)).provider_job_id == "p\ufffdq"
     found = await house.store.read(jobs.search(jobs.Search(provider_job_id="p\0q")))
     assert [one.id for one in found] == [job.id]
+
+
+async def test_a_value_that_cannot_be_held_fails_its_own_item_and_no_other(house: Storehouse) -> None:
+    job = await house.added()
+    beyond = 1 << 70
+    good = house.write("update job set misses = 7 where id = :id", id=job.id)
+    bad = house.write("update job set misses = :beyond where id = :id", beyond=beyond, id=job.id)
+    told = await asyncio.gather(good, bad, return_exceptions=True)
+    assert isinstance(told[1], asyncpg.DataError)
+    assert not isinstance(told[0], BaseException)
+    assert (await house.now(job)).misses == 7
 
 
 async def test_no_statement_reads_a_large_table_whole(

@@ -1,8 +1,10 @@
 """Jobs and due work in a real store: promised once, claimed fairly, under leases that end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,11 @@ import pytest
 from handlers.contract import Phase
 from receiver.errors import StoreUnavailable
 from receiver.model import Claim, Due, Job, Source, State, Verdict, Word, Work
-from receiver.store import jobs
+from receiver.store import jobs, tallies
 from receiver.store.due import release
 from receiver.store.jobs import Chosen, NewJob, Promised, Search, unchoose
 from receiver.store.replicas import leave
+from receiver.store.schema import TABLES
 from receiver.store.statements import EPOCH, ms
 from tests.receiver.storehouse import LEASE, Storehouse, storehouse, told, word
 
@@ -286,6 +289,49 @@ async def test_how_long_jobs_took(house: Storehouse) -> None:
     assert await house.store.read(jobs.durations(house.hands.at)) == {"aiml": [7.0]}
     house.hands.pass_(seconds=1)
     assert await house.store.read(jobs.durations(house.hands.at)) == {}
+
+
+async def test_how_long_jobs_took_is_told_of_the_newest_of_each_account(house: Storehouse) -> None:
+    since = house.hands.at
+    few = await house.submitted("getimg")
+    house.hands.pass_(seconds=3)
+    await house.hear(word(few, house, told(Phase.SUCCEEDED)))
+    done = await house.submitted("aiml")
+    house.hands.pass_(seconds=7)
+    await house.hear(word(done, house, told(Phase.SUCCEEDED)))
+    columns = ", ".join(TABLES["job"])
+    changed = {"id": "id || number", "provider_job_id": "null"}
+    values = ", ".join(changed.get(column, column) for column in TABLES["job"])
+    await house.write(
+        "with recursive counted(number) as (select 1 union all select number + 1 from counted where "
+        f"number < 1200) insert into job ({columns}) select {values} from job, counted where account = 'aiml'"
+    )
+    took = await house.store.read(jobs.durations(since))
+    assert (took["getimg"], len(took["aiml"])) == ([3.0], 1000)
+
+
+async def test_open_jobs_are_counted_by_account(house: Storehouse) -> None:
+    await house.added()
+    await house.submitted("aiml")
+    await house.hear(word(await house.submitted("aiml"), house, told(Phase.FAILED)))
+    assert await house.store.read(jobs.open_by_account()) == {"apiframe": 1, "aiml": 1}
+
+
+async def test_counts_of_several_processes_add_up_and_end_after_an_hour(house: Storehouse) -> None:
+    for minute in (100, 101, 101):
+        counts = {("aiml", minute, "polls"): 2, ("aiml", minute, "errors"): 1, ("gately", minute, "polls"): 1}
+        await house.store.write(partial(tallies.add, counts, minute - 59))
+    told_ = {"aiml": Counter(polls=6, errors=3), "gately": Counter(polls=3)}
+    assert await house.store.read(tallies.totals(42)) == told_
+    assert await house.store.read(tallies.totals(101)) == {
+        "aiml": Counter(polls=4, errors=2),
+        "gately": Counter(polls=2),
+    }
+    await house.store.write(lambda: tallies.add({("aiml", 160, "polls"): 1}, 101))
+    assert await house.store.read(tallies.totals(0)) == {
+        "aiml": Counter(polls=5, errors=2),
+        "gately": Counter(polls=2),
+    }
 
 
 @pytest.mark.parametrize("crashed", [False, True])

@@ -1,6 +1,7 @@
 """The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -171,6 +172,33 @@ async def test_stopping_waits_for_what_is_under_way(shop: Shop) -> None:
     assert len(shop.made.done) == 1
     assert later[0] not in shop.made.begun
     assert shop.taken() == 0
+
+
+async def test_a_claim_within_its_commit_may_end_and_gives_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def claiming(request: Request) -> Transaction[object]:
+        taken = yield from claim(request)
+        entered.set()
+        go.wait(PATIENCE)
+        return taken
+
+    monkeypatch.setattr(loop, "claim", claiming)
+    await shop.jobs("aiml")
+    task = asyncio.create_task(shop.worker.run())
+    await asyncio.to_thread(entered.wait, PATIENCE)
+    stopping = asyncio.create_task(shop.worker.stop(PATIENCE))
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert not stopping.done()
+    go.set()
+    await stopping
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert shop.made.begun == []
+    assert await shop.house.column("select leased from due") == [0]
 
 
 async def test_stopping_ends_what_outlives_the_grace(shop: Shop) -> None:

@@ -1,13 +1,13 @@
 """The service with the mend of one fault taken out, to show that the simulation finds each of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-from receiver import agenda, blocking, lifecycle
+from receiver import agenda, lifecycle
 from receiver.agenda import Agenda
 from receiver.lanes import Lane, Lanes
 from receiver.lifecycle import Change
@@ -64,20 +64,11 @@ def _release_of_anybody(claims: Sequence[Claim], now: datetime) -> Transaction[s
     return ours
 
 
-async def _once(attempt: Callable[[], Any], _away: object) -> Any:
-    return await attempt()
-
-
 MUTANTS: Mapping[str, Mutant] = {
     "kept-answers": Mutant(
         "a provider's answer is dropped when the store is away for a moment",
         "answer-dropped",
         ((Recording, "settle", Recording.record),),
-    ),
-    "kept-refusals": Mutant(
-        "a refusal of the account is dropped when the store is away for a moment",
-        "answer-dropped",
-        ((blocking, "insist", _once),),
     ),
     "due-of-late-answers": Mutant(
         "an answer under a lost lease leaves its job with nothing due",

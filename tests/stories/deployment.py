@@ -22,7 +22,7 @@ from receiver.config import load
 from receiver.replica import Role
 from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import Later, listening, world
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
 from receiver.sandbox.world import Knobs, World
 from tests.engines import ENGINES
 
@@ -37,6 +37,7 @@ INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "aiml": ("video", {"model": "m", "content": [{"type": "text", "text": ""}]}),
     "getimg": ("video", {"model": "m", "prompt": ""}),
     "minimax": ("video", {"model": "T2V-01", "prompt": ""}),
+    "replicate": ("prediction", {"version": "v" * 64, "input": {"prompt": ""}}),
     "gately": ("video", {"model": "T2V-01", "prompt": ""}),
 }
 
@@ -47,6 +48,8 @@ def asking(provider: str, words: str = "a tide", **others: Any) -> dict[str, Any
     made = json.loads(json.dumps(template))
     if "content" in made:
         made["content"][0]["text"] = words
+    elif "input" in made:
+        made["input"]["prompt"] = words
     else:
         made["prompt"] = words
     return {"provider": provider, "operation": operation, "input": made, **others}
@@ -191,6 +194,7 @@ def environment(
     accounts = {
         name: {"api_key": f"key-{name}", "base_url": f"{providers}/{name}"}
         | {"poll_interval": 0.1, "backstop_after": 600}
+        | ACCOUNTS.get(name, {})
         | accounts_with
         for name in SPEAKERS
     }

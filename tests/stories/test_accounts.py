@@ -99,7 +99,7 @@ async def test_a_blocked_account_is_probed_by_one_call_at_a_time(tmp_path: Path)
             wait(moving, PROBE * probes)
             await house.until(lambda: submissions(house), at_least(probes + 1))
         for job in jobs:
-            assert (await house.job(job["id"]))["state"] == "pending"
+            await house.in_state(job["id"], "pending")
         assert len(await listed(house, "/v1/events", type="provider.*")) == 1
 
 

@@ -53,6 +53,14 @@ async def test_a_link_leads_to_the_file(house: Deployment) -> None:
     problem(await house.client.post(link(job)), 405, "method-not-allowed")
 
 
+@pytest.mark.parametrize("query", ["utm=1", "utm=1&utm=2", "%ff", "&".join("a" for _ in range(99))])
+async def test_a_link_that_others_made_longer_still_leads_to_the_file(house: Deployment, query: str) -> None:
+    job = await done(house, "apiframe")
+    answer = await house.client.get(f"{link(job)}?{query}")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == job["assets"][0]["provider_url"]
+
+
 async def test_a_forged_link_leads_nowhere(house: Deployment) -> None:
     job = await done(house, "apiframe")
     token = link(job).rsplit("/", 1)[-1]
@@ -140,23 +148,61 @@ async def test_a_resolved_link_is_asked_for_again_when_it_may_be_over(tmp_path: 
 
 @pytest.mark.parametrize("provider", RESOLVE)
 async def test_a_provider_that_is_away_is_no_reason_to_give_up(tmp_path: Path, provider: str) -> None:
-    async with deployed(tmp_path, QUICK) as house:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
         job = await done(house, provider)
         for status in (500, 503, 429, 401, 200):
             house.front.away = status
-            answer = await follow(house, job)
-            problem(answer, 503, "unavailable")
-            assert int(answer.headers["retry-after"]) > 0
+            before = house.front.count(RESOLVE[provider])
+            for _ in range(20):
+                answer = await follow(house, job)
+                problem(answer, 503, "provider-unavailable")
+                assert 1 <= int(answer.headers["retry-after"]) <= 5
+            assert house.front.count(RESOLVE[provider]) == before + 1
+            moving.wall += timedelta(seconds=6)
         house.front.away = None
         assert (await follow(house, job)).status_code == 307
 
 
 @pytest.mark.parametrize("provider", RESOLVE)
 async def test_what_the_provider_no_longer_knows_is_gone(tmp_path: Path, provider: str) -> None:
-    async with deployed(tmp_path, QUICK) as house:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
         job = await done(house, provider)
-        del house.world.jobs[job["provider_job_id"]]
-        problem(await follow(house, job), 410, "gone")
+        made = house.world.jobs.pop(job["provider_job_id"])
+        for _ in range(20):
+            problem(await follow(house, job), 410, "gone")
+        assert house.front.count(RESOLVE[provider]) == 1
+        house.world.jobs[job["provider_job_id"]] = made
+        moving.wall += timedelta(seconds=61)
+        assert (await follow(house, job)).status_code == 307
+
+
+async def test_the_provider_s_own_wish_holds_a_link(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        job = await done(house, "aiml")
+        inner, house.front.app = house.front.app, JSONResponse({}, 429, {"retry-after": "600"})
+        for _ in range(5):
+            answer = await follow(house, job)
+            problem(answer, 503, "provider-unavailable")
+            assert 590 <= int(answer.headers["retry-after"]) <= 600
+        assert house.front.count(RESOLVE["aiml"]) == 1
+        house.front.app = inner
+        moving.wall += timedelta(seconds=590)
+        problem(await follow(house, job), 503, "provider-unavailable")
+        moving.wall += timedelta(seconds=11)
+        assert (await follow(house, job)).status_code == 307
+
+
+async def test_links_take_slots_of_their_account(tmp_path: Path) -> None:
+    async with deployed(tmp_path, QUICK, {"max_in_flight": 1}) as house:
+        made = [await done(house, "aiml") for _ in range(8)]
+        house.world.set(every_answer=0.05)
+        house.front.most = 0
+        answers = await asyncio.gather(*(follow(house, job) for job in made))
+        assert {one.status_code for one in answers} == {307}
+        assert house.front.most == 1
 
 
 async def test_a_link_that_is_about_to_end_is_fetched_afresh(tmp_path: Path) -> None:

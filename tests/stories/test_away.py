@@ -1,5 +1,6 @@
 """What happened outside while the store was away, or the clock stepped, is not lost."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Iterator
@@ -8,12 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from receiver.model import Work
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import Moving, event_types
 
-SLOW = Knobs(takes=0.0, latency=1.0)
+QUICK = Knobs(takes=0.0)
+
+
+class Gate:
+    """A way to the providers that holds their answers back until it is opened."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.open = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def held(message: Message) -> None:
+            await self.open.wait()
+            await send(message)
+
+        await self.app(scope, receive, held)
+
+
+def gated(house: Deployment) -> Gate:
+    """Put a gate before the providers of a deployment."""
+    house.front.app = gate = Gate(house.front.app)
+    return gate
 
 
 @contextlib.contextmanager
@@ -38,10 +62,12 @@ async def waiting(house: Deployment, job: dict[str, Any]) -> str | None:
 
 @pytest.mark.usefixtures("on_sqlite")
 async def test_an_answer_that_cannot_be_stored_waits_for_the_store(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SLOW) as house:
+    async with deployed(tmp_path, QUICK) as house:
+        gate = gated(house)
         job = await house.submit(asking("aiml"))
         await house.in_state(job["id"], "submitting")
         with locked(house.folder):
+            gate.open.set()
             await house.until(lambda: waiting(house, job), lambda reason: reason == "store")
             assert (await house.job(job["id"]))["state"] == "submitting"
         done = await house.final(job["id"])
@@ -52,10 +78,13 @@ async def test_an_answer_that_cannot_be_stored_waits_for_the_store(tmp_path: Pat
 
 async def test_a_step_of_the_clock_takes_no_submission_from_its_worker(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SLOW, clock=moving.clock) as house:
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        gate = gated(house)
         job = await house.submit(asking("aiml"))
         await house.in_state(job["id"], "submitting")
         moving.wall += timedelta(hours=1)
+        await house.services.workers[Work.SUBMIT].tick()
+        gate.open.set()
         done = await house.final(job["id"])
         assert done["state"] == "succeeded"
         assert await accepted(house) == 1

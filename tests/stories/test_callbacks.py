@@ -86,7 +86,8 @@ FOREIGN = Masters(["f" * 32], Clock().entropy)
 PATHS: dict[str, Callable[[Scene], str]] = {
     "a truncated token": lambda s: s.url[:-1],
     "a token with more": lambda s: s.url + "x",
-    "a token with a slash": lambda s: s.url + "/",
+    "a token with two slashes": lambda s: s.url + "//",
+    "a token with a slash and more": lambda s: s.url + "/x",
     "a token with NUL": lambda s: s.url + "%00",
     "a token with another last character": lambda s: s.url[:-1] + ("A" if s.url[-1] != "A" else "B"),
     "a token in other case": lambda s: s.to("apiframe", s.token.swapcase()),

@@ -16,7 +16,8 @@ from receiver.config import Loaded
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
-from receiver.store import postgres
+from receiver.sandbox.world import Knobs
+from receiver.store import jobs, postgres
 from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.jobs import choose
@@ -24,7 +25,19 @@ from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction
 from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import SILENT, Moving, all_settled, asked, downstream, ended_job, listed, subscribe
+from tests.stories.tools import (
+    SILENT,
+    Moving,
+    all_settled,
+    asked,
+    downstream,
+    ended_job,
+    finished,
+    listed,
+    open_job,
+    ring,
+    subscribe,
+)
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 
@@ -65,6 +78,21 @@ async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
         assert event["data"]["id"] == job["id"]
         assert (await house.client.get(f"{url}/readyz")).status_code == 200
         assert (await house.client.get(f"{url}/v1/jobs")).status_code == 404
+
+
+@pytest.mark.timeout(40)
+async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house, Role.API) as (services, url):
+        job = await open_job(house)
+
+        async def waits() -> bool:
+            return bool(services.recording.watchers._jobs)
+
+        asking_there = house.client.get(f"{url}/v1/jobs/{job['id']}", params={"wait": 60})
+        waiting = asyncio.create_task(asking_there)
+        await house.until(waits, bool)
+        await ring(house, job, finished(job))
+        assert (await waiting).json()["state"] == "succeeded"
 
 
 async def test_caps_are_shared_by_those_who_are_there(tmp_path: Path) -> None:
@@ -168,7 +196,9 @@ async def test_an_account_that_is_refused_to_one_is_tried_by_all_together(tmp_pa
         assert "aiml" in services.blocking.blocked
         assert services.lanes.room(Work.SUBMIT, "aiml") == 0
         house.front.away = None
-        await house.services.blocking.works("aiml", submit=True)
+        known = await services.store.read(jobs.get(blocked["id"]))
+        assert known is not None
+        await house.services.blocking.works(known, submit=True)
         await services.replica.look()
         assert services.blocking.blocked == {}
         assert (await house.final(blocked["id"]))["state"] == "succeeded"
@@ -269,3 +299,17 @@ async def test_a_role_that_may_make_no_tables_serves(tmp_path: Path) -> None:
         name_of = "select relname from pg_class join pg_roles r on r.oid = relowner where rolname = 'serves'"
         assert server.sql(name, name_of) == ""
         assert int(server.sql(name, "select count(*) from history")) >= 2
+
+
+async def test_health_is_that_of_all_replicas(tmp_path: Path) -> None:
+    async with deployed(tmp_path, Knobs(takes=0.1)) as house, another(house) as (services, url):
+        for _ in range(2):
+            assert (await house.final((await house.submit(asking("aiml")))["id"]))["state"] == "succeeded"
+        await house.services.tally.flush()
+        await services.tally.flush()
+        told = [await asked(house, "GET", f"{base}/v1/providers") for base in (house.url, url)]
+        for one in told:
+            [health] = [account["health"] for account in one["data"] if account["id"] == "aiml"]
+            assert (health["submissions"], health["error_rate"]) == (2, 0.0)
+            assert health["polls"] >= 2
+        assert told[0] == told[1]

@@ -16,6 +16,7 @@ ENDED_BY = {
     "getimg": "poll",
     "minimax": "poll",
     "gately": "poll",
+    "replicate": "callback",
 }
 
 

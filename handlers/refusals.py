@@ -1,0 +1,116 @@
+"""What providers' words mean beyond their own tables: a job's end, a refusal told by a code or a sentence.
+
+Gateways put words of their own in front of a provider, and one HTTP status carries several meanings (403 for
+a wrong key, for a model, for the content). A handler's own table always comes first.
+"""
+
+import re
+from collections.abc import Mapping
+
+from handlers.contract import FailureCode, Phase
+from handlers.errors import (
+    AccountRefused,
+    Garbled,
+    ProviderError,
+    Redirected,
+    Refused,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+
+SUCCEEDED = ("success", "succeed", "succeeded", "completed", "finished")
+CANCELED = ("canceled", "cancelled", "cancel", "aborted", "terminated")
+POLICY_WORDS = frozenset(
+    {"nsfw", "moderated", "banned", "rejected", "content_moderated", "request_moderated"}
+)
+FAILED = ("fail", "failed", "failure", "error", "errored", "expired", "timeout", "timed_out", "timedout")
+WORDS: Mapping[str, Phase] = {
+    **dict.fromkeys(SUCCEEDED, Phase.SUCCEEDED),
+    **dict.fromkeys(CANCELED, Phase.CANCELED),
+    **dict.fromkeys((*FAILED, *POLICY_WORDS), Phase.FAILED),
+}
+"""Words that end a job at every provider, in lower case with `_` for blanks and hyphens."""
+
+BY_STATUS: Mapping[int, type[ProviderError]] = {
+    401: AccountRefused,
+    402: AccountRefused,
+    403: AccountRefused,
+    408: Unavailable,
+    425: Throttled,
+    429: Throttled,
+}
+_BLANKS = re.compile(r"[\s\-]+")
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+_MONEY = _any(
+    r"insufficient[ _-]?(account[ _-])?(quota|balance|credits?|funds)",
+    r"(out of|not enough|no) (credits?|balance|funds)",
+    r"(balance|credits?)[ _](is |are )?(not[ _]enough|too low|exhausted|used up)",
+    r"arrears|exceeded your current quota",
+)
+_KEY = _any(
+    r"(api|access|invalid)[ _-]?key|credentials?|authenticat",
+    r"account (is |has been )?(suspended|disabled|blocked|deactivated)",
+)
+_POLICY = _any(
+    r"nsfw|content[ _-]?policy|moderat(ed|ion)|flagged",
+    r"sensitive[ _-]?(content|word|image)|(content|output|input)[ _-](is )?sensitive",
+    r"safety (system|filter|check)",
+)
+_RATE = _any(r"rate[ _-]?limit|too[ _]many[ _]requests|throttl|slow down")
+_FAULT = _any(r"internal|server error|time[d]?[ _-]?out|unavailable|overload|gateway|maintenance")
+_MODEL = _any(
+    r"\bmodels?\b|\bversion\b|(feature|api)[ _]not[ _]allowed|(this|the requested) (operation|feature)",
+)
+
+
+def known(word: str) -> Phase:
+    """Return what a status word (lower case) means at every provider; UNKNOWN where it has no such sense."""
+    return WORDS.get(_BLANKS.sub("_", word), Phase.UNKNOWN)
+
+
+def policy(*texts: str | None) -> bool:
+    """Return whether a code, word or sentence says that the content was refused."""
+    return any(
+        text and (_BLANKS.sub("_", text.lower()) in POLICY_WORDS - {"rejected"} or _POLICY.search(text))
+        for text in texts
+    )
+
+
+def failure_code(*texts: str | None) -> FailureCode:
+    """Return our code for a failed generation of which a provider says these codes, words and sentences."""
+    return FailureCode.CONTENT_POLICY if policy(*texts) else FailureCode.GENERATION_FAILED
+
+
+def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
+    """Return what an answer other than a success means, by its status and what its body says."""
+    text = f"{code or ''} {said}"
+    if status in {400, 403, 429} and _MONEY.search(text if status != 400 else code or ""):
+        return AccountRefused
+    if status == 403 and not _KEY.search(text):
+        if policy(code, said):
+            return Refused
+        if _MODEL.search(text):
+            return Rejected
+    if 300 <= status < 400:
+        return Redirected
+    return BY_STATUS.get(status) or (Unavailable if status >= 500 else Rejected)
+
+
+def spoken(code: str | None, said: str) -> type[ProviderError]:
+    """Return what an error inside a success means, by its words alone."""
+    text = f"{code or ''} {said}"
+    by_words = ((_MONEY, AccountRefused), (_RATE, Throttled), (_FAULT, Garbled), (_KEY, AccountRefused))
+    kind = next((kind for pattern, kind in by_words if pattern.search(text)), Rejected)
+    return Refused if kind is Rejected and policy(code, said) else kind
+
+
+def about_account(status: int | None, code: str | None, said: str) -> bool:
+    """Return whether a refusal of the account says so: a bare 403 may be about one job as well."""
+    text = f"{code or ''} {said}"
+    return status != 403 or bool(_MONEY.search(text) or _KEY.search(text))

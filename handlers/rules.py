@@ -1,0 +1,47 @@
+"""Checks of an input before money is spent: the types of known fields, and needed ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from handlers.contract import Problem
+
+TEXT, NUMBER, WHOLE, FLAG, LIST, TABLE = (
+    "text",
+    "a number",
+    "a whole number",
+    "true or false",
+    "a list",
+    "an object",
+)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    TEXT: (str,),
+    NUMBER: (int, float),
+    WHOLE: (int,),
+    FLAG: (bool,),
+    LIST: (list,),
+    TABLE: (dict,),
+}
+
+
+def typed(given: Mapping[str, Any], fields: Mapping[str, str], at: str = "") -> list[Problem]:
+    """Return a problem for each known field whose value is of another type; null counts as left out."""
+    return [
+        Problem(f"{at}/{name}", f"{name} must be {kind}")
+        for name, kind in fields.items()
+        if given.get(name) is not None and not _is(given[name], kind)
+    ]
+
+
+def _is(value: object, kind: str) -> bool:
+    return isinstance(value, _TYPES[kind]) and (kind == FLAG or not isinstance(value, bool))
+
+
+def fields(**names: str) -> dict[str, str]:
+    """Return a table of fields by type from one word list for each type."""
+    kinds = {"text": TEXT, "number": NUMBER, "whole": WHOLE, "flag": FLAG, "list": LIST, "table": TABLE}
+    return {name: kinds[kind] for kind, listed in names.items() for name in listed.split()}
+
+
+def needed(given: Mapping[str, Any], *names: str) -> Sequence[Problem]:
+    """Return a problem for each field that is missing or empty."""
+    return [Problem(f"/{name}", f"{name} is needed") for name in names if not given.get(name)]

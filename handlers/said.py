@@ -1,0 +1,78 @@
+"""What a provider's error says for people: its sentence, its code and the failure that they make."""
+
+from handlers import refusals
+from handlers.contract import Failure, FailureCode
+from handlers.text import clean
+
+PLAIN = frozenset({"", "fail", "failed", "failure", "error"})
+"""Words of a failure that say no more than that it is one."""
+_SAID = ("message", "msg", "status_msg", "detail", "title", "error", "errors", "base_resp")
+_REASONS = (
+    "error_message",
+    "error_msg",
+    "failure_reason",
+    "fail_reason",
+    "failure",
+    "reason",
+    "status_details",
+)
+_PLACES = ("loc", "field", "param")
+_ERRORS = 3
+"""How many errors of a list are told."""
+
+
+def sentence(value: object) -> str:
+    """The sentence in a provider's error body, wherever it put it, and the field that it is about; "" when
+    there is none."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        several = [said for one in value[:16] if (said := sentence(one))]
+        return clean("; ".join(dict.fromkeys(several[:_ERRORS])))
+    if not isinstance(value, dict):
+        return ""
+    text = next((found for place in (*_SAID, *_REASONS) if (found := sentence(value.get(place)))), "")
+    field: str = next((one for place in _PLACES if (one := _field(value.get(place)))), "")
+    details = value.get("details")
+    if isinstance(details, dict):
+        parts = [clean(f"{name}: {sentence(inner)}") for name, inner in list(details.items())[:_ERRORS]]
+        text = "; ".join(part for part in (text, *parts) if part)
+    return clean(f"{field}: {text}" if field and text else text)
+
+
+def _field(value: object) -> str:
+    if isinstance(value, list):
+        return ".".join(clean(str(one), 40) for one in value[:8] if isinstance(one, str | int))
+    return clean(value, 100) if isinstance(value, str) else ""
+
+
+def code_of(value: object) -> str | None:
+    """The provider's word for an error: `error.code` or `code`."""
+    if not isinstance(value, dict):
+        return None
+    inner = value.get("error")
+    code = inner.get("code") if isinstance(inner, dict) else value.get("code")
+    return clean(str(code), 100) if isinstance(code, str | int) and not isinstance(code, bool) else None
+
+
+def failure(
+    code: str | None, *places: object, word: str = "", otherwise: str = "generation failed"
+) -> Failure:
+    """Return why a generation failed: the first sentence found at `places`, and our code by the provider's.
+
+    `word` is the status that said so; one that says more than "failed" is the code where there is no other.
+    """
+    said = next((found for place in places if (found := sentence(place))), "")
+    told = code or (word if word not in PLAIN else None)
+    return Failure(told, said or otherwise, refusals.failure_code(code, said, word))
+
+
+def is_error(value: object) -> bool:
+    """Return whether an error field tells of one: many send it always, empty or with code 0."""
+    code = value.get("code") if isinstance(value, dict) else None
+    return bool(sentence(value)) or (isinstance(code, str | int) and code not in {0, "0", ""})
+
+
+def canceled(word: str) -> Failure:
+    """Return why a job ended that its provider canceled, by the word that said so."""
+    return Failure(word, "the provider canceled it", FailureCode.CANCELED_BY_PROVIDER)

@@ -1,0 +1,51 @@
+"""Numbers of places that many want at once: whoever finds none waits for one, up to a deadline of its own."""
+
+import asyncio
+import contextlib
+from collections import deque
+
+
+class Full(Exception):
+    """So many wait for a place already that one more would wait in vain."""
+
+
+class Share:
+    """A number of places. With `newest_first` the last to come is served first.
+
+    Where more come than can be served, first come first served makes everybody late; newest first serves
+    some in time, and the others were late in any case.
+    """
+
+    def __init__(self, places: int, waiting: int, *, newest_first: bool = False) -> None:
+        self.places = places
+        self.taken = 0
+        self._most = waiting
+        self._newest_first = newest_first
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        """Take a place, as soon as there is one; raises `Full` where too many wait already."""
+        if self.taken < self.places:
+            self.taken += 1
+            return
+        if len(self._waiting) >= self._most:
+            raise Full
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self.give()
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(mine)
+            raise
+
+    def give(self) -> None:
+        """Give a place back: to the next who waits, if there is one."""
+        while self._waiting:
+            following = self._waiting.pop() if self._newest_first else self._waiting.popleft()
+            if not following.done():
+                following.set_result(None)
+                return
+        self.taken -= 1

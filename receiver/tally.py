@@ -1,0 +1,57 @@
+"""Counts of the last hour by account: kept in memory for some seconds, then with those of all replicas."""
+
+import logging
+from collections import Counter
+
+from receiver.clock import Clock
+from receiver.errors import StoreUnavailable
+from receiver.steadily import steadily
+from receiver.store import Store, tallies
+from receiver.store.statements import ms
+
+LOGGER = logging.getLogger("ringback.tally")
+MINUTES = 60
+FLUSH = 5.0
+"""Seconds that a count is known to this process only."""
+
+
+class Tally:
+    """Counts what happens at accounts."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._fresh: Counter[tuple[str, int, str]] = Counter()
+
+    def count(self, account: str, what: str) -> None:
+        """Count one."""
+        self._fresh[account, self._minute(), what] += 1
+
+    async def run(self) -> None:
+        """Pass the counts on every few seconds, until cancelled."""
+        await steadily(self.flush, every=FLUSH, logger=LOGGER)
+
+    async def flush(self) -> None:
+        """Add what was counted to the counts of all; what cannot be stored now is kept for the next time."""
+        oldest = self._minute() - MINUTES + 1
+        taken = Counter({key: count for key, count in self._fresh.items() if key[1] >= oldest})
+        self._fresh = Counter()
+        if not taken:
+            return
+        try:
+            await self._store.write(lambda: tallies.add(taken, oldest))
+        except StoreUnavailable:
+            self._fresh.update(taken)
+            raise
+
+    async def totals(self) -> dict[str, Counter[str]]:
+        """Return the counts of the last hour by account, those of other processes some seconds old."""
+        oldest = self._minute() - MINUTES + 1
+        told = await self._store.read(tallies.totals(oldest))
+        for (account, minute, what), count in self._fresh.items():
+            if minute >= oldest:
+                told.setdefault(account, Counter())[what] += count
+        return told
+
+    def _minute(self) -> int:
+        return ms(self._clock.now()) // 60_000

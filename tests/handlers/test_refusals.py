@@ -1,0 +1,126 @@
+"""What a refusal is about (key, balance, model, content, one call), and the words that end a job."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from handlers import refusals
+from handlers.contract import FailureCode, Phase
+from handlers.errors import AccountRefused, ProviderError
+from tests.handlers.captures import HANDLERS, exchanges, message
+
+ENDS = {
+    "cancelled": Phase.CANCELED,
+    "canceled": Phase.CANCELED,
+    "aborted": Phase.CANCELED,
+    "expired": Phase.FAILED,
+    "timeout": Phase.FAILED,
+    "timed_out": Phase.FAILED,
+    "timed out": Phase.FAILED,
+    "timed-out": Phase.FAILED,
+    "rejected": Phase.FAILED,
+    "error": Phase.FAILED,
+    "failure": Phase.FAILED,
+    "nsfw": Phase.FAILED,
+    "content moderated": Phase.FAILED,
+    "succeed": Phase.SUCCEEDED,
+    "finished": Phase.SUCCEEDED,
+    "glimmering": Phase.UNKNOWN,
+    "not_start": Phase.UNKNOWN,
+    "unknown": Phase.UNKNOWN,
+    "": Phase.UNKNOWN,
+}
+BODIES: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "apiframe": lambda word: {"task_id": "1", "status": word},
+    "apiframe-v2": lambda word: {"id": "1", "status": word},
+    "aiml": lambda word: {"data": {"uuid": "1", "status": word}},
+    "getimg": lambda word: {"id": "1", "status": word},
+    "imagineo": lambda word: {"run_id": "1", "status": word},
+    "minimax": lambda word: {"task_id": "1", "status": word},
+    "gately": lambda word: {"task_id": "1", "status": word},
+    "replicate": lambda word: {"id": "1", "status": word},
+}
+
+MEANINGS = [
+    (403, {}, "AccountRefused", False),
+    (403, {"detail": "You may not do this."}, "AccountRefused", False),
+    (403, {"detail": "Invalid API key"}, "AccountRefused", True),
+    (403, {"code": "BILLING", "message": "insufficient balance"}, "AccountRefused", True),
+    (403, {"detail": "You have no access to this model."}, "Rejected", None),
+    (403, {"code": "FEATURE_NOT_ALLOWED", "message": "no"}, "Rejected", None),
+    (403, {"error": {"code": "content_policy_violation", "message": "no"}}, "Refused", None),
+    (401, {"detail": "no access to this model"}, "AccountRefused", True),
+    (402, {"detail": "Insufficient credit to run this model"}, "AccountRefused", True),
+    (429, {"error": {"code": "insufficient_quota", "message": "m"}}, "AccountRefused", True),
+    (429, {"detail": "Your rate is 6 a minute while you have less than $5.0 in credit."}, "Throttled", None),
+    (400, {"code": "BILLING_INSUFFICIENT_BALANCE", "message": "m"}, "AccountRefused", True),
+    (400, {"message": "the prompt 'no funds' is too short"}, "Rejected", None),
+]
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("word", ENDS)
+def test_a_word_of_the_end_ends_a_job_at_every_provider(name: str, word: str) -> None:
+    for change in (str.lower, str.upper, str.title, " {}\t".format):
+        body = json.dumps(BODIES[name](change(word))).encode()
+        assert exchanges(HANDLERS[name])["poll"].parse(message(200, body)).phase is ENDS[word]
+
+
+def test_every_provider_is_asked_for_words() -> None:
+    assert BODIES.keys() == HANDLERS.keys()
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize(("status", "body", "error", "certain"), MEANINGS)
+def test_a_refusal_is_read_by_its_words(
+    name: str, status: int, body: object, error: str, certain: bool | None
+) -> None:
+    with pytest.raises(ProviderError) as caught:
+        exchanges(HANDLERS[name])["submit"].parse(message(status, json.dumps(body).encode()))
+    assert type(caught.value).__name__ == error
+    if isinstance(caught.value, AccountRefused):
+        assert caught.value.certain is certain
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": "invalid_prompt", "message": "The prompt is empty"}, "Rejected"),
+        ("rate limit exceeded", "Throttled"),
+        ("invalid api key", "AccountRefused"),
+        ("insufficient credits", "AccountRefused"),
+        ("blocked by moderation", "Refused"),
+        ("internal error", "Garbled"),
+    ],
+)
+def test_an_error_inside_a_success_is_read_by_its_words(name: str, error: object, kind: str) -> None:
+    with pytest.raises(ProviderError) as caught:
+        exchanges(HANDLERS[name])["submit"].parse(message(200, json.dumps({"error": error}).encode()))
+    assert type(caught.value).__name__ == kind
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_redirect_names_the_place_without_its_secrets_and_the_setting(name: str) -> None:
+    place = ("location", "https://user:word@other.example/v2/x?token=abc#def")
+    with pytest.raises(ProviderError) as caught:
+        exchanges(HANDLERS[name])["submit"].parse(message(308, b"", place))
+    told = "the provider redirects to https://other.example/v2/x: correct base_url"
+    assert caught.value.said == told
+
+
+@pytest.mark.parametrize(
+    ("texts", "code"),
+    [
+        (("nsfw",), FailureCode.CONTENT_POLICY),
+        (("Request Moderated",), FailureCode.CONTENT_POLICY),
+        ((None, "NSFW content detected"), FailureCode.CONTENT_POLICY),
+        (("rejected", "no"), FailureCode.GENERATION_FAILED),
+        (("timeout", "took too long"), FailureCode.GENERATION_FAILED),
+        ((None, ""), FailureCode.GENERATION_FAILED),
+    ],
+)
+def test_a_failure_over_the_content_is_told_as_such(texts: tuple[str | None, ...], code: FailureCode) -> None:
+    assert refusals.failure_code(*texts) is code

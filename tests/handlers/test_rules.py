@@ -1,0 +1,88 @@
+"""What is refused before money is spent: fields of a wrong type, and combinations that a provider refuses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from handlers.contract import Submission
+from tests.handlers.captures import HANDLERS
+
+TEXT = [{"type": "text", "text": "a tide"}]
+FINE: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "apiframe": ("runway-imagine", {"prompt": "a tide", "generation_type": "text2video", "duration": 5}),
+    "apiframe-v2": ("videos-generate", {"model": "m", "prompt": "a tide"}),
+    "aiml": ("video", {"model": "m", "content": TEXT}),
+    "getimg": ("video", {"model": "m", "prompt": "a tide", "duration": 5}),
+    "imagineo": (
+        "generate-video",
+        {"prompt": "a tide", "image_url": "https://h.example/i.png", "duration": 5},
+    ),
+    "minimax": ("video", {"model": "T2V-01", "prompt": "a tide", "duration": 6}),
+    "gately": ("video", {"model": "T2V-01", "prompt": "a tide"}),
+    "replicate": ("prediction", {"version": "v" * 64, "input": {"prompt": 5}}),
+}
+WRONG = [
+    *((name, {"prompt": 5}, "/prompt") for name in FINE if name not in {"aiml", "replicate"}),
+    ("apiframe", {"flip": "yes"}, "/flip"),
+    ("apiframe", {"index": 1}, "/index"),
+    ("apiframe-v2", {"model": 5}, "/model"),
+    ("aiml", {"content": "a tide"}, "/content"),
+    ("aiml", {"content": ["x"]}, "/content/0"),
+    ("aiml", {"content": [{"type": "text"}]}, "/content/0/text"),
+    ("aiml", {"content": [*TEXT, {"type": "image_url"}]}, "/content/1/image_url/url"),
+    ("getimg", {"duration": "5"}, "/duration"),
+    ("getimg", {"sound": "yes"}, "/sound"),
+    ("getimg", {"images": {}}, "/images"),
+    ("getimg", {"images": [{"role": "last_frame", "url": "u"}]}, "/images"),
+    (
+        "getimg",
+        {"images": [{"role": "first_frame", "url": "u"}, {"role": "reference_image", "url": "u"}]},
+        "/images",
+    ),
+    ("imagineo", {"fps": "24"}, "/fps"),
+    ("imagineo", {"image_url": ["u"]}, "/image_url"),
+    ("minimax", {"subject_reference": "u"}, "/subject_reference"),
+    ("minimax", {"prompt_optimizer": 1}, "/prompt_optimizer"),
+    ("replicate", {"version": 5}, "/version"),
+    ("replicate", {"input": "a tide"}, "/input"),
+]
+WARNED = [
+    ("apiframe", {"generation_type": "image2video"}, "/image_url"),
+    ("getimg", {"images": [{"role": "first_frame"}]}, "/images/0/url"),
+    ("minimax", {"model": "I2V-01"}, "/first_frame_image"),
+    ("minimax", {"model": "S2V-01"}, "/subject_reference"),
+    ("minimax", {"last_frame_image": "u"}, "/first_frame_image"),
+]
+
+
+def found(name: str, change: Mapping[str, Any], *, warning: bool) -> list[str]:
+    """Where the check of a provider finds something in an input that is fine but for `change`."""
+    operation, given = FINE[name]
+    problems = HANDLERS[name].check(Submission("", operation, {**given, **change}))
+    return [problem.pointer for problem in problems if problem.warning is warning]
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_a_fine_input_passes_and_null_counts_as_left_out(name: str) -> None:
+    assert found(name, {}, warning=False) == []
+    assert found(name, {"aspect_ratio": None, "unknown": object()}, warning=False) == []
+
+
+@pytest.mark.parametrize(("name", "change", "pointer"), WRONG)
+def test_a_field_that_the_provider_would_refuse_is_refused(
+    name: str, change: Mapping[str, Any], pointer: str
+) -> None:
+    assert found(name, change, warning=False) == [pointer]
+
+
+@pytest.mark.parametrize(("name", "change", "pointer"), WARNED)
+def test_what_a_page_asks_for_is_a_warning(name: str, change: Mapping[str, Any], pointer: str) -> None:
+    assert found(name, change, warning=True) == [pointer]
+    assert found(name, change, warning=False) == []
+
+
+def test_songs_need_a_prompt_or_lyrics() -> None:
+    check = HANDLERS["apiframe"].check
+    assert [one.pointer for one in check(Submission("", "suno-imagine", {}))] == ["/prompt"]
+    assert check(Submission("", "suno-imagine", {"lyrics": "water over sand"})) == []

@@ -1,0 +1,90 @@
+"""Signals: the first lets work in hand end, within one grace for all of it; the second ends at once."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from receiver.api import application
+from receiver.cli import serve
+from receiver.replica import Role
+from receiver.sandbox.world import Knobs
+from receiver.server import server
+from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.tools import SILENT, open_job
+
+HELD = Knobs(takes=3600, latency=600)
+"""Providers that take ten minutes for every answer."""
+LEAVES = """
+import threading
+from receiver.cli.serve import leave_threads
+threading.Thread(target=threading.Event().wait).start()
+leave_threads(3)
+"""
+
+
+async def under_way(house: Deployment) -> None:
+    """Wait until a submission is on its way."""
+    await house.submit(asking("apiframe", "a tide, slow"))
+
+    async def accepted() -> int:
+        return house.world.accepted.total()
+
+    await house.until(accepted, lambda count: count == 1)
+
+
+@pytest.mark.timeout(60)
+async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    async with deployed(tmp_path, HELD, shutdown_grace="600") as house:
+        await under_way(house)
+        http = server(application(house.services), "127.0.0.1", 0, 600)
+        stop = serve._stop(http, house.services, Role.WORKER)
+        stop()
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert not http.should_exit
+        assert house.services.draining
+        assert house.services.time_left > 500
+        stop()
+
+        async def exits() -> bool:
+            return http.should_exit
+
+        await house.until(exits, bool)
+        assert http.force_exit
+        assert house.services.time_left == 0.0
+
+
+async def test_all_that_stops_shares_one_grace(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT, shutdown_grace="600") as house:
+        services = house.services
+        services.hurry(600.0)
+        left = services.time_left
+        services.hurry(600.0)
+        assert services.time_left <= left
+        await services.drain()
+        assert services.time_left <= left
+        services.hurry(0.0)
+        await services.drain()
+        assert services.time_left == 0.0
+
+
+async def test_a_call_that_waits_is_answered_when_the_service_stops(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT, shutdown_grace="600") as house:
+        job = await open_job(house)
+        waiting = asyncio.create_task(house.job(job["id"], wait=60))
+
+        async def waits() -> bool:
+            return bool(house.services.recording.watchers._jobs)
+
+        await house.until(waits, bool)
+        await house.services.drain()
+        assert (await waiting)["state"] == "queued"
+
+
+@pytest.mark.timeout(60)
+def test_a_thread_that_still_waits_does_not_keep_the_process() -> None:
+    found = subprocess.run([sys.executable, "-c", LEAVES], timeout=50, check=False)
+    assert found.returncode == 3
