@@ -1,6 +1,8 @@
 """Those who ask the service for something: users, operators, and providers that ring back."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -98,10 +100,15 @@ class Users:
         self.submitted[number] = action
         self.world.scripts[number] = values["script"]
         face = FACES[values["account"]]
+        asked = face.asks(f"j{number}")
+        whole = json.dumps(asked).encode()
         wish = Wish(
             values["account"],
             face.operation,
-            face.asks(f"j{number}"),
+            asked,
+            whole,
+            whole,
+            hashlib.sha256(whole).digest(),
             {},
             callback_url=f"https://down.test/9{number}" if values["callback"] else None,
             callback_secret=SECRET if values["callback"] else None,
@@ -109,7 +116,7 @@ class Users:
         )
 
         async def ask(services: Services) -> None:
-            await services.jobs.submit(wish, "key_1", str(number), b"%d" % number)
+            await services.jobs.submit(wish, "key_1", str(number))
 
         for _ in range(2 if values["twice"] else 1):
             self._on(f"submit j{number} to {values['account']}", ask, again=True)
@@ -285,4 +292,4 @@ class Users:
 def _asked(services: Services, thing: str) -> Asked:
     """A checked call of the API about one thing."""
     request = cast("Any", SimpleNamespace(path_params={"id": thing}))
-    return Asked(services, request, cast("Any", None), b"", None, None)
+    return Asked(services, request, cast("Any", None), None, None)

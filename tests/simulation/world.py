@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from receiver.addresses import guard
+from receiver.addresses import split
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from tests.simulation.faces import FACES, Face, base_url, callback_body
@@ -88,7 +88,10 @@ class ScriptedGateway(Gateway):
     def __init__(self, world: "World", process: "Process") -> None:
         self._world = world
         self._process = process
-        self._guard = guard((), http=False)
+
+    def check(self, url: str) -> None:
+        """`BadUrl` when `url` is none."""
+        split(url)
 
     async def call(self, call: Call) -> Answer:
         """The world's answer, unless the time is over before."""
