@@ -111,6 +111,8 @@ class Checks:
         if job_id not in self.states:
             [made] = self.database.ask("select key from idempotency where job = :id", id=job_id)
             self.users.jobs[int(made["key"])] = job_id
+            self.world.sent.pop(int(made["key"]), None)
+            self.resubmitted.pop(int(made["key"]), None)
         number = self.users.number(job_id)
         before = self.states.get(job_id)
         if before != state:

@@ -101,7 +101,7 @@ class Ending:
     def _canceled(self, row: Any, number: int, mine: Sequence[Generation]) -> None:
         for one in mine:
             ended = self.checks.canceled_at.get(row["id"], 0.0)
-            if one.ends > ended + 30.0 and not one.canceled:
+            if one.ends > ended + 30.0 and not one.heard_cancel:
                 self.checks.breaks(
                     "runs-on", f"j{number} is canceled and {one.id} was never told ({one.cancels} tries)"
                 )

@@ -19,7 +19,7 @@ from tests.simulation.database import Database, Fate, InlineDriver
 from tests.simulation.faces import settings
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.plan import JOB_SECONDS, Plan
-from tests.simulation.world import ScriptedGateway, World
+from tests.simulation.world import World
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 BOOT_AGAIN = 2.0
@@ -163,7 +163,6 @@ class Process:
                 clock,
                 self._wall,
                 Role.ALL,
-                ScriptedGateway(self._world, self),
             )
         except StoreUnavailable:
             self._end()

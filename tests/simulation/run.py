@@ -1,5 +1,6 @@
 """A run: a plan in virtual time, until all is well or something is wrong."""
 
+import asyncio
 import functools
 import logging
 from collections import defaultdict
@@ -7,7 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from unittest.mock import patch
 
+from receiver import app
+from receiver.gateway import Gateway
+from receiver.settings import Settings
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.database import Database, Fate
 from tests.simulation.ending import Ending
@@ -15,7 +20,7 @@ from tests.simulation.loop import Spinning, VirtualTime
 from tests.simulation.plan import SCRIPT_SECONDS, Action, Plan
 from tests.simulation.replica import BOOT_AGAIN, START, Process
 from tests.simulation.users import Users
-from tests.simulation.world import World
+from tests.simulation.world import ScriptedGateway, World
 
 LONGEST = 1500.0
 FATES = {
@@ -57,7 +62,7 @@ class Simulation:
 
     def run(self) -> Result:
         """Play the plan, heal the world, and see that all comes to its end."""
-        with _logged(self):
+        with _logged(self), patch.object(app, "gateway_of", self._way_out):
             for place in range(max(1, self.plan.replicas)):
                 self._boot(place)
             for action in self.plan.actions:
@@ -78,6 +83,11 @@ class Simulation:
             process.loop.bury()
         self.database.connection.close()
         return Result(self.plan, broken, history)
+
+    def _way_out(self, _settings: Settings) -> Gateway:
+        """The gateway of the process that asks for one."""
+        loop = asyncio.get_running_loop()
+        return ScriptedGateway(self.world, next(one for one in self.processes if one.loop is loop))
 
     def _until(self, moment: float, done: Callable[[], bool] = lambda: False) -> None:
         if not self.checks.broken:

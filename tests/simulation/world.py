@@ -45,6 +45,7 @@ class Generation:
     secret: str | None
     canceled: bool = False
     cancels: int = 0
+    heard_cancel: bool = False
     answered: "list[tuple[float, Process]]" = field(default_factory=list)
 
     @property
@@ -250,6 +251,7 @@ class World:
         how = self._how("", generation.script.cancels, self.cancel_calls[generation.job])
         self.cancel_calls[generation.job] += 1
         generation.cancels += 1
+        generation.heard_cancel |= how == GOOD
         if how == GOOD and self.time.now < generation.ends:
             generation.canceled = True
         self.note(f"{process.name} asks to cancel {generation.id} ({how})")
