@@ -129,6 +129,9 @@ def _decoded(decoder: json.JSONDecoder, text: str) -> Value:
         return decoder.decode(text)
     except BadJson:
         raise
+    except json.JSONDecodeError as error:
+        why, place = error.msg.partition(":")[0], f"line {error.lineno}, column {error.colno}"
+        raise BadJson(f"the body is not valid JSON: {why[:1].lower()}{why[1:]} at {place}") from None
     except (ValueError, RecursionError):
         raise BadJson("the body is not valid JSON") from None
 

@@ -12,13 +12,22 @@ from receiver.accounts import Accounts
 from receiver.bulk import Bulk
 from receiver.clock import Clock
 from receiver.config import AccountSetup
-from receiver.errors import Conflict, FieldError, IdempotencyMismatch, Invalid, NotFound, invalid
+from receiver.errors import (
+    Conflict,
+    FieldError,
+    IdempotencyMismatch,
+    Invalid,
+    NotFound,
+    did_you_mean,
+    invalid,
+    nearest,
+)
 from receiver.keys import Ids, Masters
 from receiver.large import LARGE
 from receiver.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
 from receiver.recording import Recording
 from receiver.signing import new_secret
-from receiver.store import Store
+from receiver.store import Store, erasing
 from receiver.store import jobs as table
 from receiver.store.commit import Verb
 from receiver.store.jobs import NewJob, Promised
@@ -196,18 +205,26 @@ class Jobs:
         job, _ = await self.get(job_id)
         if not job.state.final:
             raise Conflict(f"only a final job can be erased; this one is {job.state}: cancel it first")
-        await self.store.write(lambda: table.erase([job_id]))
+        now = self.clock.now()
+        for _, heavy in await self.store.read(erasing.groups([job_id])):
+            more = heavy
+            while more:
+                more, _ = await self.store.write(lambda: erasing.lighten(job_id, now))
+        await self.store.write(lambda: erasing.erase([job_id], now))
 
     def _account(self, wish: Wish) -> tuple[AccountSetup, str]:
         setup = self.accounts.setups.get(wish.provider)
         if setup is None or not setup.on:
             on = ", ".join(name for name, one in self.accounts.setups.items() if one.on) or "none"
             why = "is off: it has no api_key" if setup else "is not configured"
-            raise invalid("/provider", f"this account {why}; accounts that are on: {on}")
+            near = None if setup else nearest(wish.provider, self.accounts.setups)
+            meant = f" (did you mean `{near}`?)" if near else ""
+            raise invalid("/provider", f"this account {why}{meant}; accounts that are on: {on}")
         operation = wish.operation or setup.handler.default_operation
         if operation not in setup.handler.operations:
-            known = ", ".join(setup.handler.operations)
-            raise invalid("/operation", f"{setup.handler.name} has no such operation; it has: {known}")
+            known = setup.handler.operations
+            near = did_you_mean(operation, known) or f"; it has: {', '.join(known)}"
+            raise invalid("/operation", f"{setup.handler.name} has no such operation{near}")
         return setup, operation
 
     def _check(self, setup: AccountSetup, operation: str, wish: Wish) -> list[Problem]:

@@ -105,7 +105,7 @@ class Resource:
         except ReceiverError as error:
             response = problem(error, request_id)
         except Exception:
-            LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            LOGGER.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id})
             response = problem(Internal(), request_id)
         response.headers["x-request-id"] = request_id
         self._services.log_call(scope, response.status_code, request_id)
@@ -116,7 +116,7 @@ class Resource:
         if call is None and request.method == "HEAD":
             call = self._calls.get("GET")
         if call is None:
-            raise MethodNotAllowed(headers=(("allow", self._allow),))
+            raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
         asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
         query: BaseModel = Query()
         labels = NO_LABELS
@@ -138,6 +138,6 @@ class Resource:
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer for every other path."""
     request_id = new_request_id()
-    response = problem(NotFound("there is no such path"), request_id)
+    response = problem(NotFound("there is no such path; /docs lists all of them"), request_id)
     response.headers["x-request-id"] = request_id
     await response(scope, receive, send)

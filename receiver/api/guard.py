@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -22,6 +22,7 @@ from receiver.errors import (
     TooLarge,
     Unauthorized,
     UnsupportedMediaType,
+    did_you_mean,
 )
 from receiver.keyring import Asker
 from receiver.keys import hash_api_key
@@ -153,7 +154,7 @@ def checked(model: type[Model], value: Any, place: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(errors=_field_errors(error, place)) from None
+        raise Invalid(errors=_field_errors(error, place, list(model.model_fields))) from None
 
 
 def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
@@ -168,7 +169,7 @@ def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
             raise Invalid(errors=[FieldError(place, pointer, pointer[1:], detail)])
 
 
-def _field_errors(error: ValidationError, place: str) -> list[FieldError]:
+def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:
     found = []
     for one in error.errors(include_url=False, include_input=False, include_context=False):
         path = [str(part) for part in one["loc"] if part != "[key]"]
@@ -177,7 +178,8 @@ def _field_errors(error: ValidationError, place: str) -> list[FieldError]:
         detail = one["msg"].removeprefix("Value error, ")
         detail = PLAIN.get(one["type"], detail)
         if one["type"] == "extra_forbidden":
-            detail = "there is no such field" if place == "body" else "there is no such parameter"
+            what = "field" if place == "body" else "parameter"
+            detail = f"there is no such {what}" + (did_you_mean(name, known) if len(path) == 1 else "")
         found.append(
             FieldError(place, pointer if place == "body" else name, name, detail[:1].lower() + detail[1:])
         )
@@ -220,5 +222,5 @@ async def identify(services: "Services", request: Request, scope: str) -> Asker:
     if asker is None:
         raise Unauthorized(headers=(("www-authenticate", "Bearer"),))
     if not asker.may(scope):
-        raise Forbidden(f"this call needs the scope {scope}")
+        raise Forbidden(f"this call needs a key with the scope {scope}")
     return asker

@@ -61,7 +61,7 @@ def _job_id(asked: Asked) -> str:
 
 
 async def create(asked: Asked) -> Response:
-    """Promise a job."""
+    """Submit a job."""
     wish: Wish = asked.body
     key = _idempotency_key(asked)
     taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
@@ -126,7 +126,7 @@ def _prefer_wait(asked: Asked) -> int | None:
 
 
 async def show(asked: Asked) -> Response:
-    """One job with its input; may wait for it to be final."""
+    """Show a job with its input; with `wait`, once it is final."""
     job, given = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
         job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
@@ -135,10 +135,10 @@ async def show(asked: Asked) -> Response:
 
 
 async def listed(asked: Asked) -> Response:
-    """Jobs, newest first."""
+    """List jobs, newest first."""
     query: JobSearch = asked.query
     if query.cursor is not None and not is_id("job", query.cursor):
-        raise invalid("cursor", "is not one that a list gave", place="query")
+        raise invalid("cursor", "is not a cursor of this list", place="query")
     wanted = jobs.Search(
         state=(query.state,) if query.state else (),
         account=query.provider,
@@ -159,10 +159,11 @@ async def listed(asked: Asked) -> Response:
     )
 
 
-def page(items: list[dict[str, Any]], limit: int) -> Response:
-    """A piece of a list that was asked for one item more than it shows."""
+def page(items: list[dict[str, Any]], limit: int, place: str | None = None) -> Response:
+    """A piece of a list that was asked for one item more than it shows; `place` is where to go on when there
+    may be more all the same."""
     shown = items[:limit]
-    return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else None})
+    return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else place})
 
 
 async def cancel(asked: Asked) -> Response:
@@ -171,7 +172,7 @@ async def cancel(asked: Asked) -> Response:
 
 
 async def resolve(asked: Asked) -> Response:
-    """Decide the fate of an unconfirmed job."""
+    """Resolve an unconfirmed job: exactly one of the three fields."""
     body: Resolution = asked.body
     given = body.model_dump(exclude_none=True)
     if len(given) != 1:
@@ -187,20 +188,20 @@ async def resolve(asked: Asked) -> Response:
 
 
 async def erase(asked: Asked) -> Response:
-    """Erase a final job."""
+    """Erase a final job with its events and attempts."""
     await asked.services.jobs.erase(_job_id(asked))
     return Response(status_code=204)
 
 
 async def story(asked: Asked) -> Response:
-    """A job's timeline, oldest first."""
+    """Show a job's timeline, oldest first."""
     job_id = _job_id(asked)
     await asked.services.jobs.get(job_id)
     after = None
     if asked.query.cursor is not None:
         place = PLACE.fullmatch(asked.query.cursor)
         if place is None:
-            raise invalid("cursor", "is not one that a list gave", place="query")
+            raise invalid("cursor", "is not a cursor of this list", place="query")
         after = Place(int(place[1]), int(place[2]), place[3])
     limit = asked.query.limit
     entries = await asked.services.store.read(timeline.timeline(job_id, after, limit))
@@ -215,6 +216,6 @@ async def story(asked: Asked) -> Response:
 
 
 async def asset(asked: Asked) -> Response:
-    """The stable link of an asset."""
+    """Redirect to an asset: the stable link, without an API key."""
     url = await asked.services.assets.url(asked.path["token"])
     return RedirectResponse(url, 307, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -14,7 +14,7 @@ import pytest
 from handlers.contract import Phase
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.model import Event, Job, Source, Verdict, Work
-from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
+from receiver.store import deliveries, erasing, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
 from receiver.store.pgurl import target
 from receiver.store.postgres import SETTINGS, PostgresDriver
 from receiver.store.statements import Query, Transaction, Write, rows
@@ -62,8 +62,8 @@ async def test_a_start_says_in_one_line_what_is_wrong() -> None:
     said = {
         "user or its password": f"postgresql://stranger:hunter2@{there}/{name}",
         "no such database": f"postgresql://postgres:hunter2@{there}/nowhere",
-        "nobody answers": "postgresql://postgres:hunter2@127.0.0.1:1/x",
-        "does not answer": f"postgresql://postgres:hunter2@127.0.0.1:{silent}/x",
+        "cannot connect to 127.0.0.1:1": "postgresql://postgres:hunter2@127.0.0.1:1/x",
+        f"the server 127.0.0.1:{silent} does not answer": f"postgresql://postgres:hunter2@127.0.0.1:{silent}/x",
         "tables that are not ours": f"postgresql://postgres:hunter2@{there}/{name}",
         "no URL": f"postgresql://postgres:hunter2@{there}/{name}?sslmode=perhaps",
     }
@@ -239,7 +239,7 @@ async def lived(house: Storehouse) -> None:
         asking("select 1"),
     ):
         await house.store.read(transaction)
-    await house.store.write(lambda: jobs.erase([made[5].id]))
+    await house.store.write(lambda: erasing.erase([made[5].id], None))
 
 
 def parts_of(house: Storehouse) -> list[str]:

@@ -11,8 +11,11 @@ import pytest
 
 from receiver.api import application
 from receiver.app import Services, running
+from receiver.cli.local import _reencrypt
 from receiver.clock import Clock
 from receiver.config import Loaded
+from receiver.errors import Misconfigured
+from receiver.keys import Masters
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
@@ -20,6 +23,7 @@ from receiver.sandbox.world import Knobs
 from receiver.store import jobs, postgres
 from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
+from receiver.store.holds import held, hold
 from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction
@@ -30,12 +34,14 @@ from tests.stories.tools import (
     Moving,
     all_settled,
     asked,
+    attempted,
     downstream,
     ended_job,
     finished,
     listed,
     open_job,
     ring,
+    settled,
     subscribe,
 )
 
@@ -78,6 +84,42 @@ async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
         assert event["data"]["id"] == job["id"]
         assert (await house.client.get(f"{url}/readyz")).status_code == 200
         assert (await house.client.get(f"{url}/v1/jobs")).status_code == 404
+
+
+async def test_a_retry_by_hand_ends_the_hold_of_whoever_holds(tmp_path: Path) -> None:
+    async with (
+        deployed(tmp_path, SILENT, role=Role.API, retry_schedule="[600]") as house,
+        another(house, Role.WORKER) as (worker, _),
+    ):
+        endpoint = (await house.subscribe("job.canceled"))["id"]
+        house.hook.answers = [(503, {"retry-after": "3600"})]
+        job = await ended_job(house)
+        told = await attempted(house, 1, job=job["id"])
+        assert worker.lanes.held(endpoint) > 3000
+        await asked(house, "POST", f"/v1/deliveries/{told['id']}/retry", 202)
+        assert (await settled(house, job=job["id"]))["state"] == "delivered"
+        assert worker.lanes.held(endpoint) == 0
+        assert await worker.store.read(held(worker.clock.now(), 10)) == {}
+
+
+async def test_what_one_holds_is_held_by_all(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house) as (services, _):
+        endpoint = (await house.subscribe("job.canceled"))["id"]
+        until = services.clock.now() + timedelta(hours=1)
+        await house.services.store.write(lambda: hold([(endpoint, until)]))
+        for one in (house.services, services):
+            await one.housekeeper.take_up_holds()
+            assert one.lanes.room(Work.DELIVER, endpoint) == 0
+
+
+async def test_secrets_are_encrypted_anew_once_every_replica_has_the_key(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house:
+        await house.subscribe("job.canceled")
+        held_now = [key.get_secret_value() for key in house.services.settings.secret_keys]
+        newer = Masters(["n" * 32, *held_now], house.services.clock.entropy)
+        with pytest.raises(Misconfigured, match="first restart all replicas with both keys"):
+            await _reencrypt(house.services.store, newer)
+        assert await _reencrypt(house.services.store, house.services.masters) == 0
 
 
 @pytest.mark.timeout(40)
