@@ -27,7 +27,7 @@ class Mutant:
     changes: tuple[tuple[Any, str, Any], ...]
 
 
-_lose, _cancel, _ended = Meanings._lose, lifecycle.cancel, Agenda._ended
+_lose, _cancel, _ended, _release = Meanings._lose, lifecycle.cancel, Agenda._ended, Lanes.release
 
 
 def _lose_once(self: Meanings, job: Job, word: Word) -> Change:
@@ -35,10 +35,7 @@ def _lose_once(self: Meanings, job: Job, word: Word) -> Change:
 
 
 def _release_in_one_order(self: Lanes, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
-    lane = self.lane(work, name)
-    lane.in_flight -= 1
-    lane.slots.in_flight -= 1
-    return sorted(kind for kind, one in lane.slots.lanes if one.waiting)
+    return sorted(_release(self, name, work))
 
 
 def _cancel_if_known(job: Job, *, now: datetime, ask: bool = False) -> Change:

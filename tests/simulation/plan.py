@@ -8,7 +8,7 @@ from typing import Any
 ACCOUNTS = ("keyed", "proved", "bare", "hinted", "text", "words", "nameless")
 CALLS_BACK = frozenset(ACCOUNTS) - {"bare"}
 SCRIPT_SECONDS = 90.0
-CROWDED = 0.04
+CROWDED, QUARRELS = 0.04, 0.08
 JOB_SECONDS = 400
 GOOD = "ok"
 SUBMITS = (
@@ -91,8 +91,11 @@ Make = Callable[[str, random.Random, int], Action]
 def plan(seed: int) -> Plan:
     """The plan of a seed."""
     rnd = random.Random(seed)
-    if rnd.random() < CROWDED:
+    shape = rnd.random()
+    if shape < CROWDED:
         return _crowd(seed, rnd)
+    if shape < QUARRELS:
+        return _quarrel(seed, rnd)
     kinds = _swarm(rnd)
     accounts = rnd.sample(ACCOUNTS, rnd.randint(1, 3))
     count = rnd.randint(3, 8)
@@ -127,6 +130,25 @@ def _crowd(seed: int, rnd: random.Random) -> Plan:
         }
         actions.append(Action("submit", 0.5 if number < 6 else 12.0 + number, number, values=values))
     return Plan(seed, 0, "hold", slots, None, (5.0,), tuple(actions))
+
+
+def _quarrel(seed: int, rnd: random.Random) -> Plan:
+    """Operators who all decide about the same jobs, and users who cancel what is just being sent."""
+    actions: list[Action] = []
+    for number in range(4):
+        lost = number % 2 == 0
+        account = rnd.choice(("bare", "text", "words", "nameless") if lost else ("text", "words"))
+        script = Script(submits=("lost", "slow") if lost else ("slow",), runs=60.0)
+        values = {"account": account, "script": script, "deadline": JOB_SECONDS}
+        values |= {"callback": False, "twice": False}
+        actions.append(Action("submit", 0.5 + number, number, values=values))
+        if lost:
+            apart = rnd.choice((0.0, 0.002, 0.004, 0.006, 0.01))
+            decided = {"how": "resubmit", "times": 6, "apart": apart}
+            actions.append(Action("resolve", rnd.uniform(0, 1), number, "unconfirmed", decided))
+        else:
+            actions.append(Action("cancel", rnd.uniform(0, 5), number, "sent", {"times": 1}))
+    return Plan(seed, rnd.choice((0, 2)), "hold", 16, None, (5.0,), tuple(actions))
 
 
 def _swarm(rnd: random.Random) -> list[str]:
