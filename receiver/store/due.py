@@ -89,7 +89,8 @@ def claim(request: Request) -> Transaction[Taken]:
             ids=[one[0] for one in taken],
         )
         claims = [
-            Claim(i, request.work, lane, fence, tries, request.until) for i, lane, fence, tries in taken
+            Claim(i, request.work, lane, fence, tries, request.until, request.owner)
+            for i, lane, fence, tries in taken
         ]
         prepared = yield from request.prepare(claims)
         ahead.append(ms(request.lease_until))
@@ -203,10 +204,11 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
     for claim_ in claims:
         found = yield rows(
             "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
-            "returning id",
+            "and owner = :owner returning id",
             now=ms(now),
             id=claim_.id,
             fence=claim_.fence,
+            owner=claim_.owner,
         )
         ours.update(row["id"] for row in found)
     return ours
