@@ -53,6 +53,13 @@ async def test_a_connection_is_used_again_and_a_fresh_one_never() -> None:
         await server.gone(3)
 
 
+async def test_an_idle_connection_is_closed_although_no_call_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.gateway.IDLE_SECONDS", SHORT)
+    async with staged(replaying(OK)) as (server, gateway):
+        assert (await gateway.call(Call("POST", server.url()))).body == b"ok"
+        await server.gone(1)
+
+
 @pytest.mark.parametrize("name", ["close", "1.0", "broken end"])
 async def test_a_connection_that_is_to_end_is_left_after_its_answer(name: str) -> None:
     raw = {
