@@ -25,7 +25,7 @@ from receiver.exchange import Answer, Connection
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.resolver import NO_ADDRESS, NameServers, Unresolved
 
-LIMIT = 10.0
+LIMIT = 100.0
 LOOPBACK = "127.0.0.1"
 LOOPBACK_ONLY: Guard = guard(["127.0.0.1/32"], http=False)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from receiver.clock import Clock
 from receiver.keys import Masters
 from receiver.sandbox.world import Knobs
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import Moving, asked, open_job, problem, ring
 
 QUICK = Knobs(takes=0.0)
@@ -30,7 +30,7 @@ async def done(house: Deployment, provider: str) -> dict[str, Any]:
 
 async def follow(house: Deployment, job: dict[str, Any], method: str = "GET") -> httpx.Response:
     """What the stable link of a job's first asset answers, without any key."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         return await client.request(method, house.url + link(job))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.sandbox.world import Knobs
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,
     Moving,
@@ -159,7 +159,7 @@ async def test_a_reader_that_follows_misses_nothing(tmp_path: Path) -> None:
             await ring(house, job, says(job, "processing"))
             await ring(house, job, finished(job))
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(follow(), *map(live, jobs))
         assert seen == await walk(house, 200)
         assert len(seen) == 60

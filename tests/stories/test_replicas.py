@@ -24,7 +24,7 @@ from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction
 from tests.engines import ENGINES
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,
     Moving,
@@ -80,7 +80,6 @@ async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
         assert (await house.client.get(f"{url}/v1/jobs")).status_code == 404
 
 
-@pytest.mark.timeout(40)
 async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house, another(house, Role.API) as (services, url):
         job = await open_job(house)
@@ -179,7 +178,7 @@ async def test_the_feed_never_skips(tmp_path: Path) -> None:
                 cursor = page["next_cursor"] or cursor
             return seen
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             ends = [end(base) for base in (house.url, url) for _ in range(2)]
             found = await asyncio.gather(follow(house.url), follow(url), *ends)
         for seen in found[:2]:
