@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 stamp=.venv/.locked
+began=$(date +%s)
 want=$(cat pyproject.toml deploy/constraints.txt deploy/setup.sh | sha256sum | cut -d' ' -f1)-$(pwd | sha256sum | cut -d' ' -f1)
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
 
@@ -17,8 +18,12 @@ if ! "$python" -m venv .venv 2>/dev/null; then
     $as_root apt-get -qq update && $as_root apt-get -qq install -y python3-venv >/dev/null
     "$python" -m venv .venv
 fi
-echo "setup: installing the locked versions (a minute or two, once)"
-.venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: --requirement deploy/constraints.txt
+echo "setup: installing $(grep -c '==' deploy/constraints.txt) locked packages (a minute or two, once)"
+{
+    .venv/bin/python -m pip --disable-pip-version-check install --require-hashes --only-binary :all: \
+        --requirement deploy/constraints.txt || touch .venv/failed
+} | sed -u -n 's/^Collecting \([^ ;]*\).*/setup:   \1/p; s/^Installing collected packages.*/setup: unpacking them/p'
+[ ! -e .venv/failed ] || { echo "setup: pip could not install them; its words stand above" >&2; exit 1; }
 .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index --editable .
 echo "$want" > "$stamp"
-echo "setup: ready"
+echo "setup: ready after $(($(date +%s) - began)) s"

@@ -199,6 +199,12 @@ def read(message: HttpMessage) -> Update:
     return update
 
 
+def read_callback(message: HttpMessage) -> Update:
+    """A callback posts the object that /fetch answers."""
+    body = wire.called_back(message)
+    return to_update(wire.payload_of(body, Task), body)
+
+
 def read_submitted(message: HttpMessage) -> Update:
     """A submit answers with the task's id alone, or with the finished task; a 2xx with neither is no
     acceptance that we can use."""
@@ -256,7 +262,7 @@ def configure(options: ApiframeOptions) -> Handler:
         check=check,
         submit=Exchange(submit, read_submitted),
         poll=Exchange(poll, read),
-        callback=Callback(proofs.shared_secret("x-webhook-secret"), wire.as_callback(read)),
+        callback=Callback(proofs.shared_secret("x-webhook-secret"), read_callback),
     )
 
 

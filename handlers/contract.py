@@ -184,12 +184,16 @@ class Failure:
 
 @immutable(kw_only=True)
 class Update:
-    """What a provider said, normalised: the one thing that comes out of every door."""
+    """What a provider said, normalised: the one thing that comes out of every door.
+
+    `left` counts the files, if any, that are too many for a job to keep; they stay with the provider.
+    """
 
     provider_job_id: str | None
     phase: Phase
     progress: float | None = None
     assets: tuple[Asset, ...] = ()
+    left: int | None = None
     result: Mapping[str, Any] | None = field(default=None, repr=False)
     failure: Failure | None = None
     usage: Mapping[str, Any] | None = None

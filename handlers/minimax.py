@@ -35,6 +35,7 @@ from handlers.contract import (
     Update,
 )
 from handlers.errors import AccountRefused, Garbled, ProviderError, Refused, Rejected, Throttled, Unavailable
+from handlers.wishes import retry_after
 
 PHASES = {
     "preparing": Phase.QUEUED,
@@ -154,7 +155,7 @@ def refuse(base: BaseResp, message: HttpMessage, unknown: type[ProviderError] = 
     error = ERRORS.get(code or "")
     if error is None and status >= 300:
         error = refusals.refusal(status, code, base.status_msg or "")
-    wait = wire.retry_after(message) or WAITS.get(code or "")
+    wait = retry_after(message) or WAITS.get(code or "")
     error = error or (unknown if base.status_msg and (code or "").lstrip("-").isdigit() else Garbled)
     raise error(base.status_msg or "", status=status, retry_after=wait, provider_code=code)
 
@@ -244,6 +245,8 @@ def read_retrieved(message: HttpMessage) -> Asset:
 
 def challenge(message: HttpMessage) -> HttpAnswer | None:
     """The echo that MiniMax wants before it creates a task; None for any other body."""
+    if b'"challenge"' not in message.body:
+        return None
     try:
         body = json.read_object(message.body)
     except json.BadJson:

@@ -47,12 +47,15 @@ OPERATIONS = {"prediction": Operation("/v1/predictions", None)}
 EVENTS = ("start", "completed")
 LIFETIME = timedelta(hours=1)
 _DATA = re.compile(r"data:([a-z]+/[a-z0-9.+\-]{1,80})[;,]", re.IGNORECASE)
+WHSEC_BYTES = 24
+"""The least that Standard Webhooks allows; a shorter secret can be guessed."""
 
 
 def _whsec(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if not text.startswith("whsec_") or not any(proofs.account_whsec(Keys(account=(text,)))):
-        raise ValueError("must be the account's `whsec_...` secret")
+    key = next(iter(proofs.account_whsec(Keys(account=(text,)))), b"")
+    if not text.startswith("whsec_") or len(key) < WHSEC_BYTES:
+        raise ValueError(f"must be the account's `whsec_...` secret, of at least {WHSEC_BYTES} bytes")
     return secret
 
 

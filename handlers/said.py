@@ -1,15 +1,11 @@
 """What a provider's error says for people: its sentence, its code and the failure that they make."""
 
-import re
-
 from handlers import refusals
 from handlers.contract import Failure, FailureCode
+from handlers.text import clean
 
 PLAIN = frozenset({"", "fail", "failed", "failure", "error"})
 """Words of a failure that say no more than that it is one."""
-SAID = 500
-"""Characters kept of a provider's own sentence."""
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _SAID = ("message", "msg", "status_msg", "detail", "title", "error", "errors", "base_resp")
 _REASONS = (
     "error_message",
@@ -23,11 +19,6 @@ _REASONS = (
 _PLACES = ("loc", "field", "param")
 _ERRORS = 3
 """How many errors of a list are told."""
-
-
-def clean(text: str, limit: int = SAID) -> str:
-    """Foreign text made fit for any store and log: no control characters, no surrogates, cut at `limit`."""
-    return _CONTROLS.sub("", text)[:limit]
 
 
 def sentence(value: object) -> str:

@@ -3,15 +3,14 @@
 Requests carry paths, never URLs, so a key can only travel to its account's own origin.
 """
 
-import math
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from handlers import json, refusals
 from handlers.contract import Asset, HttpMessage, HttpRequest, Kind, Phase
@@ -22,10 +21,11 @@ from handlers.errors import (
     ProviderError,
     Redirected,
 )
-from handlers.said import clean, code_of, sentence
+from handlers.said import code_of, sentence
+from handlers.text import clean
+from handlers.wishes import number, wish
 
 Model = TypeVar("Model", bound=BaseModel)
-Read = TypeVar("Read")
 
 ENDINGS = {
     **dict.fromkeys(("mp4", "webm", "mov"), Kind.VIDEO),
@@ -36,17 +36,25 @@ ENDINGS = {
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 LINK_LIMIT = 8192
 YEARS = (1970, 2200)
-DAY = timedelta(hours=24)
 """The longest wait that a `Retry-After` can ask for."""
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
-_SECONDS_TWICE = re.compile(r"[0-9. \t]+(?:,[0-9. \t]+)+", re.ASCII)
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
+ASSETS = 200
+LINKS = 64 * 1024
+"""Files, and bytes of their links, that one job keeps; the rest stays with the provider."""
 
 
 class Payload(BaseModel):
     """A provider's message: only what we read is declared, the rest is absorbed."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_once(cls, value: object) -> object:
+        """Refuse a field that we read when it was given twice with values that differ."""
+        if isinstance(value, json.Repeated) and not value.names.isdisjoint(cls.model_fields):
+            raise ValueError("a field is given twice")
+        return value
 
 
 def _text(value: object) -> object:
@@ -77,20 +85,9 @@ def _link(value: object) -> object:
     return value if whole else None
 
 
-def _number(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if 0 <= value < 1e9 else None
-
-
 def _whole(value: object) -> object:
-    number = _number(value)
-    return int(number) if isinstance(number, int | float) else None
+    found = number(value)
+    return int(found) if isinstance(found, int | float) else None
 
 
 def _moment(value: object) -> object:
@@ -125,7 +122,7 @@ def _code(value: object) -> object:
 
 
 def _raw(value: object) -> object:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= LINK_LIMIT else None
 
 
 def _part(value: object) -> object:
@@ -164,7 +161,7 @@ Percent = Annotated[float | None, BeforeValidator(_percent)]
 Link = Annotated[str | None, BeforeValidator(_link)]
 """An absolute http or https URL; None when it is none."""
 Links = Annotated[tuple[Link, ...], BeforeValidator(_many)]
-Number = Annotated[float | None, BeforeValidator(_number)]
+Number = Annotated[float | None, BeforeValidator(number)]
 Whole = Annotated[int | None, BeforeValidator(_whole)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
@@ -205,38 +202,12 @@ def own_path(path: str) -> str:
     return path
 
 
-def retry_after(message: HttpMessage) -> timedelta | None:
-    """Read the `Retry-After` of a message: seconds, a fraction rounded up, or a date; at most a day.
-
-    Returns None where it is missing or unreadable, or where it is there twice with different values.
-    """
-    found: set[timedelta | None] = set()
-    for value in message.every("retry-after"):
-        texts = value.split(",") if _SECONDS_TWICE.fullmatch(value) else [value]
-        found.update(_wait(text.strip(" \t"), message.received_at) for text in texts)
-    return found.pop() if len(found) == 1 else None
-
-
-def _wait(text: str, now: datetime) -> timedelta | None:
-    if _SECONDS.fullmatch(text):
-        whole, _, fraction = text.partition(".")
-        digits = whole.lstrip("0")
-        seconds = int(digits or 0) + bool(fraction.strip("0")) if len(digits) <= 5 else DAY.total_seconds()
-        return min(timedelta(seconds=seconds), DAY)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(moment - now, timedelta()), DAY)
-
-
 def succeeded(message: HttpMessage) -> HttpMessage:
     """`message` when its status is a success, else the error that the status and the body mean."""
     if 200 <= message.status < 300:
         return message
     try:
-        body = json.read(message.body)
+        body = json.forgive(message.body)
     except json.BadJson:
         body = None
     raise refused(message, body)
@@ -261,30 +232,11 @@ def _moved(message: HttpMessage) -> str:
     return f"the provider redirects to {place or 'another place'}: correct base_url"
 
 
-def wish(message: HttpMessage, body: object) -> timedelta | None:
-    """How long the provider asks us to wait: in `Retry-After`, in `retry-after-ms`, or in the body."""
-    told = retry_after(message)
-    if told is None and len(values := message.every("retry-after-ms")) == 1:
-        told = _seconds(values[0], 1000)
-    inner = body.get("error") if isinstance(body, dict) else None
-    for place in (body, inner):
-        if told is None and isinstance(place, dict):
-            told = _seconds(place.get("retry_after"))
-    return told
-
-
-def _seconds(value: object, unit: int = 1) -> timedelta | None:
-    number = _number(value)
-    return (
-        timedelta(seconds=math.ceil(min(number / unit, 86400))) if isinstance(number, int | float) else None
-    )
-
-
 def answered(message: HttpMessage) -> dict[str, Any]:
     """The object in a successful answer; raises what the status or an unreadable body means."""
     succeeded(message)
     try:
-        return json.read_object(message.body)
+        return json.as_object(json.forgive(message.body))
     except json.BadJson:
         raise Garbled("the answer could not be read", status=message.status) from None
 
@@ -322,24 +274,25 @@ def answer(message: HttpMessage, kind: type[Model]) -> Model:
     return model(answered(message), kind, message)
 
 
-def payload(message: HttpMessage, model: type[Model]) -> Model:
-    """The body of a callback, or `BadPayload`."""
+def called_back(message: HttpMessage) -> dict[str, Any]:
+    """The object in a callback, read strictly because a proof covers its bytes, or `BadPayload`."""
     try:
-        return model.model_validate(json.read_object(message.body))
-    except (json.BadJson, ValidationError):
+        return json.read_object(message.body)
+    except json.BadJson:
         raise BadPayload("the body could not be read") from None
 
 
-def as_callback(read: Callable[[HttpMessage], Read]) -> Callable[[HttpMessage], Read]:
-    """A poll's reader as a callback's: where a callback posts the same object as a poll answers."""
+def payload_of(body: dict[str, Any], kind: type[Model]) -> Model:
+    """The `body` of a callback as a message of `kind`, or `BadPayload`."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError:
+        raise BadPayload("the body could not be read") from None
 
-    def reading(message: HttpMessage) -> Read:
-        try:
-            return read(message)
-        except ProviderError:
-            raise BadPayload("the body could not be read") from None
 
-    return reading
+def payload(message: HttpMessage, kind: type[Model]) -> Model:
+    """The body of a callback as a message of `kind`, or `BadPayload`."""
+    return payload_of(called_back(message), kind)
 
 
 def phase(words: Mapping[str, Phase], word: str) -> Phase:
@@ -351,6 +304,12 @@ def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
     """One asset of `kind` per distinct link, in their order."""
     found = [link for link in links if link]
     return tuple([Asset(kind=kind, url=link) for link in dict.fromkeys(found)]) if found else ()
+
+
+def kept(found: Sequence[Asset]) -> tuple[Asset, ...]:
+    """The first of `found` that a job may keep: at most `ASSETS`, with `LINKS` bytes of links."""
+    sizes = itertools.accumulate(len(asset.url or "") + len(asset.source or "") for asset in found[:ASSETS])
+    return tuple(found[: sum(1 for size in sizes if size <= LINKS)])
 
 
 def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:

@@ -1,12 +1,11 @@
 """Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from handlers import json
+from handlers import json, wire
 from handlers.contract import (
     SUBMIT_TIMEOUT,
     Account,
@@ -24,6 +23,8 @@ from receiver.config import AccountSetup
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
+from receiver.large import LARGE
+from receiver.lifecycle import RESULT_LIMIT, USAGE_LIMIT
 from receiver.model import Job, JobError
 from receiver.redaction import forms, hide, redacted
 from receiver.unpacking import TooLarge, Unreadable, codings, unpacked
@@ -33,8 +34,6 @@ Told = TypeVar("Told")
 
 ANSWER_CAP = 4 * 1024 * 1024
 ASK_TIMEOUT = 30.0
-LARGE = 64 * 1024
-"""Bytes of a compressed answer that are unpacked in a thread, so that nothing waits for it."""
 FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
 """What ends a job with a code of its own, whichever door it came by."""
 
@@ -143,7 +142,8 @@ class Accounts:
         body = await _plain_body(answer)
         message = HttpMessage(answer.status, answer.headers, body, self._clock.outside())
         try:
-            return exchange.parse(message), message
+            told = await LARGE.run(len(message.body), lambda: exchange.parse(message))
+            return told, message
         except ProviderError as error:
             keys = self.keys(setup, "").api
             error.said = hide(error.said, forms(keys))
@@ -155,14 +155,26 @@ class Accounts:
         key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
         return Account(setup.name, setup.base_url, key)
 
-    def redacted(self, update: Update, body: bytes, secrets: Sequence[str]) -> tuple[Update, str | None]:
-        """`update` without our secrets, where the provider's message echoes one, and a note of what was left
-        out for that.
+    async def redacted(
+        self, update: Update, body: bytes, secrets: Sequence[str]
+    ) -> tuple[Update, str | None]:
+        """Return `update` without our secrets, where the provider's message echoes one, and with no more
+        files than a job keeps; and a note of what was left out.
 
         A success keeps the whole body as its result, where the handler did not choose what to keep.
         """
+        return await LARGE.run(len(body), lambda: self.fit(update, body, secrets))
+
+    def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> tuple[Update, str | None]:
+        """The same at once, on a thread of the caller's choice."""
+        kept = wire.kept(update.assets)
+        if len(kept) < len(update.assets):
+            update = replace(update, assets=kept, left=len(update.assets) - len(kept))
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
+        update = replace(
+            update, result=_fitting(update.result, RESULT_LIMIT), usage=_fitting(update.usage, USAGE_LIMIT)
+        )
         escaped = b"\\" in body
         echoed = [secret for secret in forms(secrets) if escaped or secret.encode() in body]
         return redacted(update, echoed) if echoed else (update, None)
@@ -186,9 +198,7 @@ async def _plain_body(answer: Answer) -> bytes:
     if not names or not answer.body:
         return answer.body
     try:
-        if len(answer.body) > LARGE:
-            return await asyncio.to_thread(unpacked, answer.body, names, ANSWER_CAP)
-        return unpacked(answer.body, names, ANSWER_CAP)
+        return await LARGE.run(len(answer.body), lambda: unpacked(answer.body, names, ANSWER_CAP))
     except (Unreadable, TooLarge) as error:
         raise Garbled(str(error), status=answer.status) from None
 
@@ -200,9 +210,14 @@ def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
     return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
 
 
+def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:
+    """`value` unless its JSON is longer than `limit` bytes."""
+    return value if value is not None and len(json.write(value)) <= limit else None
+
+
 def _whole(body: bytes) -> dict[str, Any] | None:
     try:
-        return json.read_object(body)
+        return json.as_object(json.forgive(body))
     except json.BadJson:
         return None
 

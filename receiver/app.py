@@ -39,6 +39,7 @@ from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
+from receiver.outgoing import LoggedGateway
 from receiver.polling import Poller
 from receiver.providers import Providers
 from receiver.recording import FEED, Recording
@@ -169,7 +170,8 @@ class Services:
         """Note a call, for whoever debugs: its path is logged without tokens, its query not at all."""
         if API_LOGGER.isEnabledFor(logging.DEBUG):
             who = peer(scope, self.trusted)
-            API_LOGGER.debug("%s %s %s from %s (%s)", status, scope["method"], scope["path"], who, request_id)
+            about = {"request_id": request_id, "status": status}
+            API_LOGGER.debug("%s %s from %s", scope["method"], scope["path"], who, extra=about)
 
     @property
     def time_left(self) -> float:
@@ -289,7 +291,7 @@ async def running(
 def gateway_of(settings: Settings) -> Gateway:
     """The way out that these settings allow."""
     try:
-        return Gateway(
+        return LoggedGateway(
             guard(settings.egress_allow, http=settings.egress_http),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
@@ -401,10 +403,10 @@ async def _check_kids(store: Store, masters: Masters) -> None:
 
 
 async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> Keyring:
-    if settings.api_key is not None:
-        return Keyring(store, clock, hash_api_key(settings.api_key.get_secret_value()))
+    if settings.admin_key is not None:
+        return Keyring(store, clock, hash_api_key(settings.admin_key.get_secret_value()))
     if not await store.read(table.keys()):
-        _need(settings, "api_key")
+        _need(settings, "admin_key")
         text = new_api_key(clock.entropy(32))
         key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
         path = data_dir(settings) / API_KEY_FILE

@@ -12,7 +12,9 @@ from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.errors import NotOurs, StoreUnavailable
 from receiver.keys import BadToken, CallbackToken, Masters
+from receiver.large import LARGE
 from receiver.model import Outcome, Source, Word
+from receiver.notices import Sparing
 from receiver.recording import Recording
 
 LOGGER = logging.getLogger("ringback.callbacks")
@@ -33,6 +35,11 @@ class Callbacks:
     recording: Recording
     clock: Clock
     _refused: dict[str, int] = field(default_factory=dict)
+    _sparing: Sparing = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count refusals by this service's clock."""
+        self._sparing = Sparing(self.clock.monotonic)
 
     async def take(
         self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
@@ -42,11 +49,13 @@ class Callbacks:
         try:
             told = self.masters.read_callback(account, token)
         except BadToken:
+            self._say_refused("no such token", setup.name if setup else None)
             raise NotOurs from None
         if setup is None or setup.handler.callback is None:
             raise NotOurs
         message = HttpMessage(200, tuple(headers), body, self.clock.outside())
-        challenge = setup.handler.callback.challenge(message)
+        size, callback = len(body), setup.handler.callback
+        challenge = await LARGE.read(size, lambda: callback.challenge(message))
         if challenge is not None:
             return challenge
         await self._record(setup, told, token, message)
@@ -61,17 +70,21 @@ class Callbacks:
         try:
             proof = callback.verify(message, keys)
         except (BadSignature, UnknownKey):
+            self._say_refused("the proof is missing or wrong", setup.name)
             await self._refuse(setup, told)
             raise NotOurs from None
+        secrets = [*_secrets(keys), token]
         update = note = None
         try:
-            update = callback.parse(message)
+            update, note = await LARGE.read(
+                len(message.body),
+                lambda: self.accounts.fit(callback.parse(message), message.body, secrets),
+            )
         except BadPayload:
-            LOGGER.warning("account %s sent an authentic callback that cannot be read", setup.name)
+            about = {"account": setup.name, "job": told.job_id}
+            LOGGER.warning("an authentic callback cannot be read", extra=about)
         if callback.account_wide and update is not None and update.provider_job_id is None:
             proof = Proof.UNPROVED
-        if update is not None:
-            update, note = self.accounts.redacted(update, message.body, [*_secrets(keys), token])
         self.accounts.count(setup.name, "callbacks")
         await self.recording.record(
             Word(
@@ -108,7 +121,14 @@ class Callbacks:
         try:
             await self.recording.record(word)
         except StoreUnavailable:
-            LOGGER.warning("a refused callback of account %s could not be noted", setup.name)
+            about = {"account": setup.name, "job": told.job_id}
+            LOGGER.warning("a refused callback could not be noted", extra=about)
+
+    def _say_refused(self, why: str, account: str | None) -> None:
+        """Warn of refused callbacks, once a minute for each account and reason."""
+        count = self._sparing.count(f"{account} {why}")
+        if count:
+            LOGGER.warning("callbacks refused: %s", why, extra={"account": account, "count": count})
 
 
 def _secrets(keys: Keys) -> list[str]:

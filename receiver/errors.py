@@ -1,10 +1,15 @@
 """What the service refuses or cannot do: one class per code of the public contract."""
 
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from handlers.values import immutable
+
+ERRORS = 100
+"""Errors of one request that are told; the rest are told once these are mended."""
+LONGEST_WORD = 100
 
 
 @immutable
@@ -33,9 +38,9 @@ class ReceiverError(Exception):
         headers: Sequence[tuple[str, str]] = (),
         extra: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail or self.title
-        self.errors = tuple(errors)
+        self.detail = detail or self.meaning or self.title
+        super().__init__(self.detail)
+        self.errors = tuple(errors[:ERRORS])
         self.headers = tuple(headers)
         self.extra = extra or {}
 
@@ -48,7 +53,8 @@ class Malformed(ReceiverError):
     title = "The request cannot be read"
     meaning = (
         "The body is not strict JSON: it must be UTF-8, without duplicate keys, NaN, infinities or lone "
-        "surrogates, and nested at most 64 deep. Or the request itself is not well-formed HTTP."
+        "surrogates, nested at most 64 deep and with at most 100,000 values. Or the request "
+        "itself is not well-formed HTTP."
     )
 
 
@@ -58,13 +64,19 @@ class Unauthorized(ReceiverError):
     code = "unauthorized"
     http_status = 401
     title = "A valid API key is needed"
-    meaning = "Send `Authorization: Bearer rb_...` with a key that exists and has not expired."
+    meaning = (
+        "Send the header `Authorization: Bearer rb_...` with an API key that exists, has not expired and was "
+        "not revoked."
+    )
 
 
 class NotOurs(Unauthorized):
     """A callback that we did not ask for: no hint why."""
 
     title = "This callback is not one of ours"
+    meaning = (
+        "The URL is not one that this service gave out, or the proof that belongs to it is missing or wrong."
+    )
 
 
 class Forbidden(ReceiverError):
@@ -73,7 +85,7 @@ class Forbidden(ReceiverError):
     code = "forbidden"
     http_status = 403
     title = "This API key may not do that"
-    meaning = "The key lacks the scope that the call needs; `detail` names it."
+    meaning = "The key lacks the scope that the call needs; `detail` names it. Use a key that has it."
 
 
 class NotFound(ReceiverError):
@@ -81,8 +93,8 @@ class NotFound(ReceiverError):
 
     code = "not-found"
     http_status = 404
-    title = "There is nothing here"
-    meaning = "No such path, or nothing with this id; retention may have removed it."
+    title = "Not found"
+    meaning = "There is no such path, or nothing with this id; retention may have removed it."
 
 
 class MethodNotAllowed(ReceiverError):
@@ -118,7 +130,10 @@ class TooLarge(ReceiverError):
     code = "too-large"
     http_status = 413
     title = "The body is too large"
-    meaning = "POST /v1/jobs takes 32 MiB, callbacks 1 MiB, all else 256 KiB."
+    meaning = (
+        "POST /v1/jobs takes 32 MiB, of which 4 MiB may lie outside of texts of more than 32 KiB; callbacks "
+        "take 1 MiB, all else 256 KiB."
+    )
 
 
 class UnsupportedMediaType(ReceiverError):
@@ -126,8 +141,12 @@ class UnsupportedMediaType(ReceiverError):
 
     code = "unsupported-media-type"
     http_status = 415
-    title = "The body's form is not supported"
+    title = "The media type of the body is not supported"
     meaning = "Send `Content-Type: application/json` and no `Content-Encoding`."
+
+
+TOLD = 5
+"""How many wrong fields the sentence of a refusal names; `errors` has all of them."""
 
 
 class Invalid(ReceiverError):
@@ -137,6 +156,13 @@ class Invalid(ReceiverError):
     http_status = 422
     title = "The request is not valid"
     meaning = "`errors` lists each field with a sentence that says what would be right."
+
+    def __init__(
+        self, detail: str = "", *, errors: Sequence[FieldError] = (), headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        found = "; ".join(f"{one.pointer or one.name or 'the body'}: {one.detail}" for one in errors[:TOLD])
+        more = f"; and {len(errors) - TOLD} more" if len(errors) > TOLD else ""
+        super().__init__(detail or found + more, errors=errors, headers=headers)
 
 
 class IdempotencyMismatch(ReceiverError):
@@ -201,18 +227,40 @@ class Internal(ReceiverError):
     meaning = "A fault in the service. Its log has the details under the `request_id` of the answer."
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `name` was probably meant to be; None when none is near."""
+    return next(iter(difflib.get_close_matches(name[:LONGEST_WORD], known, n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that suggests the nearest known word; empty when none is near."""
+    near = nearest(name, known)
+    return f"; did you mean `{near}`?" if near else ""
+
+
 def _on_one_line(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Misconfigured(Exception):
-    """The service cannot start: the setting at fault and the fix, in one line."""
+    """The service cannot start: the setting at fault and the fix, in one line; `others` are wrong too."""
 
     exit_code = 2
 
-    def __init__(self, setting: str, problem: str) -> None:
+    def __init__(self, setting: str, problem: str, others: Sequence["Misconfigured"] = ()) -> None:
         self.setting = _on_one_line(setting)
-        super().__init__(f"{self.setting}: {_on_one_line(problem)}")
+        self.problem = _on_one_line(problem)
+        self.others = tuple(others)
+        self.lines: list[str] = [f"{self.setting}: {self.problem}"]
+        for one in others:
+            self.lines += one.lines
+        super().__init__("; ".join(self.lines))
+
+
+def several(problems: Sequence[Misconfigured]) -> Misconfigured:
+    """One refusal that tells all `problems`, at least one."""
+    first, *others = problems
+    return Misconfigured(first.setting, first.problem, others) if others else first
 
 
 class NotReady(Misconfigured):
@@ -243,4 +291,4 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
 def invalid(pointer: str, detail: str, *, place: str = "body") -> Invalid:
     """One field is wrong: its JSON pointer (or name) and the fix."""
     name = pointer.rsplit("/", 1)[-1]
-    return Invalid(f"{name}: {detail}", errors=[FieldError(place, pointer, name, detail)])
+    return Invalid(errors=[FieldError(place, pointer, name, detail)])

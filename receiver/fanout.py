@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from handlers.contract import HttpMessage
 from handlers.values import immutable
-from handlers.wire import retry_after
+from handlers.wishes import retry_after
 from receiver import signing
 from receiver.clock import Clock
 from receiver.endpoints import Endpoints

@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Sequence
 
+from receiver.errors import nearest
+
 JOB_FINAL = ("job.succeeded", "job.failed", "job.canceled", "job.expired")
 TYPES = (
     *JOB_FINAL,
@@ -37,6 +39,13 @@ def wants(patterns: tuple[str, ...], event_type: str) -> bool:
         pattern == "*" or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
         for pattern in patterns
     )
+
+
+def complaint(pattern: str) -> str:
+    """Return why a pattern is refused: the nearest event type, and all of them."""
+    near = nearest(pattern, TYPES)
+    meant = f" (did you mean `{near}`?)" if near else ""
+    return f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(TYPES)}"
 
 
 def unknown(patterns: Sequence[str]) -> list[int]:

@@ -1,6 +1,5 @@
 """What can be asked of jobs: submit, read, wait, cancel, resolve, erase."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,10 +9,21 @@ from handlers import json
 from handlers.contract import FailureCode, Problem, Submission
 from handlers.values import immutable
 from receiver.accounts import Accounts
+from receiver.bulk import Bulk
 from receiver.clock import Clock
 from receiver.config import AccountSetup
-from receiver.errors import Conflict, FieldError, IdempotencyMismatch, Invalid, NotFound, invalid
+from receiver.errors import (
+    Conflict,
+    FieldError,
+    IdempotencyMismatch,
+    Invalid,
+    NotFound,
+    did_you_mean,
+    invalid,
+    nearest,
+)
 from receiver.keys import Ids, Masters
+from receiver.large import LARGE
 from receiver.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
 from receiver.recording import Recording
 from receiver.signing import new_secret
@@ -37,11 +47,18 @@ PROMISE: Verb[NewJob, Promised] = Verb("promise", table.add, _cost)
 
 @immutable
 class Wish:
-    """What somebody asks for, checked for its form only."""
+    """What somebody asks for, checked for its form only.
+
+    `input` is for checks: its long texts are cut. `whole` and `shown` are JSON of the input, `hashed` is a
+    hash of the whole request.
+    """
 
     provider: str
     operation: str | None
     input: Mapping[str, Any] = field(repr=False)
+    whole: bytes = field(repr=False)
+    shown: bytes = field(repr=False)
+    hashed: bytes
     metadata: Mapping[str, str]
     callback_url: str | None = None
     callback_secret: str | None = field(default=None, repr=False)
@@ -70,29 +87,20 @@ class Jobs:
     check_url: Callable[[str], None]
     deadline: timedelta
 
-    async def submit(self, wish: Wish, owner: str, key: str | None, body: bytes) -> Taken:
+    async def submit(self, wish: Wish, owner: str, key: str | None) -> Taken:
         """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
-        known = await self._known(owner, key, body)
+        known = await self._known(owner, key, wish.hashed)
         if known is not None:
             return Taken(known, created=False)
         setup, operation = self._account(wish)
-        problems = self._check(setup, operation, wish)
+        problems = await LARGE.read(len(wish.whole), lambda: self._check(setup, operation, wish))
         secret = None
         if wish.callback_url is not None:
             secret = wish.callback_secret or new_secret(self.clock.entropy(32))
         job = self._job(setup, operation, wish, secret)
         due = Due(Work.SUBMIT, setup.name, job.created_at)
-        whole = json.write(dict(wish.input))
-        item = NewJob(
-            job,
-            whole,
-            json.write(_shown(dict(wish.input))) if len(whole) > SHOWN else whole,
-            due,
-            self._warnings(job.id, problems),
-            owner,
-            key,
-            hashlib.sha256(body).digest(),
-        )
+        warnings = self._warnings(job.id, problems)
+        item = NewJob(job, wish.whole, wish.shown, due, warnings, owner, key, wish.hashed)
         promised = await self.store.do(PROMISE, item)
         if promised.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
@@ -116,22 +124,22 @@ class Jobs:
             callback_secret=self.masters.seal(secret, job_id) if secret else None,
         )
 
-    async def _known(self, owner: str, key: str | None, body: bytes) -> Job | None:
+    async def _known(self, owner: str, key: str | None, hashed: bytes) -> Job | None:
         """The job that this key made before, whatever has become of its account since."""
         if key is None:
             return None
-        known = await self.store.read(table.by_key(owner, key, hashlib.sha256(body).digest()))
+        known = await self.store.read(table.by_key(owner, key, hashed))
         if known is not None and known.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
         return known.job if known else None
 
-    async def get(self, job_id: str) -> tuple[Job, Any]:
-        """A job and its input as it is shown."""
+    async def get(self, job_id: str) -> tuple[Job, bytes]:
+        """A job and its input as it is shown, as JSON."""
         found = await self.store.read(table.get_with_input(job_id))
         if found is None:
             raise NotFound("no such job")
         job, shown = found
-        return job, json.read(bytes(shown))
+        return job, bytes(shown)
 
     async def wait(self, job: Job, seconds: float, owner: str, *, accepted: bool = False) -> Job:
         """Returns the job once it is final (or accepted), or as it is after so many seconds."""
@@ -204,11 +212,14 @@ class Jobs:
         if setup is None or not setup.on:
             on = ", ".join(name for name, one in self.accounts.setups.items() if one.on) or "none"
             why = "is off: it has no api_key" if setup else "is not configured"
-            raise invalid("/provider", f"this account {why}; accounts that are on: {on}")
+            near = None if setup else nearest(wish.provider, self.accounts.setups)
+            meant = f" (did you mean `{near}`?)" if near else ""
+            raise invalid("/provider", f"this account {why}{meant}; accounts that are on: {on}")
         operation = wish.operation or setup.handler.default_operation
         if operation not in setup.handler.operations:
-            known = ", ".join(setup.handler.operations)
-            raise invalid("/operation", f"{setup.handler.name} has no such operation; it has: {known}")
+            known = setup.handler.operations
+            near = did_you_mean(operation, known) or f"; it has: {', '.join(known)}"
+            raise invalid("/operation", f"{setup.handler.name} has no such operation{near}")
         return setup, operation
 
     def _check(self, setup: AccountSetup, operation: str, wish: Wish) -> list[Problem]:
@@ -256,14 +267,23 @@ class Jobs:
         )
 
 
+def shown(bulk: Bulk, given: Any, whole: bytes) -> bytes:
+    """The JSON of the input `given` as it is shown; `whole` is all of it."""
+    if len(whole) <= SHOWN:
+        return whole
+    return json.write(bulk.with_texts(_shown(given), lambda text: _begun(text.head, text.length)))
+
+
 def _shown(value: Any) -> Any:
+    """An input with its texts cut."""
     if isinstance(value, str):
-        raw = value.encode()
-        if len(raw) <= SHOWN:
-            return value
-        return f"{raw[:SHOWN].decode('utf-8', 'ignore')}... ({len(value)} characters)"
+        return value if len(value.encode()) <= SHOWN else _begun(value, len(value))
     if isinstance(value, dict):
         return {name: _shown(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_shown(inner) for inner in value]
     return value
+
+
+def _begun(text: str, length: int) -> str:
+    return f"{text.encode()[:SHOWN].decode('utf-8', 'ignore')}... ({length} characters)"

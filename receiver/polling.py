@@ -106,7 +106,7 @@ class Poller:
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
         await self._blocking.works(job, submit=False)
-        update, note = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
             job_id=job.id,
             source=Source.POLL,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from receiver import notices
 from receiver.errors import StoreUnavailable
 from receiver.keys import event_id
 from receiver.model import Due, Event, Word
@@ -70,6 +71,7 @@ class Recording:
         """What became of `word`, once it is durable."""
         recorded = await self._store.do(self._verb, word)
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+        notices.recorded(recorded)
         return recorded
 
     async def settle(self, word: Word) -> Recorded:
@@ -88,6 +90,7 @@ class Recording:
         async def attempt() -> Recorded:
             recorded = await self._store.do(self._verb, word, reserved=True)
             self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+            notices.recorded(recorded)
             return recorded
 
         try:
@@ -112,6 +115,7 @@ class Recording:
         """
         events, born = await self._store.do(self._announcing, (transaction, skip))
         self._follow_up([], born, None, events=bool(events))
+        notices.announced(events)
         return events
 
     def event(self, event_type: str, subject: str, kind: str, data: dict[str, Any], now: datetime) -> Event:

@@ -3,22 +3,20 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     SecretStr,
     field_validator,
     model_validator,
 )
 
 from receiver.addresses import BadUrl, Origin, split
-from receiver.errors import Misconfigured
-from receiver.filters import JOB_FINAL, unknown
+from receiver.filters import JOB_FINAL, complaint, unknown
 from receiver.headers import header_problems
 from receiver.keys import API_KEY_PREFIX, SHORTEST_MASTER
 from receiver.signing import BadSecret, key_of
@@ -77,19 +75,30 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1", "::0": "::1
 """Where a service that listens on all addresses is found from its own machine."""
 
 
+NO_VALUE = object()
+"""Stands where no type takes it."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    @model_validator(mode="wrap")
+    @model_validator(mode="before")
     @classmethod
-    def _no_numbers_by_chance(cls, values: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+    def _no_numbers_by_chance(cls, values: Any) -> Any:
         """`true` is no number, although it counts as one."""
-        if isinstance(values, dict):
-            for name, value in values.items():
-                known = cls.model_fields.get(name)
-                if isinstance(value, bool) and known is not None and known.annotation is not bool:
-                    raise Misconfigured(name, "must not be true or false")
-        return check(values)
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: value if name not in fields or fields[name].annotation is bool else _without_truth(value)
+            for name, value in values.items()
+        }
+
+
+def _without_truth(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_truth(inner) for inner in value]
+    return NO_VALUE if isinstance(value, bool) else value
 
 
 class AccountSettings(_Section):
@@ -154,8 +163,8 @@ class EndpointSettings(_Section):
     @field_validator("events")
     @classmethod
     def _known(cls, events: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown(events):
-            raise ValueError("each must be an event type, `*`, or a prefix such as `job.*`")
+        for place in unknown(events):
+            raise ValueError(f"each {complaint(events[place])}")
         return events
 
 
@@ -181,8 +190,8 @@ class Settings(_Section):
     secret_keys: tuple[SecretStr, ...] = Field(
         default=(), description="master keys, newest first; made once in `data_dir` when missing"
     )
-    api_key: SecretStr | None = Field(
-        default=None, description="a bootstrap admin key: `rb_` and 32 characters"
+    admin_key: SecretStr | None = Field(
+        default=None, description="a bootstrap admin key: `rb_` and at least 32 characters"
     )
     egress_allow: tuple[Network, ...] = Field(
         default=(), description="networks that outgoing requests may reach although they are not public"
@@ -233,7 +242,7 @@ class Settings(_Section):
             raise ValueError("a key is there twice")
         return keys
 
-    @field_validator("api_key")
+    @field_validator("admin_key")
     @classmethod
     def _ours(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:

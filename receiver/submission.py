@@ -7,9 +7,10 @@ request go out again; after any other the job is unconfirmed, because a second r
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers import json
-from handlers.contract import FailureCode, Submission
+from handlers.contract import Account, Exchange, FailureCode, HttpRequest, Submission, Update
 from handlers.errors import (
     AccountRefused,
     Garbled,
@@ -23,7 +24,9 @@ from handlers.errors import (
 )
 from receiver.accounts import Accounts
 from receiver.blocking import Blocking
+from receiver.bulk import unpack
 from receiver.clock import Clock
+from receiver.large import LARGE
 from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.pacing import LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.recording import Recording
@@ -100,20 +103,22 @@ class Submitter:
             await self._recording.settle(self._unknown(chosen, setup.handler.name))
             return
         self._accounts.count(setup.name, "submissions")
+        whole = chosen.whole_input
+        exchange, given = await LARGE.run(len(whole), lambda: _unpacked(setup.handler.submit, whole))
         submission = Submission(
             job.id,
             job.operation,
-            json.read_object(chosen.whole_input),
+            given,
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
         door = self._accounts.submission(setup, job.operation)
         try:
-            update, message = await self._accounts.ask(setup, setup.handler.submit, submission, door)
+            update, message = await self._accounts.ask(setup, exchange, submission, door)
         except ProviderError as error:
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
-        update, note = self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
+        update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
         await self._recording.settle(word)
         await self._blocking.works(job, submit=True)
@@ -156,3 +161,19 @@ class Submitter:
             intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
+
+
+def _unpacked(
+    submit: Exchange[Submission, Update], whole: bytes
+) -> tuple[Exchange[Submission, Update], dict[str, Any]]:
+    """The exchange with its input: long texts are marks, which what was built gets back as they were."""
+    bulk = unpack(whole, stored=True)
+
+    def build(asked: Submission, account: Account) -> HttpRequest:
+        request = submit.build(asked, account)
+        body = bulk.restored(request.body)
+        if body is not None:
+            return replace(request, body=body)
+        return submit.build(replace(asked, input=json.read_object(whole, values=None)), account)
+
+    return replace(submit, build=build), json.as_object(bulk.value)

@@ -2,20 +2,28 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
+import httpx
 import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
-from standardwebhooks import Webhook
+from standardwebhooks import WebhookVerificationError
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 import handlers
+from handlers.contract import FailureCode
+from receiver.api.webhooks import EXAMPLES
 from receiver.cli import COMMANDS, ringback
 from receiver.config import load
+from receiver.filters import LITERAL_ONLY, TYPES
 from receiver.settings import AccountSettings, EndpointSettings, Settings
 from receiver.signing import headers as signed
 from receiver.signing import key_of, new_secret
@@ -83,19 +91,106 @@ def test_every_option_of_a_command_says_what_it_is() -> None:
         assert all(option.help for option in options), name
 
 
-def test_the_python_sample_verifies_a_delivery_of_ours() -> None:
-    sample = re.search(r"```python\n(.*?)```", (HERE / "README.md").read_text("utf-8"), re.DOTALL)
-    assert sample is not None
-    space: dict[str, object] = {}
-    exec("\n".join(line.removeprefix("   ") for line in sample[1].splitlines()), space)  # noqa: S102  # our README
-    secret = new_secret(b"s" * 32)
-    body = b'{"id":"evt_1","type":"job.succeeded","data":{"assets":[{"url":"https://x.example"}]}}'
+def samples(document: str, language: str) -> list[str]:
+    """The samples of a document in a language, their indentation taken away."""
+    text = (HERE / document).read_text("utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return ["\n".join(line.removeprefix(indent) for line in code.splitlines()) for indent, code in found]
+
+
+SECRET = new_secret(b"s" * 32)
+
+
+def delivery(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of a delivery, signed now."""
+    body = json.dumps(event).encode()
     timestamp = int(datetime.now(UTC).timestamp())
-    given = dict(signed("evt_1", timestamp, body, [key_of(secret)]))
-    take = space["take"]
-    assert callable(take)
-    assert take(body, given, secret) == "https://x.example"
-    assert Webhook(secret).verify(body, given)
+    return body, dict(signed(event["id"], timestamp, body, [key_of(SECRET)]))
+
+
+def taken(event: dict[str, Any]) -> str | None:
+    """What the samples of the README should make of an event."""
+    assets = event["data"].get("assets") if event["type"] == "job.succeeded" else None
+    found: str | None = assets[0]["url"] if assets else event["data"].get("state")
+    return found
+
+
+WITHOUT_FILES = EXAMPLES["job.succeeded"] | {"data": EXAMPLES["job.succeeded"]["data"] | {"assets": []}}
+EVENTS = [*EXAMPLES.values(), WITHOUT_FILES]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event["type"])
+def test_the_python_sample_takes_every_event(event: dict[str, Any]) -> None:
+    [sample] = samples("README.md", "python")
+    space: dict[str, Any] = {}
+    exec(sample, space)  # noqa: S102  # our README
+    body, headers = delivery(event)
+    assert space["take"](body, headers, SECRET) == taken(event)
+    with pytest.raises(WebhookVerificationError):
+        space["take"](body + b" ", headers, SECRET)
+
+
+NODE = shutil.which("node")
+LIBRARY = "export class Webhook { verify(body) { return JSON.parse(body); } }"
+RUN = """
+import { take } from "./take.js";
+import { readFileSync } from "node:fs";
+const events = JSON.parse(readFileSync("events.json", "utf8"));
+console.log(JSON.stringify(events.map((event) => take(JSON.stringify(event), {}, ""))));
+"""
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+def test_the_javascript_sample_takes_every_event(tmp_path: Path) -> None:
+    [sample] = samples("README.md", "js")
+    library = tmp_path / "node_modules" / "standardwebhooks"
+    library.mkdir(parents=True)
+    for path, text in (
+        (tmp_path / "package.json", '{"type": "module"}'),
+        (library / "package.json", '{"type": "module", "exports": "./index.js"}'),
+        (library / "index.js", LIBRARY),
+        (tmp_path / "take.js", sample),
+        (tmp_path / "run.js", RUN),
+        (tmp_path / "events.json", json.dumps(EVENTS)),
+    ):
+        path.write_text(text)
+    done = subprocess.run([str(NODE), "run.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [taken(event) for event in EVENTS]
+
+
+async def test_the_starlette_receiver_takes_each_event_once_and_refuses_a_forged_one() -> None:
+    later: list[str] = []
+    seen: list[str] = []
+
+    def first_time(event: str) -> bool:
+        seen.append(event)
+        return seen.count(event) == 1
+
+    space: dict[str, Any] = {
+        "SECRET": SECRET,
+        "first_time": first_time,
+        "later": lambda event: later.append(event["type"]),
+    }
+    starlette, *others = samples("docs/receiving-events.md", "python")
+    exec(starlette, space)  # noqa: S102  # our document
+    app = Starlette(routes=[Route("/hooks", space["hooks"], methods=["POST"])])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver") as client:
+        for event in (EXAMPLES["job.succeeded"], EXAMPLES["job.succeeded"]):
+            body, headers = delivery(event)
+            assert (await client.post("/hooks", content=body, headers=headers)).status_code == 204
+        assert (await client.post("/hooks", content=body + b" ", headers=headers)).status_code == 400
+    assert later == ["job.succeeded"]
+    assert len(others) == 2
+    for other in others:
+        compile(other, "receiver", "exec")
+
+
+def test_receivers_are_told_every_type_and_every_code() -> None:
+    text = (HERE / "docs" / "receiving-events.md").read_text("utf-8")
+    for name in TYPES:
+        starred = "no" if name in LITERAL_ONLY else "yes"
+        assert re.search(rf"^\| `{name}` \| .+ \| {starred} \|$", text, re.MULTILINE), name
+    assert all(f"| `{code.value}` |" in text for code in FailureCode)
 
 
 def test_every_folder_of_code_has_a_front_door() -> None:

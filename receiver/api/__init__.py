@@ -8,8 +8,9 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.api import asks as a
-from receiver.api import callbacks, endpoints, events, health, jobs
+from receiver.api import callbacks, endpoints, events, health, jobs, site
 from receiver.api import schemas as s
+from receiver.api import webhooks as w
 from receiver.api.calls import Call, Resource, not_found
 from receiver.api.guard import JOB_LIMIT, Handle
 from receiver.replica import Role
@@ -32,7 +33,11 @@ def listing(path: str, handle: Handle, scope: str, item: type[BaseModel], query:
 
 CALLS: Sequence[Call] = (
     call("POST", "/v1/jobs", jobs.create, "jobs:write", s.NewJob, 202).takes(
-        a.JobRequest, limit=JOB_LIMIT, also=(200,), headers=("Idempotency-Key", "Prefer")
+        a.JobRequest,
+        limit=JOB_LIMIT,
+        also=(200,),
+        headers=("Idempotency-Key", "Prefer"),
+        reads=jobs.read_wish,
     ),
     listing("/v1/jobs", jobs.listed, "jobs:read", s.Job, a.JobSearch).labelled(),
     call("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(a.Waiting),
@@ -40,8 +45,8 @@ CALLS: Sequence[Call] = (
     call("POST", "/v1/jobs/{id}/cancel", jobs.cancel, "jobs:write", s.Job),
     call("POST", "/v1/jobs/{id}/resolve", jobs.resolve, "jobs:write", s.Job).takes(a.Resolution),
     listing("/v1/jobs/{id}/timeline", jobs.story, "jobs:read", s.Entry, a.Paged),
-    listing("/v1/events", events.feed, "events:read", s.Event, a.FeedQuery).fed(),
-    call("GET", "/v1/events/{id}", events.show, "events:read", s.EventWithReasons),
+    listing("/v1/events", events.feed, "events:read", w.Event, a.FeedQuery).fed(),
+    call("GET", "/v1/events/{id}", events.show, "events:read", w.EventWithReasons),
     call("POST", "/v1/endpoints", endpoints.create, "endpoints:write", s.NewEndpoint, 201).takes(
         a.EndpointRequest
     ),
@@ -66,9 +71,11 @@ CALLS: Sequence[Call] = (
     call("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
     call("GET", "/healthz", health.healthz, None, s.Wellness),
     call("GET", "/readyz", health.readyz, None, s.Wellness),
-    call("GET", "/openapi.json", health.openapi, None, None),
-    call("GET", "/docs", health.docs, None, None),
-    call("GET", "/problems/{code}", health.problems, None, None),
+    call("GET", "/", site.front, None, None, 307),
+    call("GET", "/openapi.json", site.openapi, None, None),
+    call("GET", "/docs", site.docs, None, None),
+    call("GET", "/problems", site.problem_list, None, None),
+    call("GET", "/problems/{code}", site.problems, None, None),
 )
 
 

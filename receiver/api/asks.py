@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,30 +15,27 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from receiver.filters import JOB_FINAL, is_pattern
+from handlers.text import unfit
+from receiver.filters import JOB_FINAL, complaint, is_pattern
 from receiver.signing import BadSecret, key_of
 
-SCOPES = (
-    "jobs:read",
-    "jobs:write",
-    "events:read",
-    "endpoints:read",
-    "endpoints:write",
-    "metrics:read",
-    "admin",
-)
+Scope = Literal[
+    "jobs:read", "jobs:write", "events:read", "endpoints:read", "endpoints:write", "metrics:read", "admin"
+]
+SCOPES: tuple[str, ...] = get_args(Scope)
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
-def _no_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not hold the character NUL")
+def _plain(text: str) -> str:
+    found = unfit(text)
+    if found is not None:
+        raise ValueError(f"must not hold control or format characters; it holds U+{ord(found):04X}")
     return text
 
 
 def _pattern(text: str) -> str:
     if not is_pattern(text):
-        raise ValueError("must be an event type, `*`, or a prefix such as `job.*`")
+        raise ValueError(complaint(text))
     return text
 
 
@@ -88,8 +85,8 @@ Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True}
 Count = Annotated[int, BeforeValidator(_digits)]
 Seconds = Annotated[float, BeforeValidator(_no_underscore)]
 When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
-Text = Annotated[str, AfterValidator(_no_nul)]
-Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
+Text = Annotated[str, AfterValidator(_plain)]
+Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
 Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]
 Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -107,32 +104,44 @@ class JobRequest(Asked):
     """A job to do."""
 
     provider: Text = Field(description="the name of a configured account", examples=["apiframe"])
-    operation: Text | None = Field(default=None, description="what to make; default: the handler's first")
+    operation: Text | None = Field(
+        default=None, description="what to make, see GET /v1/providers; default: the account's first"
+    )
     input: dict[str, Any] = Field(description="the provider's own request body")
-    metadata: Metadata = Field(default_factory=dict, description="returned in every event")
+    metadata: Metadata = Field(
+        default_factory=dict, description="up to 16 pairs of strings, returned in every event"
+    )
     callback_url: Url | None = Field(default=None, description="the job's terminal event goes there too")
     callback_secret: Secret | None = Field(default=None, description="signs it; made when missing")
-    deadline_seconds: int | None = Field(default=None, ge=1, le=604800)
+    deadline_seconds: int | None = Field(
+        default=None, ge=1, le=604800, description="after which the job expires; default: `job_deadline`"
+    )
 
 
 class Resolution(Asked):
     """The fate of an unconfirmed job: exactly one of these."""
 
-    provider_job_id: Annotated[Text, StringConstraints(min_length=1, max_length=500)] | None = None
-    resubmit: Yes | None = None
-    fail: Yes | None = None
+    provider_job_id: Annotated[Text, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        default=None, description="the provider has it, under this id"
+    )
+    resubmit: Yes | None = Field(default=None, description="the provider does not have it: submit it again")
+    fail: Yes | None = Field(default=None, description="give it up")
 
 
 class EndpointRequest(Asked):
     """An endpoint to make."""
 
-    url: Url
-    events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] = Field(default=list(JOB_FINAL))
-    description: Short = ""
-    headers: Headers = Field(default_factory=dict)
-    secret: Secret | None = None
-    max_in_flight: int = Field(default=64, ge=1, le=1000)
-    include: Annotated[list[Literal["result"]], Field(max_length=1)] = Field(default_factory=list)
+    url: Url = Field(description="where events are posted")
+    events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] = Field(
+        default=list(JOB_FINAL), description="event types, `*`, or prefixes such as `job.*`"
+    )
+    description: Short = Field(default="", description="a note for people")
+    headers: Headers = Field(default_factory=dict, description="headers sent along; masked in answers")
+    secret: Secret | None = Field(default=None, description="`whsec_...`, signs; made when missing")
+    max_in_flight: int = Field(default=64, ge=1, le=1000, description="deliveries at once")
+    include: Annotated[list[Literal["result"]], Field(max_length=1)] = Field(
+        default_factory=list, description="`result` puts the provider's terminal body into events"
+    )
 
 
 class EndpointPatch(Asked):
@@ -149,22 +158,11 @@ class EndpointPatch(Asked):
 class KeyRequest(Asked):
     """An API key to make."""
 
-    name: Annotated[Text, StringConstraints(min_length=1, max_length=100)]
-    scopes: Annotated[
-        list[
-            Literal[
-                "jobs:read",
-                "jobs:write",
-                "events:read",
-                "endpoints:read",
-                "endpoints:write",
-                "metrics:read",
-                "admin",
-            ]
-        ],
-        Field(min_length=1, max_length=7),
-    ]
-    expires_at: When | None = None
+    name: Annotated[Text, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="a note for people"
+    )
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7)] = Field(description="what it allows")
+    expires_at: When | None = Field(default=None, description="when it ends; default: never")
 
 
 class Query(BaseModel):
@@ -176,14 +174,18 @@ class Query(BaseModel):
 class Paged(Query):
     """A piece of a list."""
 
-    limit: Count = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, min_length=1, max_length=200)
+    limit: Count = Field(default=50, ge=1, le=200, description="how many")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=200, description="the `next_cursor` of the page before"
+    )
 
 
 class Waiting(Query):
     """How long the answer may wait for the job to be final."""
 
-    wait: Seconds = Field(default=0, ge=0, le=60, allow_inf_nan=False)
+    wait: Seconds = Field(
+        default=0, ge=0, le=60, allow_inf_nan=False, description="seconds to wait until the job is final"
+    )
 
 
 class JobSearch(Paged):
@@ -202,20 +204,22 @@ class JobSearch(Paged):
             "expired",
         ]
         | None
-    ) = None
-    provider: str | None = None
-    provider_job_id: str | None = None
-    created_after: When | None = None
-    created_before: When | None = None
+    ) = Field(default=None, description="only jobs in this state")
+    provider: str | None = Field(default=None, description="only jobs of this account")
+    provider_job_id: str | None = Field(default=None, description="the job that the provider calls so")
+    created_after: When | None = Field(default=None, description="RFC 3339 with an offset")
+    created_before: When | None = Field(default=None, description="RFC 3339 with an offset")
 
 
 class DeliverySearch(Paged):
     """Which deliveries to list."""
 
-    endpoint: str | None = None
-    state: Literal["pending", "delivered", "exhausted", "canceled"] | None = None
-    event: str | None = None
-    job: str | None = None
+    endpoint: str | None = Field(default=None, description="only to this endpoint")
+    state: Literal["pending", "delivered", "exhausted", "canceled"] | None = Field(
+        default=None, description="only those in this state"
+    )
+    event: str | None = Field(default=None, description="only of this event")
+    job: str | None = Field(default=None, description="only of events of this job")
 
 
 class FeedQuery(Paged):
@@ -223,5 +227,7 @@ class FeedQuery(Paged):
 
     after: str | None = Field(default=None, max_length=200, description="an event's id, or a `next_cursor`")
     type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
-    job: str | None = Field(default=None, max_length=100)
-    wait: Seconds = Field(default=0, ge=0, le=60, allow_inf_nan=False)
+    job: str | None = Field(default=None, max_length=100, description="only events of this job")
+    wait: Seconds = Field(
+        default=0, ge=0, le=60, allow_inf_nan=False, description="seconds to wait for the next event"
+    )

@@ -29,7 +29,7 @@ async def answer(callbacks: Callbacks, log: Log, scope: Scope, body: bytes) -> A
     except ReceiverError as error:
         return _refused(error, log, scope, request_id)
     except Exception:
-        LOGGER.exception("a callback could not be taken (%s)", request_id)
+        LOGGER.exception("a callback could not be taken", extra={"request_id": request_id})
         return _refused(Internal(), log, scope, request_id)
     fields = [
         (b"content-type", told.content_type.encode()),

@@ -1,9 +1,10 @@
 """One call of the API: what it takes, who may make it, what it answers; and how it is served."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from receiver.api.guard import (
 )
 from receiver.errors import Internal, MethodNotAllowed, NotFound, ReceiverError
 from receiver.keyring import Asker
+from receiver.large import LARGE
 
 if TYPE_CHECKING:
     from receiver.app import Services
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("ringback.api")
 NOBODY = Asker("", frozenset())
 NO_LABELS: tuple[tuple[str, str], ...] = ()
+
+
+class Reads(Protocol):
+    """What makes of a body what a handler gets; raises `Malformed`, `Invalid` or `TooLarge`. Pure."""
+
+    def __call__(self, raw: bytes, *, content_type: str | None) -> Any:
+        """What the handler gets."""
 
 
 @immutable
@@ -50,6 +59,7 @@ class Call:
     limit: int = BODY_LIMIT
     also: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
+    reads: Reads | None = None
     paged: bool = False
     with_labels: bool = False
     feed: bool = False
@@ -61,9 +71,10 @@ class Call:
         limit: int = BODY_LIMIT,
         also: tuple[int, ...] = (),
         headers: tuple[str, ...] = (),
+        reads: Reads | None = None,
     ) -> "Call":
-        """The same with a body."""
-        return replace(self, body=body, limit=limit, also=also, headers=headers)
+        """The same with a body, which `reads` makes what the handler gets; without it, the model."""
+        return replace(self, body=body, limit=limit, also=also, headers=headers, reads=reads)
 
     def asks(self, query: type[BaseModel]) -> "Call":
         """The same with query parameters."""
@@ -94,7 +105,7 @@ class Resource:
         except ReceiverError as error:
             response = problem(error, request_id)
         except Exception:
-            LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            LOGGER.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id})
             response = problem(Internal(), request_id)
         response.headers["x-request-id"] = request_id
         self._services.log_call(scope, response.status_code, request_id)
@@ -105,20 +116,28 @@ class Resource:
         if call is None and request.method == "HEAD":
             call = self._calls.get("GET")
         if call is None:
-            raise MethodNotAllowed(headers=(("allow", self._allow),))
+            raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
         asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
         query: BaseModel = Query()
         labels = NO_LABELS
         if call.scope is not None:
             query, labels = read_query(request, call.query, labelled=call.with_labels)
+        body = await self._body(call, request)
+        return await call.handle(Asked(self._services, request, asker, body, query, labels))
+
+    async def _body(self, call: Call, request: Request) -> Any:
+        """The body as the handler gets it. A large one is read on a thread, and not kept here."""
         raw = await read_body(request.scope, request.receive, call.limit)
-        body = parse(raw, call.body, request.headers.get("content-type")) if call.body is not None else None
-        return await call.handle(Asked(self._services, request, asker, raw, body, query, labels))
+        if call.body is None:
+            return None
+        content_type = request.headers.get("content-type")
+        reads = call.reads or functools.partial(parse, model=call.body)
+        return await LARGE.read(len(raw), lambda: reads(raw, content_type=content_type))
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer for every other path."""
     request_id = new_request_id()
-    response = problem(NotFound("there is no such path"), request_id)
+    response = problem(NotFound("there is no such path; /docs lists all of them"), request_id)
     response.headers["x-request-id"] = request_id
     await response(scope, receive, send)

@@ -75,7 +75,7 @@ async def _endpoint(asked: Asked) -> Endpoint:
 
 
 async def create(asked: Asked) -> Response:
-    """Make an endpoint; its secret is in this answer and at `/secret` only."""
+    """Create an endpoint; its secret is in this answer and at `/secret` only."""
     body: EndpointRequest = asked.body
     _check_url(asked, body.url)
     _check_headers(body.headers)
@@ -99,7 +99,7 @@ async def create(asked: Asked) -> Response:
 
 
 async def listed(asked: Asked) -> Response:
-    """Endpoints, newest first."""
+    """List endpoints, newest first."""
     services, cursor, limit = asked.services, asked.query.cursor, asked.query.limit
     found = list(await services.store.read(table.listed()))
     found.sort(key=lambda row: (row["created_at"], row["id"]), reverse=True)
@@ -112,16 +112,16 @@ async def listed(asked: Asked) -> Response:
 
 
 def _foreign_cursor() -> Invalid:
-    return invalid("cursor", "is not one that a list gave", place="query")
+    return invalid("cursor", "is not a cursor of this list", place="query")
 
 
 async def show(asked: Asked) -> Response:
-    """One endpoint."""
+    """Show an endpoint."""
     return answer(endpoint_answer(await _endpoint(asked)))
 
 
 async def secret(asked: Asked) -> Response:
-    """The secret that signs for an endpoint."""
+    """Show the secret that signs for an endpoint."""
     endpoint = await _endpoint(asked)
     if not endpoint.secrets:
         raise Conflict("the secret is encrypted under a master key that is not configured")
@@ -129,7 +129,7 @@ async def secret(asked: Asked) -> Response:
 
 
 async def change(asked: Asked) -> Response:
-    """Change an endpoint (RFC 7396)."""
+    """Change an endpoint (RFC 7396): null takes a field back to its default."""
     endpoint = await _endpoint(asked)
     _only_ours(endpoint)
     body: EndpointPatch = asked.body
@@ -167,7 +167,7 @@ def _only_ours(endpoint: Endpoint) -> None:
 
 
 async def remove(asked: Asked) -> Response:
-    """Remove an endpoint; what it is owed is canceled."""
+    """Delete an endpoint and cancel its pending deliveries."""
     endpoint = await _endpoint(asked)
     _only_ours(endpoint)
     now = asked.services.clock.now()
@@ -177,7 +177,7 @@ async def remove(asked: Asked) -> Response:
 
 
 async def resume(asked: Asked) -> Response:
-    """Serve a paused or disabled endpoint again, with all that it collected."""
+    """Resume a paused or disabled endpoint; the deliveries that it collected go out."""
     endpoint = await _endpoint(asked)
     now = asked.services.clock.now()
     await asked.services.store.write(lambda: table.set_state(endpoint.id, "active", None, now))
@@ -189,7 +189,7 @@ async def resume(asked: Asked) -> Response:
 
 
 async def test(asked: Asked) -> Response:
-    """Send `endpoint.test` now."""
+    """Send `endpoint.test` to an endpoint now, and show the attempt."""
     endpoint = await _endpoint(asked)
     attempt = await asked.services.testing.send(endpoint)
     return answer(attempt_answer(attempt))
@@ -229,7 +229,7 @@ def delivery_answer(seen: Seen) -> dict[str, Any]:
 
 
 async def deliveries_listed(asked: Asked) -> Response:
-    """Deliveries, newest first."""
+    """List deliveries, newest first."""
     query: DeliverySearch = asked.query
     if query.cursor is not None and not is_id("dlv", query.cursor):
         raise _foreign_cursor()
@@ -248,13 +248,13 @@ async def _delivery(asked: Asked) -> tuple[Seen, list[Attempt]]:
 
 
 async def delivery_shown(asked: Asked) -> Response:
-    """One delivery with its attempts."""
+    """Show a delivery with its attempts."""
     seen, attempts = await _delivery(asked)
     return answer(delivery_answer(seen) | {"attempts": [attempt_answer(one) for one in attempts]})
 
 
 async def delivery_retried(asked: Asked) -> Response:
-    """Owe a delivery again, now, whatever its state."""
+    """Retry a delivery now, whatever its state."""
     seen, _ = await _delivery(asked)
     services, now = asked.services, asked.services.clock.now()
     if seen.endpoint_id is not None and await services.store.read(table.get(seen.endpoint_id)) is None:
@@ -268,7 +268,7 @@ async def delivery_retried(asked: Asked) -> Response:
 
 
 async def delivery_canceled(asked: Asked) -> Response:
-    """Owe a delivery no more."""
+    """Cancel a pending delivery."""
     seen, _ = await _delivery(asked)
     if seen.state not in {"pending", "canceled"}:
         raise Conflict(f"the delivery is already {seen.state}")
@@ -291,7 +291,7 @@ def key_answer(key: ApiKey) -> dict[str, Any]:
 
 
 async def key_created(asked: Asked) -> Response:
-    """Make an API key: the only time that it is shown."""
+    """Create an API key; it is shown in this answer only."""
     body: KeyRequest = asked.body
     services = asked.services
     now = services.clock.now()
@@ -313,7 +313,7 @@ async def key_created(asked: Asked) -> Response:
 
 
 async def keys_listed(asked: Asked) -> Response:
-    """Every key, newest first."""
+    """List API keys, newest first."""
     found = await asked.services.store.read(table.keys())
     cursor, limit = asked.query.cursor, asked.query.limit
     if cursor is not None and not is_id("key", cursor):
@@ -323,7 +323,7 @@ async def keys_listed(asked: Asked) -> Response:
 
 
 async def key_removed(asked: Asked) -> Response:
-    """Revoke a key."""
+    """Revoke an API key."""
     key_id = asked.path["id"]
     if not await asked.services.store.write(lambda: table.remove_key(key_id)):
         raise NotFound("no such key")
@@ -332,7 +332,7 @@ async def key_removed(asked: Asked) -> Response:
 
 
 async def providers_listed(asked: Asked) -> Response:
-    """Every configured account."""
+    """List the configured accounts: operations, health, blocked or not."""
     services = asked.services
     since = services.clock.now() - timedelta(hours=1)
     took = await services.store.read(jobs.durations(since))

@@ -9,7 +9,7 @@ from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
 from receiver.api.pages import rendered
 from receiver.errors import Gone, NotFound, invalid
-from receiver.filters import is_pattern
+from receiver.filters import complaint, is_pattern
 from receiver.keys import is_id
 from receiver.model import Event
 from receiver.store import events
@@ -29,11 +29,11 @@ def event_answer(event: Event) -> dict[str, Any]:
 
 
 async def feed(asked: Asked) -> Response:
-    """Events, oldest first; may wait for the next one."""
+    """List events, oldest first; with `wait`, once there is one."""
     query: FeedQuery = asked.query
     place = _place(query)
     if query.type is not None and not is_pattern(query.type):
-        raise invalid("type", "must be an event type, `*`, or a prefix such as `job.*`", place="query")
+        raise invalid("type", complaint(query.type), place="query")
     page = await _page(asked, place, query)
     if query.wait and _is_empty(page):
         page = await _next(asked, page, query)
@@ -77,7 +77,7 @@ async def _page(asked: Asked, place: int | str | None, query: FeedQuery) -> even
 
 
 async def show(asked: Asked) -> Response:
-    """One event with, for every endpoint, why it went or did not."""
+    """Show an event and, for every endpoint, why it went there or did not."""
     found = await asked.services.store.read(events.get(asked.path["id"]))
     if found is None:
         raise NotFound("no such event")

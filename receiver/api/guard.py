@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -22,6 +22,7 @@ from receiver.errors import (
     TooLarge,
     Unauthorized,
     UnsupportedMediaType,
+    did_you_mean,
 )
 from receiver.keyring import Asker
 from receiver.keys import hash_api_key
@@ -38,6 +39,8 @@ PLAIN = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
 }
+MOST = 200
+"""Entries that any object or list in a request may have, but for those that we pass on as they are."""
 KIB = 1024
 BODY_LIMIT = 256 * KIB
 CALLBACK_LIMIT = 1024 * KIB
@@ -52,7 +55,6 @@ class Asked:
     services: "Services"
     request: Request
     asker: Asker
-    raw: bytes = field(repr=False)
     body: Any = field(repr=False)
     query: Any
     labels: tuple[tuple[str, str], ...] = ()
@@ -130,10 +132,15 @@ def _within(body: Read, limit: int) -> Read:
     return body
 
 
-def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
-    """The body as `model`: `Malformed` when it is no JSON, `Invalid` when it is wrong."""
+def only_json(content_type: str | None) -> None:
+    """Refuse a body that says to be something else."""
     if content_type is not None and not JSON_TYPES.fullmatch(content_type.strip()):
         raise UnsupportedMediaType("send Content-Type: application/json")
+
+
+def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
+    """The body as `model`: `Malformed` when it is no JSON, `Invalid` when it is wrong."""
+    only_json(content_type)
     try:
         value = json.read(raw)
     except json.BadJson as error:
@@ -143,13 +150,26 @@ def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
 
 def checked(model: type[Model], value: Any, place: str) -> Model:
     """`value` as `model`, or `Invalid` with a pointer for each problem."""
+    _refuse_crowds(model, value, place)
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(errors=_field_errors(error, place)) from None
+        raise Invalid(errors=_field_errors(error, place, list(model.model_fields))) from None
 
 
-def _field_errors(error: ValidationError, place: str) -> list[FieldError]:
+def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
+    """Refuse objects and lists with more entries than any field takes, before each entry is an error."""
+    if not isinstance(value, dict):
+        return
+    free = {name for name, one in model.model_fields.items() if one.annotation == dict[str, Any]}
+    inner = [(f"/{name}", one) for name, one in value.items() if name not in free]
+    for pointer, one in [("", value), *inner[:MOST]]:
+        if isinstance(one, dict | list) and len(one) > MOST:
+            detail = f"must have at most {MOST} entries"
+            raise Invalid(errors=[FieldError(place, pointer, pointer[1:], detail)])
+
+
+def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:
     found = []
     for one in error.errors(include_url=False, include_input=False, include_context=False):
         path = [str(part) for part in one["loc"] if part != "[key]"]
@@ -158,7 +178,8 @@ def _field_errors(error: ValidationError, place: str) -> list[FieldError]:
         detail = one["msg"].removeprefix("Value error, ")
         detail = PLAIN.get(one["type"], detail)
         if one["type"] == "extra_forbidden":
-            detail = "there is no such field" if place == "body" else "there is no such parameter"
+            what = "field" if place == "body" else "parameter"
+            detail = f"there is no such {what}" + (did_you_mean(name, known) if len(path) == 1 else "")
         found.append(
             FieldError(place, pointer if place == "body" else name, name, detail[:1].lower() + detail[1:])
         )
@@ -201,5 +222,5 @@ async def identify(services: "Services", request: Request, scope: str) -> Asker:
     if asker is None:
         raise Unauthorized(headers=(("www-authenticate", "Bearer"),))
     if not asker.may(scope):
-        raise Forbidden(f"this call needs the scope {scope}")
+        raise Forbidden(f"this call needs a key with the scope {scope}")
     return asker

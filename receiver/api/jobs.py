@@ -1,5 +1,6 @@
 """Jobs over HTTP."""
 
+import hashlib
 import json as plain
 import re
 from typing import Any
@@ -9,11 +10,12 @@ from starlette.responses import RedirectResponse, Response
 
 from handlers import json
 from receiver.api.asks import JobRequest, JobSearch, Resolution
-from receiver.api.guard import NO_STORE, Asked, answer
+from receiver.api.guard import NO_STORE, NOSNIFF, Asked, answer, checked, only_json
 from receiver.api.pages import rendered
-from receiver.errors import FieldError, Invalid, NotFound, invalid
+from receiver.bulk import unpack
+from receiver.errors import FieldError, Invalid, Malformed, NotFound, invalid
 from receiver.head import HOST
-from receiver.jobs import Wish
+from receiver.jobs import Wish, shown
 from receiver.keys import is_id
 from receiver.model import Job, Verdict, Waiting
 from receiver.store import jobs, timeline
@@ -59,19 +61,10 @@ def _job_id(asked: Asked) -> str:
 
 
 async def create(asked: Asked) -> Response:
-    """Promise a job."""
-    body: JobRequest = asked.body
+    """Submit a job."""
+    wish: Wish = asked.body
     key = _idempotency_key(asked)
-    wish = Wish(
-        body.provider,
-        body.operation,
-        body.input,
-        body.metadata,
-        body.callback_url,
-        body.callback_secret,
-        body.deadline_seconds,
-    )
-    taken = await asked.services.jobs.submit(wish, asked.asker.id, key, _canonical(asked.body))
+    taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
     if not taken.created:
         headers["idempotent-replayed"] = "true"
@@ -80,15 +73,41 @@ async def create(asked: Asked) -> Response:
         headers["preference-applied"] = f"wait={seconds}"
         job = await asked.services.jobs.wait(job, seconds, asked.asker.id, accepted=True)
     told = await job_answer(asked, job)
-    if taken.callback_secret is not None and body.callback_secret is None:
+    if taken.callback_secret is not None and wish.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
         headers |= NO_STORE
     return answer(told, 200 if job.state.final else 202, headers)
 
 
-def _canonical(body: JobRequest) -> bytes:
-    """One spelling for equal requests, whatever the order of their keys."""
+def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
+    """The wish that a body spells, with all that is stored of it."""
+    only_json(content_type)
+    try:
+        bulk = unpack(raw)
+    except json.BadJson as error:
+        raise Malformed(str(error)) from None
+    body = checked(JobRequest, bulk.with_texts(bulk.value, lambda text: text.head), "body")
+    given = bulk.value["input"]
+    whole = bulk.restored(json.write(given))
+    assert whole is not None  # noqa: S101  # no mark was changed
     value = body.model_dump(exclude_unset=True)
+    value["input"] = bulk.with_texts(given, lambda text: text.hashed)
+    return Wish(
+        provider=body.provider,
+        operation=body.operation,
+        input=body.input,
+        whole=whole,
+        shown=shown(bulk, given, whole),
+        hashed=hashlib.sha256(_canonical(value)).digest(),
+        metadata=body.metadata,
+        callback_url=body.callback_url,
+        callback_secret=body.callback_secret,
+        deadline_seconds=body.deadline_seconds,
+    )
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    """One spelling for equal requests, whatever the order of their keys."""
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
@@ -107,18 +126,19 @@ def _prefer_wait(asked: Asked) -> int | None:
 
 
 async def show(asked: Asked) -> Response:
-    """One job with its input; may wait for it to be final."""
-    job, shown = await asked.services.jobs.get(_job_id(asked))
+    """Show a job with its input; with `wait`, once it is final."""
+    job, given = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
         job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
-    return answer(await job_answer(asked, job) | {"input": shown})
+    body = json.write(await job_answer(asked, job)).removesuffix(b"}") + b',"input":' + given + b"}"
+    return Response(body, headers=dict(NOSNIFF), media_type="application/json")
 
 
 async def listed(asked: Asked) -> Response:
-    """Jobs, newest first."""
+    """List jobs, newest first."""
     query: JobSearch = asked.query
     if query.cursor is not None and not is_id("job", query.cursor):
-        raise invalid("cursor", "is not one that a list gave", place="query")
+        raise invalid("cursor", "is not a cursor of this list", place="query")
     wanted = jobs.Search(
         state=(query.state,) if query.state else (),
         account=query.provider,
@@ -151,7 +171,7 @@ async def cancel(asked: Asked) -> Response:
 
 
 async def resolve(asked: Asked) -> Response:
-    """Decide the fate of an unconfirmed job."""
+    """Resolve an unconfirmed job: exactly one of the three fields."""
     body: Resolution = asked.body
     given = body.model_dump(exclude_none=True)
     if len(given) != 1:
@@ -167,20 +187,20 @@ async def resolve(asked: Asked) -> Response:
 
 
 async def erase(asked: Asked) -> Response:
-    """Erase a final job."""
+    """Erase a final job with its events and attempts."""
     await asked.services.jobs.erase(_job_id(asked))
     return Response(status_code=204)
 
 
 async def story(asked: Asked) -> Response:
-    """A job's timeline, oldest first."""
+    """Show a job's timeline, oldest first."""
     job_id = _job_id(asked)
     await asked.services.jobs.get(job_id)
     after = None
     if asked.query.cursor is not None:
         place = PLACE.fullmatch(asked.query.cursor)
         if place is None:
-            raise invalid("cursor", "is not one that a list gave", place="query")
+            raise invalid("cursor", "is not a cursor of this list", place="query")
         after = Place(int(place[1]), int(place[2]), place[3])
     limit = asked.query.limit
     entries = await asked.services.store.read(timeline.timeline(job_id, after, limit))
@@ -195,6 +215,6 @@ async def story(asked: Asked) -> Response:
 
 
 async def asset(asked: Asked) -> Response:
-    """The stable link of an asset."""
+    """Redirect to an asset: the stable link, without an API key."""
     url = await asked.services.assets.url(asked.path["token"])
     return RedirectResponse(url, 307, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from receiver.api import schemas
+from receiver.api import schemas, webhooks
 from receiver.api.calls import Call
+from receiver.api.examples import ANSWERS, BODIES
 
 REF = "#/components/schemas/{model}"
 PATH_PART = re.compile(r"\{(\w+)\}")
@@ -20,7 +21,49 @@ HEADER_TEXTS = {
     ),
     "Prefer": ("`wait=N` waits up to N seconds for the provider's acceptance", {"type": "string"}),
 }
-TEXTS = {"/docs": "text/html", "/problems/{code}": "text/html", "/openapi.json": "application/json"}
+TEXTS = {
+    "/docs": "text/html",
+    "/problems": "text/html",
+    "/problems/{code}": "text/html",
+    "/openapi.json": "application/json",
+}
+TAGS = {
+    "jobs": "Submit jobs, follow them, decide about them.",
+    "events": "Read what happened, in order.",
+    "endpoints": "Say where events are posted.",
+    "deliveries": "See and retry what is posted.",
+    "providers": "See which accounts are configured and how they fare.",
+    "keys": "Create and revoke API keys.",
+    "assets": "Follow the stable links of generated files.",
+    "service": "Health, and these documents.",
+}
+LABEL = {
+    "name": "metadata.*",
+    "in": "query",
+    "required": False,
+    "description": "only jobs with this metadata: `metadata.order=42`; several keys may be given",
+    "schema": {"type": "string"},
+}
+MEANINGS = {
+    400: "the body is no JSON",
+    401: "no valid API key",
+    403: "the API key lacks the scope",
+    404: "nothing with this id",
+    405: "the path does not take this method",
+    409: "the state does not allow it; `detail` names it",
+    410: "it was here once",
+    413: "the body is too large",
+    415: "the body is not plain JSON",
+    422: "a field or a parameter is wrong; `errors` lists each",
+    429: "too many calls wait under this key",
+    500: "a fault of the service, logged under `request_id`",
+    503: "not now; try again after `Retry-After`",
+}
+DELIVERY_HEADERS = {
+    "webhook-id": "the event's id, the same on every attempt",
+    "webhook-timestamp": "the moment of this attempt, in seconds",
+    "webhook-signature": "`v1,<base64>`, during a rotation several, separated by blanks",
+}
 
 
 def description(calls: Sequence[Call], version: str) -> dict[str, Any]:
@@ -39,7 +82,9 @@ def description(calls: Sequence[Call], version: str) -> dict[str, Any]:
             "version": version,
             "description": "Submit slow, paid generation jobs once; get one signed terminal event per job.",
         },
+        "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "paths": paths,
+        "webhooks": {"event": {"post": _webhook()}},
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -48,7 +93,7 @@ def description(calls: Sequence[Call], version: str) -> dict[str, Any]:
 
 
 def _models(calls: Sequence[Call]) -> list[type[BaseModel]]:
-    found: dict[str, type[BaseModel]] = {"Problem": schemas.Problem}
+    found: dict[str, type[BaseModel]] = {"Problem": schemas.Problem, "Webhook": webhooks.Webhook}
     for call in calls:
         for model in (call.body, call.told):
             if model is not None:
@@ -60,6 +105,7 @@ def _call(call: Call) -> dict[str, Any]:
     named = PATH_PART.sub("by_\\1", call.path).replace("/", "_")
     summary = (call.handle.__doc__ or "").strip().split("\n")[0]
     told: dict[str, Any] = {
+        "tags": [tag_of(call.path)],
         "summary": summary,
         "operationId": f"{call.method.lower()}{named}",
         "parameters": [*_path_parameters(call), *_query_parameters(call), *_header_parameters(call)],
@@ -68,9 +114,46 @@ def _call(call: Call) -> dict[str, Any]:
     if call.scope is not None:
         told |= {"security": [{"key": []}], "x-scope": call.scope}
     if call.body is not None:
-        content = {"application/json": {"schema": {"$ref": REF.format(model=call.body.__name__)}}}
-        told["requestBody"] = {"required": True, "content": content}
+        body = {"schema": {"$ref": REF.format(model=call.body.__name__)}, "example": BODIES[name_of(call)]}
+        told["requestBody"] = {"required": True, "content": {"application/json": body}}
     return told
+
+
+def name_of(call: Call) -> str:
+    """Return the name of a call in the tables of examples."""
+    return f"{call.method} {call.path}"
+
+
+def tag_of(path: str) -> str:
+    """Return the tag of a path: the first word behind `/v1`, or its own."""
+    word = path.removeprefix("/v1").strip("/").partition("/")[0]
+    return word if word in TAGS else "service"
+
+
+def _webhook() -> dict[str, Any]:
+    examples = {name: {"value": body} for name, body in webhooks.EXAMPLES.items()}
+    content = {"schema": {"$ref": REF.format(model="Webhook")}, "examples": examples}
+    return {
+        "tags": ["events"],
+        "summary": "Announce an event to an endpoint or to a job's `callback_url`.",
+        "operationId": "webhook_event",
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "description": said,
+                "schema": {"type": "string"},
+            }
+            for name, said in DELIVERY_HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {
+            "2XX": {"description": "delivered"},
+            "410": {"description": "disables the endpoint"},
+            "default": {"description": "retried by the schedule"},
+        },
+    }
 
 
 def _path_parameters(call: Call) -> list[dict[str, Any]]:
@@ -89,7 +172,7 @@ def _query_parameters(call: Call) -> list[dict[str, Any]]:
         if "description" in schema:
             parameter["description"] = schema["description"]
         found.append(parameter)
-    return found
+    return [*found, LABEL] if call.with_labels else found
 
 
 def _header_parameters(call: Call) -> list[dict[str, Any]]:
@@ -104,13 +187,13 @@ def _responses(call: Call) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "success"}
     if call.told is not None:
         schema: dict[str, Any] = {"$ref": REF.format(model=call.told.__name__)}
-        success["content"] = {"application/json": {"schema": _page(call, schema) if call.paged else schema}}
+        success["content"] = {"application/json": _told(call, schema)}
     elif call.path in TEXTS:
         success["content"] = {TEXTS[call.path]: {"schema": {}}}
     found = {str(status): success for status in (call.status, *call.also)}
     for status in _errors(call):
         found[str(status)] = {
-            "description": "an error",
+            "description": MEANINGS[status],
             "content": {"application/problem+json": {"schema": PROBLEM}},
         }
     return found
@@ -131,6 +214,15 @@ def _errors(call: Call) -> list[int]:
     if call.path.startswith("/assets/") or call.feed:
         errors.append(410)
     return sorted(errors)
+
+
+def _told(call: Call, schema: dict[str, Any]) -> dict[str, Any]:
+    example = ANSWERS[name_of(call)]
+    if not call.paged:
+        return {"schema": schema, "example": example}
+    end = {"has_more": False} if call.feed else {}
+    page = {"data": example, "next_cursor": "42" if call.feed else None, **end}
+    return {"schema": _page(call, schema), "example": page}
 
 
 def _page(call: Call, item: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,25 @@
 """What the API answers: these models make `/openapi.json`, and the tests hold answers against it."""
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from receiver.filters import TYPES
+from handlers.contract import FailureCode
+from receiver.api.asks import Scope
+from receiver.model import By, State, WaitReason
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def _words(kind: type[StrEnum]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": [one.value for one in kind]})
+
+
+StateWord = Annotated[State, _words(State)]
+ByWord = Annotated[By, _words(By)]
+CodeWord = Annotated[FailureCode, _words(FailureCode)]
+ReasonWord = Annotated[WaitReason, _words(WaitReason)]
 
 
 class Told(BaseModel):
@@ -35,7 +48,7 @@ class Asset(Told):
 class JobError(Told):
     """Why a job did not succeed."""
 
-    code: str
+    code: CodeWord
     message: str
     provider_code: str | None
 
@@ -43,33 +56,38 @@ class JobError(Told):
 class Waiting(Told):
     """Why an open job does not move, since when, and when it is tried again."""
 
-    reason: Literal["unreachable", "throttled", "account_blocked", "account_full", "store", "poll_failing"]
+    reason: ReasonWord
     detail: str
     since: Moment
     until: Moment | None
 
 
-class Job(Told):
-    """A job."""
+class JobFields(Told):
+    """What answers and events tell of a job."""
 
     object: Literal["job"]
     id: str
     provider: str
     operation: str
-    state: str
+    state: StateWord
     provider_job_id: str | None
     progress: float | None
     metadata: dict[str, str]
     assets: list[Asset]
-    result: dict[str, Any] | None
     error: JobError | None
     usage: dict[str, Any] | None
     waiting: Waiting | None
-    completed_by: str | None
+    completed_by: ByWord | None
     created_at: Moment
     updated_at: Moment
     completed_at: Moment | None
     deadline_at: Moment
+
+
+class Job(JobFields):
+    """A job."""
+
+    result: dict[str, Any] | None
 
 
 class NewJob(Job):
@@ -92,16 +110,6 @@ class Entry(BaseModel):
     kind: Literal["submission", "callback", "poll", "update", "event", "delivery", "attempt", "note"]
 
 
-class Event(Told):
-    """An event of the feed."""
-
-    object: Literal["event"]
-    id: str
-    type: Literal[TYPES]  # type: ignore[valid-type]  # the table of types is the one place that lists them
-    timestamp: Moment
-    data: dict[str, Any]
-
-
 class Whereabouts(Told):
     """What became of an event at one endpoint; `endpoint` is null for the job's own callback URL."""
 
@@ -110,12 +118,6 @@ class Whereabouts(Told):
     status: Literal[
         "delivered", "pending", "not-subscribed", "filtered", "paused", "disabled", "exhausted", "canceled"
     ]
-
-
-class EventWithReasons(Event):
-    """An event with, for every endpoint, why it went or did not."""
-
-    deliveries: list[Whereabouts]
 
 
 class Endpoint(Told):
@@ -191,7 +193,7 @@ class Key(Told):
     object: Literal["key"]
     id: str
     name: str
-    scopes: list[str]
+    scopes: list[Scope]
     created_at: Moment
     expires_at: Moment | None
 
@@ -200,6 +202,16 @@ class NewKey(Key):
     """An API key just made: the only time that `key` is shown."""
 
     key: str
+
+
+class Operation(BaseModel):
+    """An operation, the kind of its files, and how its end is learned."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    kind: Literal["video", "image", "audio", "file"] | None
+    callback: bool
+    poll: bool
 
 
 class Provider(BaseModel):
@@ -211,7 +223,9 @@ class Provider(BaseModel):
     handler: str
     on: bool
     blocked: bool
-    operations: list[dict[str, Any]]
+    blocked_reason: str | None
+    default_operation: str
+    operations: list[Operation]
     can: dict[str, bool]
     health: dict[str, Any]
 

@@ -6,76 +6,86 @@ from importlib.metadata import version
 
 import click
 
+from receiver.cli.groups import ALONE, LOCAL, REMOTE, Group, with_environment
+from receiver.cli.plain import say
 from receiver.errors import Misconfigured, ReceiverError
 
 COMMANDS = {
-    "serve": "receiver.cli.serve",
-    "demo": "receiver.demo",
-    "sandbox": "receiver.sandbox.command",
-    "jobs": "receiver.cli.jobs",
-    "endpoints": "receiver.cli.remote",
-    "events": "receiver.cli.remote",
-    "deliveries": "receiver.cli.remote",
-    "keys": "receiver.cli.remote",
-    "config": "receiver.cli.local",
-    "doctor": "receiver.cli.doctor",
-    "migrate": "receiver.cli.local",
-    "secrets": "receiver.cli.local",
+    "serve": ("receiver.cli.serve", LOCAL),
+    "dev": ("receiver.demo.dev", ALONE),
+    "demo": ("receiver.demo", ALONE),
+    "sandbox": ("receiver.sandbox.command", ALONE),
+    "jobs": ("receiver.cli.jobs", REMOTE),
+    "endpoints": ("receiver.cli.remote", REMOTE),
+    "events": ("receiver.cli.remote", REMOTE),
+    "deliveries": ("receiver.cli.remote", REMOTE),
+    "keys": ("receiver.cli.remote", REMOTE),
+    "providers": ("receiver.cli.remote", REMOTE),
+    "config": ("receiver.cli.effective", LOCAL),
+    "doctor": ("receiver.cli.doctor", LOCAL),
+    "migrate": ("receiver.cli.local", LOCAL),
+    "secrets": ("receiver.cli.local", LOCAL),
+    "completion": ("receiver.cli.completion", ALONE),
 }
+"""Every command: its module, and what its help tells of the environment."""
+INTERRUPTED = 130
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The commands by name, each imported only when it is used."""
 
-    def list_commands(self, _context: click.Context) -> list[str]:
-        """Their names, in the order of use."""
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
+        """Return their names, in the order of use."""
         return list(COMMANDS)
 
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        """One command."""
-        if name not in COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
+        """Return one command."""
+        if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(import_module(COMMANDS[name]), name)
-        return found
+        module, environment = COMMANDS[cmd_name]
+        return with_environment(getattr(import_module(module), cmd_name), environment)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, epilog=REMOTE, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("ringback"), prog_name="ringback")
 def ringback() -> None:
-    """Submit slow, paid generation jobs once, and be rung back: one signed terminal event per job.
+    """Submit slow, paid generation jobs once; get one signed terminal event for each.
 
     \b
     Example:
       ringback demo            see it work, with nothing configured
+      ringback dev             try it: the service with simulated providers
       ringback serve           run the service
     """
 
 
 def main() -> None:
     """Run a command; the exit code tells how it went."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
     try:
-        sys.exit(ringback(standalone_mode=False))
-    except click.Abort:
-        click.echo("ringback: interrupted", err=True)
-        sys.exit(1)
+        sys.exit(ringback(standalone_mode=False, prog_name="ringback"))
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.UsageError as error:
-        click.echo(f"ringback: {error.format_message()} (see --help)", err=True)
-        sys.exit(2)
+        message = " ".join(error.format_message().split())
+        _fail(message if "did you mean" in message.lower() else f"{message} (see --help)", 2)
     except click.ClickException as error:
-        click.echo(f"ringback: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error.format_message(), error.exit_code)
     except Misconfigured as error:
-        click.echo(f"ringback: {error}", err=True)
-        sys.exit(error.exit_code)
+        for line in error.lines[:-1]:
+            say(f"ringback: {line}", err=True)
+        _fail(error.lines[-1], error.exit_code)
     except ReceiverError as error:
-        click.echo(f"ringback: {error.detail}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("ringback: interrupted", err=True)
-        sys.exit(1)
+        _fail(error.detail, 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    say(f"ringback: {message}", err=True)
+    sys.exit(code)

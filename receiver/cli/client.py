@@ -1,102 +1,143 @@
-"""How the commands talk to a service, and how they show what it says."""
+"""How commands reach a service: where it is, with which key, and what went wrong in one line."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from dataclasses import field
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import httpx
-from rich.console import Console
-from rich.table import Table
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-Columns = Sequence[str]
-JOB: Columns = ("id", "provider", "operation", "state", "progress", "completed_by", "created_at")
-ENDPOINT: Columns = ("id", "url", "events", "state", "created_at")
-EVENT: Columns = ("id", "type", "timestamp", "data.id")
-DELIVERY: Columns = ("id", "type", "endpoint", "state", "attempts_made", "next_attempt_at")
-KEY: Columns = ("id", "name", "scopes", "created_at", "expires_at")
-ENTRY: Columns = ("at", "kind", "outcome", "to", "type", "status", "note")
-ATTEMPT: Columns = ("at", "status", "latency_ms", "error")
+from handlers.values import immutable
+from receiver.errors import Misconfigured
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-limit = click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
+ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
+"""Where a service is that listens everywhere."""
+KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
 
 
-def call(method: str, path: str, **request: Any) -> Any:
-    """What the service answers, or a failure in one line."""
-    url = os.environ.get("RINGBACK_URL", DEFAULT_URL)
-    key = os.environ.get("RINGBACK_API_KEY", "")
-    if not key.isascii() or not key:
-        raise click.UsageError("set RINGBACK_API_KEY to a key of the service at RINGBACK_URL")
+@immutable
+class Service:
+    """Where a service is, and the key to use there."""
+
+    url: str
+    key: str = field(repr=False)
+
+
+class Away(click.ClickException):
+    """No answer of the service; the same call may succeed later. `sent` when it may have been carried out."""
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+def path(*parts: str) -> str:
+    """Return the path of a call, its parts quoted."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **request: Any) -> Any:
+    """Return what the service answers, None for nothing; raises `click.ClickException` in one line."""
+    service = find_service()
+    headers = {"authorization": f"Bearer {service.key}", **request.pop("headers", {})}
+    if body is not None:
+        headers["content-type"] = "application/json"
+        request["content"] = json.dumps(body).encode()
     try:
-        with httpx.Client(base_url=url, timeout=90, trust_env=False) as client:
-            headers = {"authorization": f"Bearer {key}", **request.pop("headers", {})}
-            answer = client.request(method, path, headers=headers, **request)
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):
-        raise click.ClickException(
-            f"no service answers at {url}; set RINGBACK_URL or start `ringback serve`"
+        with httpx.Client(base_url=service.url, timeout=timeout, trust_env=False) as client:
+            answer = client.request(method, where, headers=headers, **request)
+    except UnicodeError:
+        raise click.UsageError("an argument holds bytes that are not UTF-8") from None
+    except httpx.InvalidURL:
+        raise click.UsageError(f"{URL}: {service.url} is not a URL") from None
+    except httpx.HTTPError as error:
+        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
+        raise Away(
+            f"no service answers at {service.url}; set {URL} or start `ringback serve`", sent=sent
         ) from None
-    if answer.is_success:
-        return answer.json() if answer.content else None
-    raise click.ClickException(_problem(answer))
+    if answer.status_code >= 500 or answer.status_code == 429:
+        raise Away(_problem(answer), sent=True)
+    if not answer.is_success:
+        raise click.ClickException(_problem(answer))
+    return _told(answer, service) if answer.content else None
+
+
+def _told(answer: httpx.Response, service: Service) -> Any:
+    try:
+        told = answer.json()
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or not told.keys() & {"object", "data", "secret"}:
+        raise click.ClickException(f"what answers at {service.url} is not Ringback; set {URL}")
+    return told
 
 
 def _problem(answer: httpx.Response) -> str:
     try:
         told = answer.json()
-        details = "; ".join(
-            f"{one['pointer'] or one['name']}: {one['detail']}" for one in told.get("errors", [])
-        )
+        places = [(one["pointer"] or one["name"], one["detail"]) for one in told.get("errors") or []]
+        details = "; ".join(f"{place}: {detail}" if place else str(detail) for place, detail in places)
         return f"{told['code']}: {details or told['detail']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"the service answered {answer.status_code}"
 
 
-def show(value: Any, columns: Columns, *, plain: bool, title: str = "") -> None:
-    """A list as a table, or as JSON."""
-    if plain:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-        return
-    rows = value["data"] if isinstance(value, dict) and "data" in value else [value]
-    table = Table(title=title or None, title_justify="left")
-    for column in columns:
-        table.add_column(column.rpartition(".")[2], overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row, column) for column in columns))
-    Console(soft_wrap=False).print(table)
-    if isinstance(value, dict) and value.get("next_cursor") and value.get("has_more", True):
-        click.echo(f"more behind --cursor {value['next_cursor']}")
+def find_service() -> Service:
+    """Return the service that the environment names, or that of this machine's settings."""
+    url, key = _given_url(), _given_key()
+    if url is None or key is None:
+        from receiver.cli.own import own_service  # noqa: PLC0415  # reading settings takes long
+
+        try:
+            own = own_service(url)
+        except Misconfigured as error:
+            raise click.UsageError(f"{error}; or set {URL} and {KEY}, then no settings are read") from None
+        url, key = url or own.url, key or own.key
+    if not key:
+        raise click.UsageError(f"set {KEY} or {KEY_FILE} to a key of the service at {url}")
+    if not KEY_FORM.fullmatch(key):
+        raise click.UsageError(f"{KEY} must be plain ASCII without blanks")
+    return Service(url, key)
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    value: Any = row
-    for part in column.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
-
-
-def json_object(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Any:
-    if text is None:
+def _given_url() -> str | None:
+    text = os.environ.get(URL, "").strip()
+    if not text:
         return None
+    scheme, mark, rest = text.partition("://")
+    host = rest.partition("/")[0]
+    if not mark:
+        raise click.UsageError(f"{URL} needs its scheme: write http://{text}")
+    if scheme.lower() not in {"http", "https"}:
+        raise click.UsageError(f"{URL} must begin with http:// or https://")
+    if "@" in host:
+        raise click.UsageError(f"{URL} must hold no user name; the key goes into {KEY}")
+    if not host:
+        raise click.UsageError(f"{URL} names no host: write, for example, http://127.0.0.1:8080")
+    return f"{scheme.lower()}://{rest.rstrip('/')}"
+
+
+def _given_key() -> str | None:
+    text = os.environ.get(KEY, "").strip()
+    file = os.environ.get(KEY_FILE, "").strip()
+    if text or not file:
+        return text or None
+    return read_key(Path(file), KEY_FILE)
+
+
+def read_key(file: Path, named: str, *, needed: bool = True) -> str:
+    """Return the key in a file, "" when none is there nor `needed`; raises `click.UsageError`."""
     try:
-        value = json.loads(text)
-    except ValueError:
-        raise click.BadParameter("is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise click.BadParameter("must be a JSON object")
-    return value
-
-
-def pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    if any("=" not in text for text in texts):
-        raise click.BadParameter("write key=value")
-    return dict(text.split("=", 1) for text in texts)
-
-
-def given(**parameters: Any) -> dict[str, Any]:
-    """The parameters that were given."""
-    return {name: value for name, value in parameters.items() if value not in (None, (), [], {}, "")}
+        return file.read_text("utf-8").strip()
+    except FileNotFoundError:
+        if not needed:
+            return ""
+        raise click.UsageError(f"{named}: there is no file {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.UsageError(f"{named}: cannot read {file}: {reason}") from None

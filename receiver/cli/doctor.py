@@ -8,13 +8,16 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from handlers.contract import JobRef
 from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.accounts import POLL, Accounts
 from receiver.app import data_dir, gateway_of, masters_of
+from receiver.cli.advice import advice
+from receiver.cli.client import ANY_HOST
+from receiver.cli.output import print_json, table
+from receiver.cli.plain import say
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import AccountSetup, Loaded, load
@@ -28,14 +31,13 @@ from receiver.store.examine import FIXED, SOUND, engine, losses, quick_check
 from receiver.store.pgurl import is_postgres
 from receiver.store.statements import moment
 
-GOOD, ODD, BAD = "ok", "look", "wrong"
-COLOURS = {GOOD: "green", ODD: "yellow", BAD: "red"}
+GOOD, ODD, BAD = "ok", "warn", "wrong"
 SKEW = 60.0
 
 
 @immutable
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was checked: its grade and a sentence."""
 
     what: str
     how: str
@@ -45,24 +47,26 @@ class Finding:
 @click.command()
 @CONFIG
 @click.option("--offline", is_flag=True, help="Do not call providers or the public URL.")
-def doctor(config: Path | None, offline: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(config: Path | None, offline: bool, as_json: bool) -> None:
     """Check settings, database, clock, public URL, egress guard and provider keys.
 
-    Exit code 1 when something is wrong. A provider's key is checked by asking for a job that does not
-    exist, which costs nothing.
+    Every check is `ok`, `warn` or `wrong`; the exit code is 1 when one is wrong. A provider's key is checked
+    by asking for a job that does not exist, which costs nothing.
 
     \b
     Example:
       ringback doctor
+      ringback doctor --json --offline
     """
     loaded = load(config)
-    console = Console()
-    with console.status("looking"):
+    with Console(stderr=True).status("checking"):
         findings = asyncio.run(_look(loaded, offline=offline))
-    table = Table("what", "", "finding")
-    for one in findings:
-        table.add_row(one.what, f"[{COLOURS[one.how]}]{one.how}[/]", one.said)
-    console.print(table)
+    rows = [{"grade": one.how, "check": one.what, "finding": one.said} for one in findings]
+    if as_json:
+        print_json({"data": rows})
+    else:
+        table(rows, ("grade", "check", "finding"))
     if any(one.how == BAD for one in findings):
         raise click.exceptions.Exit(1)
 
@@ -72,6 +76,7 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     gateway = gateway_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
     findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
+    findings += [Finding(one.setting, ODD, one.said) for one in advice(loaded, gateway.check)]
     checks: list[Callable[[], Awaitable[Finding]]] = []
     if not offline:
         checks.append(lambda: _public_url(loaded, gateway))
@@ -112,7 +117,7 @@ async def examined(url: str) -> list[Finding]:
 
 
 async def _server(url: str) -> list[Finding]:
-    driver = open_driver(url, on_fatal=click.echo)
+    driver = open_driver(url, on_fatal=say)
     try:
         await driver.open()
         try:
@@ -140,7 +145,7 @@ def _file(url: str) -> Iterator[Finding]:
         yield Finding(
             "SQLite",
             ODD,
-            f"{_dotted(engine())}; older than {_dotted(FIXED)}, which mends a fault "
+            f"{_dotted(engine())}; older than {_dotted(FIXED)}, which fixes a bug "
             "with two writing connections: let no other program write this file",
         )
     if not path.exists():
@@ -170,10 +175,31 @@ async def _public_url(loaded: Loaded, gateway: Gateway) -> Finding:
     try:
         answer = await gateway.call(Call("GET", f"{url}/healthz", timeout=10))
     except CallFailed as error:
-        return Finding("public_url", BAD, f"{url} does not answer ({error}); is the service up and routed?")
-    if answer.status != 200 or b'"ok"' not in answer.body:
-        return Finding("public_url", BAD, f"{url}/healthz answers {answer.status}: something else serves it")
-    return Finding("public_url", GOOD, f"{url} reaches this service")
+        trouble = f"{url} does not answer ({error}); is the service up and routed?"
+    else:
+        if answer.status == 200 and b'"ok"' in answer.body:
+            return Finding("public_url", GOOD, f"{url} reaches this service")
+        trouble = f"{url}/healthz answers {answer.status}: something else serves it"
+    settings = loaded.settings
+    if await _serves(settings.host, settings.port):
+        return Finding("public_url", BAD, trouble)
+    return Finding(
+        "public_url",
+        ODD,
+        f"not checked: nothing serves yet on {settings.host}, port {settings.port}; "
+        f"start `ringback serve`, then check again ({url})",
+    )
+
+
+async def _serves(host: str, port: int) -> bool:
+    """Return whether anything listens where this machine's service would."""
+    try:
+        async with asyncio.timeout(5):
+            _, writer = await asyncio.open_connection(ANY_HOST.get(host, host), port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def _account(loaded: Loaded, setup: AccountSetup, gateway: Gateway) -> Finding:

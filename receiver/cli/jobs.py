@@ -1,122 +1,199 @@
 """`ringback jobs`."""
 
+import uuid
 from typing import Any
 
 import click
-from rich.console import Console
 
-from receiver.cli.client import ENTRY, JOB, as_json, call, given, json_object, limit, pairs, show
+from receiver.cli.client import Away, call, path
+from receiver.cli.following import INTERRUPTED, follow
+from receiver.cli.groups import Group
+from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, is_json, show_list, show_one
+from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
+from receiver.cli.plain import say
+
+BECAME = {
+    "lost": "answer lost",
+    "restore": "will retry",
+    "transient": "will retry",
+    "miss": "not found",
+    "reject": "rejected",
+}
+"""What became of a message that is no update, in the words of a table."""
 
 
-@click.group()
+@click.group(cls=Group)
 def jobs() -> None:
     """Submit, list, follow, cancel, resolve and erase jobs.
 
     \b
     Example:
-      ringback jobs submit apiframe '{"prompt": "a tide"}' --operation imagine --wait
+      ringback jobs submit apiframe --prompt "a tide" --operation imagine --wait
+      ringback jobs list --state running
     """
 
 
 @jobs.command("submit")
 @click.argument("provider")
-@click.argument("input", callback=json_object)
-@click.option("--operation", help="What to make; default: the handler's first.")
-@click.option("--metadata", multiple=True, callback=pairs, help="key=value, returned in every event.")
-@click.option("--callback-url", help="Where the terminal event goes, too.")
-@click.option("--deadline", type=int, help="Seconds.")
-@click.option("--key", help="An Idempotency-Key.")
-@click.option("--wait", is_flag=True, help="Wait until the job is final.")
-@as_json
-def submit(
-    provider: str,
-    input: dict[str, Any],  # noqa: A002  # the argument is called INPUT
-    key: str | None,
-    wait: bool,
-    as_json: bool,
-    **others: Any,
-) -> None:
-    """Submit a job: the account's name and the provider's own body as JSON."""
-    body = {"provider": provider, "input": input} | given(
-        operation=others["operation"],
-        metadata=others["metadata"],
-        callback_url=others["callback_url"],
-        deadline_seconds=others["deadline"],
-    )
-    headers = {"idempotency-key": key} if key else {}
-    job = call("POST", "/v1/jobs", json=body, headers=headers)
+@click.argument("input", required=False, callback=read_input)
+@click.option("--prompt", help="Sets `prompt` of the input.")
+@click.option("--operation", help="What to make (see `ringback providers`); default: the handler's first.")
+@click.option(
+    "--metadata", multiple=True, callback=pairs, help="key=value, returned in every event; repeatable."
+)
+@click.option("--callback-url", help="The job's terminal event goes there, too.")
+@click.option("--callback-secret", help="Signs for --callback-url; made and printed when missing.")
+@click.option("--deadline", type=click.IntRange(1, 604800), help="Seconds until the job expires.")
+@click.option("--key", help="The Idempotency-Key: the same one gives the same job.")
+@click.option("--wait", is_flag=True, help="Wait until the job is final; exit code 1 unless it succeeded.")
+@formed
+def submit(provider: str, input: dict[str, Any] | None, wait: bool, **options: Any) -> None:  # noqa: A002  # the argument is called INPUT
+    """Submit a job to an account of a provider.
+
+    INPUT is the provider's own request body: a JSON object, @file, or - for standard input. It may be left
+    out with --prompt.
+
+    \b
+    Example:
+      ringback jobs submit apiframe --prompt "a tide" --operation imagine --wait
+      ringback jobs submit apiframe @body.json --metadata order=42
+      ringback jobs submit getimg - --operation video < body.json
+    """
+    prompt = options.pop("prompt")
+    if input is None and prompt is None:
+        raise click.UsageError("give INPUT (JSON, @file or -) or --prompt")
+    whole = (input or {}) | ({} if prompt is None else {"prompt": prompt})
+    job = _submitted({"provider": provider, "input": whole}, **options)
+    secret = given(callback_secret=job.get("callback_secret"))
     if wait:
-        with Console(stderr=True).status(f"waiting for {job['id']}"):
-            job = _final(job)
-    show(job, JOB, plain=as_json)
+        job = _followed(job, secret)
+    show_one(job)
+    if wait and job["state"] != "succeeded":
+        error = job.get("error") or {}
+        why = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+        raise click.ClickException(f"the job is {job['state']}" + (f": {why}" if why else ""))
 
 
-def _final(job: dict[str, Any]) -> dict[str, Any]:
-    while job["completed_at"] is None:
-        job = call("GET", f"/v1/jobs/{job['id']}", params={"wait": 30})
+def _submitted(
+    body: dict[str, Any], *, key: str | None, deadline: int | None, **options: Any
+) -> dict[str, Any]:
+    """Submit under a key of our own where none is given: an answer that is lost can be asked for again."""
+    body |= given(deadline_seconds=deadline, **options)
+    chosen = key or f"cli-{uuid.uuid4().hex}"
+    again = f"the job may exist: repeat with --key {chosen} to get the same one"
+    if not chosen.isascii() or not chosen.isprintable() or " " in chosen or len(chosen) > 255:
+        raise click.UsageError("--key must be at most 255 visible ASCII characters")
+    try:
+        job: dict[str, Any] = call("POST", "/v1/jobs", body=body, headers={"idempotency-key": chosen})
+    except KeyboardInterrupt:
+        say(again, err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except Away as error:
+        raise click.ClickException(f"{error.message}; {again}" if error.sent else error.message) from None
     return job
 
 
+def _followed(job: dict[str, Any], secret: dict[str, str]) -> dict[str, Any]:
+    """Wait for the job. Its id and what is shown once are told before, lest an interruption loses them."""
+    if secret:
+        say(f"callback_secret: {secret['callback_secret']}", err=True)
+    return follow(job) | secret
+
+
 @jobs.command("list")
-@click.option("--state", help="Only jobs in this state.")
+@click.option("--state", type=Word(STATES), help="Only jobs in this state.")
 @click.option("--provider", help="Only jobs of this account.")
-@click.option("--metadata", multiple=True, callback=pairs, help="key=value; only jobs that carry it.")
-@click.option("--cursor", help="Where the last list ended.")
+@click.option("--provider-job-id", help="Only the job with this id at the provider.")
+@click.option("--metadata", multiple=True, callback=pairs, help="key=value; only jobs with it; repeatable.")
+@cursor
 @limit
-@as_json
-def list_jobs(metadata: dict[str, str], as_json: bool, **query: Any) -> None:
-    """List jobs, newest first."""
+@formed
+def list_jobs(metadata: dict[str, str], **query: Any) -> None:
+    """List jobs, newest first.
+
+    \b
+    Example:
+      ringback jobs list --state failed --metadata order=42
+      ringback jobs list -q --state unconfirmed
+    """
     labels = {f"metadata.{name}": value for name, value in metadata.items()}
-    show(call("GET", "/v1/jobs", params=given(**query) | labels), JOB, plain=as_json)
+    show_list(call("GET", "/v1/jobs", params=given(**query) | labels), JOB)
 
 
 @jobs.command("show")
-@click.argument("id")
+@click.argument("id", type=Id())
 @click.option("--wait", type=click.FloatRange(0, 60), default=0, help="Seconds to wait for it to be final.")
-@as_json
-def show_job(id: str, wait: float, as_json: bool) -> None:  # noqa: A002  # the argument is called ID
-    """Show a job and its assets."""
-    job = call("GET", f"/v1/jobs/{id}", params={"wait": wait})
-    show(job, JOB, plain=as_json)
-    if not as_json and job["assets"]:
-        show({"data": job["assets"]}, ("index", "kind", "url", "expires_at"), plain=False)
-    if not as_json and job["error"]:
-        click.echo(f"{job['error']['code']}: {job['error']['message']}")
+@formed
+def show_job(id: str, wait: float) -> None:  # noqa: A002  # the argument is called ID
+    """Show a job: its state, why it waits, its error and its assets.
+
+    \b
+    Example:
+      ringback jobs show job_... --wait 30
+    """
+    show_one(call("GET", path("jobs", id), params={"wait": wait}))
 
 
 @jobs.command("timeline")
-@click.argument("id")
-@click.option("--cursor", help="Where the last list ended.")
+@click.argument("id", type=Id())
+@cursor
 @limit
-@as_json
-def show_timeline(id: str, as_json: bool, **query: Any) -> None:  # noqa: A002  # the argument is called ID
-    """Show everything that happened to a job, oldest first."""
-    show(call("GET", f"/v1/jobs/{id}/timeline", params=given(**query)), ENTRY, plain=as_json)
+@formed
+def show_timeline(id: str, **query: Any) -> None:  # noqa: A002  # the argument is called ID
+    """Show everything that happened to a job, oldest first.
+
+    \b
+    Example:
+      ringback jobs timeline job_... --limit 200
+    """
+    told = call("GET", path("jobs", id, "timeline"), params=given(**query))
+    if not is_json():
+        for entry in told["data"]:
+            entry["outcome"] = BECAME.get(entry.get("verdict"), entry.get("outcome"))
+    show_list(told, ENTRY, short=ENTRY_SHORT)
 
 
 @jobs.command("cancel")
-@click.argument("id")
-@as_json
-def cancel_job(id: str, as_json: bool) -> None:  # noqa: A002  # the argument is called ID
-    """Cancel a job."""
-    show(call("POST", f"/v1/jobs/{id}/cancel"), JOB, plain=as_json)
+@click.argument("id", type=Id())
+@formed
+def cancel_job(id: str) -> None:  # noqa: A002  # the argument is called ID
+    """Cancel a job that is not final, at the provider too where that is possible.
+
+    \b
+    Example:
+      ringback jobs cancel job_...
+    """
+    show_one(call("POST", path("jobs", id, "cancel")))
 
 
 @jobs.command("resolve")
-@click.argument("id")
-@click.option("--provider-job-id", help="The id that the provider gave it.")
+@click.argument("id", type=Id())
+@click.option("--provider-job-id", help="The job exists at the provider, under this id.")
 @click.option("--resubmit", is_flag=True, help="Send it again; it may have been paid for already.")
-@click.option("--fail", is_flag=True, help="Give it up.")
-@as_json
-def resolve_job(id: str, as_json: bool, **choices: Any) -> None:  # noqa: A002  # the argument is called ID
-    """Decide the fate of an unconfirmed job."""
+@click.option("--fail", is_flag=True, help="Let it fail.")
+@formed
+def resolve_job(id: str, **choices: Any) -> None:  # noqa: A002  # the argument is called ID
+    """Resolve an unconfirmed job: its submission was sent, and the answer was lost.
+
+    \b
+    Example:
+      ringback jobs resolve job_... --provider-job-id 5f1c
+      ringback jobs resolve job_... --resubmit
+    """
     body = {name: value for name, value in choices.items() if value}
-    show(call("POST", f"/v1/jobs/{id}/resolve", json=body), JOB, plain=as_json)
+    if len(body) != 1:
+        raise click.UsageError("give exactly one of --provider-job-id, --resubmit and --fail")
+    show_one(call("POST", path("jobs", id, "resolve"), body=body))
 
 
 @jobs.command("delete")
-@click.argument("id")
+@click.argument("id", type=Id())
 def delete_job(id: str) -> None:  # noqa: A002  # the argument is called ID
-    """Erase a final job with its events and attempts."""
-    call("DELETE", f"/v1/jobs/{id}")
-    click.echo(f"erased {id}")
+    """Erase a final job with its events and attempts.
+
+    \b
+    Example:
+      ringback jobs delete job_...
+    """
+    call("DELETE", path("jobs", id))
+    say(f"erased {id}")

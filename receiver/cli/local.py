@@ -1,24 +1,22 @@
-"""`ringback config`, `migrate` and `secrets`: commands that look at this machine's settings and database."""
+"""`ringback migrate` and `secrets`: commands that look at this machine's settings and database."""
 
 import asyncio
-import json
 from pathlib import Path
-from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from receiver.app import data_dir, masters_of
+from receiver.cli.groups import Group
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
 from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
 from receiver.keys import BadToken, Masters
-from receiver.secretkeys import MASTERS_FILE, add_master
-from receiver.store import Store, database_path, existing, open_driver
+from receiver.secretkeys import MASTERS_FILE, add_master, read_masters
+from receiver.store import Store, database_path, existing, open_driver, replicas
 from receiver.store import endpoints as table
 from receiver.store.migrations import Migration, migrations
 from receiver.store.move import move
@@ -27,63 +25,11 @@ from receiver.store.postgres import PostgresDriver
 from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction, change
 
-MASK = "***"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields if name != "options"}
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
-    """Every setting: its name, its value with secrets masked, and where it came from."""
-    found = []
-    for name in type(loaded.settings).model_fields:
-        value = _plain(getattr(loaded.settings, name))
-        if name == "database_url":
-            value = without_password(value)
-        if name == "providers":
-            for account, settings in value.items():
-                options = loaded.settings.providers[account].options
-                settings |= {key: _masked(key, inner) for key, inner in options.items()}
-                for key, inner in settings.items():
-                    place = f"providers.{account}.{key}"
-                    found.append((place, inner, loaded.origins.get(place, "default")))
-        else:
-            found.append((name, value, loaded.origins.get(name, "default")))
-    return found
-
-
-def _masked(name: str, value: Any) -> Any:
-    return MASK if "secret" in name or "key" in name else _plain(value)
-
-
-@click.command()
-@CONFIG
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def config(config: Path | None, as_json: bool) -> None:
-    """Print the effective settings and where each came from, secrets masked.
-
-    \b
-    Example:
-      ringback config --config /etc/ringback.toml
-    """
-    found = effective(load(config))
-    if as_json:
-        told = {name: {"value": value, "from": origin} for name, value, origin in found}
-        click.echo(json.dumps(told, indent=2))
-        return
-    shown = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
-    for name, value, origin in found:
-        shown.add_row(name, json.dumps(value), origin)
-    Console().print(shown)
+SET = (
+    "are set: put the new key last and restart every replica, put it first and restart every replica, "
+    "then run `ringback secrets reencrypt`"
+)
+NAME_IT = "name the settings of the service with --config, or set RINGBACK_DATABASE_URL and RINGBACK_DATA_DIR"
 
 
 @click.command()
@@ -149,45 +95,84 @@ async def _move(source: str, goal: str) -> None:
     for one in moved:
         shown.add_row(one.table, f"{one.count:,}", one.checksum)
     Console().print(shown)
-    click.echo("equal on both sides; set database_url, secret_keys and api_key, then start")
+    click.echo("equal on both sides; set database_url, secret_keys and admin_key, then start")
 
 
-@click.group()
+@click.group(cls=Group)
 def secrets() -> None:
-    """Look after the master keys.
+    """Manage master keys.
 
     \b
     Example:
-      ringback secrets rotate
+      ringback secrets rotate --config /etc/ringback.toml
     """
 
 
 @secrets.command()
 @CONFIG
 def rotate(config: Path | None) -> None:
-    """Add a master key, encrypt stored secrets anew, and say when the old one may go.
+    """Add a master key, encrypt stored secrets under it, and say when the old one may go.
 
-    The service must be stopped meanwhile; it takes up the new key when it starts.
+    For one process whose keys lie in `data_dir`; stop it first. The key file keeps its owner and its mode, so
+    this may run as root. Where `secret_keys` are set, deploy/README.md has the steps: new key last, restart
+    every replica, new key first, restart every replica, `ringback secrets reencrypt`.
+
+    \b
+    Example:
+      ringback secrets rotate --config /etc/ringback.toml
     """
     loaded = load(config)
-    settings, clock = loaded.settings, Clock()
+    settings = loaded.settings
     if settings.secret_keys:
-        raise Misconfigured(
-            "secret_keys", "are set; put a new one in front of them, then run `ringback secrets reencrypt`"
-        )
-    asyncio.run(_rotate(loaded, clock))
+        raise Misconfigured("secret_keys", SET)
+    asyncio.run(_rotate(loaded, _keys_file(loaded), Clock()))
     _say_when(loaded)
-    click.echo(f"the old key lies behind the new one in {data_dir(settings) / MASTERS_FILE}")
 
 
 @secrets.command()
 @CONFIG
 def reencrypt(config: Path | None) -> None:
-    """Encrypt stored secrets under the newest master key."""
+    """Encrypt stored secrets under the newest master key.
+
+    Every replica must know that key before: restart all replicas with both keys first. One that does not know
+    it cannot sign for any endpoint until it is restarted.
+
+    \b
+    Example:
+      ringback secrets reencrypt --config /etc/ringback.toml
+    """
     loaded = load(config)
-    count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
+    if not loaded.settings.secret_keys:
+        _keys_file(loaded)
+    _name(loaded)
+    count, live = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
     click.echo(f"encrypted {count} rows under the newest key")
+    if live:
+        click.echo(
+            f"{live} replica(s) serve this database: restart each that was not started with both keys; "
+            "it cannot sign for any endpoint until then"
+        )
     _say_when(loaded)
+
+
+def _keys_file(loaded: Loaded) -> Path:
+    """The file of the master keys, which must be there, beside the database, which must be there too."""
+    settings = loaded.settings
+    if is_postgres(settings.database_url):
+        raise Misconfigured("secret_keys", "are required with PostgreSQL, the same for every replica")
+    try:
+        existing(settings.database_url)
+    except Misconfigured as error:
+        raise Misconfigured(error.setting, f"{error.problem}; {NAME_IT}") from None
+    path = data_dir(settings) / MASTERS_FILE
+    if not read_masters(path.parent):
+        raise Misconfigured("data_dir", f"there are no master keys in {path}; {NAME_IT}")
+    return path
+
+
+def _name(loaded: Loaded) -> None:
+    """Say which database is about to be changed."""
+    click.echo(f"database: {without_password(loaded.settings.database_url)}")
 
 
 def _say_when(loaded: Loaded) -> None:
@@ -197,23 +182,26 @@ def _say_when(loaded: Loaded) -> None:
     )
 
 
-async def _rotate(loaded: Loaded, clock: Clock) -> None:
-    folder = data_dir(loaded.settings)
+async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
+    _name(loaded)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        masters = Masters(add_master(folder, clock.entropy), clock.entropy)
+        masters = Masters(add_master(path.parent, clock.entropy), clock.entropy)
         count = await _reencrypt(store, masters)
     finally:
         await store.close()
-    click.echo(f"added master key {masters.newest} and encrypted {count} rows under it")
+    click.echo(f"added master key {masters.newest} to {path} and encrypted {count} rows under it")
+    click.echo("the old key stands behind it in the same file")
 
 
-async def _with_store(loaded: Loaded, masters: Masters) -> int:
+async def _with_store(loaded: Loaded, masters: Masters) -> tuple[int, int]:
+    """Encrypt; how many rows, and how many replicas serve the database meanwhile."""
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        return await _reencrypt(store, masters)
+        live = len(await store.read(replicas.listed())) if store.shared else 0
+        return await _reencrypt(store, masters), live
     finally:
         await store.close()
 

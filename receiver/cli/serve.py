@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import gc
 import logging
@@ -12,6 +13,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -21,19 +24,21 @@ from receiver import observe
 from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
 from receiver.app import Services, running
+from receiver.cli.advice import advice
 from receiver.config import Loaded, load
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, NotReady
 from receiver.observe import LOGGER
 from receiver.replica import Role
 from receiver.server import Shortcut, SignalFree, server
-from receiver.settings import Settings
-from receiver.store.pgurl import is_postgres
+from receiver.store.pgurl import is_postgres, without_password
 
 CONFIG = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The TOML file; default ./ringback.toml.",
 )
+MAY_PASS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
+"""A process before this one that still drains, an address that comes with its network."""
 LINGER = 5.0
 """Seconds for which a stopping replica goes on answering, readiness apart: a proxy looks every few."""
 MOST_FILES = 1 << 20
@@ -70,11 +75,11 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
         raise click.BadParameter("must be an address; without it the setting holds", param_hint="--host")
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
-    observe.set_up(settings.log_level, settings.log_format)
+    observe.set_up(settings.log_level, settings.log_format, loaded.secrets())
     more_files()
     socket_ = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": socket_.getsockname()[1]})
-    sys.exit(uvloop.run(_whole(Loaded(settings, loaded.accounts, loaded.origins), socket_, Role(role))))
+    sys.exit(uvloop.run(_whole(replace(loaded, settings=settings), socket_, Role(role))))
 
 
 def more_files() -> None:
@@ -92,9 +97,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "that is no host"
-        raise Misconfigured("host", f"cannot listen on {host!r}, port {port}: {reason}") from None
+    except OSError as error:
+        place = f"cannot listen on {host!r}, port {port}: {error.strerror}"
+        raise (NotReady if error.errno in MAY_PASS else Misconfigured)("host", place) from None
+    except (ValueError, TypeError):
+        raise Misconfigured("host", f"{host!r} is not a host name or address") from None
     return listening
 
 
@@ -131,6 +138,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
     _on_signals(_this_task().cancel)
     async with running(loaded, on_fatal=give_up, role=role) as services:
         settings = services.settings
+        observe.name_replica(services.replica.name)
         http = server(
             application(services),
             settings.host,
@@ -143,22 +151,42 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        telling = asyncio.create_task(_tell(http, settings))
+        telling = asyncio.create_task(_tell(http, loaded, services))
         await http.serve(sockets=[listening])
         telling.cancel()
     return 1 if failed else 0
 
 
-async def _tell(http: SignalFree, settings: Settings) -> None:
-    """Say where we serve, once a connection is taken there."""
+async def _tell(http: SignalFree, loaded: Loaded, services: Services) -> None:
+    """Say what is served, once a connection is taken there."""
     await http.up.wait()
-    LOGGER.info("serving on http://%s:%s", settings.host, settings.port)
-    if settings.public_url is None:
+    _say_what_is_served(loaded, services)
+    if services.settings.public_url is None:
         LOGGER.info(
             "public_url is not set: jobs are polled; links in events begin with %s, those in answers with "
             "the address that was asked",
-            settings.link_base,
+            services.settings.link_base,
         )
+
+
+def _say_what_is_served(loaded: Loaded, services: Services) -> None:
+    """One line with what an operator looks for first, and a warning for each setting that looks wrong."""
+    settings = services.settings
+    on = [name for name, setup in loaded.accounts.items() if setup.on]
+    off = [name for name, setup in loaded.accounts.items() if not setup.on]
+    LOGGER.info(
+        "serving on http://%s:%s (version %s, config %s, database %s, accounts %s%s, public_url %s)",
+        f"[{settings.host}]" if ":" in settings.host else settings.host,
+        settings.port,
+        version("ringback"),
+        loaded.file or "none",
+        without_password(settings.database_url),
+        ", ".join(on) or "none",
+        f", off: {', '.join(off)}" if off else "",
+        settings.public_url or "none: every job is polled",
+    )
+    for one in advice(loaded, services.gateway.check):
+        LOGGER.warning("%s: %s", one.setting, one.said)
 
 
 def _short(services: Services) -> Shortcut:
@@ -202,4 +230,6 @@ def _on_signals(stop: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    loop.add_signal_handler(
+        signal.SIGHUP, LOGGER.warning, "settings are read at start only; restart to change them"
+    )

@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import json
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 import httpx
@@ -16,17 +13,15 @@ from rich.live import Live
 
 from handlers.values import immutable
 from receiver import observe
-from receiver.api import application
-from receiver.app import running
-from receiver.config import load
+from receiver.cli.plain import say
 from receiver.demo.downstream import Downstream
+from receiver.demo.playground import playground
 from receiver.demo.show import Row, picture
-from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.command import Later, listening, world
-from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
-from receiver.sandbox.world import Knobs
+from receiver.sandbox.command import listening, stopping
+from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.world import Knobs, World
 
-KEY = "rb_demo_demo_demo_demo_demo_demo_demo"
+IMPATIENT = {"poll_interval": 0.5, "backstop_after": 4.0}
 SECONDS = 25.0
 STEP = 0.1
 
@@ -62,12 +57,6 @@ def _wishes() -> Sequence[Wish]:
         Wish("getimg", "image", {"model": "m", "prompt": "a tide"}, "final at once"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, then a poll"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide, fail"}, "fails at the provider"),
-        Wish(
-            "replicate",
-            "prediction",
-            {"version": "a" * 64, "input": {"prompt": "a tide"}},
-            "rings back, signed",
-        ),
         Wish("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
     )
 
@@ -77,8 +66,12 @@ def _wishes() -> Sequence[Wish]:
 def demo(once: bool) -> None:
     """Watch jobs go out, come back by callback or by poll, and arrive signed downstream.
 
+    Every handler but replicate takes part. Without --once the service goes on running afterwards: its URL, a
+    key and a call to try are printed.
+
     \b
     Example:
+      ringback demo
       ringback demo --once
     """
     observe.set_up("error", "text")
@@ -87,48 +80,19 @@ def demo(once: bool) -> None:
 
 async def _demo(once: bool) -> int:
     downstream = Downstream()
-    with tempfile.TemporaryDirectory(prefix="ringback-demo-") as folder:
-        async with (
-            world(Knobs(takes=2.0)) as made,
-            listening(sandbox_app(made)) as providers,
-            listening(downstream) as target,
-            _service(Path(folder), providers) as client,
-        ):
+    knobs = Knobs(takes=2.0)
+    async with listening(downstream) as target, playground(knobs, accounts_with=IMPATIENT) as made:
+        headers = {"authorization": f"Bearer {made.key}"}
+        async with httpx.AsyncClient(base_url=made.url, headers=headers, timeout=10) as client:
             rows = await _run(client, target, downstream)
-            well = _report(rows, downstream, made.accepted.total())
-            if not once and well:
-                click.echo("the service keeps running; Ctrl-C ends it")
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.Event().wait()
+            absorbed = await _absorbed(client, rows)
+        well = _report(rows, downstream, made.world, absorbed)
+        if not once and well:
+            stopped = stopping()
+            click.echo("\nThe service goes on running; Ctrl-C ends it and leaves nothing.\n")
+            click.echo("\n".join(made.lines()))
+            await stopped.wait()
     return 0 if well else 1
-
-
-@contextlib.asynccontextmanager
-async def _service(folder: Path, providers: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The service on a temporary database, reachable by its providers."""
-    later = Later()
-    async with listening(later) as url:
-        accounts = {
-            name: {"api_key": f"demo-{name}", "base_url": f"{providers}/{name}"}
-            | {"poll_interval": 0.5, "backstop_after": 4.0}
-            | ACCOUNTS.get(name, {})
-            for name in SPEAKERS
-        }
-        environment = {
-            "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/demo.db",
-            "RINGBACK_PUBLIC_URL": url,
-            "RINGBACK_API_KEY": KEY,
-            "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
-            "RINGBACK_PROVIDERS": json.dumps(accounts),
-            "RINGBACK_SHUTDOWN_GRACE": "1",
-        }
-        config = folder / "ringback.toml"
-        config.touch()
-        async with running(load(config, environment)) as services:
-            later.app = application(services)
-            headers = {"authorization": f"Bearer {KEY}"}
-            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as client:
-                yield client
 
 
 async def _run(client: httpx.AsyncClient, target: str, downstream: Downstream) -> list[Row]:
@@ -144,11 +108,15 @@ async def _run(client: httpx.AsyncClient, target: str, downstream: Downstream) -
     loop = asyncio.get_running_loop()
     ends = loop.time() + SECONDS
     console = Console()
-    with Live(console=console, refresh_per_second=10, transient=False) as live:
+    shown = Live(console=console, refresh_per_second=10) if sys.stdout.isatty() else contextlib.nullcontext()
+    with shown as live:
         while loop.time() < ends and not all(row.delivered for row in rows):
             await asyncio.sleep(STEP)
             await _refresh(client, rows, downstream)
-            live.update(picture(rows, _counts(rows, downstream), console.width))
+            if live is not None:
+                live.update(picture(rows, _counts(rows, downstream), console.width))
+    if live is None:
+        console.print(picture(rows, _counts(rows, downstream), console.width))
     return rows
 
 
@@ -163,25 +131,40 @@ async def _refresh(client: httpx.AsyncClient, rows: list[Row], downstream: Downs
 def _counts(rows: list[Row], downstream: Downstream) -> dict[str, int]:
     return {
         "verified": downstream.verified,
-        "refused": downstream.refused,
+        "unsigned": downstream.refused,
         "final": sum(1 for row in rows if row.delivered),
         "jobs": len(rows),
     }
 
 
-def _report(rows: list[Row], downstream: Downstream, accepted: int) -> bool:
+async def _absorbed(client: httpx.AsyncClient, rows: list[Row]) -> int:
+    """Return how many callbacks came once more and changed nothing."""
+    count = 0
+    for row in rows:
+        story = await client.get(f"/v1/jobs/{row.job['id']}/timeline", params={"limit": 200})
+        count += sum(1 for entry in story.json()["data"] if entry.get("outcome") == "duplicate")
+    return count
+
+
+def _report(rows: list[Row], downstream: Downstream, providers: World, absorbed: int) -> bool:
     """Say for every handler how its jobs ended; whether all is well."""
     click.echo("")
     for name in SPEAKERS:
         mine = [row.job for row in rows if row.job["provider"] == name]
-        ends = ", ".join(f"{job['operation']} {job['state']} by {job['completed_by']}" for job in mine)
-        click.echo(f"{name:12} {ends}")
+        told = ", ".join(f"{job['operation']} {job['state']} by {job['completed_by']}" for job in mine)
+        say(f"{name:12} {told}")
     once = all(downstream.finals[row.job["id"]] == 1 for row in rows)
-    final = all(row.delivered for row in rows)
+    final = sum(1 for row in rows if row.delivered)
     signed = downstream.refused == 0 and downstream.verified > 0
+    accepted = providers.accepted.total()
     paid = accepted == len(rows)
-    click.echo(f"jobs final: {sum(1 for row in rows if row.delivered)} of {len(rows)}")
+    ends = sum(downstream.finals.values())
+    click.echo(f"jobs final: {final} of {len(rows)}")
     click.echo(f"submissions accepted by providers: {accepted} (one per job: {'yes' if paid else 'NO'})")
-    click.echo(f"downstream signatures verified: {downstream.verified}, refused: {downstream.refused}")
+    click.echo(f"callbacks: {providers.sent['401']} forged refused, {absorbed} doubled absorbed")
+    click.echo(
+        f"deliveries with a valid signature: {downstream.verified} ({ends} of a final state, "
+        f"{downstream.verified - ends} of progress), without: {downstream.refused}"
+    )
     click.echo(f"one terminal event for each job: {'yes' if once else 'NO'}")
-    return once and final and signed and paid
+    return once and final == len(rows) and signed and paid

@@ -10,6 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from receiver.cli.plain import plain
+
 COLOURS = {
     "pending": "dim",
     "submitting": "dim",
@@ -47,10 +49,10 @@ def picture(rows: Sequence[Row], counts: Mapping[str, int], width: int) -> Rende
     for cells in shown:
         table.add_row(*(cells[name] for name in names))
     line = Text.assemble(
-        ("deliveries verified ", "dim"),
+        ("deliveries signed ", "dim"),
         (str(counts["verified"]), "bold green"),
-        ("   refused ", "dim"),
-        (str(counts["refused"]), "bold red" if counts["refused"] else "dim"),
+        ("   unsigned ", "dim"),
+        (str(counts["unsigned"]), "bold red" if counts["unsigned"] else "dim"),
         ("   terminal events ", "dim"),
         (f"{counts['final']} of {counts['jobs']}", "bold"),
     )
@@ -63,11 +65,11 @@ def _cells(row: Row) -> dict[str, RenderableType]:
     state = job["state"]
     done = 100.0 if state == "succeeded" else float(job["progress"] or 0)
     return {
-        "provider": job["provider"],
-        "operation": job["operation"],
+        "provider": Text(plain(job["provider"])),
+        "operation": Text(plain(job["operation"])),
         "what goes on": Text(row.says, style="dim"),
         "state": Text(state, style=COLOURS[state]),
         "": ProgressBar(total=100, completed=done, width=8),
-        "by": job["completed_by"] or "",
+        "by": Text(plain(job["completed_by"] or "")),
         "downstream": Text(row.delivered or "", style="green"),
     }

@@ -9,8 +9,6 @@ from dataclasses import fields
 
 import click
 import uvloop
-from rich.console import Console
-from rich.table import Table
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 
@@ -74,22 +72,42 @@ async def world(knobs: Knobs) -> AsyncIterator[World]:
         await gateway.close()
 
 
-def _shares(command: Callable[..., None]) -> Callable[..., None]:
-    texts = {
-        "late": "callbacks that come late",
-        "lost": "callbacks that never come",
-        "doubled": "callbacks that come three times",
-        "reordered": "final callbacks that overtake progress",
-        "forged": "forged callbacks before the real ones",
-        "lost-answer": "submits whose answer is cut off",
-        "throttled": "submits answered 429 the first time",
-        "slow": "submits answered after --latency",
-    }
+def stopping() -> asyncio.Event:
+    """Return an event that Ctrl-C, SIGTERM and the end of the terminal set; `nohup` keeps off the last."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+QUIRK_HELP = {
+    "late": "callbacks that come late",
+    "lost": "callbacks that never come",
+    "doubled": "callbacks that come three times",
+    "reordered": "final callbacks that overtake progress",
+    "forged": "forged callbacks before the real ones",
+    "lost-answer": "submissions whose answer is cut off",
+    "throttled": "submissions answered 429 the first time",
+    "slow": "submissions answered after --latency",
+}
+SECONDS_HELP = {
+    "takes": (1.0, "Seconds that a generation takes."),
+    "delay": (3.0, "Delay of a late callback, in seconds."),
+    "latency": (2.0, "Delay of a slow answer, in seconds."),
+    "every-answer": (0.0, "Delay of every answer, in seconds."),
+}
+
+
+def knobbed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that turn the providers' knobs."""
+    for name, (default, text) in reversed(SECONDS_HELP.items()):
+        kind = click.FloatRange(0)
+        command = click.option(f"--{name}", type=kind, default=default, show_default=True, help=text)(command)
     for quirk in reversed(QUIRKS):
-        share = click.FloatRange(0, 1)
-        command = click.option(f"--{quirk}", type=share, default=0.0, help=f"Share of {texts[quirk]}.")(
-            command
-        )
+        text = f"Share of {QUIRK_HELP[quirk]}, 0 to 1."
+        command = click.option(f"--{quirk}", type=click.FloatRange(0, 1), default=0.0, help=text)(command)
     return command
 
 
@@ -97,22 +115,13 @@ def _shares(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9090, show_default=True, help="Where to listen."
 )
-@_shares
-@click.option(
-    "--takes", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds per generation."
-)
-@click.option(
-    "--delay", type=click.FloatRange(0), default=3.0, show_default=True, help="Seconds that late is late."
-)
-@click.option(
-    "--latency", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds that slow is slow."
-)
-@click.option("--every-answer", type=click.FloatRange(0), default=0.0, help="Seconds before every answer.")
+@knobbed
 def sandbox(port: int, **shares: float) -> None:
     """Run simulated providers only, each at http://127.0.0.1:PORT/<handler>.
 
-    Shares go from 0 to 1. A word in a job's prompt does the same for that job: late, lost, doubled,
-    reordered, forged, lost-answer, throttled, slow; and fail, refused, blocked, empty for its outcome.
+    Prints settings that use them, ready for ringback.toml. A word in a job's prompt does for that job what an
+    option does for a share of all: late, lost, doubled, reordered, forged, lost-answer, throttled, slow. The
+    words fail, refused, blocked and empty choose its outcome.
 
     \b
     Example:
@@ -124,16 +133,21 @@ def sandbox(port: int, **shares: float) -> None:
 
 
 async def _run(port: int, knobs: Knobs) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    stopped = stopping()
     async with world(knobs) as made, listening(application(made), port) as url:
-        table = Table(title="simulated providers", title_justify="left")
-        table.add_column("handler")
-        table.add_column("base_url")
-        for name in SPEAKERS:
-            table.add_row(name, f"{url}/{name}")
-        Console().print(table)
-        click.echo(f"words in a prompt: {', '.join((*QUIRKS, *OUTCOMES))}\naccepted so far: {url}/_ledger")
+        click.echo(settings_for(url))
         await stopped.wait()
+
+
+def settings_for(url: str) -> str:
+    """Return settings, as TOML, of a service that uses the simulated providers at `url`."""
+    lines = [
+        f"# Simulated providers at {url}; accepted so far: {url}/_ledger",
+        f"# Words in a prompt: {', '.join((*QUIRKS, *OUTCOMES))}",
+        "# For ringback.toml (any api_key will do; one that holds `wrong` is refused):",
+        'public_url = "http://127.0.0.1:8080"   # where callbacks come; without it every job is polled',
+        'egress_allow = ["127.0.0.0/8"]         # addresses of this machine may be called',
+    ]
+    for name in SPEAKERS:
+        lines += ["", f"[providers.{name}]", 'api_key = "sandbox"', f'base_url = "{url}/{name}"']
+    return "\n".join(lines)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from receiver.errors import Contended, StoreUnavailable
+from receiver.errors import Contended, StoreUnavailable, TooLarge
 from receiver.store.statements import Step, Transaction
 
 Item = TypeVar("Item")
@@ -93,9 +93,14 @@ class GroupCommit:
         return await future
 
     def start(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> "asyncio.Future[Told]":
-        """Queue `item` now; the future tells once it is durable. What is `reserved` finds room longer."""
+        """Queue `item` now; the future tells once it is durable. What is `reserved` finds room longer.
+
+        Raises `TooLarge` for an item that would never fit.
+        """
         cost = verb.cost(item)
         room = ROOM + RESERVED if reserved else ROOM
+        if cost > room:
+            raise TooLarge("this is more than can be stored at once")
         if self._closed or self._queued - self._taken + cost > room:
             raise StoreUnavailable("too much is waiting to be stored" if not self._closed else "")
         future: asyncio.Future[Told] = self._loop.create_future()

@@ -153,6 +153,7 @@ def told_of(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]
         "phase": update.phase.value if update else None,
         "progress": update.progress if update else None,
         "provider_job_id": update.provider_job_id if update else None,
+        "files_left": update.left if update else None,
         "proof": word.proof.value if word.source is Source.CALLBACK and update else None,
         "error": word.error.message if word.error else None,
         "provider_code": word.error.provider_code if word.error else None,

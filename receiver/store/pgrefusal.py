@@ -1,6 +1,7 @@
 """Why a start cannot use a PostgreSQL database, in one line that holds no secret."""
 
 import ssl
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -10,7 +11,7 @@ from receiver.errors import Misconfigured, NotReady
 
 @immutable
 class Reason:
-    """Why the database cannot be used, and whether it `may_pass` by itself."""
+    """Why the database cannot be used, `{there}` for its address, and whether it `may_pass` by itself."""
 
     words: str
     may_pass: bool = False
@@ -34,15 +35,16 @@ REASONS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
         (FileNotFoundError, PermissionError),
         Reason("a file that the URL names (a certificate, a key, a socket) cannot be read"),
     ),
-    ((TimeoutError,), Reason("the server does not answer", may_pass=True)),
-    ((OSError,), Reason("nobody answers there", may_pass=True)),
+    ((TimeoutError,), Reason("the server {there} does not answer", may_pass=True)),
+    ((OSError,), Reason("cannot connect to {there}", may_pass=True)),
     ((ValueError,), Reason("is no URL of a PostgreSQL database")),
 )
 
 
-def refusal(error: BaseException) -> Misconfigured:
-    """The error of a start that met this one."""
+def refusal(error: BaseException, addresses: Sequence[str] = ()) -> Misconfigured:
+    """The error of a start that met this one at these addresses."""
     found = next((reason for kinds, reason in REASONS if isinstance(error, kinds)), None)
     reason = found or Reason(f"the database cannot be used: {type(error).__name__}")
     said = f" ({error})" if isinstance(error, asyncpg.PostgresError) else ""
-    return (NotReady if reason.may_pass else Misconfigured)("database_url", reason.words + said)
+    words = reason.words.format(there=" or ".join(addresses) or "it")
+    return (NotReady if reason.may_pass else Misconfigured)("database_url", words + said)

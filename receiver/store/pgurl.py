@@ -1,7 +1,7 @@
 """`postgresql://` URLs: what the server is told, and what is meant for us."""
 
 import re
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from handlers.values import immutable
 from receiver.errors import Misconfigured
@@ -46,6 +46,13 @@ def target(url: str) -> Target:
         raise _wrong(f"needs connections={FEWEST} to {MOST}")
     dsn = urlunsplit(parts._replace(query=urlencode(theirs)))
     return Target(dsn, int(connections), pooled="pooler" in ours)
+
+
+def addresses(url: str) -> list[str]:
+    """The servers that a URL names, each as `host:port`, or a folder of sockets; none where libpq chooses."""
+    parts = urlsplit(url)
+    given = [parts.netloc.rpartition("@")[2], *parse_qs(parts.query).get("host", [])]
+    return [host for host in ",".join(given).split(",") if host]
 
 
 def without_password(url: str) -> str:

@@ -23,7 +23,7 @@ from receiver.store.bell import CHANNEL, Bell
 from receiver.store.migrations import Migration, migrations
 from receiver.store.pgdrive import AWAY, Drive, Uncertain, drop
 from receiver.store.pgrefusal import refusal
-from receiver.store.pgurl import Target
+from receiver.store.pgurl import Target, addresses
 from receiver.store.statements import Transaction
 
 Result = TypeVar("Result")
@@ -110,7 +110,7 @@ class PostgresDriver:
             await self.close()
             cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
             if isinstance(cause, (asyncpg.PostgresError, ValueError, *AWAY)):
-                raise refusal(cause) from None
+                raise refusal(cause, addresses(self._target.dsn)) from None
             raise
 
     async def close(self) -> None:

@@ -49,6 +49,12 @@ def join(replica: str, role: str, now: datetime, dead_before: datetime) -> Trans
     return live
 
 
+def listed() -> Transaction[list[str]]:
+    """The replicas that serve this database."""
+    found = yield rows("select id from replica order by id")
+    return [row["id"] for row in found]
+
+
 def leave(replica: str, now: datetime) -> Transaction[None]:
     """A replica stops: what it still holds is due at once."""
     yield rows("delete from replica where id = :id", id=replica)

@@ -46,7 +46,12 @@ class FileLock:
 
     def _open(self, path: Path) -> int:
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.geteuid() == 0 and self._path.exists():
+                # what root makes beside a database must be open to the service that owns it
+                owner = self._path.stat()
+                os.fchown(file, owner.st_uid, owner.st_gid)
+            return file
         except OSError as error:
             raise Misconfigured("database_url", f"cannot open {path}: {error.strerror}") from None
 

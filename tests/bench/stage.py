@@ -171,7 +171,7 @@ def settings_of(folder: str, port: int, provider: int, **settings: str) -> dict[
         "RINGBACK_DATABASE_URL": f"sqlite:///{folder}/bench.db",
         "RINGBACK_PORT": str(port),
         "RINGBACK_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "RINGBACK_API_KEY": KEY,
+        "RINGBACK_ADMIN_KEY": KEY,
         "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
         "RINGBACK_PROVIDERS__APIFRAME__API_KEY": "bench",
         "RINGBACK_PROVIDERS__APIFRAME__BASE_URL": f"http://127.0.0.1:{provider}",

@@ -254,3 +254,37 @@ def test_any_bytes_are_read_like_the_library_does_or_refused(body: bytes) -> Non
     except json.BadJson:
         return
     assert lenient.dumps(lenient.loads(body)) == lenient.dumps(value)
+
+
+@pytest.mark.parametrize("opening", [b"", b"[" * 30])
+@pytest.mark.parametrize("unit", [b"0,", b"1e9,", b'"a",', b"[],", b"{},", b'"\\\\",', b'"a,b",', b'"",'])
+def test_a_flat_body_of_too_many_values_is_refused(unit: bytes, opening: bytes) -> None:
+    closing = b"]" * len(opening)
+    weight = 2 if unit in {b"[],", b"{},"} else 1
+    most = (json.VALUES - len(opening) - 1) // weight
+    assert json.read(opening + b"[" + unit * most + b"0]" + closing)
+    with pytest.raises(json.BadJson, match="100000 values"):
+        json.read(opening + b"[" + unit * (most + 1) + b"0]" + closing)
+
+
+def test_commas_and_brackets_in_a_text_are_no_values() -> None:
+    assert json.read(b'["' + b"[{," * 200_000 + b'"]') == ["[{," * 200_000]
+
+
+def test_what_we_stored_is_not_counted() -> None:
+    body = b"[" + b"0," * json.VALUES + b"0]"
+    assert len(json.read(body, values=None)) == json.VALUES + 1
+
+
+def test_long_numbers_have_a_bound_together() -> None:
+    number = b"9" * 4300
+    assert json.read(b"[" + number + b"," + b'"' + number * 40 + b'"]')
+    assert json.read(b"[" + b",".join([number] * 14) + b"]")
+    with pytest.raises(json.BadJson, match="hundreds of digits"):
+        json.read(b"[" + b",".join([number] * 17) + b"]")
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000])
+def test_a_text_that_never_ends_is_refused(size: int) -> None:
+    with pytest.raises(json.BadJson):
+        json.read(b"[" * 65 + b'"' + b'\\"' * size)

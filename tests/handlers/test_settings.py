@@ -1,5 +1,6 @@
 """The settings of an account that shape its handler."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -110,6 +111,11 @@ def test_the_signing_secret_of_a_replicate_account() -> None:
     assert ACCOUNT_SECRET not in f"{handler!r}{options!r}{options!s}"
 
 
+def test_a_signing_secret_of_24_bytes_is_taken() -> None:
+    shortest = "whsec_" + base64.b64encode(b"x" * 24).decode()
+    assert configured("replicate", webhook_secret=shortest).callback_secrets == (shortest,)
+
+
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("apiframe", {"auth_scheme": "basic"}),
     ("apiframe", {"auth_scheme": None}),
@@ -124,6 +130,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("gately", {"poll_path": "@evil.test"}),
     ("gately", {"retrieve_path": "https://evil.test/"}),
     ("replicate", {"webhook_secret": "evil.test"}),
+    ("replicate", {"webhook_secret": "whsec_AA=="}),
+    ("replicate", {"webhook_secret": "whsec_" + base64.b64encode(b"x" * 23).decode()}),
     *((provider, {"no_such_setting": 1}) for provider in ALL),
 ]
 

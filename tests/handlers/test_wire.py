@@ -11,6 +11,7 @@ from pydantic import create_model
 from handlers import said, wire
 from handlers.contract import Kind
 from handlers.errors import Garbled
+from handlers.wishes import retry_after
 from tests.handlers.anything import LIMITED, ODD
 from tests.handlers.captures import message
 
@@ -113,13 +114,13 @@ AFTER: dict[str, float | None] = {
 
 @pytest.mark.parametrize("value", AFTER, ids=lambda value: ascii(value[:40]))
 def test_a_wish_in_seconds_or_as_a_date(value: str) -> None:
-    found = wire.retry_after(message(429, b"", ("retry-after", value)))
+    found = retry_after(message(429, b"", ("retry-after", value)))
     assert (found.total_seconds() if found is not None else None) == AFTER[value]
 
 
 def test_a_missing_wish_is_none() -> None:
-    assert wire.retry_after(message(429)) is None
-    assert wire.retry_after(message(429, b"", ("Retry-After-Ms", "1"))) is None
+    assert retry_after(message(429)) is None
+    assert retry_after(message(429, b"", ("Retry-After-Ms", "1"))) is None
 
 
 DOUBLED: list[tuple[tuple[str, str], float | None]] = [
@@ -137,7 +138,7 @@ DOUBLED: list[tuple[tuple[str, str], float | None]] = [
 def test_a_doubled_wish_counts_once_when_its_values_are_equal(
     values: tuple[str, str], seconds: float | None
 ) -> None:
-    found = wire.retry_after(message(429, b"", *[("retry-after", value) for value in values]))
+    found = retry_after(message(429, b"", *[("retry-after", value) for value in values]))
     assert (found.total_seconds() if found is not None else None) == seconds
 
 
@@ -146,7 +147,7 @@ def test_a_doubled_wish_counts_once_when_its_values_are_equal(
     value=st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [-+]?\w{1,6}")
 )
 def test_any_wish_is_a_time_or_none(value: str) -> None:
-    found = wire.retry_after(message(429, b"", ("retry-after", value)))
+    found = retry_after(message(429, b"", ("retry-after", value)))
     assert found is None or found >= timedelta()
 
 

@@ -341,7 +341,7 @@ async def storehouse(folder: Path, **settings: str) -> AsyncIterator[Storehouse]
     environment = {
         "RINGBACK_DATABASE_URL": ENGINES.url(folder / "store.db"),
         "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
-        "RINGBACK_API_KEY": "rb_" + "k" * 32,
+        "RINGBACK_ADMIN_KEY": "rb_" + "k" * 32,
         "RINGBACK_PUBLIC_URL": "https://hooks.example",
         "RINGBACK_PROVIDERS": json.dumps(ACCOUNTS),
         **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from handlers.contract import Phase
-from receiver.errors import StoreUnavailable
+from receiver.errors import StoreUnavailable, TooLarge
 from receiver.model import Event, Work
 from receiver.store import Store
 from receiver.store.commit import DRAIN, ROOM, Verb
@@ -287,3 +287,10 @@ async def test_whoever_comes_as_a_transaction_ends_is_served(house: Storehouse, 
             await asyncio.gather(*(house.store.do(notes.verb(), f"{turn}.{one}") for one in range(3)))
             await later(f"{turn}.late")
     assert sum(map(len, notes.batches)) == 80
+
+
+async def test_what_would_never_fit_is_too_large_and_not_unavailable(store: Store, path: Path) -> None:
+    with pytest.raises(TooLarge):
+        await store.do(Notes().verb(cost=ROOM + 1), "never")
+    assert await store.do(Notes().verb(cost=ROOM), "just so") == "just so!"
+    assert durable(path) == {"just so"}

@@ -39,8 +39,8 @@ VARIABLES = [
 ]
 # What the file says, and the setting that the refusal names.
 WRONG_FILES = [
-    ("prot = 1", "prot: is no setting; the nearest one is `port`"),
-    ("retry_shedule = [1]", "retry_shedule: is no setting; the nearest one is `retry_schedule`"),
+    ("prot = 1", "prot: unknown setting; the nearest one is `port`"),
+    ("retry_shedule = [1]", "retry_shedule: unknown setting; the nearest one is `retry_schedule`"),
     ('port = "x"', "port: "),
     ("port = 65536", "port: "),
     ("port = -1", "port: "),
@@ -71,16 +71,19 @@ WRONG_FILES = [
     (f'secret_keys = ["{"m" * 31}"]', "secret_keys: each key must have at least 32"),
     (f'secret_keys = ["{MASTER}", "short"]', "secret_keys: each key must have at least 32"),
     (f'secret_keys = "{MASTER}"', "secret_keys: "),
-    (f'api_key = "{"k" * 40}"', "api_key: must be `rb_` and at least 32 characters"),
-    (f'api_key = "rb_{"k" * 31}"', "api_key: must be `rb_` and at least 32 characters"),
-    (f'api_key = "RB_{"k" * 32}"', "api_key: must be `rb_` and at least 32 characters"),
+    (f'admin_key = "{"k" * 40}"', "admin_key: must be `rb_` and at least 32 characters"),
+    (f'admin_key = "rb_{"k" * 31}"', "admin_key: must be `rb_` and at least 32 characters"),
+    (f'admin_key = "RB_{"k" * 32}"', "admin_key: must be `rb_` and at least 32 characters"),
     ("providers = 5", "providers: "),
     ("[providers]\napiframe = 5", "providers.apiframe: must be a table"),
     (
         '[providers.apiframe]\napi_kye = "x"',
-        "providers.apiframe.api_kye: is no setting; the nearest one is `api_key`",
+        "providers.apiframe.api_kye: unknown setting; the nearest one is `api_key`",
     ),
-    ('[providers.apiframe]\nauth_schema = "x"', "providers.apiframe.auth_schema: is no setting; the nearest"),
+    (
+        '[providers.apiframe]\nauth_schema = "x"',
+        "providers.apiframe.auth_schema: unknown setting; the nearest",
+    ),
     ('[providers.apiframe]\nauth_scheme = "x"', "providers.apiframe.auth_scheme: "),
     ("[providers.apiframe]\nmax_in_flight = 0", "providers.apiframe.max_in_flight: "),
     ("[providers.apiframe]\nrate_limit = 0", "providers.apiframe.rate_limit: "),
@@ -97,7 +100,7 @@ WRONG_FILES = [
     ("endpoints = 5", "endpoints: "),
     ("[[endpoints]]\nid = 'a'", "endpoints.0.url: "),
     ("[[endpoints]]\nurl = 'https://a.example'", "endpoints.0.id: "),
-    (ENDPOINT + 'ulr = "x"', "endpoints.0.ulr: is no setting; the nearest one is `url`"),
+    (ENDPOINT + 'ulr = "x"', "endpoints.0.ulr: unknown setting; the nearest one is `url`"),
     (ENDPOINT + 'events = ["job"]', "endpoints.0.events: each must be an event type"),
     (ENDPOINT + "events = []", "endpoints.0.events: "),
     (ENDPOINT + 'secret = "whsec_x"', "endpoints.0.secret: a secret is "),
@@ -185,24 +188,25 @@ def test_a_value_may_lie_in_a_file(tmp_path: Path) -> None:
     secret.write_text(f"{KEY}\r\n")
     keys.write_text(json.dumps([MASTER]) + "\n")
     variables = {
-        "API_KEY_FILE": str(secret),
+        "ADMIN_KEY_FILE": str(secret),
         "SECRET_KEYS_FILE": str(keys),
         "PROVIDERS__APIFRAME__API_KEY_FILE": str(secret),
     }
     found = loaded(tmp_path, "", variables)
-    assert found.settings.api_key is not None
-    assert found.settings.api_key.get_secret_value() == KEY
+    assert found.settings.admin_key is not None
+    assert found.settings.admin_key.get_secret_value() == KEY
     assert [key.get_secret_value() for key in found.settings.secret_keys] == [MASTER]
     assert found.accounts["apiframe"].on
-    assert found.origins["api_key"] == "environment RINGBACK_API_KEY_FILE"
+    assert found.origins["admin_key"] == "environment RINGBACK_ADMIN_KEY_FILE"
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_a_file_of_a_value_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
-    line = refused(tmp_path, "", {"API_KEY_FILE": str(tmp_path / "secret")})
-    assert line == "RINGBACK_API_KEY_FILE: names a file that cannot be read"
+    line = refused(tmp_path, "", {"ADMIN_KEY_FILE": str(tmp_path / "secret")})
+    reason = "No such file or directory" if content is None else "it is not UTF-8"
+    assert line == f"RINGBACK_ADMIN_KEY_FILE: names a file that cannot be read: {reason}"
 
 
 @pytest.mark.parametrize(("text", "line"), WRONG_FILES)
@@ -215,17 +219,17 @@ def test_a_mistake_in_the_file_is_one_line_that_names_the_setting(
 @pytest.mark.parametrize(
     ("variable", "text", "line"),
     [
-        ("PROT", "1", "prot: is no setting; the nearest one is `port`"),
+        ("PROT", "1", "prot: unknown setting; the nearest one is `port`"),
         ("PORT", "x", "port: "),
         ("PORT__X", "1", "port: "),
         ("EGRESS_ALLOW", "[1", "RINGBACK_EGRESS_ALLOW: is not valid JSON"),
         ("EGRESS_ALLOW", "127.0.0.0/8", "egress_allow: "),
         ("PROVIDERS", '{"apiframe": 5}', "providers.apiframe: must be a table"),
         ("PROVIDERS__APIFRAME", "x", "providers.apiframe: must be a table"),
-        ("PROVIDERS__APIFRAME__API_KYE", "x", "providers.apiframe.api_kye: is no setting; the nearest"),
+        ("PROVIDERS__APIFRAME__API_KYE", "x", "providers.apiframe.api_kye: unknown setting; the nearest"),
         ("PROVIDERS__APIFRAME__API_KEY__X", "x", "providers.apiframe.api_key: "),
         ("ENDPOINTS__0__URL", "x", "endpoints: "),
-        ("API_KEY", "short", "api_key: "),
+        ("ADMIN_KEY", "short", "admin_key: "),
         ("SECRET_KEYS", '["short"]', "secret_keys: "),
     ],
 )
@@ -285,7 +289,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> 
 
 def test_no_secret_is_in_a_repr_or_a_refusal(tmp_path: Path) -> None:
     text = (
-        f'api_key = "{KEY}"\nsecret_keys = ["{MASTER}"]\n[providers.apiframe]\napi_key = "canary-api"\n'
+        f'admin_key = "{KEY}"\nsecret_keys = ["{MASTER}"]\n[providers.apiframe]\napi_key = "canary-api"\n'
         'previous_api_keys = ["canary-previous"]\n[providers.imagineo]\napi_key = "canary-other"\n'
         f'{ENDPOINT}secret = "{WHSEC}"\nheaders = {{authorization = "canary-header"}}\n'
     )
@@ -335,7 +339,7 @@ def test_a_handler_that_is_no_name(tmp_path: Path, handler: str) -> None:
 
 def test_options_are_no_setting(tmp_path: Path) -> None:
     line = refused(tmp_path, "[providers.apiframe]\noptions = {auth_scheme = 'bearer'}")
-    assert line.startswith("providers.apiframe.options: is no setting")
+    assert line.startswith("providers.apiframe.options: unknown setting")
 
 
 def test_an_endpoints_url_stays_as_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.keys import Masters, new_api_key
-from receiver.observe import LOGGER, redact, set_up
+from receiver.observe import FIELDS, LOGGER, name_replica, redact, set_up
 from receiver.signing import new_secret
 from tests.receiver.rawserver import BOUNDED
 
@@ -91,24 +92,58 @@ def test_any_text_is_one_line(text: str) -> None:
     assert len(redact(text).replace("\u2028", " ").replace("\u2029", " ").splitlines()) <= 1
 
 
+def failed() -> None:
+    """Fail with a text that quotes secrets."""
+    raise ValueError(f"the body held {KEY} and sk-provider-key\n\x1b[31mforged")
+
+
 @pytest.mark.usefixtures("logging_restored")
 @pytest.mark.parametrize("form", ["text", "json", None])
-def test_a_record_is_one_line_without_secrets(form: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    set_up("debug", form)
+def test_a_record_is_one_line_and_its_traceback_tells_no_secret(
+    form: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up("debug", form, ["sk-provider-key"])
     try:
-        raise ValueError(f"the body held {KEY}")
+        failed()
     except ValueError:
         LOGGER.exception("refused %s\r\n\x1b[31mfrom %s", KEY, "somebody\x00")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert KEY[11:] not in lines[0]
-    assert "ValueError" in lines[0]
-    assert "the body held" not in lines[0]
-    assert "\x1b" not in lines[0]
-    if form != "text":
+    said = capsys.readouterr().err
+    assert not [one for one in (KEY[11:], "sk-provider-key", "\x1b") if one in said]
+    lines = said.splitlines()
+    if form == "text":
+        first, *below = lines
+        assert all(line.startswith("    ") for line in below)
+        told = {"message": first.split(maxsplit=3)[3], "traceback": "\n".join(below)}
+        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d error    refused rb_", first)
+    else:
+        assert len(lines) == 1
         told = json.loads(lines[0])
         assert (told["level"], told["logger"], told["error"]) == ("error", "ringback", "ValueError")
-        assert told["message"].startswith("refused rb_")
+    assert told["message"].startswith("refused rb_")
+    assert "in failed" in told["traceback"]
+    assert "ValueError: the body held rb_AAECAwQF[redacted] and [redacted]" in told["traceback"]
+
+
+@pytest.mark.usefixtures("logging_restored")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_fields_come_along_in_both_forms(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", form)
+    name_replica("rpc_1")
+    LOGGER.warning("refused", extra={"account": "a b", "job": "job_1", "count": 3, "endpoint": None})
+    line = capsys.readouterr().err.strip()
+    if form == "text":
+        assert line.endswith('warning  refused job=job_1 account="a b" count=3 replica=rpc_1')
+    else:
+        told = json.loads(line)
+        fields = {name: told[name] for name in told.keys() & set(FIELDS)}
+        assert fields == {"job": "job_1", "account": "a b", "count": 3, "replica": "rpc_1"}
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_a_lost_connection_is_not_told_by_the_driver_too(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("debug", "text")
+    logging.getLogger("asyncpg.pool").warning("a connection was lost")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("logging_restored")

@@ -62,8 +62,8 @@ async def test_a_start_says_in_one_line_what_is_wrong() -> None:
     said = {
         "user or its password": f"postgresql://stranger:hunter2@{there}/{name}",
         "no such database": f"postgresql://postgres:hunter2@{there}/nowhere",
-        "nobody answers": "postgresql://postgres:hunter2@127.0.0.1:1/x",
-        "does not answer": f"postgresql://postgres:hunter2@127.0.0.1:{silent}/x",
+        "cannot connect to 127.0.0.1:1": "postgresql://postgres:hunter2@127.0.0.1:1/x",
+        f"the server 127.0.0.1:{silent} does not answer": f"postgresql://postgres:hunter2@127.0.0.1:{silent}/x",
         "tables that are not ours": f"postgresql://postgres:hunter2@{there}/{name}",
         "no URL": f"postgresql://postgres:hunter2@{there}/{name}?sslmode=perhaps",
     }

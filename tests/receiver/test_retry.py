@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.contract import HttpMessage
-from handlers.wire import retry_after
+from handlers.wishes import retry_after
 from receiver.retry import HINT_CEILING, SLOW_DOWN, Consequence, Ruling, rule
 from tests.receiver.rawserver import BOUNDED
 

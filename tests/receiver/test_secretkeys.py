@@ -54,9 +54,24 @@ def test_only_the_owner_may_read(tmp_path: Path) -> None:
     write_private(folder / API_KEY_FILE, "rb_x\n")
     assert mode(folder / MASTERS_FILE) == mode(folder / API_KEY_FILE) == 0o600
     assert mode(folder) == 0o700
-    (folder / MASTERS_FILE).chmod(0o644)
-    add_master(folder, counting)
-    assert mode(folder / MASTERS_FILE) == 0o600
+    for before, after in ((0o644, 0o600), (0o640, 0o640), (0o400, 0o400)):
+        (folder / MASTERS_FILE).chmod(before)
+        add_master(folder, counting)
+        assert mode(folder / MASTERS_FILE) == after
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_that_is_rewritten_keeps_its_owner(tmp_path: Path) -> None:
+    add_master(tmp_path, counting)
+    os.chown(tmp_path / MASTERS_FILE, 1234, 2345)
+    add_master(tmp_path, counting)
+    found = (tmp_path / MASTERS_FILE).stat()
+    assert (found.st_uid, found.st_gid) == (1234, 2345)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+    (tmp_path / MASTERS_FILE).write_bytes(b"\xef\xbb\xbf" + b"m" * 32 + b"\r\n")
+    assert read_masters(tmp_path) == ["m" * 32]
 
 
 def test_a_file_is_replaced_and_never_written_over(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What every story may ask for."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,11 @@ async def house(tmp_path: Path) -> AsyncIterator[Deployment]:
     """A deployment with everything as by default."""
     async with deployed(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nobody answers, and nobody can begin to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"

@@ -202,7 +202,7 @@ def environment(
         "RINGBACK_DATABASE_URL": ENGINES.url(folder / "story.db"),
         **({} if ENGINES.sqlite else {"RINGBACK_SECRET_KEYS": json.dumps([MASTER])}),
         "RINGBACK_PUBLIC_URL": url,
-        "RINGBACK_API_KEY": KEY,
+        "RINGBACK_ADMIN_KEY": KEY,
         "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
         "RINGBACK_PROVIDERS": json.dumps(accounts),
         "RINGBACK_SHUTDOWN_GRACE": "1",

@@ -202,7 +202,7 @@ async def test_methods_that_a_path_does_not_take_are_refused(house: Deployment) 
 
 
 async def test_paths_that_are_not_there_are_not_found(house: Deployment) -> None:
-    wrong = ["/", "/v1", "/v1/", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/y/z", "/V1/jobs", "/v1//jobs"]
+    wrong = ["/v1", "/v1/", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/y/z", "/V1/jobs", "/v1//jobs"]
     for path in (*wrong, "/metrics", "/sources/x", "/v1/events/stream/x", "/%00", "/v1/jobs%2Fx"):
         problem(await house.client.get(path), 404, "not-found")
 
@@ -316,7 +316,16 @@ async def test_every_problem_has_a_page(house: Deployment) -> None:
         assert answer.headers["content-type"].startswith("text/html")
         assert escape(kind.title) in answer.text
         assert str(kind.http_status) in answer.text
+        assert "href='/problems'" in answer.text
     problem(await house.client.get("/problems/nonsense"), 404, "not-found")
+    listed = await house.client.get("/problems", headers={"authorization": ""})
+    assert all(f"href='/problems/{code}'" in listed.text for code in codes)
+    assert "href='/docs'" in listed.text
+
+
+async def test_the_front_leads_to_the_reference(house: Deployment) -> None:
+    answer = await house.client.get("/", headers={"authorization": ""})
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
 
 
 async def test_the_api_describes_itself(house: Deployment) -> None:

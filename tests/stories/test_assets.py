@@ -185,12 +185,12 @@ async def test_the_provider_s_own_wish_holds_a_link(tmp_path: Path) -> None:
         inner, house.front.app = house.front.app, JSONResponse({}, 429, {"retry-after": "600"})
         for _ in range(5):
             answer = await follow(house, job)
-            problem(answer, 503, "unavailable")
+            problem(answer, 503, "provider-unavailable")
             assert 590 <= int(answer.headers["retry-after"]) <= 600
         assert house.front.count(RESOLVE["aiml"]) == 1
         house.front.app = inner
         moving.wall += timedelta(seconds=590)
-        problem(await follow(house, job), 503, "unavailable")
+        problem(await follow(house, job), 503, "provider-unavailable")
         moving.wall += timedelta(seconds=11)
         assert (await follow(house, job)).status_code == 307
 

@@ -1,68 +1,13 @@
 """The commands as people run them: each a process of its own, against a service that runs."""
 
-import asyncio
 import json
-import socket
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed, environment
-
-RINGBACK = Path(sys.executable).with_name("ringback")
-
-
-@pytest.fixture
-def nobody() -> Iterator[str]:
-    """An address where nobody answers, and nobody can begin to."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
-
-
-@dataclass
-class Said:
-    """What a command said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    def told(self) -> Any:
-        """The JSON that it printed."""
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-async def run(folder: Path, *arguments: str, **variables: str) -> Said:
-    """Run a command in `folder`, with nothing in its environment but `variables`."""
-    process = await asyncio.create_subprocess_exec(
-        RINGBACK,
-        *arguments,
-        cwd=folder,
-        env={"HOME": str(folder), "COLUMNS": "200", "LANG": "C.UTF-8", **variables},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(PATIENCE):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Said(process.returncode, out.decode(), err.decode())
-
-
-async def asked(house: Deployment, *arguments: str) -> Said:
-    """Run a command against the service."""
-    return await run(house.folder, *arguments, RINGBACK_URL=house.url, RINGBACK_API_KEY=KEY)
-
-
-async def found(house: Deployment, *arguments: str) -> Any:
-    """What a command against the service tells as JSON."""
-    return (await asked(house, *arguments, "--json")).told()
+from tests.stories.commandline import asked, found, names, run
+from tests.stories.deployment import KEY, Deployment, deployed, environment
 
 
 async def test_a_job_from_the_command_line(house: Deployment) -> None:
@@ -199,11 +144,6 @@ async def test_the_doctor_only_looks(tmp_path: Path) -> None:
     said = await run(tmp_path, "doctor", "--offline")
     assert "one will be made at the first start" in said.out
     assert names(tmp_path) == ["ringback.toml"]
-
-
-def names(folder: Path) -> list[str]:
-    """What lies in a folder."""
-    return sorted(path.name for path in folder.iterdir())
 
 
 async def test_the_doctor_finds_what_is_wrong(house: Deployment, nobody: str) -> None:

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from receiver.api.webhooks import Webhook
+from receiver.filters import TYPES
 from tests.stories.deployment import KEY, Deployment, asking
 
 HERE = Path(__file__).parents[2]
@@ -42,3 +44,13 @@ async def test_every_call_answers_as_described(house: Deployment) -> None:
     )
     told, _ = await running.communicate()
     assert running.returncode == 0, told.decode()[-6000:]
+
+
+async def test_what_is_delivered_is_what_the_description_says(house: Deployment) -> None:
+    endpoint = await house.subscribe(*TYPES)
+    job = await house.submit(asking("apiframe"))
+    await house.delivered(job["id"], "job.succeeded")
+    answer = await house.client.post(f"/v1/endpoints/{endpoint['id']}/test")
+    assert answer.status_code == 200, answer.text
+    announced = [Webhook.model_validate_json(body).root for _, body in house.hook.deliveries]
+    assert {"job.succeeded", "endpoint.test"} <= {one.type for one in announced}

@@ -1,0 +1,67 @@
+"""How long a provider or a receiver asks to be left alone."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from handlers.contract import HttpMessage
+
+DAY = timedelta(hours=24)
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
+_SECONDS_TWICE = re.compile(r"[0-9. \t]+(?:,[0-9. \t]+)+", re.ASCII)
+
+
+def number(value: object) -> object:
+    """Return a sane number that is told as one or as its digits; None for all else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value < 1e9 else None
+
+
+def retry_after(message: HttpMessage) -> timedelta | None:
+    """Read the `Retry-After` of a message: seconds, a fraction rounded up, or a date; at most a day.
+
+    Returns None where it is missing or unreadable, or where it is there twice with different values.
+    """
+    found: set[timedelta | None] = set()
+    for value in message.every("retry-after"):
+        texts = value.split(",") if _SECONDS_TWICE.fullmatch(value) else [value]
+        found.update(_wait(text.strip(" \t"), message.received_at) for text in texts)
+    return found.pop() if len(found) == 1 else None
+
+
+def _wait(text: str, now: datetime) -> timedelta | None:
+    if _SECONDS.fullmatch(text):
+        whole, _, fraction = text.partition(".")
+        digits = whole.lstrip("0")
+        seconds = int(digits or 0) + bool(fraction.strip("0")) if len(digits) <= 5 else DAY.total_seconds()
+        return min(timedelta(seconds=seconds), DAY)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(moment - now, timedelta()), DAY)
+
+
+def wish(message: HttpMessage, body: object) -> timedelta | None:
+    """How long the provider asks us to wait: in `Retry-After`, in `retry-after-ms`, or in the body."""
+    told = retry_after(message)
+    if told is None and len(values := message.every("retry-after-ms")) == 1:
+        told = _seconds(values[0], 1000)
+    inner = body.get("error") if isinstance(body, dict) else None
+    for place in (body, inner):
+        if told is None and isinstance(place, dict):
+            told = _seconds(place.get("retry_after"))
+    return told
+
+
+def _seconds(value: object, unit: int = 1) -> timedelta | None:
+    told = number(value)
+    return timedelta(seconds=math.ceil(min(told / unit, 86400))) if isinstance(told, int | float) else None

@@ -1,0 +1,157 @@
+"""Examples of what the calls take and answer, for `/openapi.json` and `/docs`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.api.webhooks import ASSET, AT, ENDPOINT, EXAMPLES, JOB
+
+INPUT = {"prompt": "a tide coming in", "generation_type": "text2video", "duration": 5}
+ASKED = {
+    "provider": "apiframe",
+    "operation": "runway-imagine",
+    "input": INPUT,
+    "metadata": {"order": "42"},
+    "deadline_seconds": 1800,
+}
+_NEW: Mapping[str, Any] = {
+    "object": "job",
+    "id": JOB,
+    "provider": "apiframe",
+    "operation": "runway-imagine",
+    "state": "pending",
+    "provider_job_id": None,
+    "progress": None,
+    "metadata": {"order": "42"},
+    "assets": [],
+    "result": None,
+    "error": None,
+    "usage": None,
+    "waiting": None,
+    "completed_by": None,
+    "created_at": "2026-11-21T09:58:12.004Z",
+    "updated_at": "2026-11-21T09:58:12.004Z",
+    "completed_at": None,
+    "deadline_at": "2026-11-21T10:28:12.004Z",
+}
+DONE: Mapping[str, Any] = {
+    **_NEW,
+    "state": "succeeded",
+    "provider_job_id": "29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a",
+    "progress": 100,
+    "assets": [dict(ASSET)],
+    "result": {"status": "finished", "video_url": "https://cdn.provider.example/29e983ca.mp4"},
+    "completed_by": "callback",
+    "updated_at": AT,
+    "completed_at": AT,
+}
+_UNTOUCHED: Mapping[str, Any] = {"created_at": AT, "updated_at": AT}
+_ENDPOINT: Mapping[str, Any] = {
+    "object": "endpoint",
+    "id": ENDPOINT,
+    "url": "https://app.example.com/hooks",
+    "events": ["job.*"],
+    "description": "orders",
+    "headers": {},
+    "max_in_flight": 64,
+    "include": [],
+    "state": "active",
+    "disabled_reason": None,
+    "from_file": False,
+    **_UNTOUCHED,
+}
+SECRET = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="  # noqa: S105  # an example
+_DELIVERY: Mapping[str, Any] = {
+    "object": "delivery",
+    "id": "dlv_06fm3k2v9qg8r1t5n7w4x0yz2d",
+    "event": "evt_5f0e6c1d2b3a4958",
+    "type": "job.succeeded",
+    "endpoint": ENDPOINT,
+    "url": None,
+    "job": JOB,
+    "state": "pending",
+    "attempts_made": 1,
+    "reason": None,
+    **_UNTOUCHED,
+    "next_attempt_at": "2026-11-21T10:00:05.610Z",
+}
+_ATTEMPT: Mapping[str, Any] = {
+    "object": "attempt",
+    "id": "att_06fm3k2v9qg8r1t5n7w4x0yz2e",
+    "delivery": _DELIVERY["id"],
+    "at": AT,
+    "status": 500,
+    "latency_ms": 41.7,
+    "error": None,
+    "answer": "Internal Server Error",
+}
+_KEY: Mapping[str, Any] = {
+    "object": "key",
+    "id": "key_06fm3k1a2b3c4d5e6f7g8h9j0k",
+    "name": "orders",
+    "scopes": ["jobs:read", "jobs:write"],
+    "created_at": AT,
+    "expires_at": None,
+}
+_PROVIDER: Mapping[str, Any] = {
+    "object": "provider",
+    "id": "apiframe",
+    "handler": "apiframe",
+    "on": True,
+    "base_url": "https://api.provider.example",
+    "blocked": False,
+    "blocked_reason": None,
+    "default_operation": "imagine",
+    "operations": [{"name": "runway-imagine", "kind": "video", "callback": True, "poll": True}],
+    "can": {"callback": True, "poll": True, "cancel": False, "resolve": False},
+    "health": {
+        "submissions": 12,
+        "callbacks": 11,
+        "callbacks_refused": 0,
+        "callbacks_missed": 1,
+        "polls": 4,
+        "error_rate": 0.0,
+        "seconds_to_finish": {"p50": 71.2, "p95": 140.8},
+    },
+}
+_EVENT: Mapping[str, Any] = {"object": "event", **EXAMPLES["job.succeeded"]}
+_WHERE: Mapping[str, Any] = {"endpoint": ENDPOINT, "delivery": _DELIVERY["id"], "status": "delivered"}
+_ENTRIES = [
+    {"at": "2026-11-21T09:58:12.310Z", "kind": "submission", "outcome": "applied", "status": 200},
+    {"at": AT, "kind": "callback", "outcome": "applied", "bytes": 412},
+    {"at": AT, "kind": "update", "from": "running", "to": "succeeded", "by": "callback"},
+]
+BODIES: Mapping[str, Any] = {
+    "POST /v1/jobs": ASKED,
+    "POST /v1/jobs/{id}/resolve": {"provider_job_id": "29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a"},
+    "POST /v1/endpoints": {"url": "https://app.example.com/hooks", "events": ["job.*"]},
+    "PATCH /v1/endpoints/{id}": {"events": ["job.succeeded", "job.failed"]},
+    "POST /v1/keys": {"name": "orders", "scopes": ["jobs:read", "jobs:write"]},
+}
+"""What a call is sent."""
+ANSWERS: Mapping[str, Any] = {
+    "POST /v1/jobs": dict(_NEW),
+    "GET /v1/jobs": [dict(DONE)],
+    "GET /v1/jobs/{id}": {**DONE, "input": INPUT},
+    "POST /v1/jobs/{id}/cancel": {**_NEW, "state": "canceled", "completed_by": "cancel", "completed_at": AT},
+    "POST /v1/jobs/{id}/resolve": {**DONE, "state": "queued", "completed_by": None, "completed_at": None},
+    "GET /v1/jobs/{id}/timeline": _ENTRIES,
+    "GET /v1/events": [_EVENT],
+    "GET /v1/events/{id}": {**_EVENT, "deliveries": [_WHERE]},
+    "POST /v1/endpoints": {**_ENDPOINT, "secret": SECRET},
+    "GET /v1/endpoints": [dict(_ENDPOINT)],
+    "GET /v1/endpoints/{id}": dict(_ENDPOINT),
+    "PATCH /v1/endpoints/{id}": dict(_ENDPOINT),
+    "GET /v1/endpoints/{id}/secret": {"secret": SECRET},
+    "POST /v1/endpoints/{id}/test": {**_ATTEMPT, "status": 200, "answer": "ok"},
+    "POST /v1/endpoints/{id}/resume": dict(_ENDPOINT),
+    "GET /v1/deliveries": [dict(_DELIVERY)],
+    "GET /v1/deliveries/{id}": {**_DELIVERY, "attempts": [dict(_ATTEMPT)]},
+    "POST /v1/deliveries/{id}/retry": dict(_DELIVERY),
+    "POST /v1/deliveries/{id}/cancel": {**_DELIVERY, "state": "canceled", "next_attempt_at": None},
+    "POST /v1/keys": {**_KEY, "key": "rb_kR0..."},
+    "GET /v1/keys": [dict(_KEY)],
+    "GET /v1/providers": [dict(_PROVIDER)],
+    "GET /healthz": {"status": "ok"},
+    "GET /readyz": {"status": "ok"},
+}
+"""What a call answers; a list where it answers a page of them."""

@@ -1,0 +1,72 @@
+"""The pages for people: the reference at `/docs`, one for each problem, and the way from one to another."""
+
+from html import escape
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from receiver.api.guard import Asked, answer
+from receiver.api.reference import inline, reference
+from receiver.errors import PROBLEMS, NotFound
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width">
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:#222}}
+code,pre{{background:#f3f3f3;border-radius:3px;font-size:.9em}}code{{padding:.1em .3em}}
+pre{{padding:.6rem;overflow:auto}}pre code{{padding:0}}h2{{margin:3rem 0 .3rem;border-bottom:1px solid #ddd}}
+h3{{margin:2rem 0 .3rem}}li{{margin:.2rem 0}}small{{color:#666}}a{{color:#05c}}nav ul{{columns:2}}
+table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;vertical-align:top;
+padding:.25rem .6rem .25rem 0;border-bottom:1px solid #eee}}summary{{cursor:pointer;color:#05c}}
+@media(prefers-color-scheme:dark){{body{{background:#151515;color:#ddd}}code,pre{{background:#2a2a2a}}
+a,summary{{color:#7af}}small{{color:#999}}td,th{{border-color:#333}}h2{{border-color:#444}}}}</style>
+{body}</html>"""
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+}
+
+
+def _page(title: str, body: str) -> Response:
+    return HTMLResponse(PAGE.format(title=escape(title), body=body), headers=HEADERS)
+
+
+async def front(_asked: Asked) -> Response:
+    """Lead to the API reference."""
+    return RedirectResponse("/docs", 307)
+
+
+async def openapi(asked: Asked) -> Response:
+    """Show the OpenAPI document, made from the models that check requests."""
+    return answer(asked.services.description)
+
+
+async def docs(asked: Asked) -> Response:
+    """Show the API reference: calls, events, errors."""
+    return _page("Ringback API", reference(asked.services.description))
+
+
+async def problem_list(_asked: Asked) -> Response:
+    """List the codes of errors."""
+    rows = "".join(
+        f"<tr><td><a href='/problems/{kind.code}'><code>{kind.code}</code></a></td>"
+        f"<td>{kind.http_status}</td><td>{escape(kind.title)}</td></tr>"
+        for kind in PROBLEMS
+    )
+    body = (
+        "<p><a href='/docs'>API reference</a></p><h1>Errors</h1>"
+        f"<table><tr><th>code</th><th>status</th><th>title</th></tr>{rows}</table>"
+    )
+    return _page("Errors", body)
+
+
+async def problems(asked: Asked) -> Response:
+    """Explain an error by its code."""
+    code = asked.path["code"]
+    kinds = [kind for kind in PROBLEMS if kind.code == code]
+    if not kinds:
+        raise NotFound("there is no error with this code; /problems lists all of them")
+    told = "".join(
+        f"<h2>{escape(kind.title)} <small>{kind.http_status}</small></h2><p>{inline(kind.meaning)}</p>"
+        for kind in kinds
+    )
+    back = "<p><a href='/problems'>All errors</a> &middot; <a href='/docs'>API reference</a></p>"
+    return _page(code, f"{back}<h1><code>{escape(code)}</code></h1>{told}")

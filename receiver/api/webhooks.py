@@ -1,0 +1,243 @@
+"""Events as they are announced: a model for each kind, an example for each type, and what each means."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, RootModel
+
+from receiver.api.schemas import JobFields, Moment, Told, Whereabouts
+
+JOB = "job_06fm3k2v9qg8r1t5n7w4x0yz2c"
+ENDPOINT = "ep_06fm3k1h2d4s6f8g0j3k5m7p9r"
+AT = "2026-11-21T10:00:00.123Z"
+MEANINGS: Mapping[str, str] = {
+    "job.succeeded": "The job is done; `data.assets` has its files, `[]` where the operation makes none.",
+    "job.failed": "The job failed; `data.error` says why.",
+    "job.canceled": "The job was canceled.",
+    "job.expired": "The deadline passed before the job was done.",
+    "job.running": "The provider began to work.",
+    "job.progressed": "The progress grew; at most one per second and job.",
+    "job.unconfirmed": "The answer to the submission was lost: resolve the job, or wait for its callback.",
+    "job.late_result": "A result came after the job had expired or was canceled; its state stays as it is.",
+    "provider.blocked": "A provider refuses the account: submissions to it wait.",
+    "provider.unblocked": "The provider takes the account again.",
+    "endpoint.disabled": "An endpoint gets no deliveries any more until it is resumed.",
+    "endpoint.test": "Somebody tried the endpoint; nothing happened.",
+}
+
+
+class JobData(JobFields):
+    """A job as it was when the event was made. `sequence` grows with each event of the job."""
+
+    sequence: int
+    result: dict[str, Any] | None = Field(
+        default=None, description='only for endpoints with `include: ["result"]`'
+    )
+
+
+class ProviderData(Told):
+    """An account that its provider refuses, or takes again."""
+
+    object: Literal["provider"]
+    id: str
+    handler: str
+    blocked: bool
+    reason: str
+    at: Moment
+    sequence: int
+
+
+class DisabledData(Told):
+    """An endpoint that was disabled, and why."""
+
+    object: Literal["endpoint"]
+    id: str
+    url: str
+    state: Literal["disabled"]
+    disabled_reason: str
+    disabled_at: Moment
+    sequence: int
+
+
+class TrialData(Told):
+    """The endpoint that is tried."""
+
+    object: Literal["endpoint"]
+    id: str
+    url: str
+    at: Moment
+    sequence: int
+
+
+class Announced(Told):
+    """An event as it is delivered: the same bytes and the same `id` on every attempt."""
+
+    id: str
+    timestamp: Moment
+
+
+class JobAnnounced(Announced):
+    """Something happened to a job."""
+
+    type: Literal[
+        "job.succeeded",
+        "job.failed",
+        "job.canceled",
+        "job.expired",
+        "job.running",
+        "job.progressed",
+        "job.unconfirmed",
+        "job.late_result",
+    ]
+    data: JobData
+
+
+class ProviderAnnounced(Announced):
+    """An account is blocked or works again."""
+
+    type: Literal["provider.blocked", "provider.unblocked"]
+    data: ProviderData
+
+
+class DisabledAnnounced(Announced):
+    """An endpoint was disabled."""
+
+    type: Literal["endpoint.disabled"]
+    data: DisabledData
+
+
+class TrialAnnounced(Announced):
+    """An endpoint is tried."""
+
+    type: Literal["endpoint.test"]
+    data: TrialData
+
+
+class Webhook(
+    RootModel[
+        Annotated[
+            JobAnnounced | ProviderAnnounced | DisabledAnnounced | TrialAnnounced, Field(discriminator="type")
+        ]
+    ]
+):
+    """The body of a delivery."""
+
+
+class _Listed(Told):
+    object: Literal["event"]
+
+
+class JobEvent(JobAnnounced, _Listed):
+    """An event of a job, as the feed tells it."""
+
+
+class ProviderEvent(ProviderAnnounced, _Listed):
+    """An event of an account, as the feed tells it."""
+
+
+class DisabledEvent(DisabledAnnounced, _Listed):
+    """An event of an endpoint, as the feed tells it."""
+
+
+class TrialEvent(TrialAnnounced, _Listed):
+    """A test of an endpoint, as the feed tells it."""
+
+
+class Event(
+    RootModel[Annotated[JobEvent | ProviderEvent | DisabledEvent | TrialEvent, Field(discriminator="type")]]
+):
+    """An event of the feed."""
+
+
+class _Explained(Told):
+    deliveries: list[Whereabouts]
+
+
+class JobEventWithReasons(JobEvent, _Explained):
+    """An event of a job with, for every endpoint, why it went or did not."""
+
+
+class ProviderEventWithReasons(ProviderEvent, _Explained):
+    """An event of an account with, for every endpoint, why it went or did not."""
+
+
+class DisabledEventWithReasons(DisabledEvent, _Explained):
+    """An event of an endpoint with, for every endpoint, why it went or did not."""
+
+
+class TrialEventWithReasons(TrialEvent, _Explained):
+    """A test of an endpoint with, for every endpoint, why it went or did not."""
+
+
+class EventWithReasons(
+    RootModel[
+        Annotated[
+            JobEventWithReasons | ProviderEventWithReasons | DisabledEventWithReasons | TrialEventWithReasons,
+            Field(discriminator="type"),
+        ]
+    ]
+):
+    """An event with, for every endpoint, why it went or did not."""
+
+
+def _job(state: str, **more: Any) -> dict[str, Any]:
+    final = state in {"succeeded", "failed", "canceled", "expired"}
+    return {
+        "object": "job",
+        "id": JOB,
+        "sequence": 2,
+        "provider": "apiframe",
+        "operation": "runway-imagine",
+        "state": state,
+        "provider_job_id": "29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a",
+        "progress": 100 if state == "succeeded" else None,
+        "metadata": {"order": "42"},
+        "assets": [],
+        "error": None,
+        "usage": None,
+        "waiting": None,
+        "completed_by": "callback" if final else None,
+        "created_at": "2026-11-21T09:58:12.004Z",
+        "updated_at": AT,
+        "completed_at": AT if final else None,
+        "deadline_at": "2026-11-21T11:58:12.004Z",
+    } | more
+
+
+ASSET: Mapping[str, Any] = {
+    "index": 0,
+    "kind": "video",
+    "url": "https://hooks.example.com/assets/eyJ...",
+    "provider_url": "https://cdn.provider.example/29e983ca.mp4",
+    "expires_at": None,
+    "deletes_at": "2026-12-05T10:00:00.000Z",
+    "mime_type": "video/mp4",
+    "width": 1280,
+    "height": 768,
+    "duration": 5,
+    "fps": None,
+    "has_sound": None,
+}
+_REFUSED = {"code": "content_policy", "message": "the prompt was refused", "provider_code": "400"}
+_PROVIDER = {"object": "provider", "id": "apiframe", "handler": "apiframe", "sequence": 1, "at": AT}
+_ENDPOINT = {"object": "endpoint", "id": ENDPOINT, "url": "https://app.example.com/hooks", "sequence": 1}
+_DATA: Mapping[str, dict[str, Any]] = {
+    "job.succeeded": _job("succeeded", assets=[dict(ASSET)]),
+    "job.failed": _job("failed", error=_REFUSED),
+    "job.canceled": _job("canceled", completed_by="cancel"),
+    "job.expired": _job("expired", completed_by="deadline", error=None),
+    "job.running": _job("running", progress=0, sequence=1),
+    "job.progressed": _job("running", progress=40),
+    "job.unconfirmed": _job("unconfirmed", provider_job_id=None, sequence=1),
+    "job.late_result": _job("expired", completed_by="deadline", assets=[dict(ASSET)], sequence=3),
+    "provider.blocked": _PROVIDER | {"blocked": True, "reason": "no credit left"},
+    "provider.unblocked": _PROVIDER | {"blocked": False, "reason": "no credit left"},
+    "endpoint.disabled": _ENDPOINT
+    | {"state": "disabled", "disabled_reason": "the endpoint answered 410 Gone", "disabled_at": AT},
+    "endpoint.test": _ENDPOINT | {"at": AT},
+}
+EXAMPLES: Mapping[str, dict[str, Any]] = {
+    name: {"id": "evt_5f0e6c1d2b3a4958", "type": name, "timestamp": AT, "data": data}
+    for name, data in _DATA.items()
+}
+"""The body of a delivery of each type."""

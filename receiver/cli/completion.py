@@ -1,0 +1,24 @@
+"""`ringback completion`."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+SHELLS: dict[str, Any] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+def completion(shell: str) -> None:
+    """Print what lets a shell complete commands and options.
+
+    \b
+    Example:
+      eval "$(ringback completion bash)"                    (in ~/.bashrc)
+      eval "$(ringback completion zsh)"                     (in ~/.zshrc)
+      ringback completion fish > ~/.config/fish/completions/ringback.fish
+    """
+    complete = SHELLS[shell](import_module("receiver.cli").ringback, {}, "ringback", "_RINGBACK_COMPLETE")
+    click.echo(complete.source_template % complete.source_vars())

@@ -1,0 +1,103 @@
+"""Waiting for a job: its id is told at once, and an interruption leaves it going."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from receiver.cli.client import Away, call, path
+from receiver.cli.output import is_quiet
+from receiver.cli.plain import plain, say
+
+LIVE_STEP, STEP = 1, 5
+"""Seconds that one look waits: on a terminal, where percent and time are shown, and elsewhere."""
+PATIENCE = 600.0
+"""Seconds for which a service may be away before waiting ends."""
+PAUSE = 1.0
+INTERRUPTED = 130
+Tell = Callable[[dict[str, Any], str], None]
+
+
+def follow(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the job once it is final; an interruption exits with 130 and tells how to go on."""
+    try:
+        with _telling(job["id"]) as tell:
+            return _final(job, tell)
+    except KeyboardInterrupt:
+        say(f"the job goes on: ringback jobs show {job['id']}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except click.ClickException as error:
+        raise click.ClickException(
+            f"{error.format_message()}; the job goes on: ringback jobs show {job['id']}"
+        ) from None
+
+
+def _final(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Look until the job is final, through restarts of the service."""
+    step = LIVE_STEP if sys.stderr.isatty() else STEP
+    seen = time.monotonic()
+    tell(job, "")
+    while True:
+        try:
+            wait = step if job["completed_at"] is None else 0
+            job = call("GET", path("jobs", job["id"]), params={"wait": wait})
+        except Away as error:
+            if time.monotonic() - seen > PATIENCE:
+                raise
+            tell(job, error.format_message())
+            time.sleep(PAUSE)
+            continue
+        seen = time.monotonic()
+        tell(job, "")
+        if job["completed_at"] is not None:
+            return job
+
+
+@contextlib.contextmanager
+def _telling(job_id: str) -> Iterator[Tell]:
+    """Give the way to tell how a job goes: a live line on a terminal, a line for each change elsewhere."""
+    if is_quiet():
+        yield lambda _job, _trouble: None
+        return
+    say(f"job {job_id}", err=True)
+    if not sys.stderr.isatty():
+        yield _by_lines()
+        return
+    console, began = Console(stderr=True), time.monotonic()
+    with console.status("") as status:
+
+        def tell(job: dict[str, Any], trouble: str) -> None:
+            minutes, seconds = divmod(int(time.monotonic() - began), 60)
+            status.update(Text(plain(f"{described(job, trouble, percent=True)} {minutes:02}:{seconds:02}")))
+
+        yield tell
+
+
+def _by_lines() -> Tell:
+    last = ""
+
+    def tell(job: dict[str, Any], trouble: str) -> None:
+        nonlocal last
+        said = described(job, trouble, percent=False)
+        if said != last:
+            last = said
+            say(said, err=True)
+
+    return tell
+
+
+def described(job: dict[str, Any], trouble: str, *, percent: bool) -> str:
+    """Return a job's state in a few words: how far it is, and why it does not move."""
+    words = [str(job["state"])]
+    if percent and job.get("progress") is not None:
+        words.append(f"{job['progress']:g} %")
+    waiting = job.get("waiting") or {}
+    reason = trouble or waiting.get("detail") or waiting.get("reason")
+    if reason:
+        words.append(f"({reason})")
+    return " ".join(words)

@@ -1,0 +1,272 @@
+"""What commands print: tables on a terminal, tab-separated lines in a pipe, `key: value`, JSON or ids."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from receiver.cli.plain import plain, say
+
+Columns = Sequence[str]
+JOB: Columns = (
+    "id",
+    "state",
+    "provider",
+    "operation",
+    "progress",
+    "created_at",
+    "completed_by",
+    "waiting.reason",
+    "error.code",
+)
+ENDPOINT: Columns = ("id", "state", "url", "events", "created_at", "disabled_reason")
+EVENT: Columns = ("id", "type", "timestamp", "data.id")
+DELIVERY: Columns = (
+    "id",
+    "state",
+    "type",
+    "endpoint",
+    "url",
+    "attempts_made",
+    "next_attempt_at",
+    "reason",
+)
+KEY: Columns = ("id", "name", "scopes", "created_at", "expires_at")
+ENTRY: Columns = (
+    "at",
+    "kind",
+    "outcome",
+    "to",
+    "by",
+    "state",
+    "status",
+    "type",
+    "latency_ms",
+    "count",
+    "endpoint",
+    "verdict",
+    "error",
+    "reason",
+    "note",
+)
+ENTRY_SHORT: Columns = (
+    "at",
+    "kind",
+    "outcome|to|type|state",
+    "status",
+    "by",
+    "latency_ms",
+    "count",
+    "error",
+    "reason",
+    "note",
+    "endpoint",
+)
+"""The same for a terminal: one column for what each kind of entry has one word for."""
+ATTEMPT: Columns = ("at", "status", "latency_ms", "error", "answer")
+REASON: Columns = ("endpoint", "status", "delivery", "reason")
+PROVIDER: Columns = ("id", "on", "blocked", "handler", "default_operation", "operations", "blocked_reason")
+TEXTS = frozenset({"error", "reason", "note", "answer", "finding", "blocked_reason", "operations"})
+"""Columns of sentences: a terminal wraps these, and no others."""
+TEXT_WIDTH = 24
+"""Columns of the terminal that a sentence has at least."""
+GAP = 2
+SECRETS = ("secret", "callback_secret", "key")
+"""Fields that an answer shows once."""
+COLOURS = {
+    "unconfirmed": "yellow",
+    "queued": "cyan",
+    "running": "blue",
+    "succeeded": "green",
+    "delivered": "green",
+    "active": "green",
+    "failed": "red",
+    "expired": "red",
+    "exhausted": "red",
+    "disabled": "red",
+    "canceled": "magenta",
+    "ok": "green",
+    "warn": "yellow",
+    "wrong": "red",
+}
+FORM = "ringback.form"
+
+
+def _form(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
+    if not chosen:
+        return
+    if FORM in context.meta:
+        raise click.UsageError("choose one of --json and --quiet")
+    context.meta[FORM] = parameter.name
+
+
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, expose_value=False, callback=_form, help="Print JSON."
+)
+_QUIET = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, callback=_form, help="Print only ids, one a line."
+)
+
+
+def formed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--json` and `--quiet`."""
+    return _JSON(_QUIET(command))
+
+
+def is_json() -> bool:
+    """Return whether the command was asked for JSON."""
+    return click.get_current_context().meta.get(FORM) == "as_json"
+
+
+def is_quiet() -> bool:
+    """Return whether the command was asked for ids only."""
+    return click.get_current_context().meta.get(FORM) == "quiet"
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in ASCII, so that no character of it reaches the terminal as itself."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f"))
+
+
+def show_list(
+    told: Mapping[str, Any], columns: Columns, *, short: Columns = (), more: str = "--cursor"
+) -> None:
+    """Print a page of a list: `short` columns on a terminal; `more` is the option that leads to the next."""
+    if is_json():
+        print_json(told)
+        return
+    if is_quiet():
+        for row in told["data"]:
+            say(str(row["id"]))
+    else:
+        table(told["data"], columns, short)
+    if told.get("next_cursor") and told.get("has_more", True):
+        say(f"there are more: add {more} {told['next_cursor']}", err=True)
+
+
+def show_one(told: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
+    """Print one thing as `key: value`; quietly its id, and what is shown once on standard error."""
+    if is_json():
+        print_json(told)
+    elif is_quiet():
+        say(str(told["id"]))
+        for name in SECRETS:
+            if told.get(name):
+                say(f"{name}: {told[name]}", err=True)
+    else:
+        for name, value in flat({name: told[name] for name in told if name not in {"object", *without}}):
+            say(f"{name}: {value}")
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every value inside `value` with its dotted name; of what is empty, only the outermost."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
+        for index, inner in enumerate(value):
+            yield from flat(inner, f"{name}.{index}")
+    elif (text := _text(value)) or "." not in name:
+        yield name, text or "-"
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Columns, short: Columns = ()) -> None:
+    """Print rows: tab-separated with a header line in a pipe, aligned on a terminal."""
+    chosen = short if short and sys.stdout.isatty() else columns
+    names = [column.partition("|")[0] for column in chosen]
+    cells = [[plain(_cell(row, column)) for column in chosen] for row in rows]
+    if sys.stdout.isatty():
+        _aligned(*_one_day(names, cells))
+        return
+    for line in (names, *cells):
+        click.echo("\t".join(line))
+
+
+def _one_day(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Put the day of a first column `at` into its header, where all rows share it."""
+    days = {row[0][:10] for row in rows}
+    if names[0] != "at" or len(days) != 1:
+        return names, rows
+    return [f"at {days.pop()}", *names[1:]], [[row[0][11:].rstrip("Z"), *row[1:]] for row in rows]
+
+
+def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns side by side: each as wide as it needs, and only those for which there is room."""
+    console = Console(highlight=False)
+    filled = [at for at in range(len(names)) if not rows or at == 0 or any(row[at] for row in rows)]
+    natural = {at: max(cell_len(text) for text in (names[at], *(row[at] for row in rows))) for at in filled}
+    widths = fitted([(names[at], natural[at]) for at in filled], console.width)
+    shown = [at for at in filled if names[at] in widths]
+    lines: list[Text] = []
+    for row in (names, *rows):
+        parts = [_wrapped(names[at], row[at], widths[names[at]]) for at in shown]
+        for number in range(max(len(part) for part in parts)):
+            line = Text(style="bold" if row is names else "")
+            for at, part in zip(shown, parts, strict=True):
+                text = part[number] if number < len(part) else ""
+                coloured = row is not names and names[at] not in TEXTS
+                line.append(text, style=COLOURS.get(text, "") if coloured else "")
+                line.append(" " * (widths[names[at]] - cell_len(text) + GAP))
+            line.rstrip()
+            lines.append(line)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    hidden = [names[at] for at in filled if names[at] not in widths]
+    if hidden:
+        click.echo(f"no room for: {', '.join(hidden)} (a pipe or --json has all)", err=True)
+
+
+def fitted(columns: Sequence[tuple[str, int]], width: int) -> dict[str, int]:
+    """Return the columns that fit and how wide each is: sentences share what ids and the like leave.
+
+    The first column stays as it is; of the others, those in front have the first claim.
+    """
+    texts = {name: natural for name, natural in columns if name in TEXTS}
+    reserved = sum(min(natural, TEXT_WIDTH) for natural in texts.values())
+    used, widths = reserved + GAP * len(texts), dict(texts)
+    for number, (name, natural) in enumerate(columns):
+        if name not in texts and (number == 0 or used + natural <= width):
+            widths[name] = natural
+            used += natural + GAP
+    left = width + GAP - used + reserved
+    for count, name in enumerate(sorted(texts, key=lambda one: texts[one])):
+        widths[name] = min(texts[name], max(TEXT_WIDTH, left // (len(texts) - count)))
+        left -= widths[name]
+    return widths
+
+
+def _wrapped(name: str, text: str, width: int) -> list[str]:
+    if name not in TEXTS or cell_len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    """Return the first of the fields `a|b` that is filled."""
+    for name in column.split("|"):
+        value: Any = row
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if text := _text(value):
+            return text
+    return ""
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ({}, []):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list):
+        return ", ".join(_text(inner) for inner in value)
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return str(value)

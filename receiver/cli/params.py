@@ -1,0 +1,141 @@
+"""Arguments and options that several commands share."""
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from receiver.filters import TYPES, is_pattern
+from receiver.model import State
+
+STATES = tuple(state.value for state in State)
+DELIVERY_STATES = ("pending", "delivered", "exhausted", "canceled")
+SCOPES = (
+    "jobs:read",
+    "jobs:write",
+    "events:read",
+    "endpoints:read",
+    "endpoints:write",
+    "metrics:read",
+    "admin",
+)
+LARGEST_INPUT = 32 * 1024 * 1024
+"""Bytes that a job's body may have."""
+
+cursor = click.option("--cursor", help="Go on where the last list ended.")
+limit = click.option(
+    "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Rows of the list."
+)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the hint at the nearest known word, empty when nothing is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class Word(click.Choice[str]):
+    """One of some words; a typo gets the nearest one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's
+        """Return the words, and the nearest."""
+        return f"{value!r} is none of {', '.join(self.choices)}{nearest(str(value), self.choices)}"
+
+
+class Pattern(click.ParamType[str]):
+    """An event type or a pattern of them."""
+
+    name = "type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the pattern, if it can match anything."""
+        text = str(value)
+        if not is_pattern(text):
+            self.fail(
+                f"{text!r} is no event type{nearest(text, TYPES)} "
+                f"(types: {', '.join(TYPES)}; patterns: *, job.*)",
+                param,
+                ctx,
+            )
+        return text
+
+
+class Id(click.ParamType[str]):
+    """An id as lists show it."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id, if it can be one."""
+        text = str(value)
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text, re.ASCII):
+            self.fail(f"{text!r} is no id; lists show them", param, ctx)
+        return text
+
+
+def read_input(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Any:
+    """Return the JSON object in `text`, in the file of `@file`, or on standard input for `-`."""
+    if text is None:
+        return None
+    if text == "-":
+        return _object(_decoded(sys.stdin.buffer.read(LARGEST_INPUT + 1), "standard input"), "standard input")
+    if text.startswith("@"):
+        try:
+            with Path(text[1:]).open("rb") as file:
+                raw = file.read(LARGEST_INPUT + 1)
+        except OSError as error:
+            raise click.BadParameter(f"cannot read {text[1:]}: {error.strerror}") from None
+        return _object(_decoded(raw, text[1:]), text[1:])
+    return _object(text, "it")
+
+
+def _decoded(raw: bytes, named: str) -> str:
+    if len(raw) > LARGEST_INPUT:
+        raise click.BadParameter(f"{named} holds more than 32 MiB")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.BadParameter(f"{named} is not UTF-8") from None
+
+
+def _object(text: str, named: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        place = f"{error.msg}, line {error.lineno} column {error.colno}"
+        raise click.BadParameter(
+            f"{named} is not valid JSON ({place}); write an object, @file, or - for standard input"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{named} is not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter(f"{named} must be a JSON object")
+    return value
+
+
+def _without_doubles(found: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(found)
+    if len(value) != len(found):
+        raise ValueError("a key is there twice")
+    return value
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+def pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Return the pairs of several `key=value`."""
+    if any("=" not in text for text in texts):
+        raise click.BadParameter("write key=value")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def given(**parameters: Any) -> dict[str, Any]:
+    """Return the parameters that were given."""
+    return {name: value for name, value in parameters.items() if value not in (None, (), [], {}, "")}

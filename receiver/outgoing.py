@@ -1,0 +1,30 @@
+"""Outgoing calls in the log, at debug: method, URL without its query, status, milliseconds."""
+
+import logging
+import time
+
+from receiver.exchange import Answer
+from receiver.gateway import Call, CallFailed, Gateway
+
+LOGGER = logging.getLogger("ringback.outgoing")
+
+
+class LoggedGateway(Gateway):
+    """A gateway that says at debug what it called and how that went."""
+
+    async def call(self, call: Call) -> Answer:
+        """The answer to `call`, or `CallFailed`."""
+        if not LOGGER.isEnabledFor(logging.DEBUG):
+            return await super().call(call)
+        began, url = time.monotonic(), call.url.partition("?")[0]
+        try:
+            answer = await super().call(call)
+        except CallFailed as error:
+            LOGGER.debug("%s %s failed after %s ms: %s", call.method, url, _ms(began), error)
+            raise
+        LOGGER.debug("%s %s took %s ms", call.method, url, _ms(began), extra={"status": answer.status})
+        return answer
+
+
+def _ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

@@ -1,0 +1,1 @@
+"""Inputs that grow: reading one costs in proportion to its size."""

@@ -1,0 +1,92 @@
+"""How the cost of reading grows with what is read: ratios of processor time within one run."""
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+Fed = TypeVar("Fed", str, bytes)
+
+SMALLEST = 512
+STEP = 8
+ALLOWED = 32
+"""Between what linear work gives (8) and what quadratic work does (64)."""
+ALLOWED_TWICE = 3
+"""The same for twice the size: linear work gives 2, quadratic work 4."""
+FLOOR = 0.0005
+"""Seconds of processor time below which nothing can be compared."""
+TRIES = 5
+"""How often a bad ratio is measured anew: one good one is enough, so a busy machine changes nothing."""
+
+JSON_UNITS = (
+    *('"', '\\"', "\\\\", "\\u0041", "\\ud83d", "\\", "[", "]", "{", "}", "[]", "[[]],", '{"a":', "],["),
+    *(",", ":", " ", "\n", "-", ".", "9", "9,", "1e9,", "A", "\u00e9", "\U0001f600", "\x00"),
+    *('"",', '"\\\\",', '"a":0,', "{},", '{"":0},', "null,", '\\\\"', '"a",'),
+)
+TEXT_UNITS = (
+    *('"', "\\", "[", "]", "{", ",", ":", ";", ".", "-", "=", "/", "?", "&", "#", "%41", " ", "\t", "\n"),
+    *("0", "1.", "A", "Az", "\u00e9", "\u202e", "\x00", "v1,", "v1,A ", "sha256=", "a=b;", "http://", "a@"),
+    *("+json", "/callbacks/", "/assets/", "Bearer ", "whsec_", "rb_", "wait=", ", wait", "a.b.", "_", "::"),
+)
+"""What is repeated: each has a place in some grammar where a search may start again."""
+
+
+def longer(unit: Fed, size: int) -> Fed:
+    """`unit` repeated to about `size`."""
+    return unit * (size // len(unit) + 1)
+
+
+def cost(work: Callable[[Fed], object], fed: Fed) -> float:
+    """Seconds of this thread's processor time for `work` on `fed`, refusals included."""
+    started = time.thread_time()
+    with suppress(Exception):
+        work(fed)
+    return time.thread_time() - started
+
+
+def least(work: Callable[[Fed], object], fed: Fed, tries: int) -> float:
+    """The least of several costs."""
+    return min(cost(work, fed) for _ in range(tries))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector, which walks over everything there is, out of what is measured."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed, allowed: float) -> bool:
+    """Whether `large` costs more than `allowed` times what `small` does, however often it is measured."""
+    below = max(least(work, small, 2), FLOOR)
+    return all(cost(work, large) > allowed * below for _ in range(TRIES))
+
+
+def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int) -> str | None:
+    """Where `work` on `make(size)` costs more than in proportion, as a sentence; None where it does not.
+
+    A reader may change its way at some size and cost more from there on, so one step is let pass: the cost
+    must outgrow the size twice in a row.
+    """
+    with _uncollected():
+        for size in sizes(limit):
+            small = make(size)
+            if cost(work, small) < FLOOR or cost(work, small) < FLOOR:
+                continue
+            large = make(size * STEP)
+            if not outgrows(work, small, large, ALLOWED):
+                return None
+            if outgrows(work, large, make(size * STEP * 2), ALLOWED_TWICE):
+                return f"the cost outgrows the size from {size} bytes of {small[:80]!r} on"
+            return None
+    return None
+
+
+def sizes(limit: int) -> Iterable[int]:
+    """Sizes to try, each four times the one before."""
+    return itertools.takewhile(lambda size: size <= limit, (SMALLEST * 4**step for step in itertools.count()))

@@ -1,0 +1,85 @@
+"""The readers of JSON take time in proportion to the body, whatever is in it."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from handlers import json
+from receiver.api.jobs import read_wish
+from receiver.bulk import unpack
+from tests.fuzz.growth import JSON_UNITS, grows, longer
+
+KIB = 1024
+LIMIT = 128 * KIB
+OPENINGS = ("", "[", '["', "[" * 65 + '"', '{"input":{"a":["')
+ENDINGS = ("", '"]')
+
+
+def strictly(body: bytes) -> object:
+    """The strict reader."""
+    return json.read(body)
+
+
+def as_request(body: bytes) -> object:
+    """The reader of a request for a job."""
+    return read_wish(body, content_type="application/json")
+
+
+def as_input(body: bytes) -> object:
+    """The reader of an input that was stored, where nothing is counted any more."""
+    return unpack(body, stored=True)
+
+
+READERS: tuple[Callable[[bytes], object], ...] = (strictly, json.forgive, as_request, as_input)
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_a_body_costs_in_proportion(read: Callable[[bytes], object], opening: str) -> None:
+    for unit in JSON_UNITS:
+        for ending in ENDINGS:
+
+            def make(size: int, unit: str = unit, ending: str = ending) -> bytes:
+                return (opening + longer(unit, size) + ending).encode()
+
+            assert grows(read, make, LIMIT) is None
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_two_kinds_in_turn_cost_in_proportion(read: Callable[[bytes], object]) -> None:
+    for first in ('"a",', '\\"', "[", " ", "9"):
+        for second in ('"', "\\", "],", ",", "\\u00e9"):
+
+            def make(size: int, first: str = first, second: str = second) -> bytes:
+                half = longer(first, size // 2)
+                return ("[" * 65 + '"' + half + longer(second, size // 2) + half).encode()
+
+            assert grows(read, make, LIMIT) is None
+
+
+def test_a_search_that_starts_again_inside_is_found() -> None:
+    started = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+    def work(body: bytes) -> object:
+        return started.sub(b"", body)
+
+    found = grows(work, lambda size: b'"' + longer(b'\\"', size), LIMIT)
+    assert found is not None
+    assert "outgrows the size" in found
+
+
+def summed(body: bytes) -> object:
+    """Linear work."""
+    return sum(body)
+
+
+def test_linear_work_is_let_pass() -> None:
+    assert grows(summed, lambda size: longer(b"a", size), LIMIT) is None
+
+
+def test_a_step_in_the_cost_is_let_pass() -> None:
+    def work(body: bytes) -> object:
+        return [sum(body) for _ in range(1 if len(body) < 64 * KIB else 50)]
+
+    assert grows(work, lambda size: longer(b"a", size), LIMIT) is None

@@ -1,0 +1,124 @@
+"""Running commands as people do: in a folder, with their own environment, in a pipe or on a terminal."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.stories.deployment import KEY, PATIENCE, Deployment
+
+RINGBACK = Path(sys.executable).with_name("ringback")
+
+
+@dataclass
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def told(self) -> Any:
+        """The JSON that it printed."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+def variables_of(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    """An environment with nothing of this machine's."""
+    return {"HOME": str(folder), "COLUMNS": "200", "LANG": "C.UTF-8", **variables}
+
+
+async def run(folder: Path, *arguments: str, **variables: str) -> Said:
+    """Run a command in `folder`, with nothing in its environment but `variables`."""
+    return await fed(b"", folder, *arguments, **variables)
+
+
+async def fed(stdin: bytes, folder: Path, *arguments: str, **variables: str) -> Said:
+    """Run a command with something on its standard input."""
+    async with begun(folder, *arguments, **variables) as process:
+        out, err = await process.communicate(stdin)
+    assert process.returncode is not None
+    return Said(process.returncode, out.decode(), err.decode())
+
+
+@contextlib.asynccontextmanager
+async def begun(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command that runs; it is ended with the context, and by patience."""
+    process = await asyncio.create_subprocess_exec(
+        RINGBACK,
+        *arguments,
+        cwd=folder,
+        env=variables_of(folder, variables),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def line_with(stream: asyncio.StreamReader | None, word: str) -> str:
+    """The next line that holds `word`."""
+    assert stream is not None
+    while line := (await stream.readline()).decode():
+        if word in line:
+            return line.rstrip("\n")
+    raise AssertionError(f"it ended without a line with {word!r}")
+
+
+async def asked(house: Deployment, *arguments: str, stdin: bytes = b"") -> Said:
+    """Run a command against the service."""
+    return await fed(stdin, house.folder, *arguments, RINGBACK_URL=house.url, RINGBACK_API_KEY=KEY)
+
+
+async def found(house: Deployment, *arguments: str) -> Any:
+    """What a command against the service tells as JSON."""
+    return (await asked(house, *arguments, "--json")).told()
+
+
+async def seen(house: Deployment, columns: int, *arguments: str) -> list[str]:
+    """The lines that a command shows on a terminal so wide, with its control codes."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    variables = {"RINGBACK_URL": house.url, "RINGBACK_API_KEY": KEY, "TERM": "xterm-256color"}
+    environment = variables_of(house.folder, variables)
+    del environment["COLUMNS"]
+    process = await asyncio.create_subprocess_exec(
+        RINGBACK, *arguments, cwd=house.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            text = await asyncio.to_thread(_all_of, ours)
+            await process.wait()
+    finally:
+        os.close(ours)
+    return text.replace("\r\n", "\n").splitlines()
+
+
+def _all_of(terminal: int) -> str:
+    parts = []
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())

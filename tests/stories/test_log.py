@@ -1,0 +1,87 @@
+"""The log as an operator reads it: a line for what needs a person, with what it is about."""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver.notices import EVERY
+from receiver.sandbox.world import Knobs
+from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.tools import Moving, listed, open_job
+
+LOST = "a tide, lost-answer, lost"
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int, text: str) -> list[logging.LogRecord]:
+    """The records of a level that say something."""
+    return [one for one in caplog.records if one.levelno == level and text in one.getMessage()]
+
+
+async def test_a_blocked_account_is_said_and_that_it_works_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
+        stuck = await house.submit(asking("aiml", "a tide, blocked"))
+        await house.until(lambda: listed(house, "/v1/events", type="provider.blocked"), bool)
+        later = await house.submit(asking("aiml"))
+        await house.client.post(f"/v1/jobs/{stuck['id']}/cancel")
+        moving.wall += timedelta(seconds=6)
+        moving.passed += 6
+        await house.final(later["id"])
+    for text in ("account blocked, its submissions wait: ", "account works again; it was blocked: "):
+        [record] = said(caplog, logging.WARNING, text)
+        assert record.account == "aiml"  # type: ignore[attr-defined]  # an extra field
+        assert len(record.getMessage()) > len(text)
+
+
+async def test_what_ends_badly_is_said_with_its_job(
+    house: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = await house.submit(asking("apiframe", "a tide, refused"))
+    await house.final(refused["id"])
+    lost = await house.submit(asking("apiframe", LOST))
+    await house.in_state(lost["id"], "unconfirmed")
+    [record] = said(caplog, logging.WARNING, "job failed: rejected: ")
+    about = (record.job, record.account, record.operation)  # type: ignore[attr-defined]  # extra fields
+    assert about == (refused["id"], "apiframe", refused["operation"])
+    [record] = said(caplog, logging.WARNING, "the answer to a submission was lost")
+    assert record.job == lost["id"]  # type: ignore[attr-defined]  # an extra field
+
+
+async def test_refused_callbacks_are_counted_and_said_once_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, Knobs(takes=3600), clock=moving.clock) as house:
+        job = await open_job(house)
+        url, _ = house.callback(job)
+        for _ in range(5):
+            assert (await house.client.post(url, content=b"{}")).status_code == 401
+            assert (await house.client.post(f"{url}x", content=b"{}")).status_code == 401
+        moving.wall += timedelta(seconds=EVERY)
+        moving.passed += EVERY
+        assert (await house.client.post(url, content=b"{}")).status_code == 401
+    proof = said(caplog, logging.WARNING, "callbacks refused: the proof is missing or wrong")
+    assert [(one.account, one.count) for one in proof] == [("apiframe", 1), ("apiframe", 5)]  # type: ignore[attr-defined]  # extra fields
+    assert len(said(caplog, logging.WARNING, "callbacks refused: no such token")) == 1
+
+
+async def test_debug_tells_calls_and_transitions_without_queries(
+    house: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ringback")
+    house.hook.status = 204
+    endpoint = {"url": f"{house.hook.url}/in?sig=canary", "events": ["job.*"]}
+    answer = await house.client.post("/v1/endpoints", json=endpoint)
+    house.hook.secret = answer.json()["secret"]
+    job = await house.submit(asking("apiframe"))
+    await house.delivered(job["id"], "job.succeeded")
+    calls = [one for one in said(caplog, logging.DEBUG, "POST http://") if one.name == "ringback.outgoing"]
+    assert {one.status for one in calls} == {200, 204}  # type: ignore[attr-defined]  # an extra field
+    assert any(f"POST {house.hook.url}/in took " in one.getMessage() for one in calls)
+    assert not [one for one in caplog.records if "canary" in one.getMessage()]
+    states = [one.getMessage() for one in said(caplog, logging.DEBUG, "job is ")]
+    assert "job is succeeded (applied)" in states
