@@ -41,7 +41,7 @@ def process(*arguments: str, environment: dict[str, str] | None = None) -> Itera
     finally:
         started.terminate()
         try:
-            started.wait(15)
+            started.wait(60)
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
@@ -136,15 +136,15 @@ def _final(port: int, url: str, secret: str, task: str) -> bytes:
 
 async def notes(port: int) -> dict[str, Any]:
     """What a raw stub was sent since it was last asked."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=100) as client:
         told: dict[str, Any] = (await client.get(f"http://127.0.0.1:{port}/notes")).json()
         return told
 
 
-async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", seconds: float = 20.0) -> float:
+async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", seconds: float = 100.0) -> float:
     """Seconds until a server answers."""
     started = time.monotonic()
-    async with httpx.AsyncClient(timeout=2) as client:
+    async with httpx.AsyncClient(timeout=10) as client:
         while time.monotonic() - started < seconds and server.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 answer = await client.get(f"http://127.0.0.1:{port}{path}")
@@ -190,7 +190,7 @@ async def serving(
         after = await up(started, port, "/readyz")
         headers = {"authorization": f"Bearer {KEY}"}
         base = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=100) as client:
             yield Service(port, provider, started, client, after)
 
 
