@@ -105,6 +105,14 @@ def split(url: str) -> tuple[Origin, str]:
     return Origin(scheme, host, port), (found["path"] or "/") + (found["query"] or "")
 
 
+def told(url: str) -> str:
+    """What notices and logs tell of `url`: whom it calls. Its path and query may be what keeps others out."""
+    try:
+        return str(split(url)[0])
+    except BadUrl:
+        return "an address that cannot be called"
+
+
 def _bracketed(text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(text))

@@ -6,18 +6,16 @@ import functools
 import ipaddress
 import logging
 import math
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from starlette.types import Scope
 
 from receiver.accounts import Accounts
-from receiver.addresses import Network, guard
+from receiver.addresses import Network
 from receiver.agenda import Rules
 from receiver.api import CALLS
 from receiver.api.health import Readiness
@@ -34,26 +32,22 @@ from receiver.filed import keep
 from receiver.gateway import Gateway
 from receiver.jobs import Jobs
 from receiver.keyring import Keyring
-from receiver.keys import KID, Ids, Masters, hash_api_key, new_api_key
+from receiver.keys import Ids, Masters
 from receiver.lanes import Lanes, NoLanes, Slots
 from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
-from receiver.outgoing import LoggedGateway
 from receiver.polling import Poller
 from receiver.providers import Providers
+from receiver.provision import check_kids, gateway_of, keyring_of, masters_of
 from receiver.recording import FEED, Recording
 from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
-from receiver.secretkeys import API_KEY_FILE, add_master, read_masters, write_private
 from receiver.settings import Settings
-from receiver.store import Store, database_path, jobs, open_driver
+from receiver.store import Store, jobs, open_driver
 from receiver.store import endpoints as table
-from receiver.store.endpoints import ApiKey
 from receiver.store.move import unfinished
-from receiver.store.pgurl import is_postgres
 from receiver.store.record import Recorder
-from receiver.store.statements import ms
 from receiver.submission import Submitter
 from receiver.tally import Tally
 from receiver.trial import Testing
@@ -113,26 +107,37 @@ class Services:
         fanout.worker = self.workers.get(Work.DELIVER)
         recording.sender, recording.hints = fanout, self.hints
         self.replica.changed, self.replica.freed = self._take_up, functools.partial(self.heard, "")
-        self.jobs = Jobs(
-            store=self.store,
-            accounts=accounts,
-            recording=recording,
-            masters=self.masters,
-            ids=self.ids,
-            clock=clock,
-            check_url=self.gateway.check,
-            deadline=timedelta(seconds=settings.job_deadline),
-        )
+        self.jobs = self._jobs()
         self.assets = Assets(self.store, accounts, self.masters, clock, self.lanes, self.hints)
         self.callbacks = Callbacks(accounts, self.masters, recording, clock)
         self.providers = Providers(accounts, self.blocking)
         self.testing = Testing(fanout, recording, self.lanes, self.hints)
-        self.housekeeper = Housekeeper(
-            self.store, recording, clock, timedelta(days=settings.retention_days), self.meaning.agenda.decides
-        )
+        self.housekeeper = self._housekeeper()
         self.waits = self._waits()
         self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
+
+    def _jobs(self) -> Jobs:
+        return Jobs(
+            store=self.store,
+            accounts=self.accounts,
+            recording=self.recording,
+            masters=self.masters,
+            ids=self.ids,
+            clock=self.clock,
+            check_url=self.gateway.check,
+            deadline=timedelta(seconds=self.settings.job_deadline),
+        )
+
+    def _housekeeper(self) -> Housekeeper:
+        return Housekeeper(
+            store=self.store,
+            recording=self.recording,
+            clock=self.clock,
+            keep=timedelta(days=self.settings.retention_days),
+            lanes=self.lanes,
+            decides=self.meaning.agenda.decides,
+        )
 
     def _waits(self) -> Waits:
         return Waits(
@@ -195,24 +200,24 @@ class Services:
 
         def change_row(row: Any) -> tuple[Any, ...]:
             changed[:] = [change(self.endpoints.open(row))]
-            return self.endpoints.sealed(changed[0])
+            return self.endpoints.resealed(changed[0], row)
 
         if await self.store.write(lambda: table.alter(endpoint_id, change_row)) is None:
             return None
         await self.refresh()
-        self.wake_deliveries()
         return changed[0]
 
     async def save(self, endpoint: Endpoint) -> None:
-        """Store an endpoint and serve it as it is now."""
+        """Store a new endpoint and serve it; `Conflict` where there are as many as there may be."""
         row = self.endpoints.sealed(endpoint)
-        await self.store.write(lambda: table.put(row))
+        await self.store.write(lambda: table.add(row))
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the endpoints as they are stored."""
-        generation = await self.store.read(table.generation())
-        self.endpoints.adopt(generation, await self.store.read(table.listed()))
+        """Take the endpoints as they are stored, and deliver what waited for one that is new here."""
+        generation, found = await self.store.read(table.of_generation())
+        self.endpoints.adopt(generation, found)
+        self.wake_deliveries()
 
     def wake_deliveries(self) -> None:
         """Something became deliverable."""
@@ -232,27 +237,6 @@ class Services:
         await self.refresh()
         await self.blocking.load(PROBES[0])
         self.heard("")
-
-
-def data_dir(settings: Settings) -> Path:
-    """Where made keys lie: beside the database's file."""
-    return settings.data_dir or database_path(settings.database_url).resolve().parent
-
-
-def _need(settings: Settings, name: str) -> None:
-    """What one process could make for itself, several must be given."""
-    if is_postgres(settings.database_url):
-        raise Misconfigured(name, "is required with PostgreSQL, the same for every replica")
-
-
-def masters_of(settings: Settings, clock: Clock) -> Masters:
-    """The master keys: from the settings, or from `data_dir`, where one is made when there is none."""
-    given = [key.get_secret_value() for key in settings.secret_keys]
-    if not given:
-        _need(settings, "secret_keys")
-        folder = data_dir(settings)
-        given = read_masters(folder) or add_master(folder, clock.entropy)
-    return Masters(given, clock.entropy)
 
 
 @contextlib.asynccontextmanager
@@ -288,29 +272,17 @@ async def running(
             await services.gateway.close()
 
 
-def gateway_of(settings: Settings) -> Gateway:
-    """The way out that these settings allow."""
-    try:
-        return LoggedGateway(
-            guard(settings.egress_allow, http=settings.egress_http),
-            ca_file=settings.egress_ca_file,
-            agent=f"ringback/{version('ringback')}",
-        )
-    except OSError:
-        raise Misconfigured("egress_ca_file", "cannot be read as certificates (PEM)") from None
-
-
 async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role) -> Services:
     settings = loaded.settings
     masters = masters_of(settings, clock)
-    await _check_kids(store, masters)
+    await check_kids(store, masters)
     ids = Ids(clock.now, clock.entropy)
     gateway = gateway_of(settings)
     lanes = Lanes(lambda work, lane: _slots(loaded, endpoints, work, lane), clock.monotonic)
     endpoints = Endpoints(masters, lambda changed: lanes.let_go(changed.id, changed.max_in_flight))
     meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lease = functools.partial(_lease, settings, clock)
-    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role)
+    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role, masters.kids)
     slots = NoLanes() if role is Role.API else lanes
     recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
     tally = Tally(store, clock)
@@ -329,14 +301,14 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         recording=recording,
         meaning=meaning,
         blocking=Blocking(accounts, store, recording, lanes, clock),
-        keyring=await _keyring(settings, store, clock, ids),
+        keyring=await keyring_of(settings, store, clock, ids),
         replica=replica,
         hints=Hints(store.tell),
     )
     await keep(settings.endpoints, endpoints, gateway, store, clock)
     await replica.join()
-    await services.housekeeper.prepare()
     await services.refresh()
+    await services.housekeeper.begin()
     await services.blocking.load()
     store.listen(services.heard)
     return services
@@ -389,30 +361,3 @@ async def _stop(services: Services, tasks: Sequence[asyncio.Task[None]]) -> None
         async with asyncio.timeout(services.time_left + AT_LAST):
             await services.tally.flush()
             await services.replica.leave()
-
-
-async def _check_kids(store: Store, masters: Masters) -> None:
-    of_endpoints, of_jobs = await store.read(table.sealed())
-    sealed = [row["secrets"] for row in of_endpoints] + [row["callback_secret"] for row in of_jobs]
-    kids = {bytes(one[:KID]).decode("ascii", "replace") for one in sealed}
-    missing = sorted(kids - set(masters.kids))
-    if missing:
-        raise Misconfigured(
-            "secret_keys", f"stored secrets need the master key {missing[0]}, which is not configured"
-        )
-
-
-async def _keyring(settings: Settings, store: Store, clock: Clock, ids: Ids) -> Keyring:
-    if settings.admin_key is not None:
-        return Keyring(store, clock, hash_api_key(settings.admin_key.get_secret_value()))
-    if not await store.read(table.keys()):
-        _need(settings, "admin_key")
-        text = new_api_key(clock.entropy(32))
-        key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
-        path = data_dir(settings) / API_KEY_FILE
-        write_private(path, text + "\n")
-        await store.write(lambda: table.add_key(key))
-        LOGGER.info("made an admin API key; it lies in %s", path)
-        if sys.stderr.isatty():
-            sys.stderr.write(f"API key: {text}\n")
-    return Keyring(store, clock)

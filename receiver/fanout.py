@@ -9,6 +9,7 @@ from handlers.contract import HttpMessage
 from handlers.values import immutable
 from handlers.wishes import retry_after
 from receiver import signing
+from receiver.addresses import told
 from receiver.clock import Clock
 from receiver.endpoints import Endpoints
 from receiver.exchange import Answer
@@ -21,8 +22,9 @@ from receiver.retry import Consequence, Ruling, rule
 from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
 from receiver.store.commit import Verb
-from receiver.store.deliveries import Attempt, Settled, settle
-from receiver.store.due import release
+from receiver.store.deliveries import Attempt, Settled, Standing, settle
+from receiver.store.due import HAND_LANES, plain, postpone, release
+from receiver.store.holds import hold_of
 from receiver.store.record import Born
 from receiver.store.statements import Transaction
 from receiver.views import stamp, with_result
@@ -31,12 +33,14 @@ from receiver.worker import Hints, Worker
 LOGGER = logging.getLogger("ringback.fanout")
 KEPT = 1024
 MARGIN = 5.0
+UNREADABLE = timedelta(minutes=1)
+"""How long a delivery waits whose secret cannot be read; the keys come with a restart."""
 FINAL = {
     Consequence.DELIVERED: "delivered",
     Consequence.EXHAUSTED: "exhausted",
     Consequence.CANCELED: "canceled",
 }
-SETTLE: Verb[Settled, bool] = Verb("settle", settle)
+SETTLE: Verb[Settled, Standing] = Verb("settle", settle)
 
 
 SHORT_OF_SOCKETS = timedelta(seconds=1)
@@ -48,8 +52,9 @@ class Unmade(Exception):
 
 @immutable
 class Target:
-    """Where one delivery goes."""
+    """Where one delivery goes; `endpoint` as it is now, None for a job's own callback URL."""
 
+    endpoint: Endpoint | None
     url: str
     keys: Sequence[bytes] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
@@ -83,9 +88,9 @@ class Fanout:
         return timedelta(seconds=self.timeout + 15)
 
     def serves(self, lane: str) -> bool:
-        """Not an endpoint that is paused or disabled."""
-        endpoint = self.endpoints.get(lane.removesuffix(deliveries.RETRY_LANE))
-        return endpoint is None or endpoint.state is EndpointState.ACTIVE
+        """Every one-off callback; endpoints that are known here, active and can be signed for."""
+        name = plain(lane)
+        return "://" in name or self.endpoints.served(name)
 
     def limits(self) -> Mapping[str, int]:
         """Deliveries have no job limits."""
@@ -122,10 +127,34 @@ class Fanout:
             owed = await self._with_callback(claim, owed)
         if self.clock.monotonic() + self.timeout + MARGIN > claim.until:
             return
+        if not self.serves(claim.lane):
+            await self.store.write(lambda: release([claim], self.clock.now()))
+        elif wait := self._waits(claim, owed):
+            until = self.clock.now() + wait
+            await self.store.write(lambda: postpone([claim], until))
+            self.hints.hint(Due(self.work, claim.lane, until))
+        else:
+            try:
+                await self.attempt(claim, owed)
+            except Unmade:
+                await self._put_back(claim)
+
+    def _waits(self, claim: Claim, owed: Owed) -> timedelta:
+        """For how long a one-off callback is left alone: its URL is held, or its secret cannot be read."""
+        if owed.url is None or owed.secret is None or owed.job_id is None:
+            return timedelta()
         try:
-            await self.attempt(claim, owed)
-        except Unmade:
-            await self._put_back(claim)
+            self.masters.unseal(owed.secret, owed.job_id)
+        except BadToken:
+            LOGGER.error(
+                "delivery %s waits: its callback_secret needs a master key that is not configured",
+                owed.id,
+                extra={"delivery": owed.id, "job": owed.job_id},
+            )
+            return UNREADABLE
+        if claim.lane.endswith(HAND_LANES):
+            return timedelta()
+        return timedelta(seconds=self.lanes.held(hold_of(claim.lane, owed.url)))
 
     async def attempt(self, claim: Claim, owed: Owed, *, last: bool = False) -> Attempt:
         """Send it now; the attempt, recorded. The `last` one is followed by no other."""
@@ -152,11 +181,29 @@ class Fanout:
             error,
             answer.body[:KEPT] if answer else b"",
         )
-        ruling = self._rule(claim, answer)
+        current = target is not None and self._is_current(target.endpoint)
+        ruling = self._rule(claim, answer, current=current)
+        if ruling.disable is not None and target is not None and not await self._is_stored(target.endpoint):
+            current, ruling = False, self._rule(claim, answer, current=False)
         if last and ruling.consequence is Consequence.RETRY:
             ruling = replace(ruling, consequence=Consequence.EXHAUSTED, next_at=None)
+        if current:
+            self._learn(claim, owed, attempt, ruling)
         await self._settle(claim, owed, attempt, ruling)
+        if ruling.disable is not None:
+            await self._disable(owed, target.endpoint if target else None, ruling.disable)
         return attempt
+
+    def _is_current(self, sent: Endpoint | None) -> bool:
+        """Whether an answer is one of the endpoint as it is now: it has not been changed or resumed since."""
+        return sent is None or _same(sent, self.endpoints.get(sent.id))
+
+    async def _is_stored(self, sent: Endpoint | None) -> bool:
+        """The same, of the endpoint as it is stored."""
+        if sent is None:
+            return True
+        row = await self.store.read(table.get(sent.id))
+        return _same(sent, None if row is None else self.endpoints.open(row))
 
     async def _put_back(self, claim: Claim) -> None:
         """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
@@ -181,20 +228,21 @@ class Fanout:
             endpoint = self.endpoints.get(owed.endpoint_id)
             if endpoint is None:
                 return None
-            return Target(endpoint.url, self.endpoints.keys(endpoint.id), endpoint.headers, endpoint.include)
+            keys = self.endpoints.keys(endpoint.id)
+            return Target(endpoint, endpoint.url, keys, endpoint.headers, endpoint.include) if keys else None
         if owed.url is None or owed.secret is None or owed.job_id is None:
             return None
         try:
             secret = self.masters.unseal(owed.secret, owed.job_id)
         except BadToken:
             return None
-        return Target(owed.url, [signing.key_of(secret)], {}, ())
+        return Target(None, owed.url, [signing.key_of(secret)], {}, ())
 
     async def _with_callback(self, claim: Claim, owed: Owed) -> Owed:
         _, loaded = await self.store.read(deliveries.load([claim]))
         return loaded[0][1] if loaded else owed
 
-    def _rule(self, claim: Claim, answer: Answer | None) -> Ruling:
+    def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Ruling:
         now = self.clock.now()
         hint = asked = None
         if answer is not None:
@@ -208,48 +256,77 @@ class Fanout:
             now=now,
             schedule=self.schedule,
             jitter=self.clock.chance(),
+            current=current,
         )
 
-    async def _settle(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
-        lane = claim.lane
+    def _learn(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
+        """What the answer says of the endpoint: whether it works, and for how long to leave it alone."""
+        name, lane = owed.endpoint_id, claim.lane
         if ruling.consequence is Consequence.DELIVERED:
-            self.lanes.succeeded(lane)
-        else:
-            self.lanes.failed(lane)
+            recovered = self.lanes.succeeded(lane)
+            if lane.endswith(HAND_LANES):
+                self.lanes.let_go(hold_of(lane, owed.url))
+            if recovered and name is not None:
+                LOGGER.info("endpoint %s takes deliveries again", name, extra={"endpoint": name})
+        elif self.lanes.failed(lane) and name is not None:
+            why = attempt.error or f"it answered {attempt.status}"
+            LOGGER.warning("endpoint %s begins to fail: %s", name, why, extra={"endpoint": name})
         if ruling.hold is not None:
-            self.lanes.hold(self.work, lane, ruling.hold.total_seconds())
-        state = FINAL.get(ruling.consequence, "pending")
-        reason = ruling.disable or (attempt.error if state == "exhausted" else None)
-        mine = await self.store.do(SETTLE, Settled(claim, attempt, state, ruling.next_at, reason))
-        if mine and ruling.next_at is not None:
-            self.hints.hint(Due(self.work, lane, ruling.next_at))
-        if ruling.disable is not None:
-            await self._disable(owed, ruling.disable)
+            self.lanes.hold(self.work, hold_of(lane, owed.url), ruling.hold.total_seconds())
 
-    async def _disable(self, owed: Owed, reason: str) -> None:
+    async def _settle(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
+        state = FINAL.get(ruling.consequence, "pending")
+        reason = ruling.reason or (attempt.error if state == "exhausted" else None)
+        hold = None
+        if ruling.hold is not None:
+            hold = (hold_of(claim.lane, owed.url), self.clock.now() + ruling.hold)
+        settled = Settled(claim, attempt, state, ruling.next_at, reason, hold)
+        standing = await self.store.do(SETTLE, settled)
+        if standing.next_at is not None:
+            self.hints.hint(Due(self.work, claim.lane, standing.next_at))
+        elif standing.mine and ruling.consequence is Consequence.EXHAUSTED:
+            where = (
+                f"endpoint {owed.endpoint_id}" if owed.endpoint_id else f"the callback_url of {owed.job_id}"
+            )
+            LOGGER.warning(
+                "delivery %s to %s is exhausted: %s",
+                owed.id,
+                where,
+                attempt.error or f"it was answered {attempt.status}",
+                extra={"delivery": owed.id, "endpoint": owed.endpoint_id, "job": owed.job_id},
+            )
+
+    async def _disable(self, owed: Owed, endpoint: Endpoint | None, reason: str) -> None:
         now = self.clock.now()
         if owed.endpoint_id is None:
             if owed.job_id is not None:
                 job_id = owed.job_id
                 await self.store.write(lambda: deliveries.cancel_target("callback", job_id, reason, now))
-            return
-        endpoint = self.endpoints.get(owed.endpoint_id)
-        if endpoint is not None:
-            LOGGER.warning("endpoint %s disabled: %s", endpoint.id, reason)
-            await self.recording.write(lambda: self._disabling(endpoint, reason))
+        elif endpoint is not None:
+            told_of = await self.recording.write(lambda: self._disabling(endpoint, reason))
+            if told_of:
+                LOGGER.warning(
+                    "endpoint %s disabled: %s", endpoint.id, reason, extra={"endpoint": endpoint.id}
+                )
 
     def _disabling(self, endpoint: Endpoint, reason: str) -> Transaction[Sequence[Event]]:
         now = self.clock.now()
-        changed = yield from table.set_state(endpoint.id, "disabled", reason, now, unless="disabled")
-        if not changed:
+        if not (yield from table.disable(endpoint, reason, now)):
             return []
         data = {
             "object": "endpoint",
             "id": endpoint.id,
-            "url": endpoint.url,
+            "url": told(endpoint.url),
             "state": "disabled",
             "disabled_reason": reason,
             "disabled_at": stamp(now),
         }
         kind = f"disabled|{stamp(now)}"
         return [self.recording.event("endpoint.disabled", endpoint.id, kind, data, now)]
+
+
+def _same(sent: Endpoint, now: Endpoint | None) -> bool:
+    """Whether an endpoint is as it was when something was sent to it; one that is served no longer is."""
+    if now is None or now.url != sent.url:
+        return False
+    return now.updated_at == sent.updated_at or now.state is not EndpointState.ACTIVE

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from receiver.addresses import BadUrl
 from receiver.clock import Clock
-from receiver.endpoints import Endpoints
+from receiver.endpoints import UNREADABLE, Endpoints
 from receiver.errors import Misconfigured
 from receiver.gateway import Gateway
 from receiver.model import Endpoint, EndpointState
@@ -29,6 +29,10 @@ async def keep(
         known = stored.pop(wanted.id, None)
         if known is not None and not known.from_file:
             raise Misconfigured("endpoints.id", f"{wanted.id} is the id of an endpoint made over the API")
+        if known is not None and not known.secrets and wanted.secret is None:
+            raise Misconfigured(
+                f"endpoints.{wanted.id}.secret", f"must be set, because {UNREADABLE}: the stored one is lost"
+            )
         endpoint = _of_file(wanted, known, clock)
         if endpoint != known:
             row = endpoints.sealed(endpoint)

@@ -27,7 +27,7 @@ from receiver.large import LARGE
 from receiver.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
 from receiver.recording import Recording
 from receiver.signing import new_secret
-from receiver.store import Store
+from receiver.store import Store, erasing
 from receiver.store import jobs as table
 from receiver.store.commit import Verb
 from receiver.store.jobs import NewJob, Promised
@@ -205,7 +205,12 @@ class Jobs:
         job, _ = await self.get(job_id)
         if not job.state.final:
             raise Conflict(f"only a final job can be erased; this one is {job.state}: cancel it first")
-        await self.store.write(lambda: table.erase([job_id]))
+        now = self.clock.now()
+        for _, heavy in await self.store.read(erasing.groups([job_id])):
+            more = heavy
+            while more:
+                more, _ = await self.store.write(lambda: erasing.lighten(job_id, now))
+        await self.store.write(lambda: erasing.erase([job_id], now))
 
     def _account(self, wish: Wish) -> tuple[AccountSetup, str]:
         setup = self.accounts.setups.get(wish.provider)

@@ -21,7 +21,7 @@ from receiver.watchers import Watchers
 LOGGER = logging.getLogger("ringback.recording")
 FEED = "feed"
 """What other processes are told when there are events."""
-Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], str | None]
+Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], bool]
 Announced = tuple[list[Event], list[Born]]
 
 
@@ -107,13 +107,13 @@ class Recording:
             self.waiting_since.pop(word.job_id, None)
 
     async def write(
-        self, transaction: Callable[[], Transaction[Sequence[Event]]], *, skip: str | None = None
+        self, transaction: Callable[[], Transaction[Sequence[Event]]], *, alone: bool = False
     ) -> list[Event]:
         """Run a transaction of its own and emit the events that it tells; those events.
 
-        `skip` names an endpoint that is served another way.
+        With `alone` nothing is owed for them: they are sent another way.
         """
-        events, born = await self._store.do(self._announcing, (transaction, skip))
+        events, born = await self._store.do(self._announcing, (transaction, alone))
         self._follow_up([], born, None, events=bool(events))
         notices.announced(events)
         return events
@@ -143,9 +143,9 @@ class Recording:
     def _announce(self, asked: Sequence[Announcing]) -> Transaction[list[Announced]]:
         told: list[Announced] = []
         try:
-            for transaction, skip in asked:
+            for transaction, alone in asked:
                 events = list((yield from transaction()))
-                born = yield from emit(self.recorder, [(event, None) for event in events], skip)
+                born = yield from emit(self.recorder, [(event, None) for event in events], alone=alone)
                 told.append((events, [one for many in born.values() for one in many]))
         except BaseException:
             for _, promised in told:

@@ -1,8 +1,8 @@
 """This process as one of several: it says that it lives, knows how many do, and hears what others did."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from receiver.clock import Clock, Wall
@@ -11,6 +11,7 @@ from receiver.lanes import Lanes
 from receiver.steadily import steadily
 from receiver.store import Store, replicas
 from receiver.store.endpoints import generation
+from receiver.store.replicas import Present
 
 LOGGER = logging.getLogger("ringback.replica")
 LOOK = 0.5
@@ -41,13 +42,23 @@ class Replica:
     """One process that serves the database. `changed` is told when endpoints or keys changed elsewhere,
     `freed` when work was taken back from a replica that is gone."""
 
-    def __init__(self, store: Store, clock: Clock, wall: Wall, lanes: Lanes, name: str, role: Role) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        wall: Wall,
+        lanes: Lanes,
+        name: str,
+        role: Role,
+        kids: Sequence[str] = (),
+    ) -> None:
         self._store = store
         self._clock = clock
         self._wall = wall
         self._lanes = lanes
         self.name = name
         self.role = role
+        self._kids = " ".join(kids)
         self.changed: Callable[[], Awaitable[None]] = _nothing
         self.freed: Callable[[], object] = lambda: None
         self._generation = ""
@@ -67,7 +78,7 @@ class Replica:
         self._wall.ahead = await self._store.skew()
         self._wall.anchor()
         now = self._clock.outside()
-        live = await self._store.write(lambda: replicas.join(self.name, self.role, now, now - DEAD))
+        live = await self._store.write(lambda: replicas.join(self._as_row(now), now - DEAD))
         self._share(live)
         self._generation = await self._store.read(generation())
         self.beat_at = self._clock.monotonic()
@@ -89,7 +100,7 @@ class Replica:
         asked, was_live = self._clock.monotonic(), self.live
         self._wall.ahead = await self._store.skew()
         now = self._clock.outside()
-        live, taken = await self._store.write(lambda: replicas.beat(self.name, self.role, now, silent))
+        live, taken = await self._store.write(lambda: replicas.beat(self._as_row(now), silent))
         self.beat_at = asked
         self._share(live)
         if taken or not was_live:
@@ -108,6 +119,9 @@ class Replica:
             before, quiet = known.get(name, (at, 0.0))
             self._others[name] = (at, quiet + span if before == at else 0.0)
         return {name: at for name, (at, quiet) in self._others.items() if quiet >= DEAD.total_seconds()}
+
+    def _as_row(self, now: datetime) -> Present:
+        return Present(self.name, self.role, self._kids, now)
 
     def _share(self, live: int) -> None:
         self._lanes.share(live)

@@ -1,7 +1,9 @@
 """The housekeeper: open jobs past their deadline expire, old ones are removed, both in small batches."""
 
 import asyncio
+import functools
 import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -9,17 +11,21 @@ from receiver.accounts import POLL
 from receiver.agenda import PAID_TRIES
 from receiver.clock import Clock
 from receiver.errors import Contended, StoreUnavailable
+from receiver.lanes import HELD, Lanes
 from receiver.model import Source, Verdict, Word
 from receiver.recording import Recording
 from receiver.steadily import steadily
-from receiver.store import Store, deliveries, events, history, jobs
+from receiver.store import Store, deliveries, endpoints, erasing, events, history, holds, jobs
 from receiver.store.statements import Transaction, moment, ms
 
 Told = TypeVar("Told")
 
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
-ORPHANS = 2_000
+ORPHANS = 500
+CANCELED = 200
+"""How many deliveries of a removed endpoint one transaction looks at."""
+LONGEST_REST = 0.1
 SWEEP = 60.0
 PARTS = 4
 """In how many parts history lies, where it lies in parts; each is kept until all of it is old."""
@@ -33,7 +39,7 @@ LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 
 
 class Housekeeper:
-    """Expires and removes."""
+    """Expires, cancels and removes. What is long is done in pieces, with as long a rest after each."""
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class Housekeeper:
         recording: Recording,
         clock: Clock,
         keep: timedelta,
+        lanes: Lanes,
         decides: timedelta | None = None,
     ) -> None:
         self._store = store
@@ -48,15 +55,44 @@ class Housekeeper:
         self._recording = recording
         self._clock = clock
         self._keep = keep
+        self._lanes = lanes
         self._orphans = ""
         self._looked_at: float | None = None
         self._stepped = self._decided = False
 
     async def run(self) -> None:
-        """Look every second for deadlines, every minute for what is old; until cancelled."""
+        """Look every second for deadlines, holds and removed endpoints, every minute for what is old; until
+        cancelled."""
         await asyncio.gather(
-            steadily(self.expire, every=1.0, logger=LOGGER), steadily(self.sweep, every=SWEEP, logger=LOGGER)
+            steadily(self.expire, every=1.0, logger=LOGGER),
+            steadily(self.take_up_holds, every=1.0, logger=LOGGER),
+            steadily(self.cancel_removed, every=1.0, logger=LOGGER),
+            steadily(self.sweep, every=SWEEP, logger=LOGGER),
         )
+
+    async def take_up_holds(self) -> None:
+        """Leave alone what any replica found to be held, also before our start."""
+        now = self._clock.now()
+        found = await self._store.read(holds.held(now, HELD))
+        self._lanes.take_up_holds({name: (until - now).total_seconds() for name, until in found.items()})
+
+    async def cancel_removed(self) -> None:
+        """Cancel what removed endpoints are owed; after a restart from the beginning."""
+        for endpoint in await self._store.read(endpoints.removed()):
+            place = deliveries.NEWEST
+            while place:
+                now = self._clock.now()
+                place = await self._paced(
+                    functools.partial(endpoints.cancel_removed, endpoint, place, CANCELED, now)
+                )
+
+    async def _paced(self, change: Callable[[], Transaction[Told]]) -> Told:
+        """What a change tells; half of the time is left to others."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        told = await self._store.write(change)
+        await asyncio.sleep(min(LONGEST_REST, loop.time() - began))
+        return told
 
     async def decide(self) -> int:
         """Let the policy for lost answers decide about jobs that another policy held; how many."""
@@ -96,6 +132,11 @@ class Housekeeper:
             LOGGER.warning("the service's time is the system's again")
         self._stepped = abs(ahead) > STEP
 
+    async def begin(self) -> None:
+        """Know what is held, and have a place for history, before anything is done."""
+        await self.take_up_holds()
+        await self.prepare()
+
     async def prepare(self) -> None:
         """Have a place for the history that is about to be written; without one it lies with the rest."""
         if not self._store.in_parts:
@@ -113,20 +154,39 @@ class Housekeeper:
         removed = 0
         until = await self._drop(before)
         while found := await self._store.read(jobs.done_before(until, BATCH)):
-            await self._store.write(lambda ids=found: _remove(ids))  # type: ignore[misc]  # bound at once
-            removed += len(found)
-        while await self._store.write(lambda: events.prune(before, BATCH)):
-            pass
-        self._orphans = await self._store.write(lambda: jobs.prune_orphans(before, self._orphans, ORPHANS))
+            for group, heavy in await self._store.read(erasing.groups(found)):
+                await self._remove(group, heavy=heavy)
+                removed += len(group)
+        await self._remove_events(before)
+        self._orphans = await self._paced(lambda: erasing.prune_orphans(before, self._orphans, ORPHANS))
+        await self._paced(lambda: _forget(before, self._clock.now()))
         return removed
+
+    async def _remove(self, group: list[str], *, heavy: bool) -> None:
+        """Remove jobs, one that is too heavy for one transaction in pieces."""
+        while heavy:
+            heavy, lost = await self._paced(
+                lambda: _counting(erasing.lighten(group[0], None), self._clock.now())
+            )
+            _say(lost)
+        _, lost = await self._paced(lambda: _counting(_erased(group), self._clock.now()))
+        _say(lost)
+
+    async def _remove_events(self, before: datetime) -> None:
+        """Remove old events of no job, with what was owed for them."""
+        while found := await self._store.read(events.old(before, BATCH)):
+            for event, many in found:
+                for _ in range(0, many, erasing.OWED_AT_ONCE):
+                    change = functools.partial(_unowed, event)
+                    _, lost = await self._paced(lambda one=change: _counting(one(), self._clock.now()))  # type: ignore[misc]  # bound at once
+                    _say(lost)
+            await self._paced(functools.partial(events.remove, [event for event, _ in found]))
 
     async def _take(self, before: datetime) -> None:
         """Owe nothing any more that is older than the retention, and say who lost it."""
         while found := await self._store.read(deliveries.outdated(before, BATCH)):
             now = self._clock.now()
-            lost = await self._store.write(lambda owed=found, at=now: deliveries.take(owed, OUTDATED, at))  # type: ignore[misc]  # bound at once
-            for target, count in lost.items():
-                LOGGER.warning("%s lost %d deliveries that it was owed: %s", target, count, OUTDATED)
+            _say(await self._paced(lambda owed=found, at=now: deliveries.take(owed, OUTDATED, at)))  # type: ignore[misc]  # bound at once
 
     async def _drop(self, before: datetime) -> datetime:
         """Drop the parts of history in which all is older; jobs that ended before the moment told may go.
@@ -153,6 +213,28 @@ class Housekeeper:
             return None
 
 
-def _remove(ids: list[str]) -> Transaction[None]:
-    yield from events.note_removed(ids)
-    yield from jobs.erase(ids)
+def _say(lost: Mapping[str, int]) -> None:
+    for target, count in lost.items():
+        LOGGER.warning("%s lost %d deliveries that it was owed: %s", target, count, OUTDATED)
+
+
+def _counting(
+    removal: Transaction[tuple[bool, Mapping[str, int]]], now: datetime
+) -> Transaction[tuple[bool, Mapping[str, int]]]:
+    more, lost = yield from removal
+    yield from deliveries.count_taken(lost, OUTDATED, now)
+    return more, lost
+
+
+def _erased(ids: list[str]) -> Transaction[tuple[bool, Mapping[str, int]]]:
+    return False, (yield from erasing.erase(ids, None))
+
+
+def _unowed(event_id: str) -> Transaction[tuple[bool, Mapping[str, int]]]:
+    return False, (yield from erasing.erase_some_of(event_id))
+
+
+def _forget(before: datetime, now: datetime) -> Transaction[None]:
+    yield from events.forget_places(before)
+    yield from holds.forget(now)
+    yield from endpoints.prune(before, BATCH)

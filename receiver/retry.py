@@ -10,6 +10,8 @@ SLOW_DOWN = frozenset({429, 502, 503, 504})
 HINT_CEILING = timedelta(hours=24)
 JITTER = 0.1
 ASKED = "the endpoint asked to be disabled"
+GONE = "the endpoint answered 410 Gone"
+ABORTED = "the endpoint answered abort-message"
 
 
 class Consequence(enum.Enum):
@@ -25,13 +27,15 @@ class Consequence(enum.Enum):
 class Ruling:
     """What follows from an attempt: for the delivery, for its endpoint, and when to go on.
 
-    `hold` keeps the whole lane still; `disable` is the reason to disable the endpoint.
+    `hold` keeps the whole lane still; `disable` is the reason to disable the endpoint; `reason` is why the
+    delivery ends.
     """
 
     consequence: Consequence
     next_at: datetime | None = None
     hold: timedelta | None = None
     disable: str | None = None
+    reason: str | None = None
 
 
 def rule(
@@ -43,20 +47,25 @@ def rule(
     now: datetime,
     schedule: Sequence[float],
     jitter: float,
+    current: bool = True,
 ) -> Ruling:
     """What follows from the answer `status` (None: no answer) to the attempt number `tries`, from 1.
 
     `asked` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
+    An answer that is not `current` came from where the endpoint is no longer: it is only not delivered.
     """
+    if not current and not (status is not None and 200 <= status < 300):
+        status, asked, hint = None, None, None
     word = (asked or "").strip().lower()
     if status is not None and 200 <= status < 300:
-        return Ruling(Consequence.DELIVERED, disable=ASKED if word == "disable" else None)
+        disable = ASKED if word == "disable" and current else None
+        return Ruling(Consequence.DELIVERED, disable=disable, reason=disable)
     if status == 410:
-        return Ruling(Consequence.CANCELED, disable="the endpoint answered 410 Gone")
+        return Ruling(Consequence.CANCELED, disable=GONE, reason=GONE)
     if word == "disable":
-        return Ruling(Consequence.CANCELED, disable=ASKED)
+        return Ruling(Consequence.CANCELED, disable=ASKED, reason=ASKED)
     if word == "abort-message":
-        return Ruling(Consequence.CANCELED)
+        return Ruling(Consequence.CANCELED, reason=ABORTED)
     wait = min(hint, HINT_CEILING) if hint is not None else timedelta()
     slow = status in SLOW_DOWN
     hold = max(wait, timedelta(seconds=schedule[0] if schedule else 0)) if slow else None

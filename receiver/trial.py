@@ -1,9 +1,10 @@
-"""Trying an endpoint: one `endpoint.test`, sent now, with no second attempt."""
+"""Trying an endpoint: one `endpoint.test`, sent to it alone, now, with no second attempt."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
 from handlers.values import immutable
+from receiver.addresses import told
 from receiver.fanout import Fanout
 from receiver.lanes import Lanes
 from receiver.model import Claim, Endpoint, Event, Owed, Work
@@ -27,7 +28,7 @@ class Testing:
         """The attempt, once it was made and recorded."""
         clock = self.fanout.clock
         now, delivery = clock.now(), self.fanout.ids.new("dlv")
-        data = {"object": "endpoint", "id": endpoint.id, "url": endpoint.url, "at": stamp(now)}
+        data = {"object": "endpoint", "id": endpoint.id, "url": told(endpoint.url), "at": stamp(now)}
         event = self.recording.event("endpoint.test", endpoint.id, f"test|{delivery}", data, now)
         claim = Claim(delivery, Work.DELIVER, endpoint.id, 1, 0, clock.monotonic() + 3600)
         until, owner = now + timedelta(seconds=self.fanout.timeout + 15), self.recording.recorder.owner
@@ -39,7 +40,7 @@ class Testing:
             yield many("due", [(delivery, Work.DELIVER.value, endpoint.id, ms(until), 1, 1, 0, owner)])
             return [event]
 
-        await self.recording.write(promise, skip=endpoint.id)
+        await self.recording.write(promise, alone=True)
         self.lanes.take(Work.DELIVER, endpoint.id)
         try:
             return await self.fanout.attempt(claim, Owed(delivery, event, endpoint.id, None), last=True)

@@ -48,8 +48,8 @@ LAYERS = (
         "watchers",
         "recording",
     },
-    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed"},
-    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "waits"},
+    {"worker", "blocking", "submission", "polling", "fanout", "retention", "replica", "filed", "reseal"},
+    {"trial", "callbacks", "assets", "jobs", "keyring", "providers", "provision", "waits"},
     {"short", "head", "api", "server", "app"},
     {"sandbox", "demo", "cli", "__main__"},
 )

@@ -1,5 +1,6 @@
 """Endpoints, deliveries, keys and providers over HTTP."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from receiver.addresses import BadUrl
 from receiver.api.asks import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
 from receiver.api.guard import NO_STORE, Asked, answer
 from receiver.api.jobs import page
+from receiver.endpoints import UNREADABLE
 from receiver.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from receiver.filters import JOB_FINAL
 from receiver.headers import header_problems
@@ -23,9 +25,11 @@ from receiver.store import deliveries, jobs
 from receiver.store import endpoints as table
 from receiver.store.deliveries import Attempt, Seen
 from receiver.store.endpoints import ApiKey
+from receiver.store.holds import hold_of
 from receiver.store.statements import from_ms, moment, ms
 from receiver.views import stamp, when
 
+LOGGER = logging.getLogger("ringback.endpoints")
 MASK = "***"
 DEFAULTS: Mapping[str, Any] = {
     "events": JOB_FINAL,
@@ -78,6 +82,7 @@ async def create(asked: Asked) -> Response:
     """Create an endpoint; its secret is in this answer and at `/secret` only."""
     body: EndpointRequest = asked.body
     _check_url(asked, body.url)
+    _check_mask(None, body.headers)
     _check_headers(body.headers)
     services = asked.services
     now = services.clock.now()
@@ -94,6 +99,12 @@ async def create(asked: Asked) -> Response:
         secrets=(body.secret or new_secret(services.clock.entropy(32)),),
     )
     await services.save(endpoint)
+    if any(one.url == endpoint.url and one.id != endpoint.id for one in services.endpoints.all()):
+        LOGGER.warning(
+            "endpoint %s has the URL of another endpoint: it gets events of both",
+            endpoint.id,
+            extra={"endpoint": endpoint.id},
+        )
     told = endpoint_answer(endpoint) | {"secret": endpoint.secrets[0]}
     return answer(told, 201, {"location": f"/v1/endpoints/{endpoint.id}", **NO_STORE})
 
@@ -101,14 +112,14 @@ async def create(asked: Asked) -> Response:
 async def listed(asked: Asked) -> Response:
     """List endpoints, newest first."""
     services, cursor, limit = asked.services, asked.query.cursor, asked.query.limit
-    found = list(await services.store.read(table.listed()))
-    found.sort(key=lambda row: (row["created_at"], row["id"]), reverse=True)
+    behind = None
     if cursor is not None:
         made = await services.store.read(table.made_at(cursor))
         if made is None:
             raise _foreign_cursor()
-        found = [row for row in found if (row["created_at"], row["id"]) < (made, cursor)]
-    return page([endpoint_answer(services.endpoints.open(row)) for row in found[: limit + 1]], limit)
+        behind = (made, cursor)
+    found = await services.store.read(table.page(behind, limit + 1))
+    return page([endpoint_answer(services.endpoints.open(row)) for row in found], limit)
 
 
 def _foreign_cursor() -> Invalid:
@@ -124,7 +135,7 @@ async def secret(asked: Asked) -> Response:
     """Show the secret that signs for an endpoint."""
     endpoint = await _endpoint(asked)
     if not endpoint.secrets:
-        raise Conflict("the secret is encrypted under a master key that is not configured")
+        raise Conflict(f"it cannot be told: {UNREADABLE}")
     return answer({"secret": endpoint.secrets[0]}, headers=NO_STORE)
 
 
@@ -136,6 +147,7 @@ async def change(asked: Asked) -> Response:
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if "url" in given:
         _check_url(asked, given["url"])
+    _check_mask(endpoint, given.get("headers"))
     _check_headers(_merged(endpoint, given.get("headers", {})))
     now = asked.services.clock.now()
     changed = await asked.services.alter(endpoint.id, lambda fresh: _changed(fresh, given, now))
@@ -158,7 +170,26 @@ def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> End
 
 
 def _merged(endpoint: Endpoint, headers: Mapping[str, str | None] | None) -> dict[str, str | None]:
-    return {} if headers is None else {**endpoint.headers, **headers}
+    """The headers with what was given; a value as it is masked in answers leaves the stored one."""
+    if headers is None:
+        return {}
+    names = {name.lower(): name for name in endpoint.headers}
+    merged: dict[str, str | None] = dict(endpoint.headers)
+    for name, value in headers.items():
+        known = names.get(name.lower())
+        if value == MASK and known is not None:
+            continue
+        if known is not None:
+            del merged[known]
+        merged[name] = value
+    return merged
+
+
+def _check_mask(endpoint: Endpoint | None, headers: Mapping[str, str | None] | None) -> None:
+    known = {name.lower() for name in endpoint.headers} if endpoint else set()
+    for name, value in (headers or {}).items():
+        if value == MASK and name.lower() not in known:
+            raise invalid(f"/headers/{name}", f"is {MASK}, as answers mask values; give the value itself")
 
 
 def _only_ours(endpoint: Endpoint) -> None:
@@ -191,6 +222,8 @@ async def resume(asked: Asked) -> Response:
 async def test(asked: Asked) -> Response:
     """Send `endpoint.test` to an endpoint now, and show the attempt."""
     endpoint = await _endpoint(asked)
+    if not endpoint.secrets:
+        raise Conflict(f"nothing can be signed for this endpoint: {UNREADABLE}")
     attempt = await asked.services.testing.send(endpoint)
     return answer(attempt_answer(attempt))
 
@@ -222,6 +255,8 @@ def delivery_answer(seen: Seen) -> dict[str, Any]:
         "state": seen.state,
         "attempts_made": seen.tries,
         "reason": seen.reason,
+        "last_status": seen.status,
+        "last_error": seen.error,
         "created_at": stamp(seen.created_at),
         "updated_at": stamp(seen.updated_at),
         "next_attempt_at": when(seen.next_at),
@@ -236,8 +271,8 @@ async def deliveries_listed(asked: Asked) -> Response:
     wanted = deliveries.Search(
         query.endpoint, query.state, query.event, query.job, query.cursor, query.limit + 1
     )
-    found = await asked.services.store.read(deliveries.search(wanted))
-    return page([delivery_answer(one) for one in found], query.limit)
+    listed = await asked.services.store.read(deliveries.search(wanted))
+    return page([delivery_answer(one) for one in listed.found], query.limit, listed.place)
 
 
 async def _delivery(asked: Asked) -> tuple[Seen, list[Attempt]]:
@@ -257,11 +292,11 @@ async def delivery_retried(asked: Asked) -> Response:
     """Retry a delivery now, whatever its state."""
     seen, _ = await _delivery(asked)
     services, now = asked.services, asked.services.clock.now()
-    if seen.endpoint_id is not None and await services.store.read(table.get(seen.endpoint_id)) is None:
-        raise Conflict("the endpoint was deleted")
     lane = seen.endpoint_id or services.meaning.lane_of(seen.url or "")
-    await services.store.write(lambda: deliveries.retry(seen.id, lane, now))
-    services.lanes.let_go(lane)
+    held = hold_of(lane, seen.url)
+    if not await services.store.write(lambda: deliveries.retry(seen.id, lane, now, held)):
+        raise Conflict("the endpoint was deleted")
+    services.lanes.let_go(held)
     services.wake_deliveries()
     seen, _ = await _delivery(asked)
     return answer(delivery_answer(seen), 202)

@@ -15,6 +15,9 @@ from receiver.model import Event
 from receiver.store import events
 from receiver.views import stamp
 
+LOOKS = 20
+"""How often a call goes on through events that do not fit before it tells how far it came."""
+
 
 def event_answer(event: Event) -> dict[str, Any]:
     """An event as the feed tells it."""
@@ -35,7 +38,8 @@ async def feed(asked: Asked) -> Response:
     if query.type is not None and not is_pattern(query.type):
         raise invalid("type", complaint(query.type), place="query")
     page = await _page(asked, place, query)
-    if query.wait and _is_empty(page):
+    page = await _sought(asked, page, query)
+    if query.wait and _is_empty(page) and not page.more:
         page = await _next(asked, page, query)
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
@@ -47,6 +51,15 @@ def _is_empty(page: events.Page) -> bool:
     return not (page.events or page.lost)
 
 
+async def _sought(asked: Asked, page: events.Page, query: FeedQuery) -> events.Page:
+    """Returns the first page that is not empty, or how far a call may look."""
+    for _ in range(LOOKS):
+        if not _is_empty(page) or not page.more:
+            break
+        page = await _page(asked, page.after, query)
+    return page
+
+
 async def _next(asked: Asked, page: events.Page, query: FeedQuery) -> events.Page:
     """Returns what comes behind an empty page, or nothing after the time that the query gives."""
     clock, watchers = asked.services.clock, asked.services.recording.watchers
@@ -54,7 +67,8 @@ async def _next(asked: Asked, page: events.Page, query: FeedQuery) -> events.Pag
     with watchers.waiting(None, asked.asker.id) as waiter:
         page = await _page(asked, page.after, query)
         while _is_empty(page) and not watchers.closed and (left := ends - clock.monotonic()) > 0:
-            await waiter.news(left)
+            if not page.more:
+                await waiter.news(left)
             async with watchers.turn:
                 page = await _page(asked, page.after, query)
     return page
@@ -83,7 +97,12 @@ async def show(asked: Asked) -> Response:
         raise NotFound("no such event")
     event, places = found
     told = [
-        {"endpoint": place.endpoint_id, "delivery": place.delivery_id, "status": place.status}
+        {
+            "endpoint": place.endpoint_id,
+            "delivery": place.delivery_id,
+            "status": place.status,
+            "reason": place.reason,
+        }
         for place in places
     ]
     return answer(event_answer(event) | {"deliveries": told})

@@ -159,10 +159,11 @@ async def listed(asked: Asked) -> Response:
     )
 
 
-def page(items: list[dict[str, Any]], limit: int) -> Response:
-    """A piece of a list that was asked for one item more than it shows."""
+def page(items: list[dict[str, Any]], limit: int, place: str | None = None) -> Response:
+    """A piece of a list that was asked for one item more than it shows; `place` is where to go on when there
+    may be more all the same."""
     shown = items[:limit]
-    return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else None})
+    return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else place})
 
 
 async def cancel(asked: Asked) -> Response:

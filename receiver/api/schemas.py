@@ -116,8 +116,17 @@ class Whereabouts(Told):
     endpoint: str | None
     delivery: str | None
     status: Literal[
-        "delivered", "pending", "not-subscribed", "filtered", "paused", "disabled", "exhausted", "canceled"
+        "delivered",
+        "pending",
+        "not-subscribed",
+        "created-later",
+        "filtered",
+        "paused",
+        "disabled",
+        "exhausted",
+        "canceled",
     ]
+    reason: str | None
 
 
 class Endpoint(Told):
@@ -176,6 +185,8 @@ class Delivery(Told):
     state: Literal["pending", "delivered", "exhausted", "canceled"]
     attempts_made: int
     reason: str | None
+    last_status: int | None
+    last_error: str | None
     created_at: Moment
     updated_at: Moment
     next_attempt_at: Moment | None

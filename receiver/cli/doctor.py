@@ -13,7 +13,6 @@ from handlers.contract import JobRef
 from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.accounts import POLL, Accounts
-from receiver.app import data_dir, gateway_of, masters_of
 from receiver.cli.advice import advice
 from receiver.cli.client import ANY_HOST
 from receiver.cli.output import print_json, table
@@ -24,6 +23,7 @@ from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured, ReceiverError
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import Masters
+from receiver.provision import data_dir, gateway_of, masters_of
 from receiver.secretkeys import read_masters
 from receiver.store import database_path, open_driver
 from receiver.store.deliveries import Taken, taken

@@ -9,12 +9,12 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
-from receiver.app import data_dir, gateway_of
 from receiver.cli.output import print_json
 from receiver.cli.plain import say
 from receiver.cli.serve import CONFIG
 from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured
+from receiver.provision import data_dir, gateway_of
 from receiver.settings import Settings
 from receiver.store import database_path
 from receiver.store.pgurl import is_postgres, target, without_password

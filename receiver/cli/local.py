@@ -7,23 +7,23 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from receiver.app import data_dir, masters_of
 from receiver.cli.groups import Group
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
-from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
-from receiver.keys import BadToken, Masters
+from receiver.keys import Masters
+from receiver.provision import data_dir, masters_of
+from receiver.replica import DEAD
+from receiver.reseal import reseal
 from receiver.secretkeys import MASTERS_FILE, add_master, read_masters
-from receiver.store import Store, database_path, existing, open_driver, replicas
-from receiver.store import endpoints as table
+from receiver.store import Store, database_path, existing, open_driver
 from receiver.store.migrations import Migration, migrations
 from receiver.store.move import move
 from receiver.store.pgurl import is_postgres, target, without_password
 from receiver.store.postgres import PostgresDriver
+from receiver.store.replicas import without_key
 from receiver.store.sqlite import SqliteDriver
-from receiver.store.statements import Transaction, change
 
 SET = (
     "are set: put the new key last and restart every replica, put it first and restart every replica, "
@@ -134,8 +134,8 @@ def rotate(config: Path | None) -> None:
 def reencrypt(config: Path | None) -> None:
     """Encrypt stored secrets under the newest master key.
 
-    Every replica must know that key before: restart all replicas with both keys first. One that does not know
-    it cannot sign for any endpoint until it is restarted.
+    Every replica must know that key before: restart all replicas with both keys first. While one runs that
+    does not have it, this is refused: that replica could not sign for any endpoint.
 
     \b
     Example:
@@ -145,13 +145,8 @@ def reencrypt(config: Path | None) -> None:
     if not loaded.settings.secret_keys:
         _keys_file(loaded)
     _name(loaded)
-    count, live = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
+    count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
     click.echo(f"encrypted {count} rows under the newest key")
-    if live:
-        click.echo(
-            f"{live} replica(s) serve this database: restart each that was not started with both keys; "
-            "it cannot sign for any endpoint until then"
-        )
     _say_when(loaded)
 
 
@@ -195,36 +190,23 @@ async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
     click.echo("the old key stands behind it in the same file")
 
 
-async def _with_store(loaded: Loaded, masters: Masters) -> tuple[int, int]:
-    """Encrypt; how many rows, and how many replicas serve the database meanwhile."""
+async def _with_store(loaded: Loaded, masters: Masters) -> int:
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        live = len(await store.read(replicas.listed())) if store.shared else 0
-        return await _reencrypt(store, masters), live
+        return await _reencrypt(store, masters)
     finally:
         await store.close()
 
 
 async def _reencrypt(store: Store, masters: Masters) -> int:
-    of_endpoints, of_jobs = await store.read(table.sealed())
-    endpoints = Endpoints(masters)
-    try:
-        fresh = []
-        for row in of_endpoints:
-            headers, keys = endpoints.unsealed(row)
-            fresh.append((*endpoints.seal(row["id"], headers, keys), row["id"]))
-        callbacks = [
-            (masters.seal(masters.unseal(row["callback_secret"], row["id"]), row["id"]), row["id"])
-            for row in of_jobs
-        ]
-    except BadToken:
-        raise Misconfigured("secret_keys", "a stored secret needs a key that is not configured") from None
-
-    def write() -> Transaction[None]:
-        yield change("endpoint", ("headers", "secrets"), fresh)
-        yield change("job", ("callback_secret",), callbacks)
-        yield from table.bump()
-
-    await store.write(write)
-    return len(fresh) + len(callbacks)
+    """Encrypt what is stored under the newest key, which every replica that runs must have."""
+    since = Clock().now() + await store.skew() - DEAD
+    late = await store.read(without_key(masters.newest, since))
+    if store.shared and late:
+        raise Misconfigured(
+            "secret_keys",
+            f"a running replica does not have the newest key ({masters.newest}) yet; first restart all "
+            "replicas with both keys, then encrypt",
+        )
+    return await reseal(store, masters)

@@ -8,15 +8,20 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Event, Owed, Work
-from receiver.store.due import NOBODY, first_fence
+from receiver.store.due import HAND_LANES, NOBODY, WAITING, first_fence, plain
+from receiver.store.holds import hold, let_go
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.rows import first_id, read_event
 from receiver.store.schema import named
 from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, remove, rows, single
 
 EVENT_OF = named("event", "e.", numbered=True)
-RETRY_LANE = "~"
-"""What a lane's name ends in for retries: they share the lane's slots and may fill half of them."""
+NEWEST = "dlv_g"
+"""Above every id of a delivery."""
+SCAN = 5_000
+"""How many deliveries a list looks at where no index knows those that it is asked for."""
+SELDOM = frozenset({"exhausted", "canceled"})
+"""The states that an index knows."""
 
 
 @immutable
@@ -34,18 +39,32 @@ class Attempt:
 
 @immutable
 class Settled:
-    """An attempt and what follows: another try at `next_at`, or the final `state` with its reason."""
+    """An attempt and what follows: another try at `next_at`, or the final `state` with its reason.
+
+    `hold` is what is left alone, and until when, by every replica.
+    """
 
     claim: Claim
     attempt: Attempt
     state: str
     next_at: datetime | None = None
     reason: str | None = None
+    hold: tuple[str, datetime] | None = None
+
+
+@immutable
+class Standing:
+    """How a delivery stands behind an attempt: whether the lease was still its sender's, and when it is due
+    next."""
+
+    mine: bool
+    next_at: datetime | None = None
 
 
 @immutable
 class Seen:
-    """A delivery as it is told; `url` only where it went to a job's own callback URL."""
+    """A delivery as it is told; `url` only where it went to a job's own callback URL. `status` and `error`
+    are those of its last attempt."""
 
     id: str
     event_id: str
@@ -60,6 +79,16 @@ class Seen:
     tries: int
     reason: str | None
     leased: bool = False
+    status: int | None = None
+    error: str | None = None
+
+
+@immutable
+class Listed:
+    """A piece of a list. `place` is where to look on when the list looked at as much as it may."""
+
+    found: Sequence[Seen]
+    place: str | None = None
 
 
 @immutable
@@ -85,11 +114,14 @@ class Search:
     limit: int = 50
 
 
-def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
-    """Record attempts and what follows from each; False where the lease was no longer ours."""
+def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
+    """Record attempts and what follows from each; nothing does where the lease was no longer the sender's.
+
+    What was asked for by hand while it was sent is due again at once, whatever came of this attempt.
+    """
     ids = [item.claim.id for item in items]
-    found = yield locked("select id, fence from due where id in (:ids) order by id", ids=ids)
-    fences = {row["id"]: row["fence"] for row in found}
+    found = yield locked("select id, fence, lane from due where id in (:ids) order by id", ids=ids)
+    fences, lanes = {row["id"]: row["fence"] for row in found}, {row["id"]: row["lane"] for row in found}
     there = set(fences)
     if late := [delivery for delivery in ids if delivery not in fences]:
         there |= {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=late))}
@@ -100,28 +132,30 @@ def settle(items: Sequence[Settled]) -> Transaction[list[bool]]:
         "attempt",
         [(a.id, a.delivery_id, ms(a.at), a.status, a.latency_ms, a.error, a.answer) for a in attempts],
     )
-    yield remove("due", [item.claim.id for item in ours if item.next_at is None])
-    yield change(
-        "due",
-        ("lane", "at", "leased", "tries"),
-        [
-            (
-                item.claim.lane.removesuffix(RETRY_LANE) + RETRY_LANE,
-                ms(item.next_at),
-                0,
-                item.claim.tries + 1,
-                item.claim.id,
-            )
-            for item in ours
-            if item.next_at is not None
-        ],
-    )
+    after = [_after(item, lanes[item.claim.id]) for item in ours]
+    yield remove("due", [item.claim.id for item, due in zip(ours, after, strict=True) if due is None])
+    yield change("due", ("lane", "at", "leased", "tries"), [due for due in after if due is not None])
     yield change(
         "delivery",
         ("state", "updated_at", "tries", "reason"),
-        [(i.state, ms(i.attempt.at), i.claim.tries + 1, i.reason, i.claim.id) for i in ours],
+        [_stored(item, again=lanes[item.claim.id] != item.claim.lane) for item in ours],
     )
-    return mine
+    yield from hold([item.hold for item in ours if item.hold is not None])
+    nexts = {due[-1]: moment(due[1]) for due in after if due is not None}
+    return [Standing(m, nexts.get(i.claim.id) if m else None) for i, m in zip(items, mine, strict=True)]
+
+
+def _after(item: Settled, lane: str) -> tuple[Any, ...] | None:
+    if lane != item.claim.lane:
+        return (lane, ms(item.attempt.at), 0, 0, item.claim.id)
+    if item.next_at is None:
+        return None
+    return (plain(lane) + WAITING, ms(item.next_at), 0, item.claim.tries + 1, item.claim.id)
+
+
+def _stored(item: Settled, *, again: bool) -> tuple[Any, ...]:
+    state, reason = ("pending", None) if again else (item.state, item.reason)
+    return (state, ms(item.attempt.at), item.claim.tries + 1, reason, item.claim.id)
 
 
 def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[tuple[Claim, Owed]]]]:
@@ -150,33 +184,53 @@ def _owed(row: Row, event: Event) -> Owed:
 
 
 _OF_JOB = "d.event in (select id from event where job = :job)"
+_LAST = "(select a.{} from attempt a where a.delivery = d.id order by a.id desc limit 1)"
 _SEEN = (
     f"select {named('delivery', 'd.')}, (select count(*) from attempt a where a.delivery = d.id) as made, "
-    "e.type as event_type, j.callback_url, due.at as next_at, due.leased from delivery d "
-    "join event e on e.id = d.event left join job j on j.id = d.job left join due on due.id = d.id"
+    f"{_LAST.format('status')} as status, {_LAST.format('error')} as error, "
+    "e.type as event_type, j.callback_url, due.at as next_at, due.leased, ep.state as endpoint_state "
+    "from delivery d join event e on e.id = d.event left join job j on j.id = d.job "
+    "left join due on due.id = d.id left join endpoint ep on ep.id = d.target and ep.deleted_at is null"
 )
 
 
-def search(wanted: Search) -> Transaction[list[Seen]]:
+def search(wanted: Search) -> Transaction[Listed]:
     """Deliveries, newest first."""
-    named: Mapping[str, str | None] = {
-        "d.target": wanted.endpoint,
-        "d.state": wanted.state,
-        "d.event": wanted.event,
-    }
-    conditions = [f"{column} = :{column[2:]}" for column, value in named.items() if value is not None]
-    parameters: dict[str, Any] = {c[2:]: value for c, value in named.items() if value is not None}
-    if wanted.job is not None:
-        conditions.append(_OF_JOB)
-        parameters["job"] = wanted.job
-    if wanted.before is not None:
-        conditions.append("d.id < :before")
-        parameters["before"] = wanted.before
-    where = " and ".join(conditions or ["1 = 1"])
+    named: Mapping[str, str | None] = {"target": wanted.endpoint, "event": wanted.event, "job": wanted.job}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    where = [_OF_JOB if name == "job" else f"d.{name} = :{name}" for name in given] + ["d.id < :before"]
+    given |= {"before": wanted.before or NEWEST, "limit": wanted.limit}
+    if wanted.state is not None:
+        few = "event" in given or "job" in given
+        return (yield from _in_state(wanted.state, where, given, few=few))
+    found = yield rows(f"{_SEEN} where {' and '.join(where)} order by d.id desc limit :limit", **given)
+    return Listed([_seen(row) for row in found])
+
+
+def _in_state(state: str, where: list[str], given: dict[str, Any], *, few: bool) -> Transaction[Listed]:
+    """Those in one state: by an index that knows it, else among so many that a list may look at."""
+    place = None
+    looked = "d.state = :state"
+    if not few and "target" not in given and state == "pending":
+        looked = (
+            "d.id in (select id from due where id >= 'dlv_' and id < :before order by id desc limit :limit)"
+        )
+    elif not few and "target" not in given and state in SELDOM:
+        looked = "d.state = :state and d.state in ('exhausted', 'canceled')"
+    elif not few:
+        among = (
+            f"select d.id, d.state from delivery d where {' and '.join(where)} order by d.id desc limit :scan"
+        )
+        bounds = {name: value for name, value in given.items() if name != "limit"} | {"scan": SCAN}
+        [reached] = yield rows(f"select count(*) as many, min(id) as place from ({among}) c", **bounds)
+        place = reached["place"] if reached["many"] == SCAN else None
+        where, given = [*where, "d.id >= :place"], {**given, "place": reached["place"] or ""}
     found = yield rows(
-        f"{_SEEN} where {where} order by d.id desc limit :limit", limit=wanted.limit, **parameters
+        f"{_SEEN} where {' and '.join([*where, looked])} order by d.id desc limit :limit",
+        **given,
+        **({"state": state} if ":state" in looked else {}),
     )
-    return [_seen(row) for row in found]
+    return Listed([_seen(row) for row in found], place if len(found) < given["limit"] else None)
 
 
 def get(delivery_id: str) -> Transaction[tuple[Seen, list[Attempt]] | None]:
@@ -215,24 +269,41 @@ def _seen(row: Row) -> Seen:
         state=row["state"],
         created_at=moment(row["created_at"]),
         updated_at=moment(row["updated_at"]),
-        next_at=moment(row["next_at"]) if row["next_at"] is not None and not row["leased"] else None,
+        next_at=moment(row["next_at"]) if _comes(row, own=own) else None,
         tries=row["made"],
         reason=row["reason"],
         leased=bool(row["leased"]),
+        status=row["status"],
+        error=row["error"],
     )
 
 
-def retry(delivery_id: str, lane: str, now: datetime) -> Transaction[None]:
-    """Owe a delivery again, from now on; one that is being sent is left to finish."""
-    found = yield locked("select leased from due where id = :id", id=delivery_id)
-    row = single(found)
+def _comes(row: Row, *, own: bool) -> bool:
+    """Whether another attempt comes by itself: something is due, and its endpoint is served."""
+    return row["next_at"] is not None and not row["leased"] and (own or row["endpoint_state"] == "active")
+
+
+def retry(delivery_id: str, lane: str, now: datetime, held: str | None = None) -> Transaction[bool]:
+    """Owe a delivery again, from now on, and end its hold (`held`, else its lane's); False where its endpoint
+    is gone.
+
+    One that is being sent is left to finish, and then sent again.
+    """
+    target = single((yield rows("select target from delivery where id = :id", id=delivery_id)))
+    if target is None or not (yield from _there(target["target"])):
+        return False
+    row = single((yield locked("select leased, lane from due where id = :id", id=delivery_id)))
+    by_hand = next(lane + end for end in HAND_LANES if row is None or row["lane"] != lane + end)
     if row is None:
-        yield many("due", [(delivery_id, Work.DELIVER.value, lane, ms(now), 0, first_fence(now), 0, NOBODY)])
-    elif not row["leased"]:
+        values = (delivery_id, Work.DELIVER.value, by_hand, ms(now), 0, first_fence(now), 0, NOBODY)
+        yield many("due", [values])
+    elif row["leased"]:
+        yield rows("update due set lane = :lane where id = :id", lane=by_hand, id=delivery_id)
+    else:
         yield rows(
             "update due set at = :now, lane = :lane, tries = 0, fence = fence + 1 where id = :id",
             now=ms(now),
-            lane=lane,
+            lane=by_hand,
             id=delivery_id,
         )
     yield rows(
@@ -240,11 +311,19 @@ def retry(delivery_id: str, lane: str, now: datetime) -> Transaction[None]:
         now=ms(now),
         id=delivery_id,
     )
+    yield from let_go(held or lane)
+    return True
+
+
+def _there(target: str) -> Transaction[bool]:
+    found = yield locked("select id from endpoint where id = :id and deleted_at is null", id=target)
+    return bool(found) or target == CALLBACK_TARGET
 
 
 def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transaction[set[str]]:
     """Owe these deliveries no more; those that ended stay as they are. The ids of those that were owed."""
     ids = list(delivery_ids)
+    yield locked("select id from due where id in (:ids) order by id", ids=ids)
     owed = yield rows("delete from due where id in (:ids) returning id", ids=ids)
     yield rows(
         "update delivery set state = 'canceled', updated_at = :now, reason = :reason "
@@ -272,6 +351,12 @@ def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transac
     """Owe these no more, and keep a count of how many each target lost and why; those that it lost now."""
     gone = yield from cancel([delivery for delivery, _ in owed], reason, now)
     lost = Counter(target for delivery, target in owed if delivery in gone)
+    yield from count_taken(lost, reason, now)
+    return lost
+
+
+def count_taken(lost: Mapping[str, int], reason: str, now: datetime) -> Transaction[None]:
+    """Keep a count of how many deliveries each target lost, and why."""
     for target, count in sorted(lost.items()):
         yield rows(
             "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
@@ -281,7 +366,6 @@ def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transac
             count=count,
             now=ms(now),
         )
-    return lost
 
 
 def taken() -> Transaction[list[Taken]]:
@@ -290,15 +374,27 @@ def taken() -> Transaction[list[Taken]]:
     return [Taken(*row) for row in found]
 
 
-def cancel_target(target: str, job: str | None, reason: str, now: datetime) -> Transaction[None]:
-    """Owe an endpoint, or a job's own callback URL, nothing more."""
-    owner = {} if job is None else {"job": job}
-    which = f"and {_OF_JOB}" if owner else ""
+def cancel_target(target: str, job: str, reason: str, now: datetime) -> Transaction[None]:
+    """Owe a job's own callback URL nothing more."""
+    yield rows("update job set callback_off = 1 where id = :job", job=job)
     found = yield rows(
-        f"select id from delivery d where target = :target and state = 'pending' {which}",
+        f"select id from delivery d where target = :target and state = 'pending' and {_OF_JOB}",
         target=target,
-        **owner,
+        job=job,
     )
     yield from cancel([row["id"] for row in found], reason, now)
-    if job is not None:
-        yield rows("update job set callback_off = 1 where id = :job", job=job)
+
+
+def cancel_some(target: str, before: str, limit: int, reason: str, now: datetime) -> Transaction[str]:
+    """Owe a target none of its `limit` newest deliveries before one; where to go on, "" at the end."""
+    found = yield rows(
+        "select id, state from delivery where target = :target and id < :before "
+        "order by id desc limit :limit",
+        target=target,
+        before=before,
+        limit=limit,
+    )
+    pending = [row["id"] for row in found if row["state"] == "pending"]
+    if pending:
+        yield from cancel(pending, reason, now)
+    return str(found[-1]["id"]) if len(found) == limit else ""

@@ -14,6 +14,18 @@ PASSED_BY = 50
 holds what is due, and waits for nobody who holds the job and wants that."""
 NOBODY = ""
 """Whose lease it is while there is none."""
+WAITING = "~"
+"""What a lane's name ends in for retries whose moment has not come. They lie in the order of their moments
+whatever their lanes, so that a claim looks at none of them before it is due."""
+READY = "now"
+"""What is added to that once the moment has come."""
+RETRY_LANE = WAITING + READY
+"""What a lane's name ends in for retries that are due: they share its slots and may fill half of them."""
+HAND_LANES = (WAITING + "hand", WAITING + "again")
+"""What a lane's name ends in for what is retried by hand: it waits for no hold. There are two, so that one
+that is asked for while it is being sent is told from the one that is sent."""
+PROMOTED = 200
+"""How many retries a claim moves to their lanes at once."""
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
@@ -60,6 +72,7 @@ def claim(request: Request) -> Transaction[Taken]:
     ends it. A lease of our own that ended while its work is still under way, after a pause of the process or
     a step of the clock, is renewed.
     """
+    next_retry = yield from _promote(request.work, request.now)
     lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
     taken: list[tuple[str, str, int, int]] = []
     for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
@@ -67,7 +80,7 @@ def claim(request: Request) -> Transaction[Taken]:
         request.found(lane, len(found))
         taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
     prepared: Sequence[Any] = ()
-    ahead = [row["ahead"] for row in lanes if row["ahead"] is not None]
+    ahead = [row["ahead"] for row in lanes if row["ahead"] is not None] + next_retry
     if taken:
         yield rows(
             "update due set at = :until, leased = 1, owner = :owner, fence = fence + 1 where id in (:ids)",
@@ -85,6 +98,33 @@ def claim(request: Request) -> Transaction[Taken]:
     return Taken(prepared, moment(min(ahead)) if ahead else None)
 
 
+def _promote(work: Work, now: datetime) -> Transaction[list[int]]:
+    """Move retries whose moment has come to where their lanes are claimed; when the next one comes."""
+    if work is not Work.DELIVER:
+        return []
+    first = yield from _next_retry()
+    if first is None or first > ms(now):
+        return [] if first is None else [first]
+    come = yield unlocked(
+        "select id from due where work = 'deliver' and lane like '%~' and at <= :now order by at limit :most",
+        now=ms(now),
+        most=PROMOTED,
+    )
+    yield rows(
+        "update due set lane = lane || :ready where id in (:ids)",
+        ready=READY,
+        ids=[row["id"] for row in come],
+    )
+    first = yield from _next_retry()
+    soonest = ms(now) + (0 if come else PASSED_BY)
+    return [] if first is None else [max(first, soonest)]
+
+
+def _next_retry() -> Transaction[int | None]:
+    found = yield rows("select min(at) as at from due where work = 'deliver' and lane like '%~'")
+    return found[0]["at"] if found else None
+
+
 def _found(request: Request, lane: str) -> Transaction[Rows]:
     room = request.room(lane)
     if room > 0 and lane in request.running_limits:
@@ -94,7 +134,7 @@ def _found(request: Request, lane: str) -> Transaction[Rows]:
         return ()
     found = yield unlocked(
         "select id, lane, fence, tries, leased from due where work = :work and lane = :lane and at <= :now "
-        "and (leased = 0 or owner = :owner) order by at limit :room",
+        "and lane not like '%~' and (leased = 0 or owner = :owner) order by at limit :room",
         work=request.work.value,
         lane=lane,
         now=ms(request.now),
@@ -110,18 +150,25 @@ def _found(request: Request, lane: str) -> Transaction[Rows]:
 
 LANES = """
 with recursive lane(name) as (
-    select min(lane) from due where work = :work
+    select min(lane) from due where work = :work and lane not like '%~'
     union all
-    select (select min(d.lane) from due d where d.work = :work and d.lane > lane.name)
-    from lane where lane.name is not null
+    select (
+        select min(d.lane) from due d where d.work = :work and d.lane > lane.name and d.lane not like '%~'
+    ) from lane where lane.name is not null
 )
 select name,
-    exists (select 1 from due d where d.work = :work and d.lane = lane.name and d.at <= :now) as ready,
-    (select min(d.at) from due d where d.work = :work and d.lane = lane.name and d.at > :now) as ahead
+    exists (
+        select 1 from due d
+        where d.work = :work and d.lane = lane.name and d.at <= :now and d.lane not like '%~'
+    ) as ready,
+    (
+        select min(d.at) from due d
+        where d.work = :work and d.lane = lane.name and d.at > :now and d.lane not like '%~'
+    ) as ahead
 from lane where name is not null
 """
-"""Lanes, whether something of each is due, and when the next is: a loose index scan, whose cost is the number
-of lanes, not of rows."""
+"""Lanes in which something is due or leased, whether something of each is due, and when the next is: a loose
+index scan, whose cost is the number of these lanes, not of rows, nor of lanes whose retries wait."""
 
 
 def _free_at_provider(lane: str, limit: int) -> Transaction[int]:
@@ -160,10 +207,29 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
     return ours
 
 
+def postpone(claims: Sequence[Claim], until: datetime) -> Transaction[None]:
+    """Leave what was claimed and not tried until a moment."""
+    for claim_ in claims:
+        yield rows(
+            "update due set at = :until, lane = :lane, leased = 0, fence = fence + 1 "
+            "where id = :id and fence = :fence",
+            until=ms(until),
+            lane=plain(claim_.lane) + WAITING,
+            id=claim_.id,
+            fence=claim_.fence,
+        )
+
+
+def plain(lane: str) -> str:
+    """The lane whose slots one shares, whatever it is for."""
+    return lane.partition(WAITING)[0]
+
+
 def due_now(work: Work, lane: str, now: datetime) -> Transaction[None]:
     """Everything of a lane that waits is due at once."""
     yield rows(
-        "update due set at = :now where work = :work and lane = :lane and leased = 0 and at > :now",
+        "update due set at = :now where work = :work and lane = :lane and leased = 0 and at > :now "
+        "and lane not like '%~'",
         now=ms(now),
         work=work.value,
         lane=lane,

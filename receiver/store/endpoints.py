@@ -10,10 +10,22 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.store import deliveries
+from receiver.errors import Conflict
+from receiver.keys import KID
+from receiver.model import Endpoint
+from receiver.store import deliveries, holds
 from receiver.store.rows import ENDPOINTS
 from receiver.store.schema import named
 from receiver.store.statements import Rows, Step, Transaction, many, ms, rows, single
+from receiver.store.statements import remove as many_removed
+
+MOST = 10_000
+"""How many endpoints there may be: every event is held against each of them."""
+DELETED = "the endpoint was deleted"
+OWING = "deleting"
+"""The state of a removed endpoint whose deliveries are not all canceled yet."""
+CANCELED_AT_ONCE = 100
+FOREVER = 2**62
 
 
 @immutable
@@ -39,6 +51,15 @@ def bump() -> Transaction[None]:
     yield rows("update meta set value = :nonce where key = 'generation'", nonce=secrets.token_hex(8))
 
 
+def add(row: tuple[Any, ...]) -> Transaction[None]:
+    """Write a new endpoint; `Conflict` where there are as many as there may be."""
+    yield Step.IN_ORDER
+    found = yield rows("select count(*) as there from endpoint where deleted_at is null")
+    if found[0]["there"] >= MOST:
+        raise Conflict(f"there are {MOST} endpoints already, the most that one deployment keeps; delete some")
+    yield from put(row)
+
+
 def put(row: tuple[Any, ...]) -> Transaction[None]:
     """Write an endpoint, new or changed."""
     yield from bump()
@@ -49,19 +70,41 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
 def alter(
     endpoint_id: str, change_row: Callable[[Any], tuple[Any, ...]]
 ) -> Transaction[tuple[Any, ...] | None]:
-    """Change an endpoint as it is now; None when it is there no more."""
+    """Change an endpoint as it is now, and end its hold; None when it is there no more."""
     yield Step.IN_ORDER
     row = yield from get(endpoint_id)
     if row is None:
         return None
     fresh = change_row(row)
     yield from put(fresh)
+    yield from holds.let_go(endpoint_id)
     return fresh
 
 
 def listed() -> Transaction[Rows]:
     """Every endpoint."""
     return (yield rows(ENDPOINTS))
+
+
+def of_generation() -> Transaction[tuple[str, Rows]]:
+    """The present generation and its endpoints."""
+    present = yield from generation()
+    return present, (yield rows(ENDPOINTS))
+
+
+def page(behind: tuple[int, str] | None, limit: int) -> Transaction[Rows]:
+    """Endpoints, newest first, behind one that was made at a moment and has an id."""
+    at, endpoint_id = behind or (FOREVER, "")
+    return (
+        yield rows(
+            f"select {named('endpoint')} from endpoint where deleted_at is null "
+            "and (created_at < :at or (created_at = :at and id < :id)) "
+            "order by created_at desc, id desc limit :limit",
+            at=at,
+            id=endpoint_id,
+            limit=limit,
+        )
+    )
 
 
 def made_at(endpoint_id: str) -> Transaction[int | None]:
@@ -78,28 +121,77 @@ def get(endpoint_id: str) -> Transaction[Any | None]:
     return single(found)
 
 
-def set_state(
-    endpoint_id: str, state: str, reason: str | None, now: datetime, unless: str = ""
-) -> Transaction[bool]:
-    """Pause, disable or resume an endpoint; False when it is there no more or already in `unless`."""
+def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -> Transaction[bool]:
+    """Pause or resume an endpoint, and end its hold; False when it is there no more."""
     yield from bump()
+    yield from holds.let_go(endpoint_id)
     found = yield rows(
         "update endpoint set state = :state, disabled_reason = :reason, updated_at = :now "
-        "where id = :id and deleted_at is null and state <> :unless returning id",
+        "where id = :id and deleted_at is null returning id",
         state=state,
         reason=reason,
         now=ms(now),
         id=endpoint_id,
-        unless=unless,
+    )
+    return bool(found)
+
+
+def disable(sent: Endpoint, reason: str, now: datetime) -> Transaction[bool]:
+    """Disable an endpoint for what it answered; False where it was changed or resumed since that was `sent`,
+    is there no more or is disabled already."""
+    yield from bump()
+    found = yield rows(
+        "update endpoint set state = 'disabled', disabled_reason = :reason, updated_at = :now "
+        "where id = :id and deleted_at is null and state <> 'disabled' and url = :url "
+        "and (updated_at = :sent or state <> 'active') returning id",
+        reason=reason,
+        now=ms(now),
+        id=sent.id,
+        url=sent.url,
+        sent=ms(sent.updated_at),
     )
     return bool(found)
 
 
 def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
-    """Remove an endpoint and cancel what it is owed."""
+    """Remove an endpoint: it is sent nothing more. What it is owed is canceled, the newest here, the rest by
+    and by (`cancel_removed`), because there may be millions."""
     yield from bump()
-    yield from deliveries.cancel_target(endpoint_id, None, "the endpoint was deleted", now)
-    yield rows("update endpoint set deleted_at = :now where id = :id", now=ms(now), id=endpoint_id)
+    yield rows(
+        "update endpoint set deleted_at = :now, state = :owing where id = :id and deleted_at is null",
+        now=ms(now),
+        owing=OWING,
+        id=endpoint_id,
+    )
+    yield from deliveries.cancel_some(endpoint_id, deliveries.NEWEST, CANCELED_AT_ONCE, DELETED, now)
+
+
+def removed() -> Transaction[list[str]]:
+    """The removed endpoints whose deliveries are not all canceled yet."""
+    found = yield rows("select id from endpoint where deleted_at is not null and state = :owing", owing=OWING)
+    return [row["id"] for row in found]
+
+
+def cancel_removed(endpoint_id: str, before: str, limit: int, now: datetime) -> Transaction[str]:
+    """Cancel what a removed endpoint is owed among its `limit` newest deliveries before one; where to go on,
+    "" once nothing is left."""
+    place = yield from deliveries.cancel_some(endpoint_id, before, limit, DELETED, now)
+    if not place:
+        yield rows(
+            "update endpoint set state = 'deleted' where id = :id and deleted_at is not null", id=endpoint_id
+        )
+    return place
+
+
+def prune(before: datetime, limit: int) -> Transaction[int]:
+    """Forget endpoints that were removed before a moment, once they are owed nothing; how many."""
+    found = yield rows(
+        "select id from endpoint where deleted_at < :before and state = 'deleted' limit :limit",
+        before=ms(before),
+        limit=limit,
+    )
+    yield many_removed("endpoint", [row["id"] for row in found])
+    return len(found)
 
 
 def add_key(key: ApiKey) -> Transaction[None]:
@@ -169,11 +261,33 @@ def blocked() -> Transaction[dict[str, tuple[int, str]]]:
     return {row["name"]: (row["blocked_at"], row["reason"] or "") for row in found}
 
 
-def sealed() -> Transaction[tuple[Rows, Rows]]:
-    """Everything that is stored encrypted: endpoints and open jobs' callback secrets."""
-    of_endpoints = yield rows("select id, headers, secrets from endpoint")
-    of_jobs = yield rows("select id, callback_secret from job where callback_secret is not null")
-    return of_endpoints, of_jobs
+def kids() -> Transaction[set[str]]:
+    """The master keys under which endpoints and open jobs have secrets: their names are in front."""
+    of_endpoints = yield rows(
+        "select distinct substr(secrets, 1, :size) as kid from endpoint where deleted_at is null", size=KID
+    )
+    of_jobs = yield rows(
+        "select distinct substr(callback_secret, 1, :size) as kid from job "
+        "where completed_at is null and callback_secret is not null",
+        size=KID,
+    )
+    return {bytes(row["kid"]).decode("ascii", "replace") for row in (*of_endpoints, *of_jobs)}
+
+
+def sealed_endpoints() -> Transaction[Rows]:
+    """What is stored encrypted of endpoints."""
+    return (yield rows("select id, headers, secrets from endpoint where deleted_at is null order by id"))
+
+
+def sealed_jobs(after: str, limit: int) -> Transaction[tuple[Rows, str]]:
+    """The callback secrets among `limit` jobs behind one, and where to go on, "" at the end."""
+    found = yield rows(
+        "select id, callback_secret from job where id > :after order by id limit :limit",
+        after=after,
+        limit=limit,
+    )
+    place = found[-1]["id"] if len(found) == limit else ""
+    return [row for row in found if row["callback_secret"] is not None], place
 
 
 def probe() -> Transaction[None]:

@@ -11,6 +11,8 @@ from receiver.store.schema import named
 from receiver.store.statements import Rows, Transaction, ms, rows, single
 
 EVENT = named("event", numbered=True)
+SCAN = 2_000
+"""How many events one look at the feed goes through, at most."""
 
 
 @immutable
@@ -31,50 +33,87 @@ class Whereabouts:
     endpoint_id: str | None
     delivery_id: str | None
     status: str
+    reason: str | None = None
 
 
 def feed(
     after: int | str | None, types: Sequence[str], prefixes: Sequence[str], job: str | None, limit: int
 ) -> Transaction[Page]:
-    """Events behind the place `after` (an event's id or a number), oldest first."""
+    """Events behind the place `after` (an event's id or a number), oldest first, among the next `SCAN`.
+
+    The place behind them is that of the last event that was looked at, whether it fits or not.
+    """
     place = yield from _place(after)
     if place is None:
         oldest = single((yield rows("select id from event order by seq limit 1")))
         return Page((), 0, more=False, lost=True, oldest=oldest["id"] if oldest else None)
-    conditions = ["seq > :place"]
-    parameters: dict[str, Any] = {"place": place}
-    if types or prefixes:
-        wanted = ["type in (:types)"] if types else []
-        wanted += [f"type like :prefix{index}" for index in range(len(prefixes))]
-        parameters |= {f"prefix{index}": f"{prefix}%" for index, prefix in enumerate(prefixes)}
-        if types:
-            parameters["types"] = list(types)
-        conditions.append(f"({' or '.join(wanted)})")
+    reached = yield from (_end() if job is not None else _reached(place))
+    conditions, parameters = _wanted(types, prefixes)
     if job is not None:
         conditions.append("job = :job")
         parameters["job"] = job
     found = yield rows(
-        f"select {EVENT} from event where {' and '.join(conditions)} order by seq limit :limit",
+        f"select {EVENT} from event where {' and '.join(['seq > :place', 'seq <= :last', *conditions])} "
+        "order by seq limit :limit",
+        place=place,
+        last=max(place, reached.seq),
         limit=limit + 1,
         **parameters,
     )
     page = found[:limit]
-    last = page[-1]["seq"] if page else place
-    return Page([read_event(row) for row in page], last, more=len(found) > limit)
+    if len(found) > limit:
+        return Page([read_event(row) for row in page], page[-1]["seq"], more=True)
+    return Page([read_event(row) for row in page], max(place, reached.seq), more=reached.more)
+
+
+@immutable
+class _Reached:
+    """The last event that is looked at, and whether there are others behind it."""
+
+    seq: int
+    more: bool
+
+
+def _reached(place: int) -> Transaction[_Reached]:
+    found = yield rows(
+        "select max(seq) as last, count(*) as many from "
+        "(select seq from event where seq > :place order by seq limit :scan) looked",
+        place=place,
+        scan=SCAN,
+    )
+    return _Reached(found[0]["last"] or 0, found[0]["many"] == SCAN)
+
+
+def _end() -> Transaction[_Reached]:
+    found = yield rows("select max(seq) as last from event")
+    return _Reached(found[0]["last"] or 0, more=False)
+
+
+def _wanted(types: Sequence[str], prefixes: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The conditions for these types, and what is bound in them."""
+    if not (types or prefixes):
+        return [], {}
+    wanted = ["type in (:types)"] if types else []
+    wanted += [f"type like :prefix{index}" for index in range(len(prefixes))]
+    bound: dict[str, Any] = {f"prefix{index}": f"{prefix}%" for index, prefix in enumerate(prefixes)}
+    if types:
+        bound["types"] = list(types)
+    return [f"({' or '.join(wanted)})"], bound
 
 
 def _place(after: int | str | None) -> Transaction[int | None]:
     if after is None:
         return 0
-    if isinstance(after, str):
-        row = single((yield rows("select seq from event where id = :id", id=after)))
-        return None if row is None else int(row["seq"])
-    if after == 0:
-        return 0
-    last = single((yield rows("select max(seq) as last from event")))
     found = yield rows("select key, value from meta where key in ('removed_until', 'issued_until')")
     marks = {row["key"]: int(row["value"]) for row in found}
     removed = marks.get("removed_until", 0)
+    if isinstance(after, str):
+        row = single((yield rows("select seq from event where id = :id", id=after)))
+        if row is not None:
+            return int(row["seq"])
+        row = single((yield rows("select place from erased where id = :id", id=after)))
+        return None if row is None or row["place"] < removed else int(row["place"])
+    last = single((yield rows("select max(seq) as last from event")))
     known = max((last["last"] or 0) if last else 0, *marks.values(), 0)
     return after if removed <= after <= known else None
 
@@ -85,48 +124,73 @@ def get(event_id: str) -> Transaction[tuple[Event, list[Whereabouts]] | None]:
     if row is None:
         return None
     endpoints = yield rows("select id, state, created_at from endpoint where deleted_at is null order by id")
-    found = yield rows("select id, target, state from delivery where event = :id order by id", id=event_id)
+    found = yield rows(
+        "select id, target, state, reason from delivery where event = :id order by id", id=event_id
+    )
     deliveries = {one["target"]: one for one in found}
     places = []
     for endpoint in endpoints:
         mine = deliveries.pop(endpoint["id"], None)
-        places.append(
-            Whereabouts(endpoint["id"], mine["id"] if mine else None, _status(mine, endpoint["state"]))
-        )
+        places.append(_whereabouts(endpoint["id"], mine, _status(mine, endpoint, row["at"])))
     for target, mine in deliveries.items():
-        places.append(Whereabouts(None if target == "callback" else target, mine["id"], mine["state"]))
+        places.append(_whereabouts(None if target == "callback" else target, mine, mine["state"]))
     return read_event(row), places
 
 
-def _status(delivery: Any | None, endpoint_state: str) -> str:
+def _whereabouts(endpoint_id: str | None, delivery: Any | None, status: str) -> Whereabouts:
     if delivery is None:
-        return "not-subscribed"
-    if delivery["state"] == "pending" and endpoint_state != "active":
-        return endpoint_state
+        return Whereabouts(endpoint_id, None, status)
+    return Whereabouts(endpoint_id, delivery["id"], status, delivery["reason"])
+
+
+def _status(delivery: Any | None, endpoint: Any, at: int) -> str:
+    if delivery is None:
+        return "created-later" if endpoint["created_at"] > at else "not-subscribed"
+    if delivery["state"] == "pending" and endpoint["state"] != "active":
+        return str(endpoint["state"])
     return str(delivery["state"])
 
 
-def prune(before: datetime, limit: int) -> Transaction[int]:
-    """Remove events of no job that are older than a moment, with what was owed for them."""
+def old(before: datetime, limit: int) -> Transaction[list[tuple[str, int]]]:
+    """Events of no job that are older than a moment, and how many deliveries each has."""
     found = yield rows(
-        "select id from event where job is null and at < :before order by at limit :limit",
+        "select e.id, (select count(*) from delivery d where d.event = e.id) as many from event e "
+        "where e.job is null and e.at < :before order by e.at limit :limit",
         before=ms(before),
         limit=limit,
     )
-    ids = [row["id"] for row in found]
-    if ids:
-        yield from _note_removed("id in (:ids)", ids)
-        owned = "(select id from delivery where event in (:ids))"
-        yield rows(f"delete from attempt where delivery in {owned}", ids=ids)
-        yield rows(f"delete from due where id in {owned}", ids=ids)
-        yield rows("delete from delivery where event in (:ids)", ids=ids)
-        yield rows("delete from event where id in (:ids)", ids=ids)
-    return len(ids)
+    return [(row["id"], row["many"]) for row in found]
+
+
+def remove(ids: Sequence[str]) -> Transaction[None]:
+    """Remove events of no job that retention takes."""
+    yield from note_removed_events(ids)
+    yield rows("delete from event where id in (:ids)", ids=list(ids))
 
 
 def note_removed(job_ids: Sequence[str]) -> Transaction[None]:
     """Remember how far the feed is about to lose events, so that a reader's lost place is told as lost."""
     yield from _note_removed("job in (:ids)", list(job_ids))
+
+
+def note_removed_events(ids: Sequence[str]) -> Transaction[None]:
+    """The same for events by their ids."""
+    yield from _note_removed("id in (:ids)", list(ids))
+
+
+def remember_places(ids: Sequence[str], now: datetime) -> Transaction[None]:
+    """Keep the places in the feed of events that are erased by hand: who has read so far goes on."""
+    yield rows(
+        "insert into erased (id, place, at) select id, seq, :now from event where id in (:ids) "
+        "on conflict (id) do nothing",
+        ids=list(ids),
+        now=ms(now),
+    )
+
+
+def forget_places(before: datetime) -> Transaction[None]:
+    """Forget the places of events that were erased before a moment."""
+    yield rows("delete from erased where at < :before", before=ms(before))
 
 
 def note_removed_between(low: str, high: str) -> Transaction[None]:

@@ -92,7 +92,7 @@ def drop(part: Part) -> Transaction[bool]:
 OWED = {
     "dlv": "select 1 as owed from due where id >= :low and id < :high limit 1",
     "evt": (
-        "select 1 as owed from due join delivery on delivery.id = due.id where due.work = 'deliver' "
-        "and delivery.event >= :low and delivery.event < :high limit 1"
+        "select 1 as owed from due join delivery on delivery.id = due.id where due.id >= 'dlv_' "
+        "and due.id < 'dlv_g' and delivery.event >= :low and delivery.event < :high limit 1"
     ),
 }

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.model import Claim, Due, Job, State
+from receiver.model import FINAL, Claim, Due, Job, State
 from receiver.store.due import NOBODY, PASSED_BY, release
-from receiver.store.events import note_issued
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
 
 UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
+SELDOM = FINAL - {State.SUCCEEDED}
+"""The states that an index knows: final, and not what most jobs end in."""
 
 
 @immutable
@@ -215,7 +216,7 @@ def search(wanted: Search) -> Transaction[list[Job]]:
             conditions.append(f"{name} = :{name}")
             parameters[name] = value
     if wanted.state:
-        conditions.append("state in (:states)")
+        conditions.append(_in_states(wanted.state))
         parameters["states"] = list(wanted.state)
     for index, (key, value) in enumerate(wanted.labels):
         conditions.append(f"id in (select job from job_label where label = :label{index})")
@@ -236,6 +237,16 @@ def search(wanted: Search) -> Transaction[list[Job]]:
         **parameters,
     )
     return [read_job(row) for row in found]
+
+
+def _in_states(states: Sequence[str]) -> str:
+    """The condition, with the index that knows these states, where one does."""
+    asked = set(states)
+    if asked <= SELDOM:
+        return "state in (:states) and state in ('failed', 'canceled', 'expired')"
+    if asked.isdisjoint(FINAL):
+        return "state in (:states) and id in (select id from job where completed_at is null)"
+    return "state in (:states)"
 
 
 def running(account: str) -> Transaction[int]:
@@ -266,34 +277,13 @@ def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[s
     """Open jobs past their deadline that no poll is going to end: never sent, never answered, or stuck."""
     found = yield rows(
         "select id from job where completed_at is null and deadline_at <= :now and (deadline_at <= :long_ago "
-        "or not exists (select 1 from due where due.id = job.id and due.work = 'poll')) limit :limit",
+        "or not exists (select 1 from due where due.id = job.id and due.work = 'poll' "
+        "and due.lane not like '%~')) limit :limit",
         now=ms(now),
         long_ago=ms(long_ago),
         limit=limit,
     )
     return [row["id"] for row in found]
-
-
-def erase(job_ids: Sequence[str]) -> Transaction[None]:
-    """Remove jobs and all that hangs on them."""
-    ids = list(job_ids)
-    if not ids:
-        return
-    yield from note_issued()
-    events = "(select id from event where job in (:ids))"
-    owed = f"(select id from delivery where event in {events})"
-    yield rows(f"delete from attempt where delivery in {owed}", ids=ids)
-    yield rows(f"delete from due where id in {owed}", ids=ids)
-    yield rows(f"delete from delivery where event in {events}", ids=ids)
-    for table, column in (
-        ("event", "job"),
-        ("evidence", "job"),
-        ("job_label", "job"),
-        ("idempotency", "job"),
-        ("due", "id"),
-        ("job", "id"),
-    ):
-        yield rows(f"delete from {table} where {column} in (:ids)", ids=ids)
 
 
 def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
@@ -329,17 +319,3 @@ def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
     for row in found:
         took.setdefault(row["account"], []).append(row["took"] / 1000)
     return took
-
-
-def prune_orphans(before: datetime, after: str, limit: int) -> Transaction[str]:
-    """Remove old evidence whose job is gone (callbacks that came after it) from the `limit` jobs behind
-    `after`; where to go on, "" at the end."""
-    found = yield rows(
-        "select e.job, j.id from (select distinct job from evidence where job > :after order by job "
-        "limit :limit) e left join job j on j.id = e.job order by e.job",
-        after=after,
-        limit=limit,
-    )
-    gone = [row["job"] for row in found if row["id"] is None]
-    yield rows("delete from evidence where job in (:ids) and at < :before", ids=gone, before=ms(before))
-    return found[-1]["job"] if len(found) == limit else ""

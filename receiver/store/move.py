@@ -33,6 +33,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "api_key": ("id",),
     "account": ("name",),
     "taken": ("target", "reason"),
+    "erased": ("id",),
+    "hold": ("lane",),
     "meta": ("key",),
 }
 """What is moved, each table in the order of its key."""

@@ -145,11 +145,11 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
 
 
 def emit(
-    recorder: Recorder, events: Sequence[tuple[Event, Job | None]], skip: str | None = None
+    recorder: Recorder, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
 ) -> Transaction[dict[str, list[Born]]]:
     """Write events and one delivery for every endpoint that wants each; what was born, by event.
 
-    `skip` names an endpoint that is served another way.
+    With `alone` nothing is owed for them: they are sent another way.
     """
     if not events:
         return {}
@@ -159,11 +159,10 @@ def emit(
     born: dict[str, list[Born]] = {}
     try:
         for event, job in events:
-            targets = _targets(recorder.meaning, endpoints, event, job)
+            targets = () if alone else _targets(recorder.meaning, endpoints, event, job)
             born[event.id] = [
                 _bear(recorder, event, endpoint_id, lane, live, now, until_monotonic)
                 for endpoint_id, lane, live in targets
-                if endpoint_id is None or endpoint_id != skip
             ]
         yield many("event", [event_row(event) for event, _ in events])
         yield many("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])

@@ -134,7 +134,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "first_at": "bigint",
         "last_at": "bigint",
     },
-    "replica": {"id": "text", "role": "text", "seen_at": "bigint"},
+    "replica": {"id": "text", "role": "text", "seen_at": "bigint", "kids": "text"},
+    "erased": {"id": "text", "place": "bigint", "at": "bigint"},
+    "hold": {"lane": "text", "until": "bigint"},
 }
 
 

@@ -146,7 +146,7 @@ def test_64_levels_are_read_and_65_are_not(shape: str) -> None:
 
 @pytest.mark.parametrize("opener", [b"[", b'{"a":', b'[{"a":', b"[[],", b'["]",'])
 def test_endless_nesting_is_refused_at_once(opener: bytes) -> None:
-    with pytest.raises(json.BadJson, match="64 levels|100000 values"):
+    with pytest.raises(json.BadJson, match=r"64 levels|100000 values"):
         json.read(opener * 100_000)
 
 

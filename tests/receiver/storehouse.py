@@ -212,7 +212,7 @@ class Storehouse:
 
     async def settle(self, claim_: Claim, state: str = "delivered", **others: Any) -> bool:
         """Record an attempt and what follows; whether the lease was ours."""
-        return await self.store.do(SETTLE, self.attempted(claim_, state, **others))
+        return (await self.store.do(SETTLE, self.attempted(claim_, state, **others))).mine
 
     async def settle_born(self, born: Born) -> None:
         """A delivery went out at once."""

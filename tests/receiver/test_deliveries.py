@@ -10,12 +10,14 @@ import pytest
 from handlers.contract import Phase
 from receiver.model import Claim, Event, Owed, Work
 from receiver.store import deliveries
-from receiver.store.deliveries import RETRY_LANE, Attempt, Search, Seen
+from receiver.store import endpoints as table
+from receiver.store.deliveries import Attempt, Search, Seen
+from receiver.store.due import HAND_LANES, RETRY_LANE
 from receiver.store.record import Born
 from tests.receiver.storehouse import Storehouse, storehouse, told, word
 
 URL = "https://me.example/one-off"
-AGAIN = "ep_1" + RETRY_LANE
+AGAIN, BY_HAND = "ep_1" + RETRY_LANE, "ep_1" + HAND_LANES[0]
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ async def test_a_delivery_that_is_over_can_be_owed_again(house: Storehouse, stat
     assert (told_.state, told_.reason, told_.next_at) == ("pending", None, house.hands.at)
     assert len(attempts) == 1
     [again] = await claims(house)
-    assert (again.id, again.lane, again.tries) == (claim.id, "ep_1", 0)
+    assert (again.id, again.lane, again.tries) == (claim.id, BY_HAND, 0)
     assert await house.settle(again)
     assert len((await seen(house, claim.id))[1]) == 2
 
@@ -161,15 +163,24 @@ async def test_a_delivery_that_waits_is_owed_at_once(house: Storehouse) -> None:
     assert await claims(house) == []
     await retry(house, claim.id)
     [again] = await claims(house)
-    assert (again.lane, again.tries) == ("ep_1", 0)
+    assert (again.lane, again.tries) == (BY_HAND, 0)
     assert not await house.settle(claim)
 
 
-async def test_a_delivery_that_is_being_sent_is_left_to_finish(house: Storehouse) -> None:
+async def test_a_delivery_that_is_being_sent_is_sent_again_when_it_is_retried_by_hand(
+    house: Storehouse,
+) -> None:
     claim = await one(house)
     await retry(house, claim.id)
     assert await claims(house) == []
     assert await house.settle(claim)
+    assert (await seen(house, claim.id))[0].state == "pending"
+    [again] = await claims(house)
+    assert (again.lane, again.tries) == (BY_HAND, 0)
+    await retry(house, claim.id)
+    assert await house.settle(again)
+    [once_more] = await claims(house)
+    assert await house.settle(once_more)
     assert (await seen(house, claim.id))[0].state == "delivered"
 
 
@@ -201,7 +212,7 @@ async def test_an_endpoint_that_goes_is_owed_nothing_more(house: Storehouse) -> 
     made = [await born(house) for _ in range(2)]
     await house.settle_born(made[0][0])
     now = house.hands.at
-    await house.store.write(lambda: deliveries.cancel_target("ep_1", None, "the endpoint was deleted", now))
+    await house.store.write(lambda: table.remove("ep_1", now))
     rows = await house.rows("select target, state from delivery order by id")
     assert [tuple(row.values()) for row in map(dict, rows)] == [
         ("ep_1", "delivered"),
@@ -257,8 +268,9 @@ async def test_deliveries_are_found_newest_first(house: Storehouse) -> None:
         (Search(endpoint="ep_2"), []),
     ]
     for search, expected in searches:
-        found = await house.store.read(deliveries.search(search))
-        assert [ids.index(one.id) for one in found] == expected, search
-    [own] = await house.store.read(deliveries.search(Search(endpoint="callback", job=owed.job_id)))
+        listed = await house.store.read(deliveries.search(search))
+        assert [ids.index(one.id) for one in listed.found] == expected, search
+        assert listed.place is None
+    [own] = (await house.store.read(deliveries.search(Search(endpoint="callback", job=owed.job_id)))).found
     assert (own.endpoint_id, own.url) == (None, URL)
     assert await house.store.read(deliveries.get("dlv_unknown")) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from receiver.lanes import UNPROVEN, Lanes, Slots
 from receiver.model import Work
-from receiver.store.deliveries import RETRY_LANE
+from receiver.store.due import RETRY_LANE
 from tests.receiver.rawserver import BOUNDED
 
 ENDPOINT, RETRIES, ACCOUNT = "ep_1", "ep_1" + RETRY_LANE, "apiframe"

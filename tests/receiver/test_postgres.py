@@ -14,7 +14,7 @@ import pytest
 from handlers.contract import Phase
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.model import Event, Job, Source, Verdict, Work
-from receiver.store import deliveries, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
+from receiver.store import deliveries, erasing, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
 from receiver.store.pgurl import target
 from receiver.store.postgres import SETTINGS, PostgresDriver
 from receiver.store.statements import Query, Transaction, Write, rows
@@ -239,7 +239,7 @@ async def lived(house: Storehouse) -> None:
         asking("select 1"),
     ):
         await house.store.read(transaction)
-    await house.store.write(lambda: jobs.erase([made[5].id]))
+    await house.store.write(lambda: erasing.erase([made[5].id], None))
 
 
 def parts_of(house: Storehouse) -> list[str]:

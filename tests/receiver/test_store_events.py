@@ -10,7 +10,8 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.model import EndpointState, Event, Job, Outcome, Source, Verdict, Word, Work
-from receiver.store import deliveries, events, jobs
+from receiver.store import endpoints as table
+from receiver.store import erasing, events, jobs
 from receiver.store.events import Page
 from receiver.store.schema import TABLES
 from receiver.store.statements import Transaction, rows
@@ -67,8 +68,7 @@ async def remove(house: Storehouse, *ids: str) -> None:
     """What retention does with jobs."""
 
     def removing() -> Transaction[None]:
-        yield from events.note_removed(ids)
-        yield from jobs.erase(ids)
+        yield from erasing.erase(ids, None)
 
     await house.store.write(removing)
 
@@ -126,10 +126,10 @@ async def test_a_place_that_retention_removed_is_told_as_lost(house: Storehouse)
     places = [(await feed(house, limit=count)).after for count in range(1, 7)]
     ids = [event.id for event in (await feed(house)).events]
     await remove(house, made[0].id, made[1].id)
-    for lost in (places[0], places[2], ids[0], ids[3], "evt_unknown"):
+    for lost in (0, places[0], places[2], ids[0], ids[3], "evt_unknown"):
         page = await feed(house, lost)
         assert (page.lost, page.oldest, page.events) == (True, ids[4], ())
-    for kept in (None, 0, places[3], places[4], ids[4]):
+    for kept in (None, places[3], places[4], ids[4]):
         page = await feed(house, kept)
         assert not page.lost
     assert len((await feed(house, places[3])).events) == 2
@@ -153,7 +153,7 @@ async def test_who_read_to_the_end_lost_nothing_when_the_last_job_is_erased(hous
     await ended(house)
     newest = await ended(house)
     end = (await feed(house)).after
-    await house.store.write(lambda: jobs.erase([newest.id]))
+    await house.store.write(lambda: erasing.erase([newest.id], house.hands.at))
     page = await feed(house, end)
     assert (page.lost, page.after, list(page.events)) == (False, end, [])
     later = await ended(house)
@@ -164,8 +164,8 @@ async def test_a_place_is_lost_where_events_of_no_job_were_removed(house: Storeh
     for number in range(3):
         await blocked(house, number)
     places = [(await feed(house, limit=count)).after for count in range(1, 4)]
-    later = house.hands.at + timedelta(seconds=1)
-    assert await house.store.write(lambda: events.prune(later, 2)) == 2
+    [first, second] = await house.store.read(events.old(house.hands.at + timedelta(seconds=1), 2))
+    await house.store.write(lambda: events.remove([first[0], second[0]]))
     assert (await feed(house, places[0])).lost
 
 
@@ -177,8 +177,7 @@ async def test_an_event_tells_where_it_went(house: Storehouse) -> None:
     job = await house.submitted(callback_url="https://me.example/", callback_secret=b"sealed")
     [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
     await house.settle_born(recorded.born[0])
-    await house.store.write(lambda: deliveries.cancel_target("d", None, "deleted", house.hands.at))
-    await house.write("update endpoint set deleted_at = 1 where id = 'd'")
+    await house.store.write(lambda: table.remove("d", house.hands.at))
     found = await house.store.read(events.get(recorded.events[0].id))
     assert found is not None
     event, places = found
@@ -279,9 +278,9 @@ async def test_pages_of_what_happened_at_one_time_give_each_entry_once(house: St
 
 
 async def test_an_erased_job_leaves_nothing_in_any_table(house: Storehouse) -> None:
+    await remove(house, (await ended(house)).id)
     await house.endpoint("ep_1", "job.*")
     kept = await ended(house, order="1")
-    await house.store.write(events.note_issued)
     before = {table: await house.column(f"select count(*) from {table}") for table in TABLES}  # ours
     job = house.job(metadata={"order": "2"}, callback_url="https://me.example/", callback_secret=b"s")
     await house.promise(job, owner="a", key="k", digest=b"d")
@@ -292,12 +291,12 @@ async def test_an_erased_job_leaves_nothing_in_any_table(house: Storehouse) -> N
     )
     for one in recorded[0].born:
         await house.settle_born(one)
-    await house.store.write(lambda: jobs.erase([job.id]))
+    await house.store.write(lambda: erasing.erase([job.id], None))
     after = {table: await house.column(f"select count(*) from {table}") for table in TABLES}  # ours
     assert after == before
-    for table, column in HOLDS_JOB.items():
-        found = await house.column(f"select count(*) from {table} where {column} = :id", id=job.id)  # ours
-        assert found == [0], table
+    for name, column in HOLDS_JOB.items():
+        found = await house.column(f"select count(*) from {name} where {column} = :id", id=job.id)  # ours
+        assert found == [0], name
     assert (await house.now(kept)).id == kept.id
     again = await house.promise(owner="a", key="k", digest=b"d")
     assert again.created
@@ -321,13 +320,20 @@ async def test_retention_finds_what_ended_before(house: Storehouse) -> None:
     assert await house.store.read(jobs.done_before(later, 10)) == [first.id, second.id, open_job.id]
 
 
-async def test_events_of_no_job_go_with_what_was_owed_for_them(house: Storehouse) -> None:
-    await house.endpoint("ep_1", "provider.*", "job.succeeded")
-    await blocked(house, 1)
-    await ended(house)
-    house.hands.pass_(days=1)
-    await blocked(house, 2)
-    assert await house.store.write(lambda: events.prune(house.hands.at, 10)) == 1
+async def test_events_of_no_job_go_with_what_was_owed_for_them(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, retention_days="1") as house:
+        await house.endpoint("ep_1", "provider.*", "job.succeeded")
+        await blocked(house, 1)
+        house.hands.pass_(hours=1)
+        await ended(house)
+        house.hands.pass_(hours=23, milliseconds=1)
+        await blocked(house, 2)
+        await house.services.housekeeper.sweep()
+        await only_the_first_is_gone(house)
+
+
+async def only_the_first_is_gone(house: Storehouse) -> None:
+    """What is left once the event that is older than a day was removed."""
     assert [event.type for event in (await feed(house)).events] == [
         "job.running",
         "job.succeeded",
@@ -335,7 +341,6 @@ async def test_events_of_no_job_go_with_what_was_owed_for_them(house: Storehouse
     ]
     assert await house.column("select count(*) from delivery") == [2]
     assert await house.column("select count(*) from due where work = 'deliver'") == [2]
-    assert await house.store.write(lambda: events.prune(house.hands.at, 10)) == 0
 
 
 async def test_words_about_jobs_that_are_gone_go_in_time(house: Storehouse) -> None:
@@ -345,7 +350,7 @@ async def test_words_about_jobs_that_are_gone_go_in_time(house: Storehouse) -> N
     await house.hear(word(gone, house, body=b"later"))
     walked, after = 0, ""
     while not walked or after:
-        after = await house.store.write(partial(jobs.prune_orphans, house.hands.at, after, 1))
+        after = await house.store.write(partial(erasing.prune_orphans, house.hands.at, after, 1))
         walked += 1
     assert walked == 3, "one for each job, and one that found the end"
     assert await house.column("select body from evidence where job = :id", id=gone.id) == [b"later"]

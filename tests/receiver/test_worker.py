@@ -8,8 +8,7 @@ import pytest
 from receiver import worker as loop
 from receiver.errors import StoreUnavailable
 from receiver.model import Work
-from receiver.store.deliveries import RETRY_LANE
-from receiver.store.due import Request, claim
+from receiver.store.due import RETRY_LANE, Request, claim
 from receiver.store.statements import Transaction
 from tests.receiver.shop import PATIENCE, Shop
 

@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.sandbox.command import listening
 from receiver.sandbox.speakers import SPEAKERS
+from receiver.store.statements import Transaction, rows
 from tests.stories.commandline import asked, begun, found, line_with, seen
-from tests.stories.deployment import KEY, Deployment, deployed
+from tests.stories.deployment import KEY, Deployment, asking, deployed
 from tests.stories.tools import SILENT, ended_job, finished, listed, ring
 
 CODES = re.compile(r"\x1b\[[0-9;]*m")
@@ -58,21 +59,23 @@ async def test_a_pipe_gets_tab_separated_lines_and_quiet_only_ids(house: Deploym
     assert both.code == 2
 
 
+def rename(name: str) -> Transaction[None]:
+    """Give every API key a name that the API would refuse."""
+    yield rows("update api_key set name = :name", name=name)
+
+
 async def test_text_of_others_does_not_reach_the_terminal_as_it_is(silent: Deployment) -> None:
     hostile = "\x1b]0;owned\x07 \x9b31m \u202e [/nope]"
     escaped = "\\u001b]0;owned\\u0007 \\u009b31m \\u202e [/nope]"
-    await silent.client.post("/v1/keys", json={"name": hostile, "scopes": ["jobs:read"]})
-    job = await silent.submit(
-        {
-            "provider": "apiframe",
-            "operation": "imagine",
-            "input": {"prompt": "a"},
-            "metadata": {hostile: hostile},
-        }
-    )
+    markup = {"[/nope]": "[link=https://evil.example]x"}
+    await silent.client.post("/v1/keys", json={"name": "older", "scopes": ["jobs:read"]})
+    job = await silent.submit(asking("apiframe", metadata=markup))
+    # The API refuses such names now; an older release did not.
+    await silent.services.store.write(lambda: rename(hostile))
     assert escaped in (await asked(silent, "keys", "list")).out
     assert any(escaped in line for line in await seen(silent, 200, "keys", "list"))
-    assert f"metadata.{escaped}: {escaped}\n" in (await asked(silent, "jobs", "show", job["id"])).out
+    [(name, value)] = markup.items()
+    assert f"metadata.{name}: {value}\n" in (await asked(silent, "jobs", "show", job["id"])).out
     told = await asked(silent, "keys", "list", "--json")
     assert told.out.isascii()
     assert hostile in {key["name"] for key in told.told()["data"]}

@@ -11,8 +11,11 @@ import pytest
 
 from receiver.api import application
 from receiver.app import Services, running
+from receiver.cli.local import _reencrypt
 from receiver.clock import Clock
 from receiver.config import Loaded
+from receiver.errors import Misconfigured
+from receiver.keys import Masters
 from receiver.model import Work
 from receiver.replica import Role
 from receiver.sandbox.command import Later, listening
@@ -20,6 +23,7 @@ from receiver.sandbox.world import Knobs
 from receiver.store import jobs, postgres
 from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
+from receiver.store.holds import held, hold
 from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction
@@ -30,12 +34,14 @@ from tests.stories.tools import (
     Moving,
     all_settled,
     asked,
+    attempted,
     downstream,
     ended_job,
     finished,
     listed,
     open_job,
     ring,
+    settled,
     subscribe,
 )
 
@@ -80,6 +86,42 @@ async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
         assert (await house.client.get(f"{url}/v1/jobs")).status_code == 404
 
 
+async def test_a_retry_by_hand_ends_the_hold_of_whoever_holds(tmp_path: Path) -> None:
+    async with (
+        deployed(tmp_path, SILENT, role=Role.API, retry_schedule="[600]") as house,
+        another(house, Role.WORKER) as (worker, _),
+    ):
+        endpoint = (await house.subscribe("job.canceled"))["id"]
+        house.hook.answers = [(503, {"retry-after": "3600"})]
+        job = await ended_job(house)
+        told = await attempted(house, 1, job=job["id"])
+        assert worker.lanes.held(endpoint) > 3000
+        await asked(house, "POST", f"/v1/deliveries/{told['id']}/retry", 202)
+        assert (await settled(house, job=job["id"]))["state"] == "delivered"
+        assert worker.lanes.held(endpoint) == 0
+        assert await worker.store.read(held(worker.clock.now(), 10)) == {}
+
+
+async def test_what_one_holds_is_held_by_all(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house, another(house) as (services, _):
+        endpoint = (await house.subscribe("job.canceled"))["id"]
+        until = services.clock.now() + timedelta(hours=1)
+        await house.services.store.write(lambda: hold([(endpoint, until)]))
+        for one in (house.services, services):
+            await one.housekeeper.take_up_holds()
+            assert one.lanes.room(Work.DELIVER, endpoint) == 0
+
+
+async def test_secrets_are_encrypted_anew_once_every_replica_has_the_key(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house:
+        await house.subscribe("job.canceled")
+        held_now = [key.get_secret_value() for key in house.services.settings.secret_keys]
+        newer = Masters(["n" * 32, *held_now], house.services.clock.entropy)
+        with pytest.raises(Misconfigured, match="first restart all replicas with both keys"):
+            await _reencrypt(house.services.store, newer)
+        assert await _reencrypt(house.services.store, house.services.masters) == 0
+
+
 async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house, another(house, Role.API) as (services, url):
         job = await open_job(house)
@@ -91,7 +133,8 @@ async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Pat
         waiting = asyncio.create_task(asking_there)
         await house.until(waits, bool)
         await ring(house, job, finished(job))
-        assert (await waiting).json()["state"] == "succeeded"
+        async with asyncio.timeout(50):
+            assert (await waiting).json()["state"] == "succeeded"
 
 
 async def test_caps_are_shared_by_those_who_are_there(tmp_path: Path) -> None:
@@ -133,7 +176,8 @@ async def test_a_key_that_one_revokes_opens_nothing_at_the_other(tmp_path: Path)
 async def test_what_a_silent_replica_held_is_taken_over_and_its_late_word_changes_nothing(
     tmp_path: Path,
 ) -> None:
-    async with deployed(tmp_path, SILENT) as house, downstream() as hook:
+    silent, moving = Moving(), Moving()
+    async with deployed(tmp_path, SILENT, clock=silent.clock) as house, downstream() as hook:
         endpoint = await subscribe(house, hook, "job.canceled")
         hook.hold = asyncio.Event()
         job = await ended_job(house)
@@ -142,7 +186,7 @@ async def test_what_a_silent_replica_held_is_taken_over_and_its_late_word_change
             return len(hook.deliveries)
 
         await house.until(arrived, lambda count: count == 1)
-        moving = Moving()
+        silent.stop()
         async with another(house, clock=moving.clock) as (services, _):
             await missing(services, moving, 45.0)
             await house.until(arrived, lambda count: count == 2)
