@@ -204,7 +204,8 @@ async def test_a_place_that_never_was_is_told_as_lost(house: Deployment) -> None
 
 async def test_a_lost_place_is_told_although_an_older_event_is_kept(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SILENT, clock=moving.clock, retention_days="1") as house:
+    unasked = {"backstop_after": 604800}
+    async with deployed(tmp_path, SILENT, unasked, moving.clock, retention_days="1") as house:
         running = await open_job(house, deadline_seconds=604800)
         await ring(house, running, says(running, "processing"))
         await lived_job(house)
