@@ -15,6 +15,9 @@ STORES = (
     "guesses",
     "commit",
     "deliveries",
+    "held_endpoints",
+    "long_removals",
+    "looks",
     "record",
     "store",
     "store_events",
@@ -30,7 +33,7 @@ STORED = [
     "tests/stories/test_backup.py",
     *(
         part
-        for name in ("command_line", "commands", "this_machine", "log")
+        for name in ("command_line", "commands", "this_machine", "operations", "log")
         for part in ("--ignore", f"tests/stories/test_{name}.py")
     ),
 ]
