@@ -22,7 +22,6 @@ from tests.receiver.rawserver import (
 )
 from tests.receiver.stage import staged
 
-SHORT = 0.15
 TWO = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"
 
 

@@ -1,6 +1,5 @@
 """What happened outside while the store was away, or the clock stepped, is not lost."""
 
-import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Iterator
@@ -9,35 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.model import Work
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import Moving, event_types
+from tests.stories.tools import Moving, event_types, gated
 
 QUICK = Knobs(takes=0.0)
-
-
-class Gate:
-    """A way to the providers that holds their answers back until it is opened."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.open = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def held(message: Message) -> None:
-            await self.open.wait()
-            await send(message)
-
-        await self.app(scope, receive, held)
-
-
-def gated(house: Deployment) -> Gate:
-    """Put a gate before the providers of a deployment."""
-    house.front.app = gate = Gate(house.front.app)
-    return gate
 
 
 @contextlib.contextmanager
