@@ -114,7 +114,12 @@ _PROVIDER: Mapping[str, Any] = {
     },
 }
 _EVENT: Mapping[str, Any] = {"object": "event", **EXAMPLES["job.succeeded"]}
-_WHERE: Mapping[str, Any] = {"endpoint": ENDPOINT, "delivery": _DELIVERY["id"], "status": "delivered"}
+_WHERE: Mapping[str, Any] = {
+    "endpoint": ENDPOINT,
+    "delivery": _DELIVERY["id"],
+    "status": "delivered",
+    "reason": None,
+}
 _ENTRIES = [
     {"at": "2026-11-21T09:58:12.310Z", "kind": "submission", "outcome": "applied", "status": 200},
     {"at": AT, "kind": "callback", "outcome": "applied", "bytes": 412},
