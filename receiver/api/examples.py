@@ -71,6 +71,8 @@ _DELIVERY: Mapping[str, Any] = {
     "state": "pending",
     "attempts_made": 1,
     "reason": None,
+    "last_status": 500,
+    "last_error": None,
     **_UNTOUCHED,
     "next_attempt_at": "2026-11-21T10:00:05.610Z",
 }
