@@ -1,8 +1,12 @@
-"""Outgoing calls in the log, at debug: method, URL without its query, status, milliseconds."""
+"""Outgoing calls in the log, at debug: method, URL, status, milliseconds.
+
+A URL is told without its query; one that deliveries go to without its path, which may be a secret, too.
+"""
 
 import logging
 import time
 
+from receiver.addresses import told
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 
@@ -16,7 +20,8 @@ class LoggedGateway(Gateway):
         """The answer to `call`, or `CallFailed`."""
         if not LOGGER.isEnabledFor(logging.DEBUG):
             return await super().call(call)
-        began, url = time.monotonic(), call.url.partition("?")[0]
+        began = time.monotonic()
+        url = told(call.url) if call.delivery else call.url.partition("?")[0]
         try:
             answer = await super().call(call)
         except CallFailed as error:
