@@ -180,7 +180,8 @@ def _free_at_provider(request: Request, lane: str) -> Transaction[int]:
     found = yield rows(
         "select count(*) as busy from job where account = :account and completed_at is null "
         "and state in ('submitting', 'unconfirmed', 'queued', 'running') and not exists "
-        "(select 1 from due where due.id = job.id and work = 'submit' and (leased = 0 or (owner = :owner and at <= :now)))",
+        "(select 1 from due where due.id = job.id and work = 'submit' "
+        "and (leased = 0 or (owner = :owner and at <= :now)))",
         account=lane,
         owner=request.owner,
         now=ms(request.now),
