@@ -1,6 +1,6 @@
-"""Outgoing calls in the log, at debug: method, URL, status, milliseconds.
+"""Outgoing calls in the log, at debug: method, origin, status, milliseconds.
 
-A URL is told without its query; one that deliveries go to without its path, which may be a secret, too.
+The path stays out: that of an endpoint may be all that keeps others from it.
 """
 
 import logging
@@ -20,8 +20,7 @@ class LoggedGateway(Gateway):
         """The answer to `call`, or `CallFailed`."""
         if not LOGGER.isEnabledFor(logging.DEBUG):
             return await super().call(call)
-        began = time.monotonic()
-        url = told(call.url) if call.delivery else call.url.partition("?")[0]
+        began, url = time.monotonic(), told(call.url)
         try:
             answer = await super().call(call)
         except CallFailed as error:
