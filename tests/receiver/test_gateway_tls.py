@@ -11,6 +11,16 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 
 from receiver.addresses import guard
 from receiver.exchange import Answer
@@ -56,6 +66,24 @@ class Authorities:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         with self.other.private_key_pem.tempfile() as key, self.other.cert_pem.tempfile() as certificate:
             context.load_cert_chain(certificate, key)
+        return context
+
+    def common_name(self) -> ssl.SSLContext:
+        """Return a server's context with a certificate whose subject alone tells the name."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
+        issuer = x509.load_pem_x509_certificate(self.ours.cert_pem.bytes())
+        builder = x509.CertificateBuilder(
+            issuer.subject, subject, key.public_key(), x509.random_serial_number()
+        )
+        whole = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        signer = load_pem_private_key(self.ours.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        leaf = trustme.Blob(whole.sign(signer, SHA256()).public_bytes(Encoding.PEM))
+        own = trustme.Blob(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+        with own.tempfile() as private, leaf.tempfile() as certificate:
+            context.load_cert_chain(certificate, private)
         return context
 
     def not_yet(self) -> ssl.SSLContext:
@@ -160,6 +188,7 @@ DISBELIEVED: Mapping[str, tuple[Make, str, str]] = {
     "address for a name": (lambda one: one.context("127.0.0.1"), NAME, "mismatch"),
     "unknown authority": (lambda one: one.context(NAME, authority=one.other), NAME, "certificate"),
     "self-signed": (lambda one: one.self_signed(), NAME, "self"),
+    "a common name only": (lambda one: one.common_name(), NAME, "mismatch"),
 }
 
 

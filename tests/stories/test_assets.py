@@ -155,7 +155,7 @@ async def test_a_provider_that_is_away_is_no_reason_to_give_up(tmp_path: Path, p
         for status in (500, 503, 429, 401, 200):
             house.front.away = status
             before = house.front.count(RESOLVE[provider])
-            for _ in range(20):
+            for _ in range(3):
                 answer = await follow(house, job)
                 problem(answer, 503, "provider-unavailable")
                 assert 1 <= int(answer.headers["retry-after"]) <= 5
@@ -172,7 +172,7 @@ async def test_what_the_provider_no_longer_knows_is_gone(tmp_path: Path, provide
         job = await done(house, provider)
         moving.stop()
         made = house.world.jobs.pop(job["provider_job_id"])
-        for _ in range(20):
+        for _ in range(3):
             problem(await follow(house, job), 410, "gone")
         assert house.front.count(RESOLVE[provider]) == 1
         house.world.jobs[job["provider_job_id"]] = made
