@@ -45,7 +45,7 @@ def process(
     finally:
         started.terminate()
         try:
-            started.wait(15)
+            started.wait(60)
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
@@ -160,15 +160,15 @@ def final(port: int, url: str, secret: str, task: str, padding: str = PADDING) -
 
 async def notes(port: int) -> dict[str, Any]:
     """What a raw stub was sent since it was last asked."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=100) as client:
         told: dict[str, Any] = (await client.get(f"http://127.0.0.1:{port}/notes")).json()
         return told
 
 
-async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", seconds: float = 20.0) -> float:
+async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", seconds: float = 100.0) -> float:
     """Seconds until a server answers."""
     started = time.monotonic()
-    async with httpx.AsyncClient(timeout=2) as client:
+    async with httpx.AsyncClient(timeout=10) as client:
         while time.monotonic() - started < seconds and server.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 answer = await client.get(f"http://127.0.0.1:{port}{path}")
@@ -218,7 +218,7 @@ async def serving(
         after = await up(started, port, "/readyz", READY)
         headers = {"authorization": f"Bearer {KEY}"}
         base = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=100) as client:
             yield Service(port, provider, started, client, after, environment["RINGBACK_DATABASE_URL"])
 
 

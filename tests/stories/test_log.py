@@ -74,7 +74,7 @@ async def test_debug_tells_calls_and_transitions_without_queries(
 ) -> None:
     caplog.set_level(logging.DEBUG, "ringback")
     house.hook.status = 204
-    endpoint = {"url": f"{house.hook.url}/in?sig=canary", "events": ["job.*"]}
+    endpoint = {"url": f"{house.hook.url}/canary?sig=canary", "events": ["job.*"]}
     answer = await house.client.post("/v1/endpoints", json=endpoint)
     house.hook.secret = answer.json()["secret"]
     job = await house.submit(asking("apiframe"))
