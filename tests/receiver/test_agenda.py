@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import FailureCode, Phase, Proof
-from receiver.model import By, Job, JobError, Outcome, Source, State, Verdict, WaitReason, Work
+from handlers.contract import FailureCode, Phase
+from receiver.model import By, JobError, Outcome, State, Verdict, WaitReason, Work
 from receiver.store.due import release
 from receiver.store.jobs import undecided
 from receiver.store.statements import ms
+from tests.receiver.steps import NOTE, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.storehouse import START, Storehouse, outcomes, storehouse, told, word
-
-SUBMIT, POLL, NOTE, CALLBACK = Source.SUBMISSION, Source.POLL, Source.NOTE, Source.CALLBACK
 
 
 @pytest.fixture
@@ -23,30 +22,6 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
     """A service at rest."""
     async with storehouse(tmp_path) as made:
         yield made
-
-
-async def out(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """A job whose submission is under way, and its claim."""
-    await house.added(account)
-    [chosen] = await house.claim(Work.SUBMIT, {account: 1})
-    return chosen.job, chosen.claim
-
-
-async def unconfirmed(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """A job whose submission's answer was lost, and the claim it had."""
-    job, claim = await out(house, account)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
-    return job, claim
-
-
-async def dues(house: Storehouse, job: Job) -> list[tuple[str, float]]:
-    """What is due for a job, and when."""
-    return [(work, at) for work, at, _, _ in await house.due_of(job)]
-
-
-def hint(job: Job, house: Storehouse, theirs: str | None = None, **others: Any) -> Any:
-    """A callback that proves nothing and tells of success."""
-    return word(job, house, told(Phase.SUCCEEDED, theirs), proof=Proof.UNPROVED, **others)
 
 
 # Late answers.
@@ -241,6 +216,24 @@ async def test_a_policy_that_is_set_later_decides_about_what_was_held(house: Sto
     assert await house.store.write(lambda: undecided(at, 3, 200)) == 1
     assert await house.store.write(lambda: undecided(at, 3, 200)) == 0
     assert await dues(house, job) == [("poll", 600.0)]
+
+
+async def test_a_policy_that_resubmits_pays_three_times_at_most(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, on_unconfirmed="resubmit") as house:
+        job, claim = await out(house)
+        for paid in range(1, 4):
+            assert (await house.now(job)).intents == paid
+            await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
+            if paid < 3:
+                asked = await house.poll_claim(job)
+                resubmit = word(job, house, source=NOTE, verdict=Verdict.RESUBMIT, claim=asked, by=By.SUBMIT)
+                await house.hear(resubmit)
+                [(_, at)] = await dues(house, job)
+                house.hands.at = START + timedelta(seconds=at)
+                [again] = await house.claim(Work.SUBMIT)
+                claim = again.claim
+        assert (await house.now(job)).state is State.UNCONFIRMED
+        assert await dues(house, job) == []
 
 
 # Idempotent submissions.
