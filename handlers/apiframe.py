@@ -111,6 +111,9 @@ class ProResult(wire.Payload):
     image_urls: wire.Links = ()
 
 
+NO_RESULT = ProResult()
+
+
 class Task(wire.Payload):
     """What /fetch answers and what a callback posts."""
 
@@ -124,7 +127,7 @@ class Task(wire.Payload):
     original_image_url: wire.Link = None
     audio_url: wire.Link = None
     songs: Any = None
-    task_result: Annotated[ProResult, wire.PART] = ProResult()
+    task_result: Annotated[ProResult, wire.PART] = NO_RESULT
     output: Any = None
     message: Any = None
     error: Any = None
@@ -146,15 +149,16 @@ def assets_of(task: Task) -> tuple[Asset, ...]:
         if (isinstance(task.songs, list))
         else []
     )
-    pro = task.task_result
-    found = (
+    found = [
         *wire.assets(Kind.VIDEO, [task.video_url, *task.video_urls]),
         *wire.assets(Kind.IMAGE, [*task.image_urls, task.image_url, task.original_image_url]),
-        *wire.assets(Kind.IMAGE, [pro.discord_image_url, pro.image_url, *pro.image_urls]),
-        *(file for song in songs for file in _files_of(song)),
-        *wire.assets(Kind.AUDIO, [task.audio_url]),
-    )
-    return found or wire.assets_under(task.output)
+    ]
+    pro = task.task_result
+    if pro is not NO_RESULT:
+        found += wire.assets(Kind.IMAGE, [pro.discord_image_url, pro.image_url, *pro.image_urls])
+    found += [file for song in songs for file in _files_of(song)]
+    found += wire.assets(Kind.AUDIO, [task.audio_url])
+    return tuple(found) or wire.assets_under(task.output)
 
 
 def _files_of(song: Song) -> tuple[Asset, ...]:

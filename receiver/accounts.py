@@ -167,16 +167,14 @@ class Accounts:
 
     def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> tuple[Update, str | None]:
         """The same at once, on a thread of the caller's choice."""
-        kept = wire.kept(update.assets)
-        if len(kept) < len(update.assets):
-            update = replace(update, assets=kept, left=len(update.assets) - len(kept))
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
-        if update.result is not None or update.usage is not None:
-            result, usage = _fitting(update.result, RESULT_LIMIT), _fitting(update.usage, USAGE_LIMIT)
-            update = replace(update, result=result, usage=usage)
-        escaped = b"\\" in body
-        echoed = [secret for secret in forms(secrets) if escaped or secret.encode() in body]
+        if len(body) > USAGE_LIMIT:
+            # Out of a smaller body comes nothing that is too large, and most bodies are.
+            update = _bounded(update)
+        escaped, quoted = b"\\" in body, b"%" in body
+        spelled = forms(secrets) if escaped or quoted else secrets
+        echoed = [secret for secret in spelled if secret and (escaped or secret.encode() in body)]
         return redacted(update, echoed) if echoed else (update, None)
 
     def plain(self, job: Job, error: ProviderError) -> JobError:
@@ -208,6 +206,18 @@ def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
     settings = setup.settings
     present = (settings.api_key,) if settings.api_key else ()
     return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
+
+
+def _bounded(update: Update) -> Update:
+    """Return `update` with no more files, result and usage than a job keeps."""
+    kept = wire.kept(update.assets)
+    return replace(
+        update,
+        assets=kept,
+        left=len(update.assets) - len(kept),
+        result=_fitting(update.result, RESULT_LIMIT),
+        usage=_fitting(update.usage, USAGE_LIMIT),
+    )
 
 
 def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:

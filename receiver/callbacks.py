@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from handlers import json
-from handlers.contract import HttpAnswer, HttpMessage, Keys, Proof
+from handlers.contract import HttpAnswer, HttpMessage, Keys, Proof, no_challenge
 from handlers.errors import BadPayload, BadSignature, UnknownKey
 from receiver.accounts import Accounts
 from receiver.clock import Clock
@@ -55,9 +55,10 @@ class Callbacks:
             raise NotOurs
         message = HttpMessage(200, tuple(headers), body, self.clock.outside())
         size, callback = len(body), setup.handler.callback
-        challenge = await LARGE.read(size, lambda: callback.challenge(message))
-        if challenge is not None:
-            return challenge
+        if callback.challenge is not no_challenge:
+            challenge = await LARGE.read(size, lambda: callback.challenge(message))
+            if challenge is not None:
+                return challenge
         await self._record(setup, told, token, message)
         return RECEIVED
 

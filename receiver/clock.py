@@ -1,5 +1,6 @@
 """Time and chance as arguments: what the service asks instead of the system."""
 
+import functools
 import os
 import random
 import time
@@ -26,7 +27,13 @@ BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 def _milliseconds(seconds: float) -> datetime:
     """Whole milliseconds: what is stored and shown, so that a moment never changes on its way."""
-    return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
+    return _moment(int(seconds * 1000))
+
+
+@functools.lru_cache(maxsize=16)
+def _moment(milliseconds: int) -> datetime:
+    """Return a moment; under load it is asked for many times within its millisecond."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def system() -> datetime:
