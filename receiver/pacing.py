@@ -53,7 +53,7 @@ class Pace:
         return pause
 
     def worked(self, now: float) -> bool:
-        """Count a success; returns whether it opened what was narrow. In a pause it was under way before."""
+        """Count a success. Returns whether it opened a narrow account. In a pause it was under way before."""
         was, self.in_a_row = self.narrow, 0
         if now < self.until:
             return False

@@ -144,8 +144,8 @@ class Submitter:
         await self._recording.settle(word)
 
     def _unknown(self, chosen: Chosen, handler: str) -> Word:
-        """The word about a job whose operation went away with a change of the settings, before a byte is
-        sent; one that may have been sent already is lost."""
+        """Return the word about a job of an operation that a change of the settings took away: refused before
+        a byte is sent, or lost where it may have been sent already."""
         message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
         verdict = Verdict.LOST if chosen.crashed else Verdict.REJECT
         return replace(
@@ -166,7 +166,7 @@ class Submitter:
 def _unpacked(
     submit: Exchange[Submission, Update], whole: bytes
 ) -> tuple[Exchange[Submission, Update], dict[str, Any]]:
-    """The exchange with its input: long texts are marks, which what was built gets back as they were."""
+    """Return the exchange with its input: long texts are marks, which the built body gets back."""
     bulk = unpack(whole, stored=True)
 
     def build(asked: Submission, account: Account) -> HttpRequest:

@@ -35,7 +35,7 @@ POOLED = [
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]
 LONG = ["--ignore", "tests/proof/test_silence.py", "--ignore", "tests/proof/test_pause.py"]
-"""What waits for the length of a deadline, and runs with the proofs."""
+"""Tests that wait for the length of a deadline, and run with the proofs."""
 STEPS: tuple[tuple[str, list[str], float], ...] = (
     ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
     ("lint", [*PYTHON, "ruff", "check", "."], 10),

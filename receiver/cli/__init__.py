@@ -27,7 +27,7 @@ COMMANDS = {
     "secrets": ("receiver.cli.local", LOCAL),
     "completion": ("receiver.cli.completion", ALONE),
 }
-"""Every command: its module, and what its help tells of the environment."""
+"""Every command: its module, and the environment that its help tells."""
 INTERRUPTED = 130
 
 

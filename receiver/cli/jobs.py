@@ -19,7 +19,7 @@ BECAME = {
     "miss": "not found",
     "reject": "rejected",
 }
-"""What became of a message that is no update, in the words of a table."""
+"""The meaning of a message that is no update, in the words of a table."""
 
 
 @click.group(cls=Group)
@@ -94,7 +94,7 @@ def _submitted(
 
 
 def _followed(job: dict[str, Any], secret: dict[str, str]) -> dict[str, Any]:
-    """Wait for the job. Its id and what is shown once are told before, lest an interruption loses them."""
+    """Wait for the job. Its id and fields shown once are told before, lest an interruption loses them."""
     if secret:
         say(f"callback_secret: {secret['callback_secret']}", err=True)
     return follow(job) | secret
