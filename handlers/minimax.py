@@ -162,13 +162,13 @@ def refuse(base: BaseResp, message: HttpMessage, unknown: type[ProviderError] = 
 
 def answered(message: HttpMessage, unknown: type[ProviderError] = Garbled) -> dict[str, Any]:
     """The object in an answer; a refusal stands in `base_resp`, whatever the HTTP status."""
-    try:
-        body = json.read_object(message.body)
-    except json.BadJson:
-        body = {}
-    base = BaseResp.model_validate(body["base_resp"]) if isinstance(body.get("base_resp"), dict) else None
-    if base is not None and message.status >= 300:
-        refuse(base, message, unknown)
+    if message.status >= 300:
+        try:
+            body = json.as_object(json.forgive(message.body))
+        except json.BadJson:
+            body = {}
+        if isinstance(base := body.get("base_resp"), dict):
+            refuse(wire.model(base, BaseResp, message), message, unknown)
     return wire.answered(message)
 
 

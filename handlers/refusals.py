@@ -111,6 +111,9 @@ def spoken(code: str | None, said: str) -> type[ProviderError]:
 
 
 def about_account(status: int | None, code: str | None, said: str) -> bool:
-    """Return whether a refusal of the account says so: a bare 403 may be about one job as well."""
+    """Return whether a refusal of the account says so: a bare 403 may be about one job as well, and so may
+    a 402 that speaks of a model or an operation, which the plan does not include."""
     text = f"{code or ''} {said}"
-    return status != 403 or bool(_MONEY.search(text) or _KEY.search(text))
+    if status == 403 or (status == 402 and _MODEL.search(text)):
+        return bool(_MONEY.search(text) or _KEY.search(text))
+    return True

@@ -197,7 +197,7 @@ def _path(parts: list[str], values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _value(text: str, variable: str) -> Any:
-    if text[:1] not in {"[", "{"}:
+    if text.strip()[:1] not in {"[", "{"}:
         return text
     try:
         return json.loads(text)

@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from handlers.text import unfit
+from handlers.text import clean, unfit
 from receiver.filters import JOB_FINAL, complaint, is_pattern
 from receiver.signing import BadSecret, key_of
 
@@ -31,6 +31,11 @@ def _plain(text: str) -> str:
     if found is not None:
         raise ValueError(f"must not hold control or format characters; it holds U+{ord(found):04X}")
     return text
+
+
+def _label(text: str) -> str:
+    """A note as every terminal may show it; nothing is compared with it, so it need not be refused."""
+    return clean(text, len(text)).replace("\t", " ").replace("\n", " ").strip()
 
 
 def _pattern(text: str) -> str:
@@ -86,6 +91,7 @@ Count = Annotated[int, BeforeValidator(_digits)]
 Seconds = Annotated[float, BeforeValidator(_no_underscore)]
 When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
 Text = Annotated[str, AfterValidator(_plain)]
+Label = Annotated[str, AfterValidator(_label)]
 Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
 Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]
 Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
@@ -158,8 +164,8 @@ class EndpointPatch(Asked):
 class KeyRequest(Asked):
     """An API key to make."""
 
-    name: Annotated[Text, StringConstraints(min_length=1, max_length=100)] = Field(
-        description="a note for people"
+    name: Annotated[Label, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="a note for people; control and format characters in it are left out"
     )
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=7)] = Field(description="what it allows")
     expires_at: When | None = Field(default=None, description="when it ends; default: never")

@@ -1,9 +1,11 @@
 """The door of the API: who asks, what they may, what they sent; and errors in one form."""
 
+import functools
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -161,12 +163,18 @@ def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
     """Refuse objects and lists with more entries than any field takes, before each entry is an error."""
     if not isinstance(value, dict):
         return
-    free = {name for name, one in model.model_fields.items() if one.annotation == dict[str, Any]}
-    inner = [(f"/{name}", one) for name, one in value.items() if name not in free]
-    for pointer, one in [("", value), *inner[:MOST]]:
+    free = _free(model)
+    inner = ((f"/{name}", one) for name, one in value.items() if name not in free)
+    for pointer, one in chain((("", value),), islice(inner, MOST)):
         if isinstance(one, dict | list) and len(one) > MOST:
             detail = f"must have at most {MOST} entries"
             raise Invalid(errors=[FieldError(place, pointer, pointer[1:], detail)])
+
+
+@functools.cache
+def _free(model: type[BaseModel]) -> frozenset[str]:
+    """The fields that take objects of any size."""
+    return frozenset(name for name, one in model.model_fields.items() if one.annotation == dict[str, Any])
 
 
 def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:

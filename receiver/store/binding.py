@@ -30,18 +30,19 @@ def taken_by(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tu
         )
         for row in found:
             place = (account, row["provider_job_id"])
-            guessed = row["guessed_id"] == row["provider_job_id"] and row["completed_at"] is None
+            guessed = row["guessed_id"] == row["provider_job_id"]
             if guessed and wanted[place] and row["id"] not in jobs:
-                yield from _unbind(row["id"])
+                yield from _unbind(row["id"], ended=row["completed_at"] is not None)
             else:
                 taken[place] = row["id"]
     return taken
 
 
-def _unbind(job_id: str) -> Transaction[None]:
-    """Take a guessed id from a job, which is unconfirmed again."""
+def _unbind(job_id: str, *, ended: bool) -> Transaction[None]:
+    """Take a guessed id from a job, which is unconfirmed again; one that ended stays as it ended."""
+    state = "" if ended else ", state = 'unconfirmed'"
     yield rows(
-        "update job set provider_job_id = null, guessed_id = null, state = 'unconfirmed' where id = :id",
+        f"update job set provider_job_id = null, guessed_id = null{state} where id = :id",
         id=job_id,
     )
     yield remove("due", [job_id])

@@ -244,3 +244,34 @@ def test_length_and_model_only_warn(name: str) -> None:
     assert problems(prompt="x", model="Hailuo-99") == [("/model", True)]
     assert problems(prompt="x") == [("/model", False)]
     assert problems(prompt="x", model="") == [("/model", False)]
+
+
+@SPEAKERS
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "\ufeff%s",
+        '%s,"unread":NaN}',
+        '%s,"unread":"\\ud83d"}',
+        '%s,"unread":1,"unread":2}',
+        '%s,"unread":"\t"}',
+    ],
+)
+def test_a_code_beside_an_error_status_is_read_from_json_a_little_off(
+    name: str, status: int, spoilt: str
+) -> None:
+    whole = '{"base_resp":{"status_code":2013,"status_msg":"no such model"}}'
+    body = spoilt % (whole if spoilt.endswith("%s") else whole[:-1])
+    for door in ("submit", "poll"):
+        with pytest.raises(ProviderError) as caught:
+            exchanges(HANDLERS[name])[door].parse(message(status, body.encode()))
+        assert (type(caught.value).__name__, caught.value.provider_code) == ("Rejected", "2013")
+
+
+@SPEAKERS
+def test_a_code_that_is_told_twice_with_two_values_is_no_refusal(name: str) -> None:
+    body = b'{"base_resp":{"status_code":2013,"status_code":1004}}'
+    with pytest.raises(ProviderError) as caught:
+        exchanges(HANDLERS[name])["submit"].parse(message(400, body))
+    assert type(caught.value).__name__ == "Garbled"

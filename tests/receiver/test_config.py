@@ -29,6 +29,7 @@ VARIABLES = [
     ("EGRESS_HTTP", "0", "egress_http", False),
     ("EGRESS_ALLOW", '["127.0.0.0/8", "::1/128"]', "egress_allow", ("127.0.0.0/8", "::1/128")),
     ("EGRESS_ALLOW", "[]", "egress_allow", ()),
+    ("EGRESS_ALLOW", ' ["::1/128"]\n ', "egress_allow", ("::1/128",)),
     ("RETRY_SCHEDULE", "[0.5, 1]", "retry_schedule", (0.5, 1.0)),
     ("DATA_DIR", "/var/lib/x", "data_dir", Path("/var/lib/x")),
     ("PUBLIC_URL", "https://hooks.example/in/", "public_url", "https://hooks.example/in"),

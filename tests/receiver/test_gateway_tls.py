@@ -26,6 +26,7 @@ from receiver.addresses import guard
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from tests.receiver.rawserver import (
+    LIMIT,
     LOOPBACK_ONLY,
     OK,
     Names,
@@ -37,7 +38,8 @@ from tests.receiver.rawserver import (
     silent,
 )
 
-SHORT = 0.3
+SHORT = 1.0
+"""Seconds in which a handshake is made however slow the machine is, and after which a call is given up."""
 NAME = "hooks.test"
 
 
@@ -322,7 +324,7 @@ BROKEN: Mapping[str, Script] = {
 @pytest.mark.parametrize("case", BROKEN)
 async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, gateway: Gateway) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=5))
+        failed = await outcome(gateway, Call("POST", secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage in {"tls", "connect"}
     assert (failed.reason != "timed out", failed.written) == (True, False)
@@ -331,7 +333,7 @@ async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, g
 @pytest.mark.parametrize("case", ["closed", "reset"])
 async def test_what_breaks_during_the_handshake_is_of_tls(case: str, gateway: Gateway) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=5))
+        failed = await outcome(gateway, Call("POST", secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage == "tls"
 
@@ -369,7 +371,7 @@ async def test_silence_after_the_handshake_is_of_reading(authorities: Authoritie
 
 async def test_plain_http_to_a_secure_port_is_our_error(authorities: Authorities, gateway: Gateway) -> None:
     async with secure(authorities.context(NAME)) as server:
-        failed = await outcome(gateway, Call("POST", server.url().replace("https", "http"), timeout=5))
+        failed = await outcome(gateway, Call("POST", server.url().replace("https", "http"), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage == "read"
     assert not server.requests

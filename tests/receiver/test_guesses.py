@@ -85,6 +85,22 @@ async def test_a_guess_does_not_take_an_id_from_the_job_whose_answer_names_it(ho
 # Hints.
 
 
+async def test_a_job_that_ended_by_a_guess_gives_its_id_to_the_job_whose_answer_names_it(
+    house: Storehouse,
+) -> None:
+    ended, _ = await unconfirmed(house, "minimax")
+    other, claim = await out(house, "minimax")
+    await house.hear(hint(ended, house, "p1"))
+    polled = await house.poll_claim(ended)
+    await house.hear(word(ended, house, told(Phase.SUCCEEDED), POLL, claim=polled, guess="p1"))
+    assert (await house.now(ended)).state is State.SUCCEEDED
+    await house.hear(word(other, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=claim))
+    found = await house.now(other)
+    assert (found.state, found.provider_job_id) == (State.QUEUED, "p1")
+    found = await house.now(ended)
+    assert (found.state, found.provider_job_id, found.guessed_id) == (State.SUCCEEDED, None, None)
+
+
 async def test_hints_leave_a_poll_that_is_under_way_alone(house: Storehouse) -> None:
     job = await house.submitted("apiframe", theirs="p1")
     claim = await house.poll_claim(job)

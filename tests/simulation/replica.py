@@ -30,7 +30,7 @@ def loaded(policy: str, slots: int, max_jobs: int | None, schedule: tuple[float,
     """The settings of a run."""
     environment = {
         "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
-        "RINGBACK_API_KEY": "rb_" + "k" * 32,
+        "RINGBACK_ADMIN_KEY": "rb_" + "k" * 32,
         "RINGBACK_PUBLIC_URL": "https://hooks.test",
         "RINGBACK_ON_UNCONFIRMED": policy,
         "RINGBACK_UNCONFIRMED_AFTER": "25",

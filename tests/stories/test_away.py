@@ -1,6 +1,5 @@
 """Outcomes are not lost while the store is away, or when the clock steps."""
 
-import asyncio
 import contextlib
 import logging
 import sqlite3
@@ -11,36 +10,14 @@ from typing import Any
 
 import asyncpg
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.model import Work
 from receiver.sandbox.world import Knobs
 from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import SILENT, Moving, asked, ended_job, event_types, settled
+from tests.stories.tools import SILENT, Moving, asked, ended_job, event_types, gated, settled
 
 QUICK = Knobs(takes=0.0)
-
-
-class Gate:
-    """A way to the providers that holds their answers back until it is opened."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.open = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def held(message: Message) -> None:
-            await self.open.wait()
-            await send(message)
-
-        await self.app(scope, receive, held)
-
-
-def gated(house: Deployment) -> Gate:
-    """Put a gate before the providers of a deployment."""
-    house.front.app = gate = Gate(house.front.app)
-    return gate
 
 
 @contextlib.asynccontextmanager

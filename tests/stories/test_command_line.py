@@ -60,7 +60,7 @@ async def test_a_pipe_gets_tab_separated_lines_and_quiet_only_ids(house: Deploym
 
 
 def rename(name: str) -> Transaction[None]:
-    """Give every API key a name that the API would refuse."""
+    """Give every API key a name that the API would not keep."""
     yield rows("update api_key set name = :name", name=name)
 
 
@@ -70,7 +70,7 @@ async def test_text_of_others_does_not_reach_the_terminal_as_it_is(silent: Deplo
     markup = {"[/nope]": "[link=https://evil.example]x"}
     await silent.client.post("/v1/keys", json={"name": "older", "scopes": ["jobs:read"]})
     job = await silent.submit(asking("apiframe", metadata=markup))
-    # The API refuses such names now; an older release did not.
+    # The API keeps names without such characters; an older release kept them.
     await silent.services.store.write(lambda: rename(hostile))
     assert escaped in (await asked(silent, "keys", "list")).out
     assert any(escaped in line for line in await seen(silent, 200, "keys", "list"))

@@ -84,13 +84,22 @@ async def test_a_name_holds_no_control_characters(house: Deployment, character: 
     asked = {
         "/v1/jobs": (asking("apiframe") | {"metadata": {"order": wrong}}, "/metadata/order"),
         "/v1/endpoints": ({"url": house.hook.url, "description": wrong}, "/description"),
-        "/v1/keys": ({"name": wrong, "scopes": ["jobs:read"]}, "/name"),
     }
     for path, (body, pointer) in asked.items():
         told = problem(await house.client.post(path, json=body), 422, "validation")
         [error] = told["errors"]
         assert error["pointer"] == pointer
         assert f"U+{ord(character):04X}" in error["detail"]
+
+
+async def test_the_name_of_a_key_is_kept_without_control_characters(house: Deployment) -> None:
+    asked = {
+        "name": " \x1b]0;owned\x07\x9b31m\tbuild\u202e\n\u2066 \ufeffserver\x00",
+        "scopes": ["jobs:read"],
+    }
+    made = await house.client.post("/v1/keys", json=asked)
+    assert (made.status_code, made.json()["name"]) == (201, "]0;owned31m build  server")
+    problem(await house.client.post("/v1/keys", json=asked | {"name": "\x1b\n\u202e"}), 422, "validation")
 
 
 async def test_a_name_may_hold_any_letters(house: Deployment) -> None:
