@@ -1,5 +1,6 @@
 """Outcomes are not lost while the store is away, or when the clock steps."""
 
+import asyncio
 import contextlib
 import logging
 import sqlite3
