@@ -37,8 +37,8 @@ STORED = [
         for part in ("--ignore", f"tests/stories/test_{name}.py")
     ),
 ]
-"""What stands on a database, and so runs on both engines. What only one has runs once, with the rest, and so
-do the commands, which are processes of their own that speak HTTP.
+"""Tests that stand on a database, and so run on both engines. Those of only one run once, and so do
+the commands, which are processes of their own that speak HTTP.
 """
 POOLED = [
     *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
