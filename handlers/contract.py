@@ -304,9 +304,6 @@ class Handler:
         return next(iter(self.operations))
 
 
-Configure = Callable[[Options], Handler]
-
-
 @immutable
 class Provider:
     """What `handlers.ALL` lists: a name, the settings it takes, and the handler they make."""

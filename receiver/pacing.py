@@ -4,8 +4,12 @@ a time behind each, and room that comes back with every success. Pure: time is a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from handlers.values import immutable
+
+LONGEST_HINT = timedelta(hours=1)
+"""The longest pause that a provider may ask for."""
 
 
 @immutable

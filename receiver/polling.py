@@ -21,6 +21,7 @@ from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
 from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, WaitReason, Word, Work
+from receiver.pacing import LONGEST_HINT
 from receiver.recording import Recording
 from receiver.store.due import release
 from receiver.store.jobs import Asked, ask
@@ -38,7 +39,6 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
 }
 POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
 FORBIDDEN = 403
-LONGEST_HINT = timedelta(hours=1)
 
 
 class Poller:

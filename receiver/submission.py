@@ -28,7 +28,7 @@ from receiver.bulk import unpack
 from receiver.clock import Clock
 from receiver.large import LARGE
 from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
-from receiver.pacing import LOST, THROTTLED, UNREACHABLE, Ladder
+from receiver.pacing import LONGEST_HINT, LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
@@ -59,7 +59,6 @@ TROUBLES: Mapping[type[ProviderError], WaitReason] = {
 CRASHED = "the process ended between sending and the answer"
 CONFLICT = 409
 """Under the provider's own idempotency key: the request that was sent before is still in progress."""
-LONGEST_HINT = timedelta(hours=1)
 
 
 class Submitter:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import click
 
-from receiver.cli.groups import ALONE, LOCAL, REMOTE, Group, with_environment
+from receiver.cli.groups import ALONE, INTERRUPTED, LOCAL, REMOTE, Group, with_environment
 from receiver.cli.plain import say
 from receiver.errors import Misconfigured, ReceiverError
 
@@ -28,7 +28,6 @@ COMMANDS = {
     "completion": ("receiver.cli.completion", ALONE),
 }
 """Every command: its module, and the environment that its help tells."""
-INTERRUPTED = 130
 
 
 class Commands(Group):

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from receiver.cli.client import Away, call, path
-from receiver.cli.following import INTERRUPTED, follow
-from receiver.cli.groups import Group
+from receiver.cli.following import follow
+from receiver.cli.groups import INTERRUPTED, Group
 from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, is_json, show_list, show_one
 from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
 from receiver.cli.plain import say

@@ -159,8 +159,10 @@ def _keep(kept: Place) -> None:
 
 
 async def origins() -> Figures:
-    """Retries that wait for as many one-off callback URLs, each of an origin of its own. The memory at its start
-    holds the cost of many calls at once, too: other origins were called before, and took all at once.
+    """Retries that wait for as many one-off callback URLs, each of its own origin.
+
+    The memory at the start holds the cost of many calls at once, too: other origins were called before, and
+    took all at once.
     """
     with place("sqlite") as kept:
         async with stub("raw") as provider, stub("raw") as downstream:
