@@ -136,7 +136,7 @@ def read_resolved(message: HttpMessage) -> Asset:
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """A task needs a model and its content, and each item of that what its type says."""
+    """Yield the problems of a task without a model or content, or with items that miss their field."""
     given = submission.input
     problems = rules.typed(given, {"model": rules.TEXT, "content": rules.LIST})
     if problems:

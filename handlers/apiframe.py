@@ -235,7 +235,7 @@ def check(submission: Submission) -> Sequence[Problem]:
 
 
 def _runway(given: Mapping[str, Any]) -> Sequence[Problem]:
-    """Warnings of what the vendor's page asks for; its server decides."""
+    """Yield warnings by the vendor's page; its server decides."""
     kind = given.get("generation_type")
     needs = RUNWAY_NEEDS.get(kind) if isinstance(kind, str) else None
     if needs and not given.get(needs):

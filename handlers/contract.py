@@ -17,7 +17,7 @@ from handlers.values import immutable
 
 SUBMIT_TIMEOUT = timedelta(seconds=60)
 SYNCHRONOUS = timedelta(seconds=300)
-"""What an operation gets whose submission is answered with its result."""
+"""The time for a submission that is answered with its result."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
@@ -184,7 +184,7 @@ class Failure:
 
 @immutable(kw_only=True)
 class Update:
-    """What a provider said, normalised: the one thing that comes out of every door.
+    """A provider's word, normalised: the one thing that comes out of every door.
 
     `left` counts the files, if any, that are too many for a job to keep; they stay with the provider.
     """
@@ -234,7 +234,7 @@ class Callback:
 
 @immutable
 class Operation:
-    """One thing a provider can make: where to ask, what comes out (None: no file), whether it rings back.
+    """One thing a provider can make: where to ask, its kind of file (None: no file), whether it rings back.
 
     `submit_timeout` is how long the answer to a submission may take; longer where it brings the result.
     """
@@ -302,9 +302,6 @@ class Handler:
     def default_operation(self) -> str:
         """The operation meant when a job names none: the first of the table."""
         return next(iter(self.operations))
-
-
-Configure = Callable[[Options], Handler]
 
 
 @immutable

@@ -25,7 +25,7 @@ DIGITS = 64 * 1024
 _LONG_NUMBER = b"0" * 400
 _AS_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
-"""A string, or what is left of the body when it never ends: a search that fails would start again inside."""
+"""A string, or the rest of the body when it never ends: a search that fails would start again inside."""
 _AS_LISTS = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _BOM = b"\xef\xbb\xbf"
@@ -42,7 +42,7 @@ class Repeated(dict[str, Value]):
 
 
 def read(data: bytes, *, values: int | None = VALUES) -> Value:
-    """The value that `data` spells, or `BadJson`. `values` None counts none: for what we stored ourselves."""
+    """Return the value that `data` spells, or `BadJson`. `values` None counts none: for our own bodies."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -86,7 +86,7 @@ def write(value: Value) -> bytes:
 
 
 def measure(data: bytes, values: int | None) -> None:
-    """Refuse what is too deep or has too many values, at the speed of the C library and before it is read.
+    """Refuse a body that is too deep or has too many values, at the speed of C and before it is read.
 
     A value costs a comma or an opening bracket. Those inside strings do not count, so strings are cut out
     where the plain count is too high.

@@ -74,8 +74,8 @@ ERRORS: Mapping[str, type[ProviderError]] = {
     "2061": Rejected,
     "20132": Rejected,
 }
-"""`base_resp.status_code` as what it means, by the vendor's error page. 2061 is about a model that the plan
-does not include, 2056 about the usage of a window of hours."""
+"""The meaning of each `base_resp.status_code`, by the vendor's error page. 2061 is about a model that the
+plan does not include, 2056 about the usage of a window of hours."""
 WAITS = {"2056": timedelta(minutes=5)}
 ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 CONTENT_POLICY = frozenset({"1026", "1027"})
@@ -92,7 +92,7 @@ NEEDS = {
     "I2V-01-live": "first_frame_image",
     "S2V-01": "subject_reference",
 }
-"""What a model is documented to need."""
+"""The fields that a model is documented to need."""
 FIELDS = rules.fields(
     text="model prompt first_frame_image last_frame_image resolution",
     flag="prompt_optimizer",
@@ -148,7 +148,7 @@ class Retrieved(wire.Payload):
 
 
 def refuse(base: BaseResp, message: HttpMessage, unknown: type[ProviderError] = Garbled) -> None:
-    """Raise what a `base_resp` means when it is no success; `unknown` for a code that is not in our table."""
+    """Raise the error that a `base_resp` without success means; `unknown` for a code not in our table."""
     code, status = base.status_code, message.status
     if code in {None, "0"}:
         return

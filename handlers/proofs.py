@@ -28,11 +28,6 @@ def job_secrets(keys: Keys) -> Iterable[bytes]:
     return _encoded(keys.job)
 
 
-def account_secrets(keys: Keys) -> Iterable[bytes]:
-    """The secrets configured for the account, as text."""
-    return _encoded(keys.account)
-
-
 def account_whsec(keys: Keys) -> Iterable[bytes]:
     """The secrets configured for the account in Standard Webhooks form: base64 behind `whsec_`."""
     for secret in keys.account:

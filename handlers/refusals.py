@@ -1,4 +1,4 @@
-"""What providers' words mean beyond their own tables: a job's end, a refusal told by a code or a sentence.
+"""The meaning of providers' words beyond their own tables: ends of jobs, refusals by a code or a sentence.
 
 Gateways put words of their own in front of a provider, and one HTTP status carries several meanings (403 for
 a wrong key, for a model, for the content). A handler's own table always comes first.
@@ -70,7 +70,7 @@ _MODEL = _any(
 
 
 def known(word: str) -> Phase:
-    """Return what a status word (lower case) means at every provider; UNKNOWN where it has no such sense."""
+    """Return the phase that a status word (lower case) means at every provider, or UNKNOWN."""
     return WORDS.get(_BLANKS.sub("_", word), Phase.UNKNOWN)
 
 
@@ -88,7 +88,7 @@ def failure_code(*texts: str | None) -> FailureCode:
 
 
 def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
-    """Return what an answer other than a success means, by its status and what its body says."""
+    """Return the error that an answer other than a success means, by its status and its body."""
     text = f"{code or ''} {said}"
     if status in {400, 403, 429} and _MONEY.search(text if status != 400 else code or ""):
         return AccountRefused
@@ -103,7 +103,7 @@ def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
 
 
 def spoken(code: str | None, said: str) -> type[ProviderError]:
-    """Return what an error inside a success means, by its words alone."""
+    """Return the error inside a success, by its words alone."""
     text = f"{code or ''} {said}"
     by_words = ((_MONEY, AccountRefused), (_RATE, Throttled), (_FAULT, Garbled), (_KEY, AccountRefused))
     kind = next((kind for pattern, kind in by_words if pattern.search(text)), Rejected)

@@ -24,7 +24,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def typed(given: Mapping[str, Any], fields: Mapping[str, str], at: str = "") -> list[Problem]:
-    """Return a problem for each known field whose value is of another type; null counts as left out."""
+    """Return a problem for each known field with a value of another type; null counts as left out."""
     return [
         Problem(f"{at}/{name}", f"{name} must be {kind}")
         for name, kind in fields.items()

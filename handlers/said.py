@@ -1,4 +1,4 @@
-"""What a provider's error says for people: its sentence, its code and the failure that they make."""
+"""A provider's error for people: its sentence, its code and the failure that they make."""
 
 from handlers import refusals
 from handlers.contract import Failure, FailureCode

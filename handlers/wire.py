@@ -214,7 +214,7 @@ def succeeded(message: HttpMessage) -> HttpMessage:
 
 
 def refused(message: HttpMessage, body: object) -> ProviderError:
-    """Return the error that a message without success means, whose body was read as `body`."""
+    """Return the error that a message without success means; `body` is its body as read."""
     said, code = sentence(body), code_of(body)
     kind = refusals.refusal(message.status, code, said) if message.status >= 300 else Garbled
     if kind is Redirected:
@@ -257,7 +257,7 @@ def told_error(message: HttpMessage, body: dict[str, Any]) -> ProviderError | No
 
 
 def unnamed(message: HttpMessage, body: dict[str, Any], name: str) -> ProviderError:
-    """Return what an acceptance without an id is: the refusal that it tells, else `Garbled`."""
+    """Return the error for an acceptance without an id: the refusal that it tells, else `Garbled`."""
     return told_error(message, body) or Garbled(f"the answer names no {name}", status=message.status)
 
 

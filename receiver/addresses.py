@@ -106,7 +106,7 @@ def split(url: str) -> tuple[Origin, str]:
 
 
 def told(url: str) -> str:
-    """What notices and logs tell of `url`: whom it calls. Its path and query may be what keeps others out."""
+    """Return `url` as notices and logs tell it: its origin. Its path and query may be a secret."""
     try:
         return str(split(url)[0])
     except BadUrl:

@@ -23,7 +23,7 @@ NOTHING: tuple[Due | None, Then] = (None, Then.REPLACE)
 
 @immutable
 class Rules:
-    """The settings that decide what follows from a word."""
+    """The settings that decide the consequences of a word."""
 
     on_unconfirmed: str
     unconfirmed_after: timedelta
@@ -138,7 +138,7 @@ class Agenda:
         return due, Then.REPLACE
 
     def _unidentified(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
-        """A job whose id at the provider is not known: there is only a guess to poll, or nothing."""
+        """A job without a known id at the provider: there is only a guess to poll, or nothing."""
         if job.state is not State.UNCONFIRMED:
             # A submission that is still out loses its lease, and its answer is folded as a late one.
             return UNCHANGED if before.state is job.state and word.claim is None else NOTHING

@@ -189,7 +189,7 @@ class Services:
         self._ends = min(self._ends, self.clock.monotonic() + seconds)
 
     async def drain(self) -> None:
-        """Say that we stop, let nobody wait, and give work in hand what is left of the grace."""
+        """Say that we stop, end every wait, and give work in hand the rest of the grace."""
         self.hurry(self.settings.shutdown_grace)
         self.recording.watchers.close()
         await asyncio.gather(*(worker.stop(self.time_left) for worker in self.workers.values()))
@@ -214,7 +214,7 @@ class Services:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the endpoints as they are stored, and deliver what waited for one that is new here."""
+        """Take the endpoints as they are stored, and deliver all that waited for one that is new here."""
         generation, found = await self.store.read(table.of_generation())
         self.endpoints.adopt(generation, found)
         self.wake_deliveries()

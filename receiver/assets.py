@@ -27,7 +27,8 @@ KEPT = timedelta(minutes=5)
 GONE_FOR = timedelta(minutes=1)
 AWAY_FOR = timedelta(seconds=5)
 BUSY_FOR = timedelta(seconds=1)
-"""How long a refusal stands for all who ask again: anybody may, and each question costs a call of ours."""
+"""How long a refusal stands for all later requests: anybody may ask, and each question costs a call of
+ours."""
 LONGEST = timedelta(hours=1)
 LOOKS, LOOK = 20, 0.25
 """How often, and after how many seconds each, a slot of a busy account is looked for."""
@@ -84,7 +85,7 @@ class Assets:
         return await self._look(place, job, asset)
 
     async def _look(self, place: Place, job: Job, asset: Asset) -> str:
-        """Ask the provider, and keep what it says for a while."""
+        """Ask the provider, and keep its answer for a while."""
         try:
             return self._keep(place, job, await self._ask(job, place[1], asset))
         except Gone as error:
@@ -150,7 +151,7 @@ class Assets:
 
 
 def _again(error: Gone | ProviderAway, left: timedelta) -> Gone | ProviderAway:
-    """A refusal for one who asks later."""
+    """Return a refusal for a later request."""
     if isinstance(error, ProviderAway):
         return ProviderAway(error.detail, seconds=left.total_seconds())
     return Gone(error.detail)

@@ -32,7 +32,7 @@ announced before it has been closed for as long."""
 
 @dataclass(slots=True)
 class _Gate:
-    """What is known of one account: why it is closed, its ladder, its pace and whom it refused."""
+    """The state of one account: why it is closed, its ladder, its pace and the jobs it refused."""
 
     since: datetime | None = None
     reason: str = ""

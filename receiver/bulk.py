@@ -58,7 +58,7 @@ class Bulk:
     mark: str = ""
 
     def with_texts(self, value: Any, chosen: Callable[[Text], str]) -> Any:
-        """`value`, a part of ours, with what `chosen` makes of each text."""
+        """Return `value`, a part of ours, with each text replaced by `chosen`."""
         if not self.texts:
             return value
         if isinstance(value, str):
@@ -88,7 +88,7 @@ class Bulk:
 
 
 def unpack(data: bytes, *, stored: bool = False) -> Bulk:
-    """The body that `data` spells, `BadJson` or `TooLarge`. What was `stored` before is not counted again."""
+    """Return the body that `data` spells, `BadJson` or `TooLarge`. A `stored` one is not counted again."""
     values = None if stored else json.VALUES
     if len(data) <= LONG:
         return Bulk(json.read(data, values=values), {})
@@ -98,7 +98,7 @@ def unpack(data: bytes, *, stored: bool = False) -> Bulk:
 
 
 class _Rest:
-    """What a body has beside its long texts, as far as it was looked through."""
+    """The parts of a body beside its long texts, as far as it was looked through."""
 
     def __init__(self, data: bytes, *, bounded: bool) -> None:
         self._view = memoryview(data)
@@ -122,7 +122,7 @@ class _Rest:
             raise TooLarge(f"a body may have {REST} bytes beside blanks and texts of more than {LONG} bytes")
 
     def gap(self, start: int, end: int) -> None:
-        """Keep what stands between two strings, every run of blanks in it as one."""
+        """Keep the text between two strings, every run of blanks in it as one."""
         for place in range(start, end, PIECE):
             _give_way()
             piece = bytes(self._view[place : min(place + PIECE, end)])

@@ -23,7 +23,7 @@ PREFIX = "RINGBACK_"
 NOT_SETTINGS = frozenset(
     {"RINGBACK_CONFIG", "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"},
 )
-"""Where the settings lie, and what the commands that talk to a running service read."""
+"""The place of the settings, and the ones that commands for a running service read."""
 LINK = re.compile(
     r"RINGBACK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)",
     re.ASCII,
@@ -113,7 +113,7 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[Misconfigu
 
 
 def _set_up(settings: Settings, accounts: dict[str, AccountSetup]) -> Iterator[Misconfigured]:
-    """Fill `accounts`; what is wrong with one of them, or with the endpoints as a whole."""
+    """Fill `accounts`. Returns the faults of each, and of the endpoints as a whole."""
     for name, account in settings.providers.items():
         try:
             accounts[name] = _account(name, account)

@@ -72,7 +72,7 @@ class Dialer:
         self._shares = {True: Share(most // 4, WAITING), False: Share(most - most // 4, WAITING)}
 
     def check(self, url: str) -> None:
-        """Check what shows without asking a name server; raises `BadUrl`."""
+        """Check all that shows without asking a name server; raises `BadUrl`."""
         origin, _ = split(url)
         literal = _literal(origin.host)
         if literal is not None and not self._permits(literal, origin.scheme):
@@ -199,7 +199,7 @@ class Dialer:
 
 
 def _drop(task: "asyncio.Task[Connection]") -> None:
-    """Close what a dial brought that another has outrun."""
+    """Close the connections of a dial that another has outrun."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
@@ -213,7 +213,7 @@ def _interleaved(addresses: Sequence[Address]) -> list[Address]:
 
 
 def _sockets() -> int:
-    """Return how many sockets calls may use: half of what the process may open."""
+    """Return how many sockets calls may use: half of the files that the process may open."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return SOCKETS if most == resource.RLIM_INFINITY else max(FEWEST, min(SOCKETS, most // 2))
 

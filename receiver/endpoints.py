@@ -20,7 +20,7 @@ UNREADABLE = "its secret is encrypted under a master key that is not configured"
 
 @immutable
 class _Held:
-    """One endpoint: its row, what was read of it, and the bytes that sign for it."""
+    """One endpoint: its row, its fields as read, and the bytes that sign for it."""
 
     row: tuple[Any, ...] = field(repr=False)
     endpoint: Endpoint
@@ -98,7 +98,7 @@ class Endpoints:
         return read_endpoint(row, headers, secrets)
 
     def resealed(self, endpoint: Endpoint, row: Any) -> tuple[Any, ...]:
-        """A changed endpoint as its row. What is sealed stays as it is stored where it did not change;
+        """Return a changed endpoint as its row. A sealed value stays as it is stored where it did not change;
         `Conflict` where it would have to be read for the change and cannot be."""
         stored = self.open(row)
         if (endpoint.headers, endpoint.secrets) == (stored.headers, stored.secrets):

@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def unwritten(self) -> bool:
-        """Whether a part of the request has not left us, so that nobody can have taken it whole."""
+        """Return whether a part of the request has not left us, so that it cannot have been taken whole."""
         return self._paused or (self.transport is not None and self.transport.get_write_buffer_size() > 0)
 
     def close(self) -> None:
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         self._finish(cut=False)
 
     def _misread(self) -> None:
-        """Take up what the parser refused: where the head decides, it is read leniently, once it is whole."""
+        """Take up a refused head: where the head decides, it is read leniently, once it is whole."""
         if not self._head_decides or self.answering or self._lenient is not None:
             self._end(Unparsable())
             return

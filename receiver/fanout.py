@@ -39,7 +39,7 @@ LOGGER = logging.getLogger("ringback.fanout")
 KEPT = 1024
 MARGIN = 5.0
 UNREADABLE = timedelta(minutes=1)
-"""How long a delivery waits whose secret cannot be read; the keys come with a restart."""
+"""How long a delivery waits while its secret cannot be read; the keys come with a restart."""
 FINAL = {
     Consequence.DELIVERED: "delivered",
     Consequence.EXHAUSTED: "exhausted",
@@ -285,7 +285,7 @@ class Fanout:
         )
 
     def _learn(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
-        """What the answer says of the endpoint: whether it works, and for how long to leave it alone."""
+        """Learn from an answer whether the endpoint works, and for how long to leave it alone."""
         name, lane = owed.endpoint_id, claim.lane
         if ruling.consequence is Consequence.DELIVERED:
             recovered = self.lanes.succeeded(lane)

@@ -39,7 +39,7 @@ def _place(url: str) -> _Place:
 
 
 Whose = tuple[Origin, bool]
-"""Whom an idle connection leads to, and whether it is for calls to providers."""
+"""The origin that an idle connection leads to, and whether it is for calls to providers."""
 
 
 class CallFailed(Exception):
@@ -59,7 +59,7 @@ class CallFailed(Exception):
 
 @immutable
 class Call:
-    """A request to make. `fresh` asks for a connection that nobody has used; `cap` is what is kept.
+    """A request to make. `fresh` asks for an unused connection; `cap` is how much of the body is kept.
 
     Of a `delivery` the head of the answer decides: it is read leniently, and nothing behind it changes that.
     """
@@ -75,7 +75,7 @@ class Call:
 
 
 class Pool:
-    """The idle connections, by whom they lead to; so many for one origin, and so many in all."""
+    """The idle connections, by origin and use; so many for one origin, and so many in all."""
 
     def __init__(self) -> None:
         self._idle: dict[Whose, deque[Connection]] = {}
@@ -110,7 +110,7 @@ class Pool:
             self._drop(found)
 
     def sweep(self, now: float) -> bool:
-        """Close what has been idle for long, whoever it leads to; whether any is left."""
+        """Close every connection that has been idle for long. Returns whether any is left."""
         for connection in list(self._order):
             if now - connection.idle_since < IDLE_SECONDS:
                 return True
@@ -174,7 +174,7 @@ class Gateway:
             raise CallFailed(progress.stage, "the connection broke", written=progress.written) from None
 
     async def close(self) -> None:
-        """Close every idle connection, and give up what is being looked up."""
+        """Close every idle connection, and give up every look-up."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         self._pool.close()

@@ -1,4 +1,5 @@
-"""The head of a request: what may be asked in one way only, and the same head without an offer to upgrade."""
+"""The head of a request: refused where it can be read in two ways, and the same head without an upgrade
+offer."""
 
 import re
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ PROMISE: Verb[NewJob, Promised] = Verb("promise", table.add, _cost)
 
 @immutable
 class Wish:
-    """What somebody asks for, checked for its form only.
+    """A request as given, checked for its form only.
 
     `input` is for checks: its long texts are cut. `whole` and `shown` are JSON of the input, `hashed` is a
     hash of the whole request.

@@ -18,7 +18,7 @@ from receiver.store.due import HAND_LANES, RETRY_LANE, plain
 
 UNPROVEN = 4
 LEARNED = 1_000
-"""Of how many idle endpoints and origins it is remembered what they have proved."""
+"""How many idle endpoints and origins keep the slots that they have earned."""
 HELD = 10_000
 """How many holds are remembered at least; of many more, those that end first are forgotten."""
 SOME_HOLDS = 256
@@ -108,7 +108,7 @@ class Lane:
 
     @property
     def hold_until(self) -> float:
-        """When its hold ends; what is retried by hand waits for none."""
+        """Return when its hold ends; a retry by hand waits for none."""
         return self.holds.get(self.held_as, 0.0)
 
     def room(self, now: float) -> int:
@@ -291,7 +291,7 @@ class Lanes:
             return max(0.0, self._holds.get((Work.DELIVER, name), 0.0) - self.monotonic())
 
     def take_up_holds(self, seconds: Mapping[str, float]) -> None:
-        """Hold what is held by any replica, and no longer what was and is held by none."""
+        """Hold all lanes that any replica holds, and no longer those that none holds."""
         with self._lock:
             now = self.monotonic()
             for name in self._told - seconds.keys():
@@ -340,7 +340,7 @@ class Lanes:
         return lane
 
     def _look(self, work: Work, name: str, *, learns: bool = False) -> Lane:
-        """The lane, or what it would be; what an idle one `learns` is kept."""
+        """Return the lane, or one as it would be; where it `learns`, its slots are kept while it is idle."""
         lane = self._lanes.get((work, name))
         if lane is not None:
             return lane

@@ -28,13 +28,13 @@ class Large:
         self._held = 0
 
     async def read(self, size: int, work: Callable[[], Told]) -> Told:
-        """What `work` makes of a request's body of `size` bytes; `StoreUnavailable` when too much waits."""
+        """Return the result of `work` on a body of `size` bytes; `StoreUnavailable` when too much waits."""
         if size > LIGHT and self._held and self._held + size > ROOM:
             raise StoreUnavailable("too many large bodies are being read")
         return await self.run(size, work)
 
     async def run(self, size: int, work: Callable[[], Told]) -> Told:
-        """What `work` makes of `size` bytes whose number something else bounds already."""
+        """Return the result of `work` on `size` bytes, of which something else bounds the number."""
         if size <= LIGHT:
             return work()
         self._held += size

@@ -1,4 +1,4 @@
-"""The head of an answer that strict HTTP refuses, read for what it means: its status and its fields.
+"""The head of an answer that strict HTTP refuses, read for its meaning: its status and its fields.
 
 Taken are lines that end with a bare LF, blanks before a colon, a doubled length, a length beside chunks, and
 lines that are no fields (passed over). Pure: bytes in, words out.
@@ -20,7 +20,7 @@ class NoHead(ValueError):
 
 @immutable
 class Head:
-    """A final head, where what follows it begins, and the one field that frames its body, if one does."""
+    """A final head, the place where its body begins, and the one field that frames the body, if one does."""
 
     status: int
     headers: tuple[tuple[str, str], ...]

@@ -87,7 +87,7 @@ class Meanings:
         return setup.handler.operations.get(job.operation) if setup else None
 
     def fold(self, job: Job, word: Word) -> Folded:
-        """Return what `word` does to `job`, and what is due after it.
+        """Return the change that `word` makes to `job`, and the work that is due after it.
 
         A job past its deadline expires with its last poll. What that poll told short of an end is no event:
         it would show a state that the job is no longer in.

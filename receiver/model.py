@@ -187,15 +187,6 @@ class Event:
     result: bytes | None = field(default=None, repr=False)
 
 
-class DeliveryState(enum.StrEnum):
-    """How an owed event stands."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    EXHAUSTED = "exhausted"
-    CANCELED = "canceled"
-
-
 @immutable
 class Owed:
     """A delivery with all that sending it needs. `endpoint_id` is None for a job's own callback URL."""

@@ -1,4 +1,4 @@
-"""What the log says of jobs and accounts: a line for each event that needs a person, transitions at debug."""
+"""The log of jobs and accounts: a line for each event that needs a person, transitions at debug."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ LINES: Mapping[str, Line] = {
 
 
 def recorded(found: Recorded) -> None:
-    """Say what became of a word: at debug, and louder where it made an event that needs a person."""
+    """Log the outcome of a word: at debug, and louder where it made an event that needs a person."""
     job = found.job
     if job is not None and LOGGER.isEnabledFor(logging.DEBUG):
         LOGGER.debug("job is %s (%s)", job.state.value, found.outcome.value, extra=_about(job))

@@ -31,7 +31,7 @@ FIELDS = (
     "request_id",
     "replica",
 )
-"""What a record may carry as `extra`; the same names in both formats."""
+"""The fields that a record may carry as `extra`; the same names in both formats."""
 SHORTEST_SECRET = 6
 """Hiding shorter ones would tear every line to pieces."""
 FRAMES, TRACEBACK, LINE = 20, 120, 500

@@ -14,7 +14,7 @@ LOGGER = logging.getLogger("ringback.outgoing")
 
 
 class LoggedGateway(Gateway):
-    """A gateway that says at debug what it called and how that went."""
+    """A gateway that logs every call and its outcome at debug."""
 
     async def call(self, call: Call) -> Answer:
         """The answer to `call`, or `CallFailed`."""

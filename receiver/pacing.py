@@ -4,8 +4,12 @@ a time behind each, and room that comes back with every success. Pure: time is a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from handlers.values import immutable
+
+LONGEST_HINT = timedelta(hours=1)
+"""The longest pause that a provider may ask for."""
 
 
 @immutable
@@ -53,7 +57,7 @@ class Pace:
         return pause
 
     def worked(self, now: float) -> bool:
-        """Count a success; returns whether it opened what was narrow. In a pause it was under way before."""
+        """Count a success. Returns whether it opened a narrow account. In a pause it was under way before."""
         was, self.in_a_row = self.narrow, 0
         if now < self.until:
             return False

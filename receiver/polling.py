@@ -21,6 +21,7 @@ from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
 from receiver.model import By, Claim, Job, JobError, Source, State, Verdict, WaitReason, Word, Work
+from receiver.pacing import LONGEST_HINT
 from receiver.recording import Recording
 from receiver.store.due import release
 from receiver.store.jobs import Asked, ask
@@ -38,7 +39,6 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
 }
 POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
 FORBIDDEN = 403
-LONGEST_HINT = timedelta(hours=1)
 
 
 class Poller:
@@ -93,7 +93,7 @@ class Poller:
             self._accounts.count(job.account, "missed")
 
     async def poll(self, job: Job, claim: Claim | None = None, *, hinted: bool = False) -> Word:
-        """Ask once. Returns what it brought; `hinted` where an unproved callback asked for it."""
+        """Ask once. Returns the word that it brought; `hinted` where an unproved callback asked for it."""
         setup = self._accounts.setups[job.account]
         self._accounts.count(setup.name, "polls")
         theirs = job.provider_job_id or job.guessed_id
@@ -119,7 +119,7 @@ class Poller:
         )
 
     async def _canceled(self, job: Job, claim: Claim) -> Word:
-        """Ask the provider to cancel. Returns what it said; a refusal ends the asking."""
+        """Ask the provider to cancel. Returns its answer as a word; a refusal ends the asking."""
         setup = self._accounts.setups[job.account]
         word = replace(self._word(job, claim, Verdict.CANCEL_ASKED), source=Source.NOTE)
         if setup.handler.cancel is None or job.provider_job_id is None:
@@ -135,7 +135,7 @@ class Poller:
         return replace(word, note="the provider was asked to cancel")
 
     async def _failed(self, job: Job, claim: Claim | None, error: ProviderError, *, hinted: bool) -> Word:
-        """What an error of a poll means; one that is about the question says nothing about the job.
+        """Return the word for an error of a poll; one that is about the question says nothing about the job.
 
         Whoever knows the URL of one job's callback must not hold up the polls of all others.
         """

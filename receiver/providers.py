@@ -16,7 +16,7 @@ class Providers:
     blocking: Blocking
 
     def view(self, name: str, took: list[float], counted: Counter[str]) -> dict[str, Any]:
-        """One account; `took` are the seconds that its jobs of the last hour needed, `counted` what came."""
+        """One account; `took` are the seconds that its jobs of the last hour needed, `counted` its counts."""
         setup = self.accounts.setups[name]
         handler = setup.handler
         blocked = self.blocking.blocked.get(name)

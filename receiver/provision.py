@@ -27,7 +27,7 @@ def data_dir(settings: Settings) -> Path:
 
 
 def _need(settings: Settings, name: str) -> None:
-    """What one process could make for itself, several must be given."""
+    """Refuse to make for one process a thing that several must be given."""
     if is_postgres(settings.database_url):
         raise Misconfigured(name, "is required with PostgreSQL, the same for every replica")
 

@@ -75,7 +75,7 @@ class Recording:
         return recorded
 
     async def settle(self, word: Word) -> Recorded:
-        """Record the outcome of work, however long the store is away. Returns what became of it.
+        """Record the outcome of work, however long the store is away. Returns how the job stands after it.
 
         A provider's answer exists only here: without it a job that was paid for would have no id.
         """

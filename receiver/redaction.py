@@ -1,4 +1,4 @@
-"""Our secrets kept out of what is told on: a provider's message may echo each of them anywhere. Pure."""
+"""Our secrets kept out of all that is told on: a provider's message may echo each of them anywhere. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def holds(text: str | None, secrets: Sequence[str]) -> bool:
 
 
 def redacted(update: Update, secrets: Sequence[str]) -> tuple[Update, str | None]:
-    """Return `update` without the secrets, and a note of what was left out for it.
+    """Return `update` without the secrets, and a note of all that was left out for it.
 
     A file whose link holds one is left out whole: the link would be useless without it.
     """

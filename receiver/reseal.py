@@ -1,4 +1,4 @@
-"""Encrypting what is stored anew, under the newest master key."""
+"""Encrypting stored secrets anew, under the newest master key."""
 
 from receiver.endpoints import Endpoints
 from receiver.errors import Misconfigured
@@ -11,8 +11,8 @@ BATCH = 500
 
 
 async def reseal(store: Store, masters: Masters) -> int:
-    """Encrypt stored secrets under the newest key, where they are not; how many rows. What was interrupted
-    goes on where it stopped.
+    """Encrypt stored secrets under the newest key, where they are not. Returns how many rows. An interrupted
+    run goes on where it stopped.
 
     Raises `Misconfigured` when one cannot be read.
     """

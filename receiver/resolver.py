@@ -22,7 +22,7 @@ from receiver.shares import Full, Share
 KEPT = 5.0
 """Seconds for which the result of a look-up serves, a failure included."""
 REMEMBERED = 4096
-"""Names whose last result is remembered; as many again that had no address."""
+"""Names with a remembered result; as many again that had no address."""
 FIRST_ANSWER, TRIES = 2.0, 4
 """Seconds that a name server gets at first, less once it has proved quick, and how often it is asked."""
 LONGEST = 30.0
@@ -35,7 +35,7 @@ NO_ANSWER = "the name servers do not answer"
 
 
 class Unresolved(Exception):
-    """A name without an address, or one whose name servers do not answer."""
+    """A name without an address, or one that no name server answers for."""
 
 
 class HostsFile:
@@ -94,14 +94,14 @@ class NameServers:
         return [node.addr[0].decode("ascii") for node in result.nodes]
 
     async def close(self) -> None:
-        """End what is still being asked."""
+        """End every running look-up."""
         if self._asking is not None:
             await self._asking.close()
 
 
 @immutable
 class Result:
-    """What a look-up brought, and until when it serves: addresses, or why there are none."""
+    """The result of a look-up, and until when it serves: addresses, or why there are none."""
 
     until: float
     addresses: tuple[Address, ...] = ()
@@ -140,7 +140,7 @@ class Resolver:
         return result.addresses
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Give up every call under way."""
         tasks = [flight.task for flight in self._flights.values()]
         for task in tasks:
             task.cancel()

@@ -39,7 +39,7 @@ LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 
 
 class Housekeeper:
-    """Expires, cancels and removes. What is long is done in pieces, with as long a rest after each."""
+    """Expires, cancels and removes. Long work is done in pieces, with as long a rest after each."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Housekeeper:
         self._stepped = self._decided = False
 
     async def run(self) -> None:
-        """Look every second for deadlines, holds and removed endpoints, every minute for what is old; until
+        """Look every second for deadlines, holds and removed endpoints, every minute for old rows; until
         cancelled."""
         await asyncio.gather(
             steadily(self.expire, every=1.0, logger=LOGGER),
@@ -71,13 +71,13 @@ class Housekeeper:
         )
 
     async def take_up_holds(self) -> None:
-        """Leave alone what any replica found to be held, also before our start."""
+        """Leave alone all lanes that any replica holds, also from before our start."""
         now = self._clock.now()
         found = await self._store.read(holds.held(now, HELD))
         self._lanes.take_up_holds({name: (until - now).total_seconds() for name, until in found.items()})
 
     async def cancel_removed(self) -> None:
-        """Cancel what removed endpoints are owed; after a restart from the beginning."""
+        """Cancel the deliveries of removed endpoints; after a restart from the beginning."""
         for endpoint in await self._store.read(endpoints.removed()):
             place = deliveries.NEWEST
             while place:
@@ -87,7 +87,7 @@ class Housekeeper:
                 )
 
     async def _paced(self, change: Callable[[], Transaction[Told]]) -> Told:
-        """What a change tells; half of the time is left to others."""
+        """Read the text of a change; half of the time is left to others."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         told = await self._store.write(change)
@@ -104,7 +104,7 @@ class Housekeeper:
         return held
 
     async def expire(self) -> int:
-        """Expire open jobs whose deadline passed and that no poll will end; how many.
+        """Expire open jobs behind their deadline that no poll will end. Returns how many.
 
         After a pause of the process it waits for one more look: callbacks that came in time wait to be read.
         """
@@ -133,7 +133,7 @@ class Housekeeper:
         self._stepped = abs(ahead) > STEP
 
     async def begin(self) -> None:
-        """Know what is held, and have a place for history, before anything is done."""
+        """Read the holds, and make a place for history, before anything is done."""
         await self.take_up_holds()
         await self.prepare()
 
@@ -173,7 +173,7 @@ class Housekeeper:
         _say(lost)
 
     async def _remove_events(self, before: datetime) -> None:
-        """Remove old events of no job, with what was owed for them."""
+        """Remove old events of no job, with the deliveries owed for them."""
         while found := await self._store.read(events.old(before, BATCH)):
             for event, many in found:
                 for _ in range(0, many, erasing.OWED_AT_ONCE):

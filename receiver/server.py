@@ -29,7 +29,7 @@ WRITE_SECONDS = 8.0
 STOOD_STILL = 0.25
 """Seconds that a deadline may come late; beyond them this process was stopped, or too busy to look."""
 LOOK_AGAIN = 1.0
-"""Seconds, once, for what waits in the socket when the time is over."""
+"""Seconds, once, for bytes that wait in the socket when the time is over."""
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 MIB = 1024 * 1024
@@ -347,7 +347,7 @@ class SignalFree(Server):
         self.up.set()
 
     def stop(self, seconds: float) -> None:
-        """Take no more, and give what is being answered so many seconds."""
+        """Take no more, and give answers under way so many seconds."""
         self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
         self.should_exit = True
 

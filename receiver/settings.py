@@ -253,6 +253,6 @@ class Settings(_Section):
 
     @property
     def link_base(self) -> str:
-        """What links begin with where no request tells an address; never one that stands for all."""
+        """Return how links begin where no request tells an address; never one that stands for all."""
         host = EVERYWHERE.get(self.host, self.host)
         return self.public_url or str(Origin("http", host, self.port))

@@ -1,4 +1,4 @@
-"""Numbers of places that many want at once: whoever finds none waits for one, up to a deadline of its own."""
+"""Numbers of places that many want at once: a caller that finds none waits, up to a deadline of its own."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ class Share:
             raise
 
     def give(self) -> None:
-        """Give a place back: to the next who waits, if there is one."""
+        """Give a place back: to the next in line, if there is one."""
         while self._waiting:
             following = self._waiting.pop() if self._newest_first else self._waiting.popleft()
             if not following.done():

@@ -16,7 +16,7 @@ LONGEST_PAUSE = 2.0
 
 
 async def insist(attempt: Callable[[], Awaitable[Told]], away: Callable[[StoreUnavailable], object]) -> Told:
-    """Try to store again and again until it works. Returns what the attempt returns.
+    """Try to store again and again until it works. Returns the result of the attempt.
 
     What happened outside cannot be had a second time, so it waits here as long as the process lives. `away`
     is told of every failure.

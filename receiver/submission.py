@@ -30,7 +30,7 @@ from receiver.clock import Clock
 from receiver.large import LARGE
 from receiver.model import Claim, Job, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.notices import Sparing
-from receiver.pacing import LOST, THROTTLED, UNREACHABLE, Ladder
+from receiver.pacing import LONGEST_HINT, LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
@@ -62,7 +62,6 @@ TROUBLES: Mapping[type[ProviderError], WaitReason] = {
 CRASHED = "the process ended between sending and the answer"
 CONFLICT = 409
 """Under the provider's own idempotency key: the request that was sent before is still in progress."""
-LONGEST_HINT = timedelta(hours=1)
 
 
 class Submitter:
@@ -157,8 +156,8 @@ class Submitter:
             LOGGER.warning("a submission cannot go out and is tried again: %s", why, extra=about)
 
     def _unknown(self, chosen: Chosen, handler: str) -> Word:
-        """The word about a job whose operation went away with a change of the settings, before a byte is
-        sent; one that may have been sent already is lost."""
+        """Return the word about a job of an operation that a change of the settings took away: refused before
+        a byte is sent, or lost where it may have been sent already."""
         message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
         verdict = Verdict.LOST if chosen.crashed else Verdict.REJECT
         return replace(
@@ -179,7 +178,7 @@ class Submitter:
 def _unpacked(
     submit: Exchange[Submission, Update], whole: bytes
 ) -> tuple[Exchange[Submission, Update], dict[str, Any]]:
-    """The exchange with its input: long texts are marks, which what was built gets back as they were."""
+    """Return the exchange with its input: long texts are marks, which the built body gets back."""
     bulk = unpack(whole, stored=True)
 
     def build(asked: Submission, account: Account) -> HttpRequest:

@@ -1,4 +1,4 @@
-"""Whom a refusal is about: one job, or its account. Pure, so that it can be told by a table of stories.
+"""The subject of a refusal: one job, or its account. Pure, so that it can be told by a table of stories.
 
 A refusal that speaks of the key or the balance is about the account, and so are refusals of several
 operations or jobs in a row. A job that is refused again although the account took another call since stands

@@ -7,7 +7,6 @@ from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
 from receiver.steadily import steadily
 from receiver.store import Store, tallies
-from receiver.store.statements import ms
 
 LOGGER = logging.getLogger("ringback.tally")
 MINUTES = 60
@@ -16,7 +15,7 @@ FLUSH = 5.0
 
 
 class Tally:
-    """Counts what happens at accounts."""
+    """Counts the calls and events of accounts."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -32,7 +31,7 @@ class Tally:
         await steadily(self.flush, every=FLUSH, logger=LOGGER)
 
     async def flush(self) -> None:
-        """Add what was counted to the counts of all; what cannot be stored now is kept for the next time."""
+        """Add the fresh counts to those of all; without a store they are kept for the next time."""
         oldest = self._minute() - MINUTES + 1
         taken = Counter({key: count for key, count in self._fresh.items() if key[1] >= oldest})
         self._fresh = Counter()
@@ -54,4 +53,4 @@ class Tally:
         return told
 
     def _minute(self) -> int:
-        return ms(self._clock.now()) // 60_000
+        return int(self._clock.now().timestamp()) // 60

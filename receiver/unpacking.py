@@ -65,7 +65,7 @@ def _inflated(body: bytes, limit: int) -> bytes:
 
 
 def _one(body: bytes, form: int, limit: int) -> tuple[bytes, bytes]:
-    """Unpack one stream; what stands behind it is left over."""
+    """Unpack one stream; bytes behind it are left over."""
     engine = zlib.decompressobj(form)
     try:
         found = engine.decompress(body, limit + 1)

@@ -57,7 +57,7 @@ class Waits:
     def _full(self, job: Job, busy: Mapping[str, int]) -> Waiting | None:
         limit = self._limit(job)
         if limit is not None and busy.get(job.account, 0) >= limit:
-            detail = f"{limit} jobs run at the provider, which is max_jobs of the account"
+            detail = f"max_jobs of the account is {limit}, and as many run at the provider"
             return Waiting(WaitReason.ACCOUNT_FULL, detail, job.created_at)
         late = self.clock.now() - job.created_at > TURN
         if late and self.lanes.opens_in(Work.SUBMIT, job.account) is None:

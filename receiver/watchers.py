@@ -82,14 +82,14 @@ class Watchers:
                 del self._by_owner[owner]
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End every wait."""
         self.closed = True
         if self._looking is not None:
             self._looking.cancel()
         self.tell(list(self._jobs), events=True)
 
     def tell(self, job_ids: Sequence[str], *, events: bool) -> None:
-        """Wake those who wait for one of these jobs, and for the feed when there are events."""
+        """Wake the waiters of these jobs, and those of the feed when there are events."""
         for job_id in job_ids:
             if job_id in self._jobs:
                 self._wake(self._jobs[job_id])
@@ -97,7 +97,7 @@ class Watchers:
             self._wake(self._feed)
 
     async def look(self) -> None:
-        """Wake those whose job is no longer as they saw it, and all of the feed where it has grown."""
+        """Wake the waiters of jobs that changed since they looked, and all of the feed where it has grown."""
         last, states = await self._store.read(watched(list(self._jobs)))
         if last != self._last:
             self._last = last

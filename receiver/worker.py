@@ -18,7 +18,7 @@ from receiver.store.statements import Transaction
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
 AT_LAST = 0.4
-"""Seconds for what was told to end, or is within a commit, when the grace is over."""
+"""Seconds for tasks that were told to end, or are within a commit, when the grace is over."""
 
 
 class Lanes(Protocol):
@@ -174,7 +174,7 @@ class Worker:
         return claimed.total()
 
     async def _claim(self, room: Callable[[str], int]) -> Taken:
-        """Claim what is due. When nobody knows whether that was committed, it is given back by the next look:
+        """Claim due work. Where it is unknown whether that was committed, it is given back by the next look:
         nothing was started, and the lease would end as if it had been."""
         request = self._request(room)
         try:
@@ -224,7 +224,7 @@ class Worker:
         task.add_done_callback(self._under_way.pop)
 
     async def stop(self, grace: float) -> None:
-        """Claim no more, and give what is under way `grace` seconds, then `AT_LAST`.
+        """Claim no more, and give work under way `grace` seconds, then `AT_LAST`.
 
         A claim that is cut within its commit would leave a job that nobody sends: it ends, and gives back.
         """

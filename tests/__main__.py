@@ -37,15 +37,15 @@ STORED = [
         for part in ("--ignore", f"tests/stories/test_{name}.py")
     ),
 ]
-"""What stands on a database, and so runs on both engines. What only one has runs once, with the rest, and so
-do the commands, which are processes of their own that speak HTTP.
+"""Tests that stand on a database, and so run on both engines. Those of only one run once, and so do
+the commands, which are processes of their own that speak HTTP.
 """
 POOLED = [
     *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]
 LONG = ["--ignore", "tests/proof/test_silence.py", "--ignore", "tests/proof/test_pause.py"]
-"""What waits for the length of a deadline, and runs with the proofs."""
+"""Tests that wait for the length of a deadline, and run with the proofs."""
 STEPS: tuple[tuple[str, list[str], float], ...] = (
     ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
     ("lint", [*PYTHON, "ruff", "check", "."], 10),

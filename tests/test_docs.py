@@ -124,7 +124,7 @@ def delivery(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
 
 
 def taken(event: dict[str, Any]) -> str | None:
-    """What the samples of the README should make of an event."""
+    """Return how the samples of the README should read an event."""
     assets = event["data"].get("assets") if event["type"] == "job.succeeded" else None
     found: str | None = assets[0]["url"] if assets else event["data"].get("state")
     return found

@@ -37,10 +37,10 @@ NO_LABELS: tuple[tuple[str, str], ...] = ()
 
 
 class Reads(Protocol):
-    """What makes of a body what a handler gets; raises `Malformed`, `Invalid` or `TooLarge`. Pure."""
+    """Makes a handler's argument of a body; raises `Malformed`, `Invalid` or `TooLarge`. Pure."""
 
     def __call__(self, raw: bytes, *, content_type: str | None) -> Any:
-        """What the handler gets."""
+        """Return the argument for the handler."""
 
 
 @immutable
@@ -73,7 +73,7 @@ class Call:
         headers: tuple[str, ...] = (),
         reads: Reads | None = None,
     ) -> "Call":
-        """The same with a body, which `reads` makes what the handler gets; without it, the model."""
+        """Return the same call with a body, which `reads` or the model makes the handler's argument."""
         return replace(self, body=body, limit=limit, also=also, headers=headers, reads=reads)
 
     def asks(self, query: type[BaseModel]) -> "Call":

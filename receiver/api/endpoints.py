@@ -170,7 +170,7 @@ def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> End
 
 
 def _merged(endpoint: Endpoint, headers: Mapping[str, str | None] | None) -> dict[str, str | None]:
-    """The headers with what was given; a value as it is masked in answers leaves the stored one."""
+    """Return the headers as given; a value as it is masked in answers leaves the stored one."""
     if headers is None:
         return {}
     names = {name.lower(): name for name in endpoint.headers}

@@ -61,7 +61,7 @@ async def _sought(asked: Asked, page: events.Page, query: FeedQuery) -> events.P
 
 
 async def _next(asked: Asked, page: events.Page, query: FeedQuery) -> events.Page:
-    """Returns what comes behind an empty page, or nothing after the time that the query gives."""
+    """Return the page that comes behind an empty one, or nothing after the time that the query gives."""
     clock, watchers = asked.services.clock, asked.services.recording.watchers
     ends = clock.monotonic() + query.wait
     with watchers.waiting(None, asked.asker.id) as waiter:

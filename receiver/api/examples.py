@@ -1,4 +1,4 @@
-"""Examples of what the calls take and answer, for `/openapi.json` and `/docs`."""
+"""Examples of requests and answers, for `/openapi.json` and `/docs`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -134,7 +134,7 @@ BODIES: Mapping[str, Any] = {
     "PATCH /v1/endpoints/{id}": {"events": ["job.succeeded", "job.failed"]},
     "POST /v1/keys": {"name": "orders", "scopes": ["jobs:read", "jobs:write"]},
 }
-"""What a call is sent."""
+"""The body of each call."""
 ANSWERS: Mapping[str, Any] = {
     "POST /v1/jobs": dict(_NEW),
     "GET /v1/jobs": [dict(DONE)],
@@ -161,4 +161,4 @@ ANSWERS: Mapping[str, Any] = {
     "GET /healthz": {"status": "ok"},
     "GET /readyz": {"status": "ok"},
 }
-"""What a call answers; a list where it answers a page of them."""
+"""The answer of each call; a list where it answers a page of them."""

@@ -75,7 +75,7 @@ def reference(description: Mapping[str, Any]) -> str:
 
 
 def inline(text: str) -> str:
-    """Return a sentence as HTML, what stands in backticks as code."""
+    """Return a sentence as HTML, text in backticks as code."""
     parts = escape(text, quote=False).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
 

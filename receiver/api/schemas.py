@@ -63,7 +63,7 @@ class Waiting(Told):
 
 
 class JobFields(Told):
-    """What answers and events tell of a job."""
+    """A job as answers and events tell it."""
 
     object: Literal["job"]
     id: str

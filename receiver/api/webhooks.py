@@ -1,4 +1,4 @@
-"""Events as they are announced: a model for each kind, an example for each type, and what each means."""
+"""Events as they are announced: a model for each kind, an example and a meaning for each type."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import click
 
-from receiver.cli.groups import ALONE, LOCAL, REMOTE, Group, with_environment
+from receiver.cli.groups import ALONE, INTERRUPTED, LOCAL, REMOTE, Group, with_environment
 from receiver.cli.plain import say
 from receiver.errors import Misconfigured, ReceiverError
 
@@ -27,8 +27,7 @@ COMMANDS = {
     "secrets": ("receiver.cli.local", LOCAL),
     "completion": ("receiver.cli.completion", ALONE),
 }
-"""Every command: its module, and what its help tells of the environment."""
-INTERRUPTED = 130
+"""Every command: its module, and the environment that its help tells."""
 
 
 class Commands(Group):

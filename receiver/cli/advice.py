@@ -16,14 +16,14 @@ EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not list
 
 @immutable
 class Advice:
-    """A setting, and a sentence that says what comes of it and what to do."""
+    """A setting, and a sentence that tells its consequence and the fix."""
 
     setting: str
     said: str
 
 
 def advice(loaded: Loaded, check: Callable[[str], None]) -> Iterator[Advice]:
-    """What is worth a warning; `check` raises `BadUrl` for a URL that the egress guard blocks."""
+    """Return the faults worth a warning; `check` raises `BadUrl` for a URL that the egress guard blocks."""
     yield from _accounts(loaded, check)
     yield from _public_url(loaded.settings)
     yield from _file(loaded)

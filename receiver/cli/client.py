@@ -1,4 +1,4 @@
-"""How commands reach a service: where it is, with which key, and what went wrong in one line."""
+"""How commands reach a service: its address, the key, and an error in one line."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def path(*parts: str) -> str:
 
 
 def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **request: Any) -> Any:
-    """Return what the service answers, None for nothing; raises `click.ClickException` in one line."""
+    """Return the service's answer, None for an empty one; raises `click.ClickException` in one line."""
     service = find_service()
     headers = {"authorization": f"Bearer {service.key}", **request.pop("headers", {})}
     if body is not None:

@@ -12,7 +12,7 @@ SHELLS: dict[str, Any] = {"bash": BashComplete, "zsh": ZshComplete, "fish": Fish
 @click.command()
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
-    """Print what lets a shell complete commands and options.
+    """Print the script that lets a shell complete commands and options.
 
     \b
     Example:

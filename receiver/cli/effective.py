@@ -46,7 +46,7 @@ def config(config: Path | None, as_json: bool) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise `Misconfigured` for what a start refuses, without opening or making anything."""
+    """Raise `Misconfigured` for all that a start refuses, without opening or making anything."""
     if is_postgres(settings.database_url):
         target(settings.database_url)
         for name in ("secret_keys", "admin_key"):
@@ -80,7 +80,7 @@ def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
 
 
 def _in_effect(settings: Settings, name: str) -> Any:
-    """Return what holds, where a setting that was not given has its value from elsewhere."""
+    """Return the settings in effect, where one that was not given has its value from elsewhere."""
     if name == "database_url":
         return without_password(settings.database_url)
     if name == "data_dir" and not is_postgres(settings.database_url):

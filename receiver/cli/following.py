@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from receiver.cli.client import Away, call, path
+from receiver.cli.groups import INTERRUPTED
 from receiver.cli.output import is_quiet
 from receiver.cli.plain import plain, say
 
@@ -19,7 +20,6 @@ LIVE_STEP, STEP = 1, 5
 PATIENCE = 600.0
 """Seconds for which a service may be away before waiting ends."""
 PAUSE = 1.0
-INTERRUPTED = 130
 Tell = Callable[[dict[str, Any], str], None]
 
 

@@ -4,6 +4,8 @@ import click
 
 from receiver.cli.params import nearest
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 REMOTE = """\b
 Environment:
   RINGBACK_URL           the service; default: host and port of the settings

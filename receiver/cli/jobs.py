@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from receiver.cli.client import Away, call, path
-from receiver.cli.following import INTERRUPTED, follow
-from receiver.cli.groups import Group
+from receiver.cli.following import follow
+from receiver.cli.groups import INTERRUPTED, Group
 from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, is_json, show_list, show_one
 from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
 from receiver.cli.plain import say
@@ -19,7 +19,7 @@ BECAME = {
     "miss": "not found",
     "reject": "rejected",
 }
-"""What became of a message that is no update, in the words of a table."""
+"""The meaning of a message that is no update, in the words of a table."""
 
 
 @click.group(cls=Group)
@@ -94,7 +94,7 @@ def _submitted(
 
 
 def _followed(job: dict[str, Any], secret: dict[str, str]) -> dict[str, Any]:
-    """Wait for the job. Its id and what is shown once are told before, lest an interruption loses them."""
+    """Wait for the job. Its id and fields shown once are told before, lest an interruption loses them."""
     if secret:
         say(f"callback_secret: {secret['callback_secret']}", err=True)
     return follow(job) | secret

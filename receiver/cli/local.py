@@ -201,7 +201,7 @@ async def _with_store(loaded: Loaded, masters: Masters) -> int:
 
 
 async def _reencrypt(store: Store, masters: Masters) -> int:
-    """Encrypt what is stored under the newest key, which every replica that runs must have."""
+    """Encrypt all stored secrets under the newest key, which every replica that runs must have."""
     since = Clock().now() + await store.skew() - DEAD
     late = await store.read(without_key(masters.newest, since))
     if store.shared and late:

@@ -1,4 +1,4 @@
-"""What commands print: tables on a terminal, tab-separated lines in a pipe, `key: value`, JSON or ids."""
+"""The output of commands: tables on a terminal, tab-separated lines in a pipe, `key: value`, JSON or ids."""
 
 import json
 import sys
@@ -68,7 +68,7 @@ ENTRY_SHORT: Columns = (
     "note",
     "endpoint",
 )
-"""The same for a terminal: one column for what each kind of entry has one word for."""
+"""The same for a terminal: one column for the one word of each kind of entry."""
 ATTEMPT: Columns = ("at", "status", "latency_ms", "error", "answer")
 REASON: Columns = ("endpoint", "status", "delivery", "reason")
 PROVIDER: Columns = ("id", "on", "blocked", "handler", "default_operation", "operations", "blocked_reason")
@@ -151,7 +151,7 @@ def show_list(
 
 
 def show_one(told: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
-    """Print one thing as `key: value`; quietly its id, and what is shown once on standard error."""
+    """Print one thing as `key: value`; quietly its id, and fields that are shown once on standard error."""
     if is_json():
         print_json(told)
     elif is_quiet():
@@ -165,7 +165,7 @@ def show_one(told: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every value inside `value` with its dotted name; of what is empty, only the outermost."""
+    """Yield every value inside `value` with its dotted name; of empty ones, only the outermost."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from flat(inner, f"{name}.{key}" if name else str(key))
@@ -223,7 +223,7 @@ def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def fitted(columns: Sequence[tuple[str, int]], width: int) -> dict[str, int]:
-    """Return the columns that fit and how wide each is: sentences share what ids and the like leave.
+    """Return the columns that fit and how wide each is: sentences share the room that ids and the like leave.
 
     The first column stays as it is; of the others, those in front have the first claim.
     """

@@ -1,4 +1,4 @@
-"""The service of this machine's settings: what a command uses when the environment names none."""
+"""The service of this machine's settings, which a command uses when the environment names none."""
 
 import os
 

@@ -115,7 +115,7 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 )
 @formed
 def update_endpoint(id: str, include_result: bool | None, dropped: tuple[str, ...], **others: Any) -> None:  # noqa: A002  # the argument is called ID
-    """Update an endpoint; only what is given changes.
+    """Update an endpoint; only given fields change.
 
     --event replaces the list of events, --header adds or replaces one header.
 
@@ -166,7 +166,7 @@ def test_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 @click.argument("id", type=Id())
 @formed
 def resume_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
-    """Resume a disabled endpoint, and deliver what it is owed.
+    """Resume a disabled endpoint, and send its pending deliveries.
 
     \b
     Example:
@@ -231,7 +231,7 @@ def show_event(id: str) -> None:  # noqa: A002  # the argument is called ID
 
 
 def _below(rows: list[dict[str, Any]], columns: Columns) -> None:
-    """Print the rows that belong to what was shown."""
+    """Print the rows that belong to the thing just shown."""
     if not (is_json() or is_quiet()):
         click.echo("")
         table(rows, columns)

@@ -158,7 +158,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
 
 
 async def _tell(http: SignalFree, loaded: Loaded, services: Services) -> None:
-    """Say what is served, once a connection is taken there."""
+    """Print the addresses that are served, once a connection is taken there."""
     await http.up.wait()
     _say_what_is_served(loaded, services)
     if services.settings.public_url is None:
@@ -170,7 +170,7 @@ async def _tell(http: SignalFree, loaded: Loaded, services: Services) -> None:
 
 
 def _say_what_is_served(loaded: Loaded, services: Services) -> None:
-    """One line with what an operator looks for first, and a warning for each setting that looks wrong."""
+    """Log the settings that an operator looks for first, and a warning for each that looks wrong."""
     settings = services.settings
     on = [name for name, setup in loaded.accounts.items() if setup.on]
     off = [name for name, setup in loaded.accounts.items() if not setup.on]

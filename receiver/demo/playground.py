@@ -1,4 +1,4 @@
-"""A service on a temporary database with simulated providers: what the demo and `ringback dev` stand on."""
+"""A service on a temporary database with simulated providers: the base of the demo and `ringback dev`."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ class Playground:
     providers: str
 
     def lines(self) -> list[str]:
-        """Return what a person needs to go on: where things are, and a call to start with."""
+        """Return all that a person needs to go on: addresses, and a call to start with."""
         body = json.dumps({"provider": "apiframe", "operation": "imagine", "input": {"prompt": "a tide"}})
         authorized = f"-H 'Authorization: Bearer {self.key}'"
         return [

@@ -37,7 +37,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 }
 REPLICATE_SECRET = "whsec_" + base64.b64encode(b"the sandbox signs for replicate").decode()
 ACCOUNTS: Mapping[str, dict[str, Any]] = {"replicate": {"webhook_secret": REPLICATE_SECRET}}
-"""What an account at a simulated provider is set besides its key and `base_url`."""
+"""The settings of an account at a simulated provider besides its key and `base_url`."""
 MINIMAX_CALLBACK = {
     "queued": "processing",
     "running": "processing",

@@ -122,7 +122,7 @@ class Store:
         self._commit.writers = max(1, self.driver.writers // live)
 
     async def do(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> Told:
-        """What `verb` says of `item`, once that is durable; outcomes of work have room of their own."""
+        """Return the result of `verb` for `item`, once it is durable; a `reserved` one finds room longer."""
         return await self._commit.do(verb, item, reserved=reserved)
 
     async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:

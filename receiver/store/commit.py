@@ -25,7 +25,7 @@ DRAIN = 2_000
 ROOM = 64_000
 """The cost that may wait; beyond it a write is refused at once."""
 RESERVED = 16_000
-"""What may wait beyond it of the outcomes of work that was paid for."""
+"""The cost that may wait beyond it of outcomes of paid work."""
 
 
 TRIES = 3
@@ -93,7 +93,7 @@ class GroupCommit:
         return await future
 
     def start(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> "asyncio.Future[Told]":
-        """Queue `item` now; the future tells once it is durable. What is `reserved` finds room longer.
+        """Queue `item` now; the future tells once it is durable. A `reserved` one finds room longer.
 
         Raises `TooLarge` for an item that would never fit.
         """

@@ -39,7 +39,7 @@ class Attempt:
 
 @immutable
 class Settled:
-    """An attempt and what follows: another try at `next_at`, or the final `state` with its reason.
+    """An attempt and its consequence: another try at `next_at`, or the final `state` with its reason.
 
     `hold` is what is left alone, and until when, by every replica.
     """
@@ -115,7 +115,7 @@ class Search:
 
 
 def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
-    """Record attempts and what follows from each; nothing does where the lease was no longer the sender's.
+    """Record attempts and their consequences; there are none where the lease was no longer the sender's.
 
     What was asked for by hand while it was sent is due again at once, whatever came of this attempt.
     """

@@ -15,14 +15,14 @@ holds what is due, and waits for nobody who holds the job and wants that."""
 NOBODY = ""
 """Whose lease it is while there is none."""
 WAITING = "~"
-"""What a lane's name ends in for retries whose moment has not come. They lie in the order of their moments
+"""The end of a lane's name for retries that are not due yet. They lie in the order of their moments
 whatever their lanes, so that a claim looks at none of them before it is due."""
 READY = "now"
-"""What is added to that once the moment has come."""
+"""The addition to that once the moment has come."""
 RETRY_LANE = WAITING + READY
-"""What a lane's name ends in for retries that are due: they share its slots and may fill half of them."""
+"""The end of a lane's name for retries that are due: they share its slots and may fill half of them."""
 HAND_LANES = (WAITING + "hand", WAITING + "again")
-"""What a lane's name ends in for what is retried by hand: it waits for no hold. There are two, so that one
+"""The end of a lane's name for retries by hand: they wait for no hold. There are two, so that one
 that is asked for while it is being sent is told from the one that is sent."""
 PROMOTED = 200
 """How many retries a claim moves to their lanes at once."""
@@ -100,7 +100,7 @@ def claim(request: Request) -> Transaction[Taken]:
 
 
 def _promote(work: Work, now: datetime) -> Transaction[list[int]]:
-    """Move retries whose moment has come to where their lanes are claimed; when the next one comes."""
+    """Move retries that have become due to where their lanes are claimed. Returns when the next one comes."""
     if work is not Work.DELIVER:
         return []
     first = yield from _next_retry()
@@ -216,7 +216,7 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
 
 
 def postpone(claims: Sequence[Claim], until: datetime) -> Transaction[None]:
-    """Leave what was claimed and not tried until a moment."""
+    """Leave claimed and untried deliveries until a moment."""
     for claim_ in claims:
         yield rows(
             "update due set at = :until, lane = :lane, leased = 0, fence = fence + 1 "
@@ -229,7 +229,7 @@ def postpone(claims: Sequence[Claim], until: datetime) -> Transaction[None]:
 
 
 def plain(lane: str) -> str:
-    """The lane whose slots one shares, whatever it is for."""
+    """Return the lane that shares its slots with this one."""
     return lane.partition(WAITING)[0]
 
 

@@ -25,7 +25,7 @@ MOST_KEYS = 10_000
 """How many API keys there may be: every process that serves the API holds them all."""
 DELETED = "the endpoint was deleted"
 OWING = "deleting"
-"""The state of a removed endpoint whose deliveries are not all canceled yet."""
+"""The state of a removed endpoint until all its deliveries are canceled."""
 CANCELED_AT_ONCE = 100
 FOREVER = 2**62
 
@@ -139,7 +139,7 @@ def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -
 
 
 def disable(sent: Endpoint, reason: str, now: datetime) -> Transaction[bool]:
-    """Disable an endpoint for what it answered; False where it was changed or resumed since that was `sent`,
+    """Disable an endpoint for its answer; False where it was changed or resumed since it was `sent` to,
     is there no more or is disabled already."""
     yield from bump()
     found = yield rows(
@@ -156,7 +156,7 @@ def disable(sent: Endpoint, reason: str, now: datetime) -> Transaction[bool]:
 
 
 def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
-    """Remove an endpoint: it is sent nothing more. What it is owed is canceled, the newest here, the rest by
+    """Remove an endpoint: it is sent nothing more. Its deliveries are canceled, the newest here, the rest by
     and by (`cancel_removed`), because there may be millions."""
     yield from bump()
     yield rows(
@@ -169,13 +169,13 @@ def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
 
 
 def removed() -> Transaction[list[str]]:
-    """The removed endpoints whose deliveries are not all canceled yet."""
+    """Return the removed endpoints with deliveries that are not all canceled yet."""
     found = yield rows("select id from endpoint where deleted_at is not null and state = :owing", owing=OWING)
     return [row["id"] for row in found]
 
 
 def cancel_removed(endpoint_id: str, before: str, limit: int, now: datetime) -> Transaction[str]:
-    """Cancel what a removed endpoint is owed among its `limit` newest deliveries before one; where to go on,
+    """Cancel deliveries owed to a removed endpoint, of its `limit` newest before one. Returns where to go on,
     "" once nothing is left."""
     place = yield from deliveries.cancel_some(endpoint_id, before, limit, DELETED, now)
     if not place:
@@ -284,7 +284,7 @@ def kids() -> Transaction[set[str]]:
 
 
 def sealed_endpoints() -> Transaction[Rows]:
-    """What is stored encrypted of endpoints."""
+    """Return the sealed columns of endpoints."""
     return (yield rows("select id, headers, secrets from endpoint where deleted_at is null order by id"))
 
 

@@ -49,7 +49,7 @@ def _grouped(found: Rows) -> Iterator[tuple[list[str], bool]]:
 
 
 def lighten(job_id: str, erased_at: datetime | None) -> Transaction[tuple[bool, Mapping[str, int]]]:
-    """Remove a piece of what hangs on a job; whether there may be more, and what was owed, by target.
+    """Remove a piece of all that hangs on a job. Returns whether more may be left, and counts owed by target.
 
     With `erased_at` the places that its events had in the feed are remembered: retention did not remove them.
     """
@@ -130,7 +130,7 @@ def erase_some_of(event_id: str) -> Transaction[Mapping[str, int]]:
 
 
 def erase(job_ids: Sequence[str], erased_at: datetime | None) -> Transaction[Mapping[str, int]]:
-    """Remove jobs and all that hangs on them; what was owed, by target.
+    """Remove jobs and all that hangs on them. Returns the counts of deliveries owed, by target.
 
     Their rows are taken first: a word that comes meanwhile finds no job behind them. With `erased_at` the
     places that their events had in the feed are remembered: retention did not remove them.
@@ -171,7 +171,7 @@ order by kept.job
 
 
 def prune_orphans(before: datetime, after: str, limit: int) -> Transaction[str]:
-    """Remove old evidence whose job is gone (callbacks that came after it) from the `limit` jobs behind
+    """Remove old evidence of jobs that are gone (callbacks that came after them) from the `limit` jobs behind
     `after`; where to go on, "" at the end."""
     found = yield rows(ORPHANS, after=after, limit=limit)
     for row in found:

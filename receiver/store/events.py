@@ -90,7 +90,7 @@ def _end() -> Transaction[_Reached]:
 
 
 def _wanted(types: Sequence[str], prefixes: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The conditions for these types, and what is bound in them."""
+    """Return the conditions for these types, and their parameters."""
     if not (types or prefixes):
         return [], {}
     wanted = ["type in (:types)"] if types else []
@@ -179,7 +179,7 @@ def note_removed_events(ids: Sequence[str]) -> Transaction[None]:
 
 
 def remember_places(ids: Sequence[str], now: datetime) -> Transaction[None]:
-    """Keep the places in the feed of events that are erased by hand: who has read so far goes on."""
+    """Keep the places in the feed of events that are erased by hand: a reader that stands there goes on."""
     yield rows(
         "insert into erased (id, place, at) select id, seq, :now from event where id in (:ids) "
         "on conflict (id) do nothing",

@@ -26,7 +26,7 @@ class Budget:
 
 PROVED = Budget(1_000, 8 * 1024 * 1024)
 UNPROVED = Budget(20, 192 * 1024)
-"""Whoever knows the URL of a callback can send one that proves nothing, of any content and any number of
+"""Anybody with the URL of a callback can send one that proves nothing, of any content and any number of
 times. A provider's own are many where it tells of progress."""
 UNKEPT = "this job has more callbacks than are kept: this entry counts them"
 

@@ -40,8 +40,8 @@ def forget(now: datetime) -> Transaction[None]:
 
 
 def hold_of(lane: str, url: str | None) -> str:
-    """What is held when a delivery of `lane` is told to wait: an endpoint's lane, or a job's own callback URL
-    and not all of its host. The URL itself may be a secret."""
+    """Return the name to hold when a delivery of `lane` is told to wait: an endpoint's lane, or a job's own
+    callback URL and not all of its host. The URL itself may be a secret."""
     if url is None:
         return plain(lane)
     return f"{plain(lane)}#{hashlib.sha256(url.encode()).hexdigest()[:16]}"

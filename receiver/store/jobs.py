@@ -14,7 +14,7 @@ from receiver.store.statements import Transaction, many, ms, rows, single, unloc
 
 UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
 SELDOM = FINAL - {State.SUCCEEDED}
-"""The states that an index knows: final, and not what most jobs end in."""
+"""The states that an index knows: final ones in which few jobs end."""
 
 
 @immutable

@@ -41,7 +41,7 @@ UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
 @immutable
 class Folded:
-    """What a word did: the job now, its events, how the word is filed, and what is due next."""
+    """The effect of a word: the job now, its events, how the word is filed, and the next due work."""
 
     job: Job
     events: tuple[str, ...]
@@ -285,7 +285,7 @@ def _fold(
 
 
 def _keep(batch: _Batch, before: Job, after: Job) -> None:
-    """Note what a job has become, where it changed."""
+    """Note the new state of a job, where it changed."""
     if after is before:
         return
     if before.state in UNSENT:
@@ -295,7 +295,7 @@ def _keep(batch: _Batch, before: Job, after: Job) -> None:
 
 
 def _still_tells(word: Word, job: Job) -> bool:
-    """Return whether a word whose lease was lost changes its job all the same.
+    """Return whether a word under a lost lease changes its job all the same.
 
     What the provider said of the job does. So does the proof that the submission under way when the job
     became unconfirmed was not accepted; of an earlier one it would say nothing about a later one.

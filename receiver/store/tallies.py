@@ -1,4 +1,4 @@
-"""What happened at each account, counted by the minute: every replica adds to the same rows."""
+"""The events of each account, counted by the minute: every replica adds to the same rows."""
 
 from collections import Counter
 from collections.abc import Mapping

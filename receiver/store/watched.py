@@ -1,4 +1,4 @@
-"""What calls wait for, in one read for all of them."""
+"""The news that calls wait for, in one read for all of them."""
 
 from collections.abc import Sequence
 

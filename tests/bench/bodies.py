@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 DEPTH = 60
-"""Less deep than what is refused for its depth."""
+"""Less deep than a body that is refused for its depth."""
 
 
 def _many(value: bytes) -> Callable[[int], bytes]:

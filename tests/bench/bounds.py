@@ -1,4 +1,4 @@
-"""What one caller can take from all others: by names that nobody answers for, forged hints, and waiting."""
+"""The harm that one caller can do to all others: by names without an answer, forged hints, and waiting."""
 
 import asyncio
 import contextlib
@@ -40,8 +40,8 @@ WAITING, LOOKED_AT = 1_000, 5.0
 
 
 async def silent_names() -> Figures:
-    """Honest submissions and deliveries by name, alone and beside endpoints and one-off callbacks whose name
-    servers are silent; and how long the service takes to end meanwhile.
+    """Honest submissions and deliveries by name, alone and beside endpoints and one-off callbacks with
+    silent name servers; and how long the service takes to end meanwhile.
     """
     if os.geteuid() != 0:
         print("  a name server of our own needs root (a mount namespace): not measured, so not passed")
@@ -139,7 +139,7 @@ def _answers(host: str, server: subprocess.Popen[bytes]) -> None:
 
 
 async def forged_hints() -> Figures:
-    """Hints without proof at one job, whose callback URL is known to others."""
+    """Hints without proof at one job, with a callback URL that others know."""
     async with minimax(providers__minimax__backstop_after="180") as (provider, ours):
         job = await submit(ours, "open")
         [(task, url, _)] = await taken(provider, 1)
@@ -204,7 +204,7 @@ async def _others(ours: Service, provider: int) -> list[float]:
 
 
 async def long_polls() -> Figures:
-    """What calls that wait for a job, or for the feed, cost while nothing happens."""
+    """The cost of calls that wait for a job, or for the feed, while nothing happens."""
     figures: Figures = {}
     with cluster(VERSION, SETTINGS) as server:
         for engine in ("SQLite", "PostgreSQL"):

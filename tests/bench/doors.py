@@ -79,7 +79,7 @@ class Probe:
 
 @dataclass(slots=True)
 class Door:
-    """What the requests of one door cost: the longest hold, the most memory, and how many were failed."""
+    """The cost of the requests of one door: the longest hold, the most memory, and how many were failed."""
 
     held: float = 0.0
     memory: float = 0.0

@@ -159,8 +159,10 @@ def _keep(kept: Place) -> None:
 
 
 async def origins() -> Figures:
-    """Retries that wait for as many one-off callback URLs, each of an origin of its own. What many calls at
-    once need is in the memory of its start, too: other origins were called before, and took all at once.
+    """Retries that wait for as many one-off callback URLs, each of its own origin.
+
+    The memory at the start holds the cost of many calls at once, too: other origins were called before, and
+    took all at once.
     """
     with place("sqlite") as kept:
         async with stub("raw") as provider, stub("raw") as downstream:
@@ -214,7 +216,7 @@ async def _all_failed(downstream: int, seconds: float = 2.0 * RETRY_AFTER) -> in
 
 
 def _copied(source: Path, to: Path) -> SqliteDriver:
-    """A driver on a copy of a database that is in use; what waits there waits for an hour more."""
+    """A driver on a copy of a database that is in use; work that waits there waits for an hour more."""
     with (
         contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as database,
         contextlib.closing(sqlite3.connect(to)) as copy,

@@ -83,7 +83,7 @@ class Notes:
 
 
 class Tasks:
-    """A provider of MiniMax's format: what it was asked, and how often about each task."""
+    """A provider of MiniMax's format: the questions that it got, and how often about each task."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str | None, float]] = []

@@ -1,4 +1,4 @@
-"""How the cost of reading grows with what is read: ratios of processor time within one run."""
+"""How the cost of reading grows with the input: ratios of processor time within one run."""
 
 import gc
 import itertools
@@ -12,7 +12,7 @@ Fed = TypeVar("Fed", str, bytes)
 SMALLEST = 512
 STEP = 8
 ALLOWED = 32
-"""Between what linear work gives (8) and what quadratic work does (64)."""
+"""Between the ratios of linear work (8) and quadratic work (64)."""
 ALLOWED_TWICE = 3
 """The same for twice the size: linear work gives 2, quadratic work 4."""
 FLOOR = 0.0005
@@ -30,7 +30,7 @@ TEXT_UNITS = (
     *("0", "1.", "A", "Az", "\u00e9", "\u202e", "\x00", "v1,", "v1,A ", "sha256=", "a=b;", "http://", "a@"),
     *("+json", "/callbacks/", "/assets/", "Bearer ", "whsec_", "rb_", "wait=", ", wait", "a.b.", "_", "::"),
 )
-"""What is repeated: each has a place in some grammar where a search may start again."""
+"""Repeated texts: each has a place in some grammar where a search may start again."""
 
 
 def longer(unit: Fed, size: int) -> Fed:
@@ -53,7 +53,7 @@ def least(work: Callable[[Fed], object], fed: Fed, tries: int) -> float:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the collector, which walks over everything there is, out of what is measured."""
+    """Keep the collector, which walks over everything there is, out of the measurement."""
     gc.disable()
     try:
         yield
@@ -62,7 +62,9 @@ def _uncollected() -> Iterator[None]:
 
 
 def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed, allowed: float) -> bool:
-    """Whether `large` costs more than `allowed` times what `small` does, however often it is measured."""
+    """Return whether `large` costs more than `allowed` times as much as `small`, however often it is
+    measured.
+    """
     below = max(least(work, small, 2), FLOOR)
     return all(cost(work, large) > allowed * below for _ in range(TRIES))
 

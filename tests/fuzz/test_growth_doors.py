@@ -28,7 +28,7 @@ FILLED: dict[str, Callable[[int], Any]] = {
     "names": lambda size: {f"video{number}": "https://a.example/" for number in range(size // 30)},
     "lists in lists": lambda size: [[[["message"], ["x"]]]] * (size // 24),
 }
-"""What a field may hold that grows."""
+"""Contents of a field that grow."""
 
 DOORS: dict[str, tuple[Callable[[HttpMessage], object], list[bytes]]] = {}
 """Every reader of a message, with bodies that it reads."""

@@ -1,4 +1,5 @@
-"""The forgiving reader: what a provider's answer is forgiven, and what it is not; callbacks are strict."""
+"""The forgiving reader: the faults that an answer is forgiven, and those that it is not; callbacks are
+strict."""
 
 import unicodedata
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a refusal is about (key, balance, model, content, one call), and the words that end a job."""
+"""The subject of a refusal (key, balance, model, content, one call), and the words that end a job."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What is refused before money is spent: fields of a wrong type, and combinations that a provider refuses."""
+"""Inputs refused before money is spent: fields of a wrong type, and combinations that a provider refuses."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The service as a process whose wall clock is moved from outside: by the seconds that a file holds.
+"""The service as a process with a wall clock that is moved from outside: by the seconds that a file holds.
 
 It stands in for a machine whose clock is set by hand or by NTP. Everything that asks Python for the time is
 moved; the monotonic clocks are not, as with a real step.

@@ -1,5 +1,5 @@
-"""A process that is stopped for longer than its deadlines, under load, again and again: what had arrived in
-time is answered when it goes on, and nothing is lost.
+"""A process that is stopped for longer than its deadlines, under load, again and again: all that had arrived
+in time is answered when it goes on, and nothing is lost.
 
 A machine that sleeps, a container that is frozen and a host that swaps all look like this. A moment is a
 number of acknowledgements, drawn from a seed. `PROOF_ROUNDS` says how many pauses there are.
@@ -39,7 +39,7 @@ Begun = tuple["asyncio.Future[Answer]", Callable[[], None]]
 
 
 async def begin(port: int, request: bytes, cut: int) -> Begun:
-    """Send the first part of a request; its answer, and what sends the rest."""
+    """Send the first part of a request. Returns its answer, and a call that sends the rest."""
     connection = await connect(port)
     answer = connection.ask(request[:cut], 4096)
     transport = connection.transport

@@ -60,7 +60,7 @@ async def running(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    """What our client has read so far."""
+    """Return all that our client has read so far."""
     ear = Heard()
 
     def data_received(connection: Connection, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Steps that the tests of what is due share: a job on its way, one whose answer was lost, a hint."""
+"""Steps that the tests of due work share: a job on its way, one with a lost answer, a hint."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ SUBMIT, POLL, NOTE, CALLBACK = Source.SUBMISSION, Source.POLL, Source.NOTE, Sour
 
 
 async def out(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """Return a job whose submission is under way, and its claim."""
+    """Return a job with its submission under way, and its claim."""
     await house.added(account)
     [chosen] = await house.claim(Work.SUBMIT, {account: 1})
     return chosen.job, chosen.claim
 
 
 async def unconfirmed(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """Return a job whose submission's answer was lost, and the claim it had."""
+    """Return a job that lost its submission's answer, and the claim it had."""
     job, claim = await out(house, account)
     await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
     return job, claim

@@ -1,4 +1,4 @@
-"""Advice: what works and is probably not meant."""
+"""Advice: settings that work and are probably not meant."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""What is due after a word that came late, under a lost lease, or from an operator; on a real store."""
+"""The work that is due after a word that came late, under a lost lease, or from an operator; on a real
+store."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What every command has in common: what it prints, what it reads, and its help."""
+"""The common parts of all commands: output, input, and help."""
 
 import io
 import json
@@ -157,7 +157,7 @@ def test_one_thing_is_flat_lines() -> None:
 
 
 def read(text: str) -> Any:
-    """What an argument INPUT means."""
+    """Return the JSON of an argument INPUT."""
     return read_input(click.Context(ringback), click.Argument(["input"]), text)
 
 

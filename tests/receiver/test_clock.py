@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 class System:
-    """A machine whose two clocks are set by hand."""
+    """A machine with two clocks that are set by hand."""
 
     def __init__(self) -> None:
         self.wall = START.timestamp()

@@ -1,4 +1,4 @@
-"""Deadlines look once more before they cut: what came while the process stood still was in time.
+"""Deadlines look once more before they cut: bytes that came while the process stood still were in time.
 
 The loop does not turn between a sender's bytes and the end of the time, as after a pause of the process.
 """
@@ -27,14 +27,14 @@ LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n(?:.+\r\n)*\r\n")
 
 @pytest.fixture(params=["long", "short"])
 async def front(request: pytest.FixtureRequest) -> AsyncIterator[Front]:
-    """A server whose plain requests go one way or the other."""
+    """A server that takes plain requests one way or the other."""
     async with serving(App(), way=request.param) as made:
         yield made
 
 
 @contextlib.contextmanager
 def sender(front: Front) -> Iterator[socket.socket]:
-    """A connection whose bytes are on their way when its call returns, with no turn of our loop."""
+    """Return a connection with its bytes on their way when its call returns, with no turn of our loop."""
     with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""The connections that the outgoing client keeps: whom they serve, how many there are, and the one retry."""
+"""The connections that the outgoing client keeps: their use, their number, and the one retry."""
 
 import asyncio
 import contextlib

@@ -69,7 +69,7 @@ class Authorities:
         return context
 
     def common_name(self) -> ssl.SSLContext:
-        """Return a server's context with a certificate whose subject alone tells the name."""
+        """Return a server's context with a certificate that tells the name in its subject alone."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         key = ec.generate_private_key(ec.SECP256R1())
         subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)

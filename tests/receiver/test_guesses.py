@@ -1,4 +1,4 @@
-"""What a callback that proves nothing may do: guesses, hints, and what is kept of them; on a real store."""
+"""Callbacks that prove nothing: guesses, hints, and the evidence kept of them; on a real store."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Lanes and holds: what is kept of them and for how long, and whom a hold stops."""
+"""Lanes and holds: how much is kept of them and for how long, and which lanes a hold stops."""
 
 import pytest
 

@@ -39,7 +39,7 @@ SLOPPY: dict[str, tuple[bytes, int, bytes]] = {
 
 
 async def delivered(raw: bytes, *, reset: bool = False) -> Answer | CallFailed:
-    """What comes of a delivery that is answered by `raw`."""
+    """Return the outcome of a delivery that is answered by `raw`."""
     async with serving(sending(raw, reset=reset)) as server, calling() as gateway:
         return await outcome(gateway, Call("POST", server.url(), body=b"x", delivery=True))
 

@@ -1,4 +1,4 @@
-"""What is long is removed in pieces: deliveries of removed endpoints, old jobs, events and evidence."""
+"""Long removals go in pieces: deliveries of removed endpoints, old jobs, events and evidence."""
 
 from collections.abc import AsyncIterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Things of which only the newest stay: what is kept by name, and by the simulated providers."""
+"""Things of which only the newest stay: those kept by name, and those of the simulated providers."""
 
 import pytest
 

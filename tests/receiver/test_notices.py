@@ -1,4 +1,4 @@
-"""What the log says: how often it repeats itself."""
+"""Lines of the log that repeat."""
 
 from receiver.notices import EVERY, KINDS, LINES, Sparing
 

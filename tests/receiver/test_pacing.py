@@ -1,4 +1,4 @@
-"""How fast an account may be asked, and whom a refusal is about: told as stories of calls."""
+"""How fast an account may be asked, and which refusals are about it: told as stories of calls."""
 
 import pytest
 

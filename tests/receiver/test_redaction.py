@@ -1,4 +1,4 @@
-"""Our secrets stay out of every part of what a provider told."""
+"""Our secrets stay out of every part of a provider's word."""
 
 from typing import Any
 

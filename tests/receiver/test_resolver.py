@@ -1,4 +1,4 @@
-"""Looking names up at a real name server: whom a silent one delays, what is kept, what is bounded."""
+"""Looking names up at a real name server: the delay by a silent one, the cache, and its bounds."""
 
 import asyncio
 import contextlib

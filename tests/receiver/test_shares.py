@@ -1,4 +1,4 @@
-"""Places that many want: who gets the next one, who gives up, and that none is ever lost."""
+"""Places that many want: the order of turns, giving up, and that none is ever lost."""
 
 import asyncio
 

@@ -333,7 +333,7 @@ async def test_events_of_no_job_go_with_what_was_owed_for_them(tmp_path: Path) -
 
 
 async def only_the_first_is_gone(house: Storehouse) -> None:
-    """What is left once the event that is older than a day was removed."""
+    """The events left once the one that is older than a day was removed."""
     assert [event.type for event in (await feed(house)).events] == [
         "job.running",
         "job.succeeded",

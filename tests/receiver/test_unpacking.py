@@ -1,4 +1,4 @@
-"""Compressed answers: what is unpacked, what is refused, and that no bomb goes off."""
+"""Compressed answers: those that are unpacked, those that are refused, and that no bomb goes off."""
 
 import gzip
 import zlib

@@ -48,7 +48,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what was asked for; 1 where a seed went wrong."""
+    """Run the seeds that were asked for. Returns 1 where one went wrong."""
     arguments = _arguments()
     with without(arguments.without) if arguments.without else contextlib.nullcontext():
         if arguments.seed is not None:

@@ -1,4 +1,4 @@
-"""What must hold after every transaction, whatever happened."""
+"""The rules that hold after every transaction."""
 
 import base64
 import hmac
@@ -44,12 +44,12 @@ NEW_EVENTS = "select seq, id, type, job, sequence from event where seq > :seen o
 HELD = 45.0
 """Seconds within which an answer that a process has is stored: longer than the database is ever away."""
 OVERDUE = 1000
-"""Milliseconds that work may be due before others count as those who pass it by."""
+"""Milliseconds that work may be due before younger work counts as passing it by."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Something that must not be: the rule, and what broke it."""
+    """Something that must not be: the rule, and the evidence against it."""
 
     rule: str
     text: str
@@ -84,7 +84,7 @@ class Checks:
         world.signed = self.signed
 
     def breaks(self, rule: str, text: str) -> None:
-        """Keep what was found wrong, unless this rule is passed over."""
+        """Keep a finding, unless its rule is passed over."""
         if rule in self.passing:
             return
         self.broken.append(Violation(rule, text))
@@ -95,7 +95,7 @@ class Checks:
         return self._ended_at.get(job_id, float("inf"))
 
     def committed(self) -> None:
-        """Look at what was just stored."""
+        """Look at the rows that were just stored."""
         for row in self.database.ask(JOBS):
             self._job(row)
         for row in self.database.ask(NEW_EVENTS, seen=self._seen):
@@ -125,7 +125,7 @@ class Checks:
             self.breaks("nothing-due", f"j{number} is {state}, {missing}")
 
     def _missing(self, row: Any) -> str | None:
-        """What should be due for an open job and is not."""
+        """Return the work that should be due for an open job and is not."""
         state, work, known = row["state"], row["work"], row["provider_job_id"] is not None
         decides = self.plan.policy == "fail" or (
             self.plan.policy == "resubmit" and row["intents"] < PAID_TRIES
@@ -198,7 +198,7 @@ class Checks:
     # At every call.
 
     def called(self, process: Process, account: str, kind: str) -> None:
-        """A call begins: what is due longer must not be passed by for ever."""
+        """A call begins: work that is due longer must not be passed by for ever."""
         other = Work.POLL if kind == "submit" else Work.SUBMIT
         services = process.services
         if services is None or self.plan.max_jobs is not None:

@@ -19,11 +19,11 @@ Result = TypeVar("Result")
 
 WRITE_SECONDS = 0.002
 READ_SECONDS = 0.04
-"""The longest that one takes: what a reader was told may be that old when it acts on it."""
+"""The longest that one takes: a state that a reader was told may be that old when it acts on it."""
 
 
 class Fate(Enum):
-    """What becomes of a transaction."""
+    """The fate of a transaction."""
 
     STORED = auto()
     AWAY = auto()
@@ -60,11 +60,11 @@ class Database:
         self._seen = 0
 
     def ask(self, sql: str, **parameters: Any) -> list[sqlite3.Row]:
-        """What is stored now."""
+        """Return the rows as they are stored now."""
         return self.connection.execute(sql, parameters).fetchall()
 
     def write(self, transaction: Transaction[Result], fate: Fate) -> Result:
-        """Run a transaction to its commit, or to what its fate is."""
+        """Run a transaction to its commit, or to its fate."""
         self.connection.execute("begin immediate")
         try:
             result = drive(
@@ -96,7 +96,7 @@ class Database:
 
 
 def _fated(transaction: Transaction[Result], commit: Callable[[], None], fate: Fate) -> Transaction[Result]:
-    """The transaction, whose COMMIT is answered as its fate has it."""
+    """Run the transaction, with its COMMIT answered as its fate has it."""
     found: Rows = ()
     statement: Statement = next(transaction)
     while True:
@@ -127,10 +127,10 @@ class Process(Protocol):
         """Have another process hear a word, a moment later."""
 
     def fate(self) -> Fate:
-        """What becomes of the transaction that begins now."""
+        """Return the fate of the transaction that begins now."""
 
     def next_fate(self) -> Fate:
-        """What becomes of the write that begins now."""
+        """Return the fate of the write that begins now."""
 
     def crash(self) -> None:
         """Die at once."""

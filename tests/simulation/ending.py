@@ -1,4 +1,4 @@
-"""What must hold once the world is well again: everything that was accepted comes to its end."""
+"""The rules that hold once the world is well again: everything that was accepted comes to its end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ JOBS = "select id, account, state, provider_job_id, deadline_at, completed_by, a
 
 
 class Ending:
-    """Looks at a run whose world is well again."""
+    """Looks at a run in a world that is well again."""
 
     def __init__(self, plan: Plan, checks: Checks, users: Users, processes: Sequence[Process]) -> None:
         self.plan = plan
@@ -35,7 +35,7 @@ class Ending:
         return not open_jobs and not self.database.ask("select 1 from due limit 1")
 
     def look(self) -> None:
-        """Nobody doubts what was answered; then the operator gives up what nobody knows."""
+        """Every answer counts; then the operator gives up each job without one."""
         for row in self.database.ask(JOBS):
             number = self.users.number(row["id"])
             if row["state"] == "unconfirmed":
@@ -61,7 +61,7 @@ class Ending:
         self._kept()
 
     def _answered(self, number: int) -> list[Generation]:
-        """What the provider accepted of a job, and a process that lived on was told of."""
+        """The job that the provider accepted, where a process that lived on was told of it."""
         return [
             one
             for one in self.world.generations.values()
@@ -126,7 +126,9 @@ class Ending:
                 return
 
     def _delivered(self) -> None:
-        """What counts as delivered was taken, and what was used up was tried as often as planned."""
+        """A delivery that counts as delivered was taken, and an exhausted one was tried as often as
+        planned.
+        """
         sql = "select d.id, d.event, d.target, d.state, d.tries, d.job from delivery d where origin = ''"
         for row in self.database.ask(sql):
             urls = {"ep_0": ("0", "50"), "ep_1": ("1", "51")}.get(

@@ -18,7 +18,7 @@ Sign = Callable[[bytes, str | None, int], dict[str, str]]
 
 @dataclass(frozen=True)
 class Face:
-    """One account: its handler, what is asked of it, and how it answers.
+    """One account: its handler, its calls, and its answers.
 
     `told` makes a body of an id, a phase and whether the job makes words instead of a file; `sign` proves a
     callback; `poll` finds the id that a poll asks about, in its path and body.
@@ -167,7 +167,7 @@ def base_url(account: str) -> str:
 
 
 def callback_body(face: Face, theirs: str, phase: str, words: bool) -> bytes:
-    """What a callback posts; a nameless one does not say which job it is about."""
+    """The body of a callback; a nameless one does not say which job it is about."""
     told = face.told(theirs, phase, words)
     if not face.named:
         told = {name: value for name, value in told.items() if name != "run_id"}

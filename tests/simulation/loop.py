@@ -1,4 +1,4 @@
-"""Virtual time: event loops without sockets and threads, whose clock jumps to whatever comes next."""
+"""Virtual time: event loops without sockets and threads, with a clock that jumps to the next moment."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ class Spinning(Exception):
 
 
 class VirtualTime:
-    """The true time, what is going to happen, and the loops that live in it."""
+    """The true time, the coming moments, and the loops that live in it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -91,7 +91,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self._timers[0][0] + self.lag
 
     def turn(self) -> None:
-        """Run what is ready, once."""
+        """Run everything that is ready, once."""
         while self._timers and self._timers[0][0] + self.lag <= self._time.now:
             timer = heapq.heappop(self._timers)[2]
             if not timer.cancelled():
@@ -115,7 +115,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._time.loops.remove(self)
 
     def bury(self) -> None:
-        """Take apart what never ran to its end, so that the interpreter has nothing to say of it."""
+        """Take apart all that never ran to its end, so that the interpreter has nothing to say of it."""
         self.die()
         events._set_running_loop(self)
         try:
@@ -170,7 +170,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Keep what nobody caught."""
+        """Keep an error that was not caught."""
         error = context.get("exception")
         if not self.dead and error is not None:
             self.failures.append(f"{context.get('message')}: {error!r}")

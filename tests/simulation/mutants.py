@@ -20,7 +20,7 @@ from receiver.store.statements import Transaction, ms, rows
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mend taken out: what goes wrong without it, the rule that breaks, and what replaces what."""
+    """A mend taken out: the damage without it, the rule that breaks, and the replacements of its parts."""
 
     fault: str
     rule: str

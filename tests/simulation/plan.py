@@ -36,7 +36,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Script:
-    """How the provider treats a job: its answers to what it is asked, in turn; then all is well."""
+    """How the provider treats a job: its answers to each call, in turn; then all is well."""
 
     submits: tuple[str, ...] = ()
     polls: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its settings and what happens in it."""
+    """A run: its settings and its actions."""
 
     seed: int
     replicas: int
@@ -133,7 +133,7 @@ def _crowd(seed: int, rnd: random.Random) -> Plan:
 
 
 def _quarrel(seed: int, rnd: random.Random) -> Plan:
-    """Operators who all decide about the same jobs, and users who cancel what is just being sent."""
+    """Operators that all decide about the same jobs, and users that cancel a job while it is being sent."""
     actions: list[Action] = []
     for number in range(4):
         lost = number % 2 == 0
@@ -190,7 +190,7 @@ def _submit(rnd: random.Random, number: int, account: str) -> Action:
 
 
 def _rings(rnd: random.Random) -> tuple[Ring, ...]:
-    """Early ones outrun the submission's answer; an `end` one tells of the end, or of what is so by then."""
+    """Early ones outrun the submission's answer; an `end` one tells of the end, or of the state by then."""
     moments = [moment for moment in ("early", "running", "end", "end") if rnd.random() < 0.5]
     return tuple(
         Ring(
@@ -242,4 +242,4 @@ HAPPENINGS: Mapping[str, Make] = {
     "hint": _kind(times=(1, 3)),
     "slowly": _kind(seconds=(10.0, 40.0)),
 }
-"""What may happen, by name: each makes an action about a job, or behind a moment of its life."""
+"""The kinds of actions, by name: each makes one about a job, or behind a moment of its life."""

@@ -103,14 +103,14 @@ class Process:
         self._trouble = (self._world.time.now + seconds, fate)
 
     def fate(self) -> Fate:
-        """What becomes of the transaction that begins now."""
+        """Return the fate of the transaction that begins now."""
         until, fate = self._trouble
         if self._world.time.now < until:
             return fate
         return Fate.STORED
 
     def next_fate(self) -> Fate:
-        """What becomes of the write that begins now."""
+        """Return the fate of the write that begins now."""
         return self.next_fates.pop(0) if self.next_fates else self.fate()
 
     def crash(self) -> None:

@@ -34,7 +34,7 @@ FATES = {
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run: what was wrong, if anything, and its history."""
+    """The outcome of a run: its violations, if any, and its history."""
 
     plan: Plan
     violation: Violation | None
@@ -191,14 +191,14 @@ class Simulation:
 
 
 class _Heard(logging.Handler):
-    """Takes what the service logs of its own errors for a violation."""
+    """Takes each error that the service logs of its own for a violation."""
 
     def __init__(self, simulation: Simulation) -> None:
         super().__init__(logging.ERROR)
         self._simulation = simulation
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note an error that nobody expected."""
+        """Note an unexpected error."""
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             self._simulation.checks.breaks("error", f"{record.getMessage()}: {error!r}")

@@ -1,4 +1,4 @@
-"""Those who ask the service for something: users, operators, and providers that ring back."""
+"""Those that ask the service for something: users, operators, and providers that ring back."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ VERDICTS = {"resubmit": Verdict.RESUBMIT, "bind": Verdict.BIND, "fail": Verdict.
 
 
 class Users:
-    """Everybody who talks to the service. `ready` is one of the processes that take requests now."""
+    """Everybody that talks to the service. `ready` is one of the processes that take requests now."""
 
     def __init__(self, world: World, ready: Callable[[], Process | None]) -> None:
         self.world = world
@@ -43,7 +43,7 @@ class Users:
         return next((number for number, one in self.jobs.items() if one == job_id), -1)
 
     def act(self, action: Action) -> bool:
-        """Do what an action says, if it is one of a user's."""
+        """Do an action, if it is one of a user's."""
         do: Callable[[Action], object] | None = getattr(self, f"_{action.kind}", None)
         if do is None:
             return False
@@ -51,7 +51,7 @@ class Users:
         return True
 
     def _on(self, what: str, ask: Callable[[Services], Awaitable[Any]], *, again: bool = False) -> None:
-        """Ask whoever takes requests; where it is told to, again until it was answered."""
+        """Ask a process that takes requests; where it is told to, again until it was answered."""
         self._try(what, ask, ASKS if again else 1)
 
     def _try(self, what: str, ask: Callable[[Services], Awaitable[Any]], tries: int) -> None:
@@ -154,7 +154,7 @@ class Users:
         self._of_job(action, ask, "erase")
 
     def _hint(self, action: Action) -> None:
-        """A stranger who knows a callback URL posts what proves nothing."""
+        """A stranger with a callback URL posts a body that proves nothing."""
         for generation in self.world.generations.values():
             if generation.job == action.job and generation.hook:
                 for _ in range(action.values["times"]):
@@ -220,7 +220,7 @@ class Users:
         self._on("resume all endpoints", ask, again=True)
 
     def settle(self, job_id: str) -> None:
-        """Give up a job of which nobody knows anything."""
+        """Give up a job that no answer ever came for."""
         number = self.number(job_id)
         self._on(
             f"give up j{number}",
@@ -253,7 +253,7 @@ class Users:
         answered: Callable[[int], None],
         tries: int = RING_TRIES,
     ) -> None:
-        """Ring back, again after a while where nobody could take it."""
+        """Ring back, again after a while where it could not be taken."""
         process = self.ready()
 
         def again() -> None:

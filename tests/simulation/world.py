@@ -113,7 +113,7 @@ class ScriptedGateway(Gateway):
 
 
 class World:
-    """Providers, downstreams, and a history of what happened."""
+    """Providers, downstreams, and a history of all that happened."""
 
     def __init__(self, time: VirtualTime) -> None:
         self.time = time
@@ -327,7 +327,7 @@ class World:
 
 
 def _outcome(how: str, body: dict[str, Any]) -> Answer | CallFailed:
-    """What a process gets back."""
+    """The answer that a process gets back."""
     status, _, after = how.partition(" after ")
     if how == "unreachable":
         return CallFailed("connect", "connection refused")

@@ -21,7 +21,7 @@ RINGBACK = Path(sys.executable).with_name("ringback")
 
 @dataclass
 class Said:
-    """What a command said, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -87,7 +87,7 @@ async def asked(house: Deployment, *arguments: str, stdin: bytes = b"") -> Said:
 
 
 async def found(house: Deployment, *arguments: str) -> Any:
-    """What a command against the service tells as JSON."""
+    """Return the JSON that a command against the service prints."""
     return (await asked(house, *arguments, "--json")).told()
 
 
@@ -120,5 +120,5 @@ def _all_of(terminal: int) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder."""
+    """Return the files of a folder."""
     return sorted(path.name for path in folder.iterdir())

@@ -18,7 +18,7 @@ async def house(tmp_path: Path) -> AsyncIterator[Deployment]:
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """An address where nobody answers, and nobody can begin to."""
+    """Return an address that nothing answers at, or can begin to."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"

@@ -15,7 +15,7 @@ def map_query(_context: Any, query: dict[str, Any] | None) -> dict[str, Any] | N
 
 @schemathesis.hook
 def before_load_schema(_context: Any, raw_schema: dict[str, Any]) -> None:
-    """Examples name hosts that nobody here may call: they are left out."""
+    """Examples name hosts that must not be called from here: they are left out."""
     for path in raw_schema["paths"].values():
         for call in path.values():
             for media in call.get("requestBody", {}).get("content", {}).values():

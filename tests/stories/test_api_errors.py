@@ -1,4 +1,4 @@
-"""Errors as a caller reads them: what is wrong, where, and what would mend it."""
+"""Errors as a caller reads them: the fault, its place, and the fix."""
 
 from typing import Any
 

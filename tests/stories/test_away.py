@@ -1,4 +1,4 @@
-"""What happened outside while the store was away, or the clock stepped, is not lost."""
+"""Outcomes are not lost while the store is away, or when the clock steps."""
 
 import asyncio
 import contextlib

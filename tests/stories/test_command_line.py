@@ -1,4 +1,4 @@
-"""The command line of people who use the API: what they see, what they can copy, and what is never lost."""
+"""The command line for people that use the API: the output, its copies, and that no secret is lost."""
 
 import re
 import signal
@@ -23,7 +23,7 @@ ID = re.compile(r"\b(?:job|evt|ep|dlv|key)_[0-9a-f]{32,}\b")
 
 @pytest.fixture
 async def silent(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """A deployment whose providers take an hour for a job."""
+    """A deployment with providers that take an hour for a job."""
     async with deployed(tmp_path, SILENT) as made:
         yield made
 

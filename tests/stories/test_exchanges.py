@@ -1,4 +1,4 @@
-"""What the wire does to jobs and deliveries: packed answers, broken uploads, slow submissions, no sockets."""
+"""The wire under jobs and deliveries: packed answers, broken uploads, slow submissions, no sockets."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Answers that come after their endpoint was changed; what is told of endpoints and of deliveries."""
+"""Answers that come after their endpoint was changed; endpoints and deliveries as answers tell them."""
 
 import asyncio
 import json as plain

@@ -1,4 +1,4 @@
-"""The log as an operator reads it: a line for what needs a person, with what it is about."""
+"""The log as an operator reads it: a line for each event that needs a person, with its subject."""
 
 import functools
 import logging

@@ -1,4 +1,4 @@
-"""What answers carry besides their body: secrets are not kept by caches, repeats say so, faults are told."""
+"""Headers of answers: secrets are not kept by caches, repeats say so, faults are told."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What an operator runs on the machine of the service: keys, and a start that says what it does."""
+"""Commands for the operator on the machine of the service: keys, and a start that says its settings."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ from tests.stories.deployment import PATIENCE, deployed, environment
 
 
 def give(folder: Path, user: int, group: int) -> None:
-    """Give what lies in a folder to somebody."""
+    """Give all files of a folder to a user."""
     for path in folder.iterdir():
         os.chown(path, user, group)
 
 
 def owners(folder: Path) -> dict[str, tuple[int, int]]:
-    """Whose the files in a folder are."""
+    """Return the owners of the files in a folder."""
     return {path.name: (path.stat().st_uid, path.stat().st_gid) for path in folder.iterdir()}
 
 
@@ -74,7 +74,9 @@ async def test_a_port_that_is_taken_may_be_free_later(tmp_path: Path) -> None:
 async def logged(
     folder: Path, text: str, *signals: signal.Signals, mode: int = 0o600, **variables: str
 ) -> list[dict[str, str]]:
-    """What a service with these settings logs until it serves, after these signals, and at its end."""
+    """Return the log of a service with these settings until it serves, after these signals, and at its
+    end.
+    """
     (folder / "ringback.toml").write_text(f"port = 0\n{text}")
     (folder / "ringback.toml").chmod(mode)
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,5 @@
-"""What a provider refuses, throttles or fails: one job, or its account, and how often it is asked again."""
+"""Refusals, throttling and failures of a provider: of one job, or of its account, and how often it is asked
+again."""
 
 import asyncio
 import hashlib
@@ -42,7 +43,7 @@ def answering(house: Deployment, which: Callable[[Request, bytes], Response | No
 
 
 def refusing(word: bytes, status: int, told: dict[str, Any]) -> Callable[[Request, bytes], Response | None]:
-    """Refuse the submissions whose body holds a word."""
+    """Refuse submissions that hold a word in their body."""
 
     def answer(request: Request, body: bytes) -> Response | None:
         return JSONResponse(told, status) if request.method == "POST" and word in body else None
@@ -180,7 +181,7 @@ def longer(count: int) -> Callable[[list[str]], bool]:
 
 
 def ended(job: dict[str, Any]) -> bool:
-    """Whether a job is done, or nobody knows."""
+    """Return whether a job is done, or unconfirmed."""
     return job["state"] in {"succeeded", "unconfirmed"}
 
 

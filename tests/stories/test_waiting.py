@@ -78,7 +78,7 @@ async def test_an_account_whose_jobs_are_as_many_as_it_may_run(tmp_path: Path) -
     async with deployed(tmp_path, SILENT, {"max_jobs": 1}) as house:
         assert (await open_job(house))["waiting"] is None
         waiting = await reason(house, await house.submit(asking("apiframe")), "account_full")
-        assert waiting["detail"] == "1 jobs run at the provider, which is max_jobs of the account"
+        assert waiting["detail"] == "max_jobs of the account is 1, and as many run at the provider"
         assert waiting["until"] is None
 
 
