@@ -172,9 +172,9 @@ class Accounts:
             update = replace(update, assets=kept, left=len(update.assets) - len(kept))
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
-        update = replace(
-            update, result=_fitting(update.result, RESULT_LIMIT), usage=_fitting(update.usage, USAGE_LIMIT)
-        )
+        if update.result is not None or update.usage is not None:
+            result, usage = _fitting(update.result, RESULT_LIMIT), _fitting(update.usage, USAGE_LIMIT)
+            update = replace(update, result=result, usage=usage)
         escaped = b"\\" in body
         echoed = [secret for secret in forms(secrets) if escaped or secret.encode() in body]
         return redacted(update, echoed) if echoed else (update, None)

@@ -116,7 +116,9 @@ class Agenda:
             return NOTHING
         if word.claim is not None and word.source is not Source.SUBMISSION:
             if word.verdict is not Verdict.TRANSIENT:
-                return NOTHING
+                # A callback may have told of the result while the provider was asked to cancel.
+                told = word.verdict is Verdict.CANCEL_ASKED and job.hinted_polls > 0
+                return (Due(Work.POLL, job.account, word.at), Then.REPLACE) if told else NOTHING
             again = retried(job, now=word.at, tries=tries, jitter=self._chance(), wait=word.wait)
             return again, Then.REPLACE
         if job.hinted_polls > before.hinted_polls:

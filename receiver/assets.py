@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase
 from handlers.errors import Garbled, ProviderError, Rejected
@@ -16,11 +16,10 @@ from receiver.errors import Gone, NotFound, ProviderAway
 from receiver.keys import BadToken, Masters
 from receiver.lanes import Lanes
 from receiver.model import Job, Work
+from receiver.newest import keep
 from receiver.redaction import forms, holds
 from receiver.store import Store, jobs
 from receiver.worker import Hints
-
-Kept = TypeVar("Kept")
 
 GOOD_FOR = timedelta(minutes=1)
 """A link is handed out only when it is good for at least this long."""
@@ -89,10 +88,10 @@ class Assets:
         try:
             return self._keep(place, job, await self._ask(job, place[1], asset))
         except Gone as error:
-            _put(self._refused, place, (error, self.clock.now() + GONE_FOR))
+            keep(self._refused, place, (error, self.clock.now() + GONE_FOR), CACHE)
             raise
         except ProviderAway as error:
-            _put(self._refused, place, (error, self.clock.now() + timedelta(seconds=error.seconds)))
+            keep(self._refused, place, (error, self.clock.now() + timedelta(seconds=error.seconds)), CACHE)
             raise
 
     async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
@@ -145,7 +144,7 @@ class Assets:
         if found.expires_at is not None and found.expires_at <= now:
             raise Gone("the provider's link has ended")
         good_until = found.expires_at or now + GOOD_FOR * 2
-        _put(self._found, place, (found.url, min(good_until, now + KEPT)))
+        keep(self._found, place, (found.url, min(good_until, now + KEPT)), CACHE)
         self._refused.pop(place, None)
         return found.url
 
@@ -155,14 +154,6 @@ def _again(error: Gone | ProviderAway, left: timedelta) -> Gone | ProviderAway:
     if isinstance(error, ProviderAway):
         return ProviderAway(error.detail, seconds=left.total_seconds())
     return Gone(error.detail)
-
-
-def _put(kept: dict[Place, Kept], place: Place, what: Kept) -> None:
-    """Keep something, instead of the oldest where there is no room."""
-    kept.pop(place, None)
-    if len(kept) >= CACHE:
-        del kept[next(iter(kept))]
-    kept[place] = what
 
 
 async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:

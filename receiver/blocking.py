@@ -68,6 +68,12 @@ class Blocking:
             name: (gate.since, gate.reason) for name, gate in self._gates.items() if gate.since is not None
         }
 
+    def probe_at(self, account: str) -> datetime | None:
+        """Return when a blocked account is tried next; None where this process does not know, or may now."""
+        gate = self._gates.get(account)
+        left = gate.probe_at - self._clock.monotonic() if gate is not None and gate.since is not None else 0.0
+        return self._clock.now() + timedelta(seconds=left) if left > 0 else None
+
     async def load(self, probe_in: float = 0.0) -> None:
         """Take up what an earlier process knew or another one found out; seconds until the first probe."""
         stored = await self._store.read(table.blocked())

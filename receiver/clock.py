@@ -57,11 +57,11 @@ class Wall:
         """Return the moment, in whole milliseconds."""
         then, ours = self._mark
         mark = self._passed()
-        went = max(0.0, mark - then)
+        went = mark - then if mark > then else 0.0
         ours += went
         gap = self._target() - ours
-        if gap:
-            ours += max(-FOLLOW * went, min(FOLLOW * went, gap))
+        most = FOLLOW * went
+        ours += gap if -most <= gap <= most else most if gap > 0 else -most
         self._mark = (mark, ours)
         return _milliseconds(ours)
 

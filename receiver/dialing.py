@@ -120,6 +120,8 @@ class Dialer:
         self, origin: Origin, addresses: Sequence[Address], progress: Progress, provider: bool
     ) -> tuple[Connection, Sequence[Address]]:
         """Return a connection to the first address that takes one, and the addresses that have not failed."""
+        if len(addresses) == 1:
+            return await self._dial(addresses[0], origin, progress, provider, last=True), ()
         waiting = deque(_interleaved(addresses))
         running: dict[asyncio.Task[Connection], Address] = {}
         failure = NoConnection("connect", "no address answered")

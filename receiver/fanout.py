@@ -1,9 +1,10 @@
 """Delivering: sign what is sent, send it once, record the attempt and what follows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from handlers.contract import HttpMessage
 from handlers.values import immutable
@@ -12,6 +13,7 @@ from receiver import signing
 from receiver.addresses import told
 from receiver.clock import Clock
 from receiver.endpoints import Endpoints
+from receiver.errors import StoreUnavailable
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from receiver.keys import BadToken, Ids, Masters
@@ -19,6 +21,7 @@ from receiver.lanes import Lanes
 from receiver.model import Claim, Due, Endpoint, EndpointState, Event, Owed, Work
 from receiver.recording import Recording
 from receiver.retry import Consequence, Ruling, rule
+from receiver.steadily import insist
 from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
 from receiver.store.commit import Verb
@@ -29,6 +32,8 @@ from receiver.store.record import Born
 from receiver.store.statements import Transaction
 from receiver.views import stamp, with_result
 from receiver.worker import Hints, Worker
+
+Told = TypeVar("Told")
 
 LOGGER = logging.getLogger("ringback.fanout")
 KEPT = 1024
@@ -41,8 +46,6 @@ FINAL = {
     Consequence.CANCELED: "canceled",
 }
 SETTLE: Verb[Settled, Standing] = Verb("settle", settle)
-
-
 SHORT_OF_SOCKETS = timedelta(seconds=1)
 
 
@@ -158,9 +161,30 @@ class Fanout:
 
     async def attempt(self, claim: Claim, owed: Owed, *, last: bool = False) -> Attempt:
         """Send it now; the attempt, recorded. The `last` one is followed by no other."""
+        target = self._target(owed)
+        attempt, answer = await self._send(owed, target, last=last)
+        current = target is not None and self._is_current(target.endpoint)
+        ruling = self._rule(claim, answer, current=current)
+        sent = target.endpoint if target else None
+        if ruling.disable is not None and not await self._surely(
+            lambda: self._is_stored(sent), owed, last=last
+        ):
+            current, ruling = False, self._rule(claim, answer, current=False)
+        if last and ruling.consequence is Consequence.RETRY:
+            ruling = replace(ruling, consequence=Consequence.EXHAUSTED, next_at=None)
+        if current:
+            self._learn(claim, owed, attempt, ruling)
+        settled = self._settled(claim, owed, attempt, ruling)
+        standing = await self._surely(lambda: self.store.do(SETTLE, settled, reserved=True), owed, last=last)
+        self._follow_up(claim, owed, settled, standing)
+        if (reason := ruling.disable) is not None:
+            await self._surely(lambda: self._disable(owed, sent, reason), owed, last=last)
+        return attempt
+
+    async def _send(self, owed: Owed, target: Target | None, *, last: bool) -> tuple[Attempt, Answer | None]:
+        """Make one call. Returns the attempt and the answer, if there is one; raises `Unmade`."""
         started, at = self.clock.monotonic(), self.clock.now()
         answer, error = None, None
-        target = self._target(owed)
         if target is None:
             error = "config: the endpoint or its secret is gone"
         else:
@@ -181,18 +205,19 @@ class Fanout:
             error,
             answer.body[:KEPT] if answer else b"",
         )
-        current = target is not None and self._is_current(target.endpoint)
-        ruling = self._rule(claim, answer, current=current)
-        if ruling.disable is not None and target is not None and not await self._is_stored(target.endpoint):
-            current, ruling = False, self._rule(claim, answer, current=False)
-        if last and ruling.consequence is Consequence.RETRY:
-            ruling = replace(ruling, consequence=Consequence.EXHAUSTED, next_at=None)
-        if current:
-            self._learn(claim, owed, attempt, ruling)
-        await self._settle(claim, owed, attempt, ruling)
-        if ruling.disable is not None:
-            await self._disable(owed, target.endpoint if target else None, ruling.disable)
-        return attempt
+        return attempt, answer
+
+    async def _surely(self, store: Callable[[], Awaitable[Told]], owed: Owed, *, last: bool) -> Told:
+        """Store the outcome of an attempt, however long the store is away; the `last` one is a test that its
+        caller can repeat, so it fails at once.
+        """
+
+        def away(error: StoreUnavailable) -> None:
+            LOGGER.debug(
+                "the outcome of a delivery waits for the store: %s", error.detail, extra=_about(owed)
+            )
+
+        return await (store() if last else insist(store, away))
 
     def _is_current(self, sent: Endpoint | None) -> bool:
         """Whether an answer is one of the endpoint as it is now: it has not been changed or resumed since."""
@@ -274,17 +299,19 @@ class Fanout:
         if ruling.hold is not None:
             self.lanes.hold(self.work, hold_of(lane, owed.url), ruling.hold.total_seconds())
 
-    async def _settle(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
+    def _settled(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> Settled:
         state = FINAL.get(ruling.consequence, "pending")
         reason = ruling.reason or (attempt.error if state == "exhausted" else None)
         hold = None
         if ruling.hold is not None:
             hold = (hold_of(claim.lane, owed.url), self.clock.now() + ruling.hold)
-        settled = Settled(claim, attempt, state, ruling.next_at, reason, hold)
-        standing = await self.store.do(SETTLE, settled)
+        return Settled(claim, attempt, state, ruling.next_at, reason, hold)
+
+    def _follow_up(self, claim: Claim, owed: Owed, settled: Settled, standing: Standing) -> None:
+        attempt = settled.attempt
         if standing.next_at is not None:
             self.hints.hint(Due(self.work, claim.lane, standing.next_at))
-        elif standing.mine and ruling.consequence is Consequence.EXHAUSTED:
+        elif standing.mine and settled.state == FINAL[Consequence.EXHAUSTED]:
             where = (
                 f"endpoint {owed.endpoint_id}" if owed.endpoint_id else f"the callback_url of {owed.job_id}"
             )
@@ -293,7 +320,7 @@ class Fanout:
                 owed.id,
                 where,
                 attempt.error or f"it was answered {attempt.status}",
-                extra={"delivery": owed.id, "endpoint": owed.endpoint_id, "job": owed.job_id},
+                extra=_about(owed),
             )
 
     async def _disable(self, owed: Owed, endpoint: Endpoint | None, reason: str) -> None:
@@ -323,6 +350,10 @@ class Fanout:
         }
         kind = f"disabled|{stamp(now)}"
         return [self.recording.event("endpoint.disabled", endpoint.id, kind, data, now)]
+
+
+def _about(owed: Owed) -> dict[str, str | None]:
+    return {"delivery": owed.id, "endpoint": owed.endpoint_id, "job": owed.job_id}
 
 
 def _same(sent: Endpoint, now: Endpoint | None) -> bool:

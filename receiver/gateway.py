@@ -79,15 +79,14 @@ class Pool:
 
     def __init__(self) -> None:
         self._idle: dict[Whose, deque[Connection]] = {}
-        self._count = 0
-        self._swept = 0.0
+        self._order: dict[Connection, Whose] = {}
+        """The same connections, those first that have been idle longest."""
 
     def take(self, whose: Whose, now: float) -> Connection | None:
         """Return a connection that can be used again, the one used last first."""
-        connections = self._idle.get(whose)
-        while connections:
-            connection = connections.pop()
-            self._count -= 1
+        while connections := self._idle.get(whose):
+            connection = connections[-1]
+            self._forget(connection)
             if connection.reusable and now - connection.idle_since < IDLE_SECONDS and connection.silent:
                 return connection
             connection.close()
@@ -96,47 +95,46 @@ class Pool:
     def keep(self, whose: Whose, connection: Connection, now: float) -> None:
         """Keep a connection for the next call."""
         connection.idle_since = now
-        connections = self._idle.get(whose)
-        if connections is None:
-            connections = self._idle[whose] = deque()
+        connections = self._idle.setdefault(whose, deque())
         connections.append(connection)
-        self._count += 1
+        self._order[connection] = whose
         if len(connections) > IDLE_PER_ORIGIN:
-            self._drop(connections)
-        elif self._count > IDLE_IN_ALL:
-            self._drop(min((one for one in self._idle.values() if one), key=_idle_since))
-        if now - self._swept > IDLE_SECONDS:
-            self._sweep(now)
+            self._drop(connections[0])
+        elif len(self._order) > IDLE_IN_ALL:
+            self._drop(next(iter(self._order)))
 
     def spare(self, provider: bool) -> None:
         """Close the connection of the providers, or of the others, that has been idle longest."""
-        found = [one for whose, one in self._idle.items() if one and whose[1] is provider]
-        if found:
-            self._drop(min(found, key=_idle_since))
+        found = next((one for one, whose in self._order.items() if whose[1] is provider), None)
+        if found is not None:
+            self._drop(found)
+
+    def sweep(self, now: float) -> bool:
+        """Close what has been idle for long, whoever it leads to; whether any is left."""
+        for connection in list(self._order):
+            if now - connection.idle_since < IDLE_SECONDS:
+                return True
+            self._drop(connection)
+        return False
 
     def close(self) -> None:
         """Close every connection."""
-        for connections in self._idle.values():
-            while connections:
-                self._drop(connections)
-        self._idle.clear()
+        for connection in list(self._order):
+            self._drop(connection)
 
-    def _sweep(self, now: float) -> None:
-        """Close what has been idle for long, whoever it leads to."""
-        self._swept = now
-        for whose, connections in list(self._idle.items()):
-            while connections and now - connections[0].idle_since > IDLE_SECONDS:
-                self._drop(connections)
-            if not connections:
-                del self._idle[whose]
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.close()
 
-    def _drop(self, connections: deque[Connection]) -> None:
-        connections.popleft().close()
-        self._count -= 1
-
-
-def _idle_since(connections: deque[Connection]) -> float:
-    return connections[0].idle_since
+    def _forget(self, connection: Connection) -> None:
+        whose = self._order.pop(connection)
+        connections = self._idle[whose]
+        if connections[-1] is connection:
+            connections.pop()
+        else:
+            connections.remove(connection)
+        if not connections:
+            del self._idle[whose]
 
 
 class Gateway:
@@ -149,6 +147,7 @@ class Gateway:
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         tls.hostname_checks_common_name = False
         self._pool = Pool()
+        self._sweeping: asyncio.TimerHandle | None = None
         self._dialer = Dialer(guard, tls, self._pool.spare)
 
     def check(self, url: str) -> None:
@@ -176,6 +175,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Close every idle connection, and give up what is being looked up."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         self._pool.close()
         await self._dialer.close()
         await asyncio.sleep(0)
@@ -213,6 +214,13 @@ class Gateway:
             raise
         if connection.reusable and not call.fresh:
             self._pool.keep((place.origin, not call.delivery), connection, self._loop.time())
+            if self._sweeping is None:
+                self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep)
         else:
             connection.close()
         return answer
+
+    def _sweep(self) -> None:
+        """Close idle connections although no call comes any more: most origins are called once."""
+        left = self._pool.sweep(self._loop.time())
+        self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep) if left else None

@@ -211,9 +211,10 @@ class Owed:
 
 @immutable
 class Claim:
-    """Due work taken under a lease: `fence` tells our claim from any later one.
+    """Due work taken under a lease: `owner` and `fence` tell our claim from any other.
 
-    `until` ends the lease on the monotonic clock, in seconds; `tries` counts what was tried before.
+    A claim that was rolled back has the fence of the next one, which may be another replica's. `until` ends
+    the lease on the monotonic clock, in seconds; `tries` counts what was tried before.
     """
 
     id: str
@@ -222,6 +223,7 @@ class Claim:
     fence: int
     tries: int
     until: float
+    owner: str = ""
 
 
 @immutable

@@ -1,8 +1,12 @@
-"""Outgoing calls in the log, at debug: method, URL without its query, status, milliseconds."""
+"""Outgoing calls in the log, at debug: method, origin, status, milliseconds.
+
+The path stays out: that of an endpoint may be all that keeps others from it.
+"""
 
 import logging
 import time
 
+from receiver.addresses import told
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 
@@ -16,7 +20,7 @@ class LoggedGateway(Gateway):
         """The answer to `call`, or `CallFailed`."""
         if not LOGGER.isEnabledFor(logging.DEBUG):
             return await super().call(call)
-        began, url = time.monotonic(), call.url.partition("?")[0]
+        began, url = time.monotonic(), told(call.url)
         try:
             answer = await super().call(call)
         except CallFailed as error:

@@ -1,5 +1,6 @@
 """Our secrets kept out of what is told on: a provider's message may echo each of them anywhere. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,15 @@ from handlers.contract import Asset, Failure, FailureCode, Phase, Update
 
 REDACTED = "[redacted]"
 DROPPED = "a file's link holds a secret of ours, so the file is left out"
+_QUOTED = re.compile(r"[^A-Za-z0-9_.~-]")
+"""A character that a link spells otherwise; most secrets have none."""
 UNNAMED = "the provider's id holds a secret of ours, so it is left out"
 
 
 def forms(secrets: Sequence[str]) -> list[str]:
     """Return every spelling of the secrets that a link or a text may hold, the longest first."""
-    found = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+    found = set(filter(None, secrets))
+    found |= {quote(secret, safe="") for secret in found if _QUOTED.search(secret)}
     return sorted(found, key=len, reverse=True)
 
 

@@ -7,6 +7,8 @@ for itself.
 
 from dataclasses import dataclass, field
 
+from receiver.newest import keep
+
 JOBS = 3
 """So many different jobs refused in a row make it the account, whatever their operations."""
 KEPT = 1000
@@ -38,9 +40,8 @@ class Suspects:
         """Count a refused call; returns whether it is the account, and how often this job was refused."""
         found = self.refused.get(job_id)
         if found is None:
-            if len(self.refused) >= KEPT:
-                del self.refused[next(iter(self.refused))]
-            found = self.refused[job_id] = Refusal(operation, self.taken)
+            found = Refusal(operation, self.taken)
+            keep(self.refused, job_id, found, KEPT)
         found.count += 1
         if found.seen < self.taken:
             return False, found.count

@@ -47,7 +47,7 @@ class Waits:
         blocked = self.blocking.blocked.get(job.account)
         if blocked is not None:
             since, reason = blocked
-            until = job.waiting.until if job.waiting else None
+            until = self.blocking.probe_at(job.account) or (job.waiting.until if job.waiting else None)
             return Waiting(WaitReason.ACCOUNT_BLOCKED, reason, max(since, job.created_at), until)
         if not self.accounts.serves(job.account):
             why = "is off: it has no api_key" if job.account in self.accounts.setups else "is not configured"

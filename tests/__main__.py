@@ -15,6 +15,9 @@ STORES = (
     "guesses",
     "commit",
     "deliveries",
+    "held_endpoints",
+    "long_removals",
+    "looks",
     "record",
     "store",
     "store_events",
@@ -28,8 +31,15 @@ STORED = [
     "tests/stories/test_replicas.py",
     "--ignore",
     "tests/stories/test_backup.py",
+    *(
+        part
+        for name in ("command_line", "commands", "this_machine", "operations", "log")
+        for part in ("--ignore", f"tests/stories/test_{name}.py")
+    ),
 ]
-"""What stands on a database, and so runs on both engines; what only one has runs once, with the rest."""
+"""What stands on a database, and so runs on both engines. What only one has runs once, with the rest, and so
+do the commands, which are processes of their own that speak HTTP.
+"""
 POOLED = [
     *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),

@@ -22,7 +22,7 @@ from tests.processes import dies_with_us
 
 NOBODY = 65534
 """Who runs the server when root runs the tests: it refuses to run as root."""
-PATIENCE = 30.0
+PATIENCE = 100.0
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB")
 """For tests that stop no server: what is lost with the machine is of no interest."""
 QUIET = (

@@ -1,6 +1,8 @@
 """What every test may ask for: the loop that the service runs on."""
 
 import asyncio
+import functools
+import ssl
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -24,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """One loop for all."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates() -> Iterator[None]:
+    """Those of the system are read once for all tests: it takes longer than most of what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(autouse=True)

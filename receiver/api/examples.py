@@ -71,6 +71,8 @@ _DELIVERY: Mapping[str, Any] = {
     "state": "pending",
     "attempts_made": 1,
     "reason": None,
+    "last_status": 500,
+    "last_error": None,
     **_UNTOUCHED,
     "next_attempt_at": "2026-11-21T10:00:05.610Z",
 }
@@ -114,7 +116,12 @@ _PROVIDER: Mapping[str, Any] = {
     },
 }
 _EVENT: Mapping[str, Any] = {"object": "event", **EXAMPLES["job.succeeded"]}
-_WHERE: Mapping[str, Any] = {"endpoint": ENDPOINT, "delivery": _DELIVERY["id"], "status": "delivered"}
+_WHERE: Mapping[str, Any] = {
+    "endpoint": ENDPOINT,
+    "delivery": _DELIVERY["id"],
+    "status": "delivered",
+    "reason": None,
+}
 _ENTRIES = [
     {"at": "2026-11-21T09:58:12.310Z", "kind": "submission", "outcome": "applied", "status": 200},
     {"at": AT, "kind": "callback", "outcome": "applied", "bytes": 412},

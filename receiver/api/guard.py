@@ -1,9 +1,12 @@
 """The door of the API: who asks, what they may, what they sent; and errors in one form."""
 
+import functools
+import io
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from receiver.app import Services
 
 Model = TypeVar("Model", bound=BaseModel)
-Read = TypeVar("Read", bytes, bytearray)
 
 PLAIN = {
     "model_type": "must be an object",
@@ -115,21 +117,21 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         whole: bytes = message.get("body", b"")
-        return _within(whole, limit)
-    body = bytearray()
+        _refuse_large(len(whole), limit)
+        return whole
+    body = io.BytesIO()  # gives what was written without a copy, where a bytearray needs as much again
     while message["type"] == "http.request":
-        body += message.get("body", b"")
-        _within(body, limit)
+        body.write(message.get("body", b""))
+        _refuse_large(body.tell(), limit)
         if not message.get("more_body"):
-            return bytes(body)
+            return body.getvalue()
         message = await receive()
     raise Malformed("the body ended early")
 
 
-def _within(body: Read, limit: int) -> Read:
-    if len(body) > limit:
+def _refuse_large(size: int, limit: int) -> None:
+    if size > limit:
         raise TooLarge(f"the body may have {limit} bytes")
-    return body
 
 
 def only_json(content_type: str | None) -> None:
@@ -161,12 +163,18 @@ def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
     """Refuse objects and lists with more entries than any field takes, before each entry is an error."""
     if not isinstance(value, dict):
         return
-    free = {name for name, one in model.model_fields.items() if one.annotation == dict[str, Any]}
-    inner = [(f"/{name}", one) for name, one in value.items() if name not in free]
-    for pointer, one in [("", value), *inner[:MOST]]:
+    free = _free(model)
+    inner = ((f"/{name}", one) for name, one in value.items() if name not in free)
+    for pointer, one in chain((("", value),), islice(inner, MOST)):
         if isinstance(one, dict | list) and len(one) > MOST:
             detail = f"must have at most {MOST} entries"
             raise Invalid(errors=[FieldError(place, pointer, pointer[1:], detail)])
+
+
+@functools.cache
+def _free(model: type[BaseModel]) -> frozenset[str]:
+    """The fields that take objects of any size."""
+    return frozenset(name for name, one in model.model_fields.items() if one.annotation == dict[str, Any])
 
 
 def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:

@@ -13,7 +13,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</t
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:#222}}
 code,pre{{background:#f3f3f3;border-radius:3px;font-size:.9em}}code{{padding:.1em .3em}}
 pre{{padding:.6rem;overflow:auto}}pre code{{padding:0}}h2{{margin:3rem 0 .3rem;border-bottom:1px solid #ddd}}
-h3{{margin:2rem 0 .3rem}}li{{margin:.2rem 0}}small{{color:#666}}a{{color:#05c}}nav ul{{columns:2}}
+h3{{margin:2rem 0 .3rem}}li{{margin:.2rem 0}}small{{color:#666}}a{{color:#05c}}nav ul{{columns:2 20rem}}
+nav{{overflow-wrap:anywhere}}
 table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;vertical-align:top;
 padding:.25rem .6rem .25rem 0;border-bottom:1px solid #eee}}summary{{cursor:pointer;color:#05c}}
 @media(prefers-color-scheme:dark){{body{{background:#151515;color:#ddd}}code,pre{{background:#2a2a2a}}

@@ -22,7 +22,7 @@ MEANINGS: Mapping[str, str] = {
     "provider.blocked": "A provider refuses the account: submissions to it wait.",
     "provider.unblocked": "The provider takes the account again.",
     "endpoint.disabled": "An endpoint gets no deliveries any more until it is resumed.",
-    "endpoint.test": "Somebody tried the endpoint; nothing happened.",
+    "endpoint.test": "A test of the endpoint; nothing happened.",
 }
 
 

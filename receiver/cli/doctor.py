@@ -76,7 +76,8 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     gateway = gateway_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
     findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
-    findings += [Finding(one.setting, ODD, one.said) for one in advice(loaded, gateway.check)]
+    advised = [one for one in advice(loaded, gateway.check) if loaded.accounts or one.setting != "providers"]
+    findings += [Finding(one.setting, ODD, one.said) for one in advised]
     checks: list[Callable[[], Awaitable[Finding]]] = []
     if not offline:
         checks.append(lambda: _public_url(loaded, gateway))
@@ -86,7 +87,9 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
         elif not offline:
             checks.append(lambda setup=setup: _account(loaded, setup, gateway))  # type: ignore[misc]  # bound now
     if not loaded.accounts:
-        findings.append(Finding("accounts", BAD, "none: set providers.<account>.api_key"))
+        findings.append(
+            Finding("accounts", BAD, "none, so no job can be submitted; set providers.<account>.api_key")
+        )
     findings += await asyncio.gather(*(check() for check in checks))
     await gateway.close()
     return findings

@@ -18,7 +18,8 @@ from receiver.replica import DEAD
 from receiver.reseal import reseal
 from receiver.secretkeys import MASTERS_FILE, add_master, read_masters
 from receiver.store import Store, database_path, existing, open_driver
-from receiver.store.migrations import Migration, migrations
+from receiver.store.examine import waiting
+from receiver.store.migrations import Migration
 from receiver.store.move import move
 from receiver.store.pgurl import is_postgres, target, without_password
 from receiver.store.postgres import PostgresDriver
@@ -65,8 +66,8 @@ def migrate(config: Path | None, plan: bool, source: str | None, goal: str | Non
 
 async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
     url = loaded.settings.database_url
-    if plan and not is_postgres(url) and not database_path(url).exists():
-        return migrations("sqlite")
+    if plan and not is_postgres(url):
+        return waiting(database_path(url))
     driver = open_driver(url, on_fatal=click.echo)
     await driver.open()
     try:

@@ -18,7 +18,6 @@ from receiver.demo.downstream import Downstream
 from receiver.demo.playground import playground
 from receiver.demo.show import Row, picture
 from receiver.sandbox.command import listening, stopping
-from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs, World
 
 IMPATIENT = {"poll_interval": 0.5, "backstop_after": 4.0}
@@ -57,6 +56,9 @@ def _wishes() -> Sequence[Wish]:
         Wish("getimg", "image", {"model": "m", "prompt": "a tide"}, "final at once"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, then a poll"),
         Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide, fail"}, "fails at the provider"),
+        Wish(
+            "replicate", "prediction", {"version": "v", "input": {"prompt": "a tide"}}, "rings back, signed"
+        ),
         Wish("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
     )
 
@@ -66,8 +68,8 @@ def _wishes() -> Sequence[Wish]:
 def demo(once: bool) -> None:
     """Watch jobs go out, come back by callback or by poll, and arrive signed downstream.
 
-    Every handler but replicate takes part. Without --once the service goes on running afterwards: its URL, a
-    key and a call to try are printed.
+    Every handler takes part. Without --once the service goes on running afterwards: its URL, a key and a call
+    to try are printed.
 
     \b
     Example:
@@ -147,12 +149,10 @@ async def _absorbed(client: httpx.AsyncClient, rows: list[Row]) -> int:
 
 
 def _report(rows: list[Row], downstream: Downstream, providers: World, absorbed: int) -> bool:
-    """Say for every handler how its jobs ended; whether all is well."""
+    """Say how every job ended, and return whether all is well."""
     click.echo("")
-    for name in SPEAKERS:
-        mine = [row.job for row in rows if row.job["provider"] == name]
-        told = ", ".join(f"{job['operation']} {job['state']} by {job['completed_by']}" for job in mine)
-        say(f"{name:12} {told}")
+    for job in (row.job for row in rows):
+        say(f"{job['provider']:12} {job['operation']:16} {job['state']} by {job['completed_by']}")
     once = all(downstream.finals[row.job["id"]] == 1 for row in rows)
     final = sum(1 for row in rows if row.delivered)
     signed = downstream.refused == 0 and downstream.verified > 0
@@ -163,8 +163,8 @@ def _report(rows: list[Row], downstream: Downstream, providers: World, absorbed:
     click.echo(f"submissions accepted by providers: {accepted} (one per job: {'yes' if paid else 'NO'})")
     click.echo(f"callbacks: {providers.sent['401']} forged refused, {absorbed} doubled absorbed")
     click.echo(
-        f"deliveries with a valid signature: {downstream.verified} ({ends} of a final state, "
-        f"{downstream.verified - ends} of progress), without: {downstream.refused}"
+        f"deliveries signed: {downstream.verified} ({ends} of a final state, "
+        f"{downstream.verified - ends} of progress), unsigned: {downstream.refused}"
     )
     click.echo(f"one terminal event for each job: {'yes' if once else 'NO'}")
     return once and final == len(rows) and signed and paid

@@ -12,7 +12,10 @@ from handlers import json
 from handlers.contract import HttpMessage, Keys
 from handlers.errors import BadSignature
 from handlers.proofs import standard_webhooks
+from receiver.newest import keep
 
+KEPT = 10_000
+"""How many events and jobs are remembered."""
 FINAL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 
 
@@ -44,8 +47,9 @@ class Downstream:
         await Response(status_code=204)(scope, receive, send)
 
     def _note(self, event: json.Value) -> None:
-        self.copies[event["id"]] += 1
-        if event["type"] in FINAL and self.copies[event["id"]] == 1:
+        copies = self.copies[event["id"]] + 1
+        keep(self.copies, event["id"], copies, KEPT)
+        if event["type"] in FINAL and copies == 1:
             job = event["data"]["id"]
-            self.finals[job] += 1
-            self.final[job] = event["type"]
+            keep(self.finals, job, self.finals[job] + 1, KEPT)
+            keep(self.final, job, event["type"], KEPT)

@@ -5,7 +5,10 @@ import contextlib
 import functools
 import json
 import secrets
+import shlex
+import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import field
@@ -51,8 +54,13 @@ class Playground:
             "",
             f"export RINGBACK_URL={self.url} RINGBACK_API_KEY={self.key}",
             f"curl -s {self.url}/v1/jobs {authorized} -H 'Content-Type: application/json' -d '{body}'",
-            "ringback jobs submit apiframe --operation imagine --prompt 'a tide' --wait",
+            f"{_program()} jobs submit apiframe --operation imagine --prompt 'a tide' --wait",
         ]
+
+
+def _program() -> str:
+    """Return how a shell finds this program: by its name, or by its path where PATH does not hold it."""
+    return "ringback" if shutil.which("ringback") else shlex.quote(str(Path(sys.argv[0]).absolute()))
 
 
 @contextlib.asynccontextmanager

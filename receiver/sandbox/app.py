@@ -1,6 +1,7 @@
 """The simulated providers over HTTP: each under its own prefix, `/<handler>`."""
 
 import asyncio
+import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from handlers import json
+from receiver.newest import keep
 from receiver.sandbox.speakers import SPEAKERS, Refusal, Speaker
-from receiver.sandbox.world import Made, Message, World
+from receiver.sandbox.world import KEPT, Made, Message, World
 
 PREDICTIONS = "v1/predictions/"
 POLLS = {
@@ -81,18 +83,16 @@ class Sandbox:
         if refusal is not None:
             return _refuse(refusal)
         again = request.headers.get("idempotency-key")
-        known = self.world.answered.get(f"{key}|{again}") if again else None
-        if known is None:
+        made = self.world.known(f"{key}|{again}") if again else None
+        if made is None:
             made = self._made(speaker, path, body, key, words, request)
             if speaker.name == "minimax" and not await self._challenged(made):
                 return _refuse(speaker.refusals["refused"])
             self.world.accept(made, speaker.says)
             if again:
-                self.world.answered[f"{key}|{again}"] = made.id
+                keep(self.world.answered, f"{key}|{again}", made.id, KEPT)
             if "lost-answer" in words:
                 return Cut()
-        else:
-            made = self.world.jobs[known]
         if "slow" in words:
             await asyncio.sleep(self.world.knobs.latency)
         if path == "v2/images/generations":
@@ -107,8 +107,9 @@ class Sandbox:
         return self._told(speaker, identity)
 
     def _refusal(self, speaker: Speaker, words: frozenset[str], prompt: str) -> Refusal | None:
-        if "throttled" in words and f"{speaker.name}|{prompt}" not in self.world.throttled:
-            self.world.throttled.add(f"{speaker.name}|{prompt}")
+        once = hashlib.sha256(f"{speaker.name}|{prompt}".encode()).digest()
+        if "throttled" in words and once not in self.world.throttled:
+            keep(self.world.throttled, once, None, KEPT)
             return speaker.refusals["throttled"]
         cause = next((cause for cause in ("blocked", "refused") if cause in words), None)
         return speaker.refusals[cause] if cause else None

@@ -10,7 +10,10 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.gateway import Call, CallFailed, Gateway
+from receiver.newest import keep
 
+KEPT = 20_000
+"""How many jobs, idempotency keys and prompts are remembered, and how many callbacks may be on their way."""
 QUIRKS = ("late", "lost", "doubled", "reordered", "forged", "lost-answer", "throttled", "slow")
 OUTCOMES = ("fail", "refused", "blocked", "empty")
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -99,7 +102,7 @@ class World:
     jobs: dict[str, Made] = field(default_factory=dict)
     accepted: Counter[str] = field(default_factory=Counter)
     answered: dict[str, str] = field(default_factory=dict)
-    throttled: set[str] = field(default_factory=set)
+    throttled: dict[bytes, None] = field(default_factory=dict)
     sent: Counter[str] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -116,11 +119,16 @@ class World:
 
     def accept(self, made: Made, says: Says | None) -> Made:
         """Take a job in, and promise its callbacks."""
-        self.jobs[made.id] = made
+        keep(self.jobs, made.id, made, KEPT)
         self.accepted[made.provider] += 1
-        if made.callback_url is not None and says is not None and "lost" not in made.words:
+        rings = made.callback_url is not None and "lost" not in made.words
+        if rings and says is not None and len(self._tasks) < KEPT:
             self.later(self._ring(made, says))
         return made
+
+    def known(self, asked: str) -> Made | None:
+        """Return the job that was accepted under an idempotency key, while it is kept."""
+        return self.jobs.get(self.answered.get(asked, ""))
 
     def later(self, work: Any) -> None:
         """Do something while answering others."""

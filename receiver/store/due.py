@@ -89,7 +89,8 @@ def claim(request: Request) -> Transaction[Taken]:
             ids=[one[0] for one in taken],
         )
         claims = [
-            Claim(i, request.work, lane, fence, tries, request.until) for i, lane, fence, tries in taken
+            Claim(i, request.work, lane, fence, tries, request.until, request.owner)
+            for i, lane, fence, tries in taken
         ]
         prepared = yield from request.prepare(claims)
         ahead.append(ms(request.lease_until))
@@ -129,7 +130,7 @@ def _found(request: Request, lane: str) -> Transaction[Rows]:
     room = request.room(lane)
     if room > 0 and lane in request.running_limits:
         yield Step.IN_ORDER
-        room = min(room, (yield from _free_at_provider(lane, request.running_limits[lane])))
+        room = min(room, (yield from _free_at_provider(request, lane)))
     if room <= 0:
         return ()
     found = yield unlocked(
@@ -171,15 +172,21 @@ from lane where name is not null
 index scan, whose cost is the number of these lanes, not of rows, nor of lanes whose retries wait."""
 
 
-def _free_at_provider(lane: str, limit: int) -> Transaction[int]:
-    """How many more jobs may run; nobody else counts between this and our commit."""
+def _free_at_provider(request: Request, lane: str) -> Transaction[int]:
+    """Return how many more jobs may run; no other transaction counts between this and our commit.
+
+    A submission of ours whose lease ended is claimed again: it would wait for itself if it counted.
+    """
     found = yield rows(
         "select count(*) as busy from job where account = :account and completed_at is null "
         "and state in ('submitting', 'unconfirmed', 'queued', 'running') and not exists "
-        "(select 1 from due where due.id = job.id and work = 'submit' and leased = 0)",
+        "(select 1 from due where due.id = job.id and work = 'submit' "
+        "and (leased = 0 or (owner = :owner and at <= :now)))",
         account=lane,
+        owner=request.owner,
+        now=ms(request.now),
     )
-    return max(0, limit - int(found[0]["busy"]))
+    return max(0, request.running_limits[lane] - int(found[0]["busy"]))
 
 
 def void_leases(now: datetime) -> Transaction[int]:
@@ -198,10 +205,11 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
     for claim_ in claims:
         found = yield rows(
             "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
-            "returning id",
+            "and owner = :owner returning id",
             now=ms(now),
             id=claim_.id,
             fence=claim_.fence,
+            owner=claim_.owner,
         )
         ours.update(row["id"] for row in found)
     return ours

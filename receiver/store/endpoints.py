@@ -21,6 +21,8 @@ from receiver.store.statements import remove as many_removed
 
 MOST = 10_000
 """How many endpoints there may be: every event is held against each of them."""
+MOST_KEYS = 10_000
+"""How many API keys there may be: every process that serves the API holds them all."""
 DELETED = "the endpoint was deleted"
 OWING = "deleting"
 """The state of a removed endpoint whose deliveries are not all canceled yet."""
@@ -190,13 +192,20 @@ def prune(before: datetime, limit: int) -> Transaction[int]:
         before=ms(before),
         limit=limit,
     )
-    yield many_removed("endpoint", [row["id"] for row in found])
+    ids = [row["id"] for row in found]
+    yield rows("delete from taken where target in (:ids)", ids=ids)
+    yield many_removed("endpoint", ids)
     return len(found)
 
 
 def add_key(key: ApiKey) -> Transaction[None]:
-    """Store a key."""
+    """Store a key; `Conflict` where there are as many as there may be."""
     yield from bump()
+    found = yield rows("select count(*) as there from api_key")
+    if found[0]["there"] >= MOST_KEYS:
+        raise Conflict(
+            f"there are {MOST_KEYS} API keys already, the most that one deployment keeps; revoke some"
+        )
     row = (key.id, key.name, key.hash, " ".join(key.scopes), key.created_at, key.expires_at)
     yield many("api_key", [row])
 

@@ -4,8 +4,10 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from receiver.errors import Misconfigured
 from receiver.store.deliveries import Taken, taken
-from receiver.store.sqlite import drive
+from receiver.store.migrations import Migration, migrations
+from receiver.store.sqlite import drive, pending_of
 
 SOUND = "ok"
 FIXED = (3, 51, 3)
@@ -24,6 +26,17 @@ def quick_check(path: Path) -> str:
             return str(connection.execute("pragma quick_check").fetchone()[0])
     except sqlite3.Error as error:
         return f"cannot be read: {error}"
+
+
+def waiting(path: Path) -> list[Migration]:
+    """Return the migrations that a file waits for, all where there is none; it may be served meanwhile."""
+    if not path.exists():
+        return migrations("sqlite")
+    try:
+        with _reading(path) as connection:
+            return pending_of(connection, path.name)
+    except sqlite3.Error as error:
+        raise Misconfigured("database_url", f"{path} cannot be read: {error}") from None
 
 
 def losses(path: Path) -> list[Taken]:

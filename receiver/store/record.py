@@ -213,7 +213,7 @@ def _bear(
 ) -> Born:
     owed = Owed(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
     claimed = live and recorder.lanes.reserve(lane)
-    claim = Claim(owed.id, Work.DELIVER, lane, 1, 0, until) if claimed else None
+    claim = Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner) if claimed else None
     return Born(owed, lane, claim)
 
 
@@ -310,11 +310,13 @@ def _gives_way(row: Any, due: Due | None, job: Job) -> bool:
     """Return whether due work that another claim replaced makes room for that of a word which came late.
 
     Whatever is open has something due: where nothing is, where a submission is due that the late answer made
-    needless, and where what waits would come later.
+    needless, and where what waits would come later or is of another kind.
     """
     if row is None or (row["work"] == Work.SUBMIT.value and job.state not in UNSENT):
         return True
-    return due is not None and not row["leased"] and row["at"] > ms(due.at)
+    if due is None or row["leased"]:
+        return False
+    return bool(row["at"] > ms(due.at) or row["work"] != due.work.value)
 
 
 def _forget_inputs(batch: _Batch) -> Transaction[None]:

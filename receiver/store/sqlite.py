@@ -261,23 +261,10 @@ class SqliteDriver:
         return result
 
     def _version(self) -> int:
-        application = self._writer.execute("pragma application_id").fetchone()[0]
-        version: int = self._writer.execute("pragma user_version").fetchone()[0]
-        if application != APPLICATION_ID and (application or version):
-            raise Misconfigured("database_url", f"{self._path.name} belongs to another program")
-        if version == 0 and self._writer.execute("select 1 from sqlite_master").fetchone():
-            raise Misconfigured("database_url", f"{self._path.name} holds tables that are not ours")
-        return version
+        return version_of(self._writer, self._path.name)
 
     def _pending(self) -> list[Migration]:
-        known = migrations("sqlite")
-        version = self._version()
-        if version > known[-1].version:
-            raise Misconfigured(
-                "database_url",
-                f"{self._path.name} has schema {version}, this program knows {known[-1].version}; upgrade it",
-            )
-        return [migration for migration in known if migration.version > version]
+        return pending_of(self._writer, self._path.name)
 
     def _migrate(self) -> list[Migration]:
         ran = self._pending()
@@ -348,3 +335,25 @@ def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
         piece = values[start : start + size]
         connection.execute(many_sql(statement, size), [value for row in piece for value in row])
     return ()
+
+
+def version_of(connection: sqlite3.Connection, name: str) -> int:
+    """Return the schema version of a file, 0 for an empty one; `Misconfigured` where it is not Ringback's."""
+    application = connection.execute("pragma application_id").fetchone()[0]
+    version: int = connection.execute("pragma user_version").fetchone()[0]
+    if application != APPLICATION_ID and (application or version):
+        raise Misconfigured("database_url", f"{name} belongs to another program")
+    if version == 0 and connection.execute("select 1 from sqlite_master").fetchone():
+        raise Misconfigured("database_url", f"{name} holds tables that are not ours")
+    return version
+
+
+def pending_of(connection: sqlite3.Connection, name: str) -> list[Migration]:
+    """Return the migrations that a file waits for; `Misconfigured` where it is newer than this program."""
+    known = migrations("sqlite")
+    version = version_of(connection, name)
+    if version > known[-1].version:
+        raise Misconfigured(
+            "database_url", f"{name} has schema {version}, this program knows {known[-1].version}; upgrade it"
+        )
+    return [migration for migration in known if migration.version > version]

@@ -6,6 +6,7 @@ times; every take is told.
 """
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,12 +16,14 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import measures, servers
+from tests.bench import bounds, doors, measures, scale, servers
 from tests.bench.measures import Figures
 from tests.bench.stage import HERE
 
 BAR = dict[str, tuple[str, float]]
 TAKES = 3
+REMOVAL: BAR = {"answered after, s": ("<=", 1), "slowest is slower by, ms": ("<=", 50), "failed": ("<=", 0)}
+START: BAR = {"start to ready, s": ("<=", 3)}
 MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("the machine", measures.machine, {}),
     (
@@ -52,6 +55,48 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("PostgreSQL: recovery", servers.recovery, {"first delivery after, s": ("<=", 5)}),
     ("start", measures.start, {"start to ready, s": ("<=", 1), "resident, MB": ("<=", 80)}),
     ("demo", measures.demo, {"seconds": ("<=", 30), "exit code": ("<=", 0)}),
+    (
+        "one request",
+        doors.one_request,
+        {"longest held, ms": ("<=", 50), "most memory, +MB": ("<=", 64), "failed": ("<=", 0)},
+    ),
+    (
+        "silent name servers",
+        bounds.silent_names,
+        {
+            "submission, times alone": ("<=", 2),
+            "slowest submission, times alone": ("<=", 2),
+            "delivery, times alone": ("<=", 2),
+            "slowest delivery, times alone": ("<=", 2),
+            "end beyond grace, s": ("<=", 1),
+        },
+    ),
+    (
+        "forged hints",
+        bounds.forged_hints,
+        {
+            "polls": ("<=", 12),
+            "stored, KB": ("<=", 256),
+            "slowest other job, times alone": ("<=", 1.2),
+            "failed": ("<=", 0),
+        },
+    ),
+    ("long polls", bounds.long_polls, {"most, % of a core": ("<=", 10)}),
+    ("removal", functools.partial(scale.removal, "sqlite"), REMOVAL),
+    ("PostgreSQL: removal", functools.partial(scale.removal, "postgresql"), REMOVAL),
+    ("start with jobs", functools.partial(scale.start, "sqlite"), START),
+    ("PostgreSQL: start with jobs", functools.partial(scale.start, "postgresql"), START),
+    (
+        "one-off origins",
+        scale.origins,
+        {
+            "SQLite: claim p50, ms": ("<=", 5),
+            "PostgreSQL: claim p50, ms": ("<=", 5),
+            "after they are done, +MB": ("<=", 16),
+            "missing": ("<=", 0),
+            "failed": ("<=", 0),
+        },
+    ),
 )
 
 

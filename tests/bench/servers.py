@@ -14,6 +14,7 @@ from receiver.model import Claim, Work
 from receiver.store.due import Request, claim
 from receiver.store.pgurl import target
 from receiver.store.postgres import PostgresDriver
+from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Transaction
 from tests.bench.load import closed, quantile
 from tests.bench.measures import Figures, arrivals, middle, offered, warm
@@ -219,16 +220,20 @@ def _owe(server: Cluster, url: str, lane: str, count: int) -> None:
 
 async def _claims(url: str) -> list[float]:
     """Milliseconds of claims from the lane that lives."""
-    driver = PostgresDriver(target(url))
+    return await claims(PostgresDriver(target(url)), CLAIMS, ROOM)
+
+
+async def claims(driver: PostgresDriver | SqliteDriver, count: int, found: int) -> list[float]:
+    """Milliseconds of claims that find so much each."""
     await driver.open()
     took = []
     try:
-        for _ in range(CLAIMS):
+        for _ in range(count):
             request = _request()
             started = time.perf_counter()
             taken = await driver.write(claim(request))
             took.append((time.perf_counter() - started) * 1000)
-            assert len(taken.prepared) == ROOM
+            assert len(taken.prepared) == found
     finally:
         await driver.close()
     return took

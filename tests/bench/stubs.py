@@ -2,14 +2,22 @@
 
 `bare` is Starlette and uvicorn reading a body and nothing else: the measure of this machine, right now.
 `raw` takes any request: as a provider it answers a task id and keeps the callback URL that it was given,
-as a downstream it notes when each event arrived, and under `/hang` it never answers.
+as a downstream it notes when each event arrived, under `/hang` it never answers, and under `/later` it
+fails the first time that it is sent an event.
+`minimax` is a provider of that format. The first words of a prompt say how it answers: `done` at the first
+poll, `submit SHAPE` and `poll SHAPE` with 4 MiB of it.
+`names` is a name server: names that end in `good.test` are this machine, about all others it is silent.
 """
 
 import asyncio
 import json
+import socket
+import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 import httptools
 import uvicorn
@@ -19,7 +27,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-Answer = Callable[[bytes, bytes], bytes | None]
+from tests.bench.bodies import SHAPES
+
+Said = tuple[int, bytes]
+Answer = Callable[[bytes, bytes], Said | None]
+ANSWERS_OF = 4 << 20
+"""The most that is read of a provider's answer."""
+TAKES = 0.3
+"""Seconds that the provider of MiniMax's format takes for an answer."""
+LOOK_UP = 0.02
+"""Seconds that the name server takes."""
+A = 1
 
 
 async def _bare(request: Request) -> JSONResponse:
@@ -39,31 +57,75 @@ class Notes:
     def __init__(self) -> None:
         self.taken: list[tuple[str, str, str]] = []
         self.arrived: list[tuple[str, str, float]] = []
+        self.failed: set[str] = set()
 
-    def answer(self, url: bytes, body: bytes) -> bytes | None:
-        """The body of the answer; None to stay silent."""
-        if url.startswith(b"/hook"):
-            self.arrived.append((json.loads(body)["data"]["id"], url.decode(), time.monotonic()))
-            return b"{}"
+    def answer(self, url: bytes, body: bytes) -> Said | None:
+        """The status and the body of the answer; None to stay silent."""
+        if url.startswith((b"/hook", b"/later")):
+            job = json.loads(body)["data"]["id"]
+            if url.startswith(b"/later") and job not in self.failed:
+                self.failed.add(job)
+                return 500, b"{}"
+            self.arrived.append((job, url.decode(), time.monotonic()))
+            return 200, b"{}"
         if url.startswith(b"/hang"):
             return None
         if url.startswith(b"/notes"):
-            told = {"taken": self.taken, "arrived": self.arrived}
+            told = {"taken": self.taken, "arrived": self.arrived, "failed": len(self.failed)}
             self.taken, self.arrived = [], []
-            return json.dumps(told).encode()
+            return 200, json.dumps(told).encode()
         if b"webhook_url" in body:
             asked = json.loads(body)
             task = f"task-{time.monotonic_ns()}-{len(self.taken)}"
             self.taken.append((asked["webhook_url"], asked["webhook_secret"], task))
-            return json.dumps({"task_id": task}).encode()
-        return b"{}"
+            return 200, json.dumps({"task_id": task}).encode()
+        return 200, b"{}"
+
+
+class Tasks:
+    """A provider of MiniMax's format: what it was asked, and how often about each task."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, str | None, float]] = []
+        self.polls: Counter[str] = Counter()
+
+    def answer(self, url: bytes, body: bytes) -> Said | None:
+        """The status and the body of the answer."""
+        if url.startswith(b"/notes"):
+            told = {"taken": self.taken, "polls": self.polls}
+            self.taken = []
+            return 200, json.dumps(told).encode()
+        if b"task_id=" in url:
+            task = parse_qs(urlsplit(url.decode()).query)["task_id"][0]
+            self.polls[task] += 1
+            done = (
+                {"status": "Success", "file_id": "1"} if task.startswith("done") else {"status": "Processing"}
+            )
+            return 200, _with(task, "poll", {"task_id": task, **done})
+        if body.startswith(b"{"):
+            asked = json.loads(body)
+            words = "-".join(str(asked.get("prompt", ""))[:40].split())
+            task = f"{words}-{len(self.taken)}-{time.monotonic_ns()}"
+            self.taken.append((task, asked.get("callback_url"), time.monotonic()))
+            return 200, _with(task, "submit", {"task_id": task})
+        return 200, b"{}"
+
+
+def _with(task: str, call: str, told: dict[str, str]) -> bytes:
+    """An answer, with as much of a shape as the task's name wants of this call."""
+    answer = json.dumps({**told, "base_resp": {"status_code": 0}}).encode()
+    asked, shape, *_ = *task.split("-"), "", ""
+    if asked != call:
+        return answer
+    return answer[:-1] + b',"x":' + SHAPES[shape](ANSWERS_OF - len(answer) - 8) + b"}"
 
 
 class Raw(asyncio.Protocol):
     """One connection of a raw stub."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, takes: float = 0.0) -> None:
         self._answer = answer
+        self._takes = takes
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
 
@@ -74,7 +136,7 @@ class Raw(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_message_begin(self) -> None:
-        self._url, self._body = b"", b""
+        self._url, self._body = b"", bytearray()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -83,24 +145,57 @@ class Raw(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        told = self._answer(self._url, self._body)
-        if told is not None:
-            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
-                told
-            )
-            self._transport.write(head + told)
+        told = self._answer(self._url, bytes(self._body))
+        if told is None:
+            return
+        status, body = told
+        head = b"HTTP/1.1 %d told\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        answer = head % (status, len(body)) + body
+        if self._takes and not self._url.startswith(b"/notes"):
+            asyncio.get_running_loop().call_later(self._takes, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
 
-async def raw(port: int) -> None:
-    """A raw stub."""
-    notes = Notes()
-    server = await asyncio.get_running_loop().create_server(lambda: Raw(notes.answer), "127.0.0.1", port)
+class Names(asyncio.DatagramProtocol):
+    """A name server."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.DatagramTransport = transport  # type: ignore[assignment]  # of datagrams
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        ends = data.index(b"\0", 12)
+        if not data[:ends].lower().endswith(b"\x04good\x04test"):
+            return
+        asked = struct.unpack(">H", data[ends + 1 : ends + 3])[0]
+        found = b""
+        if asked == A:
+            found = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton("127.0.0.1")
+        head = data[:2] + b"\x81\x80\0\1" + struct.pack(">H", bool(found)) + b"\0\0\0\0"
+        answer = head + data[12 : ends + 5] + found
+        asyncio.get_running_loop().call_later(LOOK_UP, self._transport.sendto, answer, addr)
+
+
+async def serve(port: int, answer: Answer, takes: float = 0.0) -> None:
+    """Answer HTTP until the process ends."""
+    server = await asyncio.get_running_loop().create_server(lambda: Raw(answer, takes), "127.0.0.1", port)
     async with server:
         await server.serve_forever()
 
 
+async def names(host: str) -> None:
+    """Answer questions about names until the process ends."""
+    await asyncio.get_running_loop().create_datagram_endpoint(Names, local_addr=(host, 53))
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "bare":
-        bare(int(sys.argv[2]))
+    kind, place = sys.argv[1:]
+    if kind == "bare":
+        bare(int(place))
+    elif kind == "names":
+        uvloop.run(names(place))
+    elif kind == "minimax":
+        uvloop.run(serve(int(place), Tasks().answer, TAKES))
     else:
-        uvloop.run(raw(int(sys.argv[2])))
+        uvloop.run(serve(int(place), Notes().answer))

@@ -3,7 +3,6 @@
 import json as lenient
 import math
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -147,10 +146,8 @@ def test_64_levels_are_read_and_65_are_not(shape: str) -> None:
 
 @pytest.mark.parametrize("opener", [b"[", b'{"a":', b'[{"a":', b"[[],", b'["]",'])
 def test_endless_nesting_is_refused_at_once(opener: bytes) -> None:
-    began = time.perf_counter()
-    with pytest.raises(json.BadJson):
+    with pytest.raises(json.BadJson, match=r"64 levels|100000 values"):
         json.read(opener * 100_000)
-    assert time.perf_counter() - began < 2
 
 
 def test_nesting_does_not_depend_on_the_stack_that_is_left() -> None:

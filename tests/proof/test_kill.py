@@ -21,7 +21,7 @@ from tests.ports import free_port
 ROUNDS = int(os.environ.get("PROOF_ROUNDS", "4"))
 JOBS = 120
 SEED = 20261121
-BOUND = 60.0
+BOUND = 150.0
 
 
 async def _until_killed(ours: Service, requests: dict[str, bytes], kill_after: int) -> set[str]:
@@ -66,7 +66,7 @@ async def delivered(downstream: int, seen: set[str], wanted: set[str]) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(60 + 30 * ROUNDS)
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 async def test_killed_under_load_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     dice = random.Random(SEED)
     port, sent, arrived = free_port(), set[str](), set[str]()

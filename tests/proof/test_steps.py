@@ -18,10 +18,10 @@ JOBS = 100
 HOUR = 3600
 STEPS = (HOUR, 0, -HOUR, 0)
 """Where the clock stands in each round, in seconds from the truth: every step is one of an hour."""
-BOUND = 60.0
+BOUND = 150.0
 
 
-@pytest.mark.timeout(60 + 30 * ROUNDS)
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 async def test_steps_of_the_clock_lose_double_and_delay_nothing(tmp_path: Path) -> None:
     port, sent, arrived = free_port(), set[str](), set[str]()
     steps = tmp_path / "steps"

@@ -13,7 +13,7 @@ from uvicorn import Server
 from receiver.server import server
 from receiver.short import Answered
 
-PATIENCE = 20.0
+PATIENCE = 100.0
 """Seconds after which a wait has failed; a bound, never an expectation."""
 SHORT = 0.2
 HEAD = b"POST /a HTTP/1.1\r\nhost: h\r\n"

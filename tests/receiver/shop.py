@@ -14,7 +14,7 @@ from receiver.store.statements import Transaction, rows
 from receiver.worker import Hints, Worker
 from tests.receiver.storehouse import Storehouse, storehouse
 
-PATIENCE = 20.0
+PATIENCE = 100.0
 """Seconds after which a wait has failed; a bound, never an expectation."""
 
 

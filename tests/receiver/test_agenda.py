@@ -1,19 +1,20 @@
 """What is due after a word that came late, under a lost lease, or from an operator; on a real store."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handlers.contract import FailureCode, Phase, Proof
-from receiver.model import By, Job, JobError, Outcome, Source, State, Verdict, WaitReason, Work
+from handlers.contract import FailureCode, Phase
+from receiver.model import By, JobError, Outcome, State, Verdict, WaitReason, Work
+from receiver.store.due import release
 from receiver.store.jobs import undecided
 from receiver.store.statements import ms
+from tests.receiver.steps import NOTE, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.storehouse import START, Storehouse, outcomes, storehouse, told, word
-
-SUBMIT, POLL, NOTE, CALLBACK = Source.SUBMISSION, Source.POLL, Source.NOTE, Source.CALLBACK
 
 
 @pytest.fixture
@@ -21,30 +22,6 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
     """A service at rest."""
     async with storehouse(tmp_path) as made:
         yield made
-
-
-async def out(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """A job whose submission is under way, and its claim."""
-    await house.added(account)
-    [chosen] = await house.claim(Work.SUBMIT, {account: 1})
-    return chosen.job, chosen.claim
-
-
-async def unconfirmed(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """A job whose submission's answer was lost, and the claim it had."""
-    job, claim = await out(house, account)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
-    return job, claim
-
-
-async def dues(house: Storehouse, job: Job) -> list[tuple[str, float]]:
-    """What is due for a job, and when."""
-    return [(work, at) for work, at, _, _ in await house.due_of(job)]
-
-
-def hint(job: Job, house: Storehouse, theirs: str | None = None, **others: Any) -> Any:
-    """A callback that proves nothing and tells of success."""
-    return word(job, house, told(Phase.SUCCEEDED, theirs), proof=Proof.UNPROVED, **others)
 
 
 # Late answers.
@@ -119,6 +96,33 @@ async def test_a_late_proof_that_nothing_was_accepted_is_believed(
     assert [work for work, _ in await dues(house, job)] == due
 
 
+async def test_a_late_proof_replaces_the_decision_of_the_policy(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, on_unconfirmed="fail", unconfirmed_after="600") as house:
+        job, first = await out(house)
+        house.hands.pass_(seconds=95)
+        [again] = await house.claim(Work.SUBMIT)
+        await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=again.claim))
+        assert await dues(house, job) == [("poll", 695.0)]
+        wait = timedelta(seconds=900)
+        late = word(
+            job, house, source=SUBMIT, verdict=Verdict.RESTORE, claim=first, intent=job.intents, wait=wait
+        )
+        await house.hear(late)
+        assert (await house.now(job)).state is State.PENDING
+        assert await dues(house, job) == [("submit", 995.0)]
+
+
+async def test_a_claim_is_given_back_by_its_owner_only(house: Storehouse) -> None:
+    """A claim that was rolled back has the fence of the one that another replica took next."""
+    job, claim = await out(house)
+    now = house.hands.at
+    rolled_back = replace(claim, owner="rpc_other")
+    assert await house.store.write(lambda: release([rolled_back], now)) == set()
+    assert [(leased, fence) for _, _, leased, fence in await house.due_of(job)] == [(1, claim.fence)]
+    assert await house.store.write(lambda: release([claim], now)) == {job.id}
+    assert [(leased, fence) for _, _, leased, fence in await house.due_of(job)] == [(0, claim.fence + 1)]
+
+
 async def test_a_late_proof_about_an_earlier_submission_says_nothing_about_a_later_one(
     house: Storehouse,
 ) -> None:
@@ -163,6 +167,15 @@ async def test_a_lease_of_another_replica_is_not_ended_by_the_clock(house: Store
     assert await house.due_of(job) == [("submit", 30.0, 1, claim.fence)]
 
 
+async def test_a_submission_whose_lease_ended_does_not_wait_for_itself(house: Storehouse) -> None:
+    await house.added("aiml")
+    assert len(await house.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1})) == 1
+    assert await house.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1}) == []
+    house.hands.pass_(seconds=95)
+    [again] = await house.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1})
+    assert again.crashed
+
+
 # What an operator says.
 
 
@@ -205,6 +218,24 @@ async def test_a_policy_that_is_set_later_decides_about_what_was_held(house: Sto
     assert await dues(house, job) == [("poll", 600.0)]
 
 
+async def test_a_policy_that_resubmits_pays_three_times_at_most(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, on_unconfirmed="resubmit") as house:
+        job, claim = await out(house)
+        for paid in range(1, 4):
+            assert (await house.now(job)).intents == paid
+            await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
+            if paid < 3:
+                asked = await house.poll_claim(job)
+                resubmit = word(job, house, source=NOTE, verdict=Verdict.RESUBMIT, claim=asked, by=By.SUBMIT)
+                await house.hear(resubmit)
+                [(_, at)] = await dues(house, job)
+                house.hands.at = START + timedelta(seconds=at)
+                [again] = await house.claim(Work.SUBMIT)
+                claim = again.claim
+        assert (await house.now(job)).state is State.UNCONFIRMED
+        assert await dues(house, job) == []
+
+
 # Idempotent submissions.
 
 
@@ -244,6 +275,17 @@ async def test_a_canceled_job_is_canceled_at_the_provider_once_its_id_is_known(h
     await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL_ASKED, claim=claim))
     assert await dues(house, job) == []
     assert not (await house.now(job)).cancel_wanted
+
+
+async def test_a_result_that_is_told_of_while_the_provider_is_asked_to_cancel_is_asked_for(
+    house: Storehouse,
+) -> None:
+    job = await house.submitted("replicate", "p1")
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    claim = await house.poll_claim(job)
+    await house.hear(hint(job, house, "p1"))
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL_ASKED, claim=claim))
+    assert await dues(house, job) == [("poll", 0.0)]
 
 
 @pytest.mark.parametrize(("account", "wanted"), [("replicate", True), ("aiml", False)])

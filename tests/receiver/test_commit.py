@@ -21,7 +21,7 @@ from receiver.store.statements import Transaction, many, rows
 from tests.engines import ENGINES
 from tests.receiver.storehouse import Storehouse, asking, storehouse, told, word, write_locked
 
-PATIENCE = 10.0
+PATIENCE = 100.0
 
 
 @dataclass

@@ -261,7 +261,7 @@ async def test_a_deadline_ends_its_own_exchange_and_no_other() -> None:
     hasty.data_received(OK)
     for failing in (hasty.ask(b"", CAP, ends=now), late.ask(b"", CAP, ends=now - 1)):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(failing, 20)
+            await asyncio.wait_for(failing, 100)
     assert not waiting.done()
     patient.data_received(OK)
     assert waiting.result().status == 200

@@ -17,9 +17,18 @@ from receiver.addresses import BadUrl, Guard, guard
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed
 from receiver.resolver import NO_ADDRESS, NO_ANSWER, Unresolved
-from tests.receiver.rawserver import LOOPBACK_ONLY, OK, Names, calling, outcome, replaying, serving, silent
+from tests.receiver.rawserver import (
+    LIMIT,
+    LOOPBACK_ONLY,
+    OK,
+    Names,
+    calling,
+    outcome,
+    replaying,
+    serving,
+    silent,
+)
 
-SHORT = 0.15
 CANARIES = ("127.0.0.1", "127.0.0.2", "::1")
 ADDRESSES = ("93.184.215.14", "2606:4700::1111")
 
@@ -215,7 +224,7 @@ async def test_nobody_is_called_who_may_not_be(
     answered_by(Names(TABLE), monkeypatch)
     corpus = urls(BLOCKED_HOSTS.split() if rule == "allow" else HOSTS, canaries.port)
     async with calling(RULES[rule]) as gateway:
-        found = await asyncio.gather(*[outcome(gateway, Call("POST", url, timeout=5)) for url in corpus])
+        found = await asyncio.gather(*[outcome(gateway, Call("POST", url, timeout=LIMIT)) for url in corpus])
     assert not [
         (url, one)
         for url, one in zip(corpus, found, strict=True)

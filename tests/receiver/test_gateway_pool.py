@@ -22,7 +22,6 @@ from tests.receiver.rawserver import (
 )
 from tests.receiver.stage import staged
 
-SHORT = 0.15
 TWO = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"
 
 
@@ -51,6 +50,13 @@ async def test_a_connection_is_used_again_and_a_fresh_one_never() -> None:
         assert not server.peers[0].gone.is_set()
         await gateway.close()
         await server.gone(3)
+
+
+async def test_an_idle_connection_is_closed_although_no_call_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.gateway.IDLE_SECONDS", 0.15)
+    async with staged(replaying(OK)) as (server, gateway):
+        assert (await gateway.call(Call("POST", server.url()))).body == b"ok"
+        await server.gone(1)
 
 
 @pytest.mark.parametrize("name", ["close", "1.0", "broken end"])

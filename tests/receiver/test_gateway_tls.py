@@ -11,11 +11,22 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 
 from receiver.addresses import guard
 from receiver.exchange import Answer
 from receiver.gateway import Call, CallFailed, Gateway
 from tests.receiver.rawserver import (
+    LIMIT,
     LOOPBACK_ONLY,
     OK,
     Names,
@@ -27,7 +38,8 @@ from tests.receiver.rawserver import (
     silent,
 )
 
-SHORT = 0.3
+SHORT = 1.0
+"""Seconds in which a handshake is made however slow the machine is, and after which a call is given up."""
 NAME = "hooks.test"
 
 
@@ -54,6 +66,24 @@ class Authorities:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         with self.other.private_key_pem.tempfile() as key, self.other.cert_pem.tempfile() as certificate:
             context.load_cert_chain(certificate, key)
+        return context
+
+    def common_name(self) -> ssl.SSLContext:
+        """Return a server's context with a certificate whose subject alone tells the name."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
+        issuer = x509.load_pem_x509_certificate(self.ours.cert_pem.bytes())
+        builder = x509.CertificateBuilder(
+            issuer.subject, subject, key.public_key(), x509.random_serial_number()
+        )
+        whole = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        signer = load_pem_private_key(self.ours.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        leaf = trustme.Blob(whole.sign(signer, SHA256()).public_bytes(Encoding.PEM))
+        own = trustme.Blob(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+        with own.tempfile() as private, leaf.tempfile() as certificate:
+            context.load_cert_chain(certificate, private)
         return context
 
     def not_yet(self) -> ssl.SSLContext:
@@ -158,6 +188,7 @@ DISBELIEVED: Mapping[str, tuple[Make, str, str]] = {
     "address for a name": (lambda one: one.context("127.0.0.1"), NAME, "mismatch"),
     "unknown authority": (lambda one: one.context(NAME, authority=one.other), NAME, "certificate"),
     "self-signed": (lambda one: one.self_signed(), NAME, "self"),
+    "a common name only": (lambda one: one.common_name(), NAME, "mismatch"),
 }
 
 
@@ -293,7 +324,7 @@ BROKEN: Mapping[str, Script] = {
 @pytest.mark.parametrize("case", BROKEN)
 async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, gateway: Gateway) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=5))
+        failed = await outcome(gateway, Call("POST", secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage in {"tls", "connect"}
     assert (failed.reason != "timed out", failed.written) == (True, False)
@@ -302,7 +333,7 @@ async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, g
 @pytest.mark.parametrize("case", ["closed", "reset"])
 async def test_what_breaks_during_the_handshake_is_of_tls(case: str, gateway: Gateway) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=5))
+        failed = await outcome(gateway, Call("POST", secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage == "tls"
 
@@ -340,7 +371,7 @@ async def test_silence_after_the_handshake_is_of_reading(authorities: Authoritie
 
 async def test_plain_http_to_a_secure_port_is_our_error(authorities: Authorities, gateway: Gateway) -> None:
     async with secure(authorities.context(NAME)) as server:
-        failed = await outcome(gateway, Call("POST", server.url().replace("https", "http"), timeout=5))
+        failed = await outcome(gateway, Call("POST", server.url().replace("https", "http"), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage == "read"
     assert not server.requests

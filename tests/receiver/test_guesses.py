@@ -3,16 +3,14 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from handlers.contract import Phase, Proof
+from handlers.contract import Phase
 from receiver.cadence import ENDED_POLLS, HINTED_POLLS, RETRIES
-from receiver.model import Job, Outcome, Source, State, Verdict, Work
+from receiver.model import Outcome, State, Verdict
+from tests.receiver.steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.storehouse import START, Storehouse, storehouse, told, types, word
-
-SUBMIT, POLL, NOTE, CALLBACK = Source.SUBMISSION, Source.POLL, Source.NOTE, Source.CALLBACK
 
 
 @pytest.fixture
@@ -20,30 +18,6 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
     """A service at rest."""
     async with storehouse(tmp_path) as made:
         yield made
-
-
-async def out(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """A job whose submission is under way, and its claim."""
-    await house.added(account)
-    [chosen] = await house.claim(Work.SUBMIT, {account: 1})
-    return chosen.job, chosen.claim
-
-
-async def unconfirmed(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
-    """A job whose submission's answer was lost, and the claim it had."""
-    job, claim = await out(house, account)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
-    return job, claim
-
-
-async def dues(house: Storehouse, job: Job) -> list[tuple[str, float]]:
-    """What is due for a job, and when."""
-    return [(work, at) for work, at, _, _ in await house.due_of(job)]
-
-
-def hint(job: Job, house: Storehouse, theirs: str | None = None, **others: Any) -> Any:
-    """A callback that proves nothing and tells of success."""
-    return word(job, house, told(Phase.SUCCEEDED, theirs), proof=Proof.UNPROVED, **others)
 
 
 # Guesses.

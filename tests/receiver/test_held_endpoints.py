@@ -19,6 +19,7 @@ from receiver.model import Endpoint, EndpointState, Work
 from receiver.reseal import reseal
 from receiver.store import deliveries, holds, replicas
 from receiver.store import endpoints as table
+from receiver.store.endpoints import ApiKey
 from receiver.store.schema import TABLES
 from tests.receiver.storehouse import SECRET, START, Storehouse, storehouse, told, word
 
@@ -113,6 +114,16 @@ async def test_there_are_so_many_endpoints_and_no_more(
         await house.endpoint("ep_3")
     await house.store.write(lambda: table.remove("ep_1", house.hands.at))
     await house.endpoint("ep_3")
+
+
+async def test_there_are_so_many_keys_and_no_more(house: Storehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "MOST_KEYS", 1)
+    one, two = (ApiKey(f"key_{name}", name, name.encode(), ("jobs:read",), 0, None) for name in "ab")
+    await house.store.write(lambda: table.add_key(one))
+    with pytest.raises(Conflict, match="1 API keys already"):
+        await house.store.write(lambda: table.add_key(two))
+    await house.store.write(lambda: table.remove_key(one.id))
+    await house.store.write(lambda: table.add_key(two))
 
 
 async def test_a_page_of_endpoints_reads_no_others(house: Storehouse) -> None:

@@ -8,7 +8,7 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.large import LIGHT, ROOM, Large
 
-PATIENCE = 10.0
+PATIENCE = 100.0
 
 
 async def test_a_small_body_is_read_at_once_and_a_large_one_on_a_thread() -> None:

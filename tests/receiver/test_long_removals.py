@@ -113,6 +113,18 @@ async def test_removed_endpoints_are_forgotten_with_their_time(house: Storehouse
     assert await house.column("select id from endpoint") == []
 
 
+async def test_what_was_taken_of_a_removed_endpoint_is_forgotten_with_it(house: Storehouse) -> None:
+    now = house.hands.at
+    for target in ("ep_1", "ep_2"):
+        await house.endpoint(target)
+        await house.store.write(partial(deliveries.count_taken, {target: 3}, "retention", now))
+    await house.store.write(lambda: table.remove("ep_1", now))
+    await house.services.housekeeper.cancel_removed()
+    house.hands.pass_(days=1, seconds=1)
+    await house.services.housekeeper.sweep()
+    assert [one.target for one in await house.store.read(deliveries.taken())] == ["ep_2"]
+
+
 # Jobs.
 
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import trustme
 
@@ -129,13 +130,17 @@ async def test_a_full_server_is_told_and_may_have_room_later(server: Cluster) ->
 
 
 async def test_a_full_pool_is_told_as_unavailable(server: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 0.5)
+    holder = await asyncpg.connect(server.url("ringback"))
+    await holder.execute("select pg_advisory_lock(7)")
     async with let_in(server.url("ringback") + "?connections=3") as driver:
-        slow = asyncio.create_task(driver.read(_asleep()))
-        while not await _running(driver, "pg_sleep"):
+        slow = asyncio.create_task(driver.read(_held_up()))
+        while not await _running(driver, "pg_advisory_lock(7)"):
             pass
-        with pytest.raises(StoreUnavailable):
-            await driver.read(_asked())
+        with monkeypatch.context() as hasty:
+            hasty.setattr(postgres, "CONNECT_SECONDS", 0.1)
+            with pytest.raises(StoreUnavailable):
+                await driver.read(_asked())
+        await holder.close()
         await slow
         assert await driver.read(_asked()) == 1
 
@@ -186,8 +191,9 @@ async def _running(driver: PostgresDriver, words: str) -> bool:
     return await driver.write(asking())
 
 
-def _asleep() -> Transaction[None]:
-    yield rows("select pg_sleep(2)")
+def _held_up() -> Transaction[None]:
+    yield rows("select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
+    yield rows("select pg_advisory_lock(7)::text")
 
 
 def _asked() -> Transaction[int]:

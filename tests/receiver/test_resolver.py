@@ -12,7 +12,7 @@ from receiver import resolver
 from receiver.resolver import NO_ADDRESS, NO_ANSWER, NameServers, Resolver, Unresolved
 from tests.receiver.nameserver import SILENT, NameServer, naming
 
-PATIENCE = 30.0
+PATIENCE = 100.0
 GOOD = ("127.0.0.1",)
 
 

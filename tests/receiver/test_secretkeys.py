@@ -120,3 +120,15 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path):
         with pytest.raises(Misconfigured, match="data_dir: cannot read"):
             read_masters(folder)
+
+
+def test_a_key_is_as_durable_as_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, fsync = [], os.fsync
+
+    def noted(opened: int) -> None:
+        synced.append(stat.S_IFMT(os.fstat(opened).st_mode))
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_private(tmp_path / "key", "text")
+    assert synced == [stat.S_IFREG, stat.S_IFDIR]

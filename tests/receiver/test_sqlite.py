@@ -18,7 +18,7 @@ from receiver.store.sqlite import APPLICATION_ID, STEP, SqliteDriver
 from receiver.store.statements import Transaction, change, many, rows
 from tests.receiver.storehouse import asking, lock_of, opened, write_locked
 
-PATIENCE = 20.0
+PATIENCE = 100.0
 TYPES = {"text": "TEXT", "bigint": "INTEGER", "bytea": "BLOB", "double precision": "REAL"}
 
 

@@ -137,7 +137,7 @@ async def test_a_claim_commits_the_intent(house: Storehouse) -> None:
     [chosen] = await house.claim(Work.SUBMIT)
     assert isinstance(chosen, Chosen)
     assert (chosen.crashed, chosen.whole_input, chosen.job.id) == (False, b'{"prompt":"a tide"}', job.id)
-    assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0)
+    assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0, house.recorder.owner)
     assert await house.column("select state from job") == ["submitting"]
     until = ms(house.hands.at + timedelta(seconds=30))
     assert await due_of(house, job) == ("submit", "apiframe", until, 1, 1, 0)

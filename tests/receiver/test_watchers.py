@@ -16,7 +16,7 @@ from receiver.store import Store
 from receiver.watchers import AT_MOST, TOGETHER, Watchers
 from tests.receiver.storehouse import Storehouse, storehouse
 
-PATIENCE = 20.0
+PATIENCE = 100.0
 
 
 @dataclass

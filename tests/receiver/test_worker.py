@@ -1,7 +1,6 @@
 """The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
@@ -176,18 +175,18 @@ async def test_stopping_waits_for_what_is_under_way(shop: Shop) -> None:
 async def test_a_claim_within_its_commit_may_end_and_gives_back(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, go = threading.Event(), threading.Event()
+    write, entered, go = shop.house.store.write, asyncio.Event(), asyncio.Event()
 
-    def claiming(request: Request) -> Transaction[object]:
-        taken = yield from claim(request)
+    async def committing(transaction: Any, *, last: bool = False) -> Any:
+        told = await write(transaction, last=last)
         entered.set()
-        go.wait(PATIENCE)
-        return taken
+        await go.wait()
+        return told
 
-    monkeypatch.setattr(loop, "claim", claiming)
     await shop.jobs("aiml")
+    monkeypatch.setattr(shop.house.store, "write", committing)
     task = asyncio.create_task(shop.worker.run())
-    await asyncio.to_thread(entered.wait, PATIENCE)
+    await entered.wait()
     stopping = asyncio.create_task(shop.worker.stop(PATIENCE))
     for _ in range(9):
         await asyncio.sleep(0)

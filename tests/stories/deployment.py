@@ -28,7 +28,7 @@ from tests.engines import ENGINES
 
 MASTER = "master-key-of-the-stories-0123456789"
 KEY = "rb_story_story_story_story_story_story"
-PATIENCE = 30.0
+PATIENCE = 100.0
 """Seconds after which a story that waits for something has failed; a bound, never an expectation."""
 INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "imagineo": ("generate-video", {"image_url": "https://h.example/i.png", "prompt": ""}),
@@ -246,5 +246,5 @@ async def deployed(
     ):
         later.app = application(services)
         headers = {"authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as client:
             yield Deployment(client, services, made, front, hook, url, folder)

@@ -1,7 +1,6 @@
 """Accounts at providers: blocked, throttled, full, slow or off, and no job is lost to any of it."""
 
 import asyncio
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,15 +48,10 @@ async def news(house: Deployment, kind: str, count: int) -> list[dict[str, Any]]
     return found
 
 
-def wait(moving: Moving, seconds: float) -> None:
-    """Let time go by."""
-    moving.wall += timedelta(seconds=seconds)
-    moving.passed += seconds
-
-
 async def test_every_provider_s_refusal_of_the_account_pauses_it(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
+        moving.stop()
         await house.subscribe("provider.*")
         stuck = [await house.submit(asking(name, "a tide, blocked")) for name in SPEAKERS]
         events = await news(house, "provider.blocked", len(SPEAKERS))
@@ -68,7 +62,8 @@ async def test_every_provider_s_refusal_of_the_account_pauses_it(tmp_path: Path)
             assert (await house.job(job["id"]))["state"] == "pending"
         for job in stuck:
             await asked(house, "POST", f"/v1/jobs/{job['id']}/cancel")
-        wait(moving, PROBE)
+        moving.wait(PROBE)
+        moving.go()
         for job in later:
             assert (await house.final(job["id"]))["state"] == "succeeded"
         events = await news(house, "provider.unblocked", len(SPEAKERS))
@@ -90,13 +85,14 @@ async def heard(house: Deployment) -> list[dict[str, Any]]:
 async def test_a_blocked_account_is_probed_by_one_call_at_a_time(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, clock=moving.clock) as house:
+        moving.stop()
         jobs = [await house.submit(asking("apiframe", "a tide, blocked"))]
         await news(house, "provider.blocked", 1)
         jobs += [await house.submit(asking("apiframe", "a tide, blocked")) for _ in range(10)]
         for probes in (1, 2):
-            await passed_by(house)
+            await passed_by(house, "imagineo")
             assert house.front.count(SUBMIT) == probes
-            wait(moving, PROBE * probes)
+            moving.wait(PROBE * probes)
             await house.until(lambda: submissions(house), at_least(probes + 1))
         for job in jobs:
             await house.in_state(job["id"], "pending")
@@ -114,10 +110,12 @@ async def test_a_block_outlives_a_restart_and_is_probed_at_once(tmp_path: Path) 
         job = await house.submit(asking("apiframe"))
         await news(house, "provider.blocked", 1)
         assert (await account(house, "apiframe"))["blocked"]
-    wait(moving, PROBE)
+    moving.wait(PROBE)
+    moving.stop()
     async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
         assert (await account(house, "apiframe"))["blocked"]
         other = await house.submit(asking("apiframe"))
+        moving.wait(PROBE)
         assert (await house.final(other["id"]))["state"] == "succeeded"
         await news(house, "provider.unblocked", 1)
         assert (await house.final(job["id"]))["state"] == "succeeded"
@@ -135,7 +133,7 @@ async def test_a_key_that_stops_working_fails_no_running_job(tmp_path: Path) -> 
         assert (told["completed_at"], told["error"]) == (None, None)
         house.world.jobs[job["provider_job_id"]].takes = 0.0
         house.front.away = None
-        wait(moving, PROBE)
+        moving.wait(PROBE)
         assert (await house.final(job["id"]))["state"] == "succeeded"
         await news(house, "provider.unblocked", 1)
 
@@ -148,7 +146,7 @@ async def test_a_provider_that_is_away_fails_no_running_job(tmp_path: Path) -> N
             before = len(house.front.calls)
             house.front.away = status
             await house.until(lambda: calls(house), at_least(before + 1))
-            wait(moving, 2)
+            moving.wait(2)
         house.world.jobs[job["provider_job_id"]].takes = 0.0
         house.front.away = None
         done = await house.final(job["id"])
@@ -164,11 +162,13 @@ async def calls(house: Deployment) -> int:
 async def test_a_throttled_submission_goes_again(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
+        moving.stop()
         jobs = [await house.submit(asking(name, f"throttled {name}")) for name in SPEAKERS]
         for job in jobs:
             await house.until(partial(outcomes, house, job["id"], "submission"), bool)
         assert {(await house.job(job["id"]))["state"] for job in jobs} == {"pending"}
-        wait(moving, 5)
+        moving.wait(5)
+        moving.go()
         for job in jobs:
             assert (await house.final(job["id"]))["state"] == "succeeded"
             assert len(await outcomes(house, job["id"], "submission")) == 2
@@ -195,13 +195,14 @@ async def test_no_more_jobs_run_at_the_provider_than_allowed(tmp_path: Path) -> 
 async def test_no_more_calls_go_per_second_than_allowed(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, SILENT, {"rate_limit": 0.01}, clock=moving.clock) as house:
+        moving.stop()
         for _ in range(3):
             await house.submit(asking("apiframe"))
         for count in range(1, 4):
             await house.until(lambda: submissions(house), at_least(count))
             await asked(house, "GET", "/v1/providers")
             assert house.front.count(SUBMIT) == count
-            moving.passed += 101.0
+            moving.wait(101.0)
 
 
 async def test_no_more_calls_are_under_way_than_allowed(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ async def test_an_account_without_a_key_is_off_and_keeps_its_jobs(tmp_path: Path
         assert told["errors"][0]["pointer"] == "/provider"
         assert (await house.job(job["id"]))["state"] == "pending"
         assert house.front.calls == []
-    wait(moving, PROBE)
+    moving.wait(PROBE)
     async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
         assert (await house.final(job["id"]))["state"] == "succeeded"
 

@@ -17,7 +17,7 @@ from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from receiver.store import endpoints as table
 from receiver.store.statements import Transaction, rows
-from tests.stories.deployment import KEY, Deployment, asking, deployed
+from tests.stories.deployment import KEY, PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import asked, listed, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -156,7 +156,7 @@ async def test_only_json_is_read(house: Deployment) -> None:
 async def raw(house: Deployment, head: str) -> bytes:
     """The status line that answers a head whose body never comes."""
     host, port = house.url.removeprefix("http://").split(":")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(host, int(port))
         lines = f"{head}\r\nhost: {host}\r\nauthorization: Bearer {KEY}\r\n\r\n"
         writer.write(lines.encode())

@@ -113,8 +113,8 @@ async def test_a_submission_may_wait_for_the_provider_s_word(tmp_path: Path) -> 
     async with deployed(tmp_path, SILENT) as house:
         assert await preferring(house, "wait=30") == (202, "wait=30", "queued")
         assert await preferring(house, "wait=99", "a tide, refused") == (200, "wait=60", "failed")
-        assert await preferring(house, "respond-async, wait=10") == (202, "wait=10", "queued")
-        assert await preferring(house, 'respond-async; wait="10"') == (202, "wait=10", "queued")
+        assert await preferring(house, "respond-async, wait=55") == (202, "wait=55", "queued")
+        assert await preferring(house, 'respond-async; wait="55"') == (202, "wait=55", "queued")
         assert await preferring(house, "wait=0") == (202, "wait=0", "pending")
         for prefer in ("wait=soon", "wait=-1", "await=3", "return=minimal"):
             status, applied, _ = await preferring(house, prefer)

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from receiver.api import CALLS
 from receiver.api.asks import SCOPES
-from tests.stories.deployment import KEY, Deployment, deployed
+from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed
 from tests.stories.tools import SILENT, Moving, asked, listed, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -79,7 +79,7 @@ async def test_a_call_without_a_valid_key_is_unauthorized(house: Deployment) -> 
         [(b"authorization", f"Bearer {KEY}".encode())] * 2,
         [(b"x-api-key", KEY.encode())],
     ]
-    async with httpx.AsyncClient(base_url=house.url) as client:
+    async with httpx.AsyncClient(base_url=house.url, timeout=PATIENCE) as client:
         for headers in shown:
             for path in ("/v1/jobs", f"/v1/keys?key={KEY}"):
                 answer = await client.get(path, headers=headers)
@@ -102,7 +102,7 @@ async def test_no_key_is_needed_for_what_is_public(house: Deployment) -> None:
         "/problems",
         "/problems/{code}",
     }
-    async with httpx.AsyncClient(base_url=house.url) as client:
+    async with httpx.AsyncClient(base_url=house.url, timeout=PATIENCE) as client:
         for call in public:
             path = call.path.replace("{token}", "x").replace("{code}", "gone")
             assert (await client.request(call.method, path)).status_code in {200, 307, 404}

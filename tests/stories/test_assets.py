@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from receiver.clock import Clock
 from receiver.keys import Masters
 from receiver.sandbox.world import Knobs
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import Moving, asked, open_job, problem, ring
 
 QUICK = Knobs(takes=0.0)
@@ -30,7 +30,7 @@ async def done(house: Deployment, provider: str) -> dict[str, Any]:
 
 async def follow(house: Deployment, job: dict[str, Any], method: str = "GET") -> httpx.Response:
     """What the stable link of a job's first asset answers, without any key."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         return await client.request(method, house.url + link(job))
 
 
@@ -151,10 +151,11 @@ async def test_a_provider_that_is_away_is_no_reason_to_give_up(tmp_path: Path, p
     moving = Moving()
     async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
         job = await done(house, provider)
+        moving.stop()
         for status in (500, 503, 429, 401, 200):
             house.front.away = status
             before = house.front.count(RESOLVE[provider])
-            for _ in range(20):
+            for _ in range(3):
                 answer = await follow(house, job)
                 problem(answer, 503, "provider-unavailable")
                 assert 1 <= int(answer.headers["retry-after"]) <= 5
@@ -169,8 +170,9 @@ async def test_what_the_provider_no_longer_knows_is_gone(tmp_path: Path, provide
     moving = Moving()
     async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
         job = await done(house, provider)
+        moving.stop()
         made = house.world.jobs.pop(job["provider_job_id"])
-        for _ in range(20):
+        for _ in range(3):
             problem(await follow(house, job), 410, "gone")
         assert house.front.count(RESOLVE[provider]) == 1
         house.world.jobs[job["provider_job_id"]] = made
@@ -182,6 +184,7 @@ async def test_the_provider_s_own_wish_holds_a_link(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
         job = await done(house, "aiml")
+        moving.stop()
         inner, house.front.app = house.front.app, JSONResponse({}, 429, {"retry-after": "600"})
         for _ in range(5):
             answer = await follow(house, job)

@@ -2,51 +2,42 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.model import Work
 from receiver.sandbox.world import Knobs
+from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed
-from tests.stories.tools import Moving, event_types
+from tests.stories.tools import SILENT, Moving, asked, ended_job, event_types, gated, settled
 
 QUICK = Knobs(takes=0.0)
 
 
-class Gate:
-    """A way to the providers that holds their answers back until it is opened."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.open = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def held(message: Message) -> None:
-            await self.open.wait()
-            await send(message)
-
-        await self.app(scope, receive, held)
-
-
-def gated(house: Deployment) -> Gate:
-    """Put a gate before the providers of a deployment."""
-    house.front.app = gate = Gate(house.front.app)
-    return gate
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Another program holds the write lock of the database."""
-    with contextlib.closing(sqlite3.connect(folder / "story.db", isolation_level=None)) as other:
-        other.execute("begin immediate")
-        yield
-        other.execute("rollback")
+@contextlib.asynccontextmanager
+async def locked(house: Deployment) -> AsyncIterator[None]:
+    """Another program holds locks that no outcome of work passes."""
+    path = house.folder / "story.db"
+    if ENGINES.sqlite:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            yield
+            other.execute("rollback")
+    else:
+        connection = await asyncpg.connect(ENGINES.url(path), statement_cache_size=0)
+        try:
+            await connection.execute("begin; lock table evidence, attempt in share mode")
+            yield
+            await connection.execute("rollback")
+        finally:
+            connection.terminate()
 
 
 async def accepted(house: Deployment) -> int:
@@ -60,13 +51,12 @@ async def waiting(house: Deployment, job: dict[str, Any]) -> str | None:
     return found["reason"] if found else None
 
 
-@pytest.mark.usefixtures("on_sqlite")
 async def test_an_answer_that_cannot_be_stored_waits_for_the_store(tmp_path: Path) -> None:
     async with deployed(tmp_path, QUICK) as house:
         gate = gated(house)
         job = await house.submit(asking("aiml"))
         await house.in_state(job["id"], "submitting")
-        with locked(house.folder):
+        async with locked(house):
             gate.open.set()
             await house.until(lambda: waiting(house, job), lambda reason: reason == "store")
             assert (await house.job(job["id"]))["state"] == "submitting"
@@ -89,3 +79,26 @@ async def test_a_step_of_the_clock_takes_no_submission_from_its_worker(tmp_path:
         assert done["state"] == "succeeded"
         assert await accepted(house) == 1
         assert "job.unconfirmed" not in await event_types(house, job["id"])
+
+
+@pytest.mark.parametrize(("status", "state"), [(204, "delivered"), (410, "canceled")])
+async def test_an_attempt_that_cannot_be_stored_waits_for_the_store(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, state: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "ringback.fanout")
+    async with deployed(tmp_path, SILENT) as house:
+        endpoint = await house.subscribe("job.canceled")
+        house.hook.hold, house.hook.status = asyncio.Event(), status
+        job = await ended_job(house)
+        await house.until(lambda: asyncio.sleep(0, house.hook.deliveries), bool)
+        async with locked(house):
+            house.hook.hold.set()
+            await house.until(
+                lambda: asyncio.sleep(0, caplog.text), lambda text: "waits for the store" in text
+            )
+        delivery = await settled(house, job=job["id"])
+        assert (delivery["state"], [one["status"] for one in delivery["attempts"]]) == (state, [status])
+        assert len(house.hook.deliveries) == 1
+        wanted = "active" if status == 204 else "disabled"
+        path = f"/v1/endpoints/{endpoint['id']}"
+        await house.until(lambda: asked(house, "GET", path), lambda told: told["state"] == wanted)

@@ -20,6 +20,7 @@ from tests.stories.tools import (
     downstream,
     event_types,
     finished,
+    gated,
     listed,
     open_job,
     outcomes,
@@ -117,11 +118,13 @@ async def test_opposite_ends_at_once_make_one_event(tmp_path: Path) -> None:
 
 
 async def test_a_callback_may_overtake_the_answer_to_the_submission(tmp_path: Path) -> None:
-    async with deployed(tmp_path, Knobs(takes=0.1, latency=1.0)) as house:
-        job = await house.submit(asking("apiframe", "a tide, slow"))
+    async with deployed(tmp_path, Knobs(takes=0.1)) as house:
+        gate = gated(house)
+        job = await house.submit(asking("apiframe"))
         done = await house.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("succeeded", "callback")
         assert await outcomes(house, job["id"], "submission") == []
+        gate.open.set()
         told = await house.until(lambda: outcomes(house, job["id"], "submission"), bool)
         assert told == ["late"]
         after = await house.job(job["id"])

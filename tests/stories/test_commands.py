@@ -1,6 +1,8 @@
 """The commands as people run them: each a process of its own, against a service that runs."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,34 @@ async def test_a_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
     assert (await run(tmp_path, "migrate", "--plan")).out.startswith("would run 0001 ")
     assert (await run(tmp_path, "migrate")).out.startswith("ran 0001 ")
     assert (await run(tmp_path, "migrate")).out == "the database is up to date\n"
+
+
+@pytest.mark.usefixtures("on_sqlite")
+async def test_the_plan_of_a_migration_needs_no_stop(house: Deployment, nobody: str) -> None:
+    settings = environment(house.folder, house.url, nobody, {})
+    told = await run(house.folder, "migrate", "--plan", **settings)
+    assert (told.code, told.out) == (0, "the database is up to date\n")
+    assert "already serves" in (await run(house.folder, "migrate", **settings)).err
+
+
+async def test_a_file_of_another_program_has_no_plan(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ringback.db")) as other:
+        other.execute("create table theirs (x)")
+    told = await run(tmp_path, "migrate", "--plan")
+    assert (told.code, told.err) == (
+        2,
+        "ringback: database_url: ringback.db holds tables that are not ours\n",
+    )
+    (tmp_path / "ringback.db").write_bytes(b"no database " * 100)
+    assert "ringback.db cannot be read: " in (await run(tmp_path, "migrate", "--plan")).err
+
+
+async def test_the_doctor_says_once_that_no_account_is_configured(tmp_path: Path) -> None:
+    told = await run(tmp_path, "doctor", "--offline", "--json")
+    rows = json.loads(told.out)["data"]
+    assert [(row["grade"], row["check"]) for row in rows if "no job can be submitted" in row["finding"]] == [
+        ("wrong", "accounts")
+    ]
 
 
 async def test_the_doctor_only_looks(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from receiver.model import Work
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
     SILENT,
+    Moving,
     all_settled,
     asked,
     attempted,
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """One deployment for the whole table; it tries a delivery three times."""
-    async with deployed(tmp_path_factory.mktemp("deliveries"), SILENT, delivery_timeout="5") as made:
+    async with deployed(tmp_path_factory.mktemp("deliveries"), SILENT) as made:
         yield made
 
 
@@ -205,11 +206,16 @@ async def test_a_retry_by_hand_goes_now_although_patience_was_asked_for(tmp_path
 
 
 async def test_every_attempt_says_the_same_at_its_own_time(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, retry_schedule="[1.05, 1.05]") as house:
+    moving = Moving()
+    async with deployed(tmp_path, SILENT, clock=moving.clock, retry_schedule="[60, 60]") as house:
+        moving.stop()
         await house.subscribe("job.succeeded")
         house.hook.answers = [(500, {}), (503, {})]
         job = await open_job(house)
         await ring(house, job, finished(job))
+        for times in (1, 2):
+            await attempted(house, times, job=job["id"])
+            moving.wait(67)
         told = await settled(house, job=job["id"])
         assert [one["status"] for one in told["attempts"]] == [500, 503, 204]
         headers = [sent for sent, _ in house.hook.deliveries]
@@ -236,14 +242,17 @@ async def test_a_delivery_is_verified_by_openssl(house: Deployment) -> None:
 
 
 async def test_an_endpoint_that_hangs_costs_its_time_and_is_tried_again(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, delivery_timeout="0.2") as house, downstream() as hook:
+    async with (
+        deployed(tmp_path, SILENT, delivery_timeout="1", retry_schedule="[0.05]") as house,
+        downstream() as hook,
+    ):
         hanging = await subscribe(house, hook, "job.canceled")
         quick = await house.subscribe("job.canceled")
         hook.hold = asyncio.Event()
         job = await ended_job(house)
         assert (await settled(house, job=job["id"], endpoint=quick["id"]))["state"] == "delivered"
         told = await settled(house, job=job["id"], endpoint=hanging["id"])
-        assert [(one["status"], one["error"]) for one in told["attempts"]] == [(None, "read: timed out")] * 3
+        assert [(one["status"], one["error"]) for one in told["attempts"]] == [(None, "read: timed out")] * 2
         assert (told["state"], told["reason"]) == ("exhausted", "read: timed out")
         hook.hold.set()
 

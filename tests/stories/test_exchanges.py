@@ -123,7 +123,7 @@ async def test_a_submission_may_take_as_long_as_its_account_says(tmp_path: Path)
         await asyncio.Event().wait()
         raise AssertionError
 
-    accounts = {"submit_timeout": 0.2}
+    accounts = {"submit_timeout": 1}
     async with (
         providing(answering) as url,
         deployed(tmp_path, SILENT, accounts_with={"base_url": url, **accounts}) as house,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.sandbox.world import Knobs
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,
     Moving,
@@ -159,7 +159,7 @@ async def test_a_reader_that_follows_misses_nothing(tmp_path: Path) -> None:
             await ring(house, job, says(job, "processing"))
             await ring(house, job, finished(job))
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(follow(), *map(live, jobs))
         assert seen == await walk(house, 200)
         assert len(seen) == 60
@@ -204,7 +204,8 @@ async def test_a_place_that_never_was_is_told_as_lost(house: Deployment) -> None
 
 async def test_a_lost_place_is_told_although_an_older_event_is_kept(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SILENT, clock=moving.clock, retention_days="1") as house:
+    unasked = {"backstop_after": 604800}
+    async with deployed(tmp_path, SILENT, unasked, moving.clock, retention_days="1") as house:
         running = await open_job(house, deadline_seconds=604800)
         await ring(house, running, says(running, "processing"))
         await lived_job(house)

@@ -74,14 +74,14 @@ async def test_debug_tells_calls_and_transitions_without_queries(
 ) -> None:
     caplog.set_level(logging.DEBUG, "ringback")
     house.hook.status = 204
-    endpoint = {"url": f"{house.hook.url}/in?sig=canary", "events": ["job.*"]}
+    endpoint = {"url": f"{house.hook.url}/canary?sig=canary", "events": ["job.*"]}
     answer = await house.client.post("/v1/endpoints", json=endpoint)
     house.hook.secret = answer.json()["secret"]
     job = await house.submit(asking("apiframe"))
     await house.delivered(job["id"], "job.succeeded")
     calls = [one for one in said(caplog, logging.DEBUG, "POST http://") if one.name == "ringback.outgoing"]
     assert {one.status for one in calls} == {200, 204}  # type: ignore[attr-defined]  # an extra field
-    assert any(f"POST {house.hook.url}/in took " in one.getMessage() for one in calls)
+    assert any(f"POST {house.hook.url} took " in one.getMessage() for one in calls)
     assert not [one for one in caplog.records if "canary" in one.getMessage()]
     states = [one.getMessage() for one in said(caplog, logging.DEBUG, "job is ")]
     assert "job is succeeded (applied)" in states

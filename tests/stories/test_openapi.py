@@ -7,7 +7,7 @@ from pathlib import Path
 
 from receiver.api.webhooks import Webhook
 from receiver.filters import TYPES
-from tests.stories.deployment import KEY, Deployment, asking
+from tests.stories.deployment import KEY, PATIENCE, Deployment, asking
 
 HERE = Path(__file__).parents[2]
 CHECKS = (
@@ -34,6 +34,8 @@ async def test_every_call_answers_as_described(house: Deployment) -> None:
         "12",
         "--seed",
         "1",
+        "--request-timeout",
+        str(PATIENCE),
         "--no-color",
         "--exclude-path-regex",
         "^/v1/endpoints/.*/test$",

@@ -233,6 +233,20 @@ async def test_a_pending_job_whose_operation_went_away_fails_before_a_byte_is_se
         assert house.front.count("POST /apiframe/") == sent
 
 
+async def test_an_open_job_whose_operation_went_away_is_asked_about_until_it_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with deployed(tmp_path, SILENT, {"poll_interval": 0.05}) as house:
+        job = await open_job(house, "aiml")
+        setups: Any = house.services.accounts.setups
+        setups["aiml"] = replace(setups["aiml"], handler=replace(setups["aiml"].handler, operations={}))
+        polls = house.front.count("GET /aiml")
+        await house.until(lambda: asyncio.sleep(0, house.front.count("GET /aiml")), at_least(polls + 2))
+        house.world.jobs[job["provider_job_id"]].takes = 0.0
+        assert (await house.final(job["id"]))["state"] == "succeeded"
+        assert "Traceback" not in caplog.text
+
+
 async def test_a_start_names_the_open_jobs_that_no_account_serves(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

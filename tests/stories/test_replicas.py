@@ -28,7 +28,7 @@ from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
 from receiver.store.statements import Transaction
 from tests.engines import ENGINES
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,
     Moving,
@@ -122,7 +122,6 @@ async def test_secrets_are_encrypted_anew_once_every_replica_has_the_key(tmp_pat
         assert await _reencrypt(house.services.store, house.services.masters) == 0
 
 
-@pytest.mark.timeout(40)
 async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house, another(house, Role.API) as (services, url):
         job = await open_job(house)
@@ -134,7 +133,8 @@ async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Pat
         waiting = asyncio.create_task(asking_there)
         await house.until(waits, bool)
         await ring(house, job, finished(job))
-        assert (await waiting).json()["state"] == "succeeded"
+        async with asyncio.timeout(50):
+            assert (await waiting).json()["state"] == "succeeded"
 
 
 async def test_caps_are_shared_by_those_who_are_there(tmp_path: Path) -> None:
@@ -176,7 +176,8 @@ async def test_a_key_that_one_revokes_opens_nothing_at_the_other(tmp_path: Path)
 async def test_what_a_silent_replica_held_is_taken_over_and_its_late_word_changes_nothing(
     tmp_path: Path,
 ) -> None:
-    async with deployed(tmp_path, SILENT) as house, downstream() as hook:
+    silent, moving = Moving(), Moving()
+    async with deployed(tmp_path, SILENT, clock=silent.clock) as house, downstream() as hook:
         endpoint = await subscribe(house, hook, "job.canceled")
         hook.hold = asyncio.Event()
         job = await ended_job(house)
@@ -185,7 +186,7 @@ async def test_what_a_silent_replica_held_is_taken_over_and_its_late_word_change
             return len(hook.deliveries)
 
         await house.until(arrived, lambda count: count == 1)
-        moving = Moving()
+        silent.stop()
         async with another(house, clock=moving.clock) as (services, _):
             await missing(services, moving, 45.0)
             await house.until(arrived, lambda count: count == 2)
@@ -221,7 +222,7 @@ async def test_the_feed_never_skips(tmp_path: Path) -> None:
                 cursor = page["next_cursor"] or cursor
             return seen
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             ends = [end(base) for base in (house.url, url) for _ in range(2)]
             found = await asyncio.gather(follow(house.url), follow(url), *ends)
         for seen in found[:2]:

@@ -5,14 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from receiver.api import application
 from receiver.cli import serve
 from receiver.replica import Role
 from receiver.sandbox.world import Knobs
 from receiver.server import server
-from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, open_job
 
 HELD = Knobs(takes=3600, latency=600)
@@ -35,7 +33,6 @@ async def under_way(house: Deployment) -> None:
     await house.until(accepted, lambda count: count == 1)
 
 
-@pytest.mark.timeout(60)
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     async with deployed(tmp_path, HELD, shutdown_grace="600") as house:
         await under_way(house)
@@ -84,7 +81,6 @@ async def test_a_call_that_waits_is_answered_when_the_service_stops(tmp_path: Pa
         assert (await waiting)["state"] == "queued"
 
 
-@pytest.mark.timeout(60)
 def test_a_thread_that_still_waits_does_not_keep_the_process() -> None:
-    found = subprocess.run([sys.executable, "-c", LEAVES], timeout=50, check=False)
+    found = subprocess.run([sys.executable, "-c", LEAVES], timeout=PATIENCE, check=False)
     assert found.returncode == 3

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from receiver.config import load
 from receiver.sandbox.command import settings_for
 from receiver.sandbox.speakers import SPEAKERS
-from tests.stories.commandline import begun, line_with, names, run
+from tests.stories.commandline import RINGBACK, begun, line_with, names, run
 from tests.stories.deployment import KEY, Deployment
 
 
@@ -88,19 +89,10 @@ async def test_dev_runs_a_service_to_try_and_leaves_nothing(tmp_path: Path) -> N
         assert (await line_with(process.stdout, "docs:")).split()[1] == f"{url}/docs"
         call = await line_with(process.stdout, "curl ")
         assert call.startswith(f"curl -s {url}/v1/jobs -H 'Authorization: Bearer {key}' ")
+        program, *wish = shlex.split(await line_with(process.stdout, "jobs submit"))
+        assert program == str(RINGBACK)  # PATH does not hold it here
         variables = {"RINGBACK_URL": url, "RINGBACK_API_KEY": key}
-        wish = (
-            "jobs",
-            "submit",
-            "apiframe",
-            "--operation",
-            "imagine",
-            "--prompt",
-            "a tide",
-            "--wait",
-            "--json",
-        )
-        assert (await run(tmp_path, *wish, **variables)).told()["completed_by"] == "callback"
+        assert (await run(tmp_path, *wish, "--json", **variables)).told()["completed_by"] == "callback"
         assert names(spare)
         process.send_signal(signal.SIGINT)
         await process.communicate()
@@ -128,15 +120,19 @@ async def test_dev_tells_where_it_is_as_json_and_any_end_leaves_nothing(
 
 
 async def test_the_demo_goes_on_as_a_service_to_try(tmp_path: Path) -> None:
-    async with begun(tmp_path, "demo", TMPDIR=str(tmp_path)) as process:
-        assert (
-            await line_with(process.stdout, "callbacks: ")
-        ) == "callbacks: 1 forged refused, 2 doubled absorbed"
+    async with begun(tmp_path, "demo", TMPDIR=str(tmp_path), COLUMNS="80") as process:
+        told = [""]
+        while not told[-1].startswith("one terminal event"):
+            told.append(await line_with(process.stdout, ""))
+        assert max(map(len, told)) <= 80
+        ends = [line.split() for line in told if re.search("(succeeded|failed) by ", line)]
+        assert {first for first, *_ in ends} == set(SPEAKERS)
+        assert "callbacks: 1 forged refused, 2 doubled absorbed" in told
         url = (await line_with(process.stdout, "url:")).split()[1]
         key = (await line_with(process.stdout, "key:")).split()[1]
         await line_with(process.stdout, "curl ")
         listed = await run(tmp_path, "jobs", "list", "-q", RINGBACK_URL=url, RINGBACK_API_KEY=key)
-        assert len(listed.out.splitlines()) == 14
+        assert len(listed.out.splitlines()) == 15
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 0

@@ -58,7 +58,10 @@ async def test_a_failing_provider_is_not_asked_again(tmp_path: Path) -> None:
 
 
 async def test_a_provider_that_cannot_be_reached_took_nothing(tmp_path: Path) -> None:
-    async with deployed(tmp_path, accounts_with={"base_url": "http://127.0.0.1:1024"}) as house:
+    moving = Moving()
+    away = {"base_url": "http://127.0.0.1:1024"}
+    async with deployed(tmp_path, accounts_with=away, clock=moving.clock) as house:
+        moving.stop()
         job = await house.submit(asking("apiframe"))
         await house.until(lambda: outcomes(house, job["id"], "submission"), bool)
         assert (await house.job(job["id"]))["state"] == "pending"
@@ -92,10 +95,10 @@ async def test_giving_up_waits_for_the_callback_first(tmp_path: Path) -> None:
         tmp_path, Knobs(takes=0.0), clock=moving.clock, on_unconfirmed="fail", unconfirmed_after="600"
     ) as house:
         job = await unconfirmed(house)
-        moving.wall += timedelta(seconds=590)
+        moving.wall += timedelta(seconds=300)
         await passed_by(house)
         assert (await house.job(job["id"]))["state"] == "unconfirmed"
-        moving.wall += timedelta(seconds=20)
+        moving.wall += timedelta(seconds=301)
         done = await house.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("failed", "submit")
         assert done["error"]["code"] == "lost"
@@ -123,10 +126,12 @@ async def test_a_policy_may_pay_twice(tmp_path: Path) -> None:
 async def test_an_idempotent_provider_is_asked_again_and_paid_once(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, Knobs(takes=0.1), {"backstop_after": 0.2}, clock=moving.clock) as house:
+        moving.stop()
         job = await house.submit(asking("apiframe-v2", LOST))
         await house.until(lambda: outcomes(house, job["id"], "submission"), bool)
         assert (await house.job(job["id"]))["state"] == "submitting"
-        moving.wall += timedelta(seconds=5)
+        moving.wait(5)
+        moving.go()
         done = await house.final(job["id"])
         assert (done["state"], house.world.accepted["apiframe-v2"]) == ("succeeded", 1)
         assert house.front.count("POST /apiframe-v2/videos/generate") == 2
@@ -210,15 +215,22 @@ async def test_an_id_that_another_job_holds_confirms_nothing(
 
 
 async def test_open_jobs_expire_whatever_their_state(tmp_path: Path) -> None:
-    async with deployed(tmp_path, Knobs(takes=3600)) as house:
+    moving = Moving()
+    async with deployed(tmp_path, Knobs(takes=3600), clock=moving.clock) as house:
+        moving.stop()
         await house.subscribe("job.expired")
-        soon: dict[str, Any] = {"deadline_seconds": 1}
+        soon: dict[str, Any] = {"deadline_seconds": 60}
         jobs = {
             "unconfirmed": await house.submit(asking("apiframe", LOST, **soon)),
             "queued": await house.submit(asking("imagineo", **soon)),
             "polled": await house.submit(asking("aiml", **soon)),
             "blocked": await house.submit(asking("minimax", "a tide, blocked", **soon)),
         }
+        await house.in_state(jobs["unconfirmed"]["id"], "unconfirmed")
+        for name in ("queued", "polled"):
+            await house.in_state(jobs[name]["id"], "queued")
+        await house.until(lambda: listed(house, "/v1/events", type="provider.blocked"), bool)
+        moving.wall += timedelta(seconds=60)
         for job in jobs.values():
             done = await house.final(job["id"])
             assert (done["state"], done["completed_by"]) == ("expired", "deadline")

@@ -1,5 +1,6 @@
 """What the stories share: a clock that can be moved, further downstreams, and short ways to say things."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers import json
 from receiver.clock import Clock
@@ -22,21 +24,64 @@ LINK = "https://cdn.example/0.mp4"
 
 @dataclass(slots=True)
 class Moving:
-    """A clock that goes as fast as any, but is ahead: of the wall by `wall`, for intervals by `passed`."""
+    """A clock that goes as fast as any, but is ahead: of the wall by `wall`, for intervals by `passed`.
+
+    While it is stopped, time passes only as the story says: nothing becomes due in between, however slow the
+    machine is.
+    """
 
     wall: timedelta = timedelta()
     passed: float = 0.0
+    _stopped: tuple[datetime, float] | None = None
 
     @property
     def clock(self) -> Clock:
         """The clock to give to a deployment."""
         return Clock(now=self._now, monotonic=self._monotonic)
 
+    def stop(self) -> None:
+        """Stand still."""
+        self._stopped = Clock().now(), Clock().monotonic()
+
+    def go(self) -> None:
+        """Go on from where it stands."""
+        assert self._stopped is not None
+        now, monotonic = self._stopped
+        self.wall -= Clock().now() - now
+        self.passed -= Clock().monotonic() - monotonic
+        self._stopped = None
+
+    def wait(self, seconds: float) -> None:
+        """Let so many seconds go by."""
+        self.wall += timedelta(seconds=seconds)
+        self.passed += seconds
+
     def _now(self) -> datetime:
-        return Clock().now() + self.wall
+        return (self._stopped[0] if self._stopped else Clock().now()) + self.wall
 
     def _monotonic(self) -> float:
-        return Clock().monotonic() + self.passed
+        return (self._stopped[1] if self._stopped else Clock().monotonic()) + self.passed
+
+
+class Gate:
+    """A way to the providers that holds their answers back until it is opened."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.open = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def held(message: Message) -> None:
+            await self.open.wait()
+            await send(message)
+
+        await self.app(scope, receive, held)
+
+
+def gated(house: Deployment) -> Gate:
+    """Put a gate before the providers of a deployment."""
+    house.front.app = gate = Gate(house.front.app)
+    return gate
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +131,7 @@ async def open_job(
     house: Deployment, provider: str = "apiframe", words: str = "a tide, lost", **others: Any
 ) -> dict[str, Any]:
     """A job that the provider accepted."""
-    job = await house.submit(asking(provider, words, **others))
+    job = await house.submit(asking(provider, words, **others), headers={"prefer": "wait=60"})
     found: dict[str, Any] = await house.until(
         lambda: house.job(job["id"]), lambda told: told["provider_job_id"] is not None
     )
@@ -166,7 +211,10 @@ def at_least(count: int) -> Callable[[int], bool]:
     return lambda seen: seen >= count
 
 
-async def passed_by(house: Deployment) -> None:
-    """A whole job of a third account: whatever else was due had its turn meanwhile."""
-    job = await house.submit(asking("getimg"))
+async def passed_by(house: Deployment, provider: str = "getimg") -> None:
+    """A whole job of a third account: whatever else was due had its turn meanwhile.
+
+    Where the clock is stopped it is one of `imagineo`, whose jobs end by a callback, at no time of ours.
+    """
+    job = await house.submit(asking(provider))
     assert (await house.final(job["id"]))["state"] == "succeeded"

@@ -1,0 +1,122 @@
+"""The service with the mend of one fault taken out, to show that the simulation finds each of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from unittest.mock import patch
+
+from receiver import agenda, lifecycle
+from receiver.agenda import Agenda
+from receiver.lanes import Lane, Lanes
+from receiver.lifecycle import Change
+from receiver.meaning import Meanings
+from receiver.model import Claim, Job, Verdict, Word, Work
+from receiver.recording import Recording
+from receiver.store import due, jobs, record
+from receiver.store.statements import Transaction, ms, rows
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mend taken out: what goes wrong without it, the rule that breaks, and what replaces what."""
+
+    fault: str
+    rule: str
+    changes: tuple[tuple[Any, str, Any], ...]
+
+
+_lose, _cancel, _ended, _release = Meanings._lose, lifecycle.cancel, Agenda._ended, Lanes.release
+
+
+def _lose_once(self: Meanings, job: Job, word: Word) -> Change:
+    return lifecycle.lose(job, now=word.at) if word.kept_as is not None else _lose(self, job, word)
+
+
+def _release_in_one_order(self: Lanes, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
+    return sorted(_release(self, name, work))
+
+
+def _cancel_if_known(job: Job, *, now: datetime, ask: bool = False) -> Change:
+    return _cancel(job, now=now, ask=ask and job.provider_job_id is not None)
+
+
+def _ended_with_one_poll(self: Agenda, before: Job, change: Change, word: Word) -> Any:
+    once = before.state.final and word.verdict is Verdict.TRANSIENT
+    return agenda.NOTHING if once else _ended(self, before, change, word)
+
+
+def _release_of_anybody(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
+    ours: set[str] = set()
+    for claim in claims:
+        found = yield rows(
+            "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
+            "returning id",
+            now=ms(now),
+            id=claim.id,
+            fence=claim.fence,
+        )
+        ours.update(row["id"] for row in found)
+    return ours
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "kept-answers": Mutant(
+        "a provider's answer is dropped when the store is away for a moment",
+        "answer-dropped",
+        ((Recording, "settle", Recording.record),),
+    ),
+    "due-of-late-answers": Mutant(
+        "an answer under a lost lease leaves its job with nothing due",
+        "nothing-due",
+        ((record, "_gives_way", lambda _row, _due, _job: False),),
+    ),
+    "one-resubmission": Mutant(
+        "two requests to resubmit pay twice",
+        "paid-twice",
+        ((lifecycle, "resubmit", lifecycle.restore),),
+    ),
+    "owned-claims": Mutant(
+        "a claim that was rolled back gives back the claim of another replica",
+        "paid-twice",
+        ((due, "release", _release_of_anybody), (jobs, "release", _release_of_anybody)),
+    ),
+    "eight-tries": Mutant(
+        "a lost answer is asked for once under the provider's own key, not eight times",
+        "asked-too-seldom",
+        ((Meanings, "_lose", _lose_once),),
+    ),
+    "fair-turns": Mutant(
+        "polls that fill an account's slots starve its submissions",
+        "starved",
+        (
+            (Lane, "wants", lambda _self, _now: False),
+            (Lanes, "release", _release_in_one_order),
+            (Lanes, "others", lambda _self, _work, _name: ()),
+        ),
+    ),
+    "cancel-asked": Mutant(
+        "a job that is canceled while its submission is out runs on at the provider",
+        "runs-on",
+        ((lifecycle, "cancel", _cancel_if_known),),
+    ),
+    "late-results": Mutant(
+        "the one poll that confirms a late result is not repeated after a failure",
+        "late-result-lost",
+        ((Agenda, "_ended", _ended_with_one_poll),),
+    ),
+}
+
+
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """Take one mend out for a while."""
+    patches = [patch.object(where, what, instead) for where, what, instead in MUTANTS[name].changes]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in patches:
+            one.stop()

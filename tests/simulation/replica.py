@@ -1,0 +1,179 @@
+"""One process of the service in virtual time: the real composition over a scripted gateway and database."""
+
+import asyncio
+import functools
+import json
+import os
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from receiver.app import Services, _build, _start, _stop
+from receiver.clock import Clock, Wall
+from receiver.config import Loaded, load
+from receiver.errors import StoreUnavailable
+from receiver.replica import Role
+from receiver.store import Store
+from tests.simulation.database import Database, Fate, InlineDriver
+from tests.simulation.faces import settings
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.plan import JOB_SECONDS, Plan
+from tests.simulation.world import World
+
+START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+BOOT_AGAIN = 2.0
+
+
+@functools.lru_cache(maxsize=64)
+def loaded(policy: str, slots: int, max_jobs: int | None, schedule: tuple[float, ...]) -> Loaded:
+    """The settings of a run."""
+    environment = {
+        "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
+        "RINGBACK_ADMIN_KEY": "rb_" + "k" * 32,
+        "RINGBACK_PUBLIC_URL": "https://hooks.test",
+        "RINGBACK_ON_UNCONFIRMED": policy,
+        "RINGBACK_UNCONFIRMED_AFTER": "25",
+        "RINGBACK_JOB_DEADLINE": str(JOB_SECONDS),
+        "RINGBACK_RETRY_SCHEDULE": json.dumps(list(schedule)),
+        "RINGBACK_PROVIDERS": json.dumps(settings(slots, max_jobs)),
+    }
+    return load(Path(os.devnull), environment)
+
+
+class Process:
+    """A process from its start to its end. `ended` is told when it has ended, however."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        world: World,
+        database: Database,
+        ahead: timedelta,
+        ended: Callable[["Process"], None],
+    ) -> None:
+        self.name = name
+        self.loop = VirtualLoop(world.time)  # type: ignore[abstract]  # all that asyncio asks of it is there
+        self.services: Services | None = None
+        self.died_at = float("inf")
+        self.ahead = ahead
+        self.next_fates: list[Fate] = []
+        self._plan = plan
+        self._world = world
+        self._database = database
+        self._ended = ended
+        self._trouble: tuple[float, Fate] = (-1.0, Fate.STORED)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wall = Wall(self._system, self.elapsed)
+        self._dice = random.Random(f"{plan.seed}|{name}")
+        self.loop.create_task(self._boot())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self.loop.dead
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests now."""
+        return self.services is not None and self.alive and not self.loop.paused
+
+    def now(self) -> datetime:
+        """The moment that it goes by."""
+        return self._wall.now()
+
+    def elapsed(self) -> float:
+        """Seconds since its machine started."""
+        return 1000.0 + self._world.time.now
+
+    def _system(self) -> float:
+        return START.timestamp() + self._world.time.now + self.ahead.total_seconds()
+
+    def skew(self) -> timedelta:
+        """How far the database's clock is ahead of its own."""
+        return -self.ahead if self._plan.shared else timedelta()
+
+    def passed_on(self, heard: Callable[[str], None], word: str) -> None:
+        """Have another process hear a word, a moment later."""
+        self._world.time.after(0.005, lambda: heard(word))
+
+    def trouble(self, seconds: float, fate: Fate) -> None:
+        """The database has this fate for all its transactions for a while."""
+        self._trouble = (self._world.time.now + seconds, fate)
+
+    def fate(self) -> Fate:
+        """What becomes of the transaction that begins now."""
+        until, fate = self._trouble
+        if self._world.time.now < until:
+            return fate
+        return Fate.STORED
+
+    def next_fate(self) -> Fate:
+        """What becomes of the write that begins now."""
+        return self.next_fates.pop(0) if self.next_fates else self.fate()
+
+    def crash(self) -> None:
+        """Die at once, in the middle of whatever it does."""
+        if self.alive:
+            self._world.note(f"{self.name} crashes")
+            self._end()
+
+    def stop(self) -> None:
+        """End in order."""
+        if self.ready:
+            self._world.note(f"{self.name} is told to stop")
+            self.loop.create_task(self._stop())
+
+    def pause(self, seconds: float, *, clock_stands: bool) -> None:
+        """Do not run for a while; its monotonic clock may stand still meanwhile."""
+        if self.alive and not self.loop.paused:
+            self._world.note(f"{self.name} stands still for {seconds:g} s")
+            self.loop.paused = True
+            self._world.time.after(seconds, lambda: self.resume(seconds if clock_stands else 0.0))
+
+    def resume(self, lost: float = 0.0) -> None:
+        """Go on."""
+        if self.alive and self.loop.paused:
+            self._world.note(f"{self.name} goes on")
+            self.loop.lag += lost
+            self.loop.paused = False
+
+    def _end(self) -> None:
+        self.died_at = self._world.time.now
+        self._database.heard.pop(self.name, None)
+        self.loop.die()
+        self._ended(self)
+
+    async def _boot(self) -> None:
+        clock = Clock(
+            now=self._wall.now,
+            monotonic=self.elapsed,
+            chance=self._dice.random,
+            entropy=self._dice.randbytes,
+            real=self._wall.real,
+        )
+        plan = self._plan
+        store = Store(InlineDriver(self._database, self))
+        try:
+            await store.open(migrate=True)
+            self.services = await _build(
+                loaded(plan.policy, plan.slots, plan.max_jobs, plan.schedule),
+                store,
+                clock,
+                self._wall,
+                Role.ALL,
+            )
+        except StoreUnavailable:
+            self._end()
+            return
+        self._tasks = _start(self.services)
+        self._world.note(f"{self.name} serves")
+
+    async def _stop(self) -> None:
+        assert self.services is not None
+        await _stop(self.services, self._tasks)
+        await self.services.replica.leave()
+        await self.services.store.close()
+        self._world.note(f"{self.name} stopped")
+        self._end()

@@ -1,0 +1,117 @@
+"""Why an open job does not move, as answers tell it: each reason, until when, and that it ends."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.sandbox.world import Knobs
+from tests.stories.deployment import Deployment, asking, deployed
+from tests.stories.tools import SILENT, Moving, listed, open_job
+
+QUICK = Knobs(takes=0.0)
+
+
+async def told(house: Deployment, job: dict[str, Any]) -> dict[str, Any]:
+    """Return why a job waits."""
+    found: dict[str, Any] = (await house.job(job["id"]))["waiting"] or {}
+    return found
+
+
+async def reason(house: Deployment, job: dict[str, Any], wanted: str) -> dict[str, Any]:
+    """Return why a job waits once it is for this reason; lists tell the same."""
+    found: dict[str, Any] = await house.until(
+        lambda: told(house, job), lambda waiting: waiting.get("reason") == wanted
+    )
+    assert list(found) == ["reason", "detail", "since", "until"]
+    [shown] = [one for one in await listed(house, "/v1/jobs") if one["id"] == job["id"]]
+    assert shown["waiting"]["reason"] == wanted
+    return found
+
+
+def moment(text: str) -> datetime:
+    """Return the moment that an answer tells."""
+    return datetime.fromisoformat(text)
+
+
+async def test_a_provider_that_is_not_reached(tmp_path: Path, nobody: str) -> None:
+    async with deployed(tmp_path, QUICK, {"base_url": nobody}) as house:
+        waiting = await reason(house, await house.submit(asking("aiml")), "unreachable")
+        assert waiting["detail"].startswith("connect: ")
+        assert moment(waiting["until"]) > moment(waiting["since"])
+
+
+async def test_a_provider_that_throttles(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        house.front.away = 429
+        job = await house.submit(asking("aiml"))
+        waiting = await reason(house, job, "throttled")
+        assert moment(waiting["until"]) > moment(waiting["since"])
+        house.front.away = None
+        moving.wall += timedelta(hours=1)
+        moving.passed += 3600.0
+        done = await house.final(job["id"])
+        assert (done["state"], done["waiting"]) == ("succeeded", None)
+
+
+async def test_an_account_that_is_blocked(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        house.front.away = 401
+        first = await house.submit(asking("aiml"))
+        waiting = await reason(house, first, "account_blocked")
+        assert moment(waiting["until"]) > moment(waiting["since"])
+        second = await house.submit(asking("aiml"))
+        behind = await reason(house, second, "account_blocked")
+        assert moment(behind["until"]) > moment(behind["since"]), "one that was never sent knows it, too"
+        house.front.away = None
+        moving.wall += timedelta(hours=1)
+        moving.passed += 3600.0
+        for job in (first, second):
+            assert (await house.final(job["id"]))["waiting"] is None
+
+
+async def test_an_account_whose_jobs_are_as_many_as_it_may_run(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT, {"max_jobs": 1}) as house:
+        assert (await open_job(house))["waiting"] is None
+        waiting = await reason(house, await house.submit(asking("apiframe")), "account_full")
+        assert waiting["detail"] == "1 jobs run at the provider, which is max_jobs of the account"
+        assert waiting["until"] is None
+
+
+async def test_an_account_whose_calls_are_all_under_way(tmp_path: Path) -> None:
+    moving, gate = Moving(), asyncio.Event()
+    async with deployed(tmp_path, QUICK, {"max_in_flight": 1}, clock=moving.clock) as house:
+        inner = house.front.app
+
+        async def held(scope: Any, receive: Any, send: Any) -> None:
+            await gate.wait()
+            await inner(scope, receive, send)
+
+        house.front.app = held
+        first = await house.submit(asking("apiframe"))
+        await house.in_state(first["id"], "submitting")
+        second = await house.submit(asking("apiframe"))
+        moving.wall += timedelta(seconds=2)
+        waiting = await reason(house, second, "account_full")
+        assert waiting["detail"] == "every call that max_in_flight of the account allows is under way"
+        gate.set()
+        for job in (first, second):
+            assert (await house.final(job["id"]))["waiting"] is None
+
+
+@pytest.mark.parametrize("status", [503, 429, 404])
+async def test_a_poll_that_fails(tmp_path: Path, status: int) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
+        job = await open_job(house, "aiml")
+        house.front.away = status
+        waiting = await reason(house, job, "poll_failing")
+        assert moment(waiting["until"]) > moment(waiting["since"])
+        house.front.away = None
+        moving.wall += timedelta(minutes=2)
+        moving.passed += 120.0
+        await house.until(lambda: told(house, job), lambda found: not found)
