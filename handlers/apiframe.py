@@ -180,7 +180,8 @@ def to_update(task: Task, body: dict[str, Any]) -> Update:
     error = said.is_error(task.error)
     failure = None
     if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and error and not made):
-        failure = said.failure(said.code_of(body) or task.status, body, word=task.status)
+        code = said.code_of(body) or (task.status if phase is Phase.FAILED else None)
+        failure = said.failure(code, body, word=task.status)
     elif phase is Phase.CANCELED:
         failure = said.canceled(task.status)
     done = phase is Phase.SUCCEEDED

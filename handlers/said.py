@@ -1,7 +1,7 @@
 """A provider's error for people: its sentence, its code and the failure that they make."""
 
 from handlers import refusals
-from handlers.contract import Failure, FailureCode
+from handlers.contract import Failure, FailureCode, Phase
 from handlers.text import clean
 
 PLAIN = frozenset({"", "fail", "failed", "failure", "error"})
@@ -60,10 +60,12 @@ def failure(
 ) -> Failure:
     """Return why a generation failed: the first sentence found at `places`, and our code by the provider's.
 
-    `word` is the status that said so; one that says more than "failed" is the code where there is no other.
+    `word` is the status that said so; one that says more than "failed" is the code where there is no other,
+    but for a word of success beside an error.
     """
     said = next((found for place in places if (found := sentence(place))), "")
-    told = code or (word if word not in PLAIN else None)
+    plain = word in PLAIN or refusals.known(word) is Phase.SUCCEEDED
+    told = code or (None if plain else word)
     return Failure(told, said or otherwise, refusals.failure_code(code, said, word))
 
 

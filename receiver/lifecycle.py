@@ -269,7 +269,9 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
     if can_poll and update.failure is None and missed.misses < RESULT_MISSES:
         return Change(missed, outcome=Outcome.INCOMPLETE)
     failure = update.failure or Failure(None, "the provider says succeeded and names no file")
-    error = JobError(FailureCode.RESULT_MISSING, failure.message, failure.provider_code)
+    refused = failure.code is FailureCode.CONTENT_POLICY
+    code = failure.code if refused else FailureCode.RESULT_MISSING
+    error = JobError(code, failure.message, failure.provider_code)
     return finish(missed, State.FAILED, now=now, by=by, error=error, usage=update.usage)
 
 

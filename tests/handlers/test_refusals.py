@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handlers import refusals
-from handlers.contract import FailureCode, Phase
+from handlers.contract import Failure, FailureCode, Phase
 from handlers.errors import AccountRefused, ProviderError
 from tests.handlers.captures import HANDLERS, exchanges, message
 
@@ -127,3 +127,20 @@ def test_a_redirect_names_the_place_without_its_secrets_and_the_setting(name: st
 )
 def test_a_failure_over_the_content_is_told_as_such(texts: tuple[str | None, ...], code: FailureCode) -> None:
     assert refusals.failure_code(*texts) is code
+
+
+ERRED: Mapping[str, dict[str, Any]] = {
+    "apiframe": {"task_id": "1", "status": "finished"},
+    "apiframe-v2": {"id": "1", "status": "COMPLETED"},
+    "aiml": {"data": {"uuid": "1", "status": "succeeded"}},
+    "imagineo": {"run_id": "1", "status": "completed"},
+    "replicate": {"id": "1", "status": "succeeded", "output": None},
+}
+
+
+@pytest.mark.parametrize("name", ERRED)
+def test_a_word_of_success_is_no_code_of_the_error_beside_it(name: str) -> None:
+    body = json.dumps(ERRED[name] | {"error": "NSFW content detected"}).encode()
+    update = exchanges(HANDLERS[name])["poll"].parse(message(200, body))
+    assert (update.phase, update.assets) == (Phase.SUCCEEDED, ())
+    assert update.failure == Failure(None, "NSFW content detected", FailureCode.CONTENT_POLICY)

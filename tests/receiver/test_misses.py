@@ -53,6 +53,12 @@ def test_a_success_that_tells_of_a_failure_is_one() -> None:
     assert change.job.error == JobError(FailureCode.RESULT_MISSING, "the file is gone", "E1")
 
 
+def test_a_success_whose_file_was_held_back_for_its_content_says_so() -> None:
+    held = Failure("nsfw", "NSFW content detected", FailureCode.CONTENT_POLICY)
+    change = advance(job(), says("succeeded", assets=(), failure=held))
+    assert change.job.error == JobError(FailureCode.CONTENT_POLICY, "NSFW content detected", "nsfw")
+
+
 def test_a_success_after_misses_forgets_nothing_of_the_result() -> None:
     update = says("succeeded", result={"lyrics": "la"}, usage={"credits": 3})
     done = advance(job(misses=RESULT_MISSES - 1), update).job
