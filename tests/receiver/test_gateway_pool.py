@@ -53,7 +53,7 @@ async def test_a_connection_is_used_again_and_a_fresh_one_never() -> None:
 
 
 async def test_an_idle_connection_is_closed_although_no_call_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.gateway.IDLE_SECONDS", SHORT)
+    monkeypatch.setattr("receiver.gateway.IDLE_SECONDS", 0.15)
     async with staged(replaying(OK)) as (server, gateway):
         assert (await gateway.call(Call("POST", server.url()))).body == b"ok"
         await server.gone(1)

@@ -1,5 +1,6 @@
 """What happened outside while the store was away, or the clock stepped, is not lost."""
 
+import asyncio
 import contextlib
 import logging
 import sqlite3
