@@ -3,7 +3,8 @@
 # for a new database; for one that is there: docker compose exec database sh /docker-entrypoint-initdb.d/roles.sh
 set -eu
 psql -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" -v password="$(cat /run/secrets/service_password)" <<'SQL'
-create role ringback_service login password :'password';
+do $$ begin create role ringback_service login; exception when duplicate_object then null; end $$;
+alter role ringback_service password :'password';
 grant usage on schema public to ringback_service;
 grant select, insert, update, delete on all tables in schema public to ringback_service;
 grant usage on all sequences in schema public to ringback_service;

@@ -108,7 +108,9 @@ class Dialer:
         except OSError as error:
             raise _explain(error, "connect") from None
         if not permitted:
-            raise NoConnection("resolve", "the address is not one that we may call (see egress_allow)")
+            raise NoConnection(
+                "resolve", "this address is not public and no network in egress_allow holds it"
+            )
         return found
 
     def _permits(self, address: Address, scheme: str) -> bool:

@@ -4,6 +4,7 @@ What an error means for the job is a table. Only an error that proves that nothi
 request go out again; after any other the job is unconfirmed, because a second request costs money.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,12 +28,14 @@ from receiver.blocking import Blocking
 from receiver.bulk import unpack
 from receiver.clock import Clock
 from receiver.large import LARGE
-from receiver.model import Claim, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
+from receiver.model import Claim, Job, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
+from receiver.notices import Sparing
 from receiver.pacing import LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.recording import Recording
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
 
+LOGGER = logging.getLogger("ringback.submission")
 CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unreachable: Verdict.RESTORE,
     Throttled: Verdict.RESTORE,
@@ -73,6 +76,7 @@ class Submitter:
         self._recording = recording
         self._blocking = blocking
         self._clock = clock
+        self._sparing = Sparing(clock.monotonic)
 
     def serves(self, lane: str) -> bool:
         """Not an account that is off."""
@@ -142,6 +146,15 @@ class Submitter:
             error=told,
         )
         await self._recording.settle(word)
+        if isinstance(error, Unreachable):
+            self._say_unreachable(job, told.message)
+
+    def _say_unreachable(self, job: Job, why: str) -> None:
+        """Warn of submissions that cannot go out, once a minute for each account."""
+        count = self._sparing.count(job.account)
+        if count:
+            about = {"job": job.id, "account": job.account, "operation": job.operation, "count": count}
+            LOGGER.warning("a submission cannot go out and is tried again: %s", why, extra=about)
 
     def _unknown(self, chosen: Chosen, handler: str) -> Word:
         """The word about a job whose operation went away with a change of the settings, before a byte is

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,20 @@ def test_every_command_helps_with_an_example(name: str) -> None:
     told = CliRunner().invoke(ringback, [name, "--help"])
     assert told.exit_code == 0
     assert f"ringback {name}" in told.output.split("Example:", 1)[1]
+
+
+def every_command(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command and of those below it."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every_command(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(every_command(ringback)), ids=" ".join)
+def test_every_help_has_an_example_and_fits_80_columns(path: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(ringback, [*path, "--help"], terminal_width=80)
+    assert f"ringback {' '.join(path)}" in told.output.split("Example:", 1)[1]
+    assert [line for line in told.output.splitlines() if len(line) > 80] == []
 
 
 def test_every_option_of_a_command_says_what_it_is() -> None:

@@ -101,7 +101,9 @@ def _followed(job: dict[str, Any], secret: dict[str, str]) -> dict[str, Any]:
 
 
 @jobs.command("list")
-@click.option("--state", type=Word(STATES), help="Only jobs in this state.")
+@click.option(
+    "--state", metavar="STATE", type=Word(STATES), help=f"Only jobs in this state: {', '.join(STATES)}."
+)
 @click.option("--provider", help="Only jobs of this account.")
 @click.option("--provider-job-id", help="Only the job with this id at the provider.")
 @click.option("--metadata", multiple=True, callback=pairs, help="key=value; only jobs with it; repeatable.")

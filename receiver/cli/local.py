@@ -49,7 +49,7 @@ def migrate(config: Path | None, plan: bool, source: str | None, goal: str | Non
     \b
     Example:
       ringback migrate --plan
-      ringback migrate --from sqlite:///ringback.db --to postgresql://ringback@db/ringback
+      ringback migrate --from sqlite:///ringback.db --to postgresql://me@db/ringback
     """
     if source is not None or goal is not None:
         if plan or not (source and goal):

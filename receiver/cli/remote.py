@@ -66,7 +66,7 @@ def create_endpoint(url: str, include_result: bool, **others: Any) -> None:
     \b
     Example:
       ringback endpoints create https://app.example/hooks
-      ringback endpoints create https://app.example/hooks --event 'job.*' --header x-env=prod
+      ringback endpoints create https://a.example/hooks --event 'job.*' --header x-env=prod
     """
     others["events"] = list(others["events"])
     others["include"] = ["result"] if include_result else []
@@ -249,7 +249,12 @@ def deliveries() -> None:
 
 @deliveries.command("list")
 @click.option("--endpoint", type=Id(), help="Only deliveries to this endpoint.")
-@click.option("--state", type=Word(DELIVERY_STATES), help="Only deliveries in this state.")
+@click.option(
+    "--state",
+    metavar="STATE",
+    type=Word(DELIVERY_STATES),
+    help=f"Only deliveries in this state: {', '.join(DELIVERY_STATES)}.",
+)
 @click.option("--event", type=Id(), help="Only deliveries of this event.")
 @click.option("--job", type=Id(), help="Only deliveries about this job.")
 @cursor
@@ -319,7 +324,13 @@ def keys() -> None:
 @keys.command("create")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, type=Word(SCOPES), help="What it allows; repeatable."
+    "--scope",
+    "scopes",
+    metavar="SCOPE",
+    multiple=True,
+    required=True,
+    type=Word(SCOPES),
+    help=f"What it allows, repeatable: {', '.join(SCOPES)}.",
 )
 @click.option("--expires-at", help="When it ends, for example 2027-01-31T00:00:00Z.")
 @formed

@@ -181,10 +181,11 @@ async def origins() -> Figures:
                 for _ in range(SETTLED):
                     await asyncio.sleep(1)
                 after = ours.memory()
-    on_server = await _claims_on_server()
+    empty, on_server = await _claims_on_server()
     return {
         "SQLite: claim p50, ms": quantile(took, 0.5),
         "PostgreSQL: claim p50, ms": quantile(on_server, 0.5),
+        "PostgreSQL: claim where none wait p50, ms": quantile(empty, 0.5),
         "resident, idle, MB": idle,
         "resident before, MB": before,
         "while they wait, MB": waiting,
@@ -224,13 +225,15 @@ def _copied(source: Path, to: Path) -> SqliteDriver:
     return SqliteDriver(to, on_fatal=print)
 
 
-async def _claims_on_server() -> list[float]:
-    """The same claims on PostgreSQL."""
+async def _claims_on_server() -> tuple[list[float], list[float]]:
+    """The same claims on PostgreSQL, where nothing waits and where retries do."""
     with place("postgresql") as kept:
+        empty = await claims(PostgresDriver(target(kept.url)), CLAIMS, 0)
         later = int(time.time() * 1000) + 3_600_000
         kept.run(
             "insert into due (id, work, lane, at, leased, fence, tries, owner) "
             f"select 'dlv_{_now()}' || {kept.hex}, 'deliver', 'http://own' || n || '.example~', "
             f"{later} + n, 0, 1, 1, '' from {kept.numbers(ORIGINS)}"
         )
-        return await claims(PostgresDriver(target(kept.url)), CLAIMS, 0)
+        waiting = await claims(PostgresDriver(target(kept.url)), CLAIMS, 0)
+        return empty, waiting

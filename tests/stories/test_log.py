@@ -1,5 +1,6 @@
 """The log as an operator reads it: a line for what needs a person, with what it is about."""
 
+import functools
 import logging
 from datetime import timedelta
 from pathlib import Path
@@ -49,6 +50,20 @@ async def test_what_ends_badly_is_said_with_its_job(
     assert about == (refused["id"], "apiframe", refused["operation"])
     [record] = said(caplog, logging.WARNING, "the answer to a submission was lost")
     assert record.job == lost["id"]  # type: ignore[attr-defined]  # an extra field
+
+
+async def test_a_submission_that_cannot_go_out_is_said_once_a_minute(
+    tmp_path: Path, nobody: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, accounts_with={"base_url": nobody}, clock=moving.clock) as house:
+        first = await house.submit(asking("apiframe"))
+        second = await house.submit(asking("apiframe"))
+        for job_id in (first["id"], second["id"]):
+            await house.until(functools.partial(house.job, job_id), lambda job: job["waiting"] is not None)
+    [record] = said(caplog, logging.WARNING, "a submission cannot go out and is tried again: connect: ")
+    about = (record.job, record.account, record.count)  # type: ignore[attr-defined]  # extra fields
+    assert about in {(first["id"], "apiframe", 1), (second["id"], "apiframe", 1)}
 
 
 async def test_refused_callbacks_are_counted_and_said_once_a_minute(
