@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ from receiver.config import Loaded
 from receiver.errors import Misconfigured
 from receiver.keys import Masters
 from receiver.model import Work
-from receiver.replica import Role
+from receiver.replica import Replica, Role
 from receiver.sandbox.command import Later, listening
 from receiver.sandbox.world import Knobs
 from receiver.store import jobs, postgres
@@ -46,6 +47,18 @@ from tests.stories.tools import (
 )
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
+
+
+@pytest.fixture(autouse=True)
+def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look of the story's comes after the replica's own: that may be taking up what the story waits for."""
+    look, turns = Replica.look, defaultdict[Replica, asyncio.Lock](asyncio.Lock)
+
+    async def in_turn(replica: Replica) -> None:
+        async with turns[replica]:
+            await look(replica)
+
+    monkeypatch.setattr(Replica, "look", in_turn)
 
 
 @asynccontextmanager
