@@ -44,8 +44,12 @@ POOLED = [
     *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]
-LONG = ["--ignore", "tests/proof/test_silence.py", "--ignore", "tests/proof/test_pause.py"]
-"""Tests that wait for the length of a deadline, and run with the proofs."""
+LONG = [
+    part
+    for name in ("silence", "pause", "simulation")
+    for part in ("--ignore", f"tests/proof/test_{name}.py")
+]
+"""Proofs that wait for the length of a deadline, or run for many minutes: `make proof` runs them."""
 STEPS: tuple[tuple[str, list[str], float], ...] = (
     ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
     ("lint", [*PYTHON, "ruff", "check", "."], 10),
