@@ -1,5 +1,6 @@
 """Delivering: sign what is sent, send it once, record the attempt and what follows."""
 
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,8 +25,9 @@ from receiver.retry import Consequence, Ruling, rule
 from receiver.steadily import insist
 from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
+from receiver.store.attempts import Attempt
 from receiver.store.commit import Verb
-from receiver.store.deliveries import Attempt, Settled, Standing, settle
+from receiver.store.deliveries import Settled, Standing, settle
 from receiver.store.due import HAND_LANES, plain, postpone, release
 from receiver.store.holds import hold_of
 from receiver.store.record import Born
@@ -175,7 +177,7 @@ class Fanout:
         if current:
             self._learn(claim, owed, attempt, ruling)
         settled = self._settled(claim, owed, attempt, ruling)
-        standing = await self._surely(lambda: self.store.do(SETTLE, settled, reserved=True), owed, last=last)
+        standing = await self._surely(self._settling(settled), owed, last=last)
         self._follow_up(claim, owed, settled, standing)
         if (reason := ruling.disable) is not None:
             await self._surely(lambda: self._disable(owed, sent, reason), owed, last=last)
@@ -206,6 +208,16 @@ class Fanout:
             answer.body[:KEPT] if answer else b"",
         )
         return attempt, answer
+
+    def _settling(self, settled: Settled) -> Callable[[], Awaitable[Standing]]:
+        """Return what stores an attempt. A second try may find that the first one was stored after all."""
+        tries = itertools.count()
+
+        def settle() -> Awaitable[Standing]:
+            item = replace(settled, again=True) if next(tries) else settled
+            return self.store.do(SETTLE, item, reserved=True)
+
+        return settle
 
     async def _surely(self, store: Callable[[], Awaitable[Told]], owed: Owed, *, last: bool) -> Told:
         """Store the outcome of an attempt, however long the store is away; the `last` one is a test that its

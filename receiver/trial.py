@@ -9,7 +9,7 @@ from receiver.fanout import Fanout
 from receiver.lanes import Lanes
 from receiver.model import Claim, Endpoint, Event, Owed, Work
 from receiver.recording import Recording
-from receiver.store.deliveries import Attempt
+from receiver.store.attempts import Attempt
 from receiver.store.statements import Transaction, many, ms
 from receiver.views import stamp
 from receiver.worker import Hints

@@ -33,7 +33,7 @@ STORED = [
     "tests/stories/test_backup.py",
     *(
         part
-        for name in ("command_line", "commands", "this_machine", "operations", "log")
+        for name in ("command_line", "commands", "this_machine", "operations", "log", "openapi")
         for part in ("--ignore", f"tests/stories/test_{name}.py")
     ),
 ]

@@ -23,7 +23,8 @@ from receiver.observe import redact
 from receiver.signing import new_secret
 from receiver.store import deliveries, jobs
 from receiver.store import endpoints as table
-from receiver.store.deliveries import Attempt, Seen
+from receiver.store.attempts import Attempt
+from receiver.store.deliveries import Seen
 from receiver.store.endpoints import ApiKey
 from receiver.store.holds import hold_of
 from receiver.store.statements import from_ms, moment, ms

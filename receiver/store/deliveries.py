@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
 from receiver.model import Claim, Event, Owed, Work
+from receiver.store.attempts import Attempt, add_attempts
 from receiver.store.due import HAND_LANES, NOBODY, WAITING, first_fence, plain
 from receiver.store.holds import hold, let_go
 from receiver.store.record import CALLBACK_TARGET
@@ -25,23 +25,10 @@ SELDOM = frozenset({"exhausted", "canceled"})
 
 
 @immutable
-class Attempt:
-    """One HTTP try: `error` names the stage and the cause where there was no answer."""
-
-    id: str
-    delivery_id: str
-    at: datetime
-    status: int | None
-    latency_ms: float
-    error: str | None = None
-    answer: bytes = field(default=b"", repr=False)
-
-
-@immutable
 class Settled:
     """An attempt and its consequence: another try at `next_at`, or the final `state` with its reason.
 
-    `hold` is what is left alone, and until when, by every replica.
+    `hold` is what is left alone, and until when, by every replica. `again`: it may be stored already.
     """
 
     claim: Claim
@@ -50,6 +37,7 @@ class Settled:
     next_at: datetime | None = None
     reason: str | None = None
     hold: tuple[str, datetime] | None = None
+    again: bool = False
 
 
 @immutable
@@ -125,13 +113,9 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
     there = set(fences)
     if late := [delivery for delivery in ids if delivery not in fences]:
         there |= {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=late))}
-    attempts = [item.attempt for item in items if item.claim.id in there]
     mine = [fences.get(item.claim.id) == item.claim.fence for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
-    yield many(
-        "attempt",
-        [(a.id, a.delivery_id, ms(a.at), a.status, a.latency_ms, a.error, a.answer) for a in attempts],
-    )
+    yield from add_attempts([(one.attempt, one.again) for one in items if one.claim.id in there])
     after = [_after(item, lanes[item.claim.id]) for item in ours]
     yield remove("due", [item.claim.id for item, due in zip(ours, after, strict=True) if due is None])
     yield change("due", ("lane", "at", "leased", "tries"), [due for due in after if due is not None])

@@ -18,7 +18,7 @@ from tests.bench.load import connect
 from tests.bench.stage import Service, notes, serving, settings_of, stub
 from tests.ports import free_port
 
-ROUNDS = int(os.environ.get("PROOF_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("PROOF_ROUNDS", "3"))
 JOBS = 120
 SEED = 20261121
 BOUND = 150.0

@@ -13,7 +13,7 @@ from tests.bench.stage import serving, settings_of, stub
 from tests.ports import free_port
 from tests.proof.test_kill import delivered, terminal_events
 
-ROUNDS = min(int(os.environ.get("PROOF_ROUNDS", "4")), 20)
+ROUNDS = min(int(os.environ.get("PROOF_ROUNDS", "3")), 20)
 JOBS = 100
 HOUR = 3600
 STEPS = (HOUR, 0, -HOUR, 0)

@@ -22,7 +22,8 @@ from receiver.jobs import PROMISE
 from receiver.lanes import Lanes
 from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Owed, Source, State, Word, Work
 from receiver.store import Store
-from receiver.store.deliveries import Attempt, Settled
+from receiver.store.attempts import Attempt
+from receiver.store.deliveries import Settled
 from receiver.store.deliveries import load as load_deliveries
 from receiver.store.due import Prepare, Request, Taken, claim
 from receiver.store.jobs import Asked, NewJob, Promised, ask, choose, get

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from handlers.contract import Phase
+from receiver.fanout import SETTLE
 from receiver.model import Claim, Event, Owed, Work
 from receiver.store import deliveries
 from receiver.store import endpoints as table
-from receiver.store.deliveries import Attempt, Search, Seen
+from receiver.store.attempts import Attempt
+from receiver.store.deliveries import Search, Seen
 from receiver.store.due import HAND_LANES, RETRY_LANE
 from receiver.store.record import Born
 from tests.receiver.storehouse import Storehouse, storehouse, told, word
@@ -274,3 +277,19 @@ async def test_deliveries_are_found_newest_first(house: Storehouse) -> None:
     [own] = (await house.store.read(deliveries.search(Search(endpoint="callback", job=owed.job_id)))).found
     assert (own.endpoint_id, own.url) == (None, URL)
     assert await house.store.read(deliveries.get("dlv_unknown")) is None
+
+
+async def test_an_attempt_of_which_nobody_knows_whether_it_is_stored_is_stored_once(
+    house: Storehouse,
+) -> None:
+    await house.endpoint()
+    job = await house.submitted(theirs="p1")
+    [ended] = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1")))
+    [born] = ended.born
+    assert born.claim is not None
+    settled = house.attempted(born.claim)
+    first = await house.store.do(SETTLE, settled)
+    second = await house.store.do(SETTLE, replace(settled, again=True))
+    assert (first.mine, second.mine) == (True, False)
+    assert await house.column("select id from attempt") == [settled.attempt.id]
+    assert await house.column("select state from delivery") == ["delivered"]

@@ -1,0 +1,42 @@
+"""Attempts: one row for each request to a receiver."""
+
+from collections.abc import Sequence
+from dataclasses import field
+from datetime import datetime
+
+from handlers.values import immutable
+from receiver.store.statements import Transaction, many, ms, rows
+
+
+@immutable
+class Attempt:
+    """One HTTP try: `error` names the stage and the cause where there was no answer."""
+
+    id: str
+    delivery_id: str
+    at: datetime
+    status: int | None
+    latency_ms: float
+    error: str | None = None
+    answer: bytes = field(default=b"", repr=False)
+
+
+def add_attempts(attempts: Sequence[tuple[Attempt, bool]]) -> Transaction[None]:
+    """Store attempts. One that comes again may be there: a commit of which no answer came was made."""
+    again = [one for one, comes_again in attempts if comes_again]
+    stored: set[str] = set()
+    if again:
+        found = yield rows(
+            "select id from attempt where delivery in (:deliveries) and id in (:attempts)",
+            deliveries=[one.delivery_id for one in again],
+            attempts=[one.id for one in again],
+        )
+        stored = {row["id"] for row in found}
+    yield many(
+        "attempt",
+        [
+            (one.id, one.delivery_id, ms(one.at), one.status, one.latency_ms, one.error, one.answer)
+            for one, _ in attempts
+            if one.id not in stored
+        ],
+    )
