@@ -4,6 +4,7 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import uvloop
@@ -28,11 +29,21 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+def _cached(made: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
+    """Return `made` with the contexts of clients cached; those of servers carry certificates of their own."""
+    clients = functools.cache(made)
+
+    def create(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, **others: Any) -> ssl.SSLContext:
+        return (clients if purpose is ssl.Purpose.SERVER_AUTH else made)(purpose, **others)
+
+    return create
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _certificates() -> Iterator[None]:
     """Those of the system are read once for all tests: it takes longer than most of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        patch.setattr(ssl, "create_default_context", _cached(ssl.create_default_context))
         yield
 
 
