@@ -24,6 +24,21 @@ STORES = (
     "watchers",
     "worker",
 )
+ENGINE_FREE = (
+    "command_line",
+    "commands",
+    "this_machine",
+    "operations",
+    "log",
+    "openapi",
+    "manners",
+    "large_bodies",
+    "stopping",
+    "exchanges",
+    "vendors_clients",
+    "api_errors",
+)
+"""Stories of the commands and of both edges, HTTP in and out, to which every database is the same."""
 STORED = [
     *(f"tests/receiver/test_{name}.py" for name in STORES),
     "tests/stories",
@@ -31,15 +46,9 @@ STORED = [
     "tests/stories/test_replicas.py",
     "--ignore",
     "tests/stories/test_backup.py",
-    *(
-        part
-        for name in ("command_line", "commands", "this_machine", "operations", "log", "openapi")
-        for part in ("--ignore", f"tests/stories/test_{name}.py")
-    ),
+    *(part for name in ENGINE_FREE for part in ("--ignore", f"tests/stories/test_{name}.py")),
 ]
-"""Tests that stand on a database, and so run on both engines. Those of only one run once, and so do
-the commands, which are processes of their own that speak HTTP.
-"""
+"""Tests that stand on a database, and so run on both engines; those of only one run once."""
 POOLED = [
     *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
