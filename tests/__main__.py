@@ -37,8 +37,9 @@ ENGINE_FREE = (
     "exchanges",
     "vendors_clients",
     "api_errors",
+    "refusals",
 )
-"""Stories of the commands and of both edges, HTTP in and out, to which every database is the same."""
+"""Stories of the commands, the providers and both edges, HTTP in and out: every database is the same to them."""
 STORED = [
     *(f"tests/receiver/test_{name}.py" for name in STORES),
     "tests/stories",
