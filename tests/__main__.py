@@ -39,7 +39,7 @@ ENGINE_FREE = (
     "api_errors",
     "refusals",
 )
-"""Stories of the commands, the providers and both edges, HTTP in and out: every database is the same to them."""
+"""Stories of the commands, the providers and both edges: every database is the same to them."""
 STORED = [
     *(f"tests/receiver/test_{name}.py" for name in STORES),
     "tests/stories",
