@@ -210,7 +210,7 @@ class Fanout:
         return attempt, answer
 
     def _settling(self, settled: Settled) -> Callable[[], Awaitable[Standing]]:
-        """Return what stores an attempt. A second try may find that the first one was stored after all."""
+        """Return a function that stores an attempt. Its second call may find the first one stored after all."""
         tries = itertools.count()
 
         def settle() -> Awaitable[Standing]:
