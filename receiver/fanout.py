@@ -210,7 +210,7 @@ class Fanout:
         return attempt, answer
 
     def _settling(self, settled: Settled) -> Callable[[], Awaitable[Standing]]:
-        """Return a function that stores an attempt. Its second call may find the first one stored after all."""
+        """Return a function that stores an attempt; a second call may find it stored by the first."""
         tries = itertools.count()
 
         def settle() -> Awaitable[Standing]:

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.usefixtures("on_postgres")
 
 @pytest.fixture(autouse=True)
 def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look of the story's comes after the replica's own, which may be taking up the same change."""
+    """Order a story's look behind the replica's own, which may be taking up the same change."""
     look, turns = Replica.look, defaultdict[Replica, asyncio.Lock](asyncio.Lock)
 
     async def in_turn(replica: Replica) -> None:
