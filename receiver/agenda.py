@@ -104,27 +104,26 @@ class Agenda:
         """A job that ended is asked about again for two reasons: to cancel it at the provider, and to confirm
         that its result came late."""
         job = change.job
-        tries = word.claim.tries + 1 if word.claim and before.state.final else 0
+        answers = word.claim is not None and word.source is not Source.SUBMISSION
         if job.cancel_wanted and job.provider_job_id is not None:
             if word.verdict is Verdict.CANCEL_FAILED:
-                again = retried(job, now=word.at, tries=tries, jitter=self._chance(), wait=word.wait)
-                return again, Then.REPLACE
-            if not before.state.final or before.provider_job_id is None:
-                return Due(Work.POLL, job.account, word.at), Then.REPLACE
-            return UNCHANGED
+                return self._again(job, word), Then.REPLACE
+            unasked = not before.state.final or before.provider_job_id is None
+            return (Due(Work.POLL, job.account, word.at), Then.REPLACE) if unasked else UNCHANGED
         if not before.state.final:
             return NOTHING
-        if word.claim is not None and word.source is not Source.SUBMISSION:
-            if word.verdict is not Verdict.TRANSIENT:
-                # A callback may have told of the result while the provider was asked to cancel.
-                told = word.verdict is Verdict.CANCEL_ASKED and job.hinted_polls > 0
-                return (Due(Work.POLL, job.account, word.at), Then.REPLACE) if told else NOTHING
-            again = retried(job, now=word.at, tries=tries, jitter=self._chance(), wait=word.wait)
-            return again, Then.REPLACE
-        if job.hinted_polls > before.hinted_polls:
-            at = max(word.at, before.hint_after or word.at)
-            return Due(Work.POLL, job.account, at), Then.HASTEN
-        return UNCHANGED
+        if job.poll_wanted:
+            return hinted_poll(job, now=word.at), Then.REPLACE if answers else Then.HASTEN
+        if not answers:
+            return UNCHANGED
+        if job.hinted_polls and _leaves_open(change, word):
+            return self._again(job, word), Then.REPLACE
+        return NOTHING
+
+    def _again(self, job: Job, word: Word) -> Due | None:
+        asked = word.claim is not None and word.verdict is not Verdict.CANCEL_ASKED
+        tries = word.claim.tries + 1 if asked and word.claim else 0
+        return retried(job, now=word.at, tries=tries, jitter=self._chance(), wait=word.wait)
 
     def _submit_again(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
         if word.claim is None and before.state is job.state:
@@ -158,6 +157,12 @@ class Agenda:
         if job.poll_wanted and not before.poll_wanted:
             return hinted_poll(job, now=word.at), Then.HASTEN
         return UNCHANGED
+
+
+def _leaves_open(change: Change, word: Word) -> bool:
+    """Return whether an answer about an ended job says nothing of the result that a callback told of."""
+    unsaid = {Verdict.TRANSIENT, Verdict.MISS, Verdict.CANCEL_ASKED}
+    return word.verdict in unsaid or change.outcome is Outcome.INCOMPLETE
 
 
 def waits(job: Job, word: Word, due: Due | None) -> Job:

@@ -63,14 +63,16 @@ def next_submit(job: Job, *, now: datetime, tries: int, jitter: float, wait: tim
     return Due(Work.SUBMIT, job.account, now + pause * (1 + 0.1 * jitter), tries)
 
 
-def hint_gap(hinted: int) -> timedelta:
-    """Return how far the poll number `hinted` that a callback asks for, counted from 1, is from the next."""
-    return min(HINT_GAP * (1 << min(max(hinted - 1, 0), 10)), HINT_GAP_CEILING)
+def hint_gap(job: Job) -> timedelta:
+    """Return how far the latest poll that a callback asked for is from the next such poll."""
+    if job.state.final:
+        return HINT_GAP_CEILING
+    return min(HINT_GAP * (1 << min(max(job.hinted_polls - 1, 0), 10)), HINT_GAP_CEILING)
 
 
 def hinted_poll(job: Job, *, now: datetime) -> Due:
     """Return the poll that an unproved callback asked for, at the pace that such callbacks are allowed."""
-    paced = job.hint_after - hint_gap(job.hinted_polls) if job.hint_after else now
+    paced = job.hint_after - hint_gap(job) if job.hint_after else now
     return Due(Work.POLL, job.account, max(now, paced))
 
 

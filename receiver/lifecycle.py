@@ -130,6 +130,11 @@ def cancel(job: Job, *, now: datetime, ask: bool = False) -> Change:
     return finish(job.but(cancel_wanted=wanted), State.CANCELED, now=now, by=By.CANCEL)
 
 
+def cancel_failed(job: Job, *, last: bool) -> Change:
+    """The provider did not cancel the job; after the last try it is asked no more."""
+    return Change(job.but(cancel_wanted=False) if last else job, outcome=Outcome.ERROR)
+
+
 def fail(job: Job, error: JobError, *, now: datetime, by: By) -> Change:
     """Fail a job that the provider refuses.
 

@@ -14,7 +14,6 @@ from receiver.addresses import split
 from receiver.agenda import UNANSWERED, Agenda, Rules, waits
 from receiver.cadence import (
     ENDED_POLLS,
-    HINT_GAP_CEILING,
     HINTED_POLLS,
     RETRIES,
     Rhythm,
@@ -171,7 +170,7 @@ class Meanings:
             Verdict.EXPIRE: lambda: lifecycle.expire(job, now=now),
             Verdict.CANCEL: lambda: lifecycle.cancel(job, now=now, ask=self._cancels(job)),
             Verdict.CANCEL_ASKED: lambda: Change(job.but(cancel_wanted=False)),
-            Verdict.CANCEL_FAILED: lambda: Change(job, outcome=Outcome.ERROR),
+            Verdict.CANCEL_FAILED: lambda: lifecycle.cancel_failed(job, last=_last(word)),
             Verdict.BIND: lambda: lifecycle.bind(job, word.note or "", now=now),
             Verdict.TRANSIENT: lambda: Change(job, outcome=Outcome.ERROR),
         }
@@ -194,12 +193,9 @@ class Meanings:
         budget = ENDED_POLLS if job.state.final else HINTED_POLLS
         if job.hinted_polls >= budget:
             return change
-        hinted = job.hinted_polls + 1
         at = max(word.at, job.hint_after or word.at)
-        gap = HINT_GAP_CEILING if job.state.final else hint_gap(hinted)
-        return replace(
-            change, job=job.but(poll_wanted=not job.state.final, hinted_polls=hinted, hint_after=at + gap)
-        )
+        hinted = job.but(poll_wanted=True, hinted_polls=job.hinted_polls + 1)
+        return replace(change, job=hinted.but(hint_after=at + hint_gap(hinted)))
 
     def _doubtful(self, before: Job, change: Change, word: Word) -> bool:
         """Return whether a callback tells of something that only a poll can confirm."""
@@ -251,6 +247,10 @@ class Meanings:
     def _cancels(self, job: Job) -> bool:
         setup = self._accounts.get(job.account)
         return setup is not None and setup.handler.cancel is not None
+
+
+def _last(word: Word) -> bool:
+    return word.claim is not None and word.claim.tries + 1 >= RETRIES
 
 
 def _seconds(value: float | None) -> timedelta | None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,17 +168,65 @@ async def test_hints_about_an_ended_job_bring_few_polls(house: Storehouse) -> No
     assert asked == ENDED_POLLS
 
 
-async def test_a_late_result_is_asked_for_again_when_the_poll_fails(house: Storehouse) -> None:
+NO_FILE_YET = {"update": told(Phase.SUCCEEDED, "p1", assets=())}
+SAYS_NOTHING: dict[str, dict[str, Any]] = {
+    "fails": {"verdict": Verdict.TRANSIENT},
+    "does not know the job": {"verdict": Verdict.MISS},
+    "has no file yet": NO_FILE_YET,
+}
+
+
+@pytest.mark.parametrize("says", SAYS_NOTHING.values(), ids=SAYS_NOTHING)
+async def test_a_late_result_is_asked_for_again(house: Storehouse, says: dict[str, Any]) -> None:
     job = await house.submitted("apiframe", theirs="p1")
     house.hands.at = job.deadline_at
     await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
     await house.hear(hint(job, house, "p1"))
-    claim = await house.poll_claim(job)
-    await house.hear(word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=claim))
+    for _ in range(RETRIES - 1):
+        claim = await house.poll_claim(job)
+        await house.hear(word(job, house, source=POLL, claim=claim, **says))
     claim = await house.poll_claim(job)
     late = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1"), POLL, claim=claim))
     assert types(late) == ["job.late_result"]
     assert await dues(house, job) == []
+
+
+@pytest.mark.parametrize("says", SAYS_NOTHING.values(), ids=SAYS_NOTHING)
+async def test_a_late_result_is_asked_for_so_often(house: Storehouse, says: dict[str, Any]) -> None:
+    job = await house.submitted("apiframe", theirs="p1")
+    house.hands.at = job.deadline_at
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(hint(job, house, "p1"))
+    for _ in range(RETRIES):
+        claim = await house.poll_claim(job)
+        await house.hear(word(job, house, source=POLL, claim=claim, **says))
+    assert await dues(house, job) == []
+
+
+async def test_an_answer_asked_for_before_the_end_leaves_a_late_result_to_be_confirmed(
+    house: Storehouse,
+) -> None:
+    job = await house.submitted("apiframe", theirs="p1")
+    claim = await house.poll_claim(job)
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(hint(job, house, "p1"))
+    await house.hear(word(job, house, told(Phase.RUNNING, "p1"), POLL, claim=claim))
+    claim = await house.poll_claim(job)
+    late = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1"), POLL, claim=claim))
+    assert types(late) == ["job.late_result"]
+
+
+async def test_a_provider_that_never_cancels_is_asked_about_a_late_result(house: Storehouse) -> None:
+    job = await house.submitted("replicate", theirs="p1")
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    for _ in range(RETRIES):
+        claim = await house.poll_claim(job)
+        await house.hear(word(job, house, source=POLL, verdict=Verdict.CANCEL_FAILED, claim=claim))
+    assert await dues(house, job) == []
+    await house.hear(hint(job, house, "p1"))
+    claim = await house.poll_claim(job)
+    late = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1"), POLL, claim=claim))
+    assert types(late) == ["job.late_result"]
 
 
 async def test_a_late_text_is_a_late_result(house: Storehouse) -> None:

@@ -143,7 +143,8 @@ class Ending:
     def _kept(self) -> None:
         """Every callback that was answered 200 is there, byte for byte."""
         for rung in self.world.rung:
-            job_id = self.users.jobs.get(rung.generation.job, "")
+            assert rung.generation.hook is not None
+            job_id = rung.generation.hook[1].split(".")[1]
             if job_id in self.users.erased:
                 continue
             found = self.database.ask(
