@@ -112,7 +112,7 @@ class Agenda:
             return (Due(Work.POLL, job.account, word.at), Then.REPLACE) if unasked else UNCHANGED
         if not before.state.final:
             return NOTHING
-        if job.poll_wanted:
+        if job.poll_wanted and job.provider_job_id is not None:
             return hinted_poll(job, now=word.at), Then.REPLACE if answers else Then.HASTEN
         if not answers:
             return UNCHANGED

@@ -204,7 +204,8 @@ class Meanings:
         job = change.job
         if job.state.final:
             late = change.outcome in {Outcome.HINT, Outcome.INCOMPLETE}
-            return late and before.state.final and self.polls(job)
+            unnamed = job.provider_job_id is None and self.can_poll(job)
+            return late and before.state.final and (unnamed or self.polls(job))
         known = self.polls(job) or job.state in UNANSWERED or job.guessed_id is not None
         return known and self._news(job, word)
 

@@ -216,6 +216,17 @@ async def test_an_answer_asked_for_before_the_end_leaves_a_late_result_to_be_con
     assert types(late) == ["job.late_result"]
 
 
+async def test_a_late_result_is_confirmed_once_the_answer_names_the_job(house: Storehouse) -> None:
+    job, claim = await out(house, "apiframe")
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(hint(job, house, "p1"))
+    assert await dues(house, job) == []
+    await house.hear(word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=claim))
+    claim = await house.poll_claim(job)
+    late = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1"), POLL, claim=claim))
+    assert types(late) == ["job.late_result"]
+
+
 async def test_a_provider_that_never_cancels_is_asked_about_a_late_result(house: Storehouse) -> None:
     job = await house.submitted("replicate", theirs="p1")
     await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
