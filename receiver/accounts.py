@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from handlers import json, wire
@@ -31,6 +31,8 @@ from receiver.unpacking import TooLarge, Unreadable, codings, unpacked
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
+Heard = tuple[Update, str | None]
+"""What a provider told, fit for storing, and a note of what was left out."""
 
 ANSWER_CAP = 4 * 1024 * 1024
 ASK_TIMEOUT = 30.0
@@ -139,34 +141,38 @@ class Accounts:
             raise (Unavailable if error.written else Unreachable)(str(error)) from None
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
-        body = await _plain_body(answer)
-        message = HttpMessage(answer.status, answer.headers, body, self._clock.outside())
-        try:
-            told = await LARGE.run(len(message.body), lambda: exchange.parse(message))
-            return told, message
-        except ProviderError as error:
-            keys = self.keys(setup, "").api
-            error.said = hide(error.said, forms(keys))
-            error.provider_code = hide(error.provider_code, forms(keys))
-            raise
+        codes, at = _codings(answer), self._clock.outside()
+        told = await LARGE.run(
+            ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, exchange.parse)
+        )
+        if isinstance(told, ProviderError):
+            keys = forms(self.keys(setup, "").api)
+            told.said, told.provider_code = hide(told.said, keys), hide(told.provider_code, keys)
+            raise told
+        return told
 
     def account(self, setup: AccountSetup) -> Account:
         """The account as its handler sees it."""
         key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
         return Account(setup.name, setup.base_url, key)
 
-    async def redacted(
-        self, update: Update, body: bytes, secrets: Sequence[str]
-    ) -> tuple[Update, str | None]:
+    def heard(self, job: Job, exchange: Exchange[Asked, Update]) -> Exchange[Asked, Heard]:
+        """Return `exchange` with what its answer tells made fit for storing: where the answer is read, so
+        that what is read of a large one comes and goes on one thread.
+        """
+        secrets = self.secrets_of(job)
+
+        def parse(message: HttpMessage) -> Heard:
+            return self.fit(exchange.parse(message), message.body, secrets)
+
+        return Exchange(exchange.build, parse)
+
+    def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> Heard:
         """Return `update` without our secrets, where the provider's message echoes one, and with no more
         files than a job keeps; and a note of what was left out.
 
         A success keeps the whole body as its result, where the handler did not choose what to keep.
         """
-        return await LARGE.run(len(body), lambda: self.fit(update, body, secrets))
-
-    def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> tuple[Update, str | None]:
-        """The same at once, on a thread of the caller's choice."""
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
         if len(body) > USAGE_LIMIT:
@@ -190,13 +196,28 @@ class Accounts:
         return [*keys.job, *keys.account, *keys.api, self._masters.callback_token(job.account, job.id)]
 
 
-async def _plain_body(answer: Answer) -> bytes:
+def _codings(answer: Answer) -> list[str]:
+    return codings([value for name, value in answer.headers if name == "content-encoding"])
+
+
+def _read(
+    answer: Answer, codes: list[str], at: datetime, parse: Callable[[HttpMessage], Told]
+) -> tuple[Told, HttpMessage] | ProviderError:
+    """The result of `parse`, and the message; or its error without its frames, which hold what was read."""
+    try:
+        message = HttpMessage(answer.status, answer.headers, _plain(answer, codes), at)
+        return parse(message), message
+    except ProviderError as error:
+        error.__context__ = error.__cause__ = None
+        return error.with_traceback(None)
+
+
+def _plain(answer: Answer, codes: list[str]) -> bytes:
     """The body of an answer, unpacked where it came compressed, or `Garbled`."""
-    names = codings([value for name, value in answer.headers if name == "content-encoding"])
-    if not names or not answer.body:
+    if not codes or not answer.body:
         return answer.body
     try:
-        return await LARGE.run(len(answer.body), lambda: unpacked(answer.body, names, ANSWER_CAP))
+        return unpacked(answer.body, codes, ANSWER_CAP)
     except (Unreadable, TooLarge) as error:
         raise Garbled(str(error), status=answer.status) from None
 
@@ -222,7 +243,9 @@ def _bounded(update: Update) -> Update:
 
 def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:
     """`value` unless its JSON is longer than `limit` bytes."""
-    return value if value is not None and len(json.write(value)) <= limit else None
+    if value is None or json.outgrows(value, limit):
+        return None
+    return value if len(json.write(value)) <= limit else None
 
 
 def _whole(body: bytes) -> dict[str, Any] | None:

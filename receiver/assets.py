@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase
+from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase, Update
 from handlers.errors import Garbled, ProviderError, Rejected
 from receiver.accounts import POLL, RESOLVE, Accounts
 from receiver.clock import Clock
@@ -114,12 +114,14 @@ class Assets:
         return found
 
     async def _poll_again(self, setup: AccountSetup, ref: JobRef, index: int) -> Asset:
-        assert setup.handler.poll is not None  # noqa: S101  # REPOLL means that there is one
+        poll = setup.handler.poll
+        assert poll is not None  # noqa: S101  # REPOLL means that there is one
+        one = Exchange(poll.build, lambda message: _file(poll.parse(message), index))
         async with self._slot(setup.name):
-            update, _ = await self.accounts.ask(setup, setup.handler.poll, ref, POLL)
-        if update.phase is not Phase.SUCCEEDED or index >= len(update.assets):
+            found, _ = await self.accounts.ask(setup, one, ref, POLL)
+        if found is None:
             raise Gone("the provider no longer has this file")
-        return update.assets[index]
+        return found
 
     @contextlib.asynccontextmanager
     async def _slot(self, account: str) -> AsyncIterator[None]:
@@ -148,6 +150,12 @@ class Assets:
         keep(self._found, place, (found.url, min(good_until, now + KEPT)), CACHE)
         self._refused.pop(place, None)
         return found.url
+
+
+def _file(update: Update, index: int) -> Asset | None:
+    """Return a file of an answer: nothing else of it leaves the thread that read it."""
+    ended = update.phase is Phase.SUCCEEDED and index < len(update.assets)
+    return update.assets[index] if ended else None
 
 
 def _again(error: Gone | ProviderAway, left: timedelta) -> Gone | ProviderAway:

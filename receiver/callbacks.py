@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from handlers import json
-from handlers.contract import HttpAnswer, HttpMessage, Keys, Proof, no_challenge
+from handlers.contract import Callback, HttpAnswer, HttpMessage, Keys, Proof, Update, no_challenge
 from handlers.errors import BadPayload, BadSignature, UnknownKey
 from receiver.accounts import Accounts
 from receiver.clock import Clock
@@ -75,13 +75,8 @@ class Callbacks:
             await self._refuse(setup, told)
             raise NotOurs from None
         secrets = [*_secrets(keys), token]
-        update = note = None
-        try:
-            update, note = await LARGE.read(
-                len(message.body),
-                lambda: self.accounts.fit(callback.parse(message), message.body, secrets),
-            )
-        except BadPayload:
+        update, note = await LARGE.read(len(message.body), lambda: self._read(callback, message, secrets))
+        if update is None:
             about = {"account": setup.name, "job": told.job_id}
             LOGGER.warning("an authentic callback cannot be read", extra=about)
         if callback.account_wide and update is not None and update.provider_job_id is None:
@@ -101,6 +96,16 @@ class Callbacks:
                 kept_as=None if update is not None else Outcome.UNPARSED,
             )
         )
+
+    def _read(
+        self, callback: Callback, message: HttpMessage, secrets: Sequence[str]
+    ) -> tuple[Update | None, str | None]:
+        """Return what a callback tells, fit for storing, and a note; neither when it cannot be read: an error
+        would keep what was read of it until the loop lets go of it."""
+        try:
+            return self.accounts.fit(callback.parse(message), message.body, secrets)
+        except BadPayload:
+            return None, None
 
     async def _refuse(self, setup: AccountSetup, told: CallbackToken) -> None:
         """Note a failed proof in the job's timeline, as long as nobody fills it with them."""

@@ -102,11 +102,11 @@ class Poller:
         ref = JobRef(job.id, theirs, job.operation)
         guess = theirs if job.provider_job_id is None else None
         try:
-            update, message = await self._accounts.ask(setup, setup.handler.poll, ref, POLL)
+            heard = self._accounts.heard(job, setup.handler.poll)
+            (update, note), message = await self._accounts.ask(setup, heard, ref, POLL)
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
         await self._blocking.works(job, submit=False)
-        update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         return Word(
             job_id=job.id,
             source=Source.POLL,
@@ -126,7 +126,7 @@ class Poller:
             return word
         ref = JobRef(job.id, job.provider_job_id, job.operation)
         try:
-            await self._accounts.ask(setup, setup.handler.cancel, ref, CANCEL)
+            await self._accounts.ask(setup, self._accounts.heard(job, setup.handler.cancel), ref, CANCEL)
         except (Rejected, Refused) as error:
             return replace(word, note=f"the provider did not cancel: {self._told(job, error).message}")
         except ProviderError as error:

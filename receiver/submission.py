@@ -117,11 +117,11 @@ class Submitter:
         )
         door = self._accounts.submission(setup, job.operation)
         try:
-            update, message = await self._accounts.ask(setup, exchange, submission, door)
+            heard = self._accounts.heard(job, exchange)
+            (update, note), message = await self._accounts.ask(setup, heard, submission, door)
         except ProviderError as error:
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
-        update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
         await self._recording.settle(word)
         await self._blocking.works(job, submit=True)
