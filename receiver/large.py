@@ -1,23 +1,33 @@
 """Large bodies are read on a thread, a few at once, so that the event loop goes on meanwhile.
 
 A thread helps only as far as no single call into the C library takes long, because each of them holds the
-interpreter: `handlers.json` limits the values of a body and `receiver.bulk` cuts long texts into pieces.
+interpreter: `handlers.json` limits the values of a body and reads them in steps, and `receiver.bulk` cuts
+long texts into pieces. What was read is let go of on the thread, too, where little of it is needed: to free
+100,000 values is one such call.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from handlers import json
 from receiver.errors import StoreUnavailable
 
 Told = TypeVar("Told")
 
-LIGHT = 64 * 1024
-"""Bytes of a body that is read at once, on the loop: a few milliseconds at worst."""
+LIGHT = json.LIGHT
+"""Bytes of a body that is read at once, on the loop."""
 THREADS = 2
 ROOM = 128 * 1024 * 1024
 """Bytes of large requests that may be read or wait for it; beyond them a request is told to come again."""
+
+SWITCH = sys.getswitchinterval()
+SWITCH_SOON = 0.001
+"""Seconds after which a thread lets go of the interpreter when another waits for it: usually, and while
+large bodies are read, because the loop waits so long each time that it wakes.
+"""
 
 
 class Large:
@@ -39,6 +49,8 @@ class Large:
         """Return the result of `work` on `size` bytes, of which something else bounds the number."""
         if size <= LIGHT:
             return work()
+        if not self._held:
+            sys.setswitchinterval(SWITCH_SOON)
         self._held += size
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         working.add_done_callback(lambda _: self._let_go(size))
@@ -49,6 +61,8 @@ class Large:
 
     def _let_go(self, size: int) -> None:
         self._held -= size
+        if not self._held:
+            sys.setswitchinterval(SWITCH)
 
 
 LARGE = Large()

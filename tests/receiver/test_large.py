@@ -1,12 +1,13 @@
 """Large bodies are read beside the loop, and only so many of them."""
 
 import asyncio
+import sys
 import threading
 
 import pytest
 
 from receiver.errors import StoreUnavailable
-from receiver.large import LIGHT, ROOM, Large
+from receiver.large import LIGHT, ROOM, SWITCH, SWITCH_SOON, Large
 
 PATIENCE = 100.0
 
@@ -42,3 +43,16 @@ async def test_the_loop_goes_on_and_what_is_too_much_is_told_to_come_again() -> 
 
 async def test_one_body_of_any_size_is_always_read() -> None:
     assert await Large().read(10 * ROOM, lambda: "read") == "read"
+
+
+async def test_the_loop_waits_less_for_the_interpreter_while_large_bodies_are_read() -> None:
+    large, go_on = Large(), threading.Event()
+    assert sys.getswitchinterval() == pytest.approx(SWITCH)
+    both = [asyncio.ensure_future(large.read(LIGHT + 1, lambda: go_on.wait(PATIENCE))) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SOON)
+    await large.read(LIGHT, threading.get_ident)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SOON)
+    go_on.set()
+    assert await asyncio.gather(*both) == [True, True]
+    assert sys.getswitchinterval() == pytest.approx(SWITCH)
