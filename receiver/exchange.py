@@ -177,6 +177,10 @@ class Connection(asyncio.Protocol):
         """Return whether a part of the request has not left us, so that it cannot have been taken whole."""
         return self._paused or (self.transport is not None and self.transport.get_write_buffer_size() > 0)
 
+    def forget(self) -> None:
+        """Let go of the answer, which has been told: an idle connection is kept for long."""
+        self._body, self._headers = bytearray(), []
+
     def close(self) -> None:
         """End the connection at once."""
         if self._timer is not None:

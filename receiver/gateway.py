@@ -213,6 +213,7 @@ class Gateway:
             connection.close()
             raise
         if connection.reusable and not call.fresh:
+            connection.forget()
             self._pool.keep((place.origin, not call.delivery), connection, self._loop.time())
             if self._sweeping is None:
                 self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import select
+import sys
 from typing import Any
 
 import pytest
@@ -50,6 +51,16 @@ async def test_a_connection_is_used_again_and_a_fresh_one_never() -> None:
         assert not server.peers[0].gone.is_set()
         await gateway.close()
         await server.gone(3)
+
+
+async def test_an_idle_connection_keeps_nothing_of_its_answer() -> None:
+    large = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + b"x" * 1_000_000
+    async with staged(replaying(large, OK)) as (server, gateway):
+        assert (await gateway.call(Call("POST", server.url(), cap=2_000_000))).body == b"x" * 1_000_000
+        [connection] = gateway._pool._order
+        assert sys.getsizeof(connection._body) < 1000
+        assert (await gateway.call(Call("POST", server.url()))).body == b"ok"
+        assert len(server.peers) == 1
 
 
 async def test_an_idle_connection_is_closed_although_no_call_follows(monkeypatch: pytest.MonkeyPatch) -> None:
