@@ -10,7 +10,7 @@ import json as plain
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -18,6 +18,7 @@ from handlers import json
 from handlers.json import BadJson
 from handlers.values import immutable
 from receiver.errors import TooLarge
+from receiver.parts import Parts
 
 MIB = 1024 * 1024
 LONG = 32 * 1024
@@ -58,22 +59,20 @@ class Bulk:
     mark: str = ""
 
     def with_texts(self, value: Any, chosen: Callable[[Text], str]) -> Any:
-        """Return `value`, a part of ours, with each text replaced by `chosen`."""
+        """Return `value`, a part of ours, with each text replaced by `chosen`. What holds none is shared."""
         if not self.texts:
             return value
-        if isinstance(value, str):
-            text = self.texts.get(value)
-            return value if text is None else chosen(text)
-        if isinstance(value, dict):
-            return {name: self.with_texts(inner, chosen) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [self.with_texts(inner, chosen) for inner in value]
-        return value
 
-    def restored(self, written: bytes) -> bytes | None:
+        def replaced(one: str) -> str:
+            text = self.texts.get(one)
+            return one if text is None else chosen(text)
+
+        return with_strings(value, replaced)
+
+    def restored(self, written: bytes) -> Parts | None:
         """JSON that was `written` of a part of ours, with its texts; None when a mark was changed in it."""
         if not self.texts:
-            return written
+            return Parts((written,))
         first, *parts = written.split(b'"' + self.mark.encode())
         if written.count(self.mark.encode()) != len(parts):
             return None
@@ -84,7 +83,27 @@ class Bulk:
             if text is None:
                 return None
             found += (text.spelled, rest)
-        return b"".join(found)
+        return Parts(found)
+
+
+def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
+    """Return a value of JSON with its strings as `replaced` has them. What holds none that changes is shared."""
+    if isinstance(value, str):
+        return replaced(value)
+    if isinstance(value, dict):
+        places: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, list):
+        places = enumerate(value)
+    else:
+        return value
+    changed = value
+    for place, inner in places:
+        new = with_strings(inner, replaced)
+        if new is not inner:
+            if changed is value:
+                changed = value.copy()
+            changed[place] = new
+    return changed
 
 
 def unpack(data: bytes, *, stored: bool = False) -> Bulk:

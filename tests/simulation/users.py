@@ -15,6 +15,7 @@ from receiver.app import Services
 from receiver.errors import NotOurs, ReceiverError, StoreUnavailable
 from receiver.jobs import Wish
 from receiver.model import Endpoint, EndpointState, Verdict
+from receiver.parts import Parts
 from receiver.store import endpoints as table
 from tests.simulation.faces import FACES
 from tests.simulation.plan import Action, Ring
@@ -106,7 +107,7 @@ class Users:
             values["account"],
             face.operation,
             asked,
-            whole,
+            Parts([whole]),
             whole,
             hashlib.sha256(whole).digest(),
             {},
