@@ -87,7 +87,7 @@ class Bulk:
 
 
 def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
-    """Return a value of JSON with its strings as `replaced` has them. What holds none that changes is shared."""
+    """Return a value of JSON with its strings as `replaced` has them. A part where none changes is shared."""
     if isinstance(value, str):
         return replaced(value)
     if isinstance(value, dict):

@@ -40,6 +40,16 @@ def test_a_long_text_comes_back_as_it_was(name: str, ascii_only: bool) -> None:
     assert bulk.with_texts(bulk.value["a"], length) == [str(len(text)), {"b": str(len(text) + 1)}]
 
 
+def test_replacing_texts_copies_only_what_holds_them() -> None:
+    bulk = unpack(plain.dumps({"a": ["A" * 100_000, {"b": 1}], "c": [{"d": "e"}]}).encode())
+    before = plain.dumps(bulk.value)
+    seen = bulk.with_texts(bulk.value, length)
+    assert seen == {"a": ["100000", {"b": 1}], "c": [{"d": "e"}]}
+    assert seen["a"][1] is bulk.value["a"][1]
+    assert seen["c"] is bulk.value["c"]
+    assert plain.dumps(bulk.value) == before
+
+
 def hashed(body: bytes) -> list[str]:
     """The hashes of the long texts of a body."""
     return [text.hashed for text in unpack(body).texts.values()]
