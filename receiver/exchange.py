@@ -249,6 +249,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self._end(Broken(fresh=not self.heard))
         self._leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.transport = None
+        del self._parser  # it knows us: a circle would keep all of this until the collector comes round
 
     def _go_on(self) -> None:
         """Write a further piece in a turn of its own: the loop does other things in between."""

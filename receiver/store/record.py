@@ -37,6 +37,7 @@ from receiver.store.statements import Step, Transaction, change, locked, many, m
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
 CALLBACK_TARGET = "callback"
+UNCERTAIN = frozenset({State.SUBMITTING, State.UNCONFIRMED})
 UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
 
@@ -279,7 +280,7 @@ def _fold(
     if word.verdict is not Verdict.EXPIRE or folded.outcome is not Outcome.LATE:
         after = batch.evidence.file(word, folded.outcome, job, after)
     _keep(batch, job, after)
-    if not stale or after.state.final or _gives_way(row, folded.due, after):
+    if not stale or _supersedes(job, after) or _gives_way(row, folded.due, after):
         batch.due.add(job.id, folded.due, folded.then)
     due = None if folded.then is Then.KEEP else folded.due
     return Recorded(after, folded.outcome, tuple(events), due=due)
@@ -298,13 +299,20 @@ def _keep(batch: _Batch, before: Job, after: Job) -> None:
 def _still_tells(word: Word, job: Job) -> bool:
     """Return whether a word under a lost lease changes its job all the same.
 
-    What the provider said of the job does. So does the proof that the submission under way when the job
-    became unconfirmed was not accepted; of an earlier one it would say nothing about a later one.
+    What the provider said of the job does. So does the proof that its latest submission was not accepted; of
+    an earlier one it would say nothing about a later one.
     """
     if word.update is not None:
         return True
     proves = word.verdict in {Verdict.RESTORE, Verdict.REJECT} and word.source is Source.SUBMISSION
-    return proves and job.state is State.UNCONFIRMED and word.intent == job.intents
+    return proves and job.state in UNCERTAIN and word.intent == job.intents
+
+
+def _supersedes(before: Job, after: Job) -> bool:
+    """Return whether a word that came late makes needless whatever is done about the job meanwhile: it ended,
+    or its submission, which may be taken for lost in this moment, was not accepted."""
+    ended = after.state.final and not before.state.final
+    return ended or (before.state is State.SUBMITTING and after.state is State.PENDING)
 
 
 def _gives_way(row: Any, due: Due | None, job: Job) -> bool:

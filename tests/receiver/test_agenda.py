@@ -11,10 +11,10 @@ import pytest
 
 from handlers.contract import FailureCode, Phase
 from receiver.model import By, JobError, Outcome, State, Verdict, WaitReason, Work
-from receiver.store.due import release
+from receiver.store.due import release, void_leases
 from receiver.store.jobs import undecided
 from receiver.store.statements import ms
-from tests.receiver.steps import NOTE, SUBMIT, dues, hint, out, unconfirmed
+from tests.receiver.steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.storehouse import START, Storehouse, outcomes, storehouse, told, word
 
 
@@ -95,6 +95,39 @@ async def test_a_late_proof_that_nothing_was_accepted_is_believed(
     await house.hear(late)
     assert (await house.now(job)).state is becomes
     assert [work for work, _ in await dues(house, job)] == due
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize(
+    ("verdict", "becomes", "due"),
+    [(Verdict.RESTORE, State.PENDING, ["submit"]), (Verdict.REJECT, State.FAILED, [])],
+)
+async def test_a_proof_is_believed_before_its_submission_is_taken_for_lost(
+    house: Storehouse, verdict: Verdict, becomes: State, due: Sequence[str], *, claimed: bool
+) -> None:
+    job, first = await out(house)
+    await house.write("delete from replica")
+    assert await house.store.write(lambda: void_leases(house.hands.at)) == 1
+    again = (await house.claim(Work.SUBMIT))[0].claim if claimed else None
+    await house.hear(word(job, house, source=SUBMIT, verdict=verdict, claim=first, intent=job.intents))
+    if again is not None:
+        lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=again, intent=job.intents)
+        assert outcomes(await house.hear(lost)) == ["late"]
+    assert (await house.now(job)).state is becomes
+    assert [work for work, _ in await dues(house, job)] == due
+
+
+async def test_an_answer_under_a_lost_lease_leaves_an_ended_job_with_its_poll(house: Storehouse) -> None:
+    job = await house.submitted("apiframe", theirs="p1")
+    slow = await house.poll_claim(job)
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(hint(job, house, "p1"))
+    quick = await house.poll_claim(job)
+    await house.hear(word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=quick))
+    [(work, _)] = again = await dues(house, job)
+    assert work == "poll"
+    await house.hear(word(job, house, told(Phase.RUNNING, "p1"), POLL, claim=slow))
+    assert await dues(house, job) == again
 
 
 async def test_a_late_proof_replaces_the_decision_of_the_policy(tmp_path: Path) -> None:

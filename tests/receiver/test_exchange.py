@@ -4,6 +4,8 @@ The protocol stands alone, with a transport that only remembers.
 """
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterable
 
 import pytest
@@ -301,3 +303,20 @@ async def test_mutated_answers_are_read_or_refused(
     assert type(whole) is type(pieces) is not type(None)
     if isinstance(whole, Answer):
         assert whole == pieces
+
+
+async def test_a_connection_that_ended_is_gone_without_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        connection, pipe = Connection(), Pipe()
+        connection.connection_made(pipe)
+        answer = connection.ask(b"", CAP, ends=asyncio.get_running_loop().time() + 60)
+        connection.data_received(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        assert (await answer).status == 200
+        connection.connection_lost(None)
+        gone = weakref.ref(pipe)
+        del connection, pipe
+        assert gone() is None
+    finally:
+        gc.enable()

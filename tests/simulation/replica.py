@@ -59,6 +59,7 @@ class Process:
         self.died_at = float("inf")
         self.ahead = ahead
         self.next_fates: list[Fate] = []
+        self.woke_at = -1.0
         self._plan = plan
         self._world = world
         self._database = database
@@ -138,6 +139,7 @@ class Process:
             self._world.note(f"{self.name} goes on")
             self.loop.lag += lost
             self.loop.paused = False
+            self.woke_at = self._world.time.now
 
     def _end(self) -> None:
         self.died_at = self._world.time.now

@@ -70,7 +70,7 @@ class Users:
         self, process: Process, what: str, ask: Callable[[Services], Awaitable[Any]], tries: int
     ) -> None:
         assert process.services is not None
-        done = False
+        done, asked_at = False, self.world.time.now
 
         def unless_done() -> None:
             if not done:
@@ -81,6 +81,10 @@ class Users:
         try:
             async with asyncio.timeout(60):
                 await ask(process.services)
+        except TimeoutError:
+            if process.woke_at < asked_at:
+                raise
+            self.world.note(f"{what}: no answer of a process that stood still")
         except StoreUnavailable:
             self.world.note(f"{what}: cannot be stored now")
             if not done:
