@@ -48,6 +48,7 @@ def read(data: bytes, *, values: int | None = VALUES) -> Value:
     except UnicodeDecodeError:
         raise BadJson("the body is not valid UTF-8") from None
     measure(data, values)
+    del data  # where nobody else holds it, it is not in memory beside the text and the values
     value = _decoded(_STRICT, text)
     if "\\ud" in text or "\\uD" in text:
         _refuse_surrogates(value)

@@ -73,17 +73,18 @@ class Bulk:
         """JSON that was `written` of a part of ours, with its texts; None when a mark was changed in it."""
         if not self.texts:
             return Parts((written,))
-        first, *parts = written.split(b'"' + self.mark.encode())
-        if written.count(self.mark.encode()) != len(parts):
+        view, opening, place = memoryview(written), b'"' + self.mark.encode(), 0
+        if written.count(opening[1:]) != written.count(opening):
             return None
-        found: list[bytes | memoryview] = [first]
-        for part in parts:
-            number, _, rest = part.partition(b'"')
-            text = self.texts.get(self.mark + number.decode("utf-8", "replace"))
+        found: list[bytes | memoryview] = []
+        while (opened := written.find(opening, place)) >= 0:
+            closed = written.find(b'"', opened + 1)
+            text = self.texts.get(written[opened + 1 : closed].decode("utf-8", "replace"))
             if text is None:
                 return None
-            found += (text.spelled, rest)
-        return Parts(found)
+            found += (view[place:opened], text.spelled)
+            place = closed + 1
+        return Parts((*found, view[place:]))
 
 
 def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
@@ -113,7 +114,7 @@ def unpack(data: bytes, *, stored: bool = False) -> Bulk:
         return Bulk(json.read(data, values=values), {})
     mark = secrets.token_hex(16)
     rest, texts = _apart(data, mark, stored)
-    return Bulk(json.read(rest, values=values), texts, mark)
+    return Bulk(json.read(rest.whole(), values=values), texts, mark)
 
 
 class _Rest:
@@ -151,8 +152,9 @@ class _Rest:
             self.add(_BLANKS.sub(b" ", piece))
 
     def whole(self) -> bytes:
-        """All of it."""
-        return b"".join(self._parts)
+        """All of it, which is kept here no longer."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
 
 
 def _give_way() -> None:
@@ -164,7 +166,7 @@ def _too_many() -> BadJson:
     return BadJson(f"the body has more than {json.VALUES} values")
 
 
-def _apart(data: bytes, mark: str, stored: bool) -> tuple[bytes, dict[str, Text]]:
+def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, Text]]:
     """The body with marks in place of its long texts, and the texts."""
     view, texts, rest = memoryview(data), dict[str, Text](), _Rest(data, bounded=not stored)
     start = place = 0
@@ -187,7 +189,7 @@ def _apart(data: bytes, mark: str, stored: bool) -> tuple[bytes, dict[str, Text]
             start = place
     rest.add(view[start:place])
     rest.gap(place, len(data))
-    return rest.whole(), texts
+    return rest, texts
 
 
 def _closing(data: bytes, place: int) -> int:

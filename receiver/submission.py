@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from handlers import json
-from handlers.contract import FailureCode, HttpRequest, Submission
+from handlers.contract import FailureCode, HttpMessage, HttpRequest, Submission, Update
 from handlers.errors import (
     AccountRefused,
     Garbled,
@@ -111,23 +111,29 @@ class Submitter:
         if job.operation not in setup.handler.operations:
             await self._recording.settle(self._unknown(chosen, setup.handler.name))
             return
-        whole = await self._input(chosen)
-        if whole is None:
-            return
-        self._accounts.count(setup.name, "submissions")
-        door = self._accounts.submission(setup, job.operation)
         try:
-            request, body = await self._built(setup, job, whole)
-            update, message = await self._accounts.send(
-                setup, request, body, setup.handler.submit.parse, door
-            )
+            answered = await self._asked(setup, chosen)
         except ProviderError as error:
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
+        if answered is None:
+            return
+        update, message = answered
         update, note = await self._accounts.redacted(update, message.body, self._accounts.secrets_of(job))
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
         await self._recording.settle(word)
         await self._blocking.works(job, submit=True)
+
+    async def _asked(self, setup: AccountSetup, chosen: Chosen) -> tuple[Update, HttpMessage] | None:
+        """Return what the provider says of the job, None where it was not asked. The input and the request
+        are held no longer than this."""
+        whole = await self._input(chosen)
+        if whole is None:
+            return None
+        self._accounts.count(setup.name, "submissions")
+        request, body = await self._built(setup, chosen.job, whole)
+        door = self._accounts.submission(setup, chosen.job.operation)
+        return await self._accounts.send(setup, request, body, setup.handler.submit.parse, door)
 
     async def _input(self, chosen: Chosen) -> bytes | None:
         """Return the whole input. None when nothing is sent: it cannot be read now, or is needed no more
