@@ -177,9 +177,8 @@ def to_update(task: Task, body: dict[str, Any]) -> Update:
     phase = wire.phase(PHASES, task.status)
     if not task.status and made and task.percentage in {None, 100.0}:
         phase = Phase.SUCCEEDED
-    error = said.is_error(task.error)
     failure = None
-    if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and error and not made):
+    if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and not made and said.is_error(task.error)):
         code = said.code_of(body) or (task.status if phase is Phase.FAILED else None)
         failure = said.failure(code, body, word=task.status)
     elif phase is Phase.CANCELED:

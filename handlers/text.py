@@ -20,7 +20,9 @@ _BREAKS = re.compile(r"[\t\n]")
 def clean(text: str, limit: int = SAID) -> str:
     """Foreign text made fit for any store, log and terminal, cut at `limit`: without control, format and
     private characters and surrogates."""
-    return _UNFIT.sub("", text[: 8 * limit])[:limit]
+    text = text[: 8 * limit]
+    fit = text.isascii() and text.isprintable()  # most are: ids, words, plain sentences
+    return (text if fit else _UNFIT.sub("", text))[:limit]
 
 
 def unfit(text: str) -> str | None:

@@ -44,6 +44,8 @@ class _Gate:
     closed_at: float = 0.0
     opened_at: float | None = None
     pace: Pace = field(default_factory=Pace)
+    slow_since: datetime | None = None
+    slowed_by: Ladder | None = None
     submits: Suspects = field(default_factory=Suspects)
     polls: Suspects = field(default_factory=Suspects)
 
@@ -73,6 +75,16 @@ class Blocking:
         gate = self._gates.get(account)
         left = gate.probe_at - self._clock.monotonic() if gate is not None and gate.since is not None else 0.0
         return self._clock.now() + timedelta(seconds=left) if left > 0 else None
+
+    def slowed(self, account: str) -> tuple[Ladder, datetime, datetime | None] | None:
+        """Return by which trouble submissions to an account are slowed, since when, and when the next goes
+        out; None where they are not."""
+        gate = self._gates.get(account)
+        if gate is None or not gate.pace.narrow or gate.slowed_by is None or gate.slow_since is None:
+            return None
+        left = gate.pace.until - self._clock.monotonic()
+        until = self._clock.now() + timedelta(seconds=left) if left > 0 else None
+        return gate.slowed_by, gate.slow_since, until
 
     async def load(self, probe_in: float = 0.0) -> None:
         """Take up what an earlier process knew or another one found out; seconds until the first probe."""
@@ -142,9 +154,11 @@ class Blocking:
         """A submission was throttled, lost or not sent; returns how long the account pauses for it."""
         gate = self._gate(account)
         seconds = asked.total_seconds() if asked is not None else None
+        since = gate.slow_since if gate.pace.narrow else self._clock.now()
         pause = gate.pace.troubled(ladder, seconds, self._clock.monotonic())
         if not pause:
             return None
+        gate.slowed_by, gate.slow_since = ladder, since
         self._apply(account, gate)
         return timedelta(seconds=pause)
 

@@ -20,11 +20,12 @@ class Tally:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._fresh: Counter[tuple[str, int, str]] = Counter()
+        self._fresh: Counter[tuple[str, str]] = Counter()
+        self._kept: Counter[tuple[str, int, str]] = Counter()
 
     def count(self, account: str, what: str) -> None:
-        """Count one."""
-        self._fresh[account, self._minute(), what] += 1
+        """Count one; it is of the minute of the next flush."""
+        self._fresh[account, what] += 1
 
     async def run(self) -> None:
         """Pass the counts on every few seconds, until cancelled."""
@@ -32,25 +33,31 @@ class Tally:
 
     async def flush(self) -> None:
         """Add the fresh counts to those of all; without a store they are kept for the next time."""
-        oldest = self._minute() - MINUTES + 1
-        taken = Counter({key: count for key, count in self._fresh.items() if key[1] >= oldest})
-        self._fresh = Counter()
+        oldest = self._date() - MINUTES + 1
+        taken = Counter({key: count for key, count in self._kept.items() if key[1] >= oldest})
+        self._kept = Counter()
         if not taken:
             return
         try:
             await self._store.write(lambda: tallies.add(taken, oldest))
         except StoreUnavailable:
-            self._fresh.update(taken)
+            self._kept.update(taken)
             raise
 
     async def totals(self) -> dict[str, Counter[str]]:
         """Return the counts of the last hour by account, those of other processes some seconds old."""
-        oldest = self._minute() - MINUTES + 1
+        oldest = self._date() - MINUTES + 1
         told = await self._store.read(tallies.totals(oldest))
-        for (account, minute, what), count in self._fresh.items():
+        self._date()
+        for (account, minute, what), count in self._kept.items():
             if minute >= oldest:
                 told.setdefault(account, Counter())[what] += count
         return told
 
-    def _minute(self) -> int:
-        return int(self._clock.now().timestamp()) // 60
+    def _date(self) -> int:
+        """Take what is fresh as of this minute, and return the minute: counting itself reads no clock."""
+        minute = int(self._clock.now().timestamp()) // 60
+        fresh, self._fresh = self._fresh, Counter()
+        for (account, what), count in fresh.items():
+            self._kept[account, minute, what] += count
+        return minute

@@ -9,12 +9,21 @@ from receiver.blocking import Blocking
 from receiver.clock import Clock
 from receiver.lanes import Lanes
 from receiver.model import Job, State, Waiting, WaitReason, Work
+from receiver.pacing import LOST, THROTTLED, UNREACHABLE
 from receiver.recording import Recording
 from receiver.store import Store
 from receiver.store.jobs import running
 
 TURN = timedelta(seconds=1)
 """How long a pending job may lie before it counts as waiting: the workers look once in that time."""
+
+_ONE_AT_A_TIME = "submissions to the account go out one at a time"
+SLOWED = {
+    THROTTLED: (WaitReason.THROTTLED, f"the provider throttles the account: {_ONE_AT_A_TIME}"),
+    UNREACHABLE: (WaitReason.UNREACHABLE, f"the provider cannot be reached: {_ONE_AT_A_TIME}"),
+    LOST: (WaitReason.UNREACHABLE, f"the provider's answers are lost: {_ONE_AT_A_TIME}"),
+}
+"""What a job waits for behind the trouble of others of its account."""
 
 
 @immutable(kw_only=True)
@@ -41,7 +50,7 @@ class Waits:
             return Waiting(WaitReason.STORE, "the provider's answer waits for the database", held)
         if job.state is not State.PENDING:
             return job.waiting
-        return self._closed(job) or job.waiting or self._full(job, busy)
+        return self._closed(job) or job.waiting or self._slowed(job) or self._full(job, busy)
 
     def _closed(self, job: Job) -> Waiting | None:
         blocked = self.blocking.blocked.get(job.account)
@@ -53,6 +62,14 @@ class Waits:
             why = "is off: it has no api_key" if job.account in self.accounts.setups else "is not configured"
             return Waiting(WaitReason.ACCOUNT_BLOCKED, f"the account {job.account} {why}", job.created_at)
         return None
+
+    def _slowed(self, job: Job) -> Waiting | None:
+        slowed = self.blocking.slowed(job.account)
+        if slowed is None:
+            return None
+        ladder, since, until = slowed
+        reason, detail = SLOWED[ladder]
+        return Waiting(reason, detail, max(since, job.created_at), until)
 
     def _full(self, job: Job, busy: Mapping[str, int]) -> Waiting | None:
         limit = self._limit(job)

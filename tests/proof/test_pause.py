@@ -23,7 +23,7 @@ from tests.bench.stage import Service, serving, settings_of, stub
 from tests.ports import free_port
 from tests.proof.test_kill import terminal_events
 
-ROUNDS = int(os.environ.get("PROOF_ROUNDS", "2"))
+ROUNDS = min(int(os.environ.get("PROOF_ROUNDS", "2")), 20)
 PAUSE = 12.0
 """Seconds; a head has 5 and a small body 8."""
 JOBS = 120

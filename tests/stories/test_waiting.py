@@ -57,6 +57,32 @@ async def test_a_provider_that_throttles(tmp_path: Path) -> None:
         assert (done["state"], done["waiting"]) == ("succeeded", None)
 
 
+@pytest.mark.parametrize(
+    ("status", "troubled", "state", "wanted"),
+    [(429, 1, "pending", "throttled"), (500, 3, "unconfirmed", "unreachable")],
+)
+async def test_a_job_behind_others_that_slow_its_account(
+    tmp_path: Path, status: int, troubled: int, state: str, wanted: str
+) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
+        house.front.away = status
+        moving.stop()
+        for _ in range(troubled):
+            job = await house.submit(asking("aiml"))
+            await (reason(house, job, wanted) if state == "pending" else house.in_state(job["id"], state))
+        behind = await house.submit(asking("aiml"))
+        waiting = await reason(house, behind, wanted)
+        assert waiting["detail"].endswith(": submissions to the account go out one at a time")
+        assert moment(waiting["until"]) > moment(waiting["since"]) >= moment(behind["created_at"])
+        house.front.away = None
+        moving.go()
+        moving.wall += timedelta(hours=1)
+        moving.passed += 3600.0
+        done = await house.final(behind["id"])
+        assert (done["state"], done["waiting"]) == ("succeeded", None)
+
+
 async def test_an_account_that_is_blocked(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
