@@ -218,6 +218,7 @@ class Users:
         """Serve every endpoint again."""
 
         async def ask(services: Services) -> None:
+            await services.refresh()
             for endpoint in services.endpoints.all():
                 if endpoint.state is not EndpointState.ACTIVE:
                     await api.resume(_asked(services, endpoint.id))
