@@ -61,7 +61,9 @@ def read(data: bytes, *, values: int | None = VALUES) -> Value:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise BadJson("the body is not valid UTF-8") from None
-    value = _decoded(_STRICT if _quick(data, measure(data, values)) else _STRICT_IN_STEPS, text)
+    quick = _quick(data, measure(data, values))
+    del data  # where nobody else holds it, it is not in memory beside the text and the values
+    value = _decoded(_STRICT if quick else _STRICT_IN_STEPS, text)
     if "\\ud" in text or "\\uD" in text:
         _refuse_surrogates(value)
     return value

@@ -12,6 +12,7 @@ from handlers.contract import (
     Exchange,
     FailureCode,
     HttpMessage,
+    HttpRequest,
     Keys,
     Phase,
     Update,
@@ -26,6 +27,7 @@ from receiver.keys import Masters
 from receiver.large import LARGE
 from receiver.lifecycle import RESULT_LIMIT, USAGE_LIMIT
 from receiver.model import Job, JobError
+from receiver.parts import Parts
 from receiver.redaction import forms, hide, redacted
 from receiver.unpacking import TooLarge, Unreadable, codings, unpacked
 
@@ -124,13 +126,23 @@ class Accounts:
         self, setup: AccountSetup, exchange: Exchange[Asked, Told], asked: Asked, door: Door
     ) -> tuple[Told, HttpMessage]:
         """What the provider tells, and its message; raises `ProviderError` and nothing else."""
-        account = self.account(setup)
-        request = exchange.build(asked, account)
+        request = exchange.build(asked, self.account(setup))
+        return await self.send(setup, request, request.body, exchange.parse, door)
+
+    async def send(
+        self,
+        setup: AccountSetup,
+        request: HttpRequest,
+        body: bytes | Parts,
+        parse: Callable[[HttpMessage], Told],
+        door: Door,
+    ) -> tuple[Told, HttpMessage]:
+        """The same of a request that was built, with a `body` that may replace its own."""
         call = Call(
             request.method,
             setup.base_url + request.path,
             request.headers,
-            request.body,
+            body,
             timeout=door.timeout,
             cap=ANSWER_CAP,
             fresh=door.fresh,
@@ -143,7 +155,7 @@ class Accounts:
             raise Garbled("the answer is too large", status=answer.status)
         codes, at = _codings(answer), self._clock.outside()
         told = await LARGE.run(
-            ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, exchange.parse)
+            ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, parse)
         )
         if isinstance(told, ProviderError):
             keys = forms(self.keys(setup, "").api)

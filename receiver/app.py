@@ -95,7 +95,7 @@ class Services:
         """Set the performers and drivers on what they stand on."""
         settings, clock, accounts, recording = self.settings, self.clock, self.accounts, self.recording
         fanout = self._fanout()
-        submitter = Submitter(accounts, recording, self.blocking, clock)
+        submitter = Submitter(accounts, recording, self.store, self.blocking, clock)
         poller = Poller(accounts, recording, self.blocking, self.lanes, clock, settings.on_unconfirmed)
         performers = (submitter, poller, fanout)
         if self.replica.role is not Role.API:

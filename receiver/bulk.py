@@ -10,7 +10,7 @@ import json as plain
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -18,6 +18,7 @@ from handlers import json
 from handlers.json import BadJson
 from handlers.values import immutable
 from receiver.errors import TooLarge
+from receiver.parts import Parts
 
 MIB = 1024 * 1024
 LONG = 32 * 1024
@@ -58,33 +59,52 @@ class Bulk:
     mark: str = ""
 
     def with_texts(self, value: Any, chosen: Callable[[Text], str]) -> Any:
-        """Return `value`, a part of ours, with each text replaced by `chosen`."""
+        """Return `value`, a part of ours, with each text replaced by `chosen`. What holds none is shared."""
         if not self.texts:
             return value
-        if isinstance(value, str):
-            text = self.texts.get(value)
-            return value if text is None else chosen(text)
-        if isinstance(value, dict):
-            return {name: self.with_texts(inner, chosen) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [self.with_texts(inner, chosen) for inner in value]
-        return value
 
-    def restored(self, written: bytes) -> bytes | None:
+        def replaced(one: str) -> str:
+            text = self.texts.get(one)
+            return one if text is None else chosen(text)
+
+        return with_strings(value, replaced)
+
+    def restored(self, written: bytes) -> Parts | None:
         """JSON that was `written` of a part of ours, with its texts; None when a mark was changed in it."""
         if not self.texts:
-            return written
-        first, *parts = written.split(b'"' + self.mark.encode())
-        if written.count(self.mark.encode()) != len(parts):
+            return Parts((written,))
+        view, opening, place = memoryview(written), b'"' + self.mark.encode(), 0
+        if written.count(opening[1:]) != written.count(opening):
             return None
-        found: list[bytes | memoryview] = [first]
-        for part in parts:
-            number, _, rest = part.partition(b'"')
-            text = self.texts.get(self.mark + number.decode("utf-8", "replace"))
+        found: list[bytes | memoryview] = []
+        while (opened := written.find(opening, place)) >= 0:
+            closed = written.find(b'"', opened + 1)
+            text = self.texts.get(written[opened + 1 : closed].decode("utf-8", "replace"))
             if text is None:
                 return None
-            found += (text.spelled, rest)
-        return b"".join(found)
+            found += (view[place:opened], text.spelled)
+            place = closed + 1
+        return Parts((*found, view[place:]))
+
+
+def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
+    """Return a value of JSON with its strings as `replaced` has them. A part where none changes is shared."""
+    if isinstance(value, str):
+        return replaced(value)
+    if isinstance(value, dict):
+        places: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, list):
+        places = enumerate(value)
+    else:
+        return value
+    changed = value
+    for place, inner in places:
+        new = with_strings(inner, replaced)
+        if new is not inner:
+            if changed is value:
+                changed = value.copy()
+            changed[place] = new
+    return changed
 
 
 def unpack(data: bytes, *, stored: bool = False) -> Bulk:
@@ -94,7 +114,7 @@ def unpack(data: bytes, *, stored: bool = False) -> Bulk:
         return Bulk(json.read(data, values=values), {})
     mark = secrets.token_hex(16)
     rest, texts = _apart(data, mark, stored)
-    return Bulk(json.read(rest, values=values), texts, mark)
+    return Bulk(json.read(rest.whole(), values=values), texts, mark)
 
 
 class _Rest:
@@ -132,8 +152,9 @@ class _Rest:
             self.add(_BLANKS.sub(b" ", piece))
 
     def whole(self) -> bytes:
-        """All of it."""
-        return b"".join(self._parts)
+        """All of it, which is kept here no longer."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
 
 
 def _give_way() -> None:
@@ -145,7 +166,7 @@ def _too_many() -> BadJson:
     return BadJson(f"the body has more than {json.VALUES} values")
 
 
-def _apart(data: bytes, mark: str, stored: bool) -> tuple[bytes, dict[str, Text]]:
+def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, Text]]:
     """The body with marks in place of its long texts, and the texts."""
     view, texts, rest = memoryview(data), dict[str, Text](), _Rest(data, bounded=not stored)
     start = place = 0
@@ -168,7 +189,7 @@ def _apart(data: bytes, mark: str, stored: bool) -> tuple[bytes, dict[str, Text]
             start = place
     rest.add(view[start:place])
     rest.gap(place, len(data))
-    return rest.whole(), texts
+    return rest, texts
 
 
 def _closing(data: bytes, place: int) -> int:

@@ -14,7 +14,7 @@ ENDED_POLLS = 2
 """The same once the job has ended."""
 HINT_GAP = timedelta(seconds=1)
 HINT_GAP_CEILING = timedelta(minutes=1)
-RETRIES = 5
+RETRIES = 10
 """How often a question about an ended job, or a guess, is repeated when it brings no answer."""
 
 

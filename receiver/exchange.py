@@ -10,12 +10,13 @@ import functools
 import math
 import re
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httptools
 
 from receiver.lenient import Head, NoHead, read_head
+from receiver.parts import Parts
 
 HEAD_LIMIT = 32 * 1024
 INTERIM_LIMIT = 16
@@ -23,6 +24,7 @@ OVERHEAD = 8
 """Bytes of framing that a byte of body may cost: chunks of one byte cost six."""
 BODY_SECONDS = 1.0
 """Seconds that the rest of a body gets where the head decides."""
+PIECE = 128 * 1024
 AT_ONCE = 16 * 1024
 """Bytes of a request that the system takes whole; of more it is followed whether they have left us."""
 _METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
@@ -67,13 +69,18 @@ def request_bytes(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
     """A request, byte for byte, or `BadRequest` before anything is written."""
+    return request_head(method, target, host, headers, len(body)) + body
+
+
+def request_head(method: str, target: str, host: str, headers: Sequence[tuple[str, str]], size: int) -> bytes:
+    """The head of a request with a body of `size` bytes, or `BadRequest`."""
     head = _head(method, target, host)
     names, values = [name for name, _ in headers], [value for _, value in headers]
     if "" in names or not _TOKENS.fullmatch("".join(names)) or not _VALUES.fullmatch("".join(values)):
         raise BadRequest("a header holds characters that HTTP does not allow")
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    length = f"content-length: {len(body)}\r\n" if body or method not in {"GET", "HEAD"} else ""
-    return f"{head}{fields}{length}\r\n".encode("latin-1") + body
+    length = f"content-length: {size}\r\n" if size or method not in {"GET", "HEAD"} else ""
+    return f"{head}{fields}{length}\r\n".encode("latin-1")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -94,13 +101,16 @@ class Connection(asyncio.Protocol):
         "_cap",
         "_ends",
         "_future",
+        "_going",
         "_head",
         "_head_decides",
         "_headers",
         "_interim",
+        "_left",
         "_lenient",
         "_loop",
         "_lost",
+        "_more",
         "_parser",
         "_paused",
         "_poll",
@@ -120,6 +130,9 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._lost = lost
         self._paused = False
+        self._more: Iterator[bytes | memoryview] | None = None
+        self._left = 0
+        self._going = False
         self.reusable = True
         self.idle_since = 0.0
         self._parser = httptools.HttpResponseParser(self)
@@ -135,14 +148,16 @@ class Connection(asyncio.Protocol):
         data: bytes,
         cap: int,
         *,
+        more: Parts | None = None,
         bodyless: bool = False,
         head_decides: bool = False,
         ends: float = math.inf,
     ) -> asyncio.Future[Answer]:
         """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
 
-        `ends` is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever
-        length it declares. Where the `head_decides`, it is read leniently and nothing behind it is an error.
+        What is `more` is written behind `data`, piece by piece, as fast as it is taken. `ends` is a moment of
+        the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever length it declares. Where
+        the `head_decides`, it is read leniently and nothing behind it is an error.
         """
         self._future = self._loop.create_future()
         self._arm(ends)
@@ -157,9 +172,13 @@ class Connection(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             self._fail(Broken(fresh=True))
             return future
-        if len(data) > AT_ONCE:
-            self.transport.set_write_buffer_limits(high=0)
+        if len(data) > AT_ONCE or more is not None:
+            # Not 0, which TLS has reached with nothing to write: it would pause, and nothing would end that.
+            self.transport.set_write_buffer_limits(high=1, low=0)
         self.transport.write(data)
+        if more is not None:
+            self._more, self._left = more.pieces(PIECE), len(more)
+            self._go_on()
         return future
 
     @property
@@ -175,7 +194,9 @@ class Connection(asyncio.Protocol):
     @property
     def unwritten(self) -> bool:
         """Return whether a part of the request has not left us, so that it cannot have been taken whole."""
-        return self._paused or (self.transport is not None and self.transport.get_write_buffer_size() > 0)
+        if self._paused or self._left:
+            return True
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
     def forget(self) -> None:
         """Let go of the answer, which has been told: an idle connection is kept for long."""
@@ -185,7 +206,7 @@ class Connection(asyncio.Protocol):
         """End the connection at once."""
         if self._timer is not None:
             self._timer.cancel()
-        self.reusable = False
+        self.reusable, self._more = False, None
         if self.transport is not None:
             self.transport.abort()
         self._leave()
@@ -200,6 +221,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._go_on()
 
     def data_received(self, data: bytes) -> None:
         if self._future is None:
@@ -235,6 +257,23 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self.transport = None
         del self._parser  # it knows us: a circle would keep all of this until the collector comes round
+
+    def _go_on(self) -> None:
+        """Write a further piece in a turn of its own: the loop does other things in between."""
+        if self._more is not None and not self._paused and not self._going:
+            self._going = True
+            self._loop.call_soon(self._write_more)
+
+    def _write_more(self) -> None:
+        self._going = False
+        if self._more is None or self.transport is None:
+            return
+        piece = next(self._more)
+        self._left -= len(piece)
+        if not self._left:
+            self._more = None
+        self.transport.write(piece)
+        self._go_on()
 
     # What the parser says.
 
@@ -324,8 +363,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, *, cut: bool) -> None:
         future, self._future = self._future, None
-        if self._paused:
-            self.reusable = False
+        if self._paused or self._left:
+            self.reusable, self._more = False, None
         if future is not None and not future.done():
             status = self._parser.get_status_code()
             future.set_result(Answer(status, tuple(self._headers), bytes(self._body), cut))

@@ -15,7 +15,8 @@ from pathlib import Path
 from handlers.values import immutable
 from receiver.addresses import BadUrl, Guard, Origin, split
 from receiver.dialing import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
-from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_bytes
+from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_head
+from receiver.parts import Parts
 
 ANSWER_CAP = 16 * 1024
 IDLE_PER_ORIGIN = 256
@@ -59,7 +60,7 @@ class CallFailed(Exception):
 
 @immutable
 class Call:
-    """A request to make. `fresh` asks for an unused connection; `cap` is how much of the body is kept.
+    """A request to make. `fresh` asks for an unused connection; `cap` is how much of an answer is kept.
 
     Of a `delivery` the head of the answer decides: it is read leniently, and nothing behind it changes that.
     """
@@ -67,7 +68,7 @@ class Call:
     method: str
     url: str
     headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
+    body: bytes | Parts = field(default=b"", repr=False)
     timeout: float = 15.0
     cap: int = ANSWER_CAP
     fresh: bool = False
@@ -183,7 +184,10 @@ class Gateway:
 
     async def _call(self, call: Call, progress: Progress) -> Answer:
         place = _place(call.url)
-        data = request_bytes(call.method, place.target, place.host, [self._agent, *call.headers], call.body)
+        headers = [self._agent, *call.headers]
+        data = request_head(call.method, place.target, place.host, headers, len(call.body))
+        if isinstance(call.body, bytes):
+            data += call.body
         kept = None if call.fresh else self._pool.take((place.origin, not call.delivery), self._loop.time())
         if kept is not None:
             try:
@@ -203,6 +207,7 @@ class Gateway:
             answer = await connection.ask(
                 data,
                 call.cap,
+                more=None if isinstance(call.body, bytes) else call.body,
                 bodyless=call.method == "HEAD",
                 head_decides=call.delivery,
                 ends=progress.ends,

@@ -9,7 +9,7 @@ from handlers import json
 from handlers.contract import FailureCode, Problem, Submission
 from handlers.values import immutable
 from receiver.accounts import Accounts
-from receiver.bulk import Bulk
+from receiver.bulk import Bulk, with_strings
 from receiver.clock import Clock
 from receiver.config import AccountSetup
 from receiver.errors import (
@@ -25,6 +25,7 @@ from receiver.errors import (
 from receiver.keys import Ids, Masters
 from receiver.large import LARGE
 from receiver.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
+from receiver.parts import Parts
 from receiver.recording import Recording
 from receiver.signing import new_secret
 from receiver.store import Store, erasing
@@ -56,7 +57,7 @@ class Wish:
     provider: str
     operation: str | None
     input: Mapping[str, Any] = field(repr=False)
-    whole: bytes = field(repr=False)
+    whole: Parts = field(repr=False)
     shown: bytes = field(repr=False)
     hashed: bytes
     metadata: Mapping[str, str]
@@ -272,22 +273,18 @@ class Jobs:
         )
 
 
-def shown(bulk: Bulk, given: Any, whole: bytes) -> bytes:
+def shown(bulk: Bulk, given: Any, whole: Parts) -> bytes:
     """The JSON of the input `given` as it is shown; `whole` is all of it."""
     if len(whole) <= SHOWN:
-        return whole
-    return json.write(bulk.with_texts(_shown(given), lambda text: _begun(text.head, text.length)))
+        return whole.joined()
+    return json.write(
+        bulk.with_texts(with_strings(given, _shown), lambda text: _begun(text.head, text.length))
+    )
 
 
-def _shown(value: Any) -> Any:
-    """An input with its texts cut."""
-    if isinstance(value, str):
-        return value if len(value.encode()) <= SHOWN else _begun(value, len(value))
-    if isinstance(value, dict):
-        return {name: _shown(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_shown(inner) for inner in value]
-    return value
+def _shown(text: str) -> str:
+    """A text of an input, cut."""
+    return text if len(text.encode()) <= SHOWN else _begun(text, len(text))
 
 
 def _begun(text: str, length: int) -> str:

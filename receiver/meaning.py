@@ -153,7 +153,7 @@ class Meanings:
         if word.update is not None:
             known = job.but(provider_job_id=word.guess)
             return self._advance(known, word, replace(word.update, provider_job_id=word.guess))
-        if word.verdict is Verdict.TRANSIENT and word.claim is not None and word.claim.tries < RETRIES:
+        if word.verdict is Verdict.TRANSIENT and word.claim is not None and not _last(word):
             return Change(job, outcome=Outcome.ERROR)
         return Change(job.but(guessed_id=None), outcome=Outcome.ERROR)
 

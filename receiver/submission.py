@@ -8,10 +8,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from handlers import json
-from handlers.contract import Account, Exchange, FailureCode, HttpRequest, Submission, Update
+from handlers.contract import FailureCode, HttpMessage, HttpRequest, Submission
 from handlers.errors import (
     AccountRefused,
     Garbled,
@@ -23,15 +22,19 @@ from handlers.errors import (
     Unavailable,
     Unreachable,
 )
-from receiver.accounts import Accounts
+from receiver.accounts import Accounts, Heard
 from receiver.blocking import Blocking
 from receiver.bulk import unpack
 from receiver.clock import Clock
+from receiver.config import AccountSetup
+from receiver.errors import StoreUnavailable
 from receiver.large import LARGE
 from receiver.model import Claim, Job, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.notices import Sparing
 from receiver.pacing import LONGEST_HINT, LOST, THROTTLED, UNREACHABLE, Ladder
+from receiver.parts import Parts
 from receiver.recording import Recording
+from receiver.store import Store, inputs
 from receiver.store.jobs import Chosen, choose, unchoose
 from receiver.store.statements import Transaction
 
@@ -69,10 +72,13 @@ class Submitter:
 
     work = Work.SUBMIT
 
-    def __init__(self, accounts: Accounts, recording: Recording, blocking: Blocking, clock: Clock) -> None:
+    def __init__(
+        self, accounts: Accounts, recording: Recording, store: Store, blocking: Blocking, clock: Clock
+    ) -> None:
         self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
         self._recording = recording
+        self._store = store
         self._blocking = blocking
         self._clock = clock
         self._sparing = Sparing(clock.monotonic)
@@ -105,26 +111,60 @@ class Submitter:
         if job.operation not in setup.handler.operations:
             await self._recording.settle(self._unknown(chosen, setup.handler.name))
             return
-        self._accounts.count(setup.name, "submissions")
-        whole = chosen.whole_input
-        exchange, given = await LARGE.run(len(whole), lambda: _unpacked(setup.handler.submit, whole))
-        submission = Submission(
-            job.id,
-            job.operation,
-            given,
-            self._accounts.callback_url(job),
-            self._accounts.secret(job) if job.expects_callback else None,
-        )
-        door = self._accounts.submission(setup, job.operation)
         try:
-            heard = self._accounts.heard(job, exchange)
-            (update, note), message = await self._accounts.ask(setup, heard, submission, door)
+            answered = await self._asked(setup, chosen)
         except ProviderError as error:
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
+        if answered is None:
+            return
+        (update, note), message = answered
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
         await self._recording.settle(word)
         await self._blocking.works(job, submit=True)
+
+    async def _asked(self, setup: AccountSetup, chosen: Chosen) -> tuple[Heard, HttpMessage] | None:
+        """Return what the provider says of the job, None where it was not asked. The input and the request
+        are held no longer than this."""
+        whole = await self._input(chosen)
+        if whole is None:
+            return None
+        self._accounts.count(setup.name, "submissions")
+        request, body = await self._built(setup, chosen.job, whole)
+        door = self._accounts.submission(setup, chosen.job.operation)
+        parse = self._accounts.heard(chosen.job, setup.handler.submit).parse
+        return await self._accounts.send(setup, request, body, parse, door)
+
+    async def _input(self, chosen: Chosen) -> bytes | None:
+        """Return the whole input. None when nothing is sent: it cannot be read now, or is needed no more
+        because the job has ended or the provider has told of it."""
+        if chosen.input is not None:
+            return chosen.input
+        try:
+            return await self._store.read(inputs.read(chosen.job.id))
+        except StoreUnavailable as error:
+            word = replace(self._word(chosen), verdict=Verdict.RESTORE, note=f"not sent: {error.detail}")
+            await self._recording.settle(word)
+            return None
+
+    async def _built(self, setup: AccountSetup, job: Job, whole: bytes) -> tuple[HttpRequest, bytes | Parts]:
+        """Return the request with its body: long texts are marks while it is built, and come back after."""
+        bulk = await LARGE.run(len(whole), lambda: unpack(whole, stored=True))
+        submission = Submission(
+            job.id,
+            job.operation,
+            json.as_object(bulk.value),
+            self._accounts.callback_url(job),
+            self._accounts.secret(job) if job.expects_callback else None,
+        )
+        build, account = setup.handler.submit.build, self._accounts.account(setup)
+        request = build(submission, account)
+        if not bulk.texts:
+            return request, request.body
+        body = bulk.restored(request.body)
+        if body is None:
+            request = build(replace(submission, input=json.read_object(whole, values=None)), account)
+        return request, body or request.body
 
     async def _failed(self, chosen: Chosen, error: ProviderError, *, idempotent: bool) -> None:
         job = chosen.job
@@ -173,19 +213,3 @@ class Submitter:
             intent=chosen.job.intents,
             kept_as=Outcome.ERROR if chosen.crashed else None,
         )
-
-
-def _unpacked(
-    submit: Exchange[Submission, Update], whole: bytes
-) -> tuple[Exchange[Submission, Update], dict[str, Any]]:
-    """Return the exchange with its input: long texts are marks, which the built body gets back."""
-    bulk = unpack(whole, stored=True)
-
-    def build(asked: Submission, account: Account) -> HttpRequest:
-        request = submit.build(asked, account)
-        body = bulk.restored(request.body)
-        if body is not None:
-            return replace(request, body=body)
-        return submit.build(replace(asked, input=json.read_object(whole, values=None)), account)
-
-    return replace(submit, build=build), json.as_object(bulk.value)

@@ -16,6 +16,7 @@ STORES = (
     "commit",
     "deliveries",
     "held_endpoints",
+    "inputs",
     "long_removals",
     "looks",
     "record",

@@ -31,6 +31,7 @@ LAYERS = (
         "unpacking",
         "shares",
         "bulk",
+        "parts",
         "newest",
     },
     {"lifecycle", "cadence", "retry", "views", "clock", "steadily"}
@@ -55,7 +56,7 @@ LAYERS = (
     {"sandbox", "demo", "cli", "__main__"},
 )
 PURE = {"model", "lifecycle", "cadence", "retry", "views", "filters", "headers", "keys", "signing", "errors"}
-PURE |= {"lenient", "unpacking", "pacing", "redaction", "suspects", "newest"}
+PURE |= {"lenient", "parts", "unpacking", "pacing", "redaction", "suspects", "newest"}
 NOT_PURE = {"asyncio", "time", "random", "secrets", "os", "socket", "logging", "httpx", "httptools", "ssl"}
 # A library, and the only places that know it.
 KNOWN_IN = {

@@ -65,6 +65,7 @@ async def create(asked: Asked) -> Response:
     wish: Wish = asked.body
     key = _idempotency_key(asked)
     taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
+    wish.whole.drop()  # a large body is not held until the answer, nor beside the submission's copy
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
     if not taken.created:
         headers["idempotent-replayed"] = "true"
@@ -90,7 +91,7 @@ def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
     given = bulk.value["input"]
     whole = bulk.restored(json.write(given))
     assert whole is not None  # noqa: S101  # no mark was changed
-    value = body.model_dump(exclude_unset=True)
+    value = body.model_dump(exclude_unset=True, exclude={"input"})
     value["input"] = bulk.with_texts(given, lambda text: text.hashed)
     return Wish(
         provider=body.provider,

@@ -148,6 +148,7 @@ def erase(job_ids: Sequence[str], erased_at: datetime | None) -> Transaction[Map
     for table, column in (
         ("event", "job"),
         ("evidence", "job"),
+        ("input_piece", "job"),
         ("job_label", "job"),
         ("idempotency", "job"),
         ("due", "id"),

@@ -8,6 +8,8 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.model import FINAL, Claim, Due, Job, State
+from receiver.parts import Parts
+from receiver.store import inputs
 from receiver.store.due import NOBODY, PASSED_BY, release
 from receiver.store.rows import JOB_SEEN, job_row, read_job
 from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
@@ -22,7 +24,7 @@ class NewJob:
     """A job to promise. `owner`, `key` and `digest` are its Idempotency-Key's, where it has one."""
 
     job: Job
-    whole_input: bytes = field(repr=False)
+    whole_input: Parts = field(repr=False)
     shown_input: bytes = field(repr=False)
     due: Due
     notes: tuple[tuple[Any, ...], ...] = ()
@@ -41,11 +43,14 @@ class Promised:
 
 @immutable
 class Chosen:
-    """A job claimed for a submission. `crashed` tells that it was being submitted before."""
+    """A job claimed for a submission. `crashed` tells that it was being submitted before.
+
+    A large input is not read here (`input` None): `inputs.read` does it.
+    """
 
     claim: Claim
     job: Job
-    whole_input: bytes = field(repr=False)
+    input: bytes | None = field(repr=False)
     crashed: bool
 
 
@@ -86,12 +91,14 @@ def add(items: Sequence[NewJob]) -> Transaction[list[Promised]]:
             keyed[item.owner, item.key] = item
         fresh.append(item)
         told.append(Promised(item.job, created=True))
-    yield many("job", [job_row(item.job, item.whole_input, item.shown_input) for item in fresh])
+    yield many("job", [job_row(one.job, inputs.in_row(one.whole_input), one.shown_input) for one in fresh])
     labels = [(label(k, v), item.job.id) for item in fresh for k, v in item.job.metadata.items()]
     yield many("job_label", labels)
     yield many("due", [_due_row(item) for item in fresh])
     yield many("evidence", [note for item in fresh for note in item.notes])
     yield many("idempotency", [(i.owner, i.key, i.job.id, i.digest) for i in fresh if i.key is not None])
+    for item in fresh:
+        yield from inputs.write(item.job.id, item.whole_input)
     return told
 
 
@@ -168,7 +175,8 @@ def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
 def _chosen(claim: Claim, row: Any, *, crashed: bool) -> Chosen:
     job = read_job(row)
     job = job if crashed else job.but(intents=job.intents + 1)
-    return Chosen(claim, job, row["input"] or b"{}", crashed)
+    given = row["input"] or b"{}"
+    return Chosen(claim, job, None if given == inputs.IN_PIECES else given, crashed)
 
 
 def _poll_instead(accepted: Mapping[str, Any], now: datetime) -> Transaction[None]:

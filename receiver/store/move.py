@@ -16,12 +16,15 @@ from receiver.store.sqlite import SqliteDriver
 from receiver.store.statements import Insert, Transaction, rows, single
 
 BATCH = 200
+BATCHES = {"input_piece": 16}
+"""Rows of a table in one batch, where they are large."""
 PARTS, PART_DAYS = 8, 7
 """In at most how many parts the history that is moved will lie, and of how many days at least."""
 MOVING = "moving"
 """The mark in `meta` of a database whose move is not finished."""
 KEYS: Mapping[str, tuple[str, ...]] = {
     "job": ("id",),
+    "input_piece": ("job", "number"),
     "job_label": ("label", "job"),
     "idempotency": ("owner", "key"),
     "evidence": ("job", "id"),
@@ -144,8 +147,8 @@ def _behind(table: str, place: list[Any] | None) -> Transaction[list[Any]]:
     behind = f"({', '.join(key)}) > ({', '.join(f':{name}' for name in named)})" if named else "1 = 1"
     if table == "meta":
         behind += f" and key not in ({', '.join(repr(name) for name in OWN)}) and key not like '{MOVING}%'"
-    names, order = ", ".join(all_columns(table)), ", ".join(key)
-    found = yield rows(f"select {names} from {table} where {behind} order by {order} limit {BATCH}", **named)
+    names, order, most = ", ".join(all_columns(table)), ", ".join(key), BATCHES.get(table, BATCH)
+    found = yield rows(f"select {names} from {table} where {behind} order by {order} limit {most}", **named)
     return list(found)
 
 

@@ -30,6 +30,7 @@ from receiver.model import (
 from receiver.store.binding import taken_by, unless_taken
 from receiver.store.due import NOBODY
 from receiver.store.evidence import Evidence, heard_of
+from receiver.store.inputs import forget
 from receiver.store.plan import Plans, Then
 from receiver.store.rows import ENDPOINTS, JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
 from receiver.store.statements import Step, Transaction, change, locked, many, ms, rows
@@ -331,7 +332,7 @@ def _forget_inputs(batch: _Batch) -> Transaction[None]:
     """The whole input is kept only until the provider accepted it."""
     done = [job_id for job_id in sorted(batch.unsent) if batch.jobs[job_id].state not in UNSENT]
     if done:
-        yield rows("update job set input = null where id in (:ids) and input is not null", ids=done)
+        yield from forget(done)
 
 
 def _with_born(told: Sequence[Recorded], born: dict[str, list[Born]]) -> Iterator[Recorded]:

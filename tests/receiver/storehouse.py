@@ -21,6 +21,7 @@ from receiver.filters import JOB_FINAL
 from receiver.jobs import PROMISE
 from receiver.lanes import Lanes
 from receiver.model import Claim, Due, Endpoint, EndpointState, Job, Owed, Source, State, Word, Work
+from receiver.parts import Parts
 from receiver.store import Store
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import Settled
@@ -131,7 +132,8 @@ class Storehouse:
 
     def wish(self, job: Job, **others: Any) -> NewJob:
         """A job to promise."""
-        return NewJob(job, b'{"prompt":"a tide"}', b'{"prompt":"a"}', self.due(job), **others)
+        whole = others.pop("whole_input", b'{"prompt":"a tide"}')
+        return NewJob(job, Parts([whole]), b'{"prompt":"a"}', self.due(job), **others)
 
     def due(self, job: Job) -> Due:
         """When its submission is due: now."""

@@ -55,7 +55,20 @@ async def test_a_guess_that_brings_no_answer_is_asked_for_a_few_times(house: Sto
         await house.hear(word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=claim, guess="p1"))
         asked += 1
     assert asked == RETRIES
-    assert (await house.now(job)).state is State.UNCONFIRMED
+    found = await house.now(job)
+    assert (found.state, found.guessed_id) == (State.UNCONFIRMED, None)
+
+
+async def test_the_policy_decides_once_a_guess_brought_no_answer(tmp_path: Path) -> None:
+    async with storehouse(tmp_path, on_unconfirmed="fail", unconfirmed_after="600") as house:
+        job, _ = await unconfirmed(house, "minimax")
+        await house.hear(hint(job, house, "p1"))
+        for _ in range(RETRIES):
+            claim = await house.poll_claim(job)
+            failed = word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=claim, guess="p1")
+            await house.hear(failed)
+        decides = (house.hands.at - START).total_seconds() + 600
+        assert await dues(house, job) == [("poll", decides)]
 
 
 async def test_where_callbacks_are_proved_an_unproved_one_names_nothing(house: Storehouse) -> None:

@@ -12,6 +12,7 @@ import pytest
 from handlers.contract import Phase
 from receiver.errors import StoreUnavailable
 from receiver.model import Claim, Due, Job, Source, State, Verdict, Word, Work
+from receiver.parts import Parts
 from receiver.store import jobs, tallies
 from receiver.store.due import release
 from receiver.store.jobs import Chosen, NewJob, Promised, Search, unchoose
@@ -136,7 +137,7 @@ async def test_a_claim_commits_the_intent(house: Storehouse) -> None:
     job = await house.added()
     [chosen] = await house.claim(Work.SUBMIT)
     assert isinstance(chosen, Chosen)
-    assert (chosen.crashed, chosen.whole_input, chosen.job.id) == (False, b'{"prompt":"a tide"}', job.id)
+    assert (chosen.crashed, chosen.input, chosen.job.id) == (False, b'{"prompt":"a tide"}', job.id)
     assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0, house.recorder.owner)
     assert await house.column("select state from job") == ["submitting"]
     until = ms(house.hands.at + timedelta(seconds=30))
@@ -162,7 +163,7 @@ async def test_every_lane_gets_its_room_oldest_first(house: Storehouse) -> None:
 
 async def test_nothing_is_claimed_before_it_is_due(house: Storehouse) -> None:
     at = house.hands.at + timedelta(seconds=10)
-    later = NewJob(house.job(), b"{}", b"{}", Due(Work.SUBMIT, "apiframe", at))
+    later = NewJob(house.job(), Parts([b"{}"]), b"{}", Due(Work.SUBMIT, "apiframe", at))
     await house.store.write(lambda: jobs.add([later]))
     assert await house.next_at(Work.SUBMIT) == at
     assert await house.claim(Work.SUBMIT) == []
@@ -175,7 +176,8 @@ async def test_a_claim_is_looked_at_again_when_its_lease_ends_or_sooner(house: S
     await house.added()
     ends = house.hands.at + LEASE
     assert await house.next_at(Work.SUBMIT, None) == ends
-    sooner = NewJob(house.job(), b"{}", b"{}", Due(Work.SUBMIT, "apiframe", ends - timedelta(seconds=1)))
+    due = Due(Work.SUBMIT, "apiframe", ends - timedelta(seconds=1))
+    sooner = NewJob(house.job(), Parts([b"{}"]), b"{}", due)
     await house.store.write(lambda: jobs.add([sooner]))
     assert await house.next_at(Work.SUBMIT, None) == sooner.due.at
 

@@ -20,6 +20,7 @@ from tests.receiver.storehouse import Storehouse, storehouse, told, word
 
 SUBMIT, POLL, NOTE = Source.SUBMISSION, Source.POLL, Source.NOTE
 HOLDS_JOB = {"job": "id", "due": "id", "delivery": "job", "event": "job", "evidence": "job"} | {
+    "input_piece": "job",
     "job_label": "job",
     "idempotency": "job",
 }

@@ -17,7 +17,7 @@ from tests.simulation.faces import FACES
 from tests.simulation.plan import Plan
 from tests.simulation.replica import Process
 from tests.simulation.users import Users
-from tests.simulation.world import CERTAIN, World
+from tests.simulation.world import CERTAIN, World, body_of
 
 FINAL = frozenset(state.value for state in State if state.final)
 ORDER = {
@@ -257,7 +257,7 @@ class Checks:
     def signed(self, url: str, call: Call) -> None:
         """A delivery is signed, always."""
         headers = dict(call.headers)
-        text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + call.body
+        text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body_of(call)
         macs = {
             "v1," + base64.b64encode(hmac.digest(key, text, "sha256")).decode()
             for key in (base64.b64decode(one * 43 + "=") for one in "AB")

@@ -15,6 +15,7 @@ from receiver.app import Services
 from receiver.errors import NotOurs, ReceiverError, StoreUnavailable
 from receiver.jobs import Wish
 from receiver.model import Endpoint, EndpointState, Verdict
+from receiver.parts import Parts
 from receiver.store import endpoints as table
 from tests.simulation.faces import FACES
 from tests.simulation.plan import Action, Ring
@@ -110,7 +111,7 @@ class Users:
             values["account"],
             face.operation,
             asked,
-            whole,
+            Parts([whole]),
             whole,
             hashlib.sha256(whole).digest(),
             {},
@@ -217,6 +218,7 @@ class Users:
         """Serve every endpoint again."""
 
         async def ask(services: Services) -> None:
+            await services.refresh()
             for endpoint in services.endpoints.all():
                 if endpoint.state is not EndpointState.ACTIVE:
                     await api.resume(_asked(services, endpoint.id))

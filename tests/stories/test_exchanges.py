@@ -148,7 +148,8 @@ async def test_a_claim_lasts_longer_than_the_longest_submission(tmp_path: Path) 
                 )
             }
             assert list(usual.values()) == ([longest] * 3 if own else [300, 300, 60])
-            submitter = Submitter(accounts, house.services.recording, house.services.blocking, Clock())
+            services = house.services
+            submitter = Submitter(accounts, services.recording, services.store, services.blocking, Clock())
         assert submitter.lease > timedelta(seconds=longest)
 
 

@@ -1,0 +1,61 @@
+"""Whole inputs, kept until the provider has accepted: in the job's row, a large one in pieces beside it.
+
+A value costs a copy in the driver and one in the engine: of a piece these are small.
+"""
+
+import io
+from collections.abc import Sequence
+
+from receiver.parts import Parts
+from receiver.store.statements import Transaction, many, rows
+
+IN_ROW = 1 << 20
+"""Bytes of the largest input that lies in the job's row."""
+PIECE = 256 << 10
+AT_ONCE = 4
+"""Pieces that are read in one go."""
+IN_PIECES = b"+"
+"""Stands in the row of a job whose input lies in pieces: no input, which has at least `{}`."""
+
+
+def in_row(whole: Parts) -> bytes:
+    """Return the value of `job.input`."""
+    return whole.joined() if len(whole) <= IN_ROW else IN_PIECES
+
+
+def write(job_id: str, whole: Parts) -> Transaction[None]:
+    """Store what does not lie in the row, a piece in each statement."""
+    if len(whole) > IN_ROW:
+        for number, piece in enumerate(whole.pieces(PIECE)):
+            yield many("input_piece", [(job_id, number, piece)])
+
+
+def read(job_id: str) -> Transaction[bytes | None]:
+    """Return an input that was stored in pieces; None when it was forgotten."""
+    whole = io.BytesIO()  # gives what was written without a copy, where a bytearray needs as much again
+    number = -1
+    while True:
+        found = yield rows(
+            "select number, piece from input_piece where job = :job and number > :number "
+            "order by number limit :most",
+            job=job_id,
+            number=number,
+            most=AT_ONCE,
+        )
+        for row in found:
+            whole.write(row["piece"])
+            number = row["number"]
+        if len(found) < AT_ONCE:
+            return whole.getvalue() if number >= 0 else None
+
+
+def forget(job_ids: Sequence[str]) -> Transaction[None]:
+    """Remove the whole inputs of these jobs. Pieces cost a statement only where there are any."""
+    found = yield rows(
+        "update job set input = case when length(input) > 1 then null else input end "
+        "where id in (:ids) and input is not null returning id, input",
+        ids=list(job_ids),
+    )
+    if pieced := [row["id"] for row in found if row["input"] is not None]:
+        yield rows("delete from input_piece where job in (:ids)", ids=pieced)
+        yield rows("update job set input = null where id in (:ids)", ids=pieced)

@@ -1,0 +1,29 @@
+"""Memory that was needed for a moment goes back to the system."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+MIB = 1 << 20
+SERVED = """
+from receiver.cli.serve import give_back_memory
+from pathlib import Path
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+give_back_memory()
+before = resident()
+for _ in range(3):
+    bodies = [b"x" * (20 << 20), b"y" * (10 << 20)]
+    del bodies
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own ways")
+def test_a_large_body_is_not_kept_for_the_next_one() -> None:
+    told = subprocess.run([sys.executable, "-c", SERVED], capture_output=True, check=True, timeout=100)
+    assert int(told.stdout) < 5 * MIB
