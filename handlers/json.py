@@ -28,7 +28,7 @@ DIGITS = 64 * 1024
 """Digits that all the numbers of 400 digits and more in one body may have together."""
 LIGHT = 64 * 1024
 """Bytes of a body that is read in a few milliseconds at worst, whatever is in it."""
-AT_ONCE = 10_000
+AT_ONCE = 50_000
 """Values that one call into the C library may read."""
 PIECE = 64 * 1024
 """Bytes that one search looks at."""

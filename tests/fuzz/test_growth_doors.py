@@ -13,7 +13,7 @@ from tests.fuzz.growth import TEXT_UNITS, grows, longer
 from tests.handlers.anything import places, replaced
 from tests.handlers.captures import HANDLERS, KEYS, captures, exchanges, message
 
-LIMIT = 32 * 1024
+LIMIT = 16 * 1024
 PLACES = 6
 """Fields of a message that are filled, one at a time."""
 FILLED: dict[str, Callable[[int], Any]] = {

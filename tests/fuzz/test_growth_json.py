@@ -11,7 +11,7 @@ from receiver.bulk import unpack
 from tests.fuzz.growth import JSON_UNITS, grows, longer
 
 KIB = 1024
-LIMIT = 128 * KIB
+LIMIT = 16 * KIB
 OPENINGS = ("", "[", '["', "[" * 65 + '"', '{"input":{"a":["')
 ENDINGS = ("", '"]')
 
