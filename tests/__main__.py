@@ -39,8 +39,12 @@ ENGINE_FREE = (
     "vendors_clients",
     "api_errors",
     "refusals",
+    "assets",
+    "callback_meaning",
+    "secrecy",
+    "waiting",
 )
-"""Stories of the commands, the providers and both edges: every database is the same to them."""
+"""Stories of the commands, the providers, the links and both edges: every database is the same to them."""
 STORED = [
     *(f"tests/receiver/test_{name}.py" for name in STORES),
     "tests/stories",

@@ -335,3 +335,10 @@ async def test_parts_come_and_go_under_load(tmp_path: Path) -> None:
         going = False
         await asyncio.gather(*lives)
         assert parts_of(house)[0] > "event_20261123"
+
+
+def test_a_database_that_a_test_gave_back_serves_the_next(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    name = ENGINES.url(first / "a.db")
+    ENGINES.give_back(first)
+    assert ENGINES.url(second / "a.db") == name
