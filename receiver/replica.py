@@ -12,6 +12,7 @@ from receiver.steadily import steadily
 from receiver.store import Store, replicas
 from receiver.store.endpoints import generation
 from receiver.store.replicas import Present
+from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.replica")
 LOOK = 0.5
@@ -90,11 +91,11 @@ class Replica:
 
     async def look(self) -> None:
         """Take up what others changed, and beat when it is time."""
-        present = await self._store.read(generation())
+        present, seen = await self._store.read(_news())
         if present != self._generation:
             self._generation = present
             await self.changed()
-        silent = self._silent(await self._store.read(replicas.seen()))
+        silent = self._silent(seen)
         if not silent and self._clock.monotonic() - self.beat_at < BEAT:
             return
         asked, was_live = self._clock.monotonic(), self.live
@@ -135,3 +136,9 @@ class Replica:
             await self._store.write(lambda: replicas.leave(self.name, self._clock.now()))
         except StoreUnavailable as error:
             LOGGER.warning("others take our work over once our leases end: %s", error.detail)
+
+
+def _news() -> Transaction[tuple[str, Mapping[str, int]]]:
+    """Return what each look asks for, in one transaction: the generation, and when each replica spoke."""
+    present = yield from generation()
+    return present, (yield from replicas.seen())

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -60,22 +60,32 @@ class Housekeeper:
         self._orphans = ""
         self._looked_at: float | None = None
         self._stepped = self._decided = False
+        self._removals = asyncio.Event()
 
     async def run(self) -> None:
         """Look every second for deadlines, holds and removed endpoints, every minute for old rows; until
-        cancelled."""
+        cancelled.
+        """
         await asyncio.gather(
             steadily(self.expire, every=1.0, logger=LOGGER),
-            steadily(self.take_up_holds, every=1.0, logger=LOGGER),
-            steadily(self.cancel_removed, every=1.0, logger=LOGGER),
+            steadily(self.look, every=1.0, logger=LOGGER),
+            steadily(self._cancel_when_told, every=0.0, logger=LOGGER),
             steadily(self.sweep, every=SWEEP, logger=LOGGER),
         )
 
-    async def take_up_holds(self) -> None:
-        """Leave alone all lanes that any replica holds, also from before our start."""
+    async def look(self) -> None:
+        """Leave alone all lanes that any replica holds, also from before our start, and note that there are
+        removed endpoints."""
         now = self._clock.now()
-        found = await self._store.read(holds.held(now, HELD))
+        found, removed = await self._store.read(_held_and_removed(now))
         self._lanes.take_up_holds({name: (until - now).total_seconds() for name, until in found.items()})
+        if removed:
+            self._removals.set()
+
+    async def _cancel_when_told(self) -> None:
+        await self._removals.wait()
+        self._removals.clear()
+        await self.cancel_removed()
 
     async def cancel_removed(self) -> None:
         """Cancel the deliveries of removed endpoints; after a restart from the beginning."""
@@ -135,7 +145,7 @@ class Housekeeper:
 
     async def begin(self) -> None:
         """Read the holds, and make a place for history, before anything is done."""
-        await self.take_up_holds()
+        await self.look()
         await self.prepare()
 
     async def prepare(self) -> None:
@@ -239,3 +249,9 @@ def _forget(before: datetime, now: datetime) -> Transaction[None]:
     yield from events.forget_places(before)
     yield from holds.forget(now)
     yield from endpoints.prune(before, BATCH)
+
+
+def _held_and_removed(now: datetime) -> Transaction[tuple[Mapping[str, datetime], Sequence[str]]]:
+    """Return what is asked for every second, in one transaction."""
+    found = yield from holds.held(now, HELD)
+    return found, (yield from endpoints.removed())

@@ -28,8 +28,9 @@ RATE, SECONDS = 25.0, 10.0
 ANSWERED = 60.0
 RETRY_AFTER = 45
 CLAIMS = 200
-SETTLED = 15
-"""Seconds in which the memory of origins that are done is given back."""
+SETTLED = 45
+"""Seconds in which the memory of origins that are done is given back: idle connections are kept for 20, and
+looked through as often."""
 
 
 @dataclass(slots=True)

@@ -231,7 +231,7 @@ async def test_a_hold_is_kept_over_a_restart_and_ended_by_hand(tmp_path: Path) -
         assert house.lanes.held("ep_1") == 3600
         assert house.lanes.room(Work.DELIVER, "ep_1") == 0
         await house.store.write(partial(deliveries.retry, born.owed.id, "ep_1", house.hands.at))
-        await house.services.housekeeper.take_up_holds()
+        await house.services.housekeeper.look()
         assert (house.lanes.held("ep_1"), house.lanes.room(Work.DELIVER, "ep_1")) == (0, 4)
 
 

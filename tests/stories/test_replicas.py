@@ -121,7 +121,7 @@ async def test_what_one_holds_is_held_by_all(tmp_path: Path) -> None:
         until = services.clock.now() + timedelta(hours=1)
         await house.services.store.write(lambda: hold([(endpoint, until)]))
         for one in (house.services, services):
-            await one.housekeeper.take_up_holds()
+            await one.housekeeper.look()
             assert one.lanes.room(Work.DELIVER, endpoint) == 0
 
 
