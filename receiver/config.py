@@ -79,6 +79,7 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
         if not _is_for_us(variable, environment[variable]):
             continue
         try:
+            _refuse_both(variable, environment)
             path, value = _from_variable(variable, environment[variable], values)
             _put(values, path, value, variable)
         except Misconfigured as error:
@@ -174,6 +175,13 @@ def _from_variable(variable: str, text: str, values: Mapping[str, Any]) -> tuple
         text = _content(variable, text)
     path = _path(name.removeprefix(PREFIX).lower().split("__"), values)
     return path, _value(text.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n"), variable)
+
+
+def _refuse_both(variable: str, environment: Mapping[str, str]) -> None:
+    """Refuse a value that is given twice, in a variable and in a file."""
+    plain = variable.removesuffix("_FILE")
+    if plain != variable and not _is_setting(variable) and environment.get(plain) and environment[variable]:
+        raise Misconfigured(variable, f"is set beside {plain}; set one of the two")
 
 
 def _content(variable: str, path: str) -> str:

@@ -175,7 +175,14 @@ class IdempotencyMismatch(ReceiverError):
 
 
 class Contended(Exception):
-    """Another transaction was in the way; the same one may succeed when it runs again. The cause is told."""
+    """Another transaction was in the way; the same one may succeed when it runs again. The cause is told.
+
+    `passes` tells that it surely will once the others are done: no row that is there stands against it.
+    """
+
+    def __init__(self, *, passes: bool = False) -> None:
+        super().__init__()
+        self.passes = passes
 
 
 class StoreUnavailable(ReceiverError):

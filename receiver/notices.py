@@ -32,7 +32,7 @@ class Line:
 
 LINES: Mapping[str, Line] = {
     "provider.blocked": Line(logging.WARNING, "account blocked, its submissions wait: %s", ("reason",)),
-    "provider.unblocked": Line(logging.WARNING, "account works again; it was blocked: %s", ("reason",)),
+    "provider.unblocked": Line(logging.WARNING, "account works again, its submissions go on"),
     "job.unconfirmed": Line(
         logging.WARNING, "the answer to a submission was lost: resolve the job, or wait for its callback"
     ),

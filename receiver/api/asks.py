@@ -124,12 +124,20 @@ class JobRequest(Asked):
     )
 
 
+def _no_place(text: str) -> str:
+    """Refuse the two names that mean another place in a path."""
+    if text in {".", ".."}:
+        raise ValueError("must be the provider's id, and `.` and `..` are none")
+    return text
+
+
+TheirId = Annotated[Text, StringConstraints(min_length=1, max_length=500), AfterValidator(_no_place)]
+
+
 class Resolution(Asked):
     """The fate of an unconfirmed job: exactly one of these."""
 
-    provider_job_id: Annotated[Text, StringConstraints(min_length=1, max_length=500)] | None = Field(
-        default=None, description="the provider has it, under this id"
-    )
+    provider_job_id: TheirId | None = Field(default=None, description="the provider has it, under this id")
     resubmit: Yes | None = Field(default=None, description="the provider does not have it: submit it again")
     fail: Yes | None = Field(default=None, description="give it up")
 

@@ -125,6 +125,8 @@ def _given_url() -> str | None:
 def _given_key() -> str | None:
     text = os.environ.get(KEY, "").strip()
     file = os.environ.get(KEY_FILE, "").strip()
+    if text and file:
+        raise click.UsageError(f"{KEY} and {KEY_FILE} are both set; set one of the two")
     if text or not file:
         return text or None
     return read_key(Path(file), KEY_FILE)

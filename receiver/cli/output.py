@@ -34,6 +34,7 @@ DELIVERY: Columns = (
     "endpoint",
     "url",
     "attempts_made",
+    "last_status",
     "next_attempt_at",
     "reason",
 )

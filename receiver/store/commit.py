@@ -171,7 +171,8 @@ class GroupCommit:
                 told = await self._write(_together([waiting]))
             except Contended as conflict:
                 if left == 0:
-                    _fail([waiting], conflict.__cause__ or conflict)
+                    away = StoreUnavailable("other transactions change the same rows again and again")
+                    _fail([waiting], away if conflict.passes else conflict.__cause__ or conflict)
             except Exception as own:  # noqa: BLE001  # as above, each its own
                 _fail([waiting], own)
                 return

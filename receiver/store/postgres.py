@@ -148,7 +148,7 @@ class PostgresDriver:
         except Uncertain:
             result = await self._resolved(drive, receipt)
         except CONFLICTS as error:
-            raise Contended from error
+            raise Contended(passes=not isinstance(error, asyncpg.UniqueViolationError)) from error
         finally:
             self._in_doubt.discard(receipt)
         return result

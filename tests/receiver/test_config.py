@@ -201,6 +201,16 @@ def test_a_value_may_lie_in_a_file(tmp_path: Path) -> None:
     assert found.origins["admin_key"] == "environment RINGBACK_ADMIN_KEY_FILE"
 
 
+def test_a_value_is_given_in_a_variable_or_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(KEY)
+    both = {"ADMIN_KEY": KEY, "ADMIN_KEY_FILE": str(tmp_path / "secret")}
+    line = refused(tmp_path, "", both)
+    assert line == "RINGBACK_ADMIN_KEY_FILE: is set beside RINGBACK_ADMIN_KEY; set one of the two"
+    settings = loaded(tmp_path, "", both | {"ADMIN_KEY": ""}).settings
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == KEY
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_a_file_of_a_value_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:

@@ -15,6 +15,7 @@ from handlers.contract import Phase
 from receiver.errors import Misconfigured, StoreUnavailable
 from receiver.model import Event, Job, Source, Verdict, Work
 from receiver.store import deliveries, erasing, events, jobs, open_driver, pgdrive, pgtext, postgres, timeline
+from receiver.store.commit import TRIES, Verb
 from receiver.store.pgurl import target
 from receiver.store.postgres import SETTINGS, PostgresDriver
 from receiver.store.statements import Query, Transaction, Write, rows
@@ -342,3 +343,23 @@ def test_a_database_that_a_test_gave_back_serves_the_next(tmp_path: Path) -> Non
     name = ENGINES.url(first / "a.db")
     ENGINES.give_back(first)
     assert ENGINES.url(second / "a.db") == name
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("40001", StoreUnavailable), ("40P01", StoreUnavailable), ("23505", asyncpg.UniqueViolationError)],
+)
+async def test_what_others_stand_in_the_way_of_is_told_as_unavailable(
+    house: Storehouse, state: str, told: type[Exception]
+) -> None:
+    tried = 0
+
+    def run(_items: Sequence[int]) -> Transaction[list[int]]:
+        nonlocal tried
+        tried += 1
+        yield rows(f"do $$ begin raise exception 'in the way' using errcode = '{state}'; end $$")
+        return [1]
+
+    with pytest.raises(told):
+        await house.store.do(Verb("contended", run), 1)
+    assert tried == 1 + TRIES

@@ -37,6 +37,10 @@ async def test_this_machines_settings_are_used_where_the_environment_names_no_se
     assert by_file.code == 0
     no_file = await run(folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY_FILE="nowhere")
     assert no_file.err == "ringback: RINGBACK_API_KEY_FILE: there is no file nowhere (see --help)\n"
+    both = {"RINGBACK_API_KEY": KEY, "RINGBACK_API_KEY_FILE": "key"}
+    twice = await run(folder, "jobs", "list", RINGBACK_URL=house.url, **both)
+    says = "RINGBACK_API_KEY and RINGBACK_API_KEY_FILE are both set; set one of the two"
+    assert (twice.code, twice.err) == (2, f"ringback: {says} (see --help)\n")
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,8 @@ async def test_what_cannot_be_resolved_is_refused(tmp_path: Path) -> None:
             ({"provider_job_id": ""}, "/provider_job_id"),
             ({"provider_job_id": 7}, "/provider_job_id"),
             ({"provider_job_id": "x" * 501}, "/provider_job_id"),
+            ({"provider_job_id": "."}, "/provider_job_id"),
+            ({"provider_job_id": ".."}, "/provider_job_id"),
             ({"provider_job_id": other["provider_job_id"]}, "/provider_job_id"),
             ({"fail": True, "why": "x"}, "/why"),
         ]
