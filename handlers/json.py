@@ -37,7 +37,8 @@ _AS_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
 """A string, or the rest of the body when it never ends: a search that fails would start again inside."""
 _WHOLE_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.DOTALL)
-_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+"""The rest of a string up to its closing quote, or up to the end of a piece."""
 _AS_LISTS = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _BOM = b"\xef\xbb\xbf"
@@ -165,7 +166,7 @@ def _between_strings(data: bytes) -> Iterator[bytes]:
 def _behind_string(data: bytes, place: int) -> int:
     """Where the string ends that goes on at `place`; the end of the body when it never does."""
     while place < len(data):
-        reached = _end(_IN_STRING, data, place, place + PIECE)
+        reached = _end(IN_STRING, data, place, place + PIECE)
         if data[reached : reached + 1] == b'"':
             return reached + 1
         if reached == place:
@@ -186,7 +187,7 @@ def _quick(data: bytes, weight: int) -> bool:
 
 
 def _as_text(data: bytes) -> str:
-    """The body as text, with U+FFFD for what is no UTF-8."""
+    """Return the body as text; bytes that are no UTF-8 become U+FFFD."""
     if len(data) <= PIECE:
         return data.decode("utf-8", "replace")
     pieces = (data[place : place + PIECE] for place in range(0, len(data), PIECE))

@@ -34,7 +34,7 @@ from receiver.unpacking import TooLarge, Unreadable, codings, unpacked
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 Heard = tuple[Update, str | None]
-"""What a provider told, fit for storing, and a note of what was left out."""
+"""An update that is fit for storing, and a note of the parts that were left out of it."""
 
 ANSWER_CAP = 4 * 1024 * 1024
 ASK_TIMEOUT = 30.0
@@ -137,7 +137,7 @@ class Accounts:
         parse: Callable[[HttpMessage], Told],
         door: Door,
     ) -> tuple[Told, HttpMessage]:
-        """The same of a request that was built, with a `body` that may replace its own."""
+        """Send a built request with `body` in place of its own. Returns and raises as `ask` does."""
         call = Call(
             request.method,
             setup.base_url + request.path,
@@ -169,8 +169,8 @@ class Accounts:
         return Account(setup.name, setup.base_url, key)
 
     def heard(self, job: Job, exchange: Exchange[Asked, Update]) -> Exchange[Asked, Heard]:
-        """Return `exchange` with what its answer tells made fit for storing: where the answer is read, so
-        that what is read of a large one comes and goes on one thread.
+        """Return `exchange` with a parser whose update is fit for storing: a large answer is parsed, cut and
+        freed on one thread.
         """
         secrets = self.secrets_of(job)
 
@@ -215,7 +215,8 @@ def _codings(answer: Answer) -> list[str]:
 def _read(
     answer: Answer, codes: list[str], at: datetime, parse: Callable[[HttpMessage], Told]
 ) -> tuple[Told, HttpMessage] | ProviderError:
-    """The result of `parse`, and the message; or its error without its frames, which hold what was read."""
+    """Return the result of `parse` and the message, or the provider's error without its frames: they would
+    keep the parsed answer in memory."""
     try:
         message = HttpMessage(answer.status, answer.headers, _plain(answer, codes), at)
         return parse(message), message

@@ -30,7 +30,6 @@ REST = 4 * MIB
 PIECE = 64 * 1024
 TURN = 500
 """Bytes, and strings, that are looked at in one go."""
-_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _IN_LONG = re.compile(
     rb"(?:[^\\\x00-\x1f]++|\\[\"\\/bfnrt]|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
@@ -59,7 +58,7 @@ class Bulk:
     mark: str = ""
 
     def with_texts(self, value: Any, chosen: Callable[[Text], str]) -> Any:
-        """Return `value`, a part of ours, with each text replaced by `chosen`. What holds none is shared."""
+        """Return `value` with each text replaced by `chosen`; parts without a text are shared."""
         if not self.texts:
             return value
 
@@ -200,7 +199,7 @@ def _closing(data: bytes, place: int) -> int:
     if data[found - 1] != ord("\\"):
         return found
     while True:
-        match = _IN_STRING.match(data, place, place + PIECE)
+        match = json.IN_STRING.match(data, place, place + PIECE)
         reached = match.end() if match else place
         if data[reached : reached + 1] == b'"':
             return reached

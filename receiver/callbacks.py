@@ -100,8 +100,8 @@ class Callbacks:
     def _read(
         self, callback: Callback, message: HttpMessage, secrets: Sequence[str]
     ) -> tuple[Update | None, str | None]:
-        """Return what a callback tells, fit for storing, and a note; neither when it cannot be read: an error
-        would keep what was read of it until the loop lets go of it."""
+        """Return the update of a callback, fit for storing, and a note; None and None for a body that cannot
+        be read. It raises no error, whose frames would keep the parsed body in memory."""
         try:
             return self.accounts.fit(callback.parse(message), message.body, secrets)
         except BadPayload:

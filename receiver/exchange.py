@@ -155,9 +155,9 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[Answer]:
         """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
 
-        What is `more` is written behind `data`, piece by piece, as fast as it is taken. `ends` is a moment of
-        the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever length it declares. Where
-        the `head_decides`, it is read leniently and nothing behind it is an error.
+        The bytes of `more` are written behind `data`, piece by piece, as fast as the peer reads them. `ends`
+        is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever length it
+        declares. Where the `head_decides`, it is read leniently and nothing behind it is an error.
         """
         self._future = self._loop.create_future()
         self._arm(ends)

@@ -15,7 +15,7 @@ from pathlib import Path
 from handlers.values import immutable
 from receiver.addresses import BadUrl, Guard, Origin, split
 from receiver.dialing import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
-from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_head
+from receiver.exchange import Answer, BadRequest, Broken, Connection, Unparsable, request_bytes, request_head
 from receiver.parts import Parts
 
 ANSWER_CAP = 16 * 1024
@@ -184,10 +184,11 @@ class Gateway:
 
     async def _call(self, call: Call, progress: Progress) -> Answer:
         place = _place(call.url)
-        headers = [self._agent, *call.headers]
-        data = request_head(call.method, place.target, place.host, headers, len(call.body))
+        about = (call.method, place.target, place.host, [self._agent, *call.headers])
         if isinstance(call.body, bytes):
-            data += call.body
+            data = request_bytes(*about, call.body)
+        else:
+            data = request_head(*about, len(call.body))
         kept = None if call.fresh else self._pool.take((place.origin, not call.delivery), self._loop.time())
         if kept is not None:
             try:

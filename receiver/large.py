@@ -2,7 +2,7 @@
 
 A thread helps only as far as no single call into the C library takes long, because each of them holds the
 interpreter: `handlers.json` limits the values of a body and reads them in steps, and `receiver.bulk` cuts
-long texts into pieces. What was read is let go of on the thread, too, where little of it is needed: to free
+long texts into pieces. A parsed body is freed on the thread, too, where little of it is needed: to free
 100,000 values is one such call.
 """
 

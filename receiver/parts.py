@@ -24,7 +24,7 @@ class Parts:
         return b"".join(parts)
 
     def pieces(self, size: int) -> Iterator[bytes | memoryview]:
-        """Return all of it in pieces of `size` bytes, the last one of what is left."""
+        """Return all bytes in pieces of `size`; the last one may be shorter."""
         gathered: list[memoryview] = []
         room = size
         for part in self._kept():
@@ -41,7 +41,7 @@ class Parts:
             yield b"".join(gathered)
 
     def drop(self) -> None:
-        """Let go of the bytes: what holds this for longer does not keep them in memory, too."""
+        """Free the bytes: an owner that lives longer no longer keeps them in memory."""
         self._parts = None
 
     def _kept(self) -> Sequence[bytes | memoryview]:

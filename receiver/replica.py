@@ -139,6 +139,6 @@ class Replica:
 
 
 def _news() -> Transaction[tuple[str, Mapping[str, int]]]:
-    """Return what each look asks for, in one transaction: the generation, and when each replica spoke."""
+    """Return the generation and the last beat of each replica, read in one transaction."""
     present = yield from generation()
     return present, (yield from replicas.seen())

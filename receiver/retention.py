@@ -252,6 +252,6 @@ def _forget(before: datetime, now: datetime) -> Transaction[None]:
 
 
 def _held_and_removed(now: datetime) -> Transaction[tuple[Mapping[str, datetime], Sequence[str]]]:
-    """Return what is asked for every second, in one transaction."""
+    """Return the held lanes and the removed endpoints, read in one transaction: it runs every second."""
     found = yield from holds.held(now, HELD)
     return found, (yield from endpoints.removed())

@@ -124,8 +124,8 @@ class Submitter:
         await self._blocking.works(job, submit=True)
 
     async def _asked(self, setup: AccountSetup, chosen: Chosen) -> tuple[Heard, HttpMessage] | None:
-        """Return what the provider says of the job, None where it was not asked. The input and the request
-        are held no longer than this."""
+        """Return the provider's answer, None where no request was sent. The input and the request are freed
+        when it returns."""
         whole = await self._input(chosen)
         if whole is None:
             return None

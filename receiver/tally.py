@@ -55,7 +55,7 @@ class Tally:
         return told
 
     def _date(self) -> int:
-        """Take what is fresh as of this minute, and return the minute: counting itself reads no clock."""
+        """Move the fresh counts to the present minute. Returns the minute; `count` itself reads no clock."""
         minute = int(self._clock.now().timestamp()) // 60
         fresh, self._fresh = self._fresh, Counter()
         for (account, what), count in fresh.items():

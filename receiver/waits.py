@@ -23,7 +23,7 @@ SLOWED = {
     UNREACHABLE: (WaitReason.UNREACHABLE, f"the provider cannot be reached: {_ONE_AT_A_TIME}"),
     LOST: (WaitReason.UNREACHABLE, f"the provider's answers are lost: {_ONE_AT_A_TIME}"),
 }
-"""What a job waits for behind the trouble of others of its account."""
+"""The reason and its detail for a job behind the trouble of other jobs of its account."""
 
 
 @immutable(kw_only=True)

@@ -155,6 +155,7 @@ console.log(JSON.stringify(events.map((event) => take(JSON.stringify(event), {},
 """
 
 
+# the sample is JavaScript: no other program that the suite sets up runs it, and the service needs no node
 @pytest.mark.skipif(NODE is None, reason="needs node")
 def test_the_javascript_sample_takes_every_event(tmp_path: Path) -> None:
     [sample] = samples("README.md", "js")

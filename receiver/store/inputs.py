@@ -15,7 +15,7 @@ PIECE = 256 << 10
 AT_ONCE = 4
 """Pieces that are read in one go."""
 IN_PIECES = b"+"
-"""Stands in the row of a job whose input lies in pieces: no input, which has at least `{}`."""
+"""The mark in the row of a job whose input lies in pieces; every input is longer."""
 
 
 def in_row(whole: Parts) -> bytes:
@@ -24,7 +24,7 @@ def in_row(whole: Parts) -> bytes:
 
 
 def write(job_id: str, whole: Parts) -> Transaction[None]:
-    """Store what does not lie in the row, a piece in each statement."""
+    """Store an input that is too large for the row, a piece in each statement."""
     if len(whole) > IN_ROW:
         for number, piece in enumerate(whole.pieces(PIECE)):
             yield many("input_piece", [(job_id, number, piece)])

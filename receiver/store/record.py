@@ -299,7 +299,7 @@ def _keep(batch: _Batch, before: Job, after: Job) -> None:
 def _still_tells(word: Word, job: Job) -> bool:
     """Return whether a word under a lost lease changes its job all the same.
 
-    What the provider said of the job does. So does the proof that its latest submission was not accepted; of
+    An update of the provider does. So does the proof that its latest submission was not accepted; of
     an earlier one it would say nothing about a later one.
     """
     if word.update is not None:

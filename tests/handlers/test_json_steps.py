@@ -1,4 +1,4 @@
-"""Large bodies are read in many short steps, and mean what they mean to a reader in one go."""
+"""Large bodies are read in many short steps, with the same values as in one step."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ BODIES = (*REFUSED.values(), *(body for body, _ in FORGIVEN.values()), *(f'"{one
 
 
 def outcome(read: Callable[[bytes], Any], body: bytes) -> Any:
-    """What a reader makes of a body; of a refusal only that it is one."""
+    """Return the value that a reader makes of a body, or `BadJson` for any refusal."""
     try:
         return repr(read(body))
     except json.BadJson:

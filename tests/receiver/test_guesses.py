@@ -9,7 +9,7 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.cadence import ENDED_POLLS, HINTED_POLLS, RETRIES
-from receiver.model import Outcome, State, Verdict
+from receiver.model import Job, Outcome, State, Verdict
 from tests.receiver.steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.storehouse import START, Storehouse, storehouse, told, types, word
 
@@ -181,6 +181,15 @@ async def test_hints_about_an_ended_job_bring_few_polls(house: Storehouse) -> No
     assert asked == ENDED_POLLS
 
 
+async def told_late(house: Storehouse) -> Job:
+    """Return an expired job of which an unproved callback tells success."""
+    job = await house.submitted("apiframe", theirs="p1")
+    house.hands.at = job.deadline_at
+    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(hint(job, house, "p1"))
+    return job
+
+
 NO_FILE_YET = {"update": told(Phase.SUCCEEDED, "p1", assets=())}
 SAYS_NOTHING: dict[str, dict[str, Any]] = {
     "fails": {"verdict": Verdict.TRANSIENT},
@@ -191,10 +200,7 @@ SAYS_NOTHING: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("says", SAYS_NOTHING.values(), ids=SAYS_NOTHING)
 async def test_a_late_result_is_asked_for_again(house: Storehouse, says: dict[str, Any]) -> None:
-    job = await house.submitted("apiframe", theirs="p1")
-    house.hands.at = job.deadline_at
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
-    await house.hear(hint(job, house, "p1"))
+    job = await told_late(house)
     for _ in range(RETRIES - 1):
         claim = await house.poll_claim(job)
         await house.hear(word(job, house, source=POLL, claim=claim, **says))
@@ -206,10 +212,7 @@ async def test_a_late_result_is_asked_for_again(house: Storehouse, says: dict[st
 
 @pytest.mark.parametrize("says", SAYS_NOTHING.values(), ids=SAYS_NOTHING)
 async def test_a_late_result_is_asked_for_so_often(house: Storehouse, says: dict[str, Any]) -> None:
-    job = await house.submitted("apiframe", theirs="p1")
-    house.hands.at = job.deadline_at
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
-    await house.hear(hint(job, house, "p1"))
+    job = await told_late(house)
     for _ in range(RETRIES):
         claim = await house.poll_claim(job)
         await house.hear(word(job, house, source=POLL, claim=claim, **says))

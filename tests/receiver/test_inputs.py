@@ -48,7 +48,7 @@ async def promised(house: Storehouse, whole: bytes, **others: Any) -> Chosen:
 
 
 async def kept(house: Storehouse) -> list[Any]:
-    """What the rows of the jobs hold, and how many pieces there are."""
+    """Return the inputs in the rows of the jobs, and the number of pieces."""
     [count] = await house.column("select count(*) from input_piece")
     return [*await house.column("select input from job order by id"), count]
 

@@ -1,4 +1,4 @@
-"""A large answer of a provider is read on a thread, and what was read of it goes there, too."""
+"""A large answer of a provider is parsed on a thread, and freed there, too."""
 
 import contextlib
 import gzip
@@ -30,11 +30,11 @@ QUESTION = HttpRequest("GET", "/")
 
 
 class Tree(list[Any]):
-    """What was read of an answer."""
+    """A parsed answer."""
 
 
 class Reading:
-    """Reads answers, and notes the threads on which that happens and on which what was read goes."""
+    """Parser that notes the threads on which answers are parsed and freed."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         self.read: list[int] = []

@@ -1,4 +1,4 @@
-"""Inputs that lie in pieces while they wait: what the provider gets is what was asked for, byte for byte."""
+"""Inputs that lie in pieces while they wait: the provider gets the input as it was given, byte for byte."""
 
 import functools
 import json
