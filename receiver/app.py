@@ -33,7 +33,7 @@ from receiver.gateway import Gateway
 from receiver.jobs import Jobs
 from receiver.keyring import Keyring
 from receiver.keys import Ids, Masters
-from receiver.lanes import Lanes, NoLanes, Slots
+from receiver.lanes import Lanes, NoLanes
 from receiver.meaning import Meanings
 from receiver.model import Endpoint, Work
 from receiver.observe import LOGGER, peer
@@ -44,6 +44,7 @@ from receiver.recording import FEED, Recording
 from receiver.replica import Replica, Role
 from receiver.retention import Housekeeper
 from receiver.settings import Settings
+from receiver.slots import Slots
 from receiver.store import Store, jobs, open_driver
 from receiver.store import endpoints as table
 from receiver.store.move import unfinished

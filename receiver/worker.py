@@ -54,6 +54,12 @@ class Lanes(Protocol):
     def others(self, work: Work, name: str) -> Iterable[Work]:
         """Return the other kinds of work that wait for the slots of a lane."""
 
+    def places(self) -> int:
+        """How many deliveries may start to origins that have not proved themselves."""
+
+    def behind(self, left: bool) -> None:
+        """Some of those are left by a claim, or none."""
+
 
 class Performer(Protocol):
     """Who does one kind of work."""
@@ -111,8 +117,7 @@ class Worker:
         self._prepared: Sequence[Any] = ()
         self._unsure: Sequence[Any] = ()
         self._stopping = False
-        self._rests = asyncio.Event()
-        self._rests.set()
+        self._claiming = asyncio.Lock()
 
     def hint(self, at: datetime | None = None) -> None:
         """Something is due at a moment, or now."""
@@ -126,7 +131,6 @@ class Worker:
     async def run(self) -> None:
         """Claim and perform until stopped; look once per scan where nobody hints, and again after trouble."""
         while not self._stopping:
-            self._rests.clear()
             try:
                 await self.tick()
             except StoreUnavailable as error:
@@ -135,13 +139,18 @@ class Worker:
             except Exception:
                 LOGGER.exception("claiming %s work failed", self.work)
                 await self._recover()
-            finally:
-                self._rests.set()
             self.alarm.set(self._store.scan)
             await self.alarm.rung()
 
     async def tick(self) -> int:
-        """Claim what is due now and start on it; how many were claimed."""
+        """Claim what is due now and start on it; how many were claimed.
+
+        One at a time: between its commit and its start, only the claim knows that work is under way.
+        """
+        async with self._claiming:
+            return await self._tick()
+
+    async def _tick(self) -> int:
         self.alarm.still()
         if not self._holder.live:
             return 0
@@ -202,6 +211,8 @@ class Worker:
             prepare=self._prepare,
             busy=frozenset(self._under_way.values()),
             running_limits=self._performer.limits(),
+            places=self._lanes.places,
+            behind=self._lanes.behind,
         )
 
     async def _take_up(self, prepared: Sequence[Any]) -> Counter[str]:
@@ -230,13 +241,18 @@ class Worker:
         """
         self._stopping = True
         self.alarm.set()
-        claiming = self._loop.create_task(self._rests.wait())
+        claiming = self._loop.create_task(self._claimed())
         _, late = await asyncio.wait([claiming, *self._under_way], timeout=grace)
         for task in late - {claiming}:
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=AT_LAST)
         claiming.cancel()
+
+    async def _claimed(self) -> None:
+        """Wait until the claim that runs, if one does, has ended."""
+        async with self._claiming:
+            pass
 
     async def _give_back(self, prepared: Sequence[Any]) -> None:
         await self._store.write(lambda: self._performer.give_back(prepared, self._clock.now()))
@@ -259,7 +275,6 @@ class Worker:
             self._hints.wake(kind)
 
     async def _recover(self) -> None:
-        self._rests.set()
         await asyncio.sleep(AFTER_TROUBLE)
         self.alarm.set()
 

@@ -39,6 +39,7 @@ LAYERS = (
     {"store", "exchange", "resolver", "dialing", "gateway", "observe"},
     {
         "alarm",
+        "slots",
         "lanes",
         "endpoints",
         "tally",

@@ -1,5 +1,6 @@
 """Due work: claimed under a lease, per lane, so that one lane never holds up another."""
 
+import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
@@ -25,7 +26,18 @@ HAND_LANES = (WAITING + "hand", WAITING + "again")
 """The end of a lane's name for retries by hand: they wait for no hold. There are two, so that one
 that is asked for while it is being sent is told from the one that is sent."""
 PROMOTED = 200
-"""How many retries a claim moves to their lanes at once."""
+"""How many of those a claim moves to their lanes at once."""
+WAITS = {
+    "endpoint": "work = 'deliver' and lane like '%~' and lane not like '%://%'",
+    "origin": "work = 'deliver' and lane like '%://%~'",
+}
+"""Deliveries that wait for their moment, those to one-off callback origins for a place in the crowd as well.
+The words are those of the indexes."""
+NEXT = "select " + ", ".join(
+    f"(select min(at) from due where {which}) as {kind}" for kind, which in WAITS.items()
+)
+FILLED = 1000
+"""Milliseconds after which a claim looks again where it took what may fill the crowd: an end tells sooner."""
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
@@ -36,7 +48,8 @@ class Request:
     `owner` is the replica that claims, `busy` the ids of the work that it has under way. `room` is asked
     once for each lane in which something is due, and `found` told how much of it is taken, so that lanes may
     share it. `prepare` runs inside the same transaction and turns claims into what their performers need.
-    `running_limits` says how many jobs of a lane may run at the provider at once.
+    `running_limits` says how many jobs of a lane may run at the provider at once, `places` how many
+    deliveries may start to origins that have not proved themselves; `behind` is told whether some are left.
     """
 
     work: Work
@@ -49,6 +62,8 @@ class Request:
     found: Callable[[str, int], object] = lambda _lane, _count: None
     busy: Container[str] = frozenset()
     running_limits: Mapping[str, int] = field(default_factory=dict)
+    places: Callable[[], int] = lambda: sys.maxsize
+    behind: Callable[[bool], object] = lambda _left: None
 
 
 @immutable
@@ -72,7 +87,7 @@ def claim(request: Request) -> Transaction[Taken]:
     ends it. A lease of our own that ended while its work is still under way, after a pause of the process or
     a step of the clock, is renewed.
     """
-    next_retry = yield from _promote(request.work, request.now)
+    next_waiting = yield from _promoted(request)
     lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
     taken: list[tuple[str, str, int, int]] = []
     for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
@@ -80,7 +95,7 @@ def claim(request: Request) -> Transaction[Taken]:
         request.found(lane, len(found))
         taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
     prepared: Sequence[Any] = ()
-    ahead = [row["ahead"] for row in lanes if row["ahead"] is not None] + next_retry
+    ahead = [row["ahead"] for row in lanes if row["ahead"] is not None] + next_waiting
     if taken:
         yield rows(
             "update due set at = :until, leased = 1, owner = :owner, fence = fence + 1 where id in (:ids)",
@@ -99,31 +114,41 @@ def claim(request: Request) -> Transaction[Taken]:
     return Taken(prepared, moment(min(ahead)) if ahead else None)
 
 
-def _promote(work: Work, now: datetime) -> Transaction[list[int]]:
-    """Move retries that have become due to where their lanes are claimed. Returns when the next one comes."""
-    if work is not Work.DELIVER:
+def _promoted(request: Request) -> Transaction[list[int]]:
+    """Move what has become due to where its lane is claimed. Returns when the next comes."""
+    if request.work is not Work.DELIVER:
         return []
-    first = yield from _next_retry()
-    if first is None or first > ms(now):
-        return [] if first is None else [first]
-    come = yield unlocked(
-        "select id from due where work = 'deliver' and lane like '%~' and at <= :now order by at limit :most",
-        now=ms(now),
-        most=PROMOTED,
+    now, places = ms(request.now), request.places()
+    most = {"endpoint": PROMOTED, "origin": min(places, PROMOTED)}
+    waiting = (yield rows(NEXT))[0]
+    moved = dict.fromkeys(WAITS, 0)
+    due = [kind for kind in WAITS if _overdue(waiting[kind], now) and most[kind]]
+    for kind in due:
+        moved[kind] = yield from _promote(WAITS[kind], now, most[kind])
+    if due:
+        waiting = (yield rows(NEXT))[0]
+    request.behind(_overdue(waiting["origin"], now))
+    again = {kind: now + (0 if count else PASSED_BY) for kind, count in moved.items()}
+    if moved["origin"] == places:
+        again["origin"] = now + FILLED
+    return [again[kind] if waiting[kind] <= now else waiting[kind] for kind in WAITS if waiting[kind]]
+
+
+def _overdue(at: int | None, now: int) -> bool:
+    return at is not None and at <= now
+
+
+def _promote(which: str, now: int, most: int) -> Transaction[int]:
+    """Move so many. Returns how many there were."""
+    found = yield unlocked(
+        f"select id from due where {which} and at <= :now order by at limit :most", now=now, most=most
     )
     yield rows(
         "update due set lane = lane || :ready where id in (:ids)",
         ready=READY,
-        ids=[row["id"] for row in come],
+        ids=[row["id"] for row in found],
     )
-    first = yield from _next_retry()
-    soonest = ms(now) + (0 if come else PASSED_BY)
-    return [] if first is None else [max(first, soonest)]
-
-
-def _next_retry() -> Transaction[int | None]:
-    found = yield rows("select min(at) as at from due where work = 'deliver' and lane like '%~'")
-    return found[0]["at"] if found else None
+    return len(found)
 
 
 def _found(request: Request, lane: str) -> Transaction[Rows]:

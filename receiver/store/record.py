@@ -75,8 +75,8 @@ class Recorded:
 class Lanes(Protocol):
     """Who hands out the slots that a delivery may be born with."""
 
-    def reserve(self, lane: str, /) -> bool:
-        """Take a free slot of `lane`; False when there is none."""
+    def reserve(self, lane: str, /) -> str | None:
+        """Take a free slot of `lane`. Returns None, or where there is none the lane in which to wait."""
 
     def release(self, lane: str, /) -> object:
         """Give it back."""
@@ -214,9 +214,10 @@ def _bear(
     until: float,
 ) -> Born:
     owed = Owed(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
-    claimed = live and recorder.lanes.reserve(lane)
-    claim = Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner) if claimed else None
-    return Born(owed, lane, claim)
+    waits_in = recorder.lanes.reserve(lane) if live else lane
+    if waits_in is not None:
+        return Born(owed, waits_in, None)
+    return Born(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner))
 
 
 def _delivery_row(born: Born, now: datetime) -> tuple[Any, ...]:

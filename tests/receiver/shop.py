@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from receiver.lanes import Lanes, Slots
+from receiver.lanes import Lanes
 from receiver.model import Claim, Work
+from receiver.slots import Slots
 from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction, rows
 from receiver.worker import Hints, Worker

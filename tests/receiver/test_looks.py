@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,19 +33,20 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
 async def retries(house: Storehouse, spread: timedelta = timedelta(seconds=1)) -> None:
     """A retry for each of many origins: one after the other from an hour on."""
 
+    at, step = ms(house.hands.at + timedelta(hours=1)), int(spread.total_seconds() * 1000)
+    await waiting(house, *((f"https://c{n}.example~", at + n * step) for n in range(ORIGINS)))
+
+
+async def waiting(house: Storehouse, *lanes: tuple[str, int]) -> None:
+    """A delivery in each of these lanes that waits for its moment."""
+
     def fill() -> Transaction[None]:
-        at = ms(house.hands.at + timedelta(hours=1))
-        step = int(spread.total_seconds() * 1000)
-        rows = [
-            (f"dlv_{n:032x}", "deliver", f"https://c{n}.example~", at + n * step, 0, 0, 1, "")
-            for n in range(ORIGINS)
-        ]
-        yield many("due", rows)
+        yield many("due", [(f"dlv_{lane}", "deliver", lane, at, 0, 0, 1, "") for lane, at in lanes])
 
     await house.store.write(fill)
 
 
-async def look(house: Storehouse, asked: list[str]) -> Taken:
+async def look(house: Storehouse, asked: list[str], **others: Any) -> Taken:
     """A claim of deliveries that notes the lanes it asks for."""
     now = house.hands.at
 
@@ -52,7 +54,7 @@ async def look(house: Storehouse, asked: list[str]) -> Taken:
         asked.append(lane)
         return 0
 
-    request = Request(Work.DELIVER, "rpc_1", now, now + LEASE, 0.0, room, owed)
+    request = Request(Work.DELIVER, "rpc_1", now, now + LEASE, 0.0, room, owed, **others)
     return await house.store.write(lambda: claim(request))
 
 
@@ -80,6 +82,41 @@ async def test_a_claim_moves_a_bounded_number_of_retries_and_comes_back(
         numbers.append(len(asked))
     assert numbers == [15, 30, ORIGINS]
     assert nexts == [house.hands.at, house.hands.at, None]
+
+
+async def to_endpoint(house: Storehouse) -> None:
+    """A retry to an endpoint that is due later than those to the origins."""
+    await waiting(house, ("ep_1~", ms(house.hands.at + timedelta(hours=1, minutes=30))))
+
+
+@pytest.mark.parametrize(
+    ("places", "moved", "left", "again"),
+    [
+        (0, 0, True, timedelta(seconds=1)),
+        (15, 15, True, timedelta(seconds=1)),
+        (ORIGINS, ORIGINS, False, None),
+        (100, ORIGINS, False, None),
+    ],
+)
+async def test_a_claim_moves_as_many_to_strangers_as_there_are_places_and_all_to_endpoints(
+    house: Storehouse, places: int, moved: int, left: bool, again: timedelta | None
+) -> None:
+    await retries(house)
+    await to_endpoint(house)
+    house.hands.pass_(hours=2)
+    asked: list[str] = []
+    told: list[bool] = []
+    taken = await look(house, asked, places=lambda: places, behind=told.append)
+    assert sorted(asked) == sorted(["ep_1~now", *(f"https://c{n}.example~now" for n in range(moved))])
+    assert told == [left]
+    assert taken.next_at == (None if again is None else house.hands.at + again)
+
+
+async def test_a_full_crowd_hides_no_moment_that_comes(house: Storehouse) -> None:
+    await retries(house)
+    await to_endpoint(house)
+    taken = await look(house, [], places=lambda: 0)
+    assert taken.next_at == house.hands.at + timedelta(hours=1)
 
 
 # The feed.

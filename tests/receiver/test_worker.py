@@ -1,6 +1,7 @@
 """The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -151,6 +152,31 @@ async def test_work_whose_lease_ended_is_not_begun_twice_by_its_worker(shop: Sho
     await shop.made.until(lambda: shop.made.done == [job_id])
     assert shop.made.begun == [job_id]
     assert await shop.house.column("select id from due") == []
+
+
+async def test_a_claim_that_comes_while_another_starts_its_work_begins_nothing_twice(shop: Shop) -> None:
+    shop.made.gate, prepare = asyncio.Event(), shop.made.prepare
+    within, go = asyncio.Event(), threading.Event()
+    loop_ = asyncio.get_running_loop()
+
+    def preparing(claims: Any) -> Transaction[Any]:
+        prepared = yield from prepare(claims)
+        loop_.call_soon_threadsafe(within.set)
+        assert go.wait(PATIENCE)
+        return prepared
+
+    shop.made.prepare = preparing  # type: ignore[method-assign]  # the claim stays within its transaction
+    [job_id] = await shop.jobs("aiml")
+    first = asyncio.create_task(shop.worker.tick())
+    await within.wait()
+    shop.house.hands.pass_(hours=1)
+    second = asyncio.create_task(shop.worker.tick())
+    await asyncio.sleep(0)
+    go.set()
+    assert (await first, await second) == (1, 0)
+    shop.made.gate.set()
+    await shop.made.until(lambda: shop.made.done == [job_id])
+    assert shop.made.begun == [job_id]
 
 
 async def test_stopping_waits_for_what_is_under_way(shop: Shop) -> None:

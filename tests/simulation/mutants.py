@@ -9,11 +9,12 @@ from unittest.mock import patch
 
 from receiver import agenda, lifecycle
 from receiver.agenda import Agenda
-from receiver.lanes import Lane, Lanes
+from receiver.lanes import Lanes
 from receiver.lifecycle import Change
 from receiver.meaning import Meanings
 from receiver.model import Claim, Job, Verdict, Word, Work
 from receiver.recording import Recording
+from receiver.slots import Lane
 from receiver.store import due, jobs, record
 from receiver.store.statements import Transaction, ms, rows
 

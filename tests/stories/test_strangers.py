@@ -1,0 +1,33 @@
+"""Deliveries to one-off callback origins that have not proved themselves: a few at once, others in line."""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.stories.deployment import Hook, deployed
+from tests.stories.tools import SILENT, downstream, ended_job, listed, subscribe
+
+JOBS, PLACES = 9, 2
+
+
+def origin(hook: Hook, number: int) -> str:
+    """A callback URL whose origin is its own."""
+    return f"http://one-{number}.localhost:{urlsplit(hook.url).port}/own"
+
+
+async def test_strangers_wait_in_line_and_hold_up_no_endpoint(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT, retry_schedule="[0.05]") as house, downstream() as known:
+        house.services.lanes.crowd.places = PLACES
+        await subscribe(house, known, "job.canceled")
+        house.hook.hold = asyncio.Event()
+        house.hook.answers = [(500, {})] * 3
+        for number in range(JOBS):
+            await ended_job(house, callback_url=origin(house.hook, number))
+        await house.until(lambda: asyncio.sleep(0, known.deliveries), lambda told: len(told) == JOBS)
+        await house.until(lambda: asyncio.sleep(0, house.hook.deliveries), lambda told: len(told) == PLACES)
+        house.hook.hold.set()
+        await house.until(
+            lambda: listed(house, "/v1/deliveries", state="delivered"), lambda told: len(told) == 2 * JOBS
+        )
+        assert len(house.hook.deliveries) == JOBS + 3
+        assert house.services.lanes.crowd.taken == 0
