@@ -1,7 +1,6 @@
 """The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
@@ -154,21 +153,23 @@ async def test_work_whose_lease_ended_is_not_begun_twice_by_its_worker(shop: Sho
     assert await shop.house.column("select id from due") == []
 
 
-async def test_a_claim_that_comes_while_another_starts_its_work_begins_nothing_twice(shop: Shop) -> None:
-    shop.made.gate, prepare = asyncio.Event(), shop.made.prepare
-    within, go = asyncio.Event(), threading.Event()
-    loop_ = asyncio.get_running_loop()
+async def test_a_claim_that_comes_while_another_starts_its_work_begins_nothing_twice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.made.gate = asyncio.Event()
+    write, committed, go = shop.house.store.write, asyncio.Event(), asyncio.Event()
 
-    def preparing(claims: Any) -> Transaction[Any]:
-        prepared = yield from prepare(claims)
-        loop_.call_soon_threadsafe(within.set)
-        assert go.wait(PATIENCE)
-        return prepared
+    async def held(transaction: Any, *, last: bool = False) -> Any:
+        told = await write(transaction, last=last)
+        if not committed.is_set():
+            committed.set()
+            await go.wait()
+        return told
 
-    shop.made.prepare = preparing  # type: ignore[method-assign]  # the claim stays within its transaction
     [job_id] = await shop.jobs("aiml")
+    monkeypatch.setattr(shop.house.store, "write", held)
     first = asyncio.create_task(shop.worker.tick())
-    await within.wait()
+    await committed.wait()
     shop.house.hands.pass_(hours=1)
     second = asyncio.create_task(shop.worker.tick())
     await asyncio.sleep(0)
