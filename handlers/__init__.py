@@ -1,18 +1,30 @@
 """The providers that Ringback speaks to: one line each."""
 
-from handlers import aiml, apiframe, apiframe_v2, gately, getimg, imagineo, minimax, replicate
-from handlers.contract import Provider
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-ALL: dict[str, Provider] = {
-    module.PROVIDER.name: module.PROVIDER
-    for module in (
-        aiml,
-        apiframe,
-        apiframe_v2,
-        gately,
-        getimg,
-        imagineo,
-        minimax,
-        replicate,
-    )
-}
+if TYPE_CHECKING:
+    from handlers.contract import Provider
+
+MODULES = (
+    "aiml",
+    "apiframe",
+    "apiframe_v2",
+    "gately",
+    "getimg",
+    "imagineo",
+    "minimax",
+    "replicate",
+)
+ALL: "dict[str, Provider]"
+"""The providers by name. They are imported when this is first asked for: the commands that only speak to a
+service need none of them."""
+
+
+def __getattr__(name: str) -> "dict[str, Provider]":
+    """Return `ALL`, made now; raises `AttributeError` for every other name."""
+    if name != "ALL":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = [import_module(f"{__name__}.{module}").PROVIDER for module in MODULES]
+    globals()["ALL"] = made = {provider.name: provider for provider in found}
+    return made

@@ -11,9 +11,18 @@ from typing import Any
 import click
 
 from receiver.filters import TYPES, is_pattern
-from receiver.model import State
 
-STATES = tuple(state.value for state in State)
+STATES = (
+    "pending",
+    "submitting",
+    "unconfirmed",
+    "queued",
+    "running",
+    "succeeded",
+    "failed",
+    "canceled",
+    "expired",
+)
 DELIVERY_STATES = ("pending", "delivered", "exhausted", "canceled")
 SCOPES = (
     "jobs:read",
