@@ -162,14 +162,15 @@ class Deployment:
         return found
 
     async def until(self, look: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
-        """What `look` sees once it is `done`; looks again until patience ends."""
-        ends = time.monotonic() + PATIENCE
+        """What `look` sees once it is `done`; looks again, less and less often, until patience ends."""
+        ends, pause = time.monotonic() + PATIENCE, 0.01
         while True:
             seen = await look()
             if done(seen):
                 return seen
             assert time.monotonic() < ends, f"still waiting, last seen: {seen}"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 0.1)
 
     async def subscribe(self, *events: str, **others: Any) -> dict[str, Any]:
         """Subscribe the downstream."""
