@@ -169,8 +169,8 @@ class Accounts:
         return Account(setup.name, setup.base_url, key)
 
     def heard(self, job: Job, exchange: Exchange[Asked, Update]) -> Exchange[Asked, Heard]:
-        """Return `exchange` with a parser whose update is fit for storing: a large answer is parsed, cut and
-        freed on one thread.
+        """Return `exchange` with its parser made to give updates that are fit for storing: a large answer is
+        parsed, cut and freed on one thread.
         """
         secrets = self.secrets_of(job)
 

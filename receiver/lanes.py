@@ -209,12 +209,12 @@ class Lanes:
                 self._holds.pop((Work.SUBMIT, name), None)
 
     def places(self) -> int:
-        """How many deliveries may start to origins that have not proved themselves."""
+        """Return how many deliveries may start to origins that have not proved themselves."""
         with self._lock:
             return self.crowd.free
 
     def behind(self, left: bool) -> None:
-        """A claim left some of those waiting, or none."""
+        """Note whether a claim left deliveries to such origins waiting in the store."""
         with self._lock:
             self.crowd.behind = left
 
@@ -303,7 +303,7 @@ class NoLanes:
     """Where nobody delivers: whatever is recorded waits for a process that does."""
 
     def reserve(self, lane: str, /) -> str:
-        """There is no slot: it waits in its lane."""
+        """Return the lane itself, where the delivery waits: there are no slots here."""
         return lane
 
     def release(self, _lane: str, /) -> object:

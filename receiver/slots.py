@@ -29,18 +29,18 @@ class Crowd:
 
     @property
     def free(self) -> int:
-        """How many more may start."""
+        """Return how many more calls may start."""
         return max(0, self.places - self.taken)
 
     @property
     def opens(self) -> bool:
-        """Whether it is worth while to claim for those that are behind: a claim for each place costs more."""
+        """Return whether a claim for those behind is worth its cost: many places are free, not one."""
         return self.behind and 4 * self.free >= self.places
 
 
 @dataclass(slots=True)
 class Slots:
-    """What the lanes of one endpoint or account share. `rate` is in calls per second."""
+    """Slots that the lanes of one endpoint or account share. `rate` is in calls per second."""
 
     top: int
     adaptive: bool = False
@@ -60,14 +60,14 @@ class Slots:
         self.allowed = min(self.top, UNPROVEN) if self.adaptive else self.top
 
     def count(self, *, started: int = 0, promised: int = 0) -> None:
-        """Count what starts, ends, is promised or is no longer."""
+        """Count calls that start or end, and slots that a claim keeps for itself or gives back."""
         self.in_flight += started
         self.promised += promised
         if (crowd := self._crowd) is not None:
             crowd.taken += started + promised
 
     def allow(self, allowed: int) -> None:
-        """Allow so many from now on, as far as the top goes."""
+        """Allow so many calls at once from now on, and never more than the top."""
         before, taken = self._crowd, self.in_flight + self.promised
         self.allowed = min(self.top, allowed)
         if before is self._crowd or self.crowd is None:
@@ -76,24 +76,24 @@ class Slots:
 
     @property
     def _crowd(self) -> Crowd | None:
-        """The crowd that these slots are of; none once they have proved themselves."""
+        """Return the crowd that these slots belong to, None once their origin has proved itself."""
         return self.crowd if self.allowed <= UNPROVEN else None
 
     @property
     def crowded_out(self) -> bool:
-        """Whether the crowd has no place for one more of these."""
+        """Return whether the crowd has no place for one more call."""
         crowd = self._crowd
         return crowd is not None and not crowd.free
 
     @property
     def lines_up(self) -> bool:
-        """Whether one that comes now has to wait behind others of the crowd."""
+        """Return whether a new delivery has to wait behind others of the crowd."""
         crowd = self._crowd
         return crowd is not None and (crowd.behind or not crowd.free)
 
     @property
     def ours(self) -> int:
-        """Our part of what is allowed: as many replicas share it as are `live`."""
+        """Return this replica's part of the allowed slots, which all `live` replicas share."""
         return -(-self.allowed // self.live)
 
     @property

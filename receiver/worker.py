@@ -55,10 +55,10 @@ class Lanes(Protocol):
         """Return the other kinds of work that wait for the slots of a lane."""
 
     def places(self) -> int:
-        """How many deliveries may start to origins that have not proved themselves."""
+        """Return how many deliveries may start to origins that have not proved themselves."""
 
     def behind(self, left: bool) -> None:
-        """Some of those are left by a claim, or none."""
+        """Note whether a claim left deliveries to such origins waiting in the store."""
 
 
 class Performer(Protocol):

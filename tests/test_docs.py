@@ -155,8 +155,7 @@ console.log(JSON.stringify(events.map((event) => take(JSON.stringify(event), {},
 """
 
 
-# the sample is JavaScript: no other program that the suite sets up runs it, and the service needs no node
-@pytest.mark.skipif(NODE is None, reason="needs node")
+@pytest.mark.skipif(NODE is None, reason="needs node")  # runs a JavaScript sample; nothing else needs node
 def test_the_javascript_sample_takes_every_event(tmp_path: Path) -> None:
     [sample] = samples("README.md", "js")
     library = tmp_path / "node_modules" / "standardwebhooks"

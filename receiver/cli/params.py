@@ -12,6 +12,7 @@ import click
 
 from receiver.filters import TYPES, is_pattern
 
+# written out: the model imports the providers' contract, which no command that speaks to a service needs
 STATES = (
     "pending",
     "submitting",

@@ -37,7 +37,7 @@ NEXT = "select " + ", ".join(
     f"(select min(at) from due where {which}) as {kind}" for kind, which in WAITS.items()
 )
 FILLED = 1000
-"""Milliseconds after which a claim looks again where it took what may fill the crowd: an end tells sooner."""
+"""Milliseconds until the next look where a claim may have filled the crowd: an ended call wakes it sooner."""
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
@@ -115,7 +115,7 @@ def claim(request: Request) -> Transaction[Taken]:
 
 
 def _promoted(request: Request) -> Transaction[list[int]]:
-    """Move what has become due to where its lane is claimed. Returns when the next comes."""
+    """Move due deliveries to the lanes in which they are claimed. Returns when the next ones are due."""
     if request.work is not Work.DELIVER:
         return []
     now, places = ms(request.now), request.places()
@@ -139,7 +139,7 @@ def _overdue(at: int | None, now: int) -> bool:
 
 
 def _promote(which: str, now: int, most: int) -> Transaction[int]:
-    """Move so many. Returns how many there were."""
+    """Move at most so many due deliveries of one kind. Returns how many were moved."""
     found = yield unlocked(
         f"select id from due where {which} and at <= :now order by at limit :most", now=now, most=most
     )

@@ -58,19 +58,26 @@ async def on_postgres(server: Cluster, provider: int, url: str = "") -> AsyncIte
         yield ours
 
 
+@contextlib.asynccontextmanager
+async def beside(server: Cluster) -> AsyncIterator[tuple[tuple[Service, int], tuple[Service, int]]]:
+    """Our service on that server, and one on SQLite, each with a downstream of its own."""
+    async with (
+        stub("raw") as provider,
+        stub("raw") as other,
+        stub("raw") as downstream,
+        stub("raw") as elsewhere,
+        on_postgres(server, provider) as ours,
+        service(other) as plain,
+    ):
+        yield (ours, downstream), (plain, elsewhere)
+
+
 async def path() -> Figures:
     """The whole path on PostgreSQL and on SQLite, in turns."""
     with steady() as server:
-        async with (
-            stub("raw") as provider,
-            stub("raw") as other,
-            stub("raw") as downstream,
-            stub("raw") as elsewhere,
-            on_postgres(server, provider) as ours,
-            service(other) as plain,
-        ):
+        async with beside(server) as sides:
             takes = []
-            for one, to in ((ours, downstream), (plain, elsewhere)):
+            for one, to in sides:
                 for name in ("hook1", "hook2"):
                     await one.endpoint(f"http://127.0.0.1:{to}/{name}")
                 await warm(one, to, 2)
@@ -90,18 +97,10 @@ async def path() -> Figures:
 
 
 async def latency() -> Figures:
-    """Callback sent to delivery received on PostgreSQL, at 200 a second, and on SQLite in turns: what stops
+    """Callback sent to delivery received on PostgreSQL, at 200 a second, and on SQLite in turns: a stop of
     the machine for 10 ms once a second is the slowest hundredth of both."""
     with steady() as server:
-        async with (
-            stub("raw") as provider,
-            stub("raw") as other,
-            stub("raw") as downstream,
-            stub("raw") as elsewhere,
-            on_postgres(server, provider) as ours,
-            service(other) as plain,
-        ):
-            sides = ((ours, downstream), (plain, elsewhere))
+        async with beside(server) as sides:
             for one, to in sides:
                 await one.endpoint(f"http://127.0.0.1:{to}/hook1")
                 await warm(one, to, 1)
