@@ -1,7 +1,7 @@
 """SQLite: one thread owns the only writing connection and drives a whole transaction in one hop.
 
-Readers are `aiosqlite` connections that cannot write and never checkpoint. The pragmas and the figures
-behind them are in the README of this folder.
+Readers are `aiosqlite` connections that cannot write and never checkpoint; one more moves the log into the
+file while commits go on. The pragmas and the figures behind them are in the README of this folder.
 """
 
 import asyncio
@@ -28,12 +28,17 @@ Result = TypeVar("Result")
 APPLICATION_ID = 0x52427631
 READERS = 2
 BUSY_MS = 1500
+FAR = 4
+"""Steps by which a move may be behind before commits wait for it: a bound of the log's length."""
+LONG = 3000
+"""Pages of the log at which the writer moves the rest of it between two commits: only then it starts over."""
 LOG_PAGES = 4000
-"""Pages of the log that a commit moves into the file, should a reader have kept the writer from it."""
+"""The same, where a commit has to do it, should a reader have kept the writer from it."""
 LOG_BYTES = 5000 * 4096
 STEP = 450
-"""Changed rows, some 200 pages, after which the writer moves the log into the file."""
+"""Changed rows, some 200 pages, after which the log is moved into the file."""
 GENERATION = "select value from meta where key = 'generation'"
+MOVE = "pragma wal_checkpoint(passive)"
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 """After these nobody knows what the disk holds: the process ends and starts again from the file."""
 MAY_PASS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
@@ -49,6 +54,12 @@ PRAGMAS = (
     f"pragma wal_autocheckpoint = {LOG_PAGES}",
     "pragma journal_size_limit = 67108864",
 )
+READER = (
+    "pragma query_only = on",
+    "pragma wal_autocheckpoint = 0",
+    f"pragma busy_timeout = {BUSY_MS}",
+)
+MOVER = ("pragma synchronous = full", "pragma mmap_size = 0", "pragma cell_size_check = on")
 
 
 class SqliteDriver:
@@ -67,6 +78,8 @@ class SqliteDriver:
         self._connection: sqlite3.Connection | None = None
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self._mover: aiosqlite.Connection | None = None
+        self._moving: asyncio.Task[None] | None = None
         self._changed = self._moved = 0
 
     async def open(self) -> None:
@@ -76,7 +89,8 @@ class SqliteDriver:
             self._thread.start()
             await self._on_writer(functools.partial(self._told, self._connect))
             for _ in range(READERS):
-                await self._readers.put(await self._open_reader())
+                await self._readers.put(await self._opened(READER))
+            self._mover = await self._opened(MOVER)
         except sqlite3.Error as error:
             await self.close()
             raise self._cannot(error) from None
@@ -86,6 +100,11 @@ class SqliteDriver:
 
     async def close(self) -> None:
         """Finish what is queued and close every connection."""
+        if self._moving is not None:
+            await asyncio.wait([self._moving])
+        if self._mover is not None:
+            await self._mover.close()
+            self._mover = None
         while not self._readers.empty():
             await self._readers.get_nowait().close()
         if self._thread.is_alive():
@@ -105,9 +124,27 @@ class SqliteDriver:
         return await self.write(transaction)
 
     async def rest(self) -> None:
-        """Move the log into the file, when enough has been written since the last time."""
-        if self._changed - self._moved >= STEP:
-            await self._on_writer(self._move_log)
+        """Begin to move the log into the file, when enough has been written since the last time.
+
+        Waits for the move before it only when that is several steps behind.
+        """
+        behind = self._changed - self._moved
+        if behind < STEP or self._mover is None:
+            return
+        if self._moving is not None and not self._moving.done():
+            if behind < FAR * STEP:
+                return
+            await asyncio.wait([self._moving])
+        self._moved = self._changed
+        self._moving = asyncio.create_task(self._move_log(self._mover))
+
+    async def _move_log(self, mover: aiosqlite.Connection) -> None:
+        try:
+            (found,) = await mover.execute_fetchall(MOVE)
+            if found["log"] >= LONG:
+                await self._on_writer(lambda: self._writer.execute(MOVE).fetchall())
+        except sqlite3.Error as error:
+            self._see_fatal(error)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on a connection that cannot write."""
@@ -147,13 +184,6 @@ class SqliteDriver:
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
             job()
-
-    def _move_log(self) -> None:
-        self._moved = self._changed
-        try:
-            self._writer.execute("pragma wal_checkpoint(passive)").fetchall()
-        except sqlite3.Error as error:
-            self._see_fatal(error)
 
     def _see_fatal(self, error: sqlite3.Error) -> None:
         if getattr(error, "sqlite_errorcode", None) in LOSES_WRITES:
@@ -218,14 +248,10 @@ class SqliteDriver:
             self._connection.close()
             self._connection = None
 
-    async def _open_reader(self) -> aiosqlite.Connection:
+    async def _opened(self, pragmas: tuple[str, ...]) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None)
         connection.row_factory = sqlite3.Row
-        for pragma in (
-            "pragma query_only = on",
-            "pragma wal_autocheckpoint = 0",
-            f"pragma busy_timeout = {BUSY_MS}",
-        ):
+        for pragma in pragmas:
             await connection.execute(pragma)
         return connection
 

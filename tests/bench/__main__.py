@@ -43,7 +43,7 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     (
         "PostgreSQL: latency",
         servers.latency,
-        {"p50, ms": ("<=", 4), "p99, ms": ("<=", 9), "p99, times SQLite": ("<=", 2)},
+        {"p50, ms": ("<=", 4), "p99, ms": ("<=", 9)},
     ),
     ("PostgreSQL: replicas", servers.replicas, {"CPU of two to one": ("<=", 1.15)}),
     (

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from receiver.exchange import Connection, request_bytes
 
 CONNECTIONS = 64
+LIVE = request_bytes("GET", "/healthz", "127.0.0.1", [], b"")
+"""Asked once on each new connection: to take 64 of them at once is not the load that is measured."""
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ async def closed(port: int, requests: Sequence[bytes]) -> Result:
 async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Result, list[float]]:
     """At a fixed rate, whatever the answers do; also the monotonic moment at which each was sent."""
     idle = deque([await connect(port) for _ in range(CONNECTIONS)])
+    await asyncio.gather(*(connection.ask(LIVE, 4096) for connection in idle))
     result, sent = Result(0.0), [0.0] * len(requests)
 
     async def one(index: int, request: bytes) -> None:

@@ -14,7 +14,7 @@ from receiver.errors import StoreUnavailable
 from receiver.store import Store, endpoints
 from receiver.store.migrations import migrations
 from receiver.store.schema import TABLES
-from receiver.store.sqlite import APPLICATION_ID, STEP, SqliteDriver
+from receiver.store.sqlite import APPLICATION_ID, LOG_BYTES, STEP, SqliteDriver
 from receiver.store.statements import Transaction, change, many, rows
 from tests.receiver.storehouse import asking, lock_of, opened, write_locked
 
@@ -207,7 +207,20 @@ async def test_trouble_is_logged_once_and_so_is_its_end(
     assert said[1] == "can store again"
 
 
-async def test_the_log_is_moved_between_two_transactions(store: Store, path: Path) -> None:
+async def test_the_log_stays_as_short_as_it_is_made_under_writes_without_end(
+    store: Store, path: Path
+) -> None:
+    def fill(turn: int) -> Transaction[None]:
+        yield many("meta", [(f"key{turn}-{number}", "a" * 1800) for number in range(STEP)])
+
+    for turn in range(40):
+        await store.write(functools.partial(fill, turn))
+    assert (await value(store, "select count(*) from meta where key like 'key%'")) == 40 * STEP
+    assert await asyncio.to_thread(os.path.getsize, f"{path}-wal") <= LOG_BYTES
+    assert await asyncio.to_thread(os.path.getsize, path) > LOG_BYTES
+
+
+async def test_the_log_is_moved_after_a_step_of_changes(store: Store, path: Path) -> None:
     os.utime(path, ns=(0, 0))
 
     def untouched() -> bool:
