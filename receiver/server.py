@@ -335,11 +335,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class SignalFree(Server):
-    """A server that leaves signals to whoever runs it, and tells when it is up."""
+    """A server that leaves signals to its owner, tells when it is up and is idle while nothing comes in."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
@@ -349,7 +351,17 @@ class SignalFree(Server):
     def stop(self, seconds: float) -> None:
         """Take no more, and give answers under way so many seconds."""
         self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
+        self.leave()
+
+    def leave(self) -> None:
+        """Take no more. Any thread may call it."""
         self.should_exit = True
+        self._loop.call_soon_threadsafe(self._leaving.set)
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop: without a date header nothing changes from one second to the next."""
+        await self.on_tick(0)
+        await self._leaving.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,15 +1,16 @@
 """The one command: format check, lint, types and tests, with what each took. CI runs the same."""
 
+import asyncio
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
 PYTHON = [sys.executable, "-m"]
-BUDGET = 300.0
-PYTEST = [*PYTHON, "pytest", "-n", "4", "--dist", "loadgroup", "-rs"]
+BUDGET = 300
 STORES = (
     "agenda",
     "guesses",
@@ -65,32 +66,87 @@ LONG = [
     for part in ("--ignore", f"tests/proof/test_{name}.py")
 ]
 """Proofs that wait for the length of a deadline, or run for many minutes: `make proof` runs them."""
-STEPS: tuple[tuple[str, list[str], float], ...] = (
-    ("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
-    ("lint", [*PYTHON, "ruff", "check", "."], 10),
-    ("types", [*PYTHON, "mypy"], 35),
-    ("tests", [*PYTEST, "--durations", "10", *LONG], 160),
-    ("on PostgreSQL", [*PYTEST, "--engine", "postgresql", *STORED], 65),
-    ("behind a pooler", [*PYTEST, "--engine", "pgbouncer", *POOLED], 25),
+
+
+def pytest(workers: int) -> list[str]:
+    """Return the command that runs tests on so many processes."""
+    return [*PYTHON, "pytest", "-n", str(workers), "--dist", "loadgroup", "-rs"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of the whole, and the seconds that it is given."""
+
+    name: str
+    command: Sequence[str]
+    budget: int
+
+
+LANES = (
+    (Step("tests", [*pytest(4), "--durations", "10", *LONG], 230),),
+    (
+        Step("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
+        Step("lint", [*PYTHON, "ruff", "check", "."], 10),
+        Step("types", [*PYTHON, "mypy"], 35),
+        Step("on PostgreSQL", [*pytest(2), "--engine", "postgresql", *STORED], 120),
+        Step("behind a pooler", [*pytest(2), "--engine", "pgbouncer", *POOLED], 60),
+    ),
 )
+"""Lanes go beside each other, so that one works while the other waits. The first prints as it goes, a step of
+the other when it ends."""
 
 
-def main() -> int:
-    """Run every step; the first failure's exit code."""
-    environment = {**os.environ, "MYPY_CACHE_DIR": str(HERE / ".cache" / "mypy")}
-    took, began = [], time.monotonic()
-    for name, command, budget in STEPS:
-        print(f"== {name}", flush=True)
-        started = time.monotonic()
-        code = subprocess.run(command, cwd=HERE, env=environment, check=False).returncode
-        seconds = time.monotonic() - started
-        took.append(f"{name:13} {seconds:6.1f} s of {budget:g}")
-        if code:
-            print(f"{name} failed", file=sys.stderr)
-            return code
-    print("\n".join(took), f"{'in all':13} {time.monotonic() - began:6.1f} s of {BUDGET:g}", sep="\n")
+async def run(step: Step, *, live: bool) -> str:
+    """Run a step; `Failed` where it does, and whatever happens its process ends with it.
+
+    Returns the line that tells what it took.
+    """
+    started = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *step.command,
+        cwd=HERE,
+        env={**os.environ, "MYPY_CACHE_DIR": str(HERE / ".cache" / "mypy")},
+        stdout=None if live else asyncio.subprocess.PIPE,
+        stderr=None if live else asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    took = f"{step.name:15} {time.monotonic() - started:6.1f} s of {step.budget}"
+    print(*([] if live else [f"== {step.name}", said.decode().rstrip()]), f"== {took}", sep="\n", flush=True)
+    if process.returncode:
+        raise Failed(step.name, process.returncode)
+    return took
+
+
+class Failed(Exception):
+    """The name of a step, and its exit code."""
+
+
+async def lane(steps: Sequence[Step], *, live: bool) -> list[str]:
+    """Run one step after the other. Returns what each took."""
+    return [await run(step, live=live) for step in steps]
+
+
+async def main() -> int:
+    """Run every lane. Returns the exit code of the step that fails first, which ends the others."""
+    began = time.monotonic()
+    lanes = [asyncio.create_task(lane(steps, live=not number)) for number, steps in enumerate(LANES)]
+    try:
+        took = await asyncio.gather(*lanes)
+    except Failed as failed:
+        for one in lanes:
+            one.cancel()
+        await asyncio.wait(lanes)
+        print(f"{failed.args[0]} failed", file=sys.stderr)
+        return int(failed.args[1])
+    print(*(line for lines in took for line in lines), sep="\n")
+    print(f"{'in all':15} {time.monotonic() - began:6.1f} s of {BUDGET}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(asyncio.run(main()))

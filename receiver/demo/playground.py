@@ -83,7 +83,7 @@ async def playground(
                     yield Playground(url, key, made, providers)
                 finally:
                     await services.drain()
-                    http.should_exit = True
+                    http.leave()
                     await task
 
 

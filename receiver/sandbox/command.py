@@ -45,6 +45,7 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
         app,
         log_level="critical",
         access_log=False,
+        date_header=False,
         lifespan="off",
         ws="none",
         loop="none",
@@ -56,7 +57,7 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
         await server.up.wait()
         yield f"http://{host}:{bound.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.leave()
         await task
 
 

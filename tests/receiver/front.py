@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from uvicorn import Server
-
-from receiver.server import server
+from receiver.server import SignalFree, server
 from receiver.short import Answered
 
 PATIENCE = 100.0
@@ -82,7 +80,7 @@ class Front:
     """A server that serves, and who calls it."""
 
     app: App
-    http: Server
+    http: SignalFree
     port: int
     serving: asyncio.Task[None]
 
@@ -161,6 +159,6 @@ async def serving(app: App, grace: float = 1.0, *, way: str = "long") -> AsyncIt
     try:
         yield Front(app, http, listening.getsockname()[1], task)
     finally:
-        http.should_exit = True
+        http.leave()
         async with asyncio.timeout(PATIENCE):
             await task
