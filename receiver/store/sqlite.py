@@ -28,9 +28,9 @@ Result = TypeVar("Result")
 APPLICATION_ID = 0x52427631
 READERS = 2
 BUSY_MS = 1500
-FAR = 4
+FAR = 2
 """Steps by which a move may be behind before commits wait for it: a bound of the log's length."""
-LONG = 3000
+LONG = 2400
 """Pages of the log at which the writer moves the rest of it between two commits: only then it starts over."""
 LOG_PAGES = 4000
 """The same, where a commit has to do it, should a reader have kept the writer from it."""

@@ -211,11 +211,11 @@ async def test_the_log_stays_as_short_as_it_is_made_under_writes_without_end(
     store: Store, path: Path
 ) -> None:
     def fill(turn: int) -> Transaction[None]:
-        yield many("meta", [(f"key{turn}-{number}", "a" * 1800) for number in range(STEP)])
+        yield many("meta", [(f"key{turn}-{number}", "a" * 900) for number in range(STEP)])
 
-    for turn in range(40):
+    for turn in range(80):
         await store.write(functools.partial(fill, turn))
-    assert (await value(store, "select count(*) from meta where key like 'key%'")) == 40 * STEP
+    assert (await value(store, "select count(*) from meta where key like 'key%'")) == 80 * STEP
     assert await asyncio.to_thread(os.path.getsize, f"{path}-wal") <= LOG_BYTES
     assert await asyncio.to_thread(os.path.getsize, path) > LOG_BYTES
 
