@@ -163,6 +163,7 @@ class Services:
             schedule=self.settings.retry_schedule,
             timeout=self.settings.delivery_timeout,
             hints=self.hints,
+            attempted=self.tally.attempted,
         )
 
     @property

@@ -84,6 +84,7 @@ class Fanout:
     schedule: Sequence[float]
     timeout: float
     hints: Hints
+    attempted: Callable[[str], None]
     work: Work = Work.DELIVER
     worker: Worker | None = None
 
@@ -178,6 +179,7 @@ class Fanout:
             self._learn(claim, owed, attempt, ruling)
         settled = self._settled(claim, owed, attempt, ruling)
         standing = await self._surely(self._settling(settled), owed, last=last)
+        self.attempted(FINAL.get(ruling.consequence, "failed"))
         self._follow_up(claim, owed, settled, standing)
         if (reason := ruling.disable) is not None:
             await self._surely(lambda: self._disable(owed, sent, reason), owed, last=last)

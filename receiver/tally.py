@@ -1,7 +1,11 @@
-"""Counts of the last hour by account: kept in memory for some seconds, then with those of all replicas."""
+"""Counts of the last hour by account: kept in memory for some seconds, then with those of all replicas.
+
+The log tells those of each minute: a line for every account, and one for the deliveries.
+"""
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
@@ -15,13 +19,20 @@ FLUSH = 5.0
 
 
 class Tally:
-    """Counts the calls and events of accounts."""
+    """Counts of the calls and events of accounts, and of the attempts to deliver."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._fresh: Counter[tuple[str, str]] = Counter()
         self._kept: Counter[tuple[str, int, str]] = Counter()
+        self._minute = 0
+        self._of_minute: Counter[tuple[str, str]] = Counter()
+        self._attempts: Counter[str] = Counter()
+
+    def attempted(self, outcome: str) -> None:
+        """Count one attempt to deliver, for the log only."""
+        self._attempts[outcome] += 1
 
     def count(self, account: str, what: str) -> None:
         """Count one; it is of the minute of the next flush."""
@@ -57,7 +68,27 @@ class Tally:
     def _date(self) -> int:
         """Move the fresh counts to the present minute. Returns the minute; `count` itself reads no clock."""
         minute = int(self._clock.now().timestamp()) // 60
+        if minute != self._minute:
+            self._minute = minute
+            self._tell()
         fresh, self._fresh = self._fresh, Counter()
         for (account, what), count in fresh.items():
             self._kept[account, minute, what] += count
+        self._of_minute.update(fresh)
         return minute
+
+    def _tell(self) -> None:
+        """Log the counts of the minute that is over, where there are any."""
+        (told, self._of_minute), (attempts, self._attempts) = (
+            (self._of_minute, Counter()),
+            (self._attempts, Counter()),
+        )
+        for account in sorted({account for account, _ in told}):
+            counts = {what: count for (of, what), count in told.items() if of == account}
+            LOGGER.info("one minute of account %s: %s", account, _listed(counts), extra={"account": account})
+        if attempts:
+            LOGGER.info("one minute of deliveries: %s", _listed(attempts))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))

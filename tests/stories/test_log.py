@@ -53,6 +53,28 @@ async def test_what_ends_badly_is_said_with_its_job(
     assert record.job == lost["id"]  # type: ignore[attr-defined]  # an extra field
 
 
+async def test_a_minute_with_work_in_it_is_summed_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ringback")
+    moving = Moving()
+    async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
+        await house.subscribe("job.succeeded")
+        job = await house.submit(asking("apiframe"))
+        await house.final(job["id"])
+        await house.until(lambda: listed(house, "/v1/deliveries", state="delivered"), bool)
+        for _ in range(2):
+            moving.wait(60)
+            await house.services.tally.flush()
+    about_it = "one minute of account apiframe: "
+    told = [one.getMessage().removeprefix(about_it) for one in said(caplog, logging.INFO, about_it)]
+    counts = [part for one in told for part in one.split(", ")]
+    assert counts.count("1 submissions") == 1
+    assert sum(int(part.split()[0]) for part in counts if part.endswith(" callbacks")) >= 1
+    [deliveries] = said(caplog, logging.INFO, "one minute of deliveries: ")
+    assert deliveries.getMessage() == "one minute of deliveries: 1 delivered"
+
+
 async def test_a_submission_that_cannot_go_out_is_said_once_a_minute(
     tmp_path: Path, nobody: str, caplog: pytest.LogCaptureFixture
 ) -> None:
