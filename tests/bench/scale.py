@@ -64,9 +64,9 @@ class Place:
         return f"(with recursive {recursive} select n from c)"
 
     def run(self, *statements: str) -> None:
-        """Run statements of SQL."""
+        """Run statements of SQL. A server's log is written over from then on, as after an hour (`steady`)."""
         if self.server:
-            for one in (*statements, "analyze"):
+            for one in (*statements, "analyze", "checkpoint", "checkpoint"):
                 self.server.sql(self.url.rsplit("/", 1)[1], one)
             return
         with contextlib.closing(sqlite3.connect(self.file, isolation_level=None)) as database:
