@@ -9,6 +9,8 @@ want=$(cat pyproject.toml deploy/constraints.txt deploy/setup.sh | sha256sum | c
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
 
 python=$(command -v python3.11 || command -v python3) || { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
+# in an activated environment the first Python of the path lies in the .venv that is about to go
+python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 echo "setup: making .venv with $("$python" --version)"
 rm -rf .venv
 if ! "$python" -m venv .venv 2>/dev/null; then

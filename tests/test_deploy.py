@@ -1,8 +1,10 @@
 """What `deploy/` holds is linted, names only what exists, and installs what was locked."""
 
 import re
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,30 @@ def test_the_replicas_of_the_composition_do_not_connect_as_the_owner() -> None:
     assert 'RINGBACK_MIGRATE_ON_START: "false"' in replicas
     migrate = services.split("\n  first:", 1)[0]
     assert "RINGBACK_DATABASE_URL_FILE: /run/secrets/database_url" in migrate
+
+
+def test_an_activated_environment_is_made_anew_from_the_python_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "constraints.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
+    shutil.copy(DEPLOY / "setup.sh", tmp_path / "deploy")
+    venv.create(tmp_path / ".venv", symlinks=True)
+    inside, others = tmp_path / ".venv" / "bin", tmp_path / "others"
+    others.mkdir()
+    (others / "apt-get").symlink_to("/bin/false")
+    (inside / "stale").touch()
+    made = subprocess.run(
+        ["sh", tmp_path / "deploy" / "setup.sh"],
+        env={
+            "PATH": f"{inside}:{others}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "VIRTUAL_ENV": str(inside.parent),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cannot make an environment" not in made.stdout
+    assert "setup: installing 0 locked packages" in made.stdout
+    assert not (inside / "stale").exists()
+    assert subprocess.run([inside / "python", "-c", ""], check=False).returncode == 0

@@ -62,6 +62,11 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
         ) from None
     if answer.status_code >= 500 or answer.status_code == 429:
         raise Away(_problem(answer), sent=True)
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise click.ClickException(
+            f"unauthorized: the service at {service.url} does not take this API key; "
+            f"set {KEY} or {KEY_FILE} to one of its keys"
+        )
     if not answer.is_success:
         raise click.ClickException(_problem(answer))
     return _told(answer, service) if answer.content else None

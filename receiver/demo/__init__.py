@@ -20,7 +20,6 @@ from receiver.demo.show import Row, picture
 from receiver.sandbox.command import listening, stopping
 from receiver.sandbox.world import Knobs, World
 
-IMPATIENT = {"poll_interval": 0.5, "backstop_after": 4.0}
 SECONDS = 25.0
 STEP = 0.1
 
@@ -83,7 +82,7 @@ def demo(once: bool) -> None:
 async def _demo(once: bool) -> int:
     downstream = Downstream()
     knobs = Knobs(takes=2.0)
-    async with listening(downstream) as target, playground(knobs, accounts_with=IMPATIENT) as made:
+    async with listening(downstream) as target, playground(knobs) as made:
         headers = {"authorization": f"Bearer {made.key}"}
         async with httpx.AsyncClient(base_url=made.url, headers=headers, timeout=10) as client:
             rows = await _run(client, target, downstream)

@@ -10,10 +10,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import field
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -30,6 +29,8 @@ from receiver.server import server
 
 HOST = "127.0.0.1"
 GRACE = 1.0
+IMPATIENT = {"poll_interval": 0.5, "backstop_after": 4.0}
+"""A callback that is lost costs seconds, where real accounts wait for minutes before they ask."""
 
 
 @immutable
@@ -64,16 +65,14 @@ def _program() -> str:
 
 
 @contextlib.asynccontextmanager
-async def playground(
-    knobs: Knobs, *, port: int = 0, sandbox_port: int = 0, accounts_with: Mapping[str, Any] | None = None
-) -> AsyncIterator[Playground]:
+async def playground(knobs: Knobs, *, port: int = 0, sandbox_port: int = 0) -> AsyncIterator[Playground]:
     """Serve on this machine until the context ends, and leave nothing of it."""
     bound = _bound(port)
     url = f"http://{HOST}:{bound.getsockname()[1]}"
     key = f"rb_{secrets.token_urlsafe(32)}"
     with contextlib.closing(bound), tempfile.TemporaryDirectory(prefix="ringback-") as folder:
         async with world(knobs) as made, listening(sandbox_app(made), sandbox_port) as providers:
-            loaded = _settings(Path(folder), url, key, providers, accounts_with or {})
+            loaded = _settings(Path(folder), url, key, providers)
             async with running(loaded) as services:
                 short = PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)
                 http = server(application(services), HOST, bound.getsockname()[1], GRACE, short=short)
@@ -99,12 +98,12 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def _settings(folder: Path, url: str, key: str, providers: str, accounts_with: Mapping[str, Any]) -> Loaded:
+def _settings(folder: Path, url: str, key: str, providers: str) -> Loaded:
     """Return settings of which nothing comes from this machine's own."""
     accounts = {
         name: {"api_key": f"sandbox-{name}", "base_url": f"{providers}/{name}"}
         | ACCOUNTS.get(name, {})
-        | dict(accounts_with)
+        | IMPATIENT
         for name in SPEAKERS
     }
     environment = {

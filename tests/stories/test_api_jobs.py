@@ -13,6 +13,7 @@ from tests.stories.tools import (
     asked,
     ended_job,
     finished,
+    gated,
     listed,
     open_job,
     problem,
@@ -115,7 +116,11 @@ async def test_a_submission_may_wait_for_the_provider_s_word(tmp_path: Path) -> 
         assert await preferring(house, "wait=99", "a tide, refused") == (200, "wait=60", "failed")
         assert await preferring(house, "respond-async, wait=55") == (202, "wait=55", "queued")
         assert await preferring(house, 'respond-async; wait="55"') == (202, "wait=55", "queued")
-        assert await preferring(house, "wait=0") == (202, "wait=0", "pending")
+        gate = gated(house)
+        status, applied, state = await preferring(house, "wait=0")
+        assert (status, applied) == (202, "wait=0")
+        assert state in {"pending", "submitting"}
+        gate.open.set()
         for prefer in ("wait=soon", "wait=-1", "await=3", "return=minimal"):
             status, applied, _ = await preferring(house, prefer)
             assert (status, applied) == (202, None)

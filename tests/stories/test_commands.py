@@ -80,6 +80,10 @@ async def test_endpoints_and_keys_from_the_command_line(house: Deployment) -> No
     assert (await asked(house, "keys", "delete", name)).out == f"revoked {name}\n"
     gone = await run(house.folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
     assert gone.code == 1
+    assert gone.err == (
+        f"ringback: unauthorized: the service at {house.url} does not take this API key; "
+        "set RINGBACK_API_KEY or RINGBACK_API_KEY_FILE to one of its keys\n"
+    )
 
 
 @pytest.mark.parametrize(
