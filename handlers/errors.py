@@ -21,11 +21,16 @@ class ProviderError(Exception):
         retry_after: timedelta | None = None,
         provider_code: str | None = None,
     ) -> None:
-        super().__init__(said or type(self).__doc__ or type(self).__name__)
+        super().__init__(said or self.meaning())
         self.said = said
         self.status = status
         self.retry_after = retry_after
         self.provider_code = provider_code
+
+    @classmethod
+    def meaning(cls) -> str:
+        """Return the sentence of the class for people: its first paragraph, on one line."""
+        return " ".join((cls.__doc__ or cls.__name__).split("\n\n")[0].split())
 
 
 class Unreachable(ProviderError):

@@ -270,4 +270,4 @@ def _whole(body: bytes) -> dict[str, Any] | None:
 
 def told(error: ProviderError) -> str:
     """A provider's error as a sentence for the timeline."""
-    return error.said or (type(error).__doc__ or "")
+    return error.said or error.meaning()

@@ -104,18 +104,18 @@ async def submissions(house: Deployment) -> int:
     return house.front.count(SUBMIT)
 
 
-async def test_a_block_outlives_a_restart_and_is_probed_at_once(tmp_path: Path) -> None:
+async def test_a_block_outlives_a_restart_and_is_probed_when_its_time_has_come(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, accounts_with={"api_key": "wrong"}) as house:
+    moving.stop()
+    async with deployed(tmp_path, accounts_with={"api_key": "wrong"}, clock=moving.clock) as house:
         job = await house.submit(asking("apiframe"))
         await news(house, "provider.blocked", 1)
         assert (await account(house, "apiframe"))["blocked"]
-    moving.wait(PROBE)
-    moving.stop()
     async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
         assert (await account(house, "apiframe"))["blocked"]
-        other = await house.submit(asking("apiframe"))
         moving.wait(PROBE)
+        other = await house.submit(asking("apiframe"))
+        moving.go()
         assert (await house.final(other["id"]))["state"] == "succeeded"
         await news(house, "provider.unblocked", 1)
         assert (await house.final(job["id"]))["state"] == "succeeded"
