@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from receiver.model import Work
+from receiver.model import Reserved, Work
 from receiver.slots import UNPROVEN, Crowd, Lane, Slots
 from receiver.store.due import WAITING, plain
 
@@ -78,20 +78,20 @@ class Lanes:
             self._take(lane)
             return True
 
-    def reserve(self, name: str) -> str | None:
-        """Take a slot for a delivery that is being recorded. Returns None, or the lane in which it waits."""
+    def reserve(self, name: str) -> Reserved:
+        """Take a slot for a delivery that is being recorded. Returns whether one was free."""
         with self._lock:
             lane = self._look(Work.DELIVER, name)
             if lane.slots.lines_up:
                 self.crowd.behind = True
-                return name + WAITING
+                return Reserved(name + WAITING)
             self._enter(lane)
             kept = lane.slots.ours // 2 if lane.waiting else 0
             if self._room(lane) <= kept:
                 self._note(lane)
-                return name
+                return Reserved(name)
             self._take(lane)
-            return None
+            return Reserved()
 
     def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
         """Count one that ended; the kinds of work that wait for its slot, the others before its own."""
@@ -302,9 +302,9 @@ class Lanes:
 class NoLanes:
     """Where nobody delivers: whatever is recorded waits for a process that does."""
 
-    def reserve(self, lane: str, /) -> str:
-        """Return the lane itself, where the delivery waits: there are no slots here."""
-        return lane
+    def reserve(self, lane: str, /) -> Reserved:
+        """Take no slot: there are none here."""
+        return Reserved(lane)
 
     def release(self, _lane: str, /) -> object:
         """There was none."""

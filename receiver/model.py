@@ -218,6 +218,16 @@ class Claim:
 
 
 @immutable
+class Reserved:
+    """The answer to a request for a slot: true where one was taken, else `waits_in` is where to wait."""
+
+    waits_in: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.waits_in is None
+
+
+@immutable
 class Due:
     """When a piece of work is due next, and how often it was tried."""
 

@@ -21,6 +21,7 @@ from receiver.model import (
     Job,
     Outcome,
     Owed,
+    Reserved,
     Source,
     State,
     Verdict,
@@ -75,7 +76,7 @@ class Recorded:
 class Lanes(Protocol):
     """Who hands out the slots that a delivery may be born with."""
 
-    def reserve(self, lane: str, /) -> str | None:
+    def reserve(self, lane: str, /) -> Reserved:
         """Take a free slot of `lane`. Returns None, or where there is none the lane in which to wait."""
 
     def release(self, lane: str, /) -> object:
@@ -214,7 +215,7 @@ def _bear(
     until: float,
 ) -> Born:
     owed = Owed(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
-    waits_in = recorder.lanes.reserve(lane) if live else lane
+    waits_in = recorder.lanes.reserve(lane).waits_in if live else lane
     if waits_in is not None:
         return Born(owed, waits_in, None)
     return Born(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner))

@@ -144,36 +144,36 @@ def test_an_endpoint_that_is_named_like_an_account_has_its_own_slots() -> None:
 
 def test_a_born_delivery_takes_a_slot_or_waits_its_turn() -> None:
     lanes, _ = made()
-    assert [lanes.reserve(ENDPOINT) for _ in range(6)] == [None] * 4 + [ENDPOINT] * 2
+    assert [lanes.reserve(ENDPOINT).waits_in for _ in range(6)] == [None] * 4 + [ENDPOINT] * 2
     assert lanes.release(ENDPOINT) == [Work.DELIVER]
     assert lanes.release(ENDPOINT) == [Work.DELIVER]
-    assert lanes.reserve(ENDPOINT) == ENDPOINT, "half of the lane is for those who wait"
+    assert lanes.reserve(ENDPOINT).waits_in == ENDPOINT, "half of the lane is for those who wait"
     assert lanes.release(ENDPOINT) == [Work.DELIVER]
-    assert lanes.reserve(ENDPOINT) is None
+    assert lanes.reserve(ENDPOINT).waits_in is None
     assert lanes.waiting(Work.DELIVER) == {ENDPOINT: 3}
     lanes.drained(Work.DELIVER, ENDPOINT, 3)
     assert lanes.waiting(Work.DELIVER) == {}
-    assert lanes.reserve(ENDPOINT) is None
+    assert lanes.reserve(ENDPOINT).waits_in is None
 
 
 def test_what_a_claim_was_promised_is_left_alone() -> None:
     lanes, _ = made()
     noted = lanes.wait(Work.DELIVER, ENDPOINT)
     lanes.promise(Work.DELIVER, ENDPOINT, lanes.room(Work.DELIVER, ENDPOINT))
-    assert lanes.reserve(ENDPOINT) == ENDPOINT
+    assert lanes.reserve(ENDPOINT).waits_in == ENDPOINT
     assert lanes.room(Work.DELIVER, RETRIES) == 0
     lanes.asked(Work.DELIVER, [ENDPOINT])
     lanes.drained(Work.DELIVER, ENDPOINT, noted)
     assert list(lanes.waiting(Work.DELIVER)) == [ENDPOINT], "one came meanwhile"
-    assert lanes.reserve(ENDPOINT) is None
+    assert lanes.reserve(ENDPOINT).waits_in is None
 
 
 def test_a_claim_that_found_nothing_does_not_speak_for_what_came_after_it() -> None:
     lanes, _ = made(lambda: Slots(1))
-    assert lanes.reserve(ENDPOINT) is None
-    assert lanes.reserve(ENDPOINT) == ENDPOINT
+    assert lanes.reserve(ENDPOINT).waits_in is None
+    assert lanes.reserve(ENDPOINT).waits_in == ENDPOINT
     [noted] = lanes.waiting(Work.DELIVER).values()
-    assert lanes.reserve(ENDPOINT) == ENDPOINT
+    assert lanes.reserve(ENDPOINT).waits_in == ENDPOINT
     lanes.drained(Work.DELIVER, ENDPOINT, noted)
     assert lanes.release(ENDPOINT)
 
@@ -310,7 +310,7 @@ def test_two_threads_never_share_a_slot() -> None:
     taken: list[int] = []
 
     def take_all() -> None:
-        taken.append(sum(lanes.reserve(ENDPOINT) is None for _ in range(50)))
+        taken.append(sum(lanes.reserve(ENDPOINT).waits_in is None for _ in range(50)))
 
     threads = [threading.Thread(target=take_all) for _ in range(8)]
     for thread in threads:

@@ -20,7 +20,7 @@ def test_an_origin_is_forgotten_once_nothing_of_it_goes_on() -> None:
     lanes, watch = made()
     for number in range(50):
         name = f"{ORIGIN}:{2000 + number}"
-        assert lanes.reserve(name) is None
+        assert lanes.reserve(name).waits_in is None
         lanes.wait(Work.DELIVER, name + RETRY_LANE)
         lanes.promise(Work.DELIVER, name + RETRY_LANE, 1)
         lanes.release(name)
@@ -34,7 +34,7 @@ def test_an_origin_is_forgotten_once_nothing_of_it_goes_on() -> None:
 
 def test_what_an_endpoint_has_proved_is_remembered_while_it_rests() -> None:
     lanes, _ = made()
-    assert lanes.reserve(ENDPOINT) is None
+    assert lanes.reserve(ENDPOINT).waits_in is None
     lanes.succeeded(ENDPOINT)
     lanes.release(ENDPOINT)
     assert lanes.room(Work.DELIVER, ENDPOINT) == 5

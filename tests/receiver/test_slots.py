@@ -23,7 +23,7 @@ def crowded(places: int = PLACES) -> Lanes:
 def filled(lanes: Lanes) -> None:
     """Take every place, two of each origin."""
     for name in ORIGINS * 2:
-        assert lanes.reserve(name) is None
+        assert lanes.reserve(name).waits_in is None
     assert lanes.places() == 0
 
 
@@ -32,18 +32,20 @@ def test_a_full_crowd_lets_no_stranger_start_and_everybody_else() -> None:
     for _ in range(3):
         lanes.succeeded("https://proved.example")
     filled(lanes)
-    assert lanes.reserve("https://new.example") == "https://new.example" + WAITING
+    assert lanes.reserve("https://new.example").waits_in == "https://new.example" + WAITING
     assert lanes.room(Work.DELIVER, ORIGINS[0]) == lanes.room(Work.DELIVER, ORIGINS[0] + RETRY_LANE) == 0
     assert lanes.opens_in(Work.DELIVER, ORIGINS[0]) is None
-    assert lanes.reserve("https://proved.example") is None
+    assert lanes.reserve("https://proved.example").waits_in is None
     assert lanes.room(Work.DELIVER, "https://proved.example") == UNPROVEN + 3 - 1
-    assert lanes.reserve("ep_1") is None
+    assert lanes.reserve("ep_1").waits_in is None
     assert lanes.room(Work.POLL, "aiml") > 0
 
 
 def test_the_crowd_has_a_bound_unless_told() -> None:
     lanes = Lanes(lambda _work, _name: Slots(64, adaptive=True), lambda: 1000.0)
-    began = sum(lanes.reserve(f"https://one-{number}.example") is None for number in range(STRANGERS + 9))
+    began = sum(
+        lanes.reserve(f"https://one-{number}.example").waits_in is None for number in range(STRANGERS + 9)
+    )
     assert began == STRANGERS == 512
 
 
@@ -51,8 +53,8 @@ def test_those_behind_are_claimed_for_once_a_quarter_is_free() -> None:
     lanes = crowded()
     filled(lanes)
     assert lanes.release(ORIGINS[0]) == [], "nothing waits"
-    assert lanes.reserve(ORIGINS[0]) is None
-    waits = lanes.reserve("https://new.example")
+    assert lanes.reserve(ORIGINS[0]).waits_in is None
+    waits = lanes.reserve("https://new.example").waits_in
     assert waits is not None
     lanes.wait(Work.DELIVER, waits)
     assert lanes.waiting(Work.DELIVER) == {}, "they lie in the store"
@@ -65,11 +67,11 @@ def test_those_behind_are_claimed_for_once_a_quarter_is_free() -> None:
 def test_those_that_come_line_up_after_those_behind() -> None:
     lanes = crowded()
     filled(lanes)
-    assert lanes.reserve("https://new.example") is not None
+    assert lanes.reserve("https://new.example").waits_in is not None
     lanes.release(ORIGINS[0])
-    assert lanes.reserve("https://newer.example") == "https://newer.example" + WAITING
+    assert lanes.reserve("https://newer.example").waits_in == "https://newer.example" + WAITING
     lanes.behind(False)
-    assert lanes.reserve("https://newest.example") is None
+    assert lanes.reserve("https://newest.example").waits_in is None
 
 
 def test_a_claim_that_finds_no_place_in_the_crowd_is_woken_by_its_end() -> None:
@@ -96,7 +98,7 @@ def test_the_crowd_counts_the_calls_of_those_that_have_not_proved_themselves(
     lanes, under_way = crowded(), Counter[str]()
     for step, name in steps:
         if step == "reserve":
-            under_way[name] += lanes.reserve(name) is None
+            under_way[name] += lanes.reserve(name).waits_in is None
         elif step == "claim":
             lanes.promise(Work.DELIVER, name, lanes.room(Work.DELIVER, name))
             for _ in range(min(1, lanes.lane(Work.DELIVER, name).promised)):
