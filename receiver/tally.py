@@ -79,15 +79,13 @@ class Tally:
 
     def _tell(self) -> None:
         """Log the counts of the minute that is over, where there are any."""
-        (told, self._of_minute), (attempts, self._attempts) = (
-            (self._of_minute, Counter()),
-            (self._attempts, Counter()),
-        )
-        for account in sorted({account for account, _ in told}):
-            counts = {what: count for (of, what), count in told.items() if of == account}
+        for account in sorted({account for account, _ in self._of_minute}):
+            counts = {what: count for (of, what), count in self._of_minute.items() if of == account}
             LOGGER.info("one minute of account %s: %s", account, _listed(counts), extra={"account": account})
-        if attempts:
-            LOGGER.info("one minute of deliveries: %s", _listed(attempts))
+        if self._attempts:
+            LOGGER.info("one minute of deliveries: %s", _listed(self._attempts))
+        self._of_minute.clear()
+        self._attempts.clear()
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -97,9 +97,9 @@ the other when it ends."""
 
 
 async def run(step: Step, *, live: bool) -> str:
-    """Run a step; `Failed` where it does, and whatever happens its process ends with it.
+    """Run a step; its process ends with it, however that ends.
 
-    Returns the line that tells what it took.
+    Returns a line with its name, its seconds and its budget. Raises `Failed` for an exit code other than 0.
     """
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -127,7 +127,7 @@ class Failed(Exception):
 
 
 async def lane(steps: Sequence[Step], *, live: bool) -> list[str]:
-    """Run one step after the other. Returns what each took."""
+    """Run the steps in their order. Returns a line for each: its name, its seconds and its budget."""
     return [await run(step, live=live) for step in steps]
 
 

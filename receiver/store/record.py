@@ -74,10 +74,10 @@ class Recorded:
 
 
 class Lanes(Protocol):
-    """Who hands out the slots that a delivery may be born with."""
+    """The slots with which deliveries may be recorded."""
 
     def reserve(self, lane: str, /) -> Reserved:
-        """Take a free slot of `lane`. Returns None, or where there is none the lane in which to wait."""
+        """Take a free slot of `lane`. Returns whether there was one, and where not, the lane to wait in."""
 
     def release(self, lane: str, /) -> object:
         """Give it back."""

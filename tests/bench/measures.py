@@ -19,8 +19,8 @@ RATE_TURNS, TURNS = 7, 5
 FULL, HALF = 1_800, 1_500
 """Callbacks of one turn as fast as they go, and at half of that rate."""
 PIECE = 300
-"""Callbacks, some 0.15 s of them, that are told as one turn: about once a second this machine stops a process
-for 10 to 20 ms, and in a turn of a second that stop is the slowest hundredth, whatever is measured."""
+"""Callbacks, some 0.15 s of them, whose slowest hundredth is one figure: about once a second this machine
+stops a process for 10 to 20 ms, and in a turn of a second that stop is the slowest hundredth of anything."""
 PATH_JOBS = RATE_TURNS * 1_200
 BARE = 8_000
 POSTS = 12_000
@@ -29,9 +29,9 @@ OFFERED = 200.0
 WATCHED, STOPPED = 5.0, 0.002
 PAGE, PAGES = 8192, 1000
 SECONDS = 4
+"""How long one turn of an offered rate is."""
 AWAKE = 1
 """Seconds of a load before it counts: memory that lay idle for half a second is read 12 times slower here."""
-"""How long one turn of an offered rate is."""
 
 Figures = dict[str, float]
 

@@ -41,6 +41,14 @@ def test_a_full_crowd_lets_no_stranger_start_and_everybody_else() -> None:
     assert lanes.room(Work.POLL, "aiml") > 0
 
 
+def test_a_reserved_slot_is_true_and_a_place_in_the_line_is_not() -> None:
+    lanes = crowded()
+    assert bool(lanes.reserve(ORIGINS[0])) is True
+    lanes.release(ORIGINS[0])
+    filled(lanes)
+    assert bool(lanes.reserve("https://new.example")) is False
+
+
 def test_the_crowd_has_a_bound_unless_told() -> None:
     lanes = Lanes(lambda _work, _name: Slots(64, adaptive=True), lambda: 1000.0)
     began = sum(

@@ -122,6 +122,19 @@ async def test_a_block_outlives_a_restart_and_is_probed_when_its_time_has_come(t
         assert house.world.accepted["apiframe"] == 2
 
 
+async def test_a_probe_that_came_due_while_the_service_was_away_goes_out_at_its_start(tmp_path: Path) -> None:
+    moving = Moving()
+    moving.stop()
+    async with deployed(tmp_path, accounts_with={"api_key": "wrong"}, clock=moving.clock) as house:
+        job = await house.submit(asking("apiframe"))
+        await news(house, "provider.blocked", 1)
+    moving.wait(PROBE)
+    async with deployed(tmp_path, Knobs(takes=0.1), clock=moving.clock) as house:
+        assert (await house.final(job["id"]))["state"] == "succeeded"
+        await news(house, "provider.unblocked", 1)
+        assert house.world.accepted["apiframe"] == 1
+
+
 async def test_a_key_that_stops_working_fails_no_running_job(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, Knobs(takes=0.0), clock=moving.clock) as house:
