@@ -338,10 +338,11 @@ class SignalFree(Server):
     """A server that leaves signals to its owner, tells when it is up and is idle while nothing comes in."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
         self.up = asyncio.Event()
-        self._leaving = asyncio.Event()
+        self._exit = False
+        self._exiting = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        super().__init__(config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
@@ -351,17 +352,23 @@ class SignalFree(Server):
     def stop(self, seconds: float) -> None:
         """Take no more, and give answers under way so many seconds."""
         self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
-        self.leave()
-
-    def leave(self) -> None:
-        """Take no more. Any thread may call it."""
         self.should_exit = True
-        self._loop.call_soon_threadsafe(self._leaving.set)
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server takes no more. Setting it ends the server at once; any thread may."""
+        return self._exit
+
+    @should_exit.setter
+    def should_exit(self, exits: bool) -> None:
+        self._exit = exits
+        if exits:
+            self._loop.call_soon_threadsafe(self._exiting.set)
 
     async def main_loop(self) -> None:
         """Serve until told to stop: without a date header nothing changes from one second to the next."""
         await self.on_tick(0)
-        await self._leaving.wait()
+        await self._exiting.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -151,7 +151,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         LOGGER.critical("stopping: %s", reason)
         failed.append(reason)
         for one in stopping:
-            one.leave()
+            one.should_exit = True
 
     _on_signals(_this_task().cancel)
     async with running(loaded, on_fatal=give_up, role=role) as services:

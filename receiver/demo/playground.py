@@ -82,7 +82,7 @@ async def playground(knobs: Knobs, *, port: int = 0, sandbox_port: int = 0) -> A
                     yield Playground(url, key, made, providers)
                 finally:
                     await services.drain()
-                    http.leave()
+                    http.should_exit = True
                     await task
 
 

@@ -57,7 +57,7 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
         await server.up.wait()
         yield f"http://{host}:{bound.getsockname()[1]}"
     finally:
-        server.leave()
+        server.should_exit = True
         await task
 
 

@@ -159,6 +159,6 @@ async def serving(app: App, grace: float = 1.0, *, way: str = "long") -> AsyncIt
     try:
         yield Front(app, http, listening.getsockname()[1], task)
     finally:
-        http.leave()
+        http.should_exit = True
         async with asyncio.timeout(PATIENCE):
             await task

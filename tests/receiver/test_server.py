@@ -201,7 +201,7 @@ async def test_a_stop_does_not_wait_for_a_stuck_body(way: str, monkeypatch: pyte
     async with serving(App(), grace=0.1, way=way) as front, front.caller() as caller:
         caller.writer.write(HEAD + b"content-length: 500\r\n\r\nhalf")
         await front.reads()
-        front.http.leave()
+        front.http.should_exit = True
         async with asyncio.timeout(PATIENCE):
             await front.serving
 
@@ -212,7 +212,7 @@ async def test_a_stop_lets_an_answer_finish(way: str) -> None:
         assert app.gate is not None
         asking = asyncio.create_task(caller.ask(WHOLE))
         await app.began.wait()
-        front.http.leave()
+        front.http.should_exit = True
         await until(lambda: not all(one.cycle.keep_alive for one in front.connections()))
         app.gate.set()
         assert await asking == b"hello"
@@ -220,9 +220,9 @@ async def test_a_stop_lets_an_answer_finish(way: str) -> None:
             await front.serving
 
 
-async def test_a_server_is_told_to_leave_on_any_thread(front: Front) -> None:
+async def test_a_server_is_stopped_by_its_attribute_on_any_thread(front: Front) -> None:
     assert (await front.said(WHOLE.replace(b"host: h", b"host: h\r\nconnection: close"))).endswith(b"hello")
-    await asyncio.to_thread(front.http.leave)
+    await asyncio.to_thread(setattr, front.http, "should_exit", True)
     async with asyncio.timeout(PATIENCE):
         await front.serving
     assert front.serving.result() is None

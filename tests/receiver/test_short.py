@@ -57,7 +57,7 @@ async def test_a_stop_on_the_short_way_tells_that_it_is_the_last_answer() -> Non
         assert app.gate is not None
         caller.writer.write(WHOLE)
         await app.began.wait()
-        front.http.leave()
+        front.http.should_exit = True
         await until(lambda: not all(one.cycle.keep_alive for one in front.connections()))
         app.gate.set()
         assert b"connection: close\r\n" in await caller.to_the_end(b"")
