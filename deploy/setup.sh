@@ -11,6 +11,7 @@ want=$(cat pyproject.toml deploy/constraints.txt deploy/setup.sh | sha256sum | c
 python=$(command -v python3.11 || command -v python3) || { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
 # in an activated environment the first Python of the path lies in the .venv that is about to go
 python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+[ ! -d .venv ] || echo "setup: the .venv that is there is not of these versions; it is made anew"
 echo "setup: making .venv with $("$python" --version)"
 rm -rf .venv
 if ! "$python" -m venv .venv 2>/dev/null; then
@@ -21,6 +22,14 @@ if ! "$python" -m venv .venv 2>/dev/null; then
     "$python" -m venv .venv
 fi
 echo "setup: installing $(grep -c '==' deploy/constraints.txt) locked packages (a minute or two, once)"
+there() { find .venv/lib/python3*/site-packages -maxdepth 1 -name '*.dist-info' | wc -l; }
+first=$(there)
+while sleep 3 </dev/null >/dev/null 2>&1; do  # pip says nothing while it unpacks
+    now=$(there)
+    [ "$now" = "$first" ] || echo "setup:   $((now - first)) unpacked"
+done &
+watch=$!
+trap 'kill $watch 2>/dev/null' EXIT
 {
     .venv/bin/python -m pip --disable-pip-version-check install --require-hashes --only-binary :all: \
         --requirement deploy/constraints.txt || touch .venv/failed

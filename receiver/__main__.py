@@ -1,6 +1,14 @@
 """`ringback` and `python -m receiver`."""
 
-from receiver.cli import main
+import sys
+from importlib.metadata import PackageNotFoundError
+
+try:
+    from receiver.cli import main
+except PackageNotFoundError:
+    sys.exit("ringback: not installed for this Python; run `make setup`, then .venv/bin/ringback")
+except ModuleNotFoundError as error:
+    sys.exit(f"ringback: {error.name} is missing here; run `make setup`, then .venv/bin/ringback")
 
 if __name__ == "__main__":
     main()

@@ -91,6 +91,8 @@ def split(url: str) -> tuple[Origin, str]:
         raise BadUrl(f"a URL has at most {URL_LIMIT} characters")
     found = _URL.fullmatch(url)
     if found is None:
+        if "://" not in url:
+            raise BadUrl("begin it with https://, or http:// where that is allowed: https://host[:port]/path")
         raise BadUrl("use http(s)://host[:port]/path in plain ASCII, without user name, fragment or blanks")
     if "\\" in url or "#" in url:
         raise BadUrl("a URL here has neither backslashes nor a fragment")

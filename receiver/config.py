@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 import handlers
 from handlers.contract import Handler
 from handlers.values import immutable
-from receiver.errors import Misconfigured, nearest, several
+from receiver.errors import Misconfigured, did_you_mean, nearest, no_file, several
 from receiver.settings import AccountSettings, EndpointSettings, Settings
 
 PREFIX = "RINGBACK_"
@@ -143,7 +143,7 @@ def _from_file(config: Path | None, environment: Mapping[str, str]) -> tuple[dic
     except FileNotFoundError:
         raise Misconfigured(source, f"there is no file {chosen}") from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8; save it as UTF-8"
+        reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8; save it as UTF-8"
         raise Misconfigured(source, f"cannot read {chosen}: {reason}") from None
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(source, f"{chosen} is not valid TOML: {error}") from None
@@ -188,7 +188,7 @@ def _content(variable: str, path: str) -> str:
     try:
         return Path(path).read_text("utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise Misconfigured(variable, f"names a file that cannot be read: {reason}") from None
 
 
@@ -258,9 +258,8 @@ def _account(name: str, settings: AccountSettings) -> AccountSetup:
     handler_name = settings.handler or name
     provider = handlers.ALL.get(handler_name)
     if provider is None:
-        raise Misconfigured(
-            f"{place}.handler", f"no handler {handler_name!r}; known: {', '.join(handlers.ALL)}"
-        )
+        known = ", ".join(handlers.ALL) + did_you_mean(handler_name, handlers.ALL)
+        raise Misconfigured(f"{place}.handler", f"no handler {handler_name!r}; known: {known}")
     try:
         handler = provider.configure(provider.options.model_validate(settings.options))
     except ValidationError as error:
@@ -298,6 +297,9 @@ def _with_origin(problem: Misconfigured, origins: Mapping[str, str]) -> Misconfi
     """The same mistake with the variable or the file that it stands in, where that is known."""
     setting = problem.setting
     near = [name for name in origins if _inside(setting, name) or _inside(name, setting)]
+    if not near:  # one that is missing: beside it stand those of the same table
+        table = setting.rpartition(".")[0]
+        near = [name for name in origins if table and _inside(name, table)]
     if not near:
         return problem
     origin = origins[max(near, key=lambda name: (_inside(setting, name), len(name)))]

@@ -29,6 +29,7 @@ SOCKETS = 16384
 """The most sockets that calls use at once, idle ones included, however many the system allows."""
 FEWEST = 16
 WAITING = 65536
+LOOPBACK = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """Errors of our own system, which tell nothing about the other side."""
 WAITS, NO_SOCKET = "wait", "no socket is free here"
@@ -75,9 +76,10 @@ class Dialer:
         """Check all that shows without asking a name server; raises `BadUrl`."""
         origin, _ = split(url)
         literal = _literal(origin.host)
-        if literal is not None and not self._permits(literal, origin.scheme):
+        shown = (literal,) if literal else _of_this_machine(origin.host)
+        if shown and not any(self._permits(one, origin.scheme) for one in shown):
             raise BadUrl("this address is not public and no network in egress_allow holds it")
-        if literal is None and origin.scheme == "http" and not (self._guard.http or self._guard.allow):
+        if not shown and origin.scheme == "http" and not (self._guard.http or self._guard.allow):
             raise BadUrl("use https: plain http needs egress_http or a network in egress_allow")
 
     async def connect(self, origin: Origin, progress: Progress, *, provider: bool) -> Connection:
@@ -256,6 +258,12 @@ def _explain(error: OSError, stage: str) -> NoConnection:
     if isinstance(error, TimeoutError) and error.strerror is None:
         return NoConnection(stage, "timed out")
     return NoConnection(stage, (error.strerror or type(error).__name__).lower(), local=error.errno in LOCAL)
+
+
+def _of_this_machine(host: str) -> tuple[Address, ...]:
+    """Return the addresses of a name that always means this machine (RFC 6761, 6.3), else none."""
+    name = host.removesuffix(".")
+    return LOOPBACK if name == "localhost" or name.endswith(".localhost") else ()
 
 
 def _literal(host: str) -> Address | None:

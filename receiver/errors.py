@@ -1,6 +1,7 @@
 """What the service refuses or cannot do: one class per code of the public contract."""
 
 import difflib
+import errno
 import math
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -234,15 +235,58 @@ class Internal(ReceiverError):
     meaning = "A fault in the service. Its log has the details under the `request_id` of the answer."
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+LISTS = {
+    "job": "/v1/jobs",
+    "event": "/v1/events",
+    "endpoint": "/v1/endpoints",
+    "delivery": "/v1/deliveries",
+    "key": "/v1/keys",
+}
+
+
+def no_such(kind: str) -> NotFound:
+    """Return the refusal of an id that names nothing, with the call that lists those that do."""
+    return NotFound(f"no such {kind}; GET {LISTS[kind]} lists those that are there")
+
+
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
     """Return the known word that `name` was probably meant to be; None when none is near."""
-    return next(iter(difflib.get_close_matches(name[:LONGEST_WORD], known, n=1)), None)
+    return next(iter(difflib.get_close_matches(name[:LONGEST_WORD], known, n=1, cutoff=likeness)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that suggests the nearest known word; empty when none is near."""
     near = nearest(name, known)
     return f"; did you mean `{near}`?" if near else ""
+
+
+NEXT_STEPS = {
+    errno.EACCES: "let the user that runs this use it (chown, chmod)",
+    errno.EPERM: "let the user that runs this use it (chown, chmod)",
+    errno.ENOSPC: "make room on its disk",
+    errno.EROFS: "its disk is mounted read-only; name another place",
+    errno.EISDIR: "name a file",
+}
+
+
+def no_file(error: OSError) -> str:
+    """Return why a file cannot be used, and the next step where one is known."""
+    step = NEXT_STEPS.get(error.errno or 0)
+    return f"{error.strerror}; {step}" if step else str(error.strerror)
+
+
+LISTENING = {
+    errno.EADDRINUSE: "stop what listens there, or choose another; --port 0 takes a free one",
+    errno.EADDRNOTAVAIL: "name an address of this machine",
+    errno.EACCES: "ports below 1024 are for root; choose another with --port",
+}
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Return why nothing can listen at an address, and the next step where one is known."""
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    step = LISTENING.get(error.errno or 0)
+    return f"cannot listen on {where}: {error.strerror}" + (f"; {step}" if step else "")
 
 
 def _on_one_line(text: str) -> str:

@@ -41,9 +41,14 @@ def wants(patterns: tuple[str, ...], event_type: str) -> bool:
     )
 
 
+def nearest_type(pattern: str) -> str | None:
+    """Return the event type that was probably meant; a family alone, such as `job.`, is no likeness."""
+    return nearest(pattern, TYPES, likeness=0.75)
+
+
 def complaint(pattern: str) -> str:
     """Return why a pattern is refused: the nearest event type, and all of them."""
-    near = nearest(pattern, TYPES)
+    near = nearest_type(pattern)
     meant = f" (did you mean `{near}`?)" if near else ""
     return f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(TYPES)}"
 

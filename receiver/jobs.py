@@ -17,10 +17,10 @@ from receiver.errors import (
     FieldError,
     IdempotencyMismatch,
     Invalid,
-    NotFound,
     did_you_mean,
     invalid,
     nearest,
+    no_such,
 )
 from receiver.keys import Ids, Masters
 from receiver.large import LARGE
@@ -138,7 +138,7 @@ class Jobs:
         """A job and its input as it is shown, as JSON."""
         found = await self.store.read(table.get_with_input(job_id))
         if found is None:
-            raise NotFound("no such job")
+            raise no_such("job")
         job, shown = found
         return job, bytes(shown)
 
@@ -164,7 +164,7 @@ class Jobs:
     async def _fresh(self, job_id: str) -> Job:
         job = await self.store.read(table.get(job_id))
         if job is None:
-            raise NotFound("no such job")
+            raise no_such("job")
         return job
 
     async def cancel(self, job_id: str) -> Job:
@@ -175,7 +175,7 @@ class Jobs:
         word = Word(job_id=job_id, source=Source.NOTE, at=self.clock.now(), verdict=Verdict.CANCEL)
         recorded = await self.recording.record(word)
         if recorded.job is None:
-            raise NotFound("no such job")
+            raise no_such("job")
         if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
             raise Conflict(f"the job is already {recorded.job.state}")
         return recorded.job

@@ -4,7 +4,9 @@ import ipaddress
 import json
 import logging
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from traceback import TracebackException
@@ -80,13 +82,28 @@ class Lines(logging.Formatter):
 
 
 class Text(Lines):
-    """Lines for people: fields as `name=value` at the end, a traceback indented below."""
+    """Lines for people: fields as `name=value` at the end, a traceback indented below.
+
+    On a terminal `width` columns wide a line is wrapped between words. A process that is watched is known:
+    only in a file its lines carry its name.
+    """
+
+    def __init__(self, secrets: Sequence[str] = (), *, width: int | None = None) -> None:
+        super().__init__(secrets)
+        self.width = width
 
     def format(self, record: logging.LogRecord) -> str:
         """One record."""
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        fields = "".join(f" {name}={_quoted(value)}" for name, value in self.fields(record).items())
+        told = self.fields(record)
+        if self.width is not None and told.get("replica") == self.replica:
+            told.pop("replica", None)
+        fields = "".join(f" {name}={_quoted(value)}" for name, value in told.items())
         line = f"{at} {record.levelname.lower():8} {self.plain(record.getMessage())}{fields}"
+        if self.width is not None:
+            line = textwrap.fill(
+                line, self.width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+            )
         return "\n    ".join([line, *self.traceback(record)])
 
 
@@ -120,7 +137,8 @@ def set_up(level: str, form: str | None, secrets: Sequence[str] = ()) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     as_text = form == "text" or (form is None and sys.stderr.isatty())
-    handler.setFormatter(Text(secrets) if as_text else Json(secrets))
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    handler.setFormatter(Text(secrets, width=width) if as_text else Json(secrets))
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, no_file
 from receiver.keys import SHORTEST_MASTER
 
 MASTERS_FILE = "ringback-secret-keys"
@@ -20,7 +20,7 @@ def read_masters(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        reason = no_file(error) if isinstance(error, OSError) else "it is not text"
         raise Misconfigured("data_dir", f"cannot read {path}: {reason}") from None
     if not all(line.isascii() for line in lines):
         raise Misconfigured("data_dir", f"{path} holds a key that is not plain ASCII")
@@ -55,7 +55,7 @@ def write_private(path: Path, text: str) -> None:
         fresh.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise Misconfigured("data_dir", f"cannot write {path}: {error.strerror}") from None
+        raise Misconfigured("data_dir", f"cannot write {path}: {no_file(error)}") from None
 
 
 def _keep_owner(file: int, path: Path) -> None:

@@ -52,7 +52,7 @@ def _secret(value: SecretStr) -> SecretStr:
     try:
         key_of(value.get_secret_value())
     except BadSecret as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{error}; leave it out to have one made") from None
     return value
 
 

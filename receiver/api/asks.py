@@ -48,7 +48,7 @@ def _secret(text: str) -> str:
     try:
         key_of(text)
     except BadSecret as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{error}; leave it out to have one made") from None
     return text
 
 

@@ -14,7 +14,7 @@ from receiver.api.asks import DeliverySearch, EndpointPatch, EndpointRequest, Ke
 from receiver.api.guard import NO_STORE, Asked, answer
 from receiver.api.jobs import page
 from receiver.endpoints import UNREADABLE
-from receiver.errors import Conflict, FieldError, Invalid, NotFound, invalid
+from receiver.errors import Conflict, FieldError, Invalid, invalid, no_such
 from receiver.filters import JOB_FINAL
 from receiver.headers import header_problems
 from receiver.keys import hash_api_key, is_id, new_api_key
@@ -75,7 +75,7 @@ def _check_headers(headers: Mapping[str, str | None]) -> None:
 async def _endpoint(asked: Asked) -> Endpoint:
     row = await asked.services.store.read(table.get(asked.path["id"]))
     if row is None:
-        raise NotFound("no such endpoint")
+        raise no_such("endpoint")
     return asked.services.endpoints.open(row)
 
 
@@ -153,7 +153,7 @@ async def change(asked: Asked) -> Response:
     now = asked.services.clock.now()
     changed = await asked.services.alter(endpoint.id, lambda fresh: _changed(fresh, given, now))
     if changed is None:
-        raise NotFound("no such endpoint")
+        raise no_such("endpoint")
     return answer(endpoint_answer(changed))
 
 
@@ -279,7 +279,7 @@ async def deliveries_listed(asked: Asked) -> Response:
 async def _delivery(asked: Asked) -> tuple[Seen, list[Attempt]]:
     found = await asked.services.store.read(deliveries.get(asked.path["id"]))
     if found is None:
-        raise NotFound("no such delivery")
+        raise no_such("delivery")
     return found
 
 
@@ -362,7 +362,7 @@ async def key_removed(asked: Asked) -> Response:
     """Revoke an API key."""
     key_id = asked.path["id"]
     if not await asked.services.store.write(lambda: table.remove_key(key_id)):
-        raise NotFound("no such key")
+        raise no_such("key")
     asked.services.keyring.forget()
     return Response(status_code=204)
 

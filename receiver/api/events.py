@@ -8,7 +8,7 @@ from handlers import json
 from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
 from receiver.api.pages import rendered
-from receiver.errors import Gone, NotFound, invalid
+from receiver.errors import Gone, invalid, no_such
 from receiver.filters import complaint, is_pattern
 from receiver.keys import is_id
 from receiver.model import Event
@@ -94,7 +94,7 @@ async def show(asked: Asked) -> Response:
     """Show an event and, for every endpoint, why it went there or did not."""
     found = await asked.services.store.read(events.get(asked.path["id"]))
     if found is None:
-        raise NotFound("no such event")
+        raise no_such("event")
     event, places = found
     told = [
         {

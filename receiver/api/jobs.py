@@ -13,7 +13,7 @@ from receiver.api.asks import JobRequest, JobSearch, Resolution
 from receiver.api.guard import NO_STORE, NOSNIFF, Asked, answer, checked, only_json
 from receiver.api.pages import rendered
 from receiver.bulk import unpack
-from receiver.errors import FieldError, Invalid, Malformed, NotFound, invalid
+from receiver.errors import FieldError, Invalid, Malformed, invalid, no_such
 from receiver.head import HOST
 from receiver.jobs import Wish, shown
 from receiver.keys import is_id
@@ -56,7 +56,7 @@ def _asked_at(asked: Asked) -> str:
 def _job_id(asked: Asked) -> str:
     job_id = asked.path["id"]
     if not is_id("job", job_id):
-        raise NotFound("no such job")
+        raise no_such("job")
     return job_id
 
 

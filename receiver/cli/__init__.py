@@ -7,7 +7,7 @@ from importlib.metadata import version
 import click
 
 from receiver.cli.groups import ALONE, INTERRUPTED, LOCAL, REMOTE, Group, with_environment
-from receiver.cli.plain import say
+from receiver.cli.plain import tell
 from receiver.errors import Misconfigured, ReceiverError
 
 COMMANDS = {
@@ -16,7 +16,7 @@ COMMANDS = {
     "demo": ("receiver.demo", ALONE),
     "sandbox": ("receiver.sandbox.command", ALONE),
     "jobs": ("receiver.cli.jobs", REMOTE),
-    "endpoints": ("receiver.cli.remote", REMOTE),
+    "endpoints": ("receiver.cli.endpoints", REMOTE),
     "events": ("receiver.cli.remote", REMOTE),
     "deliveries": ("receiver.cli.remote", REMOTE),
     "keys": ("receiver.cli.remote", REMOTE),
@@ -76,7 +76,7 @@ def main() -> None:
         _fail(error.format_message(), error.exit_code)
     except Misconfigured as error:
         for line in error.lines[:-1]:
-            say(f"ringback: {line}", err=True)
+            tell(f"ringback: {line}", err=True)
         _fail(error.lines[-1], error.exit_code)
     except ReceiverError as error:
         _fail(error.detail, 1)
@@ -86,5 +86,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    say(f"ringback: {message}", err=True)
+    tell(f"ringback: {message}", err=True)
     sys.exit(code)

@@ -38,16 +38,10 @@ def _accounts(loaded: Loaded, check: Callable[[str], None]) -> Iterator[Advice]:
         if not setup.on:
             continue
         try:
-            check(_literal(setup.base_url))
+            check(setup.base_url)
         except BadUrl as error:
             said = f"{setup.base_url} cannot be called, so jobs of this account stay pending: {error}"
             yield Advice(f"providers.{name}.base_url", said)
-
-
-def _literal(url: str) -> str:
-    """The URL with the loopback address for `localhost`, which needs no name server to be known."""
-    origin, _ = split(url)
-    return url.replace("localhost", "127.0.0.1", 1) if origin.host == "localhost" else url
 
 
 def _public_url(settings: Settings) -> Iterator[Advice]:

@@ -12,7 +12,7 @@ import click
 import httpx
 
 from handlers.values import immutable
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, no_file
 
 URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
@@ -56,19 +56,23 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
     except httpx.InvalidURL:
         raise click.UsageError(f"{URL}: {service.url} is not a URL") from None
     except httpx.HTTPError as error:
+        if "SSL" in str(error):
+            raise click.ClickException(
+                f"no TLS that we trust is spoken at {service.url} ({error}); correct {URL}, or write http://"
+            ) from None
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
         raise Away(
             f"no service answers at {service.url}; set {URL} or start `ringback serve`", sent=sent
         ) from None
     if answer.status_code >= 500 or answer.status_code == 429:
-        raise Away(_problem(answer), sent=True)
+        raise Away(_problem(answer, service), sent=True)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise click.ClickException(
             f"unauthorized: the service at {service.url} does not take this API key; "
             f"set {KEY} or {KEY_FILE} to one of its keys"
         )
     if not answer.is_success:
-        raise click.ClickException(_problem(answer))
+        raise click.ClickException(_nothing_at(where, _problem(answer, service)))
     return _told(answer, service) if answer.content else None
 
 
@@ -82,14 +86,25 @@ def _told(answer: httpx.Response, service: Service) -> Any:
     return told
 
 
-def _problem(answer: httpx.Response) -> str:
+def _nothing_at(where: str, problem: str) -> str:
+    """Return a problem, and for an id that names nothing the id and the command that lists those that do."""
+    _, _, resource, *rest = where.split("/")
+    if not rest or not problem.startswith("not-found: no such "):
+        return problem
+    kind = problem.removeprefix("not-found: no such ").partition(";")[0]
+    return f"not-found: there is no {kind} {rest[0]}; `ringback {resource} list` shows those that are there"
+
+
+def _problem(answer: httpx.Response, service: Service) -> str:
     try:
         told = answer.json()
         places = [(one["pointer"] or one["name"], one["detail"]) for one in told.get("errors") or []]
         details = "; ".join(f"{place}: {detail}" if place else str(detail) for place, detail in places)
         return f"{told['code']}: {details or told['detail']}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return f"the service answered {answer.status_code}"
+        if answer.status_code >= 500:
+            return f"the service at {service.url} answered {answer.status_code}; its log tells why"
+        return f"what answers at {service.url} is not Ringback (it said {answer.status_code}); set {URL}"
 
 
 def find_service() -> Service:
@@ -146,5 +161,5 @@ def read_key(file: Path, named: str, *, needed: bool = True) -> str:
             return ""
         raise click.UsageError(f"{named}: there is no file {file}") from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{named}: cannot read {file}: {reason}") from None

@@ -16,6 +16,7 @@ from receiver.accounts import POLL, Accounts
 from receiver.cli.advice import advice
 from receiver.cli.client import ANY_HOST
 from receiver.cli.output import print_json, table
+from receiver.cli.own import say_whose_settings
 from receiver.cli.plain import say
 from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
@@ -60,6 +61,7 @@ def doctor(config: Path | None, offline: bool, as_json: bool) -> None:
       ringback doctor --json --offline
     """
     loaded = load(config)
+    say_whose_settings()
     with Console(stderr=True).status("checking"):
         findings = asyncio.run(_look(loaded, offline=offline))
     rows = [{"grade": one.how, "check": one.what, "finding": one.said} for one in findings]
@@ -148,8 +150,8 @@ def _file(url: str) -> Iterator[Finding]:
         yield Finding(
             "SQLite",
             ODD,
-            f"{_dotted(engine())}; older than {_dotted(FIXED)}, which fixes a bug "
-            "with two writing connections: let no other program write this file",
+            f"{_dotted(engine())}; older than {_dotted(FIXED)}, which fixes a bug with two writing "
+            "connections: let no other program write this file, or run a Python with a newer one",
         )
     if not path.exists():
         yield Finding("database", GOOD, f"{path} will be made at the first start")

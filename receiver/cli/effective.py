@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel, SecretStr
 
 from receiver.cli.output import print_json
+from receiver.cli.own import say_whose_settings
 from receiver.cli.plain import say
 from receiver.cli.serve import CONFIG
 from receiver.config import AccountSetup, Loaded, load
@@ -38,6 +39,7 @@ def config(config: Path | None, as_json: bool) -> None:
     loaded = load(config)
     check(loaded.settings)
     found = effective(loaded)
+    say_whose_settings()
     if as_json:
         print_json({name: {"value": value, "from": origin} for name, value, origin in found})
         return

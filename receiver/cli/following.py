@@ -13,13 +13,18 @@ from rich.text import Text
 from receiver.cli.client import Away, call, path
 from receiver.cli.groups import INTERRUPTED
 from receiver.cli.output import is_quiet
-from receiver.cli.plain import plain, say
+from receiver.cli.plain import plain, say, wrapped
 
 LIVE_STEP, STEP = 1, 5
 """Seconds that one look waits: on a terminal, where percent and time are shown, and elsewhere."""
 PATIENCE = 600.0
 """Seconds for which a service may be away before waiting ends."""
 PAUSE = 1.0
+REMEDIES = {
+    "account_blocked": "mend that, and it goes on by itself; `ringback doctor` asks the provider",
+    "unreachable": "`ringback doctor` looks at the way there",
+}
+"""Reasons why a job waits that somebody has to see to, and the next step."""
 Tell = Callable[[dict[str, Any], str], None]
 
 
@@ -68,12 +73,25 @@ def _telling(job_id: str) -> Iterator[Tell]:
     if not sys.stderr.isatty():
         yield _by_lines()
         return
-    console, began = Console(stderr=True), time.monotonic()
+    with _alive() as tell:
+        yield tell
+
+
+@contextlib.contextmanager
+def _alive() -> Iterator[Tell]:
+    """Give a live line of state, percent and time; why the job waits stands above it, once."""
+    console, began, last = Console(stderr=True), time.monotonic(), ""
     with console.status("") as status:
 
         def tell(job: dict[str, Any], trouble: str) -> None:
+            nonlocal last
             minutes, seconds = divmod(int(time.monotonic() - began), 60)
-            status.update(Text(plain(f"{described(job, trouble, percent=True)} {minutes:02}:{seconds:02}")))
+            status.update(Text(f"{_state(job, percent=True)} {minutes:02}:{seconds:02}"))
+            reason = waits_for(job, trouble)
+            if reason not in ("", last):
+                text = wrapped(plain(f"{job['state']}: {reason}"), console.width)
+                console.print(Text(text), soft_wrap=True)
+            last = reason
 
         yield tell
 
@@ -83,7 +101,8 @@ def _by_lines() -> Tell:
 
     def tell(job: dict[str, Any], trouble: str) -> None:
         nonlocal last
-        said = described(job, trouble, percent=False)
+        reason = waits_for(job, trouble)
+        said = _state(job, percent=False) + (f" ({reason})" if reason else "")
         if said != last:
             last = said
             say(said, err=True)
@@ -91,13 +110,14 @@ def _by_lines() -> Tell:
     return tell
 
 
-def described(job: dict[str, Any], trouble: str, *, percent: bool) -> str:
-    """Return a job's state in a few words: how far it is, and why it does not move."""
-    words = [str(job["state"])]
-    if percent and job.get("progress") is not None:
-        words.append(f"{job['progress']:g} %")
+def _state(job: dict[str, Any], *, percent: bool) -> str:
+    far = f" {job['progress']:g} %" if percent and job.get("progress") is not None else ""
+    return plain(f"{job['state']}{far}")
+
+
+def waits_for(job: dict[str, Any], trouble: str) -> str:
+    """Return why a job does not move and the next step, empty where it moves."""
     waiting = job.get("waiting") or {}
-    reason = trouble or waiting.get("detail") or waiting.get("reason")
-    if reason:
-        words.append(f"({reason})")
-    return " ".join(words)
+    reason = trouble or str(waiting.get("detail") or waiting.get("reason") or "")
+    remedy = "" if trouble else REMEDIES.get(str(waiting.get("reason")), "")
+    return "; ".join(part for part in (reason.rstrip("."), remedy) if part)

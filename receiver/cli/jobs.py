@@ -8,8 +8,8 @@ import click
 from receiver.cli.client import Away, call, path
 from receiver.cli.following import follow
 from receiver.cli.groups import INTERRUPTED, Group
-from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, formed, is_json, show_list, show_one
-from receiver.cli.params import STATES, Id, Word, cursor, given, limit, pairs, read_input
+from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, JOB_SHORT, formed, is_json, show_list, show_one
+from receiver.cli.params import STATES, Id, Real, Whole, Word, cursor, given, limit, pairs, read_input
 from receiver.cli.plain import say
 
 BECAME = {
@@ -43,7 +43,7 @@ def jobs() -> None:
 )
 @click.option("--callback-url", help="The job's terminal event goes there, too.")
 @click.option("--callback-secret", help="Signs for --callback-url; made and printed when missing.")
-@click.option("--deadline", type=click.IntRange(1, 604800), help="Seconds until the job expires.")
+@click.option("--deadline", type=Whole(1, 604800), help="Seconds until the job expires.")
 @click.option("--key", help="The Idempotency-Key: the same one gives the same job.")
 @click.option("--wait", is_flag=True, help="Wait until the job is final; exit code 1 unless it succeeded.")
 @formed
@@ -119,12 +119,12 @@ def list_jobs(metadata: dict[str, str], **query: Any) -> None:
       ringback jobs list -q --state unconfirmed
     """
     labels = {f"metadata.{name}": value for name, value in metadata.items()}
-    show_list(call("GET", "/v1/jobs", params=given(**query) | labels), JOB)
+    show_list(call("GET", "/v1/jobs", params=given(**query) | labels), JOB, short=JOB_SHORT)
 
 
 @jobs.command("show")
 @click.argument("id", type=Id())
-@click.option("--wait", type=click.FloatRange(0, 60), default=0, help="Seconds to wait for it to be final.")
+@click.option("--wait", type=Real(0, 60), default=0, help="Seconds to wait for it to be final.")
 @formed
 def show_job(id: str, wait: float) -> None:  # noqa: A002  # the argument is called ID
     """Show a job: its state, why it waits, its error and its assets.

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from receiver.cli.plain import plain, say
+from receiver.cli.plain import plain, say, tell, wrapped
 
 Columns = Sequence[str]
 JOB: Columns = (
@@ -25,6 +24,16 @@ JOB: Columns = (
     "waiting.reason",
     "error.code",
 )
+JOB_SHORT: Columns = (
+    "id",
+    "state",
+    "why=error.code|waiting.reason",
+    "provider",
+    "operation",
+    "progress",
+    "created_at",
+    "completed_by",
+)
 ENDPOINT: Columns = ("id", "state", "url", "events", "created_at", "disabled_reason")
 EVENT: Columns = ("id", "type", "timestamp", "data.id")
 DELIVERY: Columns = (
@@ -35,6 +44,17 @@ DELIVERY: Columns = (
     "url",
     "attempts_made",
     "last_status",
+    "next_attempt_at",
+    "reason",
+)
+DELIVERY_SHORT: Columns = (
+    "id",
+    "state",
+    "status=last_status",
+    "attempts=attempts_made",
+    "type",
+    "endpoint",
+    "url",
     "next_attempt_at",
     "reason",
 )
@@ -59,7 +79,7 @@ ENTRY: Columns = (
 ENTRY_SHORT: Columns = (
     "at",
     "kind",
-    "outcome|to|type|state",
+    "outcome=outcome|to|type|state",
     "status",
     "by",
     "latency_ms",
@@ -69,15 +89,16 @@ ENTRY_SHORT: Columns = (
     "note",
     "endpoint",
 )
-"""The same for a terminal: one column for the one word of each kind of entry."""
+"""The same for a terminal, which has less room: `header=a|b` is the first of the fields that is filled."""
 ATTEMPT: Columns = ("at", "status", "latency_ms", "error", "answer")
 REASON: Columns = ("endpoint", "status", "delivery", "reason")
 PROVIDER: Columns = ("id", "on", "blocked", "handler", "default_operation", "operations", "blocked_reason")
 TEXTS = frozenset({"error", "reason", "note", "answer", "finding", "blocked_reason", "operations"})
-"""Columns of sentences: a terminal wraps these, and no others."""
+"""Columns of sentences: one that has no room beside its row stands below it."""
 TEXT_WIDTH = 24
-"""Columns of the terminal that a sentence has at least."""
+"""Columns of the terminal that a column of long sentences has at least."""
 GAP = 2
+BELOW = "    "
 SECRETS = ("secret", "callback_secret", "key")
 """Fields that an answer shows once."""
 COLOURS = {
@@ -179,11 +200,15 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Columns, short: Columns = ()) -> None:
     """Print rows: tab-separated with a header line in a pipe, aligned on a terminal."""
-    chosen = short if short and sys.stdout.isatty() else columns
-    names = [column.partition("|")[0] for column in chosen]
-    cells = [[plain(_cell(row, column)) for column in chosen] for row in rows]
-    if sys.stdout.isatty():
-        _aligned(*_one_day(names, cells))
+    on_terminal = sys.stdout.isatty()
+    chosen = [column.rpartition("=") for column in (short if short and on_terminal else columns)]
+    names = [name or fields for name, _, fields in chosen]
+    cells = [[plain(_cell(row, fields)) for _, _, fields in chosen] for row in rows]
+    if on_terminal:
+        if rows:
+            _aligned(*_one_day(names, cells))
+        else:
+            say("(none)", err=True)
         return
     for line in (names, *cells):
         click.echo("\t".join(line))
@@ -198,54 +223,51 @@ def _one_day(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[l
 
 
 def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns side by side: each as wide as it needs, and only those for which there is room."""
+    """Print columns side by side: each as wide as it needs, and only those for which there is room.
+
+    A sentence that is longer than its column stands below its row: nothing is cut or folded within a cell.
+    """
     console = Console(highlight=False)
-    filled = [at for at in range(len(names)) if not rows or at == 0 or any(row[at] for row in rows)]
+    filled = [at for at in range(len(names)) if at == 0 or any(row[at] for row in rows)]
     natural = {at: max(cell_len(text) for text in (names[at], *(row[at] for row in rows))) for at in filled}
     widths = fitted([(names[at], natural[at]) for at in filled], console.width)
-    shown = [at for at in filled if names[at] in widths]
-    lines: list[Text] = []
     for row in (names, *rows):
-        parts = [_wrapped(names[at], row[at], widths[names[at]]) for at in shown]
-        for number in range(max(len(part) for part in parts)):
-            line = Text(style="bold" if row is names else "")
-            for at, part in zip(shown, parts, strict=True):
-                text = part[number] if number < len(part) else ""
-                coloured = row is not names and names[at] not in TEXTS
+        line, below = Text(style="bold" if row is names else ""), []
+        for at in filled:
+            name, text = names[at], row[at]
+            if name in TEXTS and row is not names and text and cell_len(text) > widths.get(name, 0):
+                below.append(f"{name}: {text}")
+                text = ""
+            if name in widths:
+                coloured = row is not names and name not in TEXTS
                 line.append(text, style=COLOURS.get(text, "") if coloured else "")
-                line.append(" " * (widths[names[at]] - cell_len(text) + GAP))
-            line.rstrip()
-            lines.append(line)
-    for line in lines:
+                line.append(" " * (widths[name] - cell_len(text) + GAP))
+        line.rstrip()
         console.print(line, soft_wrap=True)
-    hidden = [names[at] for at in filled if names[at] not in widths]
+        for text in below:
+            click.echo(wrapped(text, console.width, first=BELOW, rest=BELOW * 2))
+    hidden = [names[at] for at in filled if names[at] not in widths and names[at] not in TEXTS]
     if hidden:
-        click.echo(f"no room for: {', '.join(hidden)} (a pipe or --json has all)", err=True)
+        tell(f"no room for: {', '.join(hidden)} (a wider window, a pipe or --json has all)", err=True)
 
 
 def fitted(columns: Sequence[tuple[str, int]], width: int) -> dict[str, int]:
-    """Return the columns that fit and how wide each is: sentences share the room that ids and the like leave.
+    """Return the columns that fit and how wide each is: long sentences share the room that the others leave.
 
     The first column stays as it is; of the others, those in front have the first claim.
     """
-    texts = {name: natural for name, natural in columns if name in TEXTS}
-    reserved = sum(min(natural, TEXT_WIDTH) for natural in texts.values())
-    used, widths = reserved + GAP * len(texts), dict(texts)
+    texts = {name: natural for name, natural in columns if name in TEXTS and natural > TEXT_WIDTH}
+    used, widths = 0, {}
     for number, (name, natural) in enumerate(columns):
         if name not in texts and (number == 0 or used + natural <= width):
             widths[name] = natural
             used += natural + GAP
-    left = width + GAP - used + reserved
     for count, name in enumerate(sorted(texts, key=lambda one: texts[one])):
-        widths[name] = min(texts[name], max(TEXT_WIDTH, left // (len(texts) - count)))
-        left -= widths[name]
+        share = (width - used + GAP) // (len(texts) - count) - GAP
+        if share >= TEXT_WIDTH:
+            widths[name] = min(texts[name], share)
+            used += widths[name] + GAP
     return widths
-
-
-def _wrapped(name: str, text: str, width: int) -> list[str]:
-    if name not in TEXTS or cell_len(text) <= width:
-        return [text]
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:

@@ -5,6 +5,7 @@ import os
 import click
 
 from receiver.cli.client import ANY_HOST, KEY, KEY_FILE, URL, Service, read_key
+from receiver.cli.plain import tell
 from receiver.config import load
 from receiver.secretkeys import API_KEY_FILE
 from receiver.settings import Settings
@@ -22,6 +23,12 @@ def own_service(url: str | None) -> Service:
         raise click.UsageError(f"the settings leave the port open (0): set {URL}")
     ours = {None, own, settings.public_url, f"http://localhost:{settings.port}"}
     return Service(own, _key(settings) if url in ours else "")
+
+
+def say_whose_settings() -> None:
+    """Say that a command looks at this machine, in a shell whose commands reach another service."""
+    if os.environ.get(URL):
+        tell(f"these are the settings of this machine; the service that {URL} names is not asked", err=True)
 
 
 def _key(settings: Settings) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from receiver.filters import TYPES, is_pattern
+from receiver.errors import no_file
+from receiver.filters import TYPES, is_pattern, nearest_type
 
 # written out: the model imports the providers' contract, which no command that speaks to a service needs
 STATES = (
@@ -37,11 +38,6 @@ SCOPES = (
 LARGEST_INPUT = 32 * 1024 * 1024
 """Bytes that a job's body may have."""
 
-cursor = click.option("--cursor", help="Go on where the last list ended.")
-limit = click.option(
-    "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Rows of the list."
-)
-
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the hint at the nearest known word, empty when nothing is near."""
@@ -66,13 +62,48 @@ class Pattern(click.ParamType[str]):
         """Return the pattern, if it can match anything."""
         text = str(value)
         if not is_pattern(text):
+            near = nearest_type(text)
             self.fail(
-                f"{text!r} is no event type{nearest(text, TYPES)} "
+                f"{text!r} is no event type{f'; did you mean {near}?' if near else ''} "
                 f"(types: {', '.join(TYPES)}; patterns: *, job.*)",
                 param,
                 ctx,
             )
         return text
+
+
+class Whole(click.IntRange):
+    """A whole number within bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise _outside("a whole number", self.min, self.max, value, param) from None
+
+
+class Real(click.FloatRange):
+    """A number within bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise _outside("a number", self.min, self.max, value, param) from None
+
+
+def _outside(
+    kind: str, least: float | None, most: float | None, value: Any, param: click.Parameter | None
+) -> click.BadParameter:
+    bounds = f" from {least:g}" if least is not None else ""
+    bounds += f" to {most:.0f}" if most is not None else ""
+    return click.BadParameter(f"{value!r} must be {kind}{bounds}", param=param)
+
+
+cursor = click.option("--cursor", help="Go on where the last list ended.")
+limit = click.option("--limit", type=Whole(1, 200), default=20, show_default=True, help="Rows of the list.")
 
 
 class Id(click.ParamType[str]):
@@ -99,7 +130,7 @@ def read_input(_context: click.Context, _parameter: click.Parameter, text: str |
             with Path(text[1:]).open("rb") as file:
                 raw = file.read(LARGEST_INPUT + 1)
         except OSError as error:
-            raise click.BadParameter(f"cannot read {text[1:]}: {error.strerror}") from None
+            raise click.BadParameter(f"cannot read {text[1:]}: {no_file(error)}") from None
         return _object(_decoded(raw, text[1:]), text[1:])
     return _object(text, "it")
 

@@ -1,5 +1,8 @@
 """Other people's text on a terminal: nothing in it moves the cursor, changes colours or reorders a line."""
 
+import shutil
+import sys
+import textwrap
 import unicodedata
 
 import click
@@ -18,6 +21,26 @@ def plain(text: str) -> str:
 def say(text: str, *, err: bool = False) -> None:
     """Print one line of text, whatever it holds."""
     click.echo(plain(text), err=err)
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print a sentence, whatever it holds: on a terminal wrapped between words, elsewhere on one line."""
+    on_terminal = (sys.stderr if err else sys.stdout).isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else len(text) + 1
+    click.echo(wrapped(plain(text), width), err=err)
+
+
+def wrapped(text: str, width: int, *, first: str = "", rest: str = "  ") -> str:
+    """Return a sentence in lines of at most `width`, unless one word is longer: ids and URLs stay whole."""
+    return textwrap.fill(
+        text,
+        max(width, len(rest) + 1),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
 
 
 def _escaped(character: str) -> str:

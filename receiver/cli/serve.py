@@ -26,8 +26,9 @@ from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
 from receiver.app import Services, running
 from receiver.cli.advice import advice
+from receiver.cli.params import Whole
 from receiver.config import Loaded, load
-from receiver.errors import Misconfigured, NotReady
+from receiver.errors import Misconfigured, NotReady, cannot_listen
 from receiver.observe import LOGGER
 from receiver.replica import Role
 from receiver.server import Shortcut, SignalFree, server
@@ -35,7 +36,7 @@ from receiver.store.pgurl import is_postgres, without_password
 
 CONFIG = click.option(
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
     help="The TOML file; default ./ringback.toml.",
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -56,7 +57,7 @@ over as many as 50,000 takes 20 ms."""
 @click.command()
 @CONFIG
 @click.option("--host", help="Where to listen; overrides the setting.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Where to listen; 0 takes a free port.")
+@click.option("--port", type=Whole(0, 65535), help="Where to listen; 0 takes a free port.")
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
@@ -116,8 +117,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
     except OSError as error:
-        place = f"cannot listen on {host!r}, port {port}: {error.strerror}"
-        raise (NotReady if error.errno in MAY_PASS else Misconfigured)("host", place) from None
+        setting = "port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "host"
+        refused = NotReady if error.errno in MAY_PASS else Misconfigured
+        raise refused(setting, cannot_listen(host, port, error)) from None
     except (ValueError, TypeError):
         raise Misconfigured("host", f"{host!r} is not a host name or address") from None
     return listening

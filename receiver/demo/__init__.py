@@ -91,7 +91,7 @@ async def _demo(once: bool) -> int:
         if not once and well:
             stopped = stopping()
             click.echo("\nThe service goes on running; Ctrl-C ends it and leaves nothing.\n")
-            click.echo("\n".join(made.lines()))
+            click.echo("\n".join(made.lines(narrow=sys.stdout.isatty())))
             await stopped.wait()
     return 0 if well else 1
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -61,5 +62,8 @@ async def _run(knobs: Knobs, port: int, sandbox_port: int, *, as_json: bool) -> 
             told: dict[str, Any] = {"url": made.url, "key": made.key, "docs": f"{made.url}/docs"}
             click.echo(json.dumps(told | {"providers": made.providers, "accounts": list(SPEAKERS)}))
         else:
-            click.echo("\n".join([*made.lines(), "", "Ctrl-C ends it and leaves nothing"]))
+            lines = made.lines(narrow=sys.stdout.isatty())
+            click.echo("\n".join([*lines, "", "Ctrl-C ends it and leaves nothing"]))
         await stopped.wait()
+    if not as_json:
+        click.echo("ended; its database and its keys are gone")

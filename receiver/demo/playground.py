@@ -20,7 +20,9 @@ from handlers.values import immutable
 from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
 from receiver.app import running
+from receiver.cli.plain import wrapped
 from receiver.config import Loaded, load
+from receiver.errors import cannot_listen
 from receiver.sandbox.app import application as sandbox_app
 from receiver.sandbox.command import listening, world
 from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
@@ -28,6 +30,7 @@ from receiver.sandbox.world import Knobs, World
 from receiver.server import server
 
 HOST = "127.0.0.1"
+WIDTH = 80
 GRACE = 1.0
 IMPATIENT = {"poll_interval": 0.5, "backstop_after": 4.0}
 """A callback that is lost costs seconds, where real accounts wait for minutes before they ask."""
@@ -42,19 +45,30 @@ class Playground:
     world: World
     providers: str
 
-    def lines(self) -> list[str]:
-        """Return all that a person needs to go on: addresses, and a call to start with."""
-        body = json.dumps({"provider": "apiframe", "operation": "imagine", "input": {"prompt": "a tide"}})
-        authorized = f"-H 'Authorization: Bearer {self.key}'"
+    def lines(self, *, narrow: bool = False) -> list[str]:
+        """Return all that a person needs to go on: addresses, and a call to start with.
+
+        `narrow` gives lines for a terminal of 80 columns, the others are one for each command.
+        """
+        accounts = ", ".join(SPEAKERS)
+        body = {"provider": "apiframe", "operation": "imagine", "input": {"prompt": "a tide"}}
+        then = " \\\n  " if narrow else " "
+        call = [
+            f"curl -s {self.url}/v1/jobs",
+            f"-H 'Authorization: Bearer {self.key}'",
+            "-H 'Content-Type: application/json'",
+            f"-d '{json.dumps(body, separators=(',', ':'))}'",
+        ]
         return [
             f"url:       {self.url}",
             f"key:       {self.key}",
             f"docs:      {self.url}/docs",
-            f"accounts:  {', '.join(SPEAKERS)}",
-            f"providers: {self.providers}/<handler>, accepted so far: {self.providers}/_ledger",
+            wrapped(f"accounts:  {accounts}", WIDTH if narrow else len(accounts) * 2, rest=" " * 11),
+            f"providers: {self.providers}/<handler>",
+            f"accepted:  {self.providers}/_ledger",
             "",
-            f"export RINGBACK_URL={self.url} RINGBACK_API_KEY={self.key}",
-            f"curl -s {self.url}/v1/jobs {authorized} -H 'Content-Type: application/json' -d '{body}'",
+            then.join([f"export RINGBACK_URL={self.url}", f"RINGBACK_API_KEY={self.key}"]),
+            then.join(call),
             f"{_program()} jobs submit apiframe --operation imagine --prompt 'a tide' --wait",
         ]
 
@@ -93,8 +107,7 @@ def _bound(port: int) -> socket.socket:
         bound.bind((HOST, port))
     except OSError as error:
         bound.close()
-        reason = f"{error.strerror}; --port 0 takes a free one"
-        raise click.ClickException(f"cannot listen on {HOST}:{port}: {reason}") from None
+        raise click.ClickException(cannot_listen(HOST, port, error)) from None
     return bound
 
 

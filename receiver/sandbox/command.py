@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import textwrap
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 
 from receiver.addresses import guard
+from receiver.errors import cannot_listen
 from receiver.gateway import Gateway
 from receiver.sandbox.app import application
 from receiver.sandbox.speakers import SPEAKERS
@@ -40,7 +42,7 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
     try:
         bound.bind((host, port))
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise click.ClickException(cannot_listen(host, port, error)) from None
     config = Config(
         app,
         log_level="critical",
@@ -143,11 +145,13 @@ async def _run(port: int, knobs: Knobs) -> None:
 def settings_for(url: str) -> str:
     """Return settings, as TOML, of a service that uses the simulated providers at `url`."""
     lines = [
-        f"# Simulated providers at {url}; accepted so far: {url}/_ledger",
-        f"# Words in a prompt: {', '.join((*QUIRKS, *OUTCOMES))}",
+        f"# Simulated providers at {url}",
+        f"# accepted so far: {url}/_ledger",
+        "# Words in a prompt:",
+        *textwrap.wrap(", ".join((*QUIRKS, *OUTCOMES)), 76, initial_indent="#   ", subsequent_indent="#   "),
         "# For ringback.toml (any api_key will do; one that holds `wrong` is refused):",
-        'public_url = "http://127.0.0.1:8080"   # where callbacks come; without it every job is polled',
-        'egress_allow = ["127.0.0.0/8"]         # addresses of this machine may be called',
+        'public_url = "http://127.0.0.1:8080"  # for callbacks; without it, polls only',
+        'egress_allow = ["127.0.0.0/8"]        # this machine may be called',
     ]
     for name in SPEAKERS:
         lines += ["", f"[providers.{name}]", 'api_key = "sandbox"', f'base_url = "{url}/{name}"']

@@ -35,8 +35,11 @@ REASONS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
         (FileNotFoundError, PermissionError),
         Reason("a file that the URL names (a certificate, a key, a socket) cannot be read"),
     ),
-    ((TimeoutError,), Reason("the server {there} does not answer", may_pass=True)),
-    ((OSError,), Reason("cannot connect to {there}", may_pass=True)),
+    (
+        (TimeoutError,),
+        Reason("the server {there} does not answer; is it up?", may_pass=True),
+    ),
+    ((OSError,), Reason("cannot connect to {there}; is a server up there?", may_pass=True)),
     ((ValueError,), Reason("is no URL of a PostgreSQL database")),
 )
 

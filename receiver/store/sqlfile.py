@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from receiver.errors import Misconfigured
+from receiver.errors import Misconfigured, no_file
 
 
 class FileLock:
@@ -53,7 +53,7 @@ class FileLock:
                 os.fchown(file, owner.st_uid, owner.st_gid)
             return file
         except OSError as error:
-            raise Misconfigured("database_url", f"cannot open {path}: {error.strerror}") from None
+            raise Misconfigured("database_url", f"cannot open {path}: {no_file(error)}") from None
 
     def _take(self) -> None:
         try:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from receiver.api import asks, schemas
 from receiver.cli import ringback
-from receiver.cli.following import described
+from receiver.cli.following import waits_for
 from receiver.cli.output import fitted, flat, print_json, table
-from receiver.cli.params import DELIVERY_STATES, SCOPES, STATES, nearest, read_input
-from receiver.cli.plain import plain
+from receiver.cli.params import DELIVERY_STATES, SCOPES, STATES, Real, nearest, read_input
+from receiver.cli.plain import plain, wrapped
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
@@ -129,7 +129,10 @@ def test_a_pipe_gets_a_header_and_a_line_for_each_row(capsys: pytest.CaptureFixt
         ([("id", 36), ("state", 9)], 46, {"id": 36}),
         ([("at", 24), ("kind", 10), ("error", 90)], 80, {"at": 24, "kind": 10, "error": 42}),
         ([("at", 24), ("error", 9), ("note", 90)], 80, {"at": 24, "error": 9, "note": 43}),
-        ([("at", 24), ("kind", 30), ("error", 90)], 60, {"at": 24, "error": 34}),
+        ([("at", 24), ("kind", 30), ("error", 90)], 60, {"at": 24, "kind": 30}),
+        ([("at", 24), ("error", 90), ("note", 90)], 80, {"at": 24, "error": 26, "note": 26}),
+        ([("at", 24), ("error", 90), ("note", 90)], 75, {"at": 24, "note": 49}),
+        ([("at", 24), ("error", 24), ("note", 24)], 60, {"at": 24, "error": 24}),
     ],
 )
 def test_columns_that_do_not_fit_are_left_out_and_none_is_folded(
@@ -203,20 +206,54 @@ def test_the_nearest_word_is_named_where_one_is_near(word: str, hint: str) -> No
 @pytest.mark.parametrize(
     ("job", "trouble", "says"),
     [
-        ({"state": "running", "progress": 40.0}, "", "running 40 %"),
-        ({"state": "queued", "progress": None, "waiting": None}, "", "queued"),
+        ({"progress": 40.0}, "", ""),
+        ({"waiting": None}, "", ""),
+        ({"waiting": {"reason": "throttled", "detail": "slow down."}}, "", "slow down"),
         (
-            {"state": "pending", "waiting": {"reason": "unreachable", "detail": "connect: refused"}},
+            {"waiting": {"reason": "unreachable", "detail": "connect: refused"}},
             "",
-            "pending (connect: refused)",
+            "connect: refused; `ringback doctor` looks at the way there",
         ),
-        ({"state": "running"}, "no service answers", "running (no service answers)"),
+        (
+            {"waiting": {"reason": "account_blocked", "detail": "wrong key"}},
+            "",
+            "wrong key; mend that, and it goes on by itself; `ringback doctor` asks the provider",
+        ),
+        ({"waiting": {"reason": "account_blocked"}}, "no service answers", "no service answers"),
     ],
 )
-def test_a_job_that_is_waited_for_is_told_in_a_few_words(
-    job: dict[str, Any], trouble: str, says: str
-) -> None:
-    assert described(job, trouble, percent=True) == says
+def test_a_job_that_waits_tells_why_and_the_next_step(job: dict[str, Any], trouble: str, says: str) -> None:
+    assert waits_for(job, trouble) == says
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--deadline", "abc"), "'abc' must be a whole number from 1 to 604800"),
+        (("--deadline", "0"), "'0' must be a whole number from 1 to 604800"),
+        (("--deadline", "1.5"), "'1.5' must be a whole number from 1 to 604800"),
+    ],
+)
+def test_a_number_that_is_none_is_told_with_its_bounds(option: tuple[str, ...], says: str) -> None:
+    told = CliRunner().invoke(ringback, ["jobs", "submit", "aiml", "{}", *option])
+    assert told.exit_code == 2
+    assert told.output.strip().splitlines()[-1] == f"Error: Invalid value for '--deadline': {says}"
+
+
+def test_a_number_without_a_most_is_told_with_its_least() -> None:
+    with pytest.raises(click.BadParameter, match=r"^'-1' must be a number from 0$"):
+        Real(0).convert("-1", None, None)
+    with pytest.raises(click.BadParameter, match=r"^'x' must be a number from 0 to 60$"):
+        Real(0, 60).convert("x", None, None)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_sentence_is_wrapped_between_words_and_an_id_stays_whole(width: int) -> None:
+    text = "there is no job job_01a22300000000000000000000000000; a-b lists " + "those that are there " * 9
+    lines = wrapped(text.strip(), width).splitlines()
+    assert " ".join(" ".join(lines).split()) == text.strip()
+    assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
+    assert all(line.startswith("  ") for line in lines[1:])
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import handlers
 from receiver.config import load
 from receiver.errors import Misconfigured
 from tests.receiver.test_config import ENDPOINT, KEY, MASTER, WHSEC, loaded, refused
@@ -81,6 +82,14 @@ def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
     ("variable", "text", "line"),
     [
         ("FOO", "1", "foo: unknown setting (from environment RINGBACK_FOO)"),
+        (
+            "PROVIDERS__APIFRAM__API_KEY",
+            "k",
+            (
+                f"providers.apifram.handler: no handler 'apifram'; known: {', '.join(handlers.ALL)}; did you "
+                "mean `apiframe`? (from environment RINGBACK_PROVIDERS__APIFRAM__API_KEY)"
+            ),
+        ),
         ("PROT", "1", "prot: unknown setting; the nearest one is `port` (from environment RINGBACK_PROT)"),
         (
             "EGRESS_ALLOW",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.filters import JOB_FINAL, LITERAL_ONLY, TYPES, is_pattern, unknown, wants
+from receiver.filters import JOB_FINAL, LITERAL_ONLY, TYPES, is_pattern, nearest_type, unknown, wants
 from tests.receiver.rawserver import BOUNDED
 
 PATTERNS = [
@@ -56,6 +56,19 @@ def test_anything_else_is_no_pattern(text: str) -> None:
 @pytest.mark.parametrize(("patterns", "gets"), GETS)
 def test_what_an_endpoint_gets(patterns: tuple[str, ...], gets: tuple[str, ...]) -> None:
     assert {name for name in TYPES if wants(patterns, name)} == set(gets)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("job.sucseeded", "job.succeeded"),
+        ("job.done", None),
+        ("provider.block", "provider.blocked"),
+        ("", None),
+    ],
+)
+def test_only_a_type_that_is_near_is_suggested(text: str, near: str | None) -> None:
+    assert nearest_type(text) == near
 
 
 def test_unknown_tells_the_places() -> None:

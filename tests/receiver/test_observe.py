@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.keys import Masters, new_api_key
-from receiver.observe import FIELDS, LOGGER, name_replica, redact, set_up
+from receiver.observe import FIELDS, LOGGER, Text, name_replica, redact, set_up
 from receiver.signing import new_secret
 from tests.receiver.rawserver import BOUNDED
 
@@ -157,3 +157,20 @@ def test_the_level_is_kept_and_others_are_quiet(
     logging.getLogger("httpx").info("GET https://user:password@h.example/")
     assert capsys.readouterr().err.count("ours") == heard
     assert "password" not in capsys.readouterr().err
+
+
+def test_on_a_terminal_a_line_is_wrapped_and_the_process_is_not_named() -> None:
+    endpoint = "ep_01a22300000000000000000000000000"
+    told = {"name": LOGGER.name, "levelname": "WARNING", "msg": "begins to fail: " + "it is away " * 9}
+    record = logging.makeLogRecord(told | {"endpoint": endpoint})
+    watched, kept = Text(width=60), Text()
+    watched.replica = kept.replica = "rpc_1"
+    lines = watched.format(record).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert all(line.startswith("    ") for line in lines[1:])
+    whole = kept.format(record)
+    assert "\n" not in whole
+    assert whole.endswith(f" endpoint={endpoint} replica=rpc_1")
+    assert " ".join(" ".join(lines).split()) == " ".join(whole.removesuffix(" replica=rpc_1").split())
+    record.replica = "rpc_2"
+    assert watched.format(record).endswith("replica=rpc_2")

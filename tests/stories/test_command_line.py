@@ -45,6 +45,47 @@ async def test_a_terminal_never_folds_an_id_or_a_url(house: Deployment) -> None:
     assert narrow[4].startswith("no room for: ")
 
 
+async def test_a_sentence_without_room_stands_whole_below_its_row(house: Deployment) -> None:
+    told = await found(house, "providers")
+    operations = {one["id"]: [each["name"] for each in one["operations"]] for one in told["data"]}
+    for columns in (60, 80):
+        lines = [CODES.sub("", line) for line in await seen(house, columns, "providers")]
+        assert max(map(len, lines)) <= columns
+        assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")][: len(operations)] == list(
+            operations
+        )
+        text = " ".join(" ".join(lines).split())
+        for names_ in operations.values():
+            assert f"operations: {', '.join(names_)}" in text
+
+
+async def test_a_terminal_shows_first_why_a_job_ended_and_how_a_delivery_went(house: Deployment) -> None:
+    await house.subscribe("job.*")
+    await ended_job(house)
+    jobs = [CODES.sub("", line) for line in await seen(house, 80, "jobs", "list")]
+    assert jobs[0].split()[:3] == ["id", "state", "provider"]  # nothing to tell: no column
+    deliveries = [CODES.sub("", line) for line in await seen(house, 80, "deliveries", "list")]
+    assert deliveries[0].split()[:4] == ["id", "state", "status", "attempts"]
+
+
+async def test_an_empty_list_says_so_on_a_terminal(house: Deployment) -> None:
+    assert await seen(house, 80, "deliveries", "list") == ["(none)"]
+    assert (await asked(house, "deliveries", "list")).out.count("\n") == 1
+
+
+async def test_an_id_that_names_nothing_is_told_with_the_list(house: Deployment) -> None:
+    said = await asked(house, "jobs", "show", "job_0")
+    listing = "`ringback jobs list` shows those that are there"
+    assert said.err == f"ringback: not-found: there is no job job_0; {listing}\n"
+    said = await asked(house, "endpoints", "delete", "ep_0")
+    assert said.err.startswith("ringback: not-found: there is no endpoint ep_0; `ringback endpoints list`")
+    answer = await house.client.get("/v1/deliveries/dlv_0")
+    assert answer.json()["detail"] == "no such delivery; GET /v1/deliveries lists those that are there"
+    wide = await seen(house, 60, "jobs", "show", "job_0")
+    assert max(map(len, wide)) <= 60
+    assert wide[1].startswith("  ")
+
+
 async def test_a_pipe_gets_tab_separated_lines_and_quiet_only_ids(house: Deployment) -> None:
     job = await ended_job(house, metadata={"order": "42"})
     said = await asked(house, "jobs", "list")
@@ -90,7 +131,9 @@ async def test_a_job_that_does_not_move_says_why_everywhere(tmp_path: Path) -> N
         variables = {"RINGBACK_URL": house.url, "RINGBACK_API_KEY": KEY}
         async with begun(tmp_path, *wish, **variables) as process:
             job_id = (await line_with(process.stderr, "job ")).split()[1]
-            assert "egress_allow" in await line_with(process.stderr, "pending (")
+            why = await line_with(process.stderr, "pending (")
+        assert "egress_allow" in why
+        assert why.endswith("; `ringback doctor` looks at the way there)")
         shown = (await asked(house, "jobs", "show", job_id)).out.splitlines()
         assert "waiting.reason: unreachable" in shown
         lines = [CODES.sub("", line) for line in await seen(house, 120, "jobs", "timeline", job_id)]

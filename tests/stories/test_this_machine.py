@@ -67,6 +67,15 @@ async def test_what_is_not_ringback_is_told(house: Deployment) -> None:
     said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
     assert (said.code, said.out) == (1, "")
     assert said.err == f"ringback: what answers at {house.hook.url} is not Ringback; set RINGBACK_URL\n"
+    house.hook.status = 404
+    said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
+    answers = f"what answers at {house.hook.url} is not Ringback (it said 404)"
+    assert (said.code, said.err) == (1, f"ringback: {answers}; set RINGBACK_URL\n")
+    secure = house.url.replace("http:", "https:")
+    said = await run(house.folder, "jobs", "list", RINGBACK_URL=secure, RINGBACK_API_KEY="rb_x")
+    assert said.code == 1
+    assert said.err.startswith(f"ringback: no TLS that we trust is spoken at {secure} (")
+    assert said.err.endswith("; correct RINGBACK_URL, or write http://\n")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +91,28 @@ async def test_a_command_that_is_not_there_gets_the_nearest(
 ) -> None:
     said = await run(tmp_path, *arguments)
     assert (said.code, said.out, said.err) == (2, "", says)
+
+
+async def test_a_port_that_is_taken_is_told_with_the_next_step(house: Deployment, tmp_path: Path) -> None:
+    port, folder = str(httpx.URL(house.url).port), tmp_path / "other"
+    folder.mkdir()
+    for command, setting in (("serve", "port: "), ("sandbox", "")):
+        said = await run(folder, command, "--port", port)
+        assert said.code == 1
+        assert said.err.startswith(f"ringback: {setting}cannot listen on 127.0.0.1:{port}: ")
+        assert said.err.endswith("; stop what listens there, or choose another; --port 0 takes a free one\n")
+    assert names(folder) == []
+
+
+async def test_commands_about_this_machine_say_so_beside_another_service(tmp_path: Path) -> None:
+    note = "these are the settings of this machine; the service that RINGBACK_URL names is not asked\n"
+    for command in (("config",), ("doctor", "--offline")):
+        assert (await run(tmp_path, *command, RINGBACK_URL="http://127.0.0.1:1")).err.startswith(note)
+        assert not (await run(tmp_path, *command)).err.startswith(note)
+
+
+def test_the_settings_of_the_sandbox_fit_a_terminal() -> None:
+    assert max(map(len, settings_for("http://127.0.0.1:65535").splitlines())) <= 80
 
 
 async def test_dev_runs_a_service_to_try_and_leaves_nothing(tmp_path: Path) -> None:
