@@ -196,10 +196,11 @@ class Accounts:
         return redacted(update, echoed) if echoed else (update, None)
 
     def plain(self, job: Job, error: ProviderError) -> JobError:
-        """A provider's error about a job, without our secrets."""
+        """Return a provider's error about a job, without our secrets; our own sentence holds none."""
         secrets = forms(self.secrets_of(job))
         code = FAILURES.get(type(error), FailureCode.REJECTED)
-        return JobError(code, hide(told(error), secrets), hide(error.provider_code, secrets))
+        message = hide(error.said, secrets) or error.meaning()
+        return JobError(code, message, hide(error.provider_code, secrets))
 
     def secrets_of(self, job: Job) -> list[str]:
         """What must not be told on about this job: its callback URL's token, its secret and the API keys."""
@@ -266,8 +267,3 @@ def _whole(body: bytes) -> dict[str, Any] | None:
         return json.as_object(json.forgive(body))
     except json.BadJson:
         return None
-
-
-def told(error: ProviderError) -> str:
-    """A provider's error as a sentence for the timeline."""
-    return error.said or error.meaning()

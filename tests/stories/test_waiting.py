@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from handlers.errors import AccountRefused
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import SILENT, Moving, listed, open_job
@@ -98,6 +99,14 @@ async def test_an_account_that_is_blocked(tmp_path: Path) -> None:
         moving.passed += 3600.0
         for job in (first, second):
             assert (await house.final(job["id"]))["waiting"] is None
+
+
+async def test_a_refusal_in_our_own_words_is_told_whole_whatever_the_key_is(tmp_path: Path) -> None:
+    async with deployed(tmp_path, QUICK, {"api_key": "wrong"}) as house:
+        house.front.away = 401
+        waiting = await reason(house, await house.submit(asking("aiml")), "account_blocked")
+        assert waiting["detail"] == AccountRefused.meaning()
+        assert "wrong key" in waiting["detail"]
 
 
 async def test_an_account_whose_jobs_are_as_many_as_it_may_run(tmp_path: Path) -> None:
