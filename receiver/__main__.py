@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError
 try:
     from receiver.cli import main
 except PackageNotFoundError:
-    sys.exit("ringback: not installed for this Python; run `make setup`, then .venv/bin/ringback")
+    sys.exit("ringback: not installed here; run `make setup`, then .venv/bin/ringback")
 except ModuleNotFoundError as error:
     sys.exit(f"ringback: {error.name} is missing here; run `make setup`, then .venv/bin/ringback")
 

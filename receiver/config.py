@@ -34,6 +34,16 @@ RENAMED = {"api_key": "admin_key"}
 BYTE_ORDER_MARK = "\ufeff"
 SHAPES = {"a list": """'["a", "b"]'""", "a table": """'{"a": "b"}'"""}
 JSON_FORMS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table", "model_type": "a table"}
+NUMBERS = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
 ACCOUNT_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
@@ -141,12 +151,12 @@ def _from_file(config: Path | None, environment: Mapping[str, str]) -> tuple[dic
     try:
         values = tomllib.loads(chosen.read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise Misconfigured(source, f"there is no file {chosen}") from None
+        raise Misconfigured(source, f"there is no file {chosen}; make it, or name another") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8; save it as UTF-8"
         raise Misconfigured(source, f"cannot read {chosen}: {reason}") from None
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(source, f"{chosen} is not valid TOML: {error}") from None
+        raise Misconfigured(source, f"{chosen} is not valid TOML (texts stand in quotes): {error}") from None
     except RecursionError:
         raise Misconfigured(source, f"{chosen} is nested too deeply") from None
     return values, dict.fromkeys(_leaves(values, ()), f"file {chosen}")
@@ -289,7 +299,9 @@ def _one(found: ErrorDetails, prefix: str) -> Misconfigured:
         return Misconfigured(
             setting, f"must be {form}; in the environment as JSON, for example {SHAPES[form]}"
         )
-    message = found["msg"].removeprefix("Value error, ")
+    if found["type"] in NUMBERS:
+        return Misconfigured(setting, f"must be {NUMBERS[found['type']]}")
+    message = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return Misconfigured(setting, message[:1].lower() + message[1:])
 
 
@@ -319,7 +331,13 @@ def _siblings(place: list[str]) -> list[str]:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     near = nearest(name, known)
-    return f"unknown setting; the nearest one is `{near}`" if near else "unknown setting"
+    if near:
+        return f"unknown setting; the nearest one is `{near}`"
+    if name.startswith(("providers_", "endpoints_")):
+        return (
+            "unknown setting; write two underscores between its parts: RINGBACK_PROVIDERS__APIFRAME__API_KEY"
+        )
+    return "unknown setting; without it `ringback config` lists all"
 
 
 def is_secret(option: str) -> bool:

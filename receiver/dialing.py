@@ -32,6 +32,7 @@ WAITING = 65536
 LOOPBACK = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """Errors of our own system, which tell nothing about the other side."""
+NOT_PUBLIC = "this address is not public and no network in egress_allow holds it; add its network to call it"
 WAITS, NO_SOCKET = "wait", "no socket is free here"
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 NOBODYS = {4: ipaddress.ip_address("192.0.2.1"), 6: ipaddress.ip_address("2001:db8::1")}
@@ -78,7 +79,7 @@ class Dialer:
         literal = _literal(origin.host)
         shown = (literal,) if literal else _of_this_machine(origin.host)
         if shown and not any(self._permits(one, origin.scheme) for one in shown):
-            raise BadUrl("this address is not public and no network in egress_allow holds it")
+            raise BadUrl(NOT_PUBLIC)
         if not shown and origin.scheme == "http" and not (self._guard.http or self._guard.allow):
             raise BadUrl("use https: plain http needs egress_http or a network in egress_allow")
 
@@ -110,9 +111,7 @@ class Dialer:
         except OSError as error:
             raise _explain(error, "connect") from None
         if not permitted:
-            raise NoConnection(
-                "resolve", "this address is not public and no network in egress_allow holds it"
-            )
+            raise NoConnection("resolve", NOT_PUBLIC)
         return found
 
     def _permits(self, address: Address, scheme: str) -> bool:

@@ -261,6 +261,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 NEXT_STEPS = {
+    errno.ENOENT: "make it, or name another",
     errno.EACCES: "let the user that runs this use it (chown, chmod)",
     errno.EPERM: "let the user that runs this use it (chown, chmod)",
     errno.ENOSPC: "make room on its disk",

@@ -177,7 +177,9 @@ class Jobs:
         if recorded.job is None:
             raise no_such("job")
         if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
-            raise Conflict(f"the job is already {recorded.job.state}")
+            raise Conflict(
+                f"the job is already {recorded.job.state}; only one that is not final can be canceled"
+            )
         return recorded.job
 
     async def resolve(self, job_id: str, verdict: Verdict, provider_job_id: str | None = None) -> Job:

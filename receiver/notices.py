@@ -31,7 +31,9 @@ class Line:
 
 
 LINES: Mapping[str, Line] = {
-    "provider.blocked": Line(logging.WARNING, "account blocked, its submissions wait: %s", ("reason",)),
+    "provider.blocked": Line(
+        logging.WARNING, "account blocked, its submissions wait: %s; see `ringback doctor`", ("reason",)
+    ),
     "provider.unblocked": Line(logging.WARNING, "account works again, its submissions go on"),
     "job.unconfirmed": Line(
         logging.WARNING, "the answer to a submission was lost: resolve the job, or wait for its callback"

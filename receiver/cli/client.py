@@ -17,6 +17,8 @@ from receiver.errors import Misconfigured, no_file
 URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 """Where a service is that listens everywhere."""
+BY_PROXY = frozenset({502, 503, 504})
+"""Answers of what stands before a service that is away."""
 KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
 
 
@@ -64,7 +66,7 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
         raise Away(
             f"no service answers at {service.url}; set {URL} or start `ringback serve`", sent=sent
         ) from None
-    if answer.status_code >= 500 or answer.status_code == 429:
+    if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
         raise Away(_problem(answer, service), sent=True)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise click.ClickException(
@@ -102,9 +104,10 @@ def _problem(answer: httpx.Response, service: Service) -> str:
         details = "; ".join(f"{place}: {detail}" if place else str(detail) for place, detail in places)
         return f"{told['code']}: {details or told['detail']}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        if answer.status_code >= 500:
-            return f"the service at {service.url} answered {answer.status_code}; its log tells why"
-        return f"what answers at {service.url} is not Ringback (it said {answer.status_code}); set {URL}"
+        status = answer.status_code
+        if status in BY_PROXY:
+            return f"a proxy at {service.url} answers {status} for the service; start it, or correct {URL}"
+        return f"what answers at {service.url} is not Ringback (it said {status}); set {URL}"
 
 
 def find_service() -> Service:
@@ -139,6 +142,8 @@ def _given_url() -> str | None:
         raise click.UsageError(f"{URL} must hold no user name; the key goes into {KEY}")
     if not host:
         raise click.UsageError(f"{URL} names no host: write, for example, http://127.0.0.1:8080")
+    if rest.rstrip("/") == f"{host}/v1":
+        raise click.UsageError(f"{URL} stands without the path of a call: write {scheme.lower()}://{host}")
     return f"{scheme.lower()}://{rest.rstrip('/')}"
 
 

@@ -34,6 +34,8 @@ from receiver.store.statements import moment
 
 GOOD, ODD, BAD = "ok", "warn", "wrong"
 SKEW = 60.0
+MEND_KEY = "correct its api_key and restart the service, or see to its credit and plan"
+MEND_WAY = "correct its base_url and restart the service, or see to this machine's network and name servers"
 
 
 @immutable
@@ -100,7 +102,8 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
 def _keys(loaded: Loaded) -> Iterator[Finding]:
     settings = loaded.settings
     try:
-        if not settings.secret_keys and not read_masters(data_dir(settings)):
+        of_files = not settings.secret_keys and not is_postgres(settings.database_url)
+        if of_files and not read_masters(data_dir(settings)):
             yield Finding("master keys", GOOD, "one will be made at the first start")
             return
         masters = masters_of(settings, Clock())
@@ -217,9 +220,11 @@ async def _account(loaded: Loaded, setup: AccountSetup, gateway: Gateway) -> Fin
     try:
         _, message = await accounts.ask(setup, setup.handler.poll, nobody, POLL)
     except AccountRefused as error:
-        return Finding(what, BAD, f"the provider refuses the key: {error.said or error.status}")
+        return Finding(what, BAD, f"the provider refuses the key: {error.said or error.status}; {MEND_KEY}")
     except (Unreachable, Unavailable) as error:
-        return Finding(what, BAD, f"{setup.base_url} does not answer: {error.said or error.status}")
+        return Finding(
+            what, BAD, f"{setup.base_url} does not answer: {error.said or error.status}; {MEND_WAY}"
+        )
     except Throttled:
         return Finding(what, ODD, "the provider asks us to slow down")
     except ProviderError:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from receiver.cli.output import print_json
 from receiver.cli.own import say_whose_settings
-from receiver.cli.plain import say
+from receiver.cli.plain import tell
 from receiver.cli.serve import CONFIG
 from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured
@@ -44,7 +44,7 @@ def config(config: Path | None, as_json: bool) -> None:
         print_json({name: {"value": value, "from": origin} for name, value, origin in found})
         return
     for name, value, origin in found:
-        say(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {origin}")
+        tell(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {origin}")
 
 
 def check(settings: Settings) -> None:
@@ -57,7 +57,7 @@ def check(settings: Settings) -> None:
     else:
         folder = database_path(settings.database_url).parent
         if not folder.is_dir():
-            raise Misconfigured("database_url", f"the folder {folder} does not exist")
+            raise Misconfigured("database_url", f"the folder {folder} does not exist; make it")
     asyncio.run(_close(settings))
 
 

@@ -144,7 +144,8 @@ def test_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
     attempt = call("POST", path("endpoints", id, "test"))
     show_one(attempt)
     if not 200 <= (attempt["status"] or 0) < 300:
-        raise click.exceptions.Exit(1)
+        why = f"it answered {attempt['status']}" if attempt["status"] else "it did not answer"
+        raise click.ClickException(f"{why}; an endpoint takes an event with an answer of 200 to 299")
 
 
 @endpoints.command("resume")

@@ -21,7 +21,7 @@ PATIENCE = 600.0
 """Seconds for which a service may be away before waiting ends."""
 PAUSE = 1.0
 REMEDIES = {
-    "account_blocked": "mend that, and it goes on by itself; `ringback doctor` asks the provider",
+    "account_blocked": "`ringback doctor` asks the provider; a corrected key counts after a restart",
     "unreachable": "`ringback doctor` looks at the way there",
 }
 """Reasons why a job waits that somebody has to see to, and the next step."""

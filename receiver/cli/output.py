@@ -183,7 +183,7 @@ def show_one(told: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
                 say(f"{name}: {told[name]}", err=True)
     else:
         for name, value in flat({name: told[name] for name in told if name not in {"object", *without}}):
-            say(f"{name}: {value}")
+            tell(f"{name}: {value}")
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from receiver import observe
+from receiver.cli.params import Whole
 from receiver.demo.playground import playground
 from receiver.sandbox.command import knobbed, stopping
 from receiver.sandbox.speakers import SPEAKERS
@@ -19,14 +20,14 @@ from receiver.sandbox.world import Knobs
 @click.command()
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=8080,
     show_default=True,
     help="Where the service listens; 0 takes a free port.",
 )
 @click.option(
     "--sandbox-port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=0,
     help="Where the providers listen; default: a free port.",
 )

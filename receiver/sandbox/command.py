@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 
 from receiver.addresses import guard
+from receiver.cli.params import Real, Whole
 from receiver.errors import cannot_listen
 from receiver.gateway import Gateway
 from receiver.sandbox.app import application
@@ -106,25 +107,23 @@ SECONDS_HELP = {
 def knobbed(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that turn the providers' knobs."""
     for name, (default, text) in reversed(SECONDS_HELP.items()):
-        kind = click.FloatRange(0)
+        kind = Real(0)
         command = click.option(f"--{name}", type=kind, default=default, show_default=True, help=text)(command)
     for quirk in reversed(QUIRKS):
         text = f"Share of {QUIRK_HELP[quirk]}, 0 to 1."
-        command = click.option(f"--{quirk}", type=click.FloatRange(0, 1), default=0.0, help=text)(command)
+        command = click.option(f"--{quirk}", type=Real(0, 1), default=0.0, help=text)(command)
     return command
 
 
 @click.command()
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=9090, show_default=True, help="Where to listen."
-)
+@click.option("--port", type=Whole(0, 65535), default=9090, show_default=True, help="Where to listen.")
 @knobbed
 def sandbox(port: int, **shares: float) -> None:
     """Run simulated providers only, each at http://127.0.0.1:PORT/<handler>.
 
     Prints settings that use them, ready for ringback.toml. A word in a job's prompt does for that job what an
     option does for a share of all: late, lost, doubled, reordered, forged, lost-answer, throttled, slow. The
-    words fail, refused, blocked and empty choose its outcome.
+    words fail, refused, blocked and empty choose its outcome; blocked closes the account for half a minute.
 
     \b
     Example:

@@ -184,5 +184,5 @@ def open_driver(url: str, *, on_fatal: Callable[[str], None]) -> Driver:
         return PostgresDriver(target(url))
     path = database_path(url)
     if not path.parent.is_dir():
-        raise Misconfigured("database_url", f"the folder {path.parent} does not exist")
+        raise Misconfigured("database_url", f"the folder {path.parent} does not exist; make it")
     return SqliteDriver(path, on_fatal=on_fatal)

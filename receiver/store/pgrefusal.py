@@ -37,9 +37,12 @@ REASONS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
     ),
     (
         (TimeoutError,),
-        Reason("the server {there} does not answer; is it up?", may_pass=True),
+        Reason("the server {there} does not answer; start it, or correct the URL", may_pass=True),
     ),
-    ((OSError,), Reason("cannot connect to {there}; is a server up there?", may_pass=True)),
+    (
+        (OSError,),
+        Reason("cannot connect to {there}; start a server there, or correct the URL", may_pass=True),
+    ),
     ((ValueError,), Reason("is no URL of a PostgreSQL database")),
 )
 

@@ -217,7 +217,7 @@ def test_the_nearest_word_is_named_where_one_is_near(word: str, hint: str) -> No
         (
             {"waiting": {"reason": "account_blocked", "detail": "wrong key"}},
             "",
-            "wrong key; mend that, and it goes on by itself; `ringback doctor` asks the provider",
+            "wrong key; `ringback doctor` asks the provider; a corrected key counts after a restart",
         ),
         ({"waiting": {"reason": "account_blocked"}}, "no service answers", "no service answers"),
     ],

@@ -216,7 +216,7 @@ def test_a_file_of_a_value_that_cannot_be_read(tmp_path: Path, content: bytes | 
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
     line = refused(tmp_path, "", {"ADMIN_KEY_FILE": str(tmp_path / "secret")})
-    reason = "No such file or directory" if content is None else "it is not UTF-8"
+    reason = "No such file or directory; make it, or name another" if content is None else "it is not UTF-8"
     assert line == f"RINGBACK_ADMIN_KEY_FILE: names a file that cannot be read: {reason}"
 
 

@@ -39,7 +39,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_place(tmp_path: Path) -> No
     )
     by_setting = dict(zip(starts, error.value.lines, strict=True))
     assert by_setting["host"].endswith("(from environment RINGBACK_HOST)")
-    assert by_setting["foo"] == f"foo: unknown setting {file}"
+    assert by_setting["foo"] == f"foo: unknown setting; without it `ringback config` lists all {file}"
     assert all(
         by_setting[name].endswith(file) for name in starts if name not in {"host", "RINGBACK_EGRESS_ALLOW"}
     )
@@ -81,7 +81,11 @@ def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
 @pytest.mark.parametrize(
     ("variable", "text", "line"),
     [
-        ("FOO", "1", "foo: unknown setting (from environment RINGBACK_FOO)"),
+        (
+            "FOO",
+            "1",
+            "foo: unknown setting; without it `ringback config` lists all (from environment RINGBACK_FOO)",
+        ),
         (
             "PROVIDERS__APIFRAM__API_KEY",
             "k",
@@ -103,7 +107,7 @@ def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
             "RETRY_SCHEDULE",
             "[-1]",
             (
-                "retry_schedule.0: input should be greater than or equal to 0 "
+                "retry_schedule.0: must be greater than or equal to 0 "
                 "(from environment RINGBACK_RETRY_SCHEDULE)"
             ),
         ),
@@ -111,7 +115,7 @@ def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
             "PROVIDERS",
             '{"apiframe": {"max_jobs": 0}}',
             (
-                "providers.apiframe.max_jobs: input should be greater than or equal to 1 "
+                "providers.apiframe.max_jobs: must be greater than or equal to 1 "
                 "(from environment RINGBACK_PROVIDERS)"
             ),
         ),
@@ -124,16 +128,33 @@ def test_a_mistake_in_the_environment_names_its_variable(
 
 
 @pytest.mark.parametrize(
-    "line", ["port = true", "retry_schedule = [true]", "[providers.aiml]\nmax_jobs = true"]
+    ("line", "says"),
+    [
+        ("port = true", "port: must be a whole number (in "),
+        ('port = "x"', "port: must be a whole number (in "),
+        ("retry_schedule = [true]", "retry_schedule.0: must be a number (in "),
+        ("[providers.aiml]\nmax_jobs = true", "providers.aiml.max_jobs: must be a whole number (in "),
+        ("[providers.aiml]\npoll_interval = 'x'", "providers.aiml.poll_interval: must be a number (in "),
+        ("egress_http = 7", "egress_http: must be true or false (in "),
+        ("host = 7", "host: must be a text (in "),
+    ],
 )
-def test_true_is_no_number(tmp_path: Path, line: str) -> None:
-    assert "input should be a valid" in refused(tmp_path, line)
+def test_a_value_of_another_kind_is_told_what_it_must_be(tmp_path: Path, line: str, says: str) -> None:
+    assert refused(tmp_path, line).startswith(says)
+
+
+def test_a_variable_with_single_underscores_is_told_of_the_double_ones(tmp_path: Path) -> None:
+    told = refused(tmp_path, "", {"PROVIDERS_APIFRAME_API_KEY": "k"})
+    assert told.startswith("providers_apiframe_api_key: unknown setting; write two underscores ")
 
 
 def test_the_variable_that_names_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as error:
         load(None, {"RINGBACK_CONFIG": str(tmp_path / "nowhere.toml")})
-    assert str(error.value) == f"RINGBACK_CONFIG: there is no file {tmp_path}/nowhere.toml"
+    assert (
+        str(error.value)
+        == f"RINGBACK_CONFIG: there is no file {tmp_path}/nowhere.toml; make it, or name another"
+    )
 
 
 def test_a_byte_order_mark_is_no_part_of_a_setting(tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ async def test_this_machines_settings_are_used_where_the_environment_names_no_se
         ("localhost:18080", "RINGBACK_URL needs its scheme: write http://localhost:18080"),
         ("http:///v1", "RINGBACK_URL names no host: write, for example, http://127.0.0.1:8080"),
         ("http://127.0.0.1:eighty", "RINGBACK_URL: http://127.0.0.1:eighty is not a URL"),
+        (
+            "http://localhost:1/v1/",
+            "RINGBACK_URL stands without the path of a call: write http://localhost:1",
+        ),
         ("ftp://localhost", "RINGBACK_URL must begin with http:// or https://"),
         ("http://me:top-secret@localhost", "RINGBACK_URL must hold no user name"),
     ],
@@ -71,6 +75,10 @@ async def test_what_is_not_ringback_is_told(house: Deployment) -> None:
     said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
     answers = f"what answers at {house.hook.url} is not Ringback (it said 404)"
     assert (said.code, said.err) == (1, f"ringback: {answers}; set RINGBACK_URL\n")
+    house.hook.status = 502
+    said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
+    away = f"a proxy at {house.hook.url} answers 502 for the service; start it, or correct RINGBACK_URL"
+    assert (said.code, said.err) == (1, f"ringback: {away}\n")
     secure = house.url.replace("http:", "https:")
     said = await run(house.folder, "jobs", "list", RINGBACK_URL=secure, RINGBACK_API_KEY="rb_x")
     assert said.code == 1
@@ -102,6 +110,15 @@ async def test_a_port_that_is_taken_is_told_with_the_next_step(house: Deployment
         assert said.err.startswith(f"ringback: {setting}cannot listen on 127.0.0.1:{port}: ")
         assert said.err.endswith("; stop what listens there, or choose another; --port 0 takes a free one\n")
     assert names(folder) == []
+
+
+async def test_the_doctor_names_the_keys_that_postgresql_needs(tmp_path: Path) -> None:
+    database = {"RINGBACK_DATABASE_URL": "postgresql://postgres@127.0.0.1:1/x"}
+    said = await run(tmp_path, "doctor", "--offline", "--json", **database)
+    found = {one["check"]: one for one in json.loads(said.out)["data"]}
+    assert found["master keys"]["grade"] == "wrong"
+    assert found["master keys"]["finding"].startswith("secret_keys: is required with PostgreSQL")
+    assert found["database"]["finding"].startswith("database_url: cannot connect to 127.0.0.1:1; start a ")
 
 
 async def test_commands_about_this_machine_say_so_beside_another_service(tmp_path: Path) -> None:
