@@ -1,16 +1,30 @@
 """Ports for servers that are stopped and started again."""
 
-import contextlib
 import random
 import socket
 from pathlib import Path
 
+_CHOOSING = random.SystemRandom()
+"""Not the common generator: a test that sets its seed would give the same ports to several processes."""
+_TAKEN: list[socket.socket] = []
+
 
 def free_port() -> int:
-    """A port that stays free while nobody listens: none of those that connections take for themselves."""
+    """Return a port that stays free for this process while nothing listens there.
+
+    It is none of those that connections take for themselves, and another process of the tests does not choose
+    it: the port of the same number is held for datagrams until this process ends.
+    """
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        port = random.randrange(first // 2, first)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
+        port = _CHOOSING.randrange(first // 2, first)
+        mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            mark.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            mark.close()
+        else:
+            _TAKEN.append(mark)
             return port
