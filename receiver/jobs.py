@@ -102,12 +102,14 @@ class Jobs:
         due = Due(Work.SUBMIT, setup.name, job.created_at)
         warnings = self._warnings(job.id, problems)
         item = NewJob(job, wish.whole, wish.shown, due, warnings, owner, key, wish.hashed)
-        promised = await self.store.do(PROMISE, item)
+        promised = await self.recording.stored(PROMISE, item, self._hint)
         if promised.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
-        if promised.created:
-            self.recording.promised(due)
         return Taken(promised.job, promised.created, secret if promised.created else None)
+
+    def _hint(self, item: NewJob, promised: table.Promised) -> None:
+        if promised.created:
+            self.recording.promised(item.due)
 
     def _job(self, setup: AccountSetup, operation: str, wish: Wish, secret: str | None) -> Job:
         now, job_id, seconds = self.clock.now(), self.ids.new("job"), wish.deadline_seconds

@@ -12,7 +12,7 @@ from receiver.keys import event_id
 from receiver.model import Due, Event, Word
 from receiver.steadily import insist
 from receiver.store import Store
-from receiver.store.commit import Verb
+from receiver.store.commit import Item, Told, Verb
 from receiver.store.record import Born, Recorded, Recorder, emit, give_back, record
 from receiver.store.statements import Transaction
 from receiver.views import event_body
@@ -69,10 +69,7 @@ class Recording:
 
     async def record(self, word: Word) -> Recorded:
         """What became of `word`, once it is durable."""
-        recorded = await self._store.do(self._verb, word)
-        self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
-        notices.recorded(recorded)
-        return recorded
+        return await self.stored(self._verb, word, self._recorded)
 
     async def settle(self, word: Word) -> Recorded:
         """Record the outcome of work, however long the store is away. Returns how the job stands after it.
@@ -88,10 +85,7 @@ class Recording:
                 )
 
         async def attempt() -> Recorded:
-            recorded = await self._store.do(self._verb, word, reserved=True)
-            self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
-            notices.recorded(recorded)
-            return recorded
+            return await self.stored(self._verb, word, self._recorded, reserved=True)
 
         try:
             return await insist(attempt, away)
@@ -113,9 +107,7 @@ class Recording:
 
         With `alone` nothing is owed for them: they are sent another way.
         """
-        events, born = await self._store.do(self._announcing, (transaction, alone))
-        self._follow_up([], born, None, events=bool(events))
-        notices.announced(events)
+        events, _ = await self.stored(self._announcing, (transaction, alone), self._announced)
         return events
 
     def event(self, event_type: str, subject: str, kind: str, data: dict[str, Any], now: datetime) -> Event:
@@ -128,6 +120,37 @@ class Recording:
         """Something was stored that is due."""
         if self.hints is not None:
             self.hints.hint(due)
+
+    async def stored(
+        self,
+        verb: Verb[Item, Told],
+        item: Item,
+        follow: Callable[[Item, Told], None],
+        *,
+        reserved: bool = False,
+    ) -> Told:
+        """Return the answer to a write once it is durable; `follow` it though the caller waits no longer.
+
+        The commit has taken slots for the deliveries that it made: a caller that is cancelled between the
+        commit and its answer, as after a stall of the process, would keep them for ever.
+        """
+
+        def durable(stored: asyncio.Future[Told]) -> None:
+            if not stored.cancelled() and stored.exception() is None:
+                follow(item, stored.result())
+
+        stored = self._store.start(verb, item, reserved=reserved)
+        stored.add_done_callback(durable)
+        return await asyncio.shield(stored)
+
+    def _recorded(self, word: Word, recorded: Recorded) -> None:
+        self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+        notices.recorded(recorded)
+
+    def _announced(self, _asked: Announcing, announced: Announced) -> None:
+        events, born = announced
+        self._follow_up([], born, None, events=bool(events))
+        notices.announced(events)
 
     def _follow_up(
         self, job_ids: Sequence[str], born: Sequence[Born], due: Due | None, *, events: bool

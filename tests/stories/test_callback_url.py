@@ -1,10 +1,13 @@
 """A job's own callback URL: signed, retried and ended like an endpoint."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from standardwebhooks import Webhook
 
+from receiver.model import Source, Verdict, Word, Work
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,
@@ -106,3 +109,24 @@ async def test_a_callback_url_that_cannot_be_called_is_refused(house: Deployment
         told = problem(answer, 422, "validation")
         assert [one["pointer"] for one in told["errors"]] == [place.partition("#")[0]]
     assert await listed(house, "/v1/jobs") == []
+
+
+async def test_a_caller_that_is_gone_when_its_write_is_stored_costs_no_delivery(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as house:
+        job = await house.submit(asking("apiframe", callback_url=house.hook.url))
+        house.hook.secret = job["callback_secret"]
+        now = house.services.clock.now()
+        word = Word(job_id=job["id"], source=Source.NOTE, at=now, verdict=Verdict.CANCEL)
+        caller = asyncio.create_task(house.services.recording.record(word))
+        await asyncio.sleep(0)  # the write is queued
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        [event] = await house.delivered(job["id"])
+        assert event["type"] == "job.canceled"
+        await all_settled(house, job=job["id"])
+
+        async def under_way() -> int:
+            return house.services.lanes.lane(Work.DELIVER, house.hook.url).in_flight
+
+        await house.until(under_way, lambda count: count == 0)
