@@ -18,7 +18,7 @@ URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 """Where a service is that listens everywhere."""
 BY_PROXY = frozenset({502, 503, 504})
-"""Answers of what stands before a service that is away."""
+"""Answers of a reverse proxy whose service is away."""
 KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
 
 

@@ -26,7 +26,7 @@ def own_service(url: str | None) -> Service:
 
 
 def say_whose_settings() -> None:
-    """Say that a command looks at this machine, in a shell whose commands reach another service."""
+    """Print a note, where RINGBACK_URL is set, that the command reads the settings of this machine."""
     if os.environ.get(URL):
         tell(f"these are the settings of this machine; the service that {URL} names is not asked", err=True)
 

@@ -127,7 +127,7 @@ class Store:
         return await self._commit.do(verb, item, reserved=reserved)
 
     def start(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> "asyncio.Future[Told]":
-        """Queue `item` now; the future has its result once it is durable, whoever still waits for it."""
+        """Queue `item` now. Returns a future of its result, which is set once the commit is durable."""
         return self._commit.start(verb, item, reserved=reserved)
 
     async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:

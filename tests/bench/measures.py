@@ -19,7 +19,7 @@ RATE_TURNS, TURNS = 7, 5
 FULL, HALF = 1_800, 1_500
 """Callbacks of one turn as fast as they go, and at half of that rate."""
 PIECE = 300
-"""Callbacks, some 0.15 s of them, whose slowest hundredth is one figure: about once a second this machine
+"""Number of callbacks, some 0.15 s of load, in one sample of the p99: about once a second this machine
 stops a process for 10 to 20 ms, and in a turn of a second that stop is the slowest hundredth of anything."""
 PATH_JOBS = RATE_TURNS * 1_200
 BARE = 8_000

@@ -60,7 +60,7 @@ def test_only_the_owner_may_read(tmp_path: Path) -> None:
         assert mode(folder / MASTERS_FILE) == after
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")  # chown is for root alone
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")  # chown(2) needs CAP_CHOWN
 def test_a_file_that_is_rewritten_keeps_its_owner(tmp_path: Path) -> None:
     add_master(tmp_path, counting)
     os.chown(tmp_path / MASTERS_FILE, 1234, 2345)

@@ -50,7 +50,7 @@ async def test_a_rotation_of_keys_that_are_set_is_told_step_by_step(tmp_path: Pa
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")  # chown is for root alone
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")  # chown(2) needs CAP_CHOWN
 async def test_what_root_rotates_stays_the_services(tmp_path: Path) -> None:
     await run(tmp_path, "migrate")
     add_master(tmp_path, os.urandom)
