@@ -1,7 +1,7 @@
 """What can be asked of jobs: submit, read, wait, cancel, resolve, erase."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -87,6 +87,10 @@ class Jobs:
     clock: Clock
     check_url: Callable[[str], None]
     deadline: timedelta
+    _promise: Verb[NewJob, Promised] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._promise = replace(PROMISE, follow=self._hint)
 
     async def submit(self, wish: Wish, owner: str, key: str | None) -> Taken:
         """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
@@ -102,12 +106,12 @@ class Jobs:
         due = Due(Work.SUBMIT, setup.name, job.created_at)
         warnings = self._warnings(job.id, problems)
         item = NewJob(job, wish.whole, wish.shown, due, warnings, owner, key, wish.hashed)
-        promised = await self.recording.stored(PROMISE, item, self._hint)
+        promised = await self.store.do(self._promise, item)
         if promised.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
         return Taken(promised.job, promised.created, secret if promised.created else None)
 
-    def _hint(self, item: NewJob, promised: table.Promised) -> None:
+    def _hint(self, item: NewJob, promised: Promised) -> None:
         if promised.created:
             self.recording.promised(item.due)
 

@@ -12,7 +12,7 @@ from receiver.keys import event_id
 from receiver.model import Due, Event, Word
 from receiver.steadily import insist
 from receiver.store import Store
-from receiver.store.commit import Item, Told, Verb
+from receiver.store.commit import Verb
 from receiver.store.record import Born, Recorded, Recorder, emit, give_back, record
 from receiver.store.statements import Transaction
 from receiver.views import event_body
@@ -58,18 +58,20 @@ class Recording:
             lambda words: record(recorder, words),
             _cost,
             lambda recorded: self._give_back(recorded.born),
+            self._recorded,
             in_order=True,
         )
         self._announcing: Verb[Announcing, Announced] = Verb(
             "announce",
             self._announce,
             abandon=lambda announced: self._give_back(announced[1]),
+            follow=self._announced,
             in_order=True,
         )
 
     async def record(self, word: Word) -> Recorded:
         """What became of `word`, once it is durable."""
-        return await self.stored(self._verb, word, self._recorded)
+        return await self._store.do(self._verb, word)
 
     async def settle(self, word: Word) -> Recorded:
         """Record the outcome of work, however long the store is away. Returns how the job stands after it.
@@ -85,7 +87,7 @@ class Recording:
                 )
 
         async def attempt() -> Recorded:
-            return await self.stored(self._verb, word, self._recorded, reserved=True)
+            return await self._store.do(self._verb, word, reserved=True)
 
         try:
             return await insist(attempt, away)
@@ -107,7 +109,7 @@ class Recording:
 
         With `alone` nothing is owed for them: they are sent another way.
         """
-        events, _ = await self.stored(self._announcing, (transaction, alone), self._announced)
+        events, _ = await self._store.do(self._announcing, (transaction, alone))
         return events
 
     def event(self, event_type: str, subject: str, kind: str, data: dict[str, Any], now: datetime) -> Event:
@@ -120,28 +122,6 @@ class Recording:
         """Something was stored that is due."""
         if self.hints is not None:
             self.hints.hint(due)
-
-    async def stored(
-        self,
-        verb: Verb[Item, Told],
-        item: Item,
-        follow: Callable[[Item, Told], None],
-        *,
-        reserved: bool = False,
-    ) -> Told:
-        """Return the answer to a write once it is durable; `follow` it though the caller waits no longer.
-
-        The commit has taken slots for the deliveries that it made: a caller that is cancelled between the
-        commit and its answer, as after a stall of the process, would keep them for ever.
-        """
-
-        def durable(stored: asyncio.Future[Told]) -> None:
-            if not stored.cancelled() and stored.exception() is None:
-                follow(item, stored.result())
-
-        stored = self._store.start(verb, item, reserved=reserved)
-        stored.add_done_callback(durable)
-        return await asyncio.shield(stored)
 
     def _recorded(self, word: Word, recorded: Recorded) -> None:
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))

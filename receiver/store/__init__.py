@@ -1,6 +1,5 @@
 """The store: verbs of intent over one database, durable before they answer."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -125,10 +124,6 @@ class Store:
     async def do(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> Told:
         """Return the result of `verb` for `item`, once it is durable; a `reserved` one finds room longer."""
         return await self._commit.do(verb, item, reserved=reserved)
-
-    def start(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> "asyncio.Future[Told]":
-        """Queue `item` now. Returns a future of its result, which is set once the commit is durable."""
-        return self._commit.start(verb, item, reserved=reserved)
 
     async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:
         """Run one transaction of its own kind, in the company of whatever else is written; `last` of all

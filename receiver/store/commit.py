@@ -36,13 +36,14 @@ def _flat(_item: object) -> int:
     return 4
 
 
-def _nothing(_told: object) -> None:
+def _nothing(*_: object) -> None:
     return None
 
 
 @dataclass(frozen=True, eq=False)
 class Verb(Generic[Item, Told]):
-    """A write: how a batch of its items runs, what one costs, and how to undo a promise on failure.
+    """A write: how a batch of its items runs, what one costs, how to undo a promise on failure, and what
+    follows the commit of each. It follows even where the caller is gone: the commit may hold slots for it.
 
     A batch that writes `in_order` runs behind the others of its transaction, because other writers wait for
     it from there to the commit; the `last` is one that waits for none of their rows.
@@ -52,6 +53,7 @@ class Verb(Generic[Item, Told]):
     run: Callable[[Sequence[Item]], Transaction[Sequence[Told]]]
     cost: Callable[[Item], int] = _flat
     abandon: Callable[[Told], None] = _nothing
+    follow: Callable[[Item, Told], None] = _nothing
     in_order: bool = False
     last: bool = False
 
@@ -129,7 +131,7 @@ class GroupCommit:
                     await self._one_by_one(batch or self._take(), error)
                 else:
                     self._tell(None)
-                    _answer(batch, told)
+                    self._answer(batch, told)
                 await self._rest()
         finally:
             task = asyncio.current_task()
@@ -177,8 +179,14 @@ class GroupCommit:
                 _fail([waiting], own)
                 return
             else:
-                _answer([waiting], told)
+                self._answer([waiting], told)
                 return
+
+    def _answer(self, batch: Sequence[_Waiting], told: Sequence[Any]) -> None:
+        for waiting, answer in zip(batch, told, strict=True):
+            self._loop.call_soon(waiting.verb.follow, waiting.item, answer)
+            if not waiting.future.done():
+                waiting.future.set_result(answer)
 
 
 def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
@@ -200,12 +208,6 @@ def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
                 verb.abandon(answer)
         raise
     return told
-
-
-def _answer(batch: Sequence[_Waiting], told: Sequence[Any]) -> None:
-    for waiting, answer in zip(batch, told, strict=True):
-        if not waiting.future.done():
-            waiting.future.set_result(answer)
 
 
 def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
