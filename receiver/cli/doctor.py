@@ -17,8 +17,8 @@ from receiver.cli.advice import advice
 from receiver.cli.client import ANY_HOST
 from receiver.cli.output import print_json, table
 from receiver.cli.own import say_whose_settings
+from receiver.cli.params import CONFIG
 from receiver.cli.plain import say
-from receiver.cli.serve import CONFIG
 from receiver.clock import Clock
 from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured, ReceiverError

@@ -11,8 +11,8 @@ from pydantic import BaseModel, SecretStr
 
 from receiver.cli.output import print_json
 from receiver.cli.own import say_whose_settings
+from receiver.cli.params import CONFIG
 from receiver.cli.plain import tell
-from receiver.cli.serve import CONFIG
 from receiver.config import AccountSetup, Loaded, load
 from receiver.errors import Misconfigured
 from receiver.provision import data_dir, gateway_of

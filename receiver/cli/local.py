@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from receiver.cli.groups import Group
-from receiver.cli.serve import CONFIG
+from receiver.cli.params import CONFIG
 from receiver.clock import Clock
 from receiver.config import Loaded, load
 from receiver.errors import Misconfigured

@@ -37,6 +37,12 @@ SCOPES = (
 )
 LARGEST_INPUT = 32 * 1024 * 1024
 """Bytes that a job's body may have."""
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
+    help="The TOML file; default ./ringback.toml.",
+)
+"""The option of every command that reads the settings."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

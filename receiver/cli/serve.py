@@ -26,7 +26,7 @@ from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
 from receiver.app import Services, running
 from receiver.cli.advice import advice
-from receiver.cli.params import Whole
+from receiver.cli.params import CONFIG, Whole
 from receiver.config import Loaded, load
 from receiver.errors import Misconfigured, NotReady, cannot_listen
 from receiver.observe import LOGGER
@@ -34,11 +34,6 @@ from receiver.replica import Role
 from receiver.server import Shortcut, SignalFree, server
 from receiver.store.pgurl import is_postgres, without_password
 
-CONFIG = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False, readable=False),
-    help="The TOML file; default ./ringback.toml.",
-)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Settings of glibc's `mallopt`."""
 LARGE_BLOCK = 256 * 1024

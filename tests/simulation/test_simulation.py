@@ -13,8 +13,8 @@ from tests.simulation.plan import plan
 from tests.simulation.run import Result, Simulation
 from tests.simulation.shrink import shrink
 
-SEEDS = 300
-PARTS = 6
+SEEDS = 120
+PARTS = 4
 ROOT = Path(__file__).parents[2]
 FOUND_BY = {
     "kept-answers": 160,
