@@ -81,7 +81,7 @@ def _place(query: FeedQuery) -> int | str | None:
     if given.isascii() and given.isdigit() and len(given) <= 18:
         return int(given)
     name = "after" if query.after is not None else "cursor"
-    raise invalid(name, "must be an event's id or a next_cursor", place="query")
+    raise invalid(name, "must be an event's id or the next_cursor of an earlier answer", place="query")
 
 
 async def _page(asked: Asked, place: int | str | None, query: FeedQuery) -> events.Page:

@@ -122,7 +122,10 @@ def find_service() -> Service:
             raise click.UsageError(f"{error}; or set {URL} and {KEY}, then no settings are read") from None
         url, key = url or own.url, key or own.key
     if not key:
-        raise click.UsageError(f"set {KEY} or {KEY_FILE} to a key of the service at {url}")
+        raise click.UsageError(
+            f"set {KEY} or {KEY_FILE} to a key of the service at {url}; "
+            "`ringback serve` and `ringback dev` tell theirs when they start"
+        )
     if not KEY_FORM.fullmatch(key):
         raise click.UsageError(f"{KEY} must be plain ASCII without blanks")
     return Service(url, key)
@@ -164,7 +167,7 @@ def read_key(file: Path, named: str, *, needed: bool = True) -> str:
     except FileNotFoundError:
         if not needed:
             return ""
-        raise click.UsageError(f"{named}: there is no file {file}") from None
+        raise click.UsageError(f"{named}: there is no file {file}; make it, or name another") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{named}: cannot read {file}: {reason}") from None

@@ -44,7 +44,7 @@ def config(config: Path | None, as_json: bool) -> None:
         print_json({name: {"value": value, "from": origin} for name, value, origin in found})
         return
     for name, value, origin in found:
-        tell(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {origin}")
+        tell(f"{name} = {json.dumps(value, ensure_ascii=False)}", note=f"# {origin}")
 
 
 def check(settings: Settings) -> None:

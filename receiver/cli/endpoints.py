@@ -145,7 +145,10 @@ def test_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
     show_one(attempt)
     if not 200 <= (attempt["status"] or 0) < 300:
         why = f"it answered {attempt['status']}" if attempt["status"] else "it did not answer"
-        raise click.ClickException(f"{why}; an endpoint takes an event with an answer of 200 to 299")
+        raise click.ClickException(
+            f"{why}; an endpoint takes an event with an answer of 200 to 299: "
+            "correct its server or its url, and test it again"
+        )
 
 
 @endpoints.command("resume")

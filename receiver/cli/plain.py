@@ -23,11 +23,21 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(plain(text), err=err)
 
 
-def tell(text: str, *, err: bool = False) -> None:
-    """Print a sentence, whatever it holds: on a terminal wrapped between words, elsewhere on one line."""
+def tell(text: str, *, note: str = "", err: bool = False) -> None:
+    """Print a sentence and a note, whatever they hold: wrapped on a terminal, elsewhere on one line."""
+    text, note = plain(text), plain(note)
     on_terminal = (sys.stderr if err else sys.stdout).isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else len(text) + 1
-    click.echo(wrapped(plain(text), width), err=err)
+    width = shutil.get_terminal_size().columns if on_terminal else len(text) + len(note) + 3
+    click.echo(noted(text, note, width), err=err)
+
+
+def noted(text: str, note: str, width: int) -> str:
+    """Return a wrapped sentence and its note, which stays whole: below it where it has no room behind."""
+    lines = wrapped(text, width)
+    if not note:
+        return lines
+    last = lines.rsplit("\n", 1)[-1]
+    return f"{lines}  {note}" if len(f"{last}  {note}") <= width else f"{lines}\n  {note}"
 
 
 def wrapped(text: str, width: int, *, first: str = "", rest: str = "  ") -> str:

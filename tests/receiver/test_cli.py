@@ -19,7 +19,7 @@ from receiver.cli import ringback
 from receiver.cli.following import waits_for
 from receiver.cli.output import fitted, flat, print_json, table
 from receiver.cli.params import DELIVERY_STATES, SCOPES, STATES, Real, nearest, read_input
-from receiver.cli.plain import plain, wrapped
+from receiver.cli.plain import noted, plain, wrapped
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
@@ -261,3 +261,20 @@ def test_completion_is_printed_for_each_shell(shell: str) -> None:
     told = CliRunner().invoke(ringback, ["completion", shell])
     assert told.exit_code == 0
     assert f"_RINGBACK_COMPLETE={shell}_complete" in told.output
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (26, "port = 8080  # environment"),
+        (25, "port = 8080\n  # environment"),
+        (9, "port =\n  8080\n  # environment"),
+        (21, "port = 8080\n  # environment"),
+    ],
+)
+def test_a_note_stays_whole_and_a_comment(width: int, shown: str) -> None:
+    assert noted("port = 8080", "# environment", width) == shown
+
+
+def test_a_sentence_without_a_note_ends_with_its_last_word() -> None:
+    assert noted("port = 8080", "", 80) == "port = 8080"

@@ -25,7 +25,11 @@ async def test_this_machines_settings_are_used_where_the_environment_names_no_se
     settings = folder / "ringback.toml"
     settings.write_text(f'port = {port}\ndata_dir = "{folder}"\n')
     unknown = await run(folder, "jobs", "list")
-    assert (unknown.code, "RINGBACK_API_KEY" in unknown.err) == (2, True)
+    says = (
+        f"set RINGBACK_API_KEY or RINGBACK_API_KEY_FILE to a key of the service at http://127.0.0.1:{port}; "
+        "`ringback serve` and `ringback dev` tell theirs when they start"
+    )
+    assert (unknown.code, unknown.err) == (2, f"ringback: {says} (see --help)\n")
     (folder / "ringback-api-key").write_text(f"{KEY}\n")
     assert (await run(folder, "jobs", "list")).out.startswith("id\t")
     assert (await run(folder, "jobs", "list", RINGBACK_URL=house.url)).code == 0
@@ -36,7 +40,8 @@ async def test_this_machines_settings_are_used_where_the_environment_names_no_se
     by_file = await run(folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY_FILE="key")
     assert by_file.code == 0
     no_file = await run(folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY_FILE="nowhere")
-    assert no_file.err == "ringback: RINGBACK_API_KEY_FILE: there is no file nowhere (see --help)\n"
+    says = "RINGBACK_API_KEY_FILE: there is no file nowhere; make it, or name another"
+    assert no_file.err == f"ringback: {says} (see --help)\n"
     both = {"RINGBACK_API_KEY": KEY, "RINGBACK_API_KEY_FILE": "key"}
     twice = await run(folder, "jobs", "list", RINGBACK_URL=house.url, **both)
     says = "RINGBACK_API_KEY and RINGBACK_API_KEY_FILE are both set; set one of the two"
