@@ -15,6 +15,7 @@ from tests.stories.tools import (
     at_least,
     event_types,
     finished,
+    gated,
     listed,
     open_job,
     outcomes,
@@ -219,8 +220,11 @@ async def test_no_more_calls_go_per_second_than_allowed(tmp_path: Path) -> None:
 
 
 async def test_no_more_calls_are_under_way_than_allowed(tmp_path: Path) -> None:
-    async with deployed(tmp_path, Knobs(takes=3600, latency=0.05), {"max_in_flight": 2}) as house:
-        jobs = [await house.submit(asking("apiframe", "a tide, slow")) for _ in range(10)]
+    async with deployed(tmp_path, SILENT, {"max_in_flight": 2}) as house:
+        gate = gated(house)
+        jobs = [await house.submit(asking("apiframe")) for _ in range(10)]
+        await house.until(lambda: asyncio.sleep(0, house.front.under_way), lambda count: count == 2)
+        gate.open.set()
         for job in jobs:
             await house.in_state(job["id"], "queued")
         assert house.front.most == 2
