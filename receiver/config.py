@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 import handlers
 from handlers.contract import Handler
 from handlers.values import immutable
-from receiver.errors import Misconfigured, did_you_mean, nearest, no_file, several
+from receiver.errors import Misconfigured, did_you_mean, missing, nearest, no_file, several
 from receiver.settings import AccountSettings, EndpointSettings, Settings
 
 PREFIX = "RINGBACK_"
@@ -151,7 +151,7 @@ def _from_file(config: Path | None, environment: Mapping[str, str]) -> tuple[dic
     try:
         values = tomllib.loads(chosen.read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise Misconfigured(source, f"there is no file {chosen}; make it, or name another") from None
+        raise Misconfigured(source, missing(chosen)) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8; save it as UTF-8"
         raise Misconfigured(source, f"cannot read {chosen}: {reason}") from None

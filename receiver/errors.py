@@ -4,6 +4,7 @@ import difflib
 import errno
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from handlers.values import immutable
@@ -268,6 +269,11 @@ NEXT_STEPS = {
     errno.EROFS: "its disk is mounted read-only; name another place",
     errno.EISDIR: "name a file",
 }
+
+
+def missing(path: Path) -> str:
+    """Return the sentence for a file that is not there, with the next step."""
+    return f"there is no file {path}; {NEXT_STEPS[errno.ENOENT]}"
 
 
 def no_file(error: OSError) -> str:

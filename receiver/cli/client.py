@@ -12,13 +12,13 @@ import click
 import httpx
 
 from handlers.values import immutable
-from receiver.errors import Misconfigured, no_file
+from receiver.errors import Misconfigured, missing, no_file
 
 URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 """Where a service is that listens everywhere."""
 BY_PROXY = frozenset({502, 503, 504})
-"""Answers of a reverse proxy whose service is away."""
+"""Statuses of a reverse proxy that does not reach its service."""
 KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
 
 
@@ -167,7 +167,7 @@ def read_key(file: Path, named: str, *, needed: bool = True) -> str:
     except FileNotFoundError:
         if not needed:
             return ""
-        raise click.UsageError(f"{named}: there is no file {file}; make it, or name another") from None
+        raise click.UsageError(f"{named}: {missing(file)}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{named}: cannot read {file}: {reason}") from None

@@ -36,14 +36,14 @@ def _flat(_item: object) -> int:
     return 4
 
 
-def _nothing(*_: object) -> None:
+def _nothing(_told: object) -> None:
     return None
 
 
 @dataclass(frozen=True, eq=False)
 class Verb(Generic[Item, Told]):
-    """A write: how a batch of its items runs, what one costs, how to undo a promise on failure, and what
-    follows the commit of each. It follows even where the caller is gone: the commit may hold slots for it.
+    """A write: the transaction of a batch of its items, the cost of one, the undoing of a promise on failure,
+    and the work that follows the commit of each, even where the caller is gone: it may hold slots for it.
 
     A batch that writes `in_order` runs behind the others of its transaction, because other writers wait for
     it from there to the commit; the `last` is one that waits for none of their rows.
@@ -53,7 +53,7 @@ class Verb(Generic[Item, Told]):
     run: Callable[[Sequence[Item]], Transaction[Sequence[Told]]]
     cost: Callable[[Item], int] = _flat
     abandon: Callable[[Told], None] = _nothing
-    follow: Callable[[Item, Told], None] = _nothing
+    follow: Callable[[Item, Told], None] | None = None
     in_order: bool = False
     last: bool = False
 
@@ -184,7 +184,8 @@ class GroupCommit:
 
     def _answer(self, batch: Sequence[_Waiting], told: Sequence[Any]) -> None:
         for waiting, answer in zip(batch, told, strict=True):
-            self._loop.call_soon(waiting.verb.follow, waiting.item, answer)
+            if waiting.verb.follow is not None:
+                self._loop.call_soon(waiting.verb.follow, waiting.item, answer)
             if not waiting.future.done():
                 waiting.future.set_result(answer)
 
