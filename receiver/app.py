@@ -14,46 +14,46 @@ from typing import Any
 
 from starlette.types import Scope
 
-from receiver.accounts import Accounts
-from receiver.addresses import Network
-from receiver.agenda import Rules
 from receiver.api import CALLS
+from receiver.api.api_keys import Keyring
 from receiver.api.health import Readiness
 from receiver.api.openapi import description
-from receiver.assets import Assets
-from receiver.blocking import PROBES, Blocking
-from receiver.callbacks import Callbacks
-from receiver.clock import Clock, Wall
-from receiver.config import Loaded
-from receiver.endpoints import Endpoints
-from receiver.errors import Misconfigured, StoreUnavailable
-from receiver.fanout import Fanout
-from receiver.filed import keep
-from receiver.gateway import Gateway
-from receiver.jobs import Jobs
-from receiver.keyring import Keyring
-from receiver.keys import Ids, Masters
-from receiver.lanes import Lanes, NoLanes
-from receiver.meaning import Meanings
-from receiver.model import Endpoint, Work
-from receiver.observe import LOGGER, peer
-from receiver.polling import Poller
-from receiver.providers import Providers
-from receiver.provision import check_kids, gateway_of, keyring_of, masters_of
-from receiver.recording import FEED, Recording
-from receiver.replica import Replica, Role
-from receiver.retention import Housekeeper
-from receiver.settings import Settings
-from receiver.slots import Slots
+from receiver.config.load import Loaded
+from receiver.config.settings import Settings
+from receiver.config.startup import check_kids, gateway_of, keyring_of, masters_of
+from receiver.delivery.configured_endpoints import keep
+from receiver.delivery.ping import Testing
+from receiver.delivery.sender import Fanout
+from receiver.domain.clock import Clock, Wall
+from receiver.domain.errors import Misconfigured, StoreUnavailable
+from receiver.domain.model import Endpoint, Work
+from receiver.egress.address_guard import Network
+from receiver.egress.client import Gateway
+from receiver.events.endpoint_cache import Endpoints
+from receiver.events.interpreter import Meanings
+from receiver.events.next_work import Rules
+from receiver.events.recorder import FEED, Recording
+from receiver.jobs.retention import Housekeeper
+from receiver.jobs.service import Jobs
+from receiver.jobs.wait_reasons import Waits
+from receiver.observability import LOGGER, peer
+from receiver.providers.accounts import Accounts
+from receiver.providers.asset_links import Assets
+from receiver.providers.callbacks import Callbacks
+from receiver.providers.circuit_breaker import PROBES, Blocking
+from receiver.providers.hourly_counts import Tally
+from receiver.providers.polling import Poller
+from receiver.providers.status import Providers
+from receiver.providers.submission import Submitter
+from receiver.security.tokens import Ids, Masters
 from receiver.store import Store, jobs, open_driver
 from receiver.store import endpoints as table
-from receiver.store.move import unfinished
 from receiver.store.record import Recorder
-from receiver.submission import Submitter
-from receiver.tally import Tally
-from receiver.trial import Testing
-from receiver.waits import Waits
-from receiver.worker import AT_LAST, Hints, Worker
+from receiver.store.transfer import unfinished
+from receiver.work.heartbeat import Replica, Role
+from receiver.work.limits import Lanes, NoLanes
+from receiver.work.slots import Slots
+from receiver.work.worker import AT_LAST, Hints, Worker
 
 API_LOGGER = logging.getLogger("ringback.api")
 

@@ -19,19 +19,19 @@ ROOM = 4 << 30
 PYTHON = [sys.executable, "-m"]
 BUDGET = 300
 STORES = (
-    "agenda",
-    "guesses",
-    "commit",
-    "deliveries",
-    "held_endpoints",
-    "inputs",
-    "long_removals",
-    "looks",
-    "record",
-    "store",
-    "store_events",
-    "watchers",
-    "worker",
+    "events/test_next_work",
+    "events/test_guesses",
+    "events/test_endpoint_cache",
+    "events/test_long_polling",
+    "store/test_group_commit",
+    "store/test_deliveries",
+    "store/test_inputs",
+    "store/test_long_removals",
+    "store/test_looks",
+    "store/test_record",
+    "store/test_store",
+    "store/test_events",
+    "work/test_worker",
 )
 ENGINE_FREE = (
     "command_line",
@@ -54,7 +54,7 @@ ENGINE_FREE = (
 )
 """Stories of the commands, the providers, the links and both edges: every database is the same to them."""
 STORED = [
-    *(f"tests/receiver/test_{name}.py" for name in STORES),
+    *(f"tests/receiver/{name}.py" for name in STORES),
     "tests/stories",
     "--ignore",
     "tests/stories/test_replicas.py",
@@ -64,7 +64,7 @@ STORED = [
 ]
 """Tests that stand on a database, and so run on both engines; those of only one run once."""
 POOLED = [
-    *(f"tests/receiver/test_{name}.py" for name in ("record", "store", "postgres")),
+    *(f"tests/receiver/store/{name}.py" for name in ("test_record", "test_store", "postgres/test_driver")),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]
 LONG = [

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from receiver.store.pgurl import target
-from receiver.store.postgres import PostgresDriver
+from receiver.store.postgres.driver import PostgresDriver
+from receiver.store.postgres.url import target
 from tests.ports import free_port
 from tests.processes import dies_with_us
 

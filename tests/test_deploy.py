@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config import load
-from receiver.settings import Settings
+from receiver.config.load import load
+from receiver.config.settings import Settings
 
 HERE = Path(__file__).parents[1]
 DEPLOY = HERE / "deploy"

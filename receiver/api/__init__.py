@@ -7,13 +7,13 @@ from pydantic import BaseModel
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.api import asks as a
 from receiver.api import callbacks, endpoints, events, health, jobs, site
-from receiver.api import schemas as s
+from receiver.api import requests as a
+from receiver.api import responses as s
 from receiver.api import webhooks as w
-from receiver.api.calls import Call, Resource, not_found
 from receiver.api.guard import JOB_LIMIT, Handle
-from receiver.replica import Role
+from receiver.api.routing import Call, Resource, not_found
+from receiver.work.heartbeat import Role
 
 if TYPE_CHECKING:
     from receiver.app import Services

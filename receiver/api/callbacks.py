@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from receiver.api.fast_path import Answered
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
-from receiver.callbacks import Callbacks
-from receiver.errors import Internal, MethodNotAllowed, ReceiverError
-from receiver.short import Answered
+from receiver.domain.errors import Internal, MethodNotAllowed, ReceiverError
+from receiver.providers.callbacks import Callbacks
 
 LOGGER = logging.getLogger("ringback.callbacks")
 PREFIX = "/callbacks/"

@@ -9,18 +9,19 @@ from typing import Any
 
 from starlette.responses import Response
 
-from receiver.addresses import BadUrl
-from receiver.api.asks import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
 from receiver.api.guard import NO_STORE, Asked, answer
 from receiver.api.jobs import page
-from receiver.endpoints import UNREADABLE
-from receiver.errors import Conflict, FieldError, Invalid, invalid, no_such
-from receiver.filters import JOB_FINAL
-from receiver.headers import header_problems
-from receiver.keys import hash_api_key, is_id, new_api_key
-from receiver.model import Endpoint, EndpointState
-from receiver.observe import redact
-from receiver.signing import new_secret
+from receiver.api.requests import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
+from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, no_such
+from receiver.domain.event_types import JOB_FINAL
+from receiver.domain.model import Endpoint, EndpointState
+from receiver.domain.rendering import stamp, when
+from receiver.egress.address_guard import BadUrl
+from receiver.events.endpoint_cache import UNREADABLE
+from receiver.observability import redact
+from receiver.security.custom_headers import header_problems
+from receiver.security.signing import new_secret
+from receiver.security.tokens import hash_api_key, is_id, new_api_key
 from receiver.store import deliveries, jobs
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
@@ -28,7 +29,6 @@ from receiver.store.deliveries import Seen
 from receiver.store.endpoints import ApiKey
 from receiver.store.holds import hold_of
 from receiver.store.statements import from_ms, moment, ms
-from receiver.views import stamp, when
 
 LOGGER = logging.getLogger("ringback.endpoints")
 MASK = "***"

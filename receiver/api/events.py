@@ -5,15 +5,15 @@ from typing import Any
 from starlette.responses import Response
 
 from handlers import json
-from receiver.api.asks import FeedQuery
 from receiver.api.guard import Asked, answer
-from receiver.api.pages import rendered
-from receiver.errors import Gone, invalid, no_such
-from receiver.filters import complaint, is_pattern
-from receiver.keys import is_id
-from receiver.model import Event
+from receiver.api.paging import rendered
+from receiver.api.requests import FeedQuery
+from receiver.domain.errors import Gone, invalid, no_such
+from receiver.domain.event_types import complaint, is_pattern
+from receiver.domain.model import Event
+from receiver.domain.rendering import stamp
+from receiver.security.tokens import is_id
 from receiver.store import events
-from receiver.views import stamp
 
 LOOKS = 20
 """How often a call goes on through events that do not fit before it tells how far it came."""

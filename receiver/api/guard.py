@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from handlers import json
-from receiver.errors import (
+from receiver.api.api_keys import Asker
+from receiver.domain.errors import (
     FieldError,
     Forbidden,
     Invalid,
@@ -27,8 +28,7 @@ from receiver.errors import (
     UnsupportedMediaType,
     did_you_mean,
 )
-from receiver.keyring import Asker
-from receiver.keys import hash_api_key
+from receiver.security.tokens import hash_api_key
 
 if TYPE_CHECKING:
     from receiver.app import Services

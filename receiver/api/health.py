@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 
 from receiver.api.guard import Asked, answer
-from receiver.errors import StoreUnavailable
+from receiver.domain.errors import StoreUnavailable
 
 GOOD_FOR = 1.0
 """Seconds for which an answer about readiness holds: anybody may ask, and each look writes."""

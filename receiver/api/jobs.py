@@ -9,18 +9,18 @@ from urllib.parse import urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from handlers import json
-from receiver.api.asks import JobRequest, JobSearch, Resolution
 from receiver.api.guard import NO_STORE, NOSNIFF, Asked, answer, checked, only_json
-from receiver.api.pages import rendered
-from receiver.bulk import unpack
-from receiver.errors import FieldError, Invalid, Malformed, invalid, no_such
-from receiver.head import HOST
-from receiver.jobs import Wish, shown
-from receiver.keys import is_id
-from receiver.model import Job, Verdict, Waiting
+from receiver.api.paging import rendered
+from receiver.api.request_head import HOST
+from receiver.api.requests import JobRequest, JobSearch, Resolution
+from receiver.bodies.large_json import unpack
+from receiver.domain.errors import FieldError, Invalid, Malformed, invalid, no_such
+from receiver.domain.model import Job, Verdict, Waiting
+from receiver.domain.rendering import stamp, waiting_view
+from receiver.jobs.service import Wish, shown
+from receiver.security.tokens import is_id
 from receiver.store import jobs, timeline
 from receiver.store.timeline import Place
-from receiver.views import stamp, waiting_view
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from receiver.api import schemas, webhooks
-from receiver.api.calls import Call
+from receiver.api import responses, webhooks
 from receiver.api.examples import ANSWERS, BODIES
+from receiver.api.routing import Call
 
 REF = "#/components/schemas/{model}"
 PATH_PART = re.compile(r"\{(\w+)\}")
@@ -93,7 +93,7 @@ def description(calls: Sequence[Call], version: str) -> dict[str, Any]:
 
 
 def _models(calls: Sequence[Call]) -> list[type[BaseModel]]:
-    found: dict[str, type[BaseModel]] = {"Problem": schemas.Problem, "Webhook": webhooks.Webhook}
+    found: dict[str, type[BaseModel]] = {"Problem": responses.Problem, "Webhook": webhooks.Webhook}
     for call in calls:
         for model in (call.body, call.told):
             if model is not None:

@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from receiver.api.webhooks import ENDPOINT, EXAMPLES, JOB, MEANINGS
-from receiver.errors import PROBLEMS
-from receiver.filters import LITERAL_ONLY
+from receiver.domain.errors import PROBLEMS
+from receiver.domain.event_types import LITERAL_ONLY
 
 NEEDLESS = frozenset({"400", "401", "403", "405", "413", "415", "422", "429", "500", "503"})
 """Statuses that the section on errors explains once for all calls."""

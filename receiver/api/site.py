@@ -6,7 +6,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from receiver.api.guard import Asked, answer
 from receiver.api.reference import inline, reference
-from receiver.errors import PROBLEMS, NotFound
+from receiver.domain.errors import PROBLEMS, NotFound
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width">

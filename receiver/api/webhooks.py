@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel
 
-from receiver.api.schemas import JobFields, Moment, Told, Whereabouts
+from receiver.api.responses import JobFields, Moment, Told, Whereabouts
 
 JOB = "job_06fm3k2v9qg8r1t5n7w4x0yz2c"
 ENDPOINT = "ep_06fm3k1h2d4s6f8g0j3k5m7p9r"

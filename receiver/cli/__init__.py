@@ -7,21 +7,21 @@ from importlib.metadata import version
 import click
 
 from receiver.cli.groups import ALONE, INTERRUPTED, LOCAL, REMOTE, Group, with_environment
-from receiver.cli.plain import tell
-from receiver.errors import Misconfigured, ReceiverError
+from receiver.cli.terminal import tell
+from receiver.domain.errors import Misconfigured, ReceiverError
 
 COMMANDS = {
     "serve": ("receiver.cli.serve", LOCAL),
     "dev": ("receiver.demo.dev", ALONE),
     "demo": ("receiver.demo", ALONE),
-    "sandbox": ("receiver.sandbox.command", ALONE),
+    "sandbox": ("receiver.cli.sandbox", ALONE),
     "jobs": ("receiver.cli.jobs", REMOTE),
     "endpoints": ("receiver.cli.endpoints", REMOTE),
     "events": ("receiver.cli.remote", REMOTE),
     "deliveries": ("receiver.cli.remote", REMOTE),
     "keys": ("receiver.cli.remote", REMOTE),
     "providers": ("receiver.cli.remote", REMOTE),
-    "config": ("receiver.cli.effective", LOCAL),
+    "config": ("receiver.cli.config", LOCAL),
     "doctor": ("receiver.cli.doctor", LOCAL),
     "migrate": ("receiver.cli.local", LOCAL),
     "secrets": ("receiver.cli.local", LOCAL),

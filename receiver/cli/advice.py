@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from handlers.values import immutable
-from receiver.addresses import BadUrl, split
-from receiver.config import Loaded, is_secret
-from receiver.settings import Settings
-from receiver.store.pgurl import addresses, is_postgres, without_password
+from receiver.config.load import Loaded, is_secret
+from receiver.config.settings import Settings
+from receiver.egress.address_guard import BadUrl, split
+from receiver.store.postgres.url import addresses, is_postgres, without_password
 
 READABLE_BY_OTHERS = 0o004
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on

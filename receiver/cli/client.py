@@ -12,7 +12,7 @@ import click
 import httpx
 
 from handlers.values import immutable
-from receiver.errors import Misconfigured, missing, no_file
+from receiver.domain.errors import Misconfigured, missing, no_file
 
 URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
@@ -114,7 +114,7 @@ def find_service() -> Service:
     """Return the service that the environment names, or that of this machine's settings."""
     url, key = _given_url(), _given_key()
     if url is None or key is None:
-        from receiver.cli.own import own_service  # noqa: PLC0415  # reading settings takes long
+        from receiver.cli.own_service import own_service  # noqa: PLC0415  # reading settings takes long
 
         try:
             own = own_service(url)

@@ -12,24 +12,24 @@ from rich.console import Console
 from handlers.contract import JobRef
 from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
 from handlers.values import immutable
-from receiver.accounts import POLL, Accounts
 from receiver.cli.advice import advice
 from receiver.cli.client import ANY_HOST
 from receiver.cli.output import print_json, table
-from receiver.cli.own import say_whose_settings
+from receiver.cli.own_service import say_whose_settings
 from receiver.cli.params import CONFIG
-from receiver.cli.plain import say
-from receiver.clock import Clock
-from receiver.config import AccountSetup, Loaded, load
-from receiver.errors import Misconfigured, ReceiverError
-from receiver.gateway import Call, CallFailed, Gateway
-from receiver.keys import Masters
-from receiver.provision import data_dir, gateway_of, masters_of
-from receiver.secretkeys import read_masters
+from receiver.cli.terminal import say
+from receiver.config.key_files import read_masters
+from receiver.config.load import AccountSetup, Loaded, load
+from receiver.config.startup import data_dir, gateway_of, masters_of
+from receiver.domain.clock import Clock
+from receiver.domain.errors import Misconfigured, ReceiverError
+from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.providers.accounts import POLL, Accounts
+from receiver.security.tokens import Masters
 from receiver.store import database_path, open_driver
 from receiver.store.deliveries import Taken, taken
-from receiver.store.examine import FIXED, SOUND, engine, losses, quick_check
-from receiver.store.pgurl import is_postgres
+from receiver.store.postgres.url import is_postgres
+from receiver.store.sqlite.check import FIXED, SOUND, engine, losses, quick_check
 from receiver.store.statements import moment
 
 GOOD, ODD, BAD = "ok", "warn", "wrong"

@@ -8,7 +8,7 @@ from receiver.cli.client import call, path
 from receiver.cli.groups import Group
 from receiver.cli.output import ENDPOINT, formed, show_list, show_one
 from receiver.cli.params import Id, Pattern, Whole, cursor, given, limit, pairs
-from receiver.cli.plain import say
+from receiver.cli.terminal import say
 
 EVENTS = click.option(
     "--event",

@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from receiver.cli.client import Away, call, path
-from receiver.cli.following import follow
+from receiver.cli.follow import follow
 from receiver.cli.groups import INTERRUPTED, Group
 from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, JOB_SHORT, formed, is_json, show_list, show_one
 from receiver.cli.params import STATES, Id, Real, Whole, Word, cursor, given, limit, pairs, read_input
-from receiver.cli.plain import say
+from receiver.cli.terminal import say
 
 BECAME = {
     "lost": "answer lost",

@@ -9,22 +9,22 @@ from rich.table import Table
 
 from receiver.cli.groups import Group
 from receiver.cli.params import CONFIG
-from receiver.clock import Clock
-from receiver.config import Loaded, load
-from receiver.errors import Misconfigured
-from receiver.keys import Masters
-from receiver.provision import data_dir, masters_of
-from receiver.replica import DEAD
-from receiver.reseal import reseal
-from receiver.secretkeys import MASTERS_FILE, add_master, read_masters
+from receiver.config.key_files import MASTERS_FILE, add_master, read_masters
+from receiver.config.load import Loaded, load
+from receiver.config.startup import data_dir, masters_of
+from receiver.domain.clock import Clock
+from receiver.domain.errors import Misconfigured
+from receiver.security.tokens import Masters
 from receiver.store import Store, database_path, existing, open_driver
-from receiver.store.examine import waiting
 from receiver.store.migrations import Migration
-from receiver.store.move import move
-from receiver.store.pgurl import is_postgres, target, without_password
-from receiver.store.postgres import PostgresDriver
+from receiver.store.postgres.driver import PostgresDriver
+from receiver.store.postgres.url import is_postgres, target, without_password
+from receiver.store.reencryption import reseal
 from receiver.store.replicas import without_key
-from receiver.store.sqlite import SqliteDriver
+from receiver.store.sqlite.check import waiting
+from receiver.store.sqlite.driver import SqliteDriver
+from receiver.store.transfer import move
+from receiver.work.heartbeat import DEAD
 
 SET = (
     "are set: put the new key last and restart every replica, put it first and restart every replica, "

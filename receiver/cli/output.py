@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from receiver.cli.plain import plain, say, tell, wrapped
+from receiver.cli.terminal import plain, say, tell, wrapped
 
 Columns = Sequence[str]
 JOB: Columns = (

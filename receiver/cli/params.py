@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from receiver.errors import no_file
-from receiver.filters import TYPES, is_pattern, nearest_type
+from receiver.domain.errors import no_file
+from receiver.domain.event_types import TYPES, is_pattern, nearest_type
 
 # written out: the model imports the providers' contract, which no command that speaks to a service needs
 STATES = (

@@ -33,7 +33,7 @@ from receiver.cli.params import (
     given,
     limit,
 )
-from receiver.cli.plain import say
+from receiver.cli.terminal import say
 
 
 @click.group(cls=Group)

@@ -21,18 +21,18 @@ from pathlib import Path
 import click
 import uvloop
 
-from receiver import observe
+from receiver import observability
 from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
+from receiver.api.server import Shortcut, SignalFree, server
 from receiver.app import Services, running
 from receiver.cli.advice import advice
 from receiver.cli.params import CONFIG, Whole
-from receiver.config import Loaded, load
-from receiver.errors import Misconfigured, NotReady, cannot_listen
-from receiver.observe import LOGGER
-from receiver.replica import Role
-from receiver.server import Shortcut, SignalFree, server
-from receiver.store.pgurl import is_postgres, without_password
+from receiver.config.load import Loaded, load
+from receiver.domain.errors import Misconfigured, NotReady, cannot_listen
+from receiver.observability import LOGGER
+from receiver.store.postgres.url import is_postgres, without_password
+from receiver.work.heartbeat import Role
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Settings of glibc's `mallopt`."""
@@ -76,7 +76,7 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
         raise click.BadParameter("must be an address; without it the setting holds", param_hint="--host")
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = loaded.settings.model_copy(update=changes)
-    observe.set_up(settings.log_level, settings.log_format, loaded.secrets())
+    observability.set_up(settings.log_level, settings.log_format, loaded.secrets())
     more_files()
     give_back_memory()
     socket_ = _listen(settings.host, settings.port)
@@ -153,7 +153,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
     _on_signals(_this_task().cancel)
     async with running(loaded, on_fatal=give_up, role=role) as services:
         settings = services.settings
-        observe.name_replica(services.replica.name)
+        observability.name_replica(services.replica.name)
         http = server(
             application(services),
             settings.host,

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.live import Live
 
 from handlers.values import immutable
-from receiver import observe
-from receiver.cli.plain import say
+from receiver import observability
+from receiver.cli.sandbox import listening, stopping
+from receiver.cli.terminal import say
 from receiver.demo.downstream import Downstream
 from receiver.demo.playground import playground
 from receiver.demo.show import Row, picture
-from receiver.sandbox.command import listening, stopping
 from receiver.sandbox.world import Knobs, World
 
 SECONDS = 25.0
@@ -75,7 +75,7 @@ def demo(once: bool) -> None:
       ringback demo
       ringback demo --once
     """
-    observe.set_up("error", "text")
+    observability.set_up("error", "text")
     sys.exit(uvloop.run(_demo(once)))
 
 

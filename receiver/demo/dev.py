@@ -9,10 +9,10 @@ from typing import Any
 import click
 import uvloop
 
-from receiver import observe
+from receiver import observability
 from receiver.cli.params import Whole
+from receiver.cli.sandbox import knobbed, stopping
 from receiver.demo.playground import playground
-from receiver.sandbox.command import knobbed, stopping
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 
@@ -50,7 +50,7 @@ def dev(port: int, sandbox_port: int, as_json: bool, log_level: str, **shares: f
       ringback dev
       ringback dev --port 0 --json --takes 0.1
     """
-    observe.set_up(log_level, None)
+    observability.set_up(log_level, None)
     knobs = Knobs(**{one.name: shares[one.name] for one in fields(Knobs)})
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(knobs, port, sandbox_port, as_json=as_json))

@@ -12,7 +12,7 @@ from handlers import json
 from handlers.contract import HttpMessage, Keys
 from handlers.errors import BadSignature
 from handlers.proofs import standard_webhooks
-from receiver.newest import keep
+from receiver.domain.bounded import keep
 
 KEPT = 10_000
 """How many events and jobs are remembered."""

@@ -19,15 +19,15 @@ import click
 from handlers.values import immutable
 from receiver.api import application
 from receiver.api.callbacks import PREFIX, answer
+from receiver.api.server import server
 from receiver.app import running
-from receiver.cli.plain import wrapped
-from receiver.config import Loaded, load
-from receiver.errors import cannot_listen
+from receiver.cli.sandbox import listening, world
+from receiver.cli.terminal import wrapped
+from receiver.config.load import Loaded, load
+from receiver.domain.errors import cannot_listen
 from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.command import listening, world
 from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
 from receiver.sandbox.world import Knobs, World
-from receiver.server import server
 
 HOST = "127.0.0.1"
 WIDTH = 80

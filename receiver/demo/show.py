@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from receiver.cli.plain import plain
+from receiver.cli.terminal import plain
 
 COLOURS = {
     "pending": "dim",

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from handlers import json
-from receiver.newest import keep
+from receiver.domain.bounded import keep
 from receiver.sandbox.speakers import SPEAKERS, Refusal, Speaker
 from receiver.sandbox.world import KEPT, Made, Message, World
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from handlers.values import immutable
-from receiver.gateway import Call, CallFailed, Gateway
-from receiver.newest import keep
+from receiver.domain.bounded import keep
+from receiver.egress.client import Call, CallFailed, Gateway
 
 KEPT = 20_000
 """How many jobs, idempotency keys and prompts are remembered, and how many callbacks may be on their way."""

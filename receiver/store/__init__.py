@@ -5,12 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from receiver.errors import Misconfigured
-from receiver.store.commit import GroupCommit, Verb
+from receiver.domain.errors import Misconfigured
+from receiver.store.group_commit import GroupCommit, Verb
 from receiver.store.migrations import Migration
-from receiver.store.pgurl import is_postgres, target
-from receiver.store.postgres import PostgresDriver
-from receiver.store.sqlite import SqliteDriver
+from receiver.store.postgres.driver import PostgresDriver
+from receiver.store.postgres.url import is_postgres, target
+from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import Transaction
 
 Item = TypeVar("Item")

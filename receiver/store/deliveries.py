@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.model import Claim, Event, Owed, Work
+from receiver.domain.model import Claim, Event, Owed, Work
 from receiver.store.attempts import Attempt, add_attempts
 from receiver.store.due import HAND_LANES, NOBODY, WAITING, first_fence, plain
 from receiver.store.holds import hold, let_go

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.model import Claim, Work
+from receiver.domain.model import Claim, Work
 from receiver.store.statements import Rows, Step, Transaction, moment, ms, rows, unlocked
 
 PASSED_BY = 50

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.errors import Conflict
-from receiver.keys import KID
-from receiver.model import Endpoint
+from receiver.domain.errors import Conflict
+from receiver.domain.model import Endpoint
+from receiver.security.tokens import KID
 from receiver.store import deliveries, holds
 from receiver.store.rows import ENDPOINTS
 from receiver.store.schema import named

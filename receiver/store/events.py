@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.model import Event
+from receiver.domain.model import Event
 from receiver.store.rows import read_event
 from receiver.store.schema import named
 from receiver.store.statements import Rows, Transaction, ms, rows, single

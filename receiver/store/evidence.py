@@ -7,8 +7,8 @@ from typing import Any
 from handlers import json
 from handlers.contract import Proof
 from handlers.values import immutable
-from receiver.keys import Ids
-from receiver.model import Job, Outcome, Source, Word
+from receiver.domain.model import Job, Outcome, Source, Word
+from receiver.security.tokens import Ids
 from receiver.store.statements import Transaction, change, many, ms, rows
 
 

@@ -6,7 +6,7 @@ A value costs a copy in the driver and one in the engine: of a piece these are s
 import io
 from collections.abc import Sequence
 
-from receiver.parts import Parts
+from receiver.bodies.parts import Parts
 from receiver.store.statements import Transaction, many, rows
 
 IN_ROW = 1 << 20

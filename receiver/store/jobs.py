@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.model import FINAL, Claim, Due, Job, State
-from receiver.parts import Parts
+from receiver.bodies.parts import Parts
+from receiver.domain.model import FINAL, Claim, Due, Job, State
 from receiver.store import inputs
 from receiver.store.due import NOBODY, PASSED_BY, release
 from receiver.store.rows import JOB_SEEN, job_row, read_job

@@ -10,9 +10,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from handlers.values import immutable
-from receiver.filters import wants
-from receiver.keys import Ids
-from receiver.model import (
+from receiver.domain.event_types import wants
+from receiver.domain.model import (
     Claim,
     Due,
     Endpoint,
@@ -28,11 +27,12 @@ from receiver.model import (
     Word,
     Work,
 )
-from receiver.store.binding import taken_by, unless_taken
+from receiver.security.tokens import Ids
 from receiver.store.due import NOBODY
+from receiver.store.due_changes import Plans, Then
 from receiver.store.evidence import Evidence, heard_of
 from receiver.store.inputs import forget
-from receiver.store.plan import Plans, Then
+from receiver.store.provider_ids import taken_by, unless_taken
 from receiver.store.rows import ENDPOINTS, JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
 from receiver.store.statements import Step, Transaction, change, locked, many, ms, rows
 

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from handlers import json
 from handlers.contract import Asset, FailureCode, Kind
-from receiver.model import (
+from receiver.domain.model import (
     By,
     Endpoint,
     EndpointState,

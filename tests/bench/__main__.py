@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import bounds, doors, measures, scale, servers
+from tests.bench.deployment import HERE
 from tests.bench.measures import Figures
-from tests.bench.stage import HERE
 
 BAR = dict[str, tuple[str, float]]
 TAKES = 3

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from receiver.exchange import request_bytes
+from receiver.egress.http1 import request_bytes
+from tests.bench.deployment import KEY, Service, final, notes, own_folder, process, service, stub
 from tests.bench.doors import minimax, submit, taken
 from tests.bench.load import closed, connect, opened, prepared, quantile
 from tests.bench.measures import Figures
 from tests.bench.servers import SETTINGS, VERSION, on_postgres
-from tests.bench.stage import KEY, Service, final, notes, own_folder, process, service, stub
 from tests.bench.stubs import TAKES
 from tests.cluster import cluster
 

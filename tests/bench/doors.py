@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from tests.bench.bodies import SHAPES
+from tests.bench.deployment import KEY, Service, notes, service, stub
 from tests.bench.load import closed
 from tests.bench.measures import Figures
-from tests.bench.stage import KEY, Service, notes, service, stub
 from tests.bench.stubs import TAKES
 
 HELD = 50.0

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
-from receiver.addresses import guard
-from receiver.gateway import Call, Gateway
+from receiver.egress.address_guard import guard
+from receiver.egress.client import Call, Gateway
+from tests.bench.deployment import HERE, Service, notes, service, stub
 from tests.bench.load import closed, opened, prepared, quantile
-from tests.bench.stage import HERE, Service, notes, service, stub
 
 RATE_TURNS, TURNS = 7, 5
 FULL, HALF = 1_800, 1_500

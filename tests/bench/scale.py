@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.store.pgurl import target
-from receiver.store.postgres import PostgresDriver
+from receiver.store.postgres.driver import PostgresDriver
+from receiver.store.postgres.url import target
 from receiver.store.schema import TABLES
-from receiver.store.sqlite import SqliteDriver
+from receiver.store.sqlite.driver import SqliteDriver
+from tests.bench.deployment import notes, own_folder, service_in, stub
 from tests.bench.load import closed, opened, quantile
 from tests.bench.measures import Figures, arrivals
 from tests.bench.servers import SECRETS, SETTINGS, VERSION, claims
-from tests.bench.stage import notes, own_folder, service_in, stub
 from tests.cluster import Cluster, cluster
 
 OWED, KEPT, ORIGINS = 1_000_000, 3_000_000, 20_000

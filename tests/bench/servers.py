@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from receiver.model import Claim, Work
+from receiver.domain.model import Claim, Work
 from receiver.store.due import Request, claim
-from receiver.store.pgurl import target
-from receiver.store.postgres import PostgresDriver
-from receiver.store.sqlite import SqliteDriver
+from receiver.store.postgres.driver import PostgresDriver
+from receiver.store.postgres.url import target
+from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import Transaction
+from tests.bench.deployment import Service, notes, service, stub
 from tests.bench.load import closed, quantile
 from tests.bench.measures import Figures, arrivals, middle, offered, warm
-from tests.bench.stage import Service, notes, service, stub
 from tests.cluster import Cluster, cluster
 
 VERSION = 16

@@ -10,8 +10,8 @@ import pytest
 from handlers.contract import HttpMessage
 from handlers.wishes import retry_after
 from tests.fuzz.growth import TEXT_UNITS, grows, longer
-from tests.handlers.anything import places, replaced
 from tests.handlers.captures import HANDLERS, KEYS, captures, exchanges, message
+from tests.handlers.strategies import places, replaced
 
 LIMIT = 16 * 1024
 PLACES = 6

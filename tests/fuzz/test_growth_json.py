@@ -7,7 +7,7 @@ import pytest
 
 from handlers import json
 from receiver.api.jobs import read_wish
-from receiver.bulk import unpack
+from receiver.bodies.large_json import unpack
 from tests.fuzz.growth import JSON_UNITS, grows, longer
 
 KIB = 1024

@@ -8,16 +8,16 @@ from starlette.requests import Request
 
 from handlers import text as texts
 from handlers import wire
-from receiver.addresses import split
 from receiver.api import jobs
-from receiver.api.asks import FeedQuery, JobSearch
 from receiver.api.guard import only_json, read_query
-from receiver.exchange import Connection
-from receiver.filters import is_pattern
-from receiver.headers import header_problems
-from receiver.keys import Masters, is_id
-from receiver.observe import redact
-from receiver.signing import key_of
+from receiver.api.requests import FeedQuery, JobSearch
+from receiver.domain.event_types import is_pattern
+from receiver.egress.address_guard import split
+from receiver.egress.http1 import Connection
+from receiver.observability import redact
+from receiver.security.custom_headers import header_problems
+from receiver.security.signing import key_of
+from receiver.security.tokens import Masters, is_id
 from tests.fuzz.growth import TEXT_UNITS, grows, longer
 
 LIMIT = 128 * 1024

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from handlers.contract import Account, AssetRef, HttpRequest, JobRef
 from handlers.errors import Garbled
-from tests.handlers.anything import LIMITED
 from tests.handlers.captures import API_KEY, HANDLERS, exchanges, message
+from tests.handlers.strategies import LIMITED
 
 BASE = "https://api.ai.ml"
 BASES = (BASE, "http://127.0.0.1:8099", "https://gateway.example:8443", "https://gateway.example/aiml")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from handlers.contract import Asset, Callback, Handler, HttpMessage, Problem, Proof, Submission
 from handlers.contract import Update as Told
 from handlers.errors import BadPayload, BadSignature, ProviderError, UnknownKey
-from tests.handlers.anything import LIMITED, OBJECTS, ODD, invented, mutated, places, replaced
 from tests.handlers.captures import HANDLERS, KEYS, Capture, captures, doors, exchanges, message
+from tests.handlers.strategies import LIMITED, OBJECTS, ODD, invented, mutated, places, replaced
 
 Parse = Callable[[HttpMessage], Any]
 

@@ -7,8 +7,8 @@ import pytest
 
 from handlers.contract import Asset, Handler
 from handlers.errors import BadPayload, Garbled, Rejected
-from tests.handlers.anything import places, replaced
 from tests.handlers.captures import HANDLERS, Capture, captures, exchanges, message, proved
+from tests.handlers.strategies import places, replaced
 
 NO_IDS: tuple[Any, ...] = ("", "\x00", "\x1f\x00", None, True, False, [], {}, ["id"], {"id": "x"})
 DIRTY_LINKS = (

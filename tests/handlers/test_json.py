@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import json
-from tests.handlers.anything import JSON, LIMITED
+from tests.handlers.strategies import JSON, LIMITED
 
 LONE = (
     "\\ud800",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from handlers import json
 from tests.bench.bodies import SHAPES
-from tests.handlers.anything import JSON, LIMITED
+from tests.handlers.strategies import JSON, LIMITED
 from tests.handlers.test_forgiving import FORGIVEN
 from tests.handlers.test_json import LONE, NUMBERS, REFUSED
 

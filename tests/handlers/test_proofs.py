@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from handlers import apiframe_v2, proofs
 from handlers.contract import HttpMessage, Keys, Proof
 from handlers.errors import BadSignature
-from tests.handlers.anything import LIMITED
 from tests.handlers.captures import message
-from tests.handlers.signed import ACCOUNT, BODY, BY_BODY, JOB, SECRET, Change, fresh, holds, signed
+from tests.handlers.signatures import ACCOUNT, BODY, BY_BODY, JOB, SECRET, Change, fresh, holds, signed
+from tests.handlers.strategies import LIMITED
 
 V2_BODY = b'{"jobId":"j1","status":"COMPLETED"}'
 V2_RAW = "sha256=9f4d2cf993d4c50ec38c33354e838b957eb8610b4e07a2f023d261e8a8caeb49"

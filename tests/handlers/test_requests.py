@@ -16,8 +16,8 @@ from hypothesis import given
 from handlers import ALL
 from handlers.contract import Account, AssetRef, Exchange, Handler, HttpRequest, JobRef, Submission
 from handlers.wire import own_path
-from tests.handlers.anything import LIMITED, OBJECTS
 from tests.handlers.captures import API_KEY, CASES, HANDLERS, JOB_SECRET, KEYS, captures, message
+from tests.handlers.strategies import LIMITED, OBJECTS
 
 INPUT: dict[str, Any] = {
     "prompt": "ein Leuchtturm, 灯台 \u2028 & %2F 'quoted' <b>",

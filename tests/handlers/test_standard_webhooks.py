@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 from handlers import proofs
 from handlers.contract import Keys
 from tests.handlers.captures import RECEIVED_AT, message
-from tests.handlers.signed import (
+from tests.handlers.signatures import (
     ACCOUNT,
     BODY,
     BY_BODY,

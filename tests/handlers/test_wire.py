@@ -12,8 +12,8 @@ from handlers import said, wire
 from handlers.contract import Kind
 from handlers.errors import Garbled
 from handlers.wishes import retry_after
-from tests.handlers.anything import LIMITED, ODD
 from tests.handlers.captures import message
+from tests.handlers.strategies import LIMITED, ODD
 
 HOSTILE = (
     "", "@evil.test/x", ".evil.test/x", "evil.test", ":443/x", "//evil.test", "//evil.test/x", "///evil.test",

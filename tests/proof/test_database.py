@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.exchange import Broken
+from receiver.egress.http1 import Broken
+from tests.bench.deployment import Service, serving, settings_of, stub
 from tests.bench.load import connect
-from tests.bench.stage import Service, serving, settings_of, stub
 from tests.cluster import Cluster, cluster
 from tests.ports import free_port
 from tests.proof.test_kill import delivered, terminal_events

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.exchange import Broken
-from receiver.filters import JOB_FINAL
+from receiver.domain.event_types import JOB_FINAL
+from receiver.egress.http1 import Broken
+from tests.bench.deployment import Service, notes, serving, settings_of, stub
 from tests.bench.load import connect
-from tests.bench.stage import Service, notes, serving, settings_of, stub
 from tests.ports import free_port
 
 ROUNDS = int(os.environ.get("PROOF_ROUNDS", "3"))

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from receiver.store.move import KEYS, OWN, all_columns
+from receiver.store.transfer import KEYS, OWN, all_columns
 from tests.cluster import cluster
 
 KILLS = min(20, int(os.environ.get("PROOF_ROUNDS", "4")))

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.exchange import Answer
+from receiver.egress.http1 import Answer
+from tests.bench.deployment import Service, serving, settings_of, stub
 from tests.bench.load import connect
-from tests.bench.stage import Service, serving, settings_of, stub
 from tests.ports import free_port
 from tests.proof.test_kill import terminal_events
 

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.sandbox.command import listening
+from receiver.cli.sandbox import listening
+from tests.bench.deployment import Service, serving, settings_of, stub, up
 from tests.bench.load import closed
-from tests.bench.stage import Service, serving, settings_of, stub, up
 from tests.cluster import Cluster, cluster
 from tests.ports import free_port
 from tests.proof.test_database import DURABLE, SECRET, STALE

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.deployment import serving, settings_of, stub
 from tests.bench.load import closed
-from tests.bench.stage import serving, settings_of, stub
 from tests.ports import free_port
 from tests.proof.test_kill import delivered, terminal_events
 

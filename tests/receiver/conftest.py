@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from receiver import worker
-from receiver.exchange import Connection
-from receiver.store import Store, sqlite
-from tests.receiver.rawserver import Heard
-from tests.receiver.shop import PATIENCE, Shop, shop_in
-from tests.receiver.storehouse import opened
+from receiver.egress.http1 import Connection
+from receiver.store import Store
+from receiver.store.sqlite import driver as sqlite
+from receiver.work import worker
+from tests.receiver.raw_server import Heard
+from tests.receiver.store_fixture import opened
+from tests.receiver.worker_fixture import PATIENCE, Shop, shop_in
 
 
 @pytest.fixture(autouse=True)

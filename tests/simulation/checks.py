@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.agenda import PAID_TRIES
-from receiver.filters import JOB_FINAL, wants
-from receiver.gateway import Call
-from receiver.meaning import RESUBMISSIONS
-from receiver.model import State, Work
+from receiver.domain.event_types import JOB_FINAL, wants
+from receiver.domain.model import State, Work
+from receiver.egress.client import Call
+from receiver.events.interpreter import RESUBMISSIONS
+from receiver.events.next_work import PAID_TRIES
 from receiver.store.statements import ms
 from tests.simulation.database import Database
 from tests.simulation.faces import FACES

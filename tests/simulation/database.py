@@ -10,9 +10,9 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
-from receiver.errors import StoreUnavailable
+from receiver.domain.errors import StoreUnavailable
 from receiver.store.migrations import Migration, migrations
-from receiver.store.sqlite import drive
+from receiver.store.sqlite.driver import drive
 from receiver.store.statements import Rows, Statement, Step, Transaction
 
 Result = TypeVar("Result")

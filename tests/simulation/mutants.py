@@ -7,16 +7,17 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-from receiver import agenda, lifecycle
-from receiver.agenda import Agenda
-from receiver.lanes import Lanes
-from receiver.lifecycle import Change
-from receiver.meaning import Meanings
-from receiver.model import Claim, Job, Verdict, Word, Work
-from receiver.recording import Recording
-from receiver.slots import Lane
+from receiver.domain import lifecycle
+from receiver.domain.lifecycle import Change
+from receiver.domain.model import Claim, Job, Verdict, Word, Work
+from receiver.events import next_work
+from receiver.events.interpreter import Meanings
+from receiver.events.next_work import Agenda
+from receiver.events.recorder import Recording
 from receiver.store import due, jobs, record
 from receiver.store.statements import Transaction, ms, rows
+from receiver.work.limits import Lanes
+from receiver.work.slots import Lane
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def _cancel_if_known(job: Job, *, now: datetime, ask: bool = False) -> Change:
 
 def _ended_with_one_poll(self: Agenda, before: Job, change: Change, word: Word) -> Any:
     once = before.state.final and word.verdict is Verdict.TRANSIENT
-    return agenda.NOTHING if once else _ended(self, before, change, word)
+    return next_work.NOTHING if once else _ended(self, before, change, word)
 
 
 def _release_of_anybody(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from receiver.app import Services, _build, _start, _stop
-from receiver.clock import Clock, Wall
-from receiver.config import Loaded, load
-from receiver.errors import StoreUnavailable
-from receiver.replica import Role
+from receiver.config.load import Loaded, load
+from receiver.domain.clock import Clock, Wall
+from receiver.domain.errors import StoreUnavailable
 from receiver.store import Store
+from receiver.work.heartbeat import Role
 from tests.simulation.database import Database, Fate, InlineDriver
 from tests.simulation.faces import settings
 from tests.simulation.loop import VirtualLoop

@@ -11,8 +11,8 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from receiver import app
-from receiver.gateway import Gateway
-from receiver.settings import Settings
+from receiver.config.settings import Settings
+from receiver.egress.client import Gateway
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.database import Database, Fate
 from tests.simulation.ending import Ending

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from receiver.api import endpoints as api
-from receiver.api.asks import EndpointPatch
 from receiver.api.guard import Asked
+from receiver.api.requests import EndpointPatch
 from receiver.app import Services
-from receiver.errors import NotOurs, ReceiverError, StoreUnavailable
-from receiver.jobs import Wish
-from receiver.model import Endpoint, EndpointState, Verdict
-from receiver.parts import Parts
+from receiver.bodies.parts import Parts
+from receiver.domain.errors import NotOurs, ReceiverError, StoreUnavailable
+from receiver.domain.model import Endpoint, EndpointState, Verdict
+from receiver.jobs.service import Wish
 from receiver.store import endpoints as table
 from tests.simulation.faces import FACES
 from tests.simulation.plan import Action, Ring

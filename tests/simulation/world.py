@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from receiver.addresses import split
-from receiver.exchange import Answer
-from receiver.gateway import Call, CallFailed, Gateway
+from receiver.egress.address_guard import split
+from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.http1 import Answer
 from tests.simulation.faces import FACES, Face, base_url, callback_body
 from tests.simulation.loop import VirtualTime
 from tests.simulation.plan import GOOD, Ring, Script

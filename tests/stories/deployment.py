@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.api import application
 from receiver.app import Services, running
-from receiver.clock import Clock
-from receiver.config import load
-from receiver.replica import Role
+from receiver.cli.sandbox import Later, listening, world
+from receiver.config.load import load
+from receiver.domain.clock import Clock
 from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.command import Later, listening, world
 from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
 from receiver.sandbox.world import Knobs, World
+from receiver.work.heartbeat import Role
 from tests.engines import ENGINES
 
 MASTER = "master-key-of-the-stories-0123456789"

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from receiver.api import CALLS
 from receiver.api.health import Readiness
-from receiver.errors import PROBLEMS, StoreUnavailable
+from receiver.domain.errors import PROBLEMS, StoreUnavailable
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from receiver.store import endpoints as table

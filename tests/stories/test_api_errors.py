@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from receiver.filters import TYPES
+from receiver.domain.event_types import TYPES
 from tests.stories.deployment import Deployment, asking
 from tests.stories.tools import problem
 

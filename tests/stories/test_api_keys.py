@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from receiver.api import CALLS
-from receiver.api.asks import SCOPES
+from receiver.api.requests import SCOPES
 from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed
 from tests.stories.tools import SILENT, Moving, asked, listed, problem
 

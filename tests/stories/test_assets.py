@@ -9,9 +9,9 @@ import httpx
 import pytest
 from starlette.responses import JSONResponse
 
-from receiver.clock import Clock
-from receiver.keys import Masters
+from receiver.domain.clock import Clock
 from receiver.sandbox.world import Knobs
+from receiver.security.tokens import Masters
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import Moving, asked, open_job, problem, ring
 

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from receiver.model import Work
+from receiver.domain.model import Work
 from receiver.sandbox.world import Knobs
 from tests.engines import ENGINES
 from tests.stories.deployment import Deployment, asking, deployed

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from handlers import json
-from receiver.filters import JOB_FINAL
+from receiver.domain.event_types import JOB_FINAL
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import (

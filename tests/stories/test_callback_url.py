@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from receiver.model import Source, Verdict, Word, Work
+from receiver.domain.model import Source, Verdict, Word, Work
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,

@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from handlers import json
 from handlers.values import immutable
-from receiver.clock import Clock
-from receiver.keys import Masters
+from receiver.domain.clock import Clock
+from receiver.security.tokens import Masters
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import PROOF, SILENT, finished, open_job, outcomes, problem, ring, says
 

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.sandbox.command import listening
+from receiver.cli.sandbox import listening
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.store.statements import Transaction, rows
-from tests.stories.commandline import asked, begun, found, line_with, seen
+from tests.stories.command_line import asked, begun, found, line_with, seen
 from tests.stories.deployment import KEY, Deployment, asking, deployed
 from tests.stories.tools import SILENT, ended_job, finished, listed, ring
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.stories.commandline import asked, found, names, run
+from tests.stories.command_line import asked, found, names, run
 from tests.stories.deployment import KEY, Deployment, deployed, environment
 
 

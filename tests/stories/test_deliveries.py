@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
-from receiver.clock import Clock
-from receiver.model import Work
+from receiver.domain.clock import Clock
+from receiver.domain.model import Work
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
     SILENT,

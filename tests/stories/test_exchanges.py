@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.clock import Clock
-from receiver.exchange import Answer
-from receiver.gateway import Call, CallFailed, Gateway
-from receiver.submission import Submitter
+from receiver.domain.clock import Clock
+from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.http1 import Answer
+from receiver.providers.submission import Submitter
 from tests.stories.deployment import asking, deployed
 from tests.stories.tools import SILENT, ended_job, outcomes, settled
 
@@ -165,7 +165,7 @@ async def test_want_of_sockets_costs_a_delivery_no_try(
             raise CallFailed("connect", "too many open files", local=True)
         return await original(gateway, asked)
 
-    monkeypatch.setattr("receiver.fanout.SHORT_OF_SOCKETS", SHORTLY)
+    monkeypatch.setattr("receiver.delivery.sender.SHORT_OF_SOCKETS", SHORTLY)
     monkeypatch.setattr(Gateway, "call", call)
     async with deployed(tmp_path, SILENT, retry_schedule="[]") as house:
         await house.subscribe("job.canceled")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers import json
-from receiver.lifecycle import RESULT_GAP
+from receiver.domain.lifecycle import RESULT_GAP
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import (

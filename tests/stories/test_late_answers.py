@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from receiver.cli.local import _reencrypt
-from receiver.clock import Clock
-from receiver.keys import Masters
+from receiver.domain.clock import Clock
+from receiver.security.tokens import Masters
 from receiver.store import endpoints as table
 from tests.stories.deployment import Deployment, Hook, deployed
 from tests.stories.tools import (

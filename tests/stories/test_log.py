@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.notices import EVERY
+from receiver.events.log_lines import EVERY
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import Moving, listed, open_job

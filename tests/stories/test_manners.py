@@ -9,10 +9,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from receiver import watchers
-from receiver.callbacks import Callbacks
-from receiver.providers import Providers
-from receiver.settings import Settings
+from receiver.config.settings import Settings
+from receiver.events import long_polling
+from receiver.providers.callbacks import Callbacks
+from receiver.providers.status import Providers
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, asked, finished, open_job, problem, ring
 
@@ -106,7 +106,7 @@ async def test_one_slash_behind_a_callback_token_is_taken(house: Deployment, end
 async def test_more_calls_than_may_wait_are_told_to_come_later(
     house: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchers, "AT_MOST", 0)
+    monkeypatch.setattr(long_polling, "AT_MOST", 0)
     job = await house.submit(asking("aiml"))
     for path in (f"/v1/jobs/{job['id']}?wait=30", "/v1/events?wait=30&after=0&job=job_none"):
         answer = await house.client.get(path)

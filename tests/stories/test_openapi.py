@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from receiver.api.webhooks import Webhook
-from receiver.filters import TYPES
+from receiver.domain.event_types import TYPES
 from tests.stories.deployment import KEY, PATIENCE, Deployment, asking
 
 HERE = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.secretkeys import add_master
+from receiver.config.key_files import add_master
 from tests.processes import dies_with_us
-from tests.stories.commandline import RINGBACK, asked, names, run
+from tests.stories.command_line import RINGBACK, asked, names, run
 from tests.stories.deployment import PATIENCE, deployed, environment
 
 

@@ -13,21 +13,22 @@ import pytest
 from receiver.api import application
 from receiver.app import Services, running
 from receiver.cli.local import _reencrypt
-from receiver.clock import Clock
-from receiver.config import Loaded
-from receiver.errors import Misconfigured
-from receiver.keys import Masters
-from receiver.model import Work
-from receiver.replica import Replica, Role
-from receiver.sandbox.command import Later, listening
+from receiver.cli.sandbox import Later, listening
+from receiver.config.load import Loaded
+from receiver.domain.clock import Clock
+from receiver.domain.errors import Misconfigured
+from receiver.domain.model import Work
 from receiver.sandbox.world import Knobs
-from receiver.store import jobs, postgres
+from receiver.security.tokens import Masters
+from receiver.store import jobs
 from receiver.store.due import Request, Taken, claim
 from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.holds import held, hold
 from receiver.store.jobs import choose
 from receiver.store.migrations import Migration, migrations
+from receiver.store.postgres import driver as postgres
 from receiver.store.statements import Transaction
+from receiver.work.heartbeat import Replica, Role
 from tests.engines import ENGINES
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (

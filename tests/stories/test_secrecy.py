@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from receiver import observe
+from receiver import observability
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import KEY, MASTER, Deployment, asking, deployed
@@ -41,14 +41,14 @@ async def everything_said(house: Deployment) -> str:
 @pytest.fixture(params=["json", "text"])
 def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     """What the service writes to its log, down to the least detail."""
-    handlers, level, ours = logging.root.handlers[:], logging.root.level, observe.LOGGER.level
+    handlers, level, ours = logging.root.handlers[:], logging.root.level, observability.LOGGER.level
     written = io.StringIO()
     with contextlib.redirect_stderr(written):
-        observe.set_up("debug", request.param)
+        observability.set_up("debug", request.param)
     yield written
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
-    observe.LOGGER.setLevel(ours)
+    observability.LOGGER.setLevel(ours)
 
 
 async def busy_house(house: Deployment) -> dict[str, str]:

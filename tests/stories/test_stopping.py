@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from receiver.api import application
+from receiver.api.server import server
 from receiver.cli import serve
-from receiver.replica import Role
 from receiver.sandbox.world import Knobs
-from receiver.server import server
+from receiver.work.heartbeat import Role
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, open_job
 

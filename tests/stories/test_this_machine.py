@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from receiver.config import load
-from receiver.sandbox.command import settings_for
+from receiver.cli.sandbox import settings_for
+from receiver.config.load import load
 from receiver.sandbox.speakers import SPEAKERS
-from tests.stories.commandline import RINGBACK, begun, line_with, names, run
+from tests.stories.command_line import RINGBACK, begun, line_with, names, run
 from tests.stories.deployment import KEY, Deployment
 
 

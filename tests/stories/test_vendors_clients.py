@@ -5,8 +5,8 @@ import warnings
 
 from getimg import GetimgAI
 
+from receiver.cli.sandbox import listening, world
 from receiver.sandbox.app import application
-from receiver.sandbox.command import listening, world
 from receiver.sandbox.world import Knobs
 
 with warnings.catch_warnings():

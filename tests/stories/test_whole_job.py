@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.filters import JOB_FINAL
+from receiver.domain.event_types import JOB_FINAL
 from receiver.sandbox.speakers import SPEAKERS
 from tests.stories.deployment import Deployment, asking, deployed
 

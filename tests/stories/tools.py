@@ -11,8 +11,8 @@ import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers import json
-from receiver.clock import Clock
-from receiver.sandbox.command import listening
+from receiver.cli.sandbox import listening
+from receiver.domain.clock import Clock
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, Hook, asking
 

@@ -1,0 +1,247 @@
+"""What the API is asked: the models that check requests also make `/openapi.json`."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from handlers.text import clean, unfit
+from receiver.domain.event_types import JOB_FINAL, complaint, is_pattern
+from receiver.security.signing import BadSecret, key_of
+
+Scope = Literal[
+    "jobs:read", "jobs:write", "events:read", "endpoints:read", "endpoints:write", "metrics:read", "admin"
+]
+SCOPES: tuple[str, ...] = get_args(Scope)
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+def _plain(text: str) -> str:
+    found = unfit(text)
+    if found is not None:
+        raise ValueError(f"must not hold control or format characters; it holds U+{ord(found):04X}")
+    return text
+
+
+def _label(text: str) -> str:
+    """A note as every terminal may show it; nothing is compared with it, so it need not be refused."""
+    return clean(text, len(text)).replace("\t", " ").replace("\n", " ").strip()
+
+
+def _pattern(text: str) -> str:
+    if not is_pattern(text):
+        raise ValueError(complaint(text))
+    return text
+
+
+def _secret(text: str) -> str:
+    try:
+        key_of(text)
+    except BadSecret as error:
+        raise ValueError(f"{error}; leave it out to have one made") from None
+    return text
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        inside = 1970 <= moment.astimezone(UTC).year < 9000
+    except OverflowError:
+        inside = False
+    if not inside:
+        raise ValueError("must lie between the years 1970 and 9000")
+    return moment.astimezone(UTC)
+
+
+def _rfc3339(value: object) -> object:
+    if not isinstance(value, str) or RFC_3339.fullmatch(value) is None:
+        raise ValueError("must be an RFC 3339 moment with its offset, for example 2026-11-21T10:00:00Z")
+    return value
+
+
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise ValueError("must be true, or be left out")
+    return value
+
+
+def _digits(value: object) -> object:
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _no_underscore(given: object) -> object:
+    if isinstance(given, str) and "_" in given:
+        raise ValueError("must be a number of seconds")
+    return given
+
+
+Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
+Count = Annotated[int, BeforeValidator(_digits)]
+Seconds = Annotated[float, BeforeValidator(_no_underscore)]
+When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
+Text = Annotated[str, AfterValidator(_plain)]
+Label = Annotated[str, AfterValidator(_label)]
+Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
+Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]
+Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+Metadata = Annotated[dict[Short, Short], Field(max_length=16)]
+Headers = Annotated[dict[str, str], Field(max_length=50)]
+
+
+class Asked(BaseModel):
+    """A request: strict types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class JobRequest(Asked):
+    """A job to do."""
+
+    provider: Text = Field(description="the name of a configured account", examples=["apiframe"])
+    operation: Text | None = Field(
+        default=None, description="what to make, see GET /v1/providers; default: the account's first"
+    )
+    input: dict[str, Any] = Field(description="the provider's own request body")
+    metadata: Metadata = Field(
+        default_factory=dict, description="up to 16 pairs of strings, returned in every event"
+    )
+    callback_url: Url | None = Field(default=None, description="the job's terminal event goes there too")
+    callback_secret: Secret | None = Field(default=None, description="signs it; made when missing")
+    deadline_seconds: int | None = Field(
+        default=None, ge=1, le=604800, description="after which the job expires; default: `job_deadline`"
+    )
+
+
+def _no_place(text: str) -> str:
+    """Refuse the two names that mean another place in a path."""
+    if text in {".", ".."}:
+        raise ValueError("must be the provider's id, and `.` and `..` are none")
+    return text
+
+
+TheirId = Annotated[Text, StringConstraints(min_length=1, max_length=500), AfterValidator(_no_place)]
+
+
+class Resolution(Asked):
+    """The fate of an unconfirmed job: exactly one of these."""
+
+    provider_job_id: TheirId | None = Field(default=None, description="the provider has it, under this id")
+    resubmit: Yes | None = Field(default=None, description="the provider does not have it: submit it again")
+    fail: Yes | None = Field(default=None, description="give it up")
+
+
+class EndpointRequest(Asked):
+    """An endpoint to make."""
+
+    url: Url = Field(description="where events are posted")
+    events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] = Field(
+        default=list(JOB_FINAL), description="event types, `*`, or prefixes such as `job.*`"
+    )
+    description: Short = Field(default="", description="a note for people")
+    headers: Headers = Field(default_factory=dict, description="headers sent along; masked in answers")
+    secret: Secret | None = Field(default=None, description="`whsec_...`, signs; made when missing")
+    max_in_flight: int = Field(default=64, ge=1, le=1000, description="deliveries at once")
+    include: Annotated[list[Literal["result"]], Field(max_length=1)] = Field(
+        default_factory=list, description="`result` puts the provider's terminal body into events"
+    )
+
+
+class EndpointPatch(Asked):
+    """A change of an endpoint (RFC 7396): null takes a field, or a header, back to its default."""
+
+    url: Url = ""
+    events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
+    description: Short | None = None
+    headers: Annotated[dict[str, str | None], Field(max_length=50)] | None = None
+    max_in_flight: Annotated[int, Field(ge=1, le=1000)] | None = None
+    include: Annotated[list[Literal["result"]], Field(max_length=1)] | None = None
+
+
+class KeyRequest(Asked):
+    """An API key to make."""
+
+    name: Annotated[Label, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="a note for people; control and format characters in it are left out"
+    )
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7)] = Field(description="what it allows")
+    expires_at: When | None = Field(default=None, description="when it ends; default: never")
+
+
+class Query(BaseModel):
+    """Query parameters: text, no unknown names."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Paged(Query):
+    """A piece of a list."""
+
+    limit: Count = Field(default=50, ge=1, le=200, description="how many")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=200, description="the `next_cursor` of the page before"
+    )
+
+
+class Waiting(Query):
+    """How long the answer may wait for the job to be final."""
+
+    wait: Seconds = Field(
+        default=0, ge=0, le=60, allow_inf_nan=False, description="seconds to wait until the job is final"
+    )
+
+
+class JobSearch(Paged):
+    """Which jobs to list; `metadata.<key>` is taken too."""
+
+    state: (
+        Literal[
+            "pending",
+            "submitting",
+            "unconfirmed",
+            "queued",
+            "running",
+            "succeeded",
+            "failed",
+            "canceled",
+            "expired",
+        ]
+        | None
+    ) = Field(default=None, description="only jobs in this state")
+    provider: str | None = Field(default=None, description="only jobs of this account")
+    provider_job_id: str | None = Field(default=None, description="the job that the provider calls so")
+    created_after: When | None = Field(default=None, description="RFC 3339 with an offset")
+    created_before: When | None = Field(default=None, description="RFC 3339 with an offset")
+
+
+class DeliverySearch(Paged):
+    """Which deliveries to list."""
+
+    endpoint: str | None = Field(default=None, description="only to this endpoint")
+    state: Literal["pending", "delivered", "exhausted", "canceled"] | None = Field(
+        default=None, description="only those in this state"
+    )
+    event: str | None = Field(default=None, description="only of this event")
+    job: str | None = Field(default=None, description="only of events of this job")
+
+
+class FeedQuery(Paged):
+    """Where in the feed to go on, and what to leave out."""
+
+    after: str | None = Field(default=None, max_length=200, description="an event's id, or a `next_cursor`")
+    type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
+    job: str | None = Field(default=None, max_length=100, description="only events of this job")
+    wait: Seconds = Field(
+        default=0, ge=0, le=60, allow_inf_nan=False, description="seconds to wait for the next event"
+    )

@@ -1,0 +1,400 @@
+"""uvicorn with deadlines: what it lacks, measured (failures.md L1 to L5 of the research behind this).
+
+A head has 5 s, a body 8 s from its first byte plus 1 s for every MiB declared, and neither is extended by
+dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our answer is cut after 8 s.
+Time in which this process stood still counts against nobody: what came meanwhile is looked at first.
+"""
+
+import asyncio
+import contextlib
+import enum
+import functools
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httptools
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from receiver.api.fast_path import Answering, Plain, is_plain, response
+from receiver.api.guard import new_request_id, problem
+from receiver.api.request_head import problem_with, without_upgrade
+from receiver.domain.errors import Malformed
+
+HEAD_SECONDS = 5.0
+BODY_SECONDS = 8.0
+WRITE_SECONDS = 8.0
+STOOD_STILL = 0.25
+"""Seconds that a deadline may come late; beyond them this process was stopped, or too busy to look."""
+LOOK_AGAIN = 1.0
+"""Seconds, once, for bytes that wait in the socket when the time is over."""
+HEAD_BYTES = 32 * 1024
+HEADERS = 100
+MIB = 1024 * 1024
+
+
+Refusal = tuple[int, str, str]
+"""Status, reason and detail."""
+NO_HTTP: Refusal = (400, "Bad Request", "Invalid HTTP request received.")
+TOO_MUCH: Refusal = (
+    431,
+    "Request Header Fields Too Large",
+    "the head of a request has 32 KiB and 100 headers",
+)
+
+Shortcut = tuple[bytes, Answering]
+"""What the paths of the short way begin with, and who answers there."""
+
+
+class _Refused(Exception):
+    """Ends the parsing of a request that is refused."""
+
+
+class Awaited(enum.Enum):
+    """What a connection waits for."""
+
+    HEAD = enum.auto()
+    BODY = enum.auto()
+    NOTHING = enum.auto()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection with deadlines. A request that comes in one piece never starts a timer."""
+
+    def __init__(self, *args: Any, short: Shortcut | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._short = short
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._awaited = Awaited.HEAD
+        self._watched = False
+        self._head_size = 0
+        self._hosts: list[bytes] = []
+        self._refusal: Refusal | None = None
+        self._offered = self._last = False
+        self._answering: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
+        """The first head's time starts with the connection."""
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more to wait for."""
+        self._disarm()
+        self._disarm_write()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn never keeps it open
+        """The other side sends no more. Returns whether the connection stays, for an answer that is owed."""
+        if self._idle() or self._awaited is Awaited.BODY:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless the head has grown too large; then look what is still awaited."""
+        if self._awaited is not Awaited.BODY:
+            self._head_size += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or NO_HTTP)
+            return
+        if self._awaited is Awaited.HEAD and self._head_size > HEAD_BYTES:
+            self._refuse(TOO_MUCH)
+        else:
+            self._watch()
+
+    def _feed(self, data: bytes) -> None:
+        """Feed the parser; a head that offers to upgrade is read anew without the offer, then the rest.
+
+        The parser takes what follows such a head for another protocol, and would drop the body.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                rest = memoryview(rest)[offer.args[0] :]
+            else:
+                return
+            version = self.parser.get_http_version()
+            head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(head)
+
+    def on_message_begin(self) -> None:
+        """A head starts, and its time with it."""
+        self._await(Awaited.HEAD)
+        self._hosts = []
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, as uvicorn takes it; those that name a host are kept apart."""
+        name = name.lower()
+        if name == b"host":
+            self._hosts.append(value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole and the body's time starts; none of a head that is refused."""
+        self._offered = self.parser.should_upgrade()
+        self._check_head()
+        if self._offered:
+            return
+        self._head_size = 0
+        self._await(Awaited.BODY)
+        if self._is_short():
+            self.scope["method"], self.scope["path"] = "POST", self.url.decode("ascii")
+            self.cycle: Any = Plain()
+        else:
+            super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
+
+    def _check_head(self) -> None:
+        """Raises `_Refused`, which ends the parsing, for a head that is too large or ambiguous."""
+        if len(self.headers) > HEADERS or (self._head_size > HEAD_BYTES and self._parsed() > HEAD_BYTES):
+            self._refusal = TOO_MUCH
+        else:
+            detail = problem_with(self.url, self.parser.get_http_version(), self._hosts)
+            if detail is None and self._offered and self.parser.get_method() == b"CONNECT":
+                detail = "this is no proxy: CONNECT is not served"
+            if detail is None:
+                return
+            self._refusal = (400, "Bad Request", detail)
+        raise _Refused
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._offered:
+            return
+        self._await(Awaited.NOTHING)
+        super().on_message_complete()
+        if isinstance(self.cycle, Plain) and not self.cycle.response_complete:
+            task = self.loop.create_task(self._answer_short(self.cycle, self.scope))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    def pause_writing(self) -> None:
+        """The other side does not read: it has a while."""
+        super().pause_writing()
+        if self._write_deadline is None:
+            self._arm_write(WRITE_SECONDS)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._disarm_write()
+        super().resume_writing()
+
+    def _is_short(self) -> bool:
+        return (
+            self._short is not None
+            and self.url.startswith(self._short[0])
+            and self._idle()
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and is_plain(self.url, self.headers)
+        )
+
+    async def _answer_short(self, request: Plain, scope: Any) -> None:
+        assert self._short is not None  # noqa: S101  # `_is_short` looked
+        answered = await self._short[1](scope, bytes(request.body))
+        if self.flow.write_paused:
+            await self.flow.drain()
+        if self.transport.is_closing():
+            return
+        self.transport.write(response(answered, keep_alive=request.keep_alive))
+        request.response_complete = True
+        if not request.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _parsed(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _await(self, what: Awaited) -> None:
+        if what is not self._awaited:
+            self._awaited, self._watched = what, False
+
+    def _watch(self) -> None:
+        """One timer for what is awaited; blank lines between requests count as the next one's head."""
+        if self._watched:
+            if self._deadline is None and self._idle():
+                self._arm(HEAD_SECONDS)
+            return
+        self._watched = True
+        self._disarm()
+        if self._awaited is Awaited.HEAD:
+            self._arm(HEAD_SECONDS)
+        elif self._awaited is Awaited.BODY:
+            declared = next((value for name, value in self.headers if name == b"content-length"), b"0")
+            mib = int(declared) / MIB if declared.isdigit() and len(declared) < 16 else 0.0
+            self._arm(BODY_SECONDS + min(mib, 64.0))
+
+    def _idle(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    def _arm(self, seconds: float, *, looked: bool = False) -> None:
+        due = self.loop.time() + seconds
+        self._deadline = self.loop.call_later(seconds, self._overdue, due, seconds, looked)
+
+    def _arm_write(self, seconds: float, *, looked: bool = False) -> None:
+        due = self.loop.time() + seconds
+        self._write_deadline = self.loop.call_later(seconds, self._overdue_write, due, seconds, looked)
+
+    def _overdue(self, due: float, seconds: float, looked: bool) -> None:
+        """The time is over: cut, unless something has come that was not looked at yet."""
+        more = self._more_time(due, seconds, None if looked else select.POLLIN)
+        if more is None:
+            self._abort()
+        else:
+            self._arm(more[0], looked=more[1] or looked)
+
+    def _overdue_write(self, due: float, seconds: float, looked: bool) -> None:
+        """The time is over: cut, unless the other side has made room that was not used yet."""
+        more = self._more_time(due, seconds, None if looked else select.POLLOUT)
+        if more is None:
+            self._abort()
+        else:
+            self._arm_write(more[0], looked=more[1] or looked)
+
+    def _more_time(self, due: float, seconds: float, sign: int | None) -> tuple[float, bool] | None:
+        """Returns how much longer to wait and whether a `sign` on the socket is why; None: not at all.
+
+        The loop runs its timers before it reads: after a pause of this process they end together.
+        """
+        late = self.loop.time() - due
+        if late > STOOD_STILL:
+            return min(late, seconds), False
+        return (LOOK_AGAIN, True) if sign is not None and self._shows(sign) else None
+
+    def _shows(self, sign: int) -> bool:
+        """Whether the socket can be read, or written, right now."""
+        number = self.transport.get_extra_info("socket").fileno()
+        if number < 0:
+            return False
+        looking = select.poll()
+        looking.register(number, sign)
+        return any(found & sign for _, found in looking.poll(0))
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The connection was idle for long: close it, unless a request has come that was not read yet."""
+        if not self._shows(select.POLLIN):
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """The server stops: the connection ends with the request that it is on, or that has come."""
+        self._last = True
+        if not self._idle() or not self._shows(select.POLLIN):
+            super().shutdown()
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _disarm_write(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _abort(self) -> None:
+        """Cut the connection; whoever answers on it is told, lest they write to it once more."""
+        self._deadline = self._write_deadline = None
+        if self._answering is not None:
+            self._answering.disconnected = True
+        self.transport.abort()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer with an error in the form of all others, and end."""
+        status, reason, detail = refusal
+        if self.transport.is_closing():
+            return
+        request_id = new_request_id()
+        response = problem(Malformed(detail), request_id, status=status)
+        head = (
+            f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(response.body)}\r\nx-request-id: {request_id}\r\n"
+            "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + bytes(response.body))
+        self.transport.close()
+
+
+class SignalFree(Server):
+    """A server that leaves signals to its owner, tells when it is up and is idle while nothing comes in."""
+
+    def __init__(self, config: Config) -> None:
+        self.up = asyncio.Event()
+        self._exit = False
+        self._exiting = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        self.up.set()
+
+    def stop(self, seconds: float) -> None:
+        """Take no more, and give answers under way so many seconds."""
+        self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
+        self.should_exit = True
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server takes no more. Setting it ends the server at once; any thread may."""
+        return self._exit
+
+    @should_exit.setter
+    def should_exit(self, exits: bool) -> None:
+        self._exit = exits
+        if exits:
+            self._loop.call_soon_threadsafe(self._exiting.set)
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop: without a date header nothing changes from one second to the next."""
+        await self.on_tick(0)
+        await self._exiting.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are somebody else's: uvicorn would raise them again before our own work has stopped."""
+        yield
+
+
+def server(app: Any, host: str, port: int, grace: float, *, short: Shortcut | None = None) -> SignalFree:
+    """A server for `app`; it stops within `grace` seconds."""
+    protocol: Any = functools.partial(GuardedProtocol, short=short)
+    return SignalFree(
+        Config(
+            app,
+            host=host,
+            port=port,
+            http=protocol,
+            loop="none",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, round(grace)),
+            backlog=2048,
+        )
+    )

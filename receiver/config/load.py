@@ -1,0 +1,371 @@
+"""Reading the settings: a TOML file, the environment over it, errors that name the setting and the fix."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+import handlers
+from handlers.contract import Handler
+from handlers.values import immutable
+from receiver.config.settings import AccountSettings, EndpointSettings, Settings
+from receiver.domain.errors import Misconfigured, did_you_mean, missing, nearest, no_file, several
+
+PREFIX = "RINGBACK_"
+NOT_SETTINGS = frozenset(
+    {"RINGBACK_CONFIG", "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"},
+)
+"""The place of the settings, and the ones that commands for a running service read."""
+LINK = re.compile(
+    r"RINGBACK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)",
+    re.ASCII,
+)
+LINK_VALUE = re.compile(r"(tcp|udp|sctp)://\S*", re.ASCII)
+"""Kubernetes sets these for each Service, `RINGBACK_PORT=tcp://...` for one that is called `ringback`."""
+RENAMED = {"api_key": "admin_key"}
+BYTE_ORDER_MARK = "\ufeff"
+SHAPES = {"a list": """'["a", "b"]'""", "a table": """'{"a": "b"}'"""}
+JSON_FORMS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table", "model_type": "a table"}
+NUMBERS = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
+ACCOUNT_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+
+
+@immutable
+class AccountSetup:
+    """An account as the service uses it."""
+
+    name: str
+    handler: Handler
+    settings: AccountSettings = field(repr=False)
+    base_url: str
+    on: bool
+
+
+@immutable
+class Loaded:
+    """Settings, the accounts they make, where each setting came from, and the file if there is one."""
+
+    settings: Settings
+    accounts: Mapping[str, AccountSetup]
+    origins: Mapping[str, str]
+    file: Path | None = None
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every configured secret, for whatever must not tell one: keys, secrets, the database's password."""
+        options = [
+            value
+            for account in self.settings.providers.values()
+            for key, value in account.options.items()
+            if is_secret(key)
+        ]
+        password = _password(self.settings.database_url)
+        found = (*_secrets(self.settings.model_dump()), *_texts(options), password)
+        return tuple(one for one in found if one)
+
+
+def load(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
+    """The effective settings, or `Misconfigured` with every mistake and where each came from."""
+    environment = os.environ if environment is None else environment
+    values, origins = _from_file(config, environment)
+    problems: list[Misconfigured] = []
+    for variable in sorted(environment):
+        if not _is_for_us(variable, environment[variable]):
+            continue
+        try:
+            _refuse_both(variable, environment)
+            path, value = _from_variable(variable, environment[variable], values)
+            _put(values, path, value, variable)
+        except Misconfigured as error:
+            problems.append(error)
+        else:
+            origins[".".join(path)] = f"environment {variable}"
+    problems += _separate_options(values)
+    settings, found = _validated(values)
+    problems += found
+    accounts: dict[str, AccountSetup] = {}
+    if settings is not None:
+        problems += _set_up(settings, accounts)
+    if settings is None or problems:
+        each = [one for problem in problems for one in (problem, *problem.others)]
+        raise several([_with_origin(one, origins) for one in each])
+    chosen, named_by = config_file(config, environment)
+    return Loaded(settings, accounts, origins, chosen if named_by or chosen.exists() else None)
+
+
+def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[Misconfigured]]:
+    old = [
+        Misconfigured(name, f"is called `{new}` now; rename it")
+        for name, new in RENAMED.items()
+        if name in values
+    ]
+    for name in RENAMED:
+        values.pop(name, None)
+    try:
+        return Settings.model_validate(values), old
+    except ValidationError as error:
+        return None, [*old, *_misconfigured(error)]
+
+
+def _set_up(settings: Settings, accounts: dict[str, AccountSetup]) -> Iterator[Misconfigured]:
+    """Fill `accounts`. Returns the faults of each, and of the endpoints as a whole."""
+    for name, account in settings.providers.items():
+        try:
+            accounts[name] = _account(name, account)
+        except Misconfigured as error:
+            yield error
+    ids = [endpoint.id for endpoint in settings.endpoints]
+    if len(set(ids)) != len(ids):
+        yield Misconfigured("endpoints", "two endpoints have the same id")
+
+
+def config_file(config: Path | None, environment: Mapping[str, str]) -> tuple[Path, str | None]:
+    """The settings file, and the option or variable that named it; None for the default."""
+    if config is not None:
+        return config, "--config"
+    named = environment.get("RINGBACK_CONFIG")
+    return (Path(named), "RINGBACK_CONFIG") if named else (Path("ringback.toml"), None)
+
+
+def _from_file(config: Path | None, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    chosen, named_by = config_file(config, environment)
+    if named_by is None and not chosen.exists():
+        return {}, {}
+    source = named_by or "--config"
+    try:
+        values = tomllib.loads(chosen.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise Misconfigured(source, missing(chosen)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8; save it as UTF-8"
+        raise Misconfigured(source, f"cannot read {chosen}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(source, f"{chosen} is not valid TOML (texts stand in quotes): {error}") from None
+    except RecursionError:
+        raise Misconfigured(source, f"{chosen} is nested too deeply") from None
+    return values, dict.fromkeys(_leaves(values, ()), f"file {chosen}")
+
+
+def _leaves(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*path, name))
+        else:
+            yield ".".join((*path, name))
+
+
+def _is_for_us(variable: str, text: str) -> bool:
+    """Whether a variable is a setting, well written or not."""
+    if not variable.startswith(PREFIX) or variable in NOT_SETTINGS or LINK.fullmatch(variable):
+        return False
+    return not (variable.endswith("_PORT") and LINK_VALUE.fullmatch(text))
+
+
+def _from_variable(variable: str, text: str, values: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+    """The path and the value of a setting in the environment."""
+    name = variable
+    if variable.endswith("_FILE") and not _is_setting(variable):
+        name = variable.removesuffix("_FILE")
+        text = _content(variable, text)
+    path = _path(name.removeprefix(PREFIX).lower().split("__"), values)
+    return path, _value(text.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n"), variable)
+
+
+def _refuse_both(variable: str, environment: Mapping[str, str]) -> None:
+    """Refuse a value that is given twice, in a variable and in a file."""
+    plain = variable.removesuffix("_FILE")
+    if plain != variable and not _is_setting(variable) and environment.get(plain) and environment[variable]:
+        raise Misconfigured(variable, f"is set beside {plain}; set one of the two")
+
+
+def _content(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise Misconfigured(variable, f"names a file that cannot be read: {reason}") from None
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.removeprefix(PREFIX).lower() in Settings.model_fields
+
+
+def _path(parts: list[str], values: Mapping[str, Any]) -> tuple[str, ...]:
+    if parts[0] == "providers" and len(parts) > 1:
+        configured = values.get("providers")
+        known = [*(configured if isinstance(configured, dict) else ()), *handlers.ALL]
+        parts[1] = next((name for name in known if name.replace("-", "_") == parts[1]), parts[1])
+    return tuple(parts)
+
+
+def _value(text: str, variable: str) -> Any:
+    if text.strip()[:1] not in {"[", "{"}:
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Misconfigured(variable, "is not valid JSON") from None
+
+
+def _put(values: dict[str, Any], path: tuple[str, ...], value: Any, variable: str) -> None:
+    for name in path[:-1]:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise Misconfigured(variable, f"{name} is no table")
+        values = inner
+    values[path[-1]] = value
+
+
+def _separate_options(values: dict[str, Any]) -> list[Misconfigured]:
+    """Move a handler's own keys of each account aside, where `AccountSettings` does not know them.
+
+    Returns what is wrong, and leaves that out.
+    """
+    providers = values.get("providers")
+    if not isinstance(providers, dict):
+        return []
+    wrong = []
+    known = AccountSettings.model_fields.keys() - {"options"}
+    for name, account in list(providers.items()):
+        if not isinstance(account, dict):
+            wrong.append(Misconfigured(f"providers.{name}", "must be a table"))
+            del providers[name]
+            continue
+        provider = handlers.ALL.get(str(account.get("handler") or name))
+        own = provider.options.model_fields.keys() if provider else ()
+        for key in sorted(account.keys() - known - set(own)):
+            del account[key]
+            said = "unknown setting; a handler's options stand beside `api_key`"
+            wrong.append(
+                Misconfigured(
+                    f"providers.{name}.{key}", said if key == "options" else _unknown(key, [*known, *own])
+                )
+            )
+        account["options"] = {key: account.pop(key) for key in list(account) if key in own}
+    return wrong
+
+
+def _account(name: str, settings: AccountSettings) -> AccountSetup:
+    place = f"providers.{name}"
+    if not re.fullmatch(ACCOUNT_NAME, name):
+        raise Misconfigured(place, "an account's name is 1 to 40 of a-z, 0-9, - and _")
+    handler_name = settings.handler or name
+    provider = handlers.ALL.get(handler_name)
+    if provider is None:
+        known = ", ".join(handlers.ALL) + did_you_mean(handler_name, handlers.ALL)
+        raise Misconfigured(f"{place}.handler", f"no handler {handler_name!r}; known: {known}")
+    try:
+        handler = provider.configure(provider.options.model_validate(settings.options))
+    except ValidationError as error:
+        raise several(_misconfigured(error, f"{place}.")) from None
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    if not key.isascii() or any(character.isspace() for character in key):
+        raise Misconfigured(f"{place}.api_key", "must be plain ASCII without blanks")
+    base_url = settings.base_url or handler.base_url
+    if key and not base_url:
+        raise Misconfigured(
+            f"{place}.base_url", "is needed: this provider does not publish its API's address"
+        )
+    return AccountSetup(name, handler, settings, base_url, on=bool(key))
+
+
+def _misconfigured(error: ValidationError, prefix: str = "") -> list[Misconfigured]:
+    return [_one(found, prefix) for found in error.errors(include_url=False, include_input=False)]
+
+
+def _one(found: ErrorDetails, prefix: str) -> Misconfigured:
+    place = [str(part) for part in found["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    setting = prefix + ".".join(place)
+    if found["type"] == "extra_forbidden":
+        return Misconfigured(setting, _unknown(place[-1], _siblings(place)))
+    if found["type"] in JSON_FORMS:
+        form = JSON_FORMS[found["type"]]
+        return Misconfigured(
+            setting, f"must be {form}; in the environment as JSON, for example {SHAPES[form]}"
+        )
+    if found["type"] in NUMBERS:
+        return Misconfigured(setting, f"must be {NUMBERS[found['type']]}")
+    message = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return Misconfigured(setting, message[:1].lower() + message[1:])
+
+
+def _with_origin(problem: Misconfigured, origins: Mapping[str, str]) -> Misconfigured:
+    """The same mistake with the variable or the file that it stands in, where that is known."""
+    setting = problem.setting
+    near = [name for name in origins if _inside(setting, name) or _inside(name, setting)]
+    if not near:  # one that is missing: beside it stand those of the same table
+        table = setting.rpartition(".")[0]
+        near = [name for name in origins if table and _inside(name, table)]
+    if not near:
+        return problem
+    origin = origins[max(near, key=lambda name: (_inside(setting, name), len(name)))]
+    kind, _, name = origin.partition(" ")
+    where = f"from environment {name}" if kind == "environment" else f"in {name}"
+    return Misconfigured(setting, f"{problem.problem} ({where})")
+
+
+def _inside(name: str, outer: str) -> bool:
+    return name == outer or name.startswith(f"{outer}.")
+
+
+def _siblings(place: list[str]) -> list[str]:
+    model: type[BaseModel] = EndpointSettings if place[0] == "endpoints" else Settings
+    return list(model.model_fields if len(place) > 1 or model is Settings else ())
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    if near:
+        return f"unknown setting; the nearest one is `{near}`"
+    if name.startswith(("providers_", "endpoints_")):
+        return (
+            "unknown setting; write two underscores between its parts: RINGBACK_PROVIDERS__APIFRAME__API_KEY"
+        )
+    return "unknown setting; without it `ringback config` lists all"
+
+
+def is_secret(option: str) -> bool:
+    """Whether a handler's option holds a secret, by its name."""
+    return "secret" in option or "key" in option
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _secrets(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _secrets(inner)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _password(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:
+        return ""

@@ -1,0 +1,258 @@
+"""Every setting, with its type, its default and what it must be."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from receiver.domain.event_types import JOB_FINAL, complaint, unknown
+from receiver.egress.address_guard import BadUrl, Origin, split
+from receiver.security.custom_headers import header_problems
+from receiver.security.signing import BadSecret, key_of
+from receiver.security.tokens import API_KEY_PREFIX, SHORTEST_MASTER
+
+RETRY_SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+API_KEY = re.compile(re.escape(API_KEY_PREFIX) + r"[!-~]{32,500}", re.ASCII)
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)
+    return text
+
+
+def _base_url(text: str) -> str:
+    try:
+        split(text)
+    except BadUrl as error:
+        raise ValueError(str(error)) from None
+    if "?" in text:
+        raise ValueError("a base URL has no query")
+    return text.rstrip("/")
+
+
+def _target_url(text: str) -> str:
+    try:
+        split(text)
+    except BadUrl as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    try:
+        key_of(value.get_secret_value())
+    except BadSecret as error:
+        raise ValueError(f"{error}; leave it out to have one made") from None
+    return value
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+def _no_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("must be a path, without NUL")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_no_nul)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+TargetUrl = Annotated[str, AfterValidator(_target_url)]
+EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
+Seconds = Annotated[float, Field(gt=0, le=604800)]
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1", "::0": "::1"}  # noqa: S104  # it is looked up
+"""Where a service that listens on all addresses is found from its own machine."""
+
+
+NO_VALUE = object()
+"""Stands where no type takes it."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_numbers_by_chance(cls, values: Any) -> Any:
+        """`true` is no number, although it counts as one."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: value if name not in fields or fields[name].annotation is bool else _without_truth(value)
+            for name, value in values.items()
+        }
+
+
+def _without_truth(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_truth(inner) for inner in value]
+    return NO_VALUE if isinstance(value, bool) else value
+
+
+class AccountSettings(_Section):
+    """An account at a provider."""
+
+    handler: str | None = Field(default=None, description="which provider; default: the account's name")
+    api_key: SecretStr | None = Field(
+        default=None, description="the provider's key; none: the account is off"
+    )
+    previous_api_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="older keys with which callbacks of jobs on their way may still be signed"
+    )
+    base_url: BaseUrl | None = Field(
+        default=None, description="the provider's API; default: the handler's own"
+    )
+    poll_interval: Seconds | None = Field(default=None, description="seconds between polls of one job")
+    backstop_after: Seconds | None = Field(
+        default=None, description="seconds after which a job that expects a callback is polled all the same"
+    )
+    submit_timeout: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        default=None, description="seconds that a submission may take; default: the operation's own"
+    )
+    max_in_flight: int = Field(default=16, ge=1, le=1000, description="calls to the provider at once")
+    rate_limit: Annotated[float, Field(gt=0, le=10000)] | None = Field(
+        default=None, description="calls to the provider per second"
+    )
+    max_jobs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="jobs running at the provider at once; the rest stay pending"
+    )
+    confirm: Literal["unproved", "always"] = Field(
+        default="unproved", description="which callbacks are confirmed by a poll before they end a job"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+
+
+class EndpointSettings(_Section):
+    """An endpoint kept in the file."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="its id, stable over restarts")
+    url: TargetUrl = Field(description="where events go")
+    events: tuple[str, ...] = Field(default=JOB_FINAL, min_length=1, description="event types or patterns")
+    description: str = Field(default="", max_length=500, description="a note for people")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers sent along")
+    secret: EndpointSecret | None = Field(default=None, description="`whsec_...`; made once when missing")
+    max_in_flight: int = Field(default=64, ge=1, le=1000, description="deliveries at once")
+    include: tuple[Literal["result"], ...] = Field(default=(), description="what events carry on top")
+
+    @field_validator("id")
+    @classmethod
+    def _not_ours(cls, name: str) -> str:
+        if name == "callback":
+            raise ValueError("is a word of our own; choose another")
+        return name
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, why in header_problems({one: text.get_secret_value() for one, text in headers.items()}):
+            raise ValueError(f"{name} {why}")
+        return headers
+
+    @field_validator("events")
+    @classmethod
+    def _known(cls, events: tuple[str, ...]) -> tuple[str, ...]:
+        for place in unknown(events):
+            raise ValueError(f"each {complaint(events[place])}")
+        return events
+
+
+class Settings(_Section):
+    """Everything that can be set; `deploy/README.md` and `ringback config` show it."""
+
+    database_url: str = Field(
+        repr=False,
+        default="sqlite:///ringback.db",
+        description="`sqlite:///path` or `postgresql://user@host/database`",
+    )
+    data_dir: FilePath | None = Field(
+        default=None, description="where made keys lie; default: beside the database"
+    )
+    public_url: BaseUrl | None = Field(
+        default=None, description="how providers and readers reach us; none: every job is polled"
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="where we listen")
+    port: int = Field(default=8080, ge=0, le=65535, description="where we listen; 0 takes a free port")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="networks whose `x-forwarded-for` counts as the peer's address in logs"
+    )
+    secret_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="master keys, newest first; made once in `data_dir` when missing"
+    )
+    admin_key: SecretStr | None = Field(
+        default=None, description="a bootstrap admin key: `rb_` and at least 32 characters"
+    )
+    egress_allow: tuple[Network, ...] = Field(
+        default=(), description="networks that outgoing requests may reach although they are not public"
+    )
+    egress_http: bool = Field(default=False, description="plain http to public addresses")
+    egress_ca_file: FilePath | None = Field(
+        default=None, description="certificates to trust instead of the system's, for outgoing TLS"
+    )
+    job_deadline: int = Field(default=7200, ge=1, le=604800, description="default of `deadline_seconds`")
+    on_unconfirmed: Literal["hold", "fail", "resubmit"] = Field(
+        default="hold", description="what to do with a job whose submit answer was lost"
+    )
+    unconfirmed_after: Annotated[float, Field(ge=0, le=604800)] = Field(
+        default=600, description="seconds that the callback of an unconfirmed job gets"
+    )
+    retry_schedule: tuple[Annotated[float, Field(ge=0, le=604800)], ...] = Field(
+        default=RETRY_SCHEDULE, max_length=50, description="seconds between attempts of one delivery"
+    )
+    delivery_timeout: Annotated[float, Field(gt=0, le=120)] = Field(
+        default=15, description="seconds, total, for one attempt"
+    )
+    asset_link_days: Annotated[float, Field(gt=0, le=3650)] = Field(
+        default=30, description="how long an asset link works"
+    )
+    retention_days: Annotated[float, Field(gt=0, le=3650)] = Field(
+        default=30, description="how long final jobs, events and attempts are kept"
+    )
+    shutdown_grace: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=20, description="seconds for work in hand after SIGTERM"
+    )
+    migrate_on_start: bool = Field(default=True, description="bring the database up to date at start")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="how much is logged"
+    )
+    log_format: Literal["text", "json"] | None = Field(
+        default=None, description="default: `text` on a terminal, else `json`"
+    )
+    providers: dict[str, AccountSettings] = Field(default_factory=dict, description="accounts by name")
+    endpoints: tuple[EndpointSettings, ...] = Field(default=(), description="endpoints kept in the file")
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        plain = [key.get_secret_value() for key in keys]
+        if any(len(key.strip()) < SHORTEST_MASTER for key in plain):
+            raise ValueError(f"each key must have at least {SHORTEST_MASTER} characters")
+        if len(set(plain)) != len(plain):
+            raise ValueError("a key is there twice")
+        return keys
+
+    @field_validator("admin_key")
+    @classmethod
+    def _ours(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            text = key.get_secret_value()
+            if not API_KEY.fullmatch(text):
+                raise ValueError("must be `rb_` and at least 32 characters without blanks")
+        return key
+
+    @property
+    def link_base(self) -> str:
+        """Return how links begin where no request tells an address; never one that stands for all."""
+        host = EVERYWHERE.get(self.host, self.host)
+        return self.public_url or str(Origin("http", host, self.port))

@@ -1,0 +1,377 @@
+"""Delivering: sign what is sent, send it once, record the attempt and what follows."""
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from handlers.contract import HttpMessage
+from handlers.values import immutable
+from handlers.wishes import retry_after
+from receiver.domain.clock import Clock
+from receiver.domain.errors import StoreUnavailable
+from receiver.domain.model import Claim, Due, Endpoint, EndpointState, Event, Owed, Work
+from receiver.domain.rendering import stamp, with_result
+from receiver.domain.retry_policy import Consequence, Ruling, rule
+from receiver.egress.address_guard import told
+from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.http1 import Answer
+from receiver.events.endpoint_cache import Endpoints
+from receiver.events.recorder import Recording
+from receiver.security import signing
+from receiver.security.tokens import BadToken, Ids, Masters
+from receiver.store import Store, deliveries
+from receiver.store import endpoints as table
+from receiver.store.attempts import Attempt
+from receiver.store.deliveries import Settled, Standing, settle
+from receiver.store.due import HAND_LANES, plain, postpone, release
+from receiver.store.group_commit import Verb
+from receiver.store.holds import hold_of
+from receiver.store.record import Born
+from receiver.store.statements import Transaction
+from receiver.work.limits import Lanes
+from receiver.work.periodic import insist
+from receiver.work.worker import Hints, Worker
+
+Told = TypeVar("Told")
+
+LOGGER = logging.getLogger("ringback.fanout")
+KEPT = 1024
+MARGIN = 5.0
+UNREADABLE = timedelta(minutes=1)
+"""How long a delivery waits while its secret cannot be read; the keys come with a restart."""
+FINAL = {
+    Consequence.DELIVERED: "delivered",
+    Consequence.EXHAUSTED: "exhausted",
+    Consequence.CANCELED: "canceled",
+}
+SETTLE: Verb[Settled, Standing] = Verb("settle", settle)
+SHORT_OF_SOCKETS = timedelta(seconds=1)
+
+
+class Unmade(Exception):
+    """An attempt that could not be made for want of a socket."""
+
+
+@immutable
+class Target:
+    """Where one delivery goes; `endpoint` as it is now, None for a job's own callback URL."""
+
+    endpoint: Endpoint | None
+    url: str
+    keys: Sequence[bytes] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    include: Sequence[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Fanout:
+    """Performs deliveries; those that were born with a slot go out without being claimed.
+
+    `schedule` is in seconds between attempts, `timeout` in seconds for one attempt.
+    """
+
+    endpoints: Endpoints
+    gateway: Gateway
+    masters: Masters
+    recording: Recording
+    store: Store
+    lanes: Lanes
+    clock: Clock
+    ids: Ids
+    schedule: Sequence[float]
+    timeout: float
+    hints: Hints
+    attempted: Callable[[str], None]
+    work: Work = Work.DELIVER
+    worker: Worker | None = None
+
+    @property
+    def lease(self) -> timedelta:
+        """Longer than an attempt can take, so that a live sender never loses its claim."""
+        return timedelta(seconds=self.timeout + 15)
+
+    def serves(self, lane: str) -> bool:
+        """Every one-off callback; endpoints that are known here, active and can be signed for."""
+        name = plain(lane)
+        return "://" in name or self.endpoints.served(name)
+
+    def limits(self) -> Mapping[str, int]:
+        """Deliveries have no job limits."""
+        return {}
+
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, Owed]]]:
+        """Read what sending needs, the endpoints as they are now included."""
+        present, owed = yield from deliveries.load(claims)
+        if owed and not self.endpoints.are_of(present):
+            self.endpoints.adopt(present, (yield from table.listed()))
+        return owed
+
+    def give_back(self, prepared: Sequence[tuple[Claim, Owed]], now: datetime) -> Transaction[None]:
+        """Leave deliveries to others."""
+        yield from release([claim for claim, _ in prepared], now)
+
+    def send(self, born: Sequence[Born]) -> None:
+        """Send those that were born with a slot; the worker claims the others, when there is room.
+
+        That they wait is noted once more: a claim may have found nothing of them before they were committed.
+        """
+        for one in born:
+            if self.worker is None:
+                self.hints.wake(self.work)
+            elif one.claim is not None:
+                self.worker.start((one.claim, one.owed))
+            else:
+                self.worker.waits(one.lane)
+
+    async def perform(self, prepared: tuple[Claim, Owed]) -> None:
+        """One attempt, and what follows from it."""
+        claim, owed = prepared
+        if owed.endpoint_id is None and owed.url is None:
+            owed = await self._with_callback(claim, owed)
+        if self.clock.monotonic() + self.timeout + MARGIN > claim.until:
+            return
+        if not self.serves(claim.lane):
+            await self.store.write(lambda: release([claim], self.clock.now()))
+        elif wait := self._waits(claim, owed):
+            until = self.clock.now() + wait
+            await self.store.write(lambda: postpone([claim], until))
+            self.hints.hint(Due(self.work, claim.lane, until))
+        else:
+            try:
+                await self.attempt(claim, owed)
+            except Unmade:
+                await self._put_back(claim)
+
+    def _waits(self, claim: Claim, owed: Owed) -> timedelta:
+        """For how long a one-off callback is left alone: its URL is held, or its secret cannot be read."""
+        if owed.url is None or owed.secret is None or owed.job_id is None:
+            return timedelta()
+        try:
+            self.masters.unseal(owed.secret, owed.job_id)
+        except BadToken:
+            LOGGER.error(
+                "delivery %s waits: its callback_secret needs a master key that is not configured",
+                owed.id,
+                extra={"delivery": owed.id, "job": owed.job_id},
+            )
+            return UNREADABLE
+        if claim.lane.endswith(HAND_LANES):
+            return timedelta()
+        return timedelta(seconds=self.lanes.held(hold_of(claim.lane, owed.url)))
+
+    async def attempt(self, claim: Claim, owed: Owed, *, last: bool = False) -> Attempt:
+        """Send it now; the attempt, recorded. The `last` one is followed by no other."""
+        target = self._target(owed)
+        attempt, answer = await self._send(owed, target, last=last)
+        current = target is not None and self._is_current(target.endpoint)
+        ruling = self._rule(claim, answer, current=current)
+        sent = target.endpoint if target else None
+        if ruling.disable is not None and not await self._surely(
+            lambda: self._is_stored(sent), owed, last=last
+        ):
+            current, ruling = False, self._rule(claim, answer, current=False)
+        if last and ruling.consequence is Consequence.RETRY:
+            ruling = replace(ruling, consequence=Consequence.EXHAUSTED, next_at=None)
+        if current:
+            self._learn(claim, owed, attempt, ruling)
+        settled = self._settled(claim, owed, attempt, ruling)
+        standing = await self._surely(self._settling(settled), owed, last=last)
+        self.attempted(FINAL.get(ruling.consequence, "failed"))
+        self._follow_up(claim, owed, settled, standing)
+        if (reason := ruling.disable) is not None:
+            await self._surely(lambda: self._disable(owed, sent, reason), owed, last=last)
+        return attempt
+
+    async def _send(self, owed: Owed, target: Target | None, *, last: bool) -> tuple[Attempt, Answer | None]:
+        """Make one call. Returns the attempt and the answer, if there is one; raises `Unmade`."""
+        started, at = self.clock.monotonic(), self.clock.now()
+        answer, error = None, None
+        if target is None:
+            error = "config: the endpoint or its secret is gone"
+        else:
+            try:
+                signed_at = int(self.clock.outside().timestamp())
+                answer = await self.gateway.call(self._call(target, owed.event, signed_at))
+            except CallFailed as failed:
+                if failed.local and not last:
+                    raise Unmade from None
+                error = str(failed)
+        took = (self.clock.monotonic() - started) * 1000
+        attempt = Attempt(
+            self.ids.new("att", at),
+            owed.id,
+            at,
+            answer.status if answer else None,
+            round(took, 3),
+            error,
+            answer.body[:KEPT] if answer else b"",
+        )
+        return attempt, answer
+
+    def _settling(self, settled: Settled) -> Callable[[], Awaitable[Standing]]:
+        """Return a function that stores an attempt; a second call may find it stored by the first."""
+        tries = itertools.count()
+
+        def settle() -> Awaitable[Standing]:
+            item = replace(settled, again=True) if next(tries) else settled
+            return self.store.do(SETTLE, item, reserved=True)
+
+        return settle
+
+    async def _surely(self, store: Callable[[], Awaitable[Told]], owed: Owed, *, last: bool) -> Told:
+        """Store the outcome of an attempt, however long the store is away; the `last` one is a test that its
+        caller can repeat, so it fails at once.
+        """
+
+        def away(error: StoreUnavailable) -> None:
+            LOGGER.debug(
+                "the outcome of a delivery waits for the store: %s", error.detail, extra=_about(owed)
+            )
+
+        return await (store() if last else insist(store, away))
+
+    def _is_current(self, sent: Endpoint | None) -> bool:
+        """Whether an answer is one of the endpoint as it is now: it has not been changed or resumed since."""
+        return sent is None or _same(sent, self.endpoints.get(sent.id))
+
+    async def _is_stored(self, sent: Endpoint | None) -> bool:
+        """The same, of the endpoint as it is stored."""
+        if sent is None:
+            return True
+        row = await self.store.read(table.get(sent.id))
+        return _same(sent, None if row is None else self.endpoints.open(row))
+
+    async def _put_back(self, claim: Claim) -> None:
+        """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
+        again = self.clock.now() + SHORT_OF_SOCKETS
+        self.lanes.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
+        if await self.store.write(lambda: release([claim], again)):
+            self.hints.hint(Due(self.work, claim.lane, again))
+
+    def _call(self, target: Target, event: Event, timestamp: int) -> Call:
+        body = event.body
+        if event.result is not None and "result" in target.include:
+            body = with_result(body, event.result)
+        headers = [
+            ("content-type", "application/json"),
+            *signing.headers(event.id, timestamp, body, target.keys),
+            *target.headers.items(),
+        ]
+        return Call("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
+
+    def _target(self, owed: Owed) -> Target | None:
+        if owed.endpoint_id is not None:
+            endpoint = self.endpoints.get(owed.endpoint_id)
+            if endpoint is None:
+                return None
+            keys = self.endpoints.keys(endpoint.id)
+            return Target(endpoint, endpoint.url, keys, endpoint.headers, endpoint.include) if keys else None
+        if owed.url is None or owed.secret is None or owed.job_id is None:
+            return None
+        try:
+            secret = self.masters.unseal(owed.secret, owed.job_id)
+        except BadToken:
+            return None
+        return Target(None, owed.url, [signing.key_of(secret)], {}, ())
+
+    async def _with_callback(self, claim: Claim, owed: Owed) -> Owed:
+        _, loaded = await self.store.read(deliveries.load([claim]))
+        return loaded[0][1] if loaded else owed
+
+    def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Ruling:
+        now = self.clock.now()
+        hint = asked = None
+        if answer is not None:
+            hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
+            asked = answer.header("webhook-delivery")
+        return rule(
+            answer.status if answer else None,
+            asked,
+            hint,
+            tries=claim.tries + 1,
+            now=now,
+            schedule=self.schedule,
+            jitter=self.clock.chance(),
+            current=current,
+        )
+
+    def _learn(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
+        """Learn from an answer whether the endpoint works, and for how long to leave it alone."""
+        name, lane = owed.endpoint_id, claim.lane
+        if ruling.consequence is Consequence.DELIVERED:
+            recovered = self.lanes.succeeded(lane)
+            if lane.endswith(HAND_LANES):
+                self.lanes.let_go(hold_of(lane, owed.url))
+            if recovered and name is not None:
+                LOGGER.info("endpoint %s takes deliveries again", name, extra={"endpoint": name})
+        elif self.lanes.failed(lane) and name is not None:
+            why = attempt.error or f"it answered {attempt.status}"
+            LOGGER.warning("endpoint %s begins to fail: %s", name, why, extra={"endpoint": name})
+        if ruling.hold is not None:
+            self.lanes.hold(self.work, hold_of(lane, owed.url), ruling.hold.total_seconds())
+
+    def _settled(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> Settled:
+        state = FINAL.get(ruling.consequence, "pending")
+        reason = ruling.reason or (attempt.error if state == "exhausted" else None)
+        hold = None
+        if ruling.hold is not None:
+            hold = (hold_of(claim.lane, owed.url), self.clock.now() + ruling.hold)
+        return Settled(claim, attempt, state, ruling.next_at, reason, hold)
+
+    def _follow_up(self, claim: Claim, owed: Owed, settled: Settled, standing: Standing) -> None:
+        attempt = settled.attempt
+        if standing.next_at is not None:
+            self.hints.hint(Due(self.work, claim.lane, standing.next_at))
+        elif standing.mine and settled.state == FINAL[Consequence.EXHAUSTED]:
+            where = (
+                f"endpoint {owed.endpoint_id}" if owed.endpoint_id else f"the callback_url of {owed.job_id}"
+            )
+            LOGGER.warning(
+                "delivery %s to %s is exhausted: %s",
+                owed.id,
+                where,
+                attempt.error or f"it was answered {attempt.status}",
+                extra=_about(owed),
+            )
+
+    async def _disable(self, owed: Owed, endpoint: Endpoint | None, reason: str) -> None:
+        now = self.clock.now()
+        if owed.endpoint_id is None:
+            if owed.job_id is not None:
+                job_id = owed.job_id
+                await self.store.write(lambda: deliveries.cancel_target("callback", job_id, reason, now))
+        elif endpoint is not None:
+            told_of = await self.recording.write(lambda: self._disabling(endpoint, reason))
+            if told_of:
+                LOGGER.warning(
+                    "endpoint %s disabled: %s", endpoint.id, reason, extra={"endpoint": endpoint.id}
+                )
+
+    def _disabling(self, endpoint: Endpoint, reason: str) -> Transaction[Sequence[Event]]:
+        now = self.clock.now()
+        if not (yield from table.disable(endpoint, reason, now)):
+            return []
+        data = {
+            "object": "endpoint",
+            "id": endpoint.id,
+            "url": told(endpoint.url),
+            "state": "disabled",
+            "disabled_reason": reason,
+            "disabled_at": stamp(now),
+        }
+        kind = f"disabled|{stamp(now)}"
+        return [self.recording.event("endpoint.disabled", endpoint.id, kind, data, now)]
+
+
+def _about(owed: Owed) -> dict[str, str | None]:
+    return {"delivery": owed.id, "endpoint": owed.endpoint_id, "job": owed.job_id}
+
+
+def _same(sent: Endpoint, now: Endpoint | None) -> bool:
+    """Whether an endpoint is as it was when something was sent to it; one that is served no longer is."""
+    if now is None or now.url != sent.url:
+        return False
+    return now.updated_at == sent.updated_at or now.state is not EndpointState.ACTIVE

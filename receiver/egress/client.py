@@ -1,0 +1,241 @@
+"""The only outgoing HTTP: a request in, an answer or one of our errors out.
+
+The dialled address is the checked address: every address of a name is resolved and checked, and the
+connection goes to one of those. One deadline spans resolving, connecting, TLS, writing and reading.
+"""
+
+import asyncio
+import functools
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+
+from handlers.values import immutable
+from receiver.bodies.parts import Parts
+from receiver.egress.address_guard import BadUrl, Guard, Origin, split
+from receiver.egress.dialer import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
+from receiver.egress.http1 import (
+    Answer,
+    BadRequest,
+    Broken,
+    Connection,
+    Unparsable,
+    request_bytes,
+    request_head,
+)
+
+ANSWER_CAP = 16 * 1024
+IDLE_PER_ORIGIN = 256
+IDLE_IN_ALL = 2048
+IDLE_SECONDS = 20.0
+
+
+@immutable
+class _Place:
+    """A URL, taken apart once for all the calls that go there."""
+
+    origin: Origin
+    target: str
+    host: str
+
+
+@functools.lru_cache(maxsize=1024)
+def _place(url: str) -> _Place:
+    origin, target = split(url)
+    return _Place(origin, target, origin.header)
+
+
+Whose = tuple[Origin, bool]
+"""The origin that an idle connection leads to, and whether it is for calls to providers."""
+
+
+class CallFailed(Exception):
+    """A call that brought no answer: the stage it failed at and why.
+
+    `written` tells whether the whole request may have left us, so that it may have been accepted; `local`
+    that the trouble was our own (no socket was free), which tells nothing about the other side.
+    """
+
+    def __init__(self, stage: str, reason: str, *, written: bool = False, local: bool = False) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+        self.written = written
+        self.local = local
+
+
+@immutable
+class Call:
+    """A request to make. `fresh` asks for an unused connection; `cap` is how much of an answer is kept.
+
+    Of a `delivery` the head of the answer decides: it is read leniently, and nothing behind it changes that.
+    """
+
+    method: str
+    url: str
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    body: bytes | Parts = field(default=b"", repr=False)
+    timeout: float = 15.0
+    cap: int = ANSWER_CAP
+    fresh: bool = False
+    delivery: bool = False
+
+
+class Pool:
+    """The idle connections, by origin and use; so many for one origin, and so many in all."""
+
+    def __init__(self) -> None:
+        self._idle: dict[Whose, deque[Connection]] = {}
+        self._order: dict[Connection, Whose] = {}
+        """The same connections, those first that have been idle longest."""
+
+    def take(self, whose: Whose, now: float) -> Connection | None:
+        """Return a connection that can be used again, the one used last first."""
+        while connections := self._idle.get(whose):
+            connection = connections[-1]
+            self._forget(connection)
+            if connection.reusable and now - connection.idle_since < IDLE_SECONDS and connection.silent:
+                return connection
+            connection.close()
+        return None
+
+    def keep(self, whose: Whose, connection: Connection, now: float) -> None:
+        """Keep a connection for the next call."""
+        connection.idle_since = now
+        connections = self._idle.setdefault(whose, deque())
+        connections.append(connection)
+        self._order[connection] = whose
+        if len(connections) > IDLE_PER_ORIGIN:
+            self._drop(connections[0])
+        elif len(self._order) > IDLE_IN_ALL:
+            self._drop(next(iter(self._order)))
+
+    def spare(self, provider: bool) -> None:
+        """Close the connection of the providers, or of the others, that has been idle longest."""
+        found = next((one for one, whose in self._order.items() if whose[1] is provider), None)
+        if found is not None:
+            self._drop(found)
+
+    def sweep(self, now: float) -> bool:
+        """Close every connection that has been idle for long. Returns whether any is left."""
+        for connection in list(self._order):
+            if now - connection.idle_since < IDLE_SECONDS:
+                return True
+            self._drop(connection)
+        return False
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._order):
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        whose = self._order.pop(connection)
+        connections = self._idle[whose]
+        if connections[-1] is connection:
+            connections.pop()
+        else:
+            connections.remove(connection)
+        if not connections:
+            del self._idle[whose]
+
+
+class Gateway:
+    """A lean client with an address guard, a pool and one deadline per call."""
+
+    def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._agent = ("user-agent", agent)
+        tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.hostname_checks_common_name = False
+        self._pool = Pool()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._dialer = Dialer(guard, tls, self._pool.spare)
+
+    def check(self, url: str) -> None:
+        """`BadUrl` when `url` can be told to be wrong without asking any name server."""
+        self._dialer.check(url)
+
+    async def call(self, call: Call) -> Answer:
+        """The answer to `call`, or `CallFailed`."""
+        progress = Progress(self._loop.time() + call.timeout)
+        try:
+            return await self._call(call, progress)
+        except TimeoutError:
+            local = progress.stage == WAITS
+            reason = NO_SOCKET if local else "timed out"
+            raise CallFailed(progress.stage, reason, written=progress.written, local=local) from None
+        except NoConnection as error:
+            written = progress.written
+            raise CallFailed(error.stage, error.reason, written=written, local=error.local) from None
+        except (BadUrl, BadRequest) as error:
+            raise CallFailed("request", str(error)) from None
+        except Unparsable:
+            raise CallFailed("read", "the answer is no HTTP that we read", written=True) from None
+        except Broken:
+            raise CallFailed(progress.stage, "the connection broke", written=progress.written) from None
+
+    async def close(self) -> None:
+        """Close every idle connection, and give up every look-up."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._pool.close()
+        await self._dialer.close()
+        await asyncio.sleep(0)
+
+    async def _call(self, call: Call, progress: Progress) -> Answer:
+        place = _place(call.url)
+        about = (call.method, place.target, place.host, [self._agent, *call.headers])
+        if isinstance(call.body, bytes):
+            data = request_bytes(*about, call.body)
+        else:
+            data = request_head(*about, len(call.body))
+        kept = None if call.fresh else self._pool.take((place.origin, not call.delivery), self._loop.time())
+        if kept is not None:
+            try:
+                return await self._ask(place, kept, data, call, progress)
+            except Broken as broken:
+                if not broken.fresh:
+                    raise
+        async with asyncio.timeout_at(progress.ends):
+            connection = await self._dialer.connect(place.origin, progress, provider=not call.delivery)
+        return await self._ask(place, connection, data, call, progress)
+
+    async def _ask(
+        self, place: _Place, connection: Connection, data: bytes, call: Call, progress: Progress
+    ) -> Answer:
+        progress.stage, earlier, progress.written = "read", progress.written, True
+        try:
+            answer = await connection.ask(
+                data,
+                call.cap,
+                more=None if isinstance(call.body, bytes) else call.body,
+                bodyless=call.method == "HEAD",
+                head_decides=call.delivery,
+                ends=progress.ends,
+            )
+        except BaseException:
+            if connection.unwritten:
+                progress.stage, progress.written = "write", earlier or connection.heard
+            connection.close()
+            raise
+        if connection.reusable and not call.fresh:
+            connection.forget()
+            self._pool.keep((place.origin, not call.delivery), connection, self._loop.time())
+            if self._sweeping is None:
+                self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep)
+        else:
+            connection.close()
+        return answer
+
+    def _sweep(self) -> None:
+        """Close idle connections although no call comes any more: most origins are called once."""
+        left = self._pool.sweep(self._loop.time())
+        self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep) if left else None

@@ -1,0 +1,384 @@
+"""HTTP/1.1 as bytes: one connection, one exchange at a time, on `httptools`.
+
+What leaves is exactly what is asked for; what comes back is capped, and anything the parser refuses is
+`Unparsable`. No redirects, no cookies, no decompression, no environment. Where the head decides (deliveries),
+a head that strict HTTP refuses is read for what it means, and nothing that follows a head makes it undone.
+"""
+
+import asyncio
+import functools
+import math
+import re
+import select
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import httptools
+
+from receiver.bodies.parts import Parts
+from receiver.egress.lenient_head import Head, NoHead, read_head
+
+HEAD_LIMIT = 32 * 1024
+INTERIM_LIMIT = 16
+OVERHEAD = 8
+"""Bytes of framing that a byte of body may cost: chunks of one byte cost six."""
+BODY_SECONDS = 1.0
+"""Seconds that the rest of a body gets where the head decides."""
+PIECE = 128 * 1024
+AT_ONCE = 16 * 1024
+"""Bytes of a request that the system takes whole; of more it is followed whether they have left us."""
+_METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
+_TOKENS = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", re.ASCII)
+_VALUES = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TARGET = re.compile(r"/[!-~]*", re.ASCII)
+
+
+class BadRequest(ValueError):
+    """The request cannot be written as HTTP: a name, a value or a target has characters it must not have."""
+
+
+class Broken(Exception):
+    """The connection ended before the answer was whole; `fresh` tells that not a byte of it had come."""
+
+    def __init__(self, fresh: bool) -> None:
+        super().__init__("the connection broke")
+        self.fresh = fresh
+
+
+class Unparsable(Exception):
+    """What came is no HTTP answer that we read."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer: header names in lower case. `cut` tells that the body is not whole: it went over the cap, or
+    broke where the head decides.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    cut: bool = False
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def request_bytes(
+    method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
+) -> bytes:
+    """A request, byte for byte, or `BadRequest` before anything is written."""
+    return request_head(method, target, host, headers, len(body)) + body
+
+
+def request_head(method: str, target: str, host: str, headers: Sequence[tuple[str, str]], size: int) -> bytes:
+    """The head of a request with a body of `size` bytes, or `BadRequest`."""
+    head = _head(method, target, host)
+    names, values = [name for name, _ in headers], [value for _, value in headers]
+    if "" in names or not _TOKENS.fullmatch("".join(names)) or not _VALUES.fullmatch("".join(values)):
+        raise BadRequest("a header holds characters that HTTP does not allow")
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    length = f"content-length: {size}\r\n" if size or method not in {"GET", "HEAD"} else ""
+    return f"{head}{fields}{length}\r\n".encode("latin-1")
+
+
+@functools.lru_cache(maxsize=1024)
+def _head(method: str, target: str, host: str) -> str:
+    if not _METHOD.fullmatch(method):
+        raise BadRequest("the method must be capital letters")
+    if not _TARGET.fullmatch(target):
+        raise BadRequest("the path holds blanks, control or non-ASCII characters")
+    return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\naccept-encoding: identity\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """One connection, `reusable` for a further exchange until anything goes wrong."""
+
+    __slots__ = (
+        "_body",
+        "_bodyless",
+        "_cap",
+        "_ends",
+        "_future",
+        "_going",
+        "_head",
+        "_head_decides",
+        "_headers",
+        "_interim",
+        "_left",
+        "_lenient",
+        "_loop",
+        "_lost",
+        "_more",
+        "_parser",
+        "_paused",
+        "_poll",
+        "_raw",
+        "_seen",
+        "_timer",
+        "_wakes",
+        "answering",
+        "heard",
+        "idle_since",
+        "reusable",
+        "transport",
+    )
+
+    def __init__(self, lost: Callable[[], None] | None = None) -> None:
+        """Make a connection; `lost` is called once, when it has ended."""
+        self.transport: asyncio.Transport | None = None
+        self._lost = lost
+        self._paused = False
+        self._more: Iterator[bytes | memoryview] | None = None
+        self._left = 0
+        self._going = False
+        self.reusable = True
+        self.idle_since = 0.0
+        self._parser = httptools.HttpResponseParser(self)
+        self._future: asyncio.Future[Answer] | None = None
+        self.heard = False
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._wakes = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll: select.poll | None = None
+
+    def ask(
+        self,
+        data: bytes,
+        cap: int,
+        *,
+        more: Parts | None = None,
+        bodyless: bool = False,
+        head_decides: bool = False,
+        ends: float = math.inf,
+    ) -> asyncio.Future[Answer]:
+        """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
+
+        The bytes of `more` are written behind `data`, piece by piece, as fast as the peer reads them. `ends`
+        is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever length it
+        declares. Where the `head_decides`, it is read leniently and nothing behind it is an error.
+        """
+        self._future = self._loop.create_future()
+        self._arm(ends)
+        self._headers: list[tuple[str, str]] = []
+        self._body = bytearray()
+        self._cap, self._bodyless, self._head_decides = cap, bodyless, head_decides
+        self._head = self._raw = self._interim = 0
+        self.heard = self.answering = False
+        self._seen = b""
+        self._lenient: Head | None = None
+        future = self._future
+        if self.transport is None or self.transport.is_closing():
+            self._fail(Broken(fresh=True))
+            return future
+        if len(data) > AT_ONCE or more is not None:
+            # Not 0, which TLS has reached with nothing to write: it would pause, and nothing would end that.
+            self.transport.set_write_buffer_limits(high=1, low=0)
+        self.transport.write(data)
+        if more is not None:
+            self._more, self._left = more.pieces(PIECE), len(more)
+            self._go_on()
+        return future
+
+    @property
+    def silent(self) -> bool:
+        """Whether the connection is open and nothing has come on it that nobody asked for."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
+
+    @property
+    def unwritten(self) -> bool:
+        """Return whether a part of the request has not left us, so that it cannot have been taken whole."""
+        if self._paused or self._left:
+            return True
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
+
+    def forget(self) -> None:
+        """Let go of the answer, which has been told: an idle connection is kept for long."""
+        self._body, self._headers = bytearray(), []
+
+    def close(self) -> None:
+        """End the connection at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.reusable, self._more = False, None
+        if self.transport is not None:
+            self.transport.abort()
+        self._leave()
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # create_connection makes a full one
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        if self._future is None:
+            self.close()
+            return
+        self.heard = True
+        self._raw += len(data)
+        if self._head_decides and not self.answering:
+            self._seen += data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end(Unparsable())
+        except httptools.HttpParserError:
+            self._misread()
+        if self._raw > HEAD_LIMIT + (1 + OVERHEAD) * len(self._body):
+            self._end(Unparsable())
+        if self.answering and self._head_decides and self._future is not None:
+            self._arm(min(self._ends, self._loop.time() + BODY_SECONDS))
+
+    def eof_received(self) -> None:
+        self.reusable = False
+        if self._future is None or not self.answering:
+            return
+        lengths = {name for name, _ in self._headers}
+        if "content-length" not in lengths and "transfer-encoding" not in lengths:
+            self._finish(cut=False)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._end(Broken(fresh=not self.heard))
+        self._leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.transport = None
+        del self._parser  # it knows us: a circle would keep all of this until the collector comes round
+
+    def _go_on(self) -> None:
+        """Write a further piece in a turn of its own: the loop does other things in between."""
+        if self._more is not None and not self._paused and not self._going:
+            self._going = True
+            self._loop.call_soon(self._write_more)
+
+    def _write_more(self) -> None:
+        self._going = False
+        if self._more is None or self.transport is None:
+            return
+        piece = next(self._more)
+        self._left -= len(piece)
+        if not self._left:
+            self._more = None
+        self.transport.write(piece)
+        self._go_on()
+
+    # What the parser says.
+
+    def on_message_begin(self) -> None:
+        if self._future is None:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head += len(name) + len(value)
+        if self._head > HEAD_LIMIT:
+            raise Unparsable
+        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.answering = self._parser.get_status_code() >= 200
+        if self._lenient is not None:
+            self._headers = list(self._lenient.headers)
+        if self.answering and self._bodyless:
+            self.reusable = False
+            self._finish(cut=False)
+
+    def on_body(self, data: bytes) -> None:
+        room = self._cap - len(self._body)
+        self._body += data[:room]
+        if len(data) > room and self._future is not None:
+            self._finish(cut=True)
+            self.close()
+
+    def on_message_complete(self) -> None:
+        if self._future is None:
+            return
+        if self._parser.get_status_code() < 200:
+            self._interim += 1
+            self._headers.clear()
+            if self._interim > INTERIM_LIMIT:
+                raise Unparsable
+            return
+        if not self._parser.should_keep_alive():
+            self.reusable = False
+        self._finish(cut=False)
+
+    def _misread(self) -> None:
+        """Take up a refused head: where the head decides, it is read leniently, once it is whole."""
+        if not self._head_decides or self.answering or self._lenient is not None:
+            self._end(Unparsable())
+            return
+        self.reusable = False
+        try:
+            self._lenient = read_head(self._seen)
+        except NoHead:
+            self._end(Unparsable())
+            return
+        if self._lenient is not None:
+            self._headers.clear()
+            self._parser = httptools.HttpResponseParser(self)
+            rest = self._seen[self._lenient.end :]
+            try:
+                self._parser.feed_data(self._lenient.strictly() + rest)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._end(Unparsable())
+
+    def _arm(self, ends: float) -> None:
+        """Have the exchange end by `ends`; the timer of an earlier one serves and looks again."""
+        self._ends = ends
+        if ends < self._wakes:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wakes, self._timer = ends, self._loop.call_at(ends, self._ring)
+
+    def _ring(self) -> None:
+        """Tell that the time is over; whoever asked looks at how far it came and closes."""
+        self._wakes, self._timer = math.inf, None
+        if self._future is None:
+            return
+        if self._loop.time() < self._ends:
+            self._arm(self._ends)
+            return
+        self._end(TimeoutError())
+
+    def _end(self, error: Exception) -> None:
+        """End the exchange because something went wrong; a head that came decides where it does."""
+        self.reusable = False
+        if self._future is not None and self.answering and self._head_decides:
+            self._finish(cut=True)
+        else:
+            self._fail(error)
+
+    def _finish(self, *, cut: bool) -> None:
+        future, self._future = self._future, None
+        if self._paused or self._left:
+            self.reusable, self._more = False, None
+        if future is not None and not future.done():
+            status = self._parser.get_status_code()
+            future.set_result(Answer(status, tuple(self._headers), bytes(self._body), cut))
+        if not self.reusable and self.transport is not None:
+            self.transport.close()
+
+    def _fail(self, error: Exception) -> None:
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_exception(error)
+        self.close()
+
+    def _leave(self) -> None:
+        """Say once that the connection has ended."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()

@@ -1,0 +1,34 @@
+"""Outgoing calls in the log, at debug: method, origin, status, milliseconds.
+
+The path stays out: that of an endpoint may be all that keeps others from it.
+"""
+
+import logging
+import time
+
+from receiver.egress.address_guard import told
+from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.http1 import Answer
+
+LOGGER = logging.getLogger("ringback.outgoing")
+
+
+class LoggedGateway(Gateway):
+    """A gateway that logs every call and its outcome at debug."""
+
+    async def call(self, call: Call) -> Answer:
+        """The answer to `call`, or `CallFailed`."""
+        if not LOGGER.isEnabledFor(logging.DEBUG):
+            return await super().call(call)
+        began, url = time.monotonic(), told(call.url)
+        try:
+            answer = await super().call(call)
+        except CallFailed as error:
+            LOGGER.debug("%s %s failed after %s ms: %s", call.method, url, _ms(began), error)
+            raise
+        LOGGER.debug("%s %s took %s ms", call.method, url, _ms(began), extra={"status": answer.status})
+        return answer
+
+
+def _ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

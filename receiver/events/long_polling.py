@@ -1,0 +1,126 @@
+"""Calls that wait for news of a job or of the feed: woken a few at a time, counted by key.
+
+Where one process serves the database, it hears of every change. Where several do, one look a second serves
+all that wait here.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from receiver.domain.errors import StoreUnavailable, TooManyWaiting
+from receiver.domain.model import State
+from receiver.store import Store
+from receiver.store.job_states import watched
+
+TOGETHER = 16
+"""How many are woken in one turn of the loop, and how many read at once: other calls come between them."""
+AT_MOST = 4096
+"""Waiting calls of one key."""
+LOOK = 1.0
+
+
+class Waiter:
+    """One waiting call. `seen` is the state of its job as it knows it; None where it waits for the feed, or
+    has not looked yet."""
+
+    def __init__(self) -> None:
+        self.seen: State | None = None
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be news."""
+        self._event.set()
+
+    async def news(self, seconds: float) -> None:
+        """Wait for news, at most so long; those that come from now on wake it again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        self._event.clear()
+
+
+class Watchers:
+    """Every waiting call of this process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._jobs: dict[str, set[Waiter]] = {}
+        self._feed: set[Waiter] = set()
+        self._by_owner: Counter[str] = Counter()
+        self._to_wake: dict[Waiter, None] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._last: int | None = None
+        self.closed = False
+        self.turn = asyncio.Semaphore(TOGETHER)
+
+    def has_room(self, owner: str) -> bool:
+        """Whether one more call of this key may wait."""
+        return self._by_owner[owner] < AT_MOST
+
+    @contextlib.contextmanager
+    def waiting(self, job_id: str | None, owner: str) -> Iterator[Waiter]:
+        """Be told of news about a job (None: of the feed). Raises `TooManyWaiting`."""
+        if not self.has_room(owner):
+            raise TooManyWaiting
+        waiter = Waiter()
+        same = self._feed if job_id is None else self._jobs.setdefault(job_id, set())
+        same.add(waiter)
+        self._by_owner[owner] += 1
+        if self._store.shared and self._looking is None and not self.closed:
+            self._looking = asyncio.get_running_loop().create_task(self._look_steadily())
+        try:
+            yield waiter
+        finally:
+            same.discard(waiter)
+            self._to_wake.pop(waiter, None)
+            if job_id is not None and not same and self._jobs.get(job_id) is same:
+                del self._jobs[job_id]
+            self._by_owner[owner] -= 1
+            if not self._by_owner[owner]:
+                del self._by_owner[owner]
+
+    def close(self) -> None:
+        """End every wait."""
+        self.closed = True
+        if self._looking is not None:
+            self._looking.cancel()
+        self.tell(list(self._jobs), events=True)
+
+    def tell(self, job_ids: Sequence[str], *, events: bool) -> None:
+        """Wake the waiters of these jobs, and those of the feed when there are events."""
+        for job_id in job_ids:
+            if job_id in self._jobs:
+                self._wake(self._jobs[job_id])
+        if events and self._feed:
+            self._wake(self._feed)
+
+    async def look(self) -> None:
+        """Wake the waiters of jobs that changed since they looked, and all of the feed where it has grown."""
+        last, states = await self._store.read(watched(list(self._jobs)))
+        if last != self._last:
+            self._last = last
+            self._wake(self._feed)
+        for job_id, waiters in self._jobs.items():
+            self._wake({one for one in waiters if one.seen not in {None, states.get(job_id)}})
+
+    async def _look_steadily(self) -> None:
+        while self._jobs or self._feed:
+            await asyncio.sleep(LOOK)
+            with contextlib.suppress(StoreUnavailable):
+                await self.look()
+        self._looking = self._last = None
+
+    def _wake(self, waiters: set[Waiter]) -> None:
+        idle = not self._to_wake
+        self._to_wake.update(dict.fromkeys(waiters))
+        if idle and self._to_wake:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        for waiter in list(self._to_wake)[:TOGETHER]:
+            del self._to_wake[waiter]
+            waiter.wake()
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)

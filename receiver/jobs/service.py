@@ -1,0 +1,299 @@
+"""What can be asked of jobs: submit, read, wait, cancel, resolve, erase."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from handlers import json
+from handlers.contract import FailureCode, Problem, Submission
+from handlers.values import immutable
+from receiver.bodies.large_json import Bulk, with_strings
+from receiver.bodies.offload import LARGE
+from receiver.bodies.parts import Parts
+from receiver.config.load import AccountSetup
+from receiver.domain.clock import Clock
+from receiver.domain.errors import (
+    Conflict,
+    FieldError,
+    IdempotencyMismatch,
+    Invalid,
+    did_you_mean,
+    invalid,
+    nearest,
+    no_such,
+)
+from receiver.domain.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
+from receiver.events.recorder import Recording
+from receiver.providers.accounts import Accounts
+from receiver.security.signing import new_secret
+from receiver.security.tokens import Ids, Masters
+from receiver.store import Store, erasure
+from receiver.store import jobs as table
+from receiver.store.group_commit import Verb
+from receiver.store.jobs import NewJob, Promised
+from receiver.store.statements import ms
+
+SHOWN = 1024
+"""Bytes of a text in an input that are kept for showing."""
+ACCEPTED = frozenset({State.QUEUED, State.RUNNING}) | {s for s in State if s.final}
+
+
+def _cost(item: NewJob) -> int:
+    return 6 + len(item.whole_input) // 1024
+
+
+PROMISE: Verb[NewJob, Promised] = Verb("promise", table.add, _cost)
+
+
+@immutable
+class Wish:
+    """A request as given, checked for its form only.
+
+    `input` is for checks: its long texts are cut. `whole` and `shown` are JSON of the input, `hashed` is a
+    hash of the whole request.
+    """
+
+    provider: str
+    operation: str | None
+    input: Mapping[str, Any] = field(repr=False)
+    whole: Parts = field(repr=False)
+    shown: bytes = field(repr=False)
+    hashed: bytes
+    metadata: Mapping[str, str]
+    callback_url: str | None = None
+    callback_secret: str | None = field(default=None, repr=False)
+    deadline_seconds: int | None = None
+
+
+@immutable
+class Taken:
+    """A job that was promised, or known under its key, and the secret to show once."""
+
+    job: Job
+    created: bool
+    callback_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Jobs:
+    """The use-cases behind the API."""
+
+    store: Store
+    accounts: Accounts
+    recording: Recording
+    masters: Masters
+    ids: Ids
+    clock: Clock
+    check_url: Callable[[str], None]
+    deadline: timedelta
+    _promise: Verb[NewJob, Promised] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._promise = replace(PROMISE, follow=self._hint)
+
+    async def submit(self, wish: Wish, owner: str, key: str | None) -> Taken:
+        """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
+        known = await self._known(owner, key, wish.hashed)
+        if known is not None:
+            return Taken(known, created=False)
+        setup, operation = self._account(wish)
+        problems = await LARGE.read(len(wish.whole), lambda: self._check(setup, operation, wish))
+        secret = None
+        if wish.callback_url is not None:
+            secret = wish.callback_secret or new_secret(self.clock.entropy(32))
+        job = self._job(setup, operation, wish, secret)
+        due = Due(Work.SUBMIT, setup.name, job.created_at)
+        warnings = self._warnings(job.id, problems)
+        item = NewJob(job, wish.whole, wish.shown, due, warnings, owner, key, wish.hashed)
+        promised = await self.store.do(self._promise, item)
+        if promised.job is None:
+            raise IdempotencyMismatch("this Idempotency-Key was used with another body")
+        return Taken(promised.job, promised.created, secret if promised.created else None)
+
+    def _hint(self, item: NewJob, promised: Promised) -> None:
+        if promised.created:
+            self.recording.promised(item.due)
+
+    def _job(self, setup: AccountSetup, operation: str, wish: Wish, secret: str | None) -> Job:
+        now, job_id, seconds = self.clock.now(), self.ids.new("job"), wish.deadline_seconds
+        return Job(
+            id=job_id,
+            account=setup.name,
+            operation=operation,
+            state=State.PENDING,
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + (timedelta(seconds=seconds) if seconds else self.deadline),
+            metadata=wish.metadata,
+            expects_callback=self.accounts.calls_back(setup, operation),
+            callback_url=wish.callback_url,
+            callback_secret=self.masters.seal(secret, job_id) if secret else None,
+        )
+
+    async def _known(self, owner: str, key: str | None, hashed: bytes) -> Job | None:
+        """The job that this key made before, whatever has become of its account since."""
+        if key is None:
+            return None
+        known = await self.store.read(table.by_key(owner, key, hashed))
+        if known is not None and known.job is None:
+            raise IdempotencyMismatch("this Idempotency-Key was used with another body")
+        return known.job if known else None
+
+    async def get(self, job_id: str) -> tuple[Job, bytes]:
+        """A job and its input as it is shown, as JSON."""
+        found = await self.store.read(table.get_with_input(job_id))
+        if found is None:
+            raise no_such("job")
+        job, shown = found
+        return job, bytes(shown)
+
+    async def wait(self, job: Job, seconds: float, owner: str, *, accepted: bool = False) -> Job:
+        """Returns the job once it is final (or accepted), or as it is after so many seconds."""
+        ends = self.clock.monotonic() + seconds
+
+        def done(now: Job) -> bool:
+            return now.state.final or (accepted and now.state in ACCEPTED)
+
+        if done(job):
+            return job
+        watchers = self.recording.watchers
+        with watchers.waiting(job.id, owner) as waiter:
+            job = await self._fresh(job.id)
+            while not done(job) and not watchers.closed and (left := ends - self.clock.monotonic()) > 0:
+                waiter.seen = job.state
+                await waiter.news(left)
+                async with watchers.turn:
+                    job = await self._fresh(job.id)
+        return job
+
+    async def _fresh(self, job_id: str) -> Job:
+        job = await self.store.read(table.get(job_id))
+        if job is None:
+            raise no_such("job")
+        return job
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a job; the provider is asked to, where it can be, by the worker that polls."""
+        job, _ = await self.get(job_id)
+        if job.state is State.CANCELED:
+            return job
+        word = Word(job_id=job_id, source=Source.NOTE, at=self.clock.now(), verdict=Verdict.CANCEL)
+        recorded = await self.recording.record(word)
+        if recorded.job is None:
+            raise no_such("job")
+        if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
+            raise Conflict(
+                f"the job is already {recorded.job.state}; only one that is not final can be canceled"
+            )
+        return recorded.job
+
+    async def resolve(self, job_id: str, verdict: Verdict, provider_job_id: str | None = None) -> Job:
+        """Decide the fate of an unconfirmed job."""
+        job, _ = await self.get(job_id)
+        if job.state is not State.UNCONFIRMED:
+            raise Conflict(f"only an unconfirmed job can be resolved; this one is {job.state}")
+        word = Word(
+            job_id=job_id,
+            source=Source.NOTE,
+            at=self.clock.now(),
+            verdict=verdict,
+            by=By.OPERATOR,
+            error=JobError(FailureCode.LOST, "given up by the operator"),
+            note=provider_job_id,
+        )
+        recorded = await self.recording.record(word)
+        if recorded.job is None or recorded.outcome is Outcome.LATE:
+            raise Conflict("the job was resolved meanwhile")
+        if recorded.outcome is Outcome.MISMATCH:
+            raise invalid("/provider_job_id", "belongs to another job")
+        return recorded.job
+
+    async def erase(self, job_id: str) -> None:
+        """Erase a final job with its events and attempts."""
+        job, _ = await self.get(job_id)
+        if not job.state.final:
+            raise Conflict(f"only a final job can be erased; this one is {job.state}: cancel it first")
+        now = self.clock.now()
+        for _, heavy in await self.store.read(erasure.groups([job_id])):
+            more = heavy
+            while more:
+                more, _ = await self.store.write(lambda: erasure.lighten(job_id, now))
+        await self.store.write(lambda: erasure.erase([job_id], now))
+
+    def _account(self, wish: Wish) -> tuple[AccountSetup, str]:
+        setup = self.accounts.setups.get(wish.provider)
+        if setup is None or not setup.on:
+            on = ", ".join(name for name, one in self.accounts.setups.items() if one.on) or "none"
+            why = "is off: it has no api_key" if setup else "is not configured"
+            near = None if setup else nearest(wish.provider, self.accounts.setups)
+            meant = f" (did you mean `{near}`?)" if near else ""
+            raise invalid("/provider", f"this account {why}{meant}; accounts that are on: {on}")
+        operation = wish.operation or setup.handler.default_operation
+        if operation not in setup.handler.operations:
+            known = setup.handler.operations
+            near = did_you_mean(operation, known) or f"; it has: {', '.join(known)}"
+            raise invalid("/operation", f"{setup.handler.name} has no such operation{near}")
+        return setup, operation
+
+    def _check(self, setup: AccountSetup, operation: str, wish: Wish) -> list[Problem]:
+        """Every rule that is known, before money is spent; the warnings among what was found."""
+        if wish.callback_url is not None:
+            try:
+                self.check_url(wish.callback_url)
+            except ValueError as error:
+                raise invalid("/callback_url", str(error)) from None
+        elif wish.callback_secret is not None:
+            raise invalid("/callback_secret", "needs a callback_url")
+        reserved = [
+            Problem(f"/{name}", "Ringback sets this itself; use callback_url or an endpoint instead")
+            for name in wish.input
+            if name in setup.handler.reserved
+        ]
+        problems = [*reserved, *setup.handler.check(Submission("", operation, wish.input))]
+        wrong = [problem for problem in problems if not problem.warning]
+        if wrong:
+            raise Invalid(
+                "the provider would refuse this input",
+                errors=[
+                    FieldError("body", f"/input{one.pointer}", one.pointer.rsplit("/", 1)[-1], one.detail)
+                    for one in wrong
+                ],
+            )
+        return problems
+
+    def _warnings(self, job_id: str, problems: Sequence[Problem]) -> tuple[tuple[Any, ...], ...]:
+        at = ms(self.clock.now())
+        return tuple(
+            (
+                self.ids.new("evd"),
+                job_id,
+                at,
+                Source.NOTE.value,
+                "warning",
+                json.write({"note": f"{problem.pointer}: {problem.detail}"}).decode(),
+                None,
+                None,
+                1,
+                at,
+            )
+            for problem in problems
+        )
+
+
+def shown(bulk: Bulk, given: Any, whole: Parts) -> bytes:
+    """The JSON of the input `given` as it is shown; `whole` is all of it."""
+    if len(whole) <= SHOWN:
+        return whole.joined()
+    return json.write(
+        bulk.with_texts(with_strings(given, _shown), lambda text: _begun(text.head, text.length))
+    )
+
+
+def _shown(text: str) -> str:
+    """A text of an input, cut."""
+    return text if len(text.encode()) <= SHOWN else _begun(text, len(text))
+
+
+def _begun(text: str, length: int) -> str:
+    return f"{text.encode()[:SHOWN].decode('utf-8', 'ignore')}... ({length} characters)"

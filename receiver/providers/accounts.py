@@ -1,0 +1,269 @@
+"""Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from handlers import json, wire
+from handlers.contract import (
+    SUBMIT_TIMEOUT,
+    Account,
+    Exchange,
+    FailureCode,
+    HttpMessage,
+    HttpRequest,
+    Keys,
+    Phase,
+    Update,
+)
+from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
+from handlers.values import immutable
+from receiver.bodies.compression import TooLarge, Unreadable, codings, unpacked
+from receiver.bodies.offload import LARGE
+from receiver.bodies.parts import Parts
+from receiver.config.load import AccountSetup
+from receiver.domain.clock import Clock
+from receiver.domain.lifecycle import RESULT_LIMIT, USAGE_LIMIT
+from receiver.domain.model import Job, JobError
+from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.http1 import Answer
+from receiver.security.redaction import forms, hide, redacted
+from receiver.security.tokens import Masters
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+Heard = tuple[Update, str | None]
+"""An update that is fit for storing, and a note of the parts that were left out of it."""
+
+ANSWER_CAP = 4 * 1024 * 1024
+ASK_TIMEOUT = 30.0
+FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
+"""What ends a job with a code of its own, whichever door it came by."""
+
+
+@immutable
+class Door:
+    """How an exchange is made: how long it may take, and whether on a connection of its own."""
+
+    name: str
+    timeout: float
+    fresh: bool = False
+
+
+SUBMIT = Door("submit", SUBMIT_TIMEOUT.total_seconds(), fresh=True)
+POLL = Door("poll", ASK_TIMEOUT)
+RESOLVE = Door("resolve", ASK_TIMEOUT)
+CANCEL = Door("cancel", ASK_TIMEOUT, fresh=True)
+
+
+class Accounts:
+    """The configured accounts, and the way to their providers."""
+
+    def __init__(
+        self,
+        setups: Mapping[str, AccountSetup],
+        gateway: Gateway,
+        masters: Masters,
+        clock: Clock,
+        public_url: str | None,
+        counting: Callable[[str, str], object],
+    ) -> None:
+        self.setups = setups
+        self._counting = counting
+        self._gateway = gateway
+        self._masters = masters
+        self._clock = clock
+        self._public_url = public_url
+        self._api_keys = {name: _api_keys(setup) for name, setup in setups.items()}
+
+    def serves(self, account: str) -> bool:
+        """Whether an account is there and on."""
+        setup = self.setups.get(account)
+        return setup is not None and setup.on
+
+    def count(self, account: str, name: str) -> None:
+        """Count something that happened at an account."""
+        if account in self.setups:
+            self._counting(account, name)
+
+    def calls_back(self, setup: AccountSetup, operation: str) -> bool:
+        """Whether a job of this operation is going to be rung back."""
+        known = setup.handler.operations[operation]
+        return self._public_url is not None and setup.handler.callback is not None and known.callback
+
+    def submission(self, setup: AccountSetup, operation: str) -> Door:
+        """How a submission of this operation is made, with the account's time-out or else the operation's."""
+        own = setup.settings.submit_timeout
+        known = setup.handler.operations.get(operation)
+        usual = known.submit_timeout if known else SUBMIT_TIMEOUT
+        return replace(SUBMIT, timeout=usual.total_seconds() if own is None else own)
+
+    def longest_submission(self) -> timedelta:
+        """How long a submission may take at most, of all accounts and operations."""
+        doors = [
+            self.submission(one, name) for one in self.setups.values() for name in one.handler.operations
+        ]
+        return timedelta(seconds=max((door.timeout for door in doors), default=SUBMIT.timeout))
+
+    def callback_url(self, job: Job) -> str | None:
+        """The URL that the provider is given for this job."""
+        if not job.expects_callback or self._public_url is None:
+            return None
+        return (
+            f"{self._public_url}/callbacks/{job.account}/{self._masters.callback_token(job.account, job.id)}"
+        )
+
+    def secret(self, job: Job) -> str:
+        """The secret that the provider is given for this job."""
+        return self._masters.callback_secret(job.account, job.id)
+
+    def keys(self, setup: AccountSetup, job_secret: str) -> Keys:
+        """Every key with which a callback of this account may be proved."""
+        return Keys((job_secret,), setup.handler.callback_secrets, self._api_keys[setup.name])
+
+    async def ask(
+        self, setup: AccountSetup, exchange: Exchange[Asked, Told], asked: Asked, door: Door
+    ) -> tuple[Told, HttpMessage]:
+        """What the provider tells, and its message; raises `ProviderError` and nothing else."""
+        request = exchange.build(asked, self.account(setup))
+        return await self.send(setup, request, request.body, exchange.parse, door)
+
+    async def send(
+        self,
+        setup: AccountSetup,
+        request: HttpRequest,
+        body: bytes | Parts,
+        parse: Callable[[HttpMessage], Told],
+        door: Door,
+    ) -> tuple[Told, HttpMessage]:
+        """Send a built request with `body` in place of its own. Returns and raises as `ask` does."""
+        call = Call(
+            request.method,
+            setup.base_url + request.path,
+            request.headers,
+            body,
+            timeout=door.timeout,
+            cap=ANSWER_CAP,
+            fresh=door.fresh,
+        )
+        try:
+            answer = await self._gateway.call(call)
+        except CallFailed as error:
+            raise (Unavailable if error.written else Unreachable)(str(error)) from None
+        if answer.cut:
+            raise Garbled("the answer is too large", status=answer.status)
+        codes, at = _codings(answer), self._clock.outside()
+        told = await LARGE.run(
+            ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, parse)
+        )
+        if isinstance(told, ProviderError):
+            keys = forms(self.keys(setup, "").api)
+            told.said, told.provider_code = hide(told.said, keys), hide(told.provider_code, keys)
+            raise told
+        return told
+
+    def account(self, setup: AccountSetup) -> Account:
+        """The account as its handler sees it."""
+        key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
+        return Account(setup.name, setup.base_url, key)
+
+    def heard(self, job: Job, exchange: Exchange[Asked, Update]) -> Exchange[Asked, Heard]:
+        """Return `exchange` with its parser made to give updates that are fit for storing: a large answer is
+        parsed, cut and freed on one thread.
+        """
+        secrets = self.secrets_of(job)
+
+        def parse(message: HttpMessage) -> Heard:
+            return self.fit(exchange.parse(message), message.body, secrets)
+
+        return Exchange(exchange.build, parse)
+
+    def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> Heard:
+        """Return `update` without our secrets, where the provider's message echoes one, and with no more
+        files than a job keeps; and a note of what was left out.
+
+        A success keeps the whole body as its result, where the handler did not choose what to keep.
+        """
+        if update.phase is Phase.SUCCEEDED and update.result is None:
+            update = replace(update, result=_whole(body))
+        if len(body) > USAGE_LIMIT:
+            # Out of a smaller body comes nothing that is too large, and most bodies are.
+            update = _bounded(update)
+        escaped, quoted = b"\\" in body, b"%" in body
+        spelled = forms(secrets) if escaped or quoted else secrets
+        echoed = [secret for secret in spelled if secret and (escaped or secret.encode() in body)]
+        return redacted(update, echoed) if echoed else (update, None)
+
+    def plain(self, job: Job, error: ProviderError) -> JobError:
+        """Return a provider's error about a job, without our secrets; our own sentence holds none."""
+        secrets = forms(self.secrets_of(job))
+        code = FAILURES.get(type(error), FailureCode.REJECTED)
+        message = hide(error.said, secrets) or error.meaning()
+        return JobError(code, message, hide(error.provider_code, secrets))
+
+    def secrets_of(self, job: Job) -> list[str]:
+        """What must not be told on about this job: its callback URL's token, its secret and the API keys."""
+        setup = self.setups[job.account]
+        keys = self.keys(setup, self.secret(job))
+        return [*keys.job, *keys.account, *keys.api, self._masters.callback_token(job.account, job.id)]
+
+
+def _codings(answer: Answer) -> list[str]:
+    return codings([value for name, value in answer.headers if name == "content-encoding"])
+
+
+def _read(
+    answer: Answer, codes: list[str], at: datetime, parse: Callable[[HttpMessage], Told]
+) -> tuple[Told, HttpMessage] | ProviderError:
+    """Return the result of `parse` and the message, or the provider's error without its frames: they would
+    keep the parsed answer in memory."""
+    try:
+        message = HttpMessage(answer.status, answer.headers, _plain(answer, codes), at)
+        return parse(message), message
+    except ProviderError as error:
+        error.__context__ = error.__cause__ = None
+        return error.with_traceback(None)
+
+
+def _plain(answer: Answer, codes: list[str]) -> bytes:
+    """The body of an answer, unpacked where it came compressed, or `Garbled`."""
+    if not codes or not answer.body:
+        return answer.body
+    try:
+        return unpacked(answer.body, codes, ANSWER_CAP)
+    except (Unreadable, TooLarge) as error:
+        raise Garbled(str(error), status=answer.status) from None
+
+
+def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
+    """The account's key and those before it."""
+    settings = setup.settings
+    present = (settings.api_key,) if settings.api_key else ()
+    return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
+
+
+def _bounded(update: Update) -> Update:
+    """Return `update` with no more files, result and usage than a job keeps."""
+    kept = wire.kept(update.assets)
+    return replace(
+        update,
+        assets=kept,
+        left=len(update.assets) - len(kept),
+        result=_fitting(update.result, RESULT_LIMIT),
+        usage=_fitting(update.usage, USAGE_LIMIT),
+    )
+
+
+def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:
+    """`value` unless its JSON is longer than `limit` bytes."""
+    if value is None or json.outgrows(value, limit):
+        return None
+    return value if len(json.write(value)) <= limit else None
+
+
+def _whole(body: bytes) -> dict[str, Any] | None:
+    try:
+        return json.as_object(json.forgive(body))
+    except json.BadJson:
+        return None

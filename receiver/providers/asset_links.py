@@ -1,0 +1,181 @@
+"""Stable links: a provider's URL found now, once for all who ask, and kept while it is good."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase, Update
+from handlers.errors import Garbled, ProviderError, Rejected
+from receiver.config.load import AccountSetup
+from receiver.domain.bounded import keep
+from receiver.domain.clock import Clock
+from receiver.domain.errors import Gone, NotFound, ProviderAway
+from receiver.domain.model import Job, Work
+from receiver.providers.accounts import POLL, RESOLVE, Accounts
+from receiver.security.redaction import forms, holds
+from receiver.security.tokens import BadToken, Masters
+from receiver.store import Store, jobs
+from receiver.work.limits import Lanes
+from receiver.work.worker import Hints
+
+GOOD_FOR = timedelta(minutes=1)
+"""A link is handed out only when it is good for at least this long."""
+KEPT = timedelta(minutes=5)
+GONE_FOR = timedelta(minutes=1)
+AWAY_FOR = timedelta(seconds=5)
+BUSY_FOR = timedelta(seconds=1)
+"""How long a refusal stands for all later requests: anybody may ask, and each question costs a call of
+ours."""
+LONGEST = timedelta(hours=1)
+LOOKS, LOOK = 20, 0.25
+"""How often, and after how many seconds each, a slot of a busy account is looked for."""
+CACHE = 10_000
+Place = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Assets:
+    """Answers asset links."""
+
+    store: Store
+    accounts: Accounts
+    masters: Masters
+    clock: Clock
+    lanes: Lanes
+    hints: Hints
+    _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
+    _refused: dict[Place, tuple[Gone | ProviderAway, datetime]] = field(default_factory=dict)
+    _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
+
+    async def url(self, token: str) -> str:
+        """Where the file is now; `NotFound`, `Gone` or `ProviderAway`."""
+        try:
+            told = self.masters.read_asset(token)
+        except BadToken:
+            raise NotFound("this link is not one of ours") from None
+        if told.expires_at <= self.clock.now():
+            raise Gone("this link has ended")
+        place = (told.job_id, told.index)
+        task = self._asking.get(place)
+        if task is None:
+            task = self._asking[place] = asyncio.ensure_future(self._find(*place))
+            task.add_done_callback(lambda _: self._asking.pop(place, None))
+        return await asyncio.shield(task)
+
+    async def _find(self, job_id: str, index: int) -> str:
+        job = await self.store.read(jobs.get(job_id))
+        if job is None or index >= len(job.assets):
+            raise Gone("retention removed this job, or its asset is not known")
+        asset, now = job.assets[index], self.clock.now()
+        if asset.deletes_at is not None and asset.deletes_at <= now:
+            raise Gone("the provider has deleted this file")
+        good = asset.expires_at is None or asset.expires_at - GOOD_FOR > now
+        if asset.url is not None and good:
+            return asset.url
+        place = (job_id, index)
+        known = self._found.get(place)
+        if known is not None and known[1] - GOOD_FOR > now:
+            return known[0]
+        refused = self._refused.get(place)
+        if refused is not None and now < refused[1]:
+            raise _again(refused[0], refused[1] - now)
+        return await self._look(place, job, asset)
+
+    async def _look(self, place: Place, job: Job, asset: Asset) -> str:
+        """Ask the provider, and keep its answer for a while."""
+        try:
+            return self._keep(place, job, await self._ask(job, place[1], asset))
+        except Gone as error:
+            keep(self._refused, place, (error, self.clock.now() + GONE_FOR), CACHE)
+            raise
+        except ProviderAway as error:
+            keep(self._refused, place, (error, self.clock.now() + timedelta(seconds=error.seconds)), CACHE)
+            raise
+
+    async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
+        setup = self.accounts.setups.get(job.account)
+        if setup is None or not setup.on or job.provider_job_id is None:
+            raise ProviderAway("the account of this job is off")
+        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        resolve = setup.handler.resolve
+        if isinstance(resolve, Exchange) and asset.source is not None:
+            return await _answered(self._resolve(setup, resolve, AssetRef(ref, index, asset.source)))
+        operation = setup.handler.operations.get(job.operation)
+        if resolve is REPOLL and operation is not None and operation.poll:
+            return await _answered(self._poll_again(setup, ref, index))
+        raise Gone("the provider's link has ended, and it has no way to a fresh one")
+
+    async def _resolve(self, setup: AccountSetup, resolve: Exchange[AssetRef, Asset], ref: AssetRef) -> Asset:
+        async with self._slot(setup.name):
+            found, _ = await self.accounts.ask(setup, resolve, ref, RESOLVE)
+        return found
+
+    async def _poll_again(self, setup: AccountSetup, ref: JobRef, index: int) -> Asset:
+        poll = setup.handler.poll
+        assert poll is not None  # noqa: S101  # REPOLL means that there is one
+        one = Exchange(poll.build, lambda message: _file(poll.parse(message), index))
+        async with self._slot(setup.name):
+            found, _ = await self.accounts.ask(setup, one, ref, POLL)
+        if found is None:
+            raise Gone("the provider no longer has this file")
+        return found
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, account: str) -> AsyncIterator[None]:
+        """Hold a slot of the account's polls for a call; `ProviderAway` where its cap or rate leaves none."""
+        for _ in range(LOOKS):
+            if self.lanes.seize(Work.POLL, account):
+                break
+            await asyncio.sleep(LOOK)
+        else:
+            raise ProviderAway("the account has no call to spare now", seconds=BUSY_FOR.total_seconds())
+        try:
+            yield
+        finally:
+            for work in self.lanes.release(account, Work.POLL):
+                self.hints.wake(work)
+
+    def _keep(self, place: Place, job: Job, found: Asset) -> str:
+        if found.url is None:
+            raise Gone("the provider no longer has this file")
+        if holds(found.url, forms(self.accounts.secrets_of(job))):
+            raise Gone("the provider's link holds a secret of ours, so it is not handed on")
+        now = self.clock.now()
+        if found.expires_at is not None and found.expires_at <= now:
+            raise Gone("the provider's link has ended")
+        good_until = found.expires_at or now + GOOD_FOR * 2
+        keep(self._found, place, (found.url, min(good_until, now + KEPT)), CACHE)
+        self._refused.pop(place, None)
+        return found.url
+
+
+def _file(update: Update, index: int) -> Asset | None:
+    """Return a file of an answer: nothing else of it leaves the thread that read it."""
+    ended = update.phase is Phase.SUCCEEDED and index < len(update.assets)
+    return update.assets[index] if ended else None
+
+
+def _again(error: Gone | ProviderAway, left: timedelta) -> Gone | ProviderAway:
+    """Return a refusal for a later request."""
+    if isinstance(error, ProviderAway):
+        return ProviderAway(error.detail, seconds=left.total_seconds())
+    return Gone(error.detail)
+
+
+async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
+    """A provider's error as ours: what it does not know, or cannot be asked for, is gone; all else may work
+    again."""
+    try:
+        return await asking
+    except Rejected:
+        raise Gone("the provider no longer has this file") from None
+    except Garbled as error:
+        if error.status is None:
+            raise Gone("the provider's link is not one that can be followed") from None
+        raise ProviderAway(str(error)) from None
+    except ProviderError as error:
+        wait = min(max(error.retry_after or AWAY_FOR, AWAY_FOR), LONGEST)
+        raise ProviderAway("the provider does not answer now", seconds=wait.total_seconds()) from None

@@ -1,0 +1,141 @@
+"""What a provider sends us: token, proof, meaning, change. A 200 means that the bytes are stored."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from handlers import json
+from handlers.contract import Callback, HttpAnswer, HttpMessage, Keys, Proof, Update, no_challenge
+from handlers.errors import BadPayload, BadSignature, UnknownKey
+from receiver.bodies.offload import LARGE
+from receiver.config.load import AccountSetup
+from receiver.domain.clock import Clock
+from receiver.domain.errors import NotOurs, StoreUnavailable
+from receiver.domain.model import Outcome, Source, Word
+from receiver.events.log_lines import Sparing
+from receiver.events.recorder import Recording
+from receiver.providers.accounts import Accounts
+from receiver.security.tokens import BadToken, CallbackToken, Masters
+
+LOGGER = logging.getLogger("ringback.callbacks")
+RECEIVED = HttpAnswer(200, b'{"received":true}')
+KEPT_HEADERS = frozenset(
+    {"content-type", "user-agent", "date", "webhook-id", "webhook-timestamp", "x-webhook-event"}
+)
+REFUSALS_KEPT = 20
+"""Refused callbacks that one job's timeline keeps; the rest only count."""
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """The way in for callbacks."""
+
+    accounts: Accounts
+    masters: Masters
+    recording: Recording
+    clock: Clock
+    _refused: dict[str, int] = field(default_factory=dict)
+    _sparing: Sparing = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count refusals by this service's clock."""
+        self._sparing = Sparing(self.clock.monotonic)
+
+    async def take(
+        self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> HttpAnswer:
+        """The answer, once what was sent is durable; `NotOurs` for all that we did not ask for."""
+        setup = self.accounts.setups.get(account)
+        try:
+            told = self.masters.read_callback(account, token)
+        except BadToken:
+            self._say_refused("no such token", setup.name if setup else None)
+            raise NotOurs from None
+        if setup is None or setup.handler.callback is None:
+            raise NotOurs
+        message = HttpMessage(200, tuple(headers), body, self.clock.outside())
+        size, callback = len(body), setup.handler.callback
+        if callback.challenge is not no_challenge:
+            challenge = await LARGE.read(size, lambda: callback.challenge(message))
+            if challenge is not None:
+                return challenge
+        await self._record(setup, told, token, message)
+        return RECEIVED
+
+    async def _record(
+        self, setup: AccountSetup, told: CallbackToken, token: str, message: HttpMessage
+    ) -> None:
+        callback = setup.handler.callback
+        assert callback is not None  # noqa: S101  # the caller looked
+        keys = self.accounts.keys(setup, told.secret)
+        try:
+            proof = callback.verify(message, keys)
+        except (BadSignature, UnknownKey):
+            self._say_refused("the proof is missing or wrong", setup.name)
+            await self._refuse(setup, told)
+            raise NotOurs from None
+        secrets = [*_secrets(keys), token]
+        update, note = await LARGE.read(len(message.body), lambda: self._read(callback, message, secrets))
+        if update is None:
+            about = {"account": setup.name, "job": told.job_id}
+            LOGGER.warning("an authentic callback cannot be read", extra=about)
+        if callback.account_wide and update is not None and update.provider_job_id is None:
+            proof = Proof.UNPROVED
+        self.accounts.count(setup.name, "callbacks")
+        await self.recording.record(
+            Word(
+                job_id=told.job_id,
+                source=Source.CALLBACK,
+                at=self.clock.now(),
+                update=update,
+                proof=proof,
+                confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
+                headers=json.write([pair for pair in message.headers if pair[0] in KEPT_HEADERS]),
+                body=message.body,
+                note=note,
+                kept_as=None if update is not None else Outcome.UNPARSED,
+            )
+        )
+
+    def _read(
+        self, callback: Callback, message: HttpMessage, secrets: Sequence[str]
+    ) -> tuple[Update | None, str | None]:
+        """Return the update of a callback, fit for storing, and a note; None and None for a body that cannot
+        be read. It raises no error, whose frames would keep the parsed body in memory."""
+        try:
+            return self.accounts.fit(callback.parse(message), message.body, secrets)
+        except BadPayload:
+            return None, None
+
+    async def _refuse(self, setup: AccountSetup, told: CallbackToken) -> None:
+        """Note a failed proof in the job's timeline, as long as nobody fills it with them."""
+        self.accounts.count(setup.name, "refused")
+        seen = self._refused.get(told.job_id, 0)
+        if seen >= REFUSALS_KEPT:
+            return
+        if len(self._refused) > 10_000:
+            self._refused.clear()
+        self._refused[told.job_id] = seen + 1
+        word = Word(
+            job_id=told.job_id,
+            source=Source.CALLBACK,
+            at=self.clock.now(),
+            proof=Proof.UNPROVED,
+            kept_as=Outcome.REFUSED,
+            note="the proof is missing or wrong",
+        )
+        try:
+            await self.recording.record(word)
+        except StoreUnavailable:
+            about = {"account": setup.name, "job": told.job_id}
+            LOGGER.warning("a refused callback could not be noted", extra=about)
+
+    def _say_refused(self, why: str, account: str | None) -> None:
+        """Warn of refused callbacks, once a minute for each account and reason."""
+        count = self._sparing.count(f"{account} {why}")
+        if count:
+            LOGGER.warning("callbacks refused: %s", why, extra={"account": account, "count": count})
+
+
+def _secrets(keys: Keys) -> list[str]:
+    return [*keys.job, *keys.account, *keys.api]

@@ -1,0 +1,65 @@
+"""What is configured, what it can do and how it fares."""
+
+from collections import Counter
+from typing import Any
+
+from handlers.values import immutable
+from receiver.providers.accounts import Accounts
+from receiver.providers.circuit_breaker import Blocking
+
+
+@immutable
+class Providers:
+    """Tells about the accounts."""
+
+    accounts: Accounts
+    blocking: Blocking
+
+    def view(self, name: str, took: list[float], counted: Counter[str]) -> dict[str, Any]:
+        """One account; `took` are the seconds that its jobs of the last hour needed, `counted` its counts."""
+        setup = self.accounts.setups[name]
+        handler = setup.handler
+        blocked = self.blocking.blocked.get(name)
+        return {
+            "object": "provider",
+            "id": name,
+            "handler": handler.name,
+            "on": setup.on,
+            "base_url": setup.base_url,
+            "blocked": blocked is not None,
+            "blocked_reason": blocked[1] if blocked else None,
+            "default_operation": handler.default_operation,
+            "operations": [
+                {
+                    "name": operation,
+                    "kind": one.kind.value if one.kind else None,
+                    "callback": one.callback and handler.callback is not None,
+                    "poll": one.poll and handler.poll is not None,
+                }
+                for operation, one in handler.operations.items()
+            ],
+            "can": {
+                "callback": handler.callback is not None,
+                "poll": handler.poll is not None,
+                "cancel": handler.cancel is not None,
+                "resolve": handler.resolve is not None,
+            },
+            "health": _health(sorted(took), counted),
+        }
+
+
+def _health(took: list[float], counted: Counter[str]) -> dict[str, Any]:
+    calls = counted["submissions"] + counted["polls"]
+    return {
+        "submissions": counted["submissions"],
+        "callbacks": counted["callbacks"],
+        "callbacks_refused": counted["refused"],
+        "callbacks_missed": counted["missed"],
+        "polls": counted["polls"],
+        "error_rate": round(counted["errors"] / calls, 4) if calls else 0.0,
+        "seconds_to_finish": {"p50": _quantile(took, 0.5), "p95": _quantile(took, 0.95)},
+    }
+
+
+def _quantile(values: list[float], share: float) -> float | None:
+    return round(values[min(len(values) - 1, int(share * len(values)))], 3) if values else None

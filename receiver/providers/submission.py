@@ -1,0 +1,215 @@
+"""Submitting: the intent is committed, one request goes out on a connection of its own, the answer is kept.
+
+What an error means for the job is a table. Only an error that proves that nothing was accepted lets the
+request go out again; after any other the job is unconfirmed, because a second request costs money.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from handlers import json
+from handlers.contract import FailureCode, HttpMessage, HttpRequest, Submission
+from handlers.errors import (
+    AccountRefused,
+    Garbled,
+    ProviderError,
+    Redirected,
+    Refused,
+    Rejected,
+    Throttled,
+    Unavailable,
+    Unreachable,
+)
+from receiver.bodies.large_json import unpack
+from receiver.bodies.offload import LARGE
+from receiver.bodies.parts import Parts
+from receiver.config.load import AccountSetup
+from receiver.domain.backoff import LONGEST_HINT, LOST, THROTTLED, UNREACHABLE, Ladder
+from receiver.domain.clock import Clock
+from receiver.domain.errors import StoreUnavailable
+from receiver.domain.model import Claim, Job, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
+from receiver.events.log_lines import Sparing
+from receiver.events.recorder import Recording
+from receiver.providers.accounts import Accounts, Heard
+from receiver.providers.circuit_breaker import Blocking
+from receiver.store import Store, inputs
+from receiver.store.jobs import Chosen, choose, unchoose
+from receiver.store.statements import Transaction
+
+LOGGER = logging.getLogger("ringback.submission")
+CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
+    Unreachable: Verdict.RESTORE,
+    Throttled: Verdict.RESTORE,
+    AccountRefused: Verdict.RESTORE,
+    Rejected: Verdict.REJECT,
+    Refused: Verdict.REJECT,
+    Unavailable: Verdict.LOST,
+    Garbled: Verdict.LOST,
+    Redirected: Verdict.REJECT,
+}
+LADDERS: Mapping[type[ProviderError], Ladder] = {
+    Throttled: THROTTLED,
+    Unreachable: UNREACHABLE,
+    Unavailable: LOST,
+    Garbled: LOST,
+}
+MARGIN = timedelta(seconds=30)
+"""How much longer than the longest submission a claim holds."""
+TROUBLES: Mapping[type[ProviderError], WaitReason] = {
+    Throttled: WaitReason.THROTTLED,
+    AccountRefused: WaitReason.ACCOUNT_BLOCKED,
+}
+"""Why a job waits after an error that leaves it open."""
+CRASHED = "the process ended between sending and the answer"
+CONFLICT = 409
+"""Under the provider's own idempotency key: the request that was sent before is still in progress."""
+
+
+class Submitter:
+    """Performs submissions."""
+
+    work = Work.SUBMIT
+
+    def __init__(
+        self, accounts: Accounts, recording: Recording, store: Store, blocking: Blocking, clock: Clock
+    ) -> None:
+        self.lease = accounts.longest_submission() + MARGIN
+        self._accounts = accounts
+        self._recording = recording
+        self._store = store
+        self._blocking = blocking
+        self._clock = clock
+        self._sparing = Sparing(clock.monotonic)
+
+    def serves(self, lane: str) -> bool:
+        """Not an account that is off."""
+        return self._accounts.serves(lane)
+
+    def limits(self) -> Mapping[str, int]:
+        """The accounts' own limits of running jobs."""
+        setups = self._accounts.setups.items()
+        return {name: one.settings.max_jobs for name, one in setups if one.settings.max_jobs is not None}
+
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Chosen]]:
+        """Commit the intent."""
+        return (yield from choose(claims, self._clock.now()))
+
+    def give_back(self, prepared: Sequence[Chosen], now: datetime) -> Transaction[None]:
+        """Take the intent back."""
+        return (yield from unchoose(prepared, now))
+
+    async def perform(self, chosen: Chosen) -> None:
+        """Ask the provider, and record what it said or that it did not."""
+        setup = self._accounts.setups[chosen.job.account]
+        if chosen.crashed and not setup.handler.idempotent_submit:
+            lost = replace(self._word(chosen), verdict=Verdict.LOST, note=CRASHED)
+            await self._recording.settle(lost)
+            return
+        job = chosen.job
+        if job.operation not in setup.handler.operations:
+            await self._recording.settle(self._unknown(chosen, setup.handler.name))
+            return
+        try:
+            answered = await self._asked(setup, chosen)
+        except ProviderError as error:
+            await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
+            return
+        if answered is None:
+            return
+        (update, note), message = answered
+        word = replace(self._word(chosen), update=update, status=message.status, note=note)
+        await self._recording.settle(word)
+        await self._blocking.works(job, submit=True)
+
+    async def _asked(self, setup: AccountSetup, chosen: Chosen) -> tuple[Heard, HttpMessage] | None:
+        """Return the provider's answer, None where no request was sent. The input and the request are freed
+        when it returns."""
+        whole = await self._input(chosen)
+        if whole is None:
+            return None
+        self._accounts.count(setup.name, "submissions")
+        request, body = await self._built(setup, chosen.job, whole)
+        door = self._accounts.submission(setup, chosen.job.operation)
+        parse = self._accounts.heard(chosen.job, setup.handler.submit).parse
+        return await self._accounts.send(setup, request, body, parse, door)
+
+    async def _input(self, chosen: Chosen) -> bytes | None:
+        """Return the whole input. None when nothing is sent: it cannot be read now, or is needed no more
+        because the job has ended or the provider has told of it."""
+        if chosen.input is not None:
+            return chosen.input
+        try:
+            return await self._store.read(inputs.read(chosen.job.id))
+        except StoreUnavailable as error:
+            word = replace(self._word(chosen), verdict=Verdict.RESTORE, note=f"not sent: {error.detail}")
+            await self._recording.settle(word)
+            return None
+
+    async def _built(self, setup: AccountSetup, job: Job, whole: bytes) -> tuple[HttpRequest, bytes | Parts]:
+        """Return the request with its body: long texts are marks while it is built, and come back after."""
+        bulk = await LARGE.run(len(whole), lambda: unpack(whole, stored=True))
+        submission = Submission(
+            job.id,
+            job.operation,
+            json.as_object(bulk.value),
+            self._accounts.callback_url(job),
+            self._accounts.secret(job) if job.expects_callback else None,
+        )
+        build, account = setup.handler.submit.build, self._accounts.account(setup)
+        request = build(submission, account)
+        if not bulk.texts:
+            return request, request.body
+        body = bulk.restored(request.body)
+        if body is None:
+            request = build(replace(submission, input=json.read_object(whole, values=None)), account)
+        return request, body or request.body
+
+    async def _failed(self, chosen: Chosen, error: ProviderError, *, idempotent: bool) -> None:
+        job = chosen.job
+        self._accounts.count(job.account, "errors")
+        told = self._accounts.plain(job, error)
+        wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
+        if isinstance(error, AccountRefused):
+            wait = await self._blocking.refused(job, error, told.message, submit=True)
+        elif (ladder := LADDERS.get(type(error))) is not None:
+            wait = self._blocking.troubled(job.account, ladder, wait) or wait
+        in_progress = idempotent and error.status == CONFLICT
+        word = replace(
+            self._word(chosen),
+            verdict=Verdict.RESTORE if in_progress else CONSEQUENCES[type(error)],
+            status=error.status,
+            wait=wait,
+            trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
+            error=told,
+        )
+        await self._recording.settle(word)
+        if isinstance(error, Unreachable):
+            self._say_unreachable(job, told.message)
+
+    def _say_unreachable(self, job: Job, why: str) -> None:
+        """Warn of submissions that cannot go out, once a minute for each account."""
+        count = self._sparing.count(job.account)
+        if count:
+            about = {"job": job.id, "account": job.account, "operation": job.operation, "count": count}
+            LOGGER.warning("a submission cannot go out and is tried again: %s", why, extra=about)
+
+    def _unknown(self, chosen: Chosen, handler: str) -> Word:
+        """Return the word about a job of an operation that a change of the settings took away: refused before
+        a byte is sent, or lost where it may have been sent already."""
+        message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
+        verdict = Verdict.LOST if chosen.crashed else Verdict.REJECT
+        return replace(
+            self._word(chosen), verdict=verdict, error=JobError(FailureCode.REJECTED, message), note=message
+        )
+
+    def _word(self, chosen: Chosen) -> Word:
+        return Word(
+            job_id=chosen.job.id,
+            source=Source.SUBMISSION,
+            at=self._clock.now(),
+            claim=chosen.claim,
+            intent=chosen.job.intents,
+            kept_as=Outcome.ERROR if chosen.crashed else None,
+        )

@@ -1,0 +1,14 @@
+"""A server and a gateway that may call it, together."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from receiver.egress.client import Gateway
+from tests.receiver.raw_server import RawServer, Script, calling, serving
+
+
+@contextlib.asynccontextmanager
+async def staged(script: Script) -> AsyncIterator[tuple[RawServer, Gateway]]:
+    """A server that runs `script`, and a gateway that may call it."""
+    async with serving(script) as server, calling() as gateway:
+        yield server, gateway

@@ -1,0 +1,262 @@
+"""Endpoints as they are held: adopted, left alone, unreadable, counted."""
+
+import logging
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from handlers.contract import Phase
+from receiver.domain.clock import Clock
+from receiver.domain.errors import Conflict
+from receiver.domain.model import Endpoint, EndpointState, Work
+from receiver.events.endpoint_cache import Endpoints
+from receiver.security.tokens import Masters
+from receiver.store import deliveries, holds, replicas
+from receiver.store import endpoints as table
+from receiver.store.endpoints import ApiKey
+from receiver.store.reencryption import reseal
+from receiver.store.schema import TABLES
+from tests.receiver.store_fixture import SECRET, START, Storehouse, storehouse, told, word
+
+OLD, NEW = "m" * 32, "n" * 32
+MASTERS = Masters([OLD], Clock().entropy)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+    """A service at rest."""
+    async with storehouse(tmp_path) as made:
+        yield made
+
+
+def both() -> Masters:
+    """The keys of a replica that was restarted with the new key."""
+    return Masters([NEW, OLD], Clock().entropy)
+
+
+def row_of(name: str, **others: object) -> dict[str, object]:
+    """A stored endpoint."""
+    made = Endpoint(
+        id=name,
+        url="https://a.example/",
+        events=("job.*",),
+        created_at=START,
+        updated_at=START,
+        secrets=(SECRET,),
+    )
+    row = Endpoints(MASTERS).sealed(replace(made, **others))  # type: ignore[arg-type]  # fields of an endpoint
+    return dict(zip(TABLES["endpoint"], row, strict=True))
+
+
+class Counted(dict[str, object]):
+    """A row."""
+
+    def __iter__(self):  # type: ignore[no-untyped-def]  # a row iterates over its values
+        return iter(self.values())
+
+
+# Adopted.
+
+
+def test_only_what_is_new_or_changed_is_opened_again() -> None:
+    opened: list[str] = []
+    held = Endpoints(MASTERS, lambda endpoint: opened.append(endpoint.id))
+    rows = [Counted(row_of(f"ep_{number}")) for number in range(5)]
+    held.adopt("1", rows)
+    held.adopt("2", [*rows, Counted(row_of("ep_5"))])
+    held.adopt("3", [Counted(rows[0] | {"max_in_flight": 3}), *rows[1:]])
+    assert opened == [*(f"ep_{number}" for number in range(6)), "ep_0"]
+    found = held.get("ep_0")
+    assert found is not None
+    assert (found.max_in_flight, held.get("ep_5")) == (3, None)
+
+
+def test_a_generation_and_its_endpoints_are_taken_together() -> None:
+    held = Endpoints(MASTERS)
+    old = [Counted(row_of(f"ep_{number}")) for number in range(3)]
+    new = [*old, Counted(row_of("ep_3"))]
+    for _ in range(50):
+        threads = [threading.Thread(target=held.adopt, args=args) for args in (("1", old), ("2", new))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sizes = {"1": 3, "2": 4}
+        found = {generation: held.as_of(generation) for generation in sizes}
+        assert [len(one) for name, one in found.items() if one is not None and len(one) != sizes[name]] == []
+        assert sum(one is not None for one in found.values()) == 1
+
+
+async def test_a_lane_that_was_met_before_its_endpoint_is_not_served_and_takes_its_cap(
+    house: Storehouse,
+) -> None:
+    serves = house.services.testing.fanout.serves
+    house.lanes.wait(Work.DELIVER, "ep_new")
+    assert not serves("ep_new")
+    await house.endpoint("ep_new", max_in_flight=1)
+    for _ in range(10):
+        house.lanes.succeeded("ep_new")
+    assert (serves("ep_new"), house.lanes.room(Work.DELIVER, "ep_new")) == (True, 1)
+
+
+async def test_there_are_so_many_endpoints_and_no_more(
+    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST", 2)
+    await house.endpoint("ep_1")
+    await house.endpoint("ep_2")
+    with pytest.raises(Conflict, match="2 endpoints already"):
+        await house.endpoint("ep_3")
+    await house.store.write(lambda: table.remove("ep_1", house.hands.at))
+    await house.endpoint("ep_3")
+
+
+async def test_there_are_so_many_keys_and_no_more(house: Storehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "MOST_KEYS", 1)
+    one, two = (ApiKey(f"key_{name}", name, name.encode(), ("jobs:read",), 0, None) for name in "ab")
+    await house.store.write(lambda: table.add_key(one))
+    with pytest.raises(Conflict, match="1 API keys already"):
+        await house.store.write(lambda: table.add_key(two))
+    await house.store.write(lambda: table.remove_key(one.id))
+    await house.store.write(lambda: table.add_key(two))
+
+
+async def test_a_page_of_endpoints_reads_no_others(house: Storehouse) -> None:
+    for number in range(5):
+        house.hands.pass_(seconds=number // 2)
+        await house.endpoint(f"ep_{number}")
+    found, behind = [], None
+    while page := await house.store.read(table.page(behind, 2)):
+        assert len(page) <= 2
+        found += [row["id"] for row in page]
+        behind = (page[-1]["created_at"], page[-1]["id"])
+    assert found == [f"ep_{number}" for number in (4, 3, 2, 1, 0)]
+
+
+# Unreadable.
+
+
+async def test_an_endpoint_whose_secret_cannot_be_read_is_left_alone_and_as_it_is(
+    house: Storehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.endpoint("ep_1", headers={"authorization": "Bearer theirs"})
+    assert await reseal(house.store, both()) == 1
+    assert await reseal(house.store, both()) == 0
+    await house.services.refresh()
+    [said] = [one for one in caplog.records if "is not served" in one.getMessage()]
+    assert (said.levelno, said.__dict__["endpoint"]) == (logging.ERROR, "ep_1")
+    job = await house.submitted()
+    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    [born] = recorded.born
+    fanout = house.services.testing.fanout
+    assert not fanout.serves("ep_1")
+    if born.claim is not None:
+        await fanout.perform((born.claim, born.owed))
+    found = await house.store.read(deliveries.get(born.owed.id))
+    assert found is not None
+    assert (found[0].state, found[1], found[0].leased) == ("pending", [], False)
+    await house.services.alter("ep_1", lambda fresh: replace(fresh, description="x"))
+    with pytest.raises(Conflict, match="headers cannot be changed"):
+        await house.services.alter("ep_1", lambda fresh: replace(fresh, headers={"x-own": "1"}))
+    [row] = await house.rows("select id, headers, secrets, description from endpoint")
+    headers, secrets = Endpoints(both()).unsealed(row)
+    assert (headers, secrets, row["description"]) == ({"authorization": "Bearer theirs"}, (SECRET,), "x")
+
+
+async def test_a_callback_whose_secret_cannot_be_read_waits(
+    house: Storehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await house.submitted(callback_url="https://me.example/", callback_secret=b"0badc0de" + b"x" * 40)
+    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    [born] = recorded.born
+    assert born.claim is not None
+    until = house.services.clock.monotonic() + 60
+    await house.services.testing.fanout.perform((replace(born.claim, until=until), born.owed))
+    found = await house.store.read(deliveries.get(born.owed.id))
+    assert found is not None
+    assert (found[0].state, found[1]) == ("pending", [])
+    assert found[0].next_at == house.hands.at + timedelta(minutes=1)
+    assert "needs a master key that is not configured" in caplog.text
+    assert await house.claim(Work.DELIVER) == []
+    house.hands.pass_(minutes=1)
+    assert len(await house.claim(Work.DELIVER)) == 1
+
+
+async def test_a_replica_tells_its_keys(house: Storehouse) -> None:
+    since = house.hands.at - timedelta(seconds=20)
+    kid, other = MASTERS.newest, both().newest
+    assert await house.store.read(replicas.without_key(kid, since)) == []
+    assert await house.store.read(replicas.without_key(other, since)) == [house.services.replica.name]
+    later = house.hands.at + timedelta(seconds=1)
+    assert await house.store.read(replicas.without_key(other, later)) == []
+
+
+async def test_callback_secrets_are_encrypted_anew_in_pieces_and_once(
+    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.store.reencryption.BATCH", 2)
+    jobs = []
+    for _ in range(5):
+        job = house.job(callback_url="https://me.example/")
+        sealed = house.services.masters.seal("whsec_x", job.id)
+        await house.promise(job.but(callback_secret=sealed))
+        jobs.append(job.id)
+        await house.promise()
+    assert [await reseal(house.store, both()) for _ in range(2)] == [5, 0]
+    found = await house.rows(
+        "select id, callback_secret from job where callback_secret is not null order by id"
+    )
+    assert [row["id"] for row in found] == jobs
+    assert {both().unseal(row["callback_secret"], row["id"]) for row in found} == {"whsec_x"}
+
+
+# Left alone.
+
+
+async def test_a_hold_is_kept_over_a_restart_and_ended_by_hand(tmp_path: Path) -> None:
+    async with storehouse(tmp_path) as house:
+        await house.endpoint("ep_1")
+        job = await house.submitted()
+        [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+        [born] = recorded.born
+        assert born.claim is not None
+        until = house.hands.at + timedelta(hours=1)
+        await house.settle(born.claim, "pending", next_at=until, hold=("ep_1", until))
+    async with storehouse(tmp_path) as house:
+        assert house.lanes.held("ep_1") == 3600
+        assert house.lanes.room(Work.DELIVER, "ep_1") == 0
+        await house.store.write(partial(deliveries.retry, born.owed.id, "ep_1", house.hands.at))
+        await house.services.housekeeper.look()
+        assert (house.lanes.held("ep_1"), house.lanes.room(Work.DELIVER, "ep_1")) == (0, 4)
+
+
+async def test_of_two_holds_the_longer_counts_and_both_are_forgotten(house: Storehouse) -> None:
+    now = house.hands.at
+    ends = [now + timedelta(seconds=seconds) for seconds in (60, 30)]
+    for until in ends:
+        await house.store.write(partial(holds.hold, [("ep_1", until)]))
+    await house.store.write(partial(holds.hold, [("ep_2", ends[1])]))
+    assert await house.store.read(holds.held(now, 10)) == {"ep_1": ends[0], "ep_2": ends[1]}
+    assert await house.store.read(holds.held(now, 1)) == {"ep_1": ends[0]}
+    await house.store.write(partial(holds.forget, ends[1]))
+    assert await house.column("select lane from hold") == ["ep_1"]
+
+
+async def test_an_answer_disables_only_the_endpoint_that_it_was_sent_to(house: Storehouse) -> None:
+    sent = await house.endpoint("ep_1")
+    rows = [
+        (replace(sent, url="https://old.example/"), False),
+        (replace(sent, updated_at=START - timedelta(seconds=1)), False),
+        (sent, True),
+        (sent, False),
+    ]
+    for asked, expected in rows:
+        house.hands.pass_(seconds=1)
+        assert await house.store.write(partial(table.disable, asked, "410", house.hands.at)) is expected
+    [row] = await house.rows("select state, disabled_reason from endpoint")
+    assert (row["state"], row["disabled_reason"]) == (EndpointState.DISABLED, "410")

@@ -1,0 +1,33 @@
+"""Steps that the tests of due work share: a job on its way, one with a lost answer, a hint."""
+
+from typing import Any
+
+from handlers.contract import Phase, Proof
+from receiver.domain.model import Job, Source, Verdict, Work
+from tests.receiver.store_fixture import Storehouse, told, word
+
+SUBMIT, POLL, NOTE, CALLBACK = Source.SUBMISSION, Source.POLL, Source.NOTE, Source.CALLBACK
+
+
+async def out(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
+    """Return a job with its submission under way, and its claim."""
+    await house.added(account)
+    [chosen] = await house.claim(Work.SUBMIT, {account: 1})
+    return chosen.job, chosen.claim
+
+
+async def unconfirmed(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
+    """Return a job that lost its submission's answer, and the claim it had."""
+    job, claim = await out(house, account)
+    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
+    return job, claim
+
+
+async def dues(house: Storehouse, job: Job) -> list[tuple[str, float]]:
+    """Return the work that is due for a job, and when."""
+    return [(work, at) for work, at, _, _ in await house.due_of(job)]
+
+
+def hint(job: Job, house: Storehouse, theirs: str | None = None, **others: Any) -> Any:
+    """Return a callback that proves nothing and tells of success."""
+    return word(job, house, told(Phase.SUCCEEDED, theirs), proof=Proof.UNPROVED, **others)

@@ -1,0 +1,295 @@
+"""Deliveries in a real store: settled under their lease, owed again or no more, and told as they stand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from handlers.contract import Phase
+from receiver.delivery.sender import SETTLE
+from receiver.domain.model import Claim, Event, Owed, Work
+from receiver.store import deliveries
+from receiver.store import endpoints as table
+from receiver.store.attempts import Attempt
+from receiver.store.deliveries import Search, Seen
+from receiver.store.due import HAND_LANES, RETRY_LANE
+from receiver.store.record import Born
+from tests.receiver.store_fixture import Storehouse, storehouse, told, word
+
+URL = "https://me.example/one-off"
+AGAIN, BY_HAND = "ep_1" + RETRY_LANE, "ep_1" + HAND_LANES[0]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+    """A service at rest with one endpoint."""
+    async with storehouse(tmp_path) as made:
+        await made.endpoint("ep_1", "job.succeeded")
+        yield made
+
+
+async def born(house: Storehouse, **others: object) -> list[Born]:
+    """What is owed for a job that just ended."""
+    job = await house.submitted(**others)  # type: ignore[arg-type]  # fields of a job
+    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED, result={"lyrics": "la"})))
+    return list(recorded.born)
+
+
+async def one(house: Storehouse) -> Claim:
+    """The claim under which one delivery was born."""
+    [made] = await born(house)
+    assert made.claim is not None
+    return made.claim
+
+
+async def seen(house: Storehouse, delivery: str) -> tuple[Seen, list[Attempt]]:
+    """A delivery as it is told, with its attempts."""
+    found = await house.store.read(deliveries.get(delivery))
+    assert found is not None
+    return found
+
+
+async def claims(house: Storehouse) -> list[Claim]:
+    """The claims of what is due for delivery."""
+    return [claim for claim, _ in await house.claim(Work.DELIVER)]
+
+
+async def cancel(house: Storehouse, *ids: str, reason: str = "asked") -> None:
+    """Owe these deliveries no more."""
+    await house.store.write(lambda: deliveries.cancel(ids, reason, house.hands.at))
+
+
+async def retry(house: Storehouse, delivery: str) -> None:
+    """Owe a delivery again."""
+    await house.store.write(lambda: deliveries.retry(delivery, "ep_1", house.hands.at))
+
+
+# Settled.
+
+
+async def test_a_delivery_that_went_is_over(house: Storehouse) -> None:
+    claim = await one(house)
+    house.hands.pass_(seconds=1)
+    assert await house.settle(claim)
+    told_, attempts = await seen(house, claim.id)
+    assert (told_.state, told_.tries, told_.next_at, told_.reason) == ("delivered", 1, None, None)
+    assert (told_.event_type, told_.endpoint_id, told_.url) == ("job.succeeded", "ep_1", None)
+    assert [(one.status, one.latency_ms, one.at) for one in attempts] == [(204, 1.5, house.hands.at)]
+    assert await house.column("select id from due where work = 'deliver'") == []
+    assert await claims(house) == []
+
+
+async def test_a_delivery_that_did_not_go_is_owed_in_the_retry_lane(house: Storehouse) -> None:
+    claim = await one(house)
+    for tries in (1, 2, 3):
+        next_at = house.hands.at + timedelta(seconds=60)
+        assert await house.settle(claim, "pending", next_at=next_at)
+        told_, attempts = await seen(house, claim.id)
+        assert (told_.state, told_.tries, told_.next_at, told_.leased) == ("pending", tries, next_at, False)
+        assert len(attempts) == tries
+        assert await claims(house) == []
+        house.hands.at = next_at
+        [claim] = await claims(house)
+        assert (claim.lane, claim.tries, claim.fence) == (AGAIN, tries, tries + 1)
+    assert await house.settle(claim, "exhausted", reason="tls: it is over")
+    told_, attempts = await seen(house, claim.id)
+    assert (told_.state, told_.reason, told_.tries, len(attempts)) == ("exhausted", "tls: it is over", 4, 4)
+
+
+async def test_many_attempts_settle_in_one_transaction(house: Storehouse) -> None:
+    made = [await one(house) for _ in range(4)]
+    at = house.hands.at + timedelta(seconds=5)
+    answers = await asyncio.gather(
+        house.settle(made[0]),
+        house.settle(made[1], "pending", next_at=at),
+        house.settle(made[2], "canceled", reason="410"),
+        house.settle(made[3], "pending", next_at=at),
+    )
+    assert list(answers) == [True] * 4
+    states = [(await seen(house, claim.id))[0].state for claim in made]
+    assert states == ["delivered", "pending", "canceled", "pending"]
+    assert await house.column("select id from due where work = 'deliver'") == [made[1].id, made[3].id]
+
+
+@pytest.mark.parametrize("state", ["delivered", "exhausted", "pending"])
+async def test_an_attempt_under_a_stale_lease_is_kept_and_changes_nothing(
+    house: Storehouse, state: str
+) -> None:
+    first = await one(house)
+    house.hands.pass_(seconds=31)
+    [second] = await claims(house)
+    before = await house.rows("select * from due where id = :id", id=first.id)
+    at = house.hands.at if state == "pending" else None
+    assert not await house.settle(first, state, next_at=at)
+    assert await house.rows("select * from due where id = :id", id=first.id) == before
+    told_, attempts = await seen(house, first.id)
+    assert (told_.state, told_.tries, told_.leased, len(attempts)) == ("pending", 1, True, 1)
+    assert await house.settle(second)
+    assert not await house.settle(first, state, next_at=at)
+    told_, attempts = await seen(house, first.id)
+    assert (told_.state, told_.tries, len(attempts)) == ("delivered", 3, 3)
+
+
+async def test_of_two_settles_in_one_transaction_only_the_holders_counts(house: Storehouse) -> None:
+    first = await one(house)
+    house.hands.pass_(seconds=31)
+    [second] = await claims(house)
+    answers = await asyncio.gather(house.settle(first, "exhausted"), house.settle(second, "delivered"))
+    assert list(answers) == [False, True]
+    told_, attempts = await seen(house, first.id)
+    assert (told_.state, len(attempts)) == ("delivered", 2)
+
+
+# Owed again, or no more.
+
+
+@pytest.mark.parametrize("state", ["delivered", "exhausted", "canceled"])
+async def test_a_delivery_that_is_over_can_be_owed_again(house: Storehouse, state: str) -> None:
+    claim = await one(house)
+    await house.settle(claim, state, reason="why")
+    await retry(house, claim.id)
+    told_, attempts = await seen(house, claim.id)
+    assert (told_.state, told_.reason, told_.next_at) == ("pending", None, house.hands.at)
+    assert len(attempts) == 1
+    [again] = await claims(house)
+    assert (again.id, again.lane, again.tries) == (claim.id, BY_HAND, 0)
+    assert await house.settle(again)
+    assert len((await seen(house, claim.id))[1]) == 2
+
+
+async def test_a_delivery_that_waits_is_owed_at_once(house: Storehouse) -> None:
+    claim = await one(house)
+    await house.settle(claim, "pending", next_at=house.hands.at + timedelta(hours=1))
+    assert await claims(house) == []
+    await retry(house, claim.id)
+    [again] = await claims(house)
+    assert (again.lane, again.tries) == (BY_HAND, 0)
+    assert not await house.settle(claim)
+
+
+async def test_a_delivery_that_is_being_sent_is_sent_again_when_it_is_retried_by_hand(
+    house: Storehouse,
+) -> None:
+    claim = await one(house)
+    await retry(house, claim.id)
+    assert await claims(house) == []
+    assert await house.settle(claim)
+    assert (await seen(house, claim.id))[0].state == "pending"
+    [again] = await claims(house)
+    assert (again.lane, again.tries) == (BY_HAND, 0)
+    await retry(house, claim.id)
+    assert await house.settle(again)
+    [once_more] = await claims(house)
+    assert await house.settle(once_more)
+    assert (await seen(house, claim.id))[0].state == "delivered"
+
+
+async def test_what_is_cancelled_is_owed_no_more(house: Storehouse) -> None:
+    sent, waits, done = [await one(house) for _ in range(3)]
+    await house.settle(waits, "pending", next_at=house.hands.at)
+    await house.settle(done)
+    await cancel(house, sent.id, waits.id, done.id)
+    told_ = [(await seen(house, claim.id))[0] for claim in (sent, waits, done)]
+    assert [one.state for one in told_] == ["canceled", "canceled", "delivered"]
+    assert [one.reason for one in told_] == ["asked", "asked", None]
+    assert await claims(house) == []
+    assert not await house.settle(sent)
+    assert len((await seen(house, sent.id))[1]) == 1
+    assert (await seen(house, sent.id))[0].state == "canceled"
+
+
+async def test_a_lease_from_before_a_cancel_stays_stale(house: Storehouse) -> None:
+    first = await one(house)
+    await cancel(house, first.id)
+    await retry(house, first.id)
+    [second] = await claims(house)
+    assert not await house.settle(first, "exhausted")
+    assert await house.settle(second)
+
+
+async def test_an_endpoint_that_goes_is_owed_nothing_more(house: Storehouse) -> None:
+    await house.endpoint("ep_2", "job.succeeded")
+    made = [await born(house) for _ in range(2)]
+    await house.settle_born(made[0][0])
+    now = house.hands.at
+    await house.store.write(lambda: table.remove("ep_1", now))
+    rows = await house.rows("select target, state from delivery order by id")
+    assert [tuple(row.values()) for row in map(dict, rows)] == [
+        ("ep_1", "delivered"),
+        ("ep_2", "pending"),
+        ("ep_1", "canceled"),
+        ("ep_2", "pending"),
+    ]
+    assert len(await house.column("select id from due where work = 'deliver'")) == 2
+
+
+async def test_a_callback_url_that_is_turned_off_is_so_for_its_job_only(house: Storehouse) -> None:
+    first, second = [await born(house, callback_url=URL, callback_secret=b"sealed") for _ in range(2)]
+    job_id = first[0].owed.job_id
+    assert job_id is not None
+    now = house.hands.at
+    await house.store.write(lambda: deliveries.cancel_target("callback", job_id, "410", now))
+    rows = await house.rows("select job, state, reason from delivery where target = 'callback' order by id")
+    assert [(row["state"], row["reason"]) for row in rows] == [("canceled", "410"), ("pending", None)]
+    assert await house.column("select callback_off from job order by id") == [1, 0]
+    assert {one.owed.endpoint_id for one in second} == {"ep_1", None}
+
+
+# Told.
+
+
+async def test_what_sending_needs_comes_with_the_claim(house: Storehouse) -> None:
+    to_endpoint, to_url = await born(house, callback_url=URL, callback_secret=b"sealed")
+    house.hands.pass_(seconds=31)
+    owed: dict[str, Owed] = {claim.id: found for claim, found in await house.claim(Work.DELIVER)}
+    assert owed[to_endpoint.owed.id] == to_endpoint.owed
+    event: Event = to_endpoint.owed.event
+    job_id = event.job_id
+    assert owed[to_url.owed.id] == Owed(to_url.owed.id, event, None, job_id, URL, b"sealed")
+    assert event.result == b'{"lyrics":"la"}'
+    assert b"lyrics" not in event.body
+
+
+async def test_deliveries_are_found_newest_first(house: Storehouse) -> None:
+    made = [await born(house, callback_url=URL, callback_secret=b"sealed") for _ in range(3)]
+    ids = [one.owed.id for each in made for one in each]
+    owed = made[1][0].owed
+    await house.settle_born(made[0][0])
+    searches: list[tuple[Search, list[int]]] = [
+        (Search(), [5, 4, 3, 2, 1, 0]),
+        (Search(limit=2), [5, 4]),
+        (Search(limit=2, before=ids[4]), [3, 2]),
+        (Search(endpoint="ep_1"), [4, 2, 0]),
+        (Search(endpoint="callback"), [5, 3, 1]),
+        (Search(state="delivered"), [0]),
+        (Search(state="pending", endpoint="ep_1"), [4, 2]),
+        (Search(event=owed.event.id), [3, 2]),
+        (Search(job=owed.job_id), [3, 2]),
+        (Search(endpoint="ep_2"), []),
+    ]
+    for search, expected in searches:
+        listed = await house.store.read(deliveries.search(search))
+        assert [ids.index(one.id) for one in listed.found] == expected, search
+        assert listed.place is None
+    [own] = (await house.store.read(deliveries.search(Search(endpoint="callback", job=owed.job_id)))).found
+    assert (own.endpoint_id, own.url) == (None, URL)
+    assert await house.store.read(deliveries.get("dlv_unknown")) is None
+
+
+async def test_an_attempt_of_which_nobody_knows_whether_it_is_stored_is_stored_once(
+    house: Storehouse,
+) -> None:
+    await house.endpoint()
+    job = await house.submitted(theirs="p1")
+    [ended] = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p1")))
+    [born] = ended.born
+    assert born.claim is not None
+    settled = house.attempted(born.claim)
+    first = await house.store.do(SETTLE, settled)
+    second = await house.store.do(SETTLE, replace(settled, again=True))
+    assert (first.mine, second.mine) == (True, False)
+    assert await house.column("select id from attempt") == [settled.attempt.id]
+    assert await house.column("select state from delivery") == ["delivered"]

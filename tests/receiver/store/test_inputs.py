@@ -1,0 +1,219 @@
+"""Large inputs in a real store: in pieces, byte for byte, read when they are sent, and gone afterwards."""
+
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.contract import Phase
+from receiver.bodies.parts import Parts
+from receiver.domain.errors import StoreUnavailable
+from receiver.domain.model import Job, Source, State, Verdict, Work
+from receiver.egress.client import Call, Gateway
+from receiver.jobs.service import PROMISE
+from receiver.providers.submission import Submitter
+from receiver.store import erasure, inputs
+from receiver.store.inputs import AT_ONCE, IN_ROW, PIECE
+from receiver.store.jobs import Chosen, NewJob, unchoose
+from receiver.store.statements import Query, Transaction
+from tests.receiver.store_fixture import Storehouse, storehouse, told, word
+
+MIB = 1 << 20
+BOUNDS = (IN_ROW, IN_ROW + PIECE, AT_ONCE * 2 * PIECE, 5 * MIB)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+    """A service at rest."""
+    async with storehouse(tmp_path) as made:
+        yield made
+
+
+def spelled(size: int) -> bytes:
+    """An input of `size` bytes, no two places of which look the same."""
+    text = b"".join(b"%08x" % number for number in range(size // 8 + 1))
+    return b'{"prompt":"' + text[: size - 13] + b'"}'
+
+
+async def promised(house: Storehouse, whole: bytes, **others: Any) -> Chosen:
+    """A job with this input, claimed for its submission."""
+    await house.promise(whole_input=whole, **others)
+    [chosen] = await house.claim(Work.SUBMIT)
+    assert isinstance(chosen, Chosen)
+    return chosen
+
+
+async def kept(house: Storehouse) -> list[Any]:
+    """Return the inputs in the rows of the jobs, and the number of pieces."""
+    [count] = await house.column("select count(*) from input_piece")
+    return [*await house.column("select input from job order by id"), count]
+
+
+@pytest.mark.parametrize("size", [bound + more for bound in BOUNDS for more in (-1, 0, 1)])
+async def test_an_input_comes_back_byte_for_byte(house: Storehouse, size: int) -> None:
+    whole = spelled(size)
+    assert len(whole) == size
+    chosen = await promised(house, whole)
+    if size <= IN_ROW:
+        assert (chosen.input, await kept(house)) == (whole, [whole, 0])
+        return
+    assert (chosen.input, await house.store.read(inputs.read(chosen.job.id))) == (None, whole)
+    assert await kept(house) == [inputs.IN_PIECES, -(-size // PIECE)]
+
+
+async def test_every_job_has_its_own_input(house: Storehouse) -> None:
+    wholes = [spelled(2 * MIB).replace(b"0000", b"%04d" % number) for number in range(3)]
+    wishes = [house.wish(house.job(), whole_input=whole) for whole in (*wholes, b"{}")]
+    for one in wishes:
+        await house.store.do(PROMISE, one)
+    found = [await house.store.read(inputs.read(one.job.id)) for one in wishes]
+    assert found == [*wholes, None]
+
+
+def accepted(chosen: Chosen, house: Storehouse) -> Any:
+    """The provider's acceptance."""
+    return word(chosen.job, house, told(Phase.QUEUED, "p1"), Source.SUBMISSION, claim=chosen.claim)
+
+
+def canceled(chosen: Chosen, house: Storehouse) -> Any:
+    """The user's cancellation, while the submission is out."""
+    return word(chosen.job, house, source=Source.NOTE, verdict=Verdict.CANCEL)
+
+
+def refused(chosen: Chosen, house: Storehouse) -> Any:
+    """The provider's refusal."""
+    return word(chosen.job, house, source=Source.SUBMISSION, verdict=Verdict.REJECT, claim=chosen.claim)
+
+
+@pytest.mark.parametrize("ends", [accepted, canceled, refused])
+@pytest.mark.parametrize("size", [100, 3 * MIB])
+async def test_nothing_is_left_of_an_input_that_is_needed_no_more(
+    house: Storehouse, ends: Any, size: int
+) -> None:
+    other = await promised(house, spelled(2 * MIB))
+    chosen = await promised(house, spelled(size))
+    await house.hear(ends(chosen, house))
+    assert await house.column("select input from job where id = :id", id=chosen.job.id) == [None]
+    assert await house.store.read(inputs.read(chosen.job.id)) is None
+    assert await house.store.read(inputs.read(other.job.id)) == spelled(2 * MIB)
+
+
+async def test_a_job_that_is_canceled_before_its_submission_leaves_nothing(house: Storehouse) -> None:
+    job = house.job()
+    await house.promise(job, whole_input=spelled(3 * MIB))
+    await house.hear(word(job, house, source=Source.NOTE, verdict=Verdict.CANCEL))
+    assert await kept(house) == [None, 0]
+
+
+async def test_an_erased_job_leaves_no_piece(house: Storehouse) -> None:
+    chosen = await promised(house, spelled(3 * MIB))
+    await house.store.write(lambda: erasure.erase([chosen.job.id], None))
+    assert await kept(house) == [0]
+
+
+async def test_an_input_is_kept_while_it_may_be_sent_again(house: Storehouse) -> None:
+    whole = spelled(3 * MIB)
+    chosen = await promised(house, whole)
+    await house.store.write(lambda: unchoose([chosen], house.hands.at))
+    [chosen] = await house.claim(Work.SUBMIT)
+    await house.hear(
+        word(chosen.job, house, source=Source.SUBMISSION, verdict=Verdict.LOST, claim=chosen.claim)
+    )
+    assert (await house.now(chosen.job)).state is State.UNCONFIRMED
+    assert await house.store.read(inputs.read(chosen.job.id)) == whole
+
+
+def statements(transaction: Transaction[Any], *answers: list[Any]) -> list[Any]:
+    """The statements of a transaction that is answered so."""
+    found, left = [], iter(answers)
+    try:
+        statement = next(transaction)
+        while True:
+            found.append(statement)
+            statement = transaction.send(next(left, []))
+    except StopIteration:
+        return found
+
+
+def test_a_small_input_costs_no_statement_of_its_own() -> None:
+    assert statements(inputs.write("job_1", Parts([b"{}"]))) == []
+    [update] = statements(inputs.forget(["job_1"]), [{"id": "job_1", "input": None}])
+    assert isinstance(update, Query)
+    assert update.sql.startswith("update job set input")
+
+
+@contextmanager
+def traced() -> Iterator[list[int]]:
+    """The most bytes that were held at once within, beyond those before."""
+    gc.collect()
+    tracemalloc.start()
+    found: list[int] = []
+    try:
+        yield found
+        found.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
+async def test_storing_and_reading_a_large_input_holds_one_copy_at_most(house: Storehouse) -> None:
+    size = 24 * MIB
+    whole = memoryview(spelled(size))
+    wish = house.wish(house.job())
+    large = NewJob(wish.job, Parts([whole[:5000], whole[5000:]]), wish.shown_input, wish.due)
+    with traced() as stored:
+        await house.store.do(PROMISE, large)
+    with traced() as read:
+        found = await house.store.read(inputs.read(large.job.id))
+    assert found == bytes(whole)
+    assert stored[0] < size // 4
+    assert read[0] < size + size // 4
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """The calls to providers, of which none is expected."""
+    made: list[Call] = []
+
+    async def call(_gateway: Gateway, call: Call) -> None:
+        made.append(call)
+        raise AssertionError("a call was made")
+
+    monkeypatch.setattr(Gateway, "call", call)
+    return made
+
+
+def submitter(house: Storehouse) -> Submitter:
+    """The performer of submissions of this service."""
+    ours = house.services
+    return Submitter(ours.accounts, ours.recording, ours.store, ours.blocking, ours.clock)
+
+
+async def test_a_job_that_ended_before_its_input_was_read_is_not_sent(
+    house: Storehouse, calls: list[Call]
+) -> None:
+    chosen = await promised(house, spelled(3 * MIB))
+    await house.hear(canceled(chosen, house))
+    before = await house.evidence(chosen.job)
+    await submitter(house).perform(chosen)
+    assert (calls, await house.evidence(chosen.job)) == ([], before)
+    assert (await house.now(chosen.job)).state is State.CANCELED
+
+
+async def test_an_input_that_cannot_be_read_now_is_sent_later(
+    house: Storehouse, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the database cannot be read now")
+
+    chosen = await promised(house, spelled(3 * MIB))
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "read", away)
+        await submitter(house).perform(chosen)
+    job: Job = await house.now(chosen.job)
+    assert (calls, job.state, job.intents) == ([], State.PENDING, 1)
+    [(work, _, leased, _)] = await house.due_of(job)
+    assert (work, leased) == ("submit", 0)

@@ -1,0 +1,141 @@
+"""A worker over a real store, and a performer that notes what it is given."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from receiver.domain.model import Claim, Work
+from receiver.store.due import release as give_up
+from receiver.store.statements import Transaction, rows
+from receiver.work.limits import Lanes
+from receiver.work.slots import Slots
+from receiver.work.worker import Hints, Worker
+from tests.receiver.store_fixture import Storehouse, storehouse
+
+PATIENCE = 100.0
+"""Seconds after which a wait has failed; a bound, never an expectation."""
+
+
+@dataclass
+class Held:
+    """A holder of leases that lives until told."""
+
+    name: str = "rpc_1"
+    live: bool = True
+
+
+class Slotted(Lanes):
+    """Lanes that tell when something ended or is asked for."""
+
+    news: asyncio.Event
+    loop: asyncio.AbstractEventLoop
+
+    def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
+        """Count one that ended."""
+        self.news.set()
+        return super().release(name, work)
+
+    def wait(self, work: Work, name: str) -> int:
+        """Note, on the writer's thread, that a claim asks."""
+        self.loop.call_soon_threadsafe(self.news.set)
+        return super().wait(work, name)
+
+
+@dataclass
+class Made:
+    """A made-up performer: it notes what it is given, and waits at a gate when there is one."""
+
+    lanes: Lanes
+    house: Storehouse
+    work: Work = Work.SUBMIT
+    lease: timedelta = timedelta(seconds=90)
+    gate: asyncio.Event | None = None
+    failure: Exception | None = None
+    limited: Mapping[str, int] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+    begun: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def serves(self, lane: str) -> bool:
+        """What is not closed."""
+        return lane not in self.closed
+
+    def limits(self) -> Mapping[str, int]:
+        """What the test says."""
+        return self.limited
+
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, str]]]:
+        """Inside the claiming transaction."""
+        found = yield rows("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
+        assert len(found) == len(claims)
+        return [(claim, claim.id) for claim in claims]
+
+    def give_back(self, prepared: Sequence[tuple[Claim, str]], now: datetime) -> Transaction[None]:
+        """Leave them to others."""
+        yield from give_up([claimed for claimed, _ in prepared], now)
+
+    async def perform(self, prepared: tuple[Claim, str]) -> None:
+        """Note it, and leave nothing due."""
+        claim, job_id = prepared
+        self._tell(self.begun, job_id)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        await self.house.write(
+            "delete from due where id = :id and fence = :fence", id=claim.id, fence=claim.fence
+        )
+        self._tell(self.done, job_id)
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for news until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not reached():
+                self.news.clear()
+                await self.news.wait()
+
+    def _tell(self, notes: list[str], job_id: str) -> None:
+        notes.append(job_id)
+        self.news.set()
+
+
+@dataclass
+class Shop:
+    """A worker with all that it needs."""
+
+    house: Storehouse
+    lanes: Lanes
+    made: Made
+    worker: Worker
+    hints: Hints
+    held: Held
+
+    async def jobs(self, *accounts: str) -> list[str]:
+        """Jobs that are due now."""
+        return [(await self.house.added(account)).id for account in accounts]
+
+    def taken(self, lane: str = "aiml") -> int:
+        """The slots that are taken in a lane."""
+        return self.lanes.lane(Work.SUBMIT, lane).in_flight
+
+    async def idle(self) -> None:
+        """Once nothing is under way any more."""
+        await self.made.until(lambda: self.taken() + self.taken("apiframe") == 0)
+
+
+@contextlib.asynccontextmanager
+async def shop_in(folder: Path) -> AsyncIterator[Shop]:
+    """A worker over a store in `folder`, whose lanes take three at once; nothing runs yet."""
+    async with storehouse(folder) as house:
+        clock = house.services.clock
+        lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
+        made = Made(lanes, house)
+        lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
+        held = Held()
+        worker = Worker(made, hints := Hints(lambda _word: None), lanes, house.store, clock, held)
+        hints.workers[Work.SUBMIT] = worker
+        yield Shop(house, lanes, made, worker, hints, held)
