@@ -49,7 +49,7 @@ class Output(wire.Payload):
     videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
 
 
-class Task(wire.Payload):
+class AimlTask(wire.Payload):
     """What stands under `data`."""
 
     uuid: wire.Id = None
@@ -62,7 +62,7 @@ class Task(wire.Payload):
 class Envelope(wire.Payload):
     """Every answer about a task."""
 
-    data: Annotated[Task, wire.PART] = Task()
+    data: Annotated[AimlTask, wire.PART] = AimlTask()
     error: Any = None
 
 

@@ -114,7 +114,7 @@ class ProResult(wire.Payload):
 NO_RESULT = ProResult()
 
 
-class Task(wire.Payload):
+class ApiframeTask(wire.Payload):
     """What /fetch answers and what a callback posts."""
 
     task_id: wire.Id = None
@@ -141,7 +141,7 @@ RESULT_WORDS = frozenset(
 """Fields that show success where no file is made and `status` is missing."""
 
 
-def assets_of(task: Task) -> tuple[Asset, ...]:
+def assets_of(task: ApiframeTask) -> tuple[Asset, ...]:
     """Every file of a task: videos, images (the grid last), songs with their covers and clips; links below
     `output`, where gateways keep them, only when there is nothing else."""
     songs = (
@@ -170,7 +170,7 @@ def _files_of(song: Song) -> tuple[Asset, ...]:
     )
 
 
-def to_update(task: Task, body: dict[str, Any]) -> Update:
+def to_update(task: ApiframeTask, body: dict[str, Any]) -> Update:
     """A task in our words; without a `status`, a result says success (the documented imagine sample)."""
     assets = assets_of(task)
     made = bool(assets or RESULT_WORDS & body.keys())
@@ -197,7 +197,7 @@ def to_update(task: Task, body: dict[str, Any]) -> Update:
 def read(message: HttpMessage) -> Update:
     """What /fetch answers."""
     body = wire.answered(message)
-    update = to_update(wire.model(body, Task, message), body)
+    update = to_update(wire.model(body, ApiframeTask, message), body)
     if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
         raise error
     return update
@@ -206,14 +206,14 @@ def read(message: HttpMessage) -> Update:
 def read_callback(message: HttpMessage) -> Update:
     """A callback posts the object that /fetch answers."""
     body = wire.called_back(message)
-    return to_update(wire.payload_of(body, Task), body)
+    return to_update(wire.payload_of(body, ApiframeTask), body)
 
 
 def read_submitted(message: HttpMessage) -> Update:
     """A submit answers with the task's id alone, or with the finished task; a 2xx with neither is no
     acceptance that we can use."""
     body = wire.answered(message)
-    update = to_update(wire.model(body, Task, message), body)
+    update = to_update(wire.model(body, ApiframeTask, message), body)
     if update.phase is Phase.SUCCEEDED and (update.assets or RESULT_WORDS & body.keys()):
         return update
     if update.provider_job_id is None:

@@ -58,7 +58,7 @@ LIFETIME = timedelta(hours=24)
 KINDS_BY_NAME = {"audio": Kind.AUDIO, "image": Kind.IMAGE, "cover": Kind.IMAGE, "video": Kind.VIDEO}
 
 
-class Job(wire.Payload):
+class V2Job(wire.Payload):
     """A job as submit, poll (`id`) and callback (`jobId`) tell it."""
 
     id: wire.Id = None
@@ -80,7 +80,7 @@ def assets_of(result: object, message: HttpMessage) -> tuple[Asset, ...]:
     )
 
 
-def to_update(job: Job, message: HttpMessage) -> Update:
+def to_update(job: V2Job, message: HttpMessage) -> Update:
     """A job in our words."""
     phase = wire.phase(PHASES, job.status)
     done = phase is Phase.SUCCEEDED
@@ -109,7 +109,7 @@ def read(message: HttpMessage) -> Update:
 
 def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
     body = wire.answered(message)
-    update = to_update(wire.model(body, Job, message), message)
+    update = to_update(wire.model(body, V2Job, message), message)
     if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
         raise error
     return update, body
@@ -125,7 +125,7 @@ def read_submitted(message: HttpMessage) -> Update:
 
 def read_callback(message: HttpMessage) -> Update:
     """A callback's body."""
-    return to_update(wire.payload(message, Job), message)
+    return to_update(wire.payload(message, V2Job), message)
 
 
 def _key(account: Account) -> tuple[str, str]:

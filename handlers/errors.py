@@ -45,7 +45,7 @@ class Rejected(ProviderError):
     """The provider refused the request for good (4xx)."""
 
 
-class Refused(Rejected):
+class ContentRefused(Rejected):
     """The provider refused the content of the request by its policy."""
 
 

@@ -34,7 +34,15 @@ from handlers.contract import (
     Submission,
     Update,
 )
-from handlers.errors import AccountRefused, Garbled, ProviderError, Refused, Rejected, Throttled, Unavailable
+from handlers.errors import (
+    AccountRefused,
+    ContentRefused,
+    Garbled,
+    ProviderError,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 from handlers.wishes import retry_after
 
 PHASES = {
@@ -52,8 +60,8 @@ ERRORS: Mapping[str, type[ProviderError]] = {
     "1004": AccountRefused,
     "1008": AccountRefused,
     "1024": Unavailable,
-    "1026": Refused,
-    "1027": Refused,
+    "1026": ContentRefused,
+    "1027": ContentRefused,
     "1028": AccountRefused,
     "1030": AccountRefused,
     "1033": Unavailable,
@@ -121,7 +129,7 @@ class BaseResp(wire.Payload):
     status_msg: wire.Id = None
 
 
-class Task(wire.Payload):
+class MinimaxTask(wire.Payload):
     """A task, to submit, poll and callback alike; words differ in case between them."""
 
     task_id: wire.Id = None
@@ -172,7 +180,7 @@ def answered(message: HttpMessage, unknown: type[ProviderError] = Garbled) -> di
     return wire.answered(message)
 
 
-def to_update(task: Task) -> Update:
+def to_update(task: MinimaxTask) -> Update:
     """A task in our words."""
     phase = wire.phase(PHASES, task.status)
     failure = None
@@ -197,7 +205,7 @@ def to_update(task: Task) -> Update:
 def read_submitted(message: HttpMessage) -> Update:
     """The answer to a submit; with a code other than 0 and without a task, nothing was accepted."""
     body = answered(message, unknown=Rejected)
-    task = wire.model(body, Task, message)
+    task = wire.model(body, MinimaxTask, message)
     refuse(task.base_resp, message, Garbled if task.task_id else Rejected)
     if not task.task_id:
         raise wire.unnamed(message, body, "task_id")
@@ -208,7 +216,7 @@ def read_submitted(message: HttpMessage) -> Update:
 def read(message: HttpMessage) -> Update:
     """A poll's answer: a task that ended tells so itself, else `base_resp` says how the question fared."""
     body = answered(message)
-    task = wire.model(_flat(body), Task, message)
+    task = wire.model(_flat(body), MinimaxTask, message)
     update = to_update(task)
     if update.phase not in ENDED:
         refuse(task.base_resp, message)
@@ -230,7 +238,7 @@ def _flat(body: dict[str, Any]) -> dict[str, Any]:
 
 def read_callback(message: HttpMessage) -> Update:
     """A callback's body: a poll's, without the sizes."""
-    return to_update(wire.payload(message, Task))
+    return to_update(wire.payload(message, MinimaxTask))
 
 
 def read_retrieved(message: HttpMessage) -> Asset:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from handlers.contract import FailureCode, Phase
 from handlers.errors import (
     AccountRefused,
+    ContentRefused,
     Garbled,
     ProviderError,
     Redirected,
-    Refused,
     Rejected,
     Throttled,
     Unavailable,
@@ -94,7 +94,7 @@ def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
         return AccountRefused
     if status == 403 and not _KEY.search(text):
         if policy(code, said):
-            return Refused
+            return ContentRefused
         if _MODEL.search(text):
             return Rejected
     if 300 <= status < 400:
@@ -107,7 +107,7 @@ def spoken(code: str | None, said: str) -> type[ProviderError]:
     text = f"{code or ''} {said}"
     by_words = ((_MONEY, AccountRefused), (_RATE, Throttled), (_FAULT, Garbled), (_KEY, AccountRefused))
     kind = next((kind for pattern, kind in by_words if pattern.search(text)), Rejected)
-    return Refused if kind is Rejected and policy(code, said) else kind
+    return ContentRefused if kind is Rejected and policy(code, said) else kind
 
 
 def about_account(status: int | None, code: str | None, said: str) -> bool:

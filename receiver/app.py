@@ -14,46 +14,46 @@ from typing import Any
 
 from starlette.types import Scope
 
-from receiver.api import CALLS
-from receiver.api.api_keys import Keyring
+from receiver.api import ROUTES
+from receiver.api.api_keys import ApiKeyStore
 from receiver.api.health import Readiness
 from receiver.api.openapi import description
 from receiver.config.load import Loaded
 from receiver.config.settings import Settings
 from receiver.config.startup import check_kids, gateway_of, keyring_of, masters_of
-from receiver.delivery.configured_endpoints import keep
-from receiver.delivery.ping import Testing
-from receiver.delivery.sender import Fanout
+from receiver.delivery.configured_endpoints import sync
+from receiver.delivery.ping import Pinger
+from receiver.delivery.sender import DeliverySender
 from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import Misconfigured, StoreUnavailable
 from receiver.domain.model import Endpoint, Work
 from receiver.egress.address_guard import Network
-from receiver.egress.client import Gateway
-from receiver.events.endpoint_cache import Endpoints
-from receiver.events.interpreter import Meanings
-from receiver.events.next_work import Rules
-from receiver.events.recorder import FEED, Recording
-from receiver.jobs.retention import Housekeeper
-from receiver.jobs.service import Jobs
-from receiver.jobs.wait_reasons import Waits
+from receiver.egress.client import HttpClient
+from receiver.events.endpoint_cache import EndpointCache
+from receiver.events.interpreter import Interpreter
+from receiver.events.next_work import JobPolicy
+from receiver.events.recorder import FEED, Recorder
+from receiver.jobs.retention import Retention
+from receiver.jobs.service import JobService
+from receiver.jobs.wait_reasons import WaitReasons
 from receiver.observability import LOGGER, peer
 from receiver.providers.accounts import Accounts
-from receiver.providers.asset_links import Assets
-from receiver.providers.callbacks import Callbacks
-from receiver.providers.circuit_breaker import PROBES, Blocking
-from receiver.providers.hourly_counts import Tally
+from receiver.providers.asset_links import AssetLinks
+from receiver.providers.callbacks import CallbackReceiver
+from receiver.providers.circuit_breaker import PROBES, CircuitBreaker
+from receiver.providers.hourly_counts import HourlyCounts
 from receiver.providers.polling import Poller
-from receiver.providers.status import Providers
+from receiver.providers.status import ProviderStatus
 from receiver.providers.submission import Submitter
-from receiver.security.tokens import Ids, Masters
+from receiver.security.tokens import IdGenerator, MasterKeys
 from receiver.store import Store, jobs, open_driver
 from receiver.store import endpoints as table
-from receiver.store.record import Recorder
+from receiver.store.record import RecordContext
 from receiver.store.transfer import unfinished
-from receiver.work.heartbeat import Replica, Role
-from receiver.work.limits import Lanes, NoLanes
-from receiver.work.slots import Slots
-from receiver.work.worker import AT_LAST, Hints, Worker
+from receiver.work.heartbeat import ReplicaHeartbeat, Role
+from receiver.work.limits import ConcurrencyLimits, NullLimits
+from receiver.work.slots import ConcurrencyLimit
+from receiver.work.worker import AT_LAST, Dispatcher, Worker
 
 API_LOGGER = logging.getLogger("ringback.api")
 
@@ -65,27 +65,27 @@ class Services:
     settings: Settings
     clock: Clock
     store: Store
-    ids: Ids
-    masters: Masters
-    gateway: Gateway
-    endpoints: Endpoints
+    ids: IdGenerator
+    masters: MasterKeys
+    gateway: HttpClient
+    endpoints: EndpointCache
     accounts: Accounts
-    tally: Tally
-    lanes: Lanes
-    recording: Recording
-    meaning: Meanings
-    blocking: Blocking
-    keyring: Keyring
-    replica: Replica
-    hints: Hints
-    jobs: Jobs = field(init=False)
-    assets: Assets = field(init=False)
-    callbacks: Callbacks = field(init=False)
-    providers: Providers = field(init=False)
-    testing: Testing = field(init=False)
+    tally: HourlyCounts
+    lanes: ConcurrencyLimits
+    recording: Recorder
+    meaning: Interpreter
+    blocking: CircuitBreaker
+    keyring: ApiKeyStore
+    replica: ReplicaHeartbeat
+    hints: Dispatcher
+    jobs: JobService = field(init=False)
+    assets: AssetLinks = field(init=False)
+    callbacks: CallbackReceiver = field(init=False)
+    providers: ProviderStatus = field(init=False)
+    testing: Pinger = field(init=False)
     workers: dict[Work, Worker] = field(init=False)
-    housekeeper: Housekeeper = field(init=False)
-    waits: Waits = field(init=False)
+    housekeeper: Retention = field(init=False)
+    waits: WaitReasons = field(init=False)
     trusted: tuple[Network, ...] = field(init=False)
     readiness: Readiness = field(init=False)
     draining: bool = False
@@ -107,19 +107,19 @@ class Services:
         self.workers = self.hints.workers
         fanout.worker = self.workers.get(Work.DELIVER)
         recording.sender, recording.hints = fanout, self.hints
-        self.replica.changed, self.replica.freed = self._take_up, functools.partial(self.heard, "")
+        self.replica.on_change, self.replica.on_reclaim = self._take_up, functools.partial(self.heard, "")
         self.jobs = self._jobs()
-        self.assets = Assets(self.store, accounts, self.masters, clock, self.lanes, self.hints)
-        self.callbacks = Callbacks(accounts, self.masters, recording, clock)
-        self.providers = Providers(accounts, self.blocking)
-        self.testing = Testing(fanout, recording, self.lanes, self.hints)
+        self.assets = AssetLinks(self.store, accounts, self.masters, clock, self.lanes, self.hints)
+        self.callbacks = CallbackReceiver(accounts, self.masters, recording, clock)
+        self.providers = ProviderStatus(accounts, self.blocking)
+        self.testing = Pinger(fanout, recording, self.lanes, self.hints)
         self.housekeeper = self._housekeeper()
         self.waits = self._waits()
         self.readiness = Readiness(lambda: self.store.write(table.probe), clock.monotonic)
         self.trusted = tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies)
 
-    def _jobs(self) -> Jobs:
-        return Jobs(
+    def _jobs(self) -> JobService:
+        return JobService(
             store=self.store,
             accounts=self.accounts,
             recording=self.recording,
@@ -130,8 +130,8 @@ class Services:
             deadline=timedelta(seconds=self.settings.job_deadline),
         )
 
-    def _housekeeper(self) -> Housekeeper:
-        return Housekeeper(
+    def _housekeeper(self) -> Retention:
+        return Retention(
             store=self.store,
             recording=self.recording,
             clock=self.clock,
@@ -140,8 +140,8 @@ class Services:
             decides=self.meaning.agenda.decides,
         )
 
-    def _waits(self) -> Waits:
-        return Waits(
+    def _waits(self) -> WaitReasons:
+        return WaitReasons(
             store=self.store,
             accounts=self.accounts,
             blocking=self.blocking,
@@ -150,8 +150,8 @@ class Services:
             clock=self.clock,
         )
 
-    def _fanout(self) -> Fanout:
-        return Fanout(
+    def _fanout(self) -> DeliverySender:
+        return DeliverySender(
             endpoints=self.endpoints,
             gateway=self.gateway,
             masters=self.masters,
@@ -170,7 +170,7 @@ class Services:
     def description(self) -> dict[str, Any]:
         """The API's OpenAPI document, made when it is first asked for."""
         if not self._description:
-            self._description = description(CALLS, version("ringback"))
+            self._description = description(ROUTES, version("ringback"))
         return self._description
 
     def log_call(self, scope: Scope, status: int, request_id: str) -> None:
@@ -231,7 +231,7 @@ class Services:
             self.recording.watchers.tell([], events=True)
         for work, worker in self.workers.items():
             if word in {"", work.value}:
-                worker.hint()
+                worker.wake()
 
     async def _take_up(self) -> None:
         """Endpoints, keys or blocked accounts were changed through another process."""
@@ -278,16 +278,16 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
     settings = loaded.settings
     masters = masters_of(settings, clock)
     await check_kids(store, masters)
-    ids = Ids(clock.now, clock.entropy)
+    ids = IdGenerator(clock.now, clock.entropy)
     gateway = gateway_of(settings)
-    lanes = Lanes(lambda work, lane: _slots(loaded, endpoints, work, lane), clock.monotonic)
-    endpoints = Endpoints(masters, lambda changed: lanes.let_go(changed.id, changed.max_in_flight))
-    meaning = Meanings(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
+    lanes = ConcurrencyLimits(lambda work, lane: _slots(loaded, endpoints, work, lane), clock.monotonic)
+    endpoints = EndpointCache(masters, lambda changed: lanes.end_hold(changed.id, changed.max_in_flight))
+    meaning = Interpreter(loaded.accounts, endpoints, masters, _rules(settings), clock.chance)
     lease = functools.partial(_lease, settings, clock)
-    replica = Replica(store, clock, wall, lanes, ids.new("rpc"), role, masters.kids)
-    slots = NoLanes() if role is Role.API else lanes
-    recording = Recording(store, Recorder(meaning, slots, ids, clock.now, lease, replica.name))
-    tally = Tally(store, clock)
+    replica = ReplicaHeartbeat(store, clock, wall, lanes, ids.new("rpc"), role, masters.kids)
+    slots = NullLimits() if role is Role.API else lanes
+    recording = Recorder(store, RecordContext(meaning, slots, ids, clock.now, lease, replica.name))
+    tally = HourlyCounts(store, clock)
     accounts = Accounts(loaded.accounts, gateway, masters, clock, settings.public_url, tally.count)
     services = Services(
         settings=settings,
@@ -302,12 +302,12 @@ async def _build(loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: R
         lanes=lanes,
         recording=recording,
         meaning=meaning,
-        blocking=Blocking(accounts, store, recording, lanes, clock),
+        blocking=CircuitBreaker(accounts, store, recording, lanes, clock),
         keyring=await keyring_of(settings, store, clock, ids),
         replica=replica,
-        hints=Hints(store.tell),
+        hints=Dispatcher(store.tell),
     )
-    await keep(settings.endpoints, endpoints, gateway, store, clock)
+    await sync(settings.endpoints, endpoints, gateway, store, clock)
     await replica.join()
     await services.refresh()
     await services.housekeeper.begin()
@@ -324,8 +324,8 @@ async def _tell_strays(store: Store, accounts: Accounts) -> None:
             LOGGER.warning("%d open jobs belong to account %s, which is %s", count, account, why)
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
+def _rules(settings: Settings) -> JobPolicy:
+    return JobPolicy(
         settings.on_unconfirmed,
         timedelta(seconds=settings.unconfirmed_after),
         settings.link_base,
@@ -338,12 +338,12 @@ def _lease(settings: Settings, clock: Clock) -> tuple[datetime, float]:
     return clock.now() + lease, clock.monotonic() + lease.total_seconds()
 
 
-def _slots(loaded: Loaded, endpoints: Endpoints, work: Work, lane: str) -> Slots:
+def _slots(loaded: Loaded, endpoints: EndpointCache, work: Work, lane: str) -> ConcurrencyLimit:
     setup = loaded.accounts.get(lane) if work is not Work.DELIVER else None
     if setup is not None:
-        return Slots(setup.settings.max_in_flight, rate=setup.settings.rate_limit)
+        return ConcurrencyLimit(setup.settings.max_in_flight, rate=setup.settings.rate_limit)
     endpoint = endpoints.get(lane)
-    return Slots(endpoint.max_in_flight if endpoint else 64, adaptive=True)
+    return ConcurrencyLimit(endpoint.max_in_flight if endpoint else 64, adaptive=True)
 
 
 def _start(services: Services) -> list[asyncio.Task[None]]:

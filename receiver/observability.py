@@ -81,7 +81,7 @@ class Lines(logging.Formatter):
         return [self.plain(line)[:LINE] for line in lines if line.strip()][-TRACEBACK:]
 
 
-class Text(Lines):
+class TextFormatter(Lines):
     """Lines for people: fields as `name=value` at the end, a traceback indented below.
 
     On a terminal `width` columns wide a line is wrapped between words. A process that is watched is known:
@@ -138,7 +138,7 @@ def set_up(level: str, form: str | None, secrets: Sequence[str] = ()) -> None:
     handler = logging.StreamHandler(sys.stderr)
     as_text = form == "text" or (form is None and sys.stderr.isatty())
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-    handler.setFormatter(Text(secrets, width=width) if as_text else Json(secrets))
+    handler.setFormatter(TextFormatter(secrets, width=width) if as_text else Json(secrets))
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)

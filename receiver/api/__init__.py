@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
-from starlette.routing import Route, Router
+from starlette import routing
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.api import callbacks, endpoints, events, health, jobs, site
@@ -12,70 +12,85 @@ from receiver.api import requests as a
 from receiver.api import responses as s
 from receiver.api import webhooks as w
 from receiver.api.guard import JOB_LIMIT, Handle
-from receiver.api.routing import Call, Resource, not_found
+from receiver.api.routing import Resource, Route, not_found
 from receiver.work.heartbeat import Role
 
 if TYPE_CHECKING:
     from receiver.app import Services
 
 
-def call(
+def route(
     method: str, path: str, handle: Handle, scope: str | None, told: type[BaseModel] | None, status: int = 200
-) -> Call:
+) -> Route:
     """A call whose answer is one thing."""
-    return Call(method, path, handle, scope, told, status)
+    return Route(method, path, handle, scope, told, status)
 
 
-def listing(path: str, handle: Handle, scope: str, item: type[BaseModel], query: type[BaseModel]) -> Call:
+def listing(path: str, handle: Handle, scope: str, item: type[BaseModel], query: type[BaseModel]) -> Route:
     """A call that answers a piece of a list."""
-    return Call("GET", path, handle, scope, item, 200, query=query, paged=True)
+    return Route("GET", path, handle, scope, item, 200, query=query, paged=True)
 
 
-CALLS: Sequence[Call] = (
-    call("POST", "/v1/jobs", jobs.create, "jobs:write", s.NewJob, 202).takes(
+ROUTES: Sequence[Route] = (
+    route("POST", "/v1/jobs", jobs.create, "jobs:write", s.NewJobResponse, 202).takes(
         a.JobRequest,
         limit=JOB_LIMIT,
         also=(200,),
         headers=("Idempotency-Key", "Prefer"),
         reads=jobs.read_wish,
     ),
-    listing("/v1/jobs", jobs.listed, "jobs:read", s.Job, a.JobSearch).labelled(),
-    call("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(a.Waiting),
-    call("DELETE", "/v1/jobs/{id}", jobs.erase, "jobs:write", None, 204),
-    call("POST", "/v1/jobs/{id}/cancel", jobs.cancel, "jobs:write", s.Job),
-    call("POST", "/v1/jobs/{id}/resolve", jobs.resolve, "jobs:write", s.Job).takes(a.Resolution),
-    listing("/v1/jobs/{id}/timeline", jobs.story, "jobs:read", s.Entry, a.Paged),
-    listing("/v1/events", events.feed, "events:read", w.Event, a.FeedQuery).fed(),
-    call("GET", "/v1/events/{id}", events.show, "events:read", w.EventWithReasons),
-    call("POST", "/v1/endpoints", endpoints.create, "endpoints:write", s.NewEndpoint, 201).takes(
+    listing("/v1/jobs", jobs.listed, "jobs:read", s.JobResponse, a.JobQuery).labelled(),
+    route("GET", "/v1/jobs/{id}", jobs.show, "jobs:read", s.WholeJob).asks(a.WaitQuery),
+    route("DELETE", "/v1/jobs/{id}", jobs.erase, "jobs:write", None, 204),
+    route("POST", "/v1/jobs/{id}/cancel", jobs.cancel, "jobs:write", s.JobResponse),
+    route("POST", "/v1/jobs/{id}/resolve", jobs.resolve, "jobs:write", s.JobResponse).takes(a.Resolution),
+    listing("/v1/jobs/{id}/timeline", jobs.story, "jobs:read", s.EntryResponse, a.PageQuery),
+    listing("/v1/events", events.feed, "events:read", w.EventResponse, a.FeedQuery).fed(),
+    route("GET", "/v1/events/{id}", events.show, "events:read", w.EventWithReasons),
+    route("POST", "/v1/endpoints", endpoints.create, "endpoints:write", s.NewEndpoint, 201).takes(
         a.EndpointRequest
     ),
-    listing("/v1/endpoints", endpoints.listed, "endpoints:read", s.Endpoint, a.Paged),
-    call("GET", "/v1/endpoints/{id}", endpoints.show, "endpoints:read", s.Endpoint),
-    call("PATCH", "/v1/endpoints/{id}", endpoints.change, "endpoints:write", s.Endpoint).takes(
+    listing("/v1/endpoints", endpoints.listed, "endpoints:read", s.EndpointResponse, a.PageQuery),
+    route("GET", "/v1/endpoints/{id}", endpoints.show, "endpoints:read", s.EndpointResponse),
+    route("PATCH", "/v1/endpoints/{id}", endpoints.change, "endpoints:write", s.EndpointResponse).takes(
         a.EndpointPatch
     ),
-    call("DELETE", "/v1/endpoints/{id}", endpoints.remove, "endpoints:write", None, 204),
-    call("GET", "/v1/endpoints/{id}/secret", endpoints.secret, "endpoints:write", s.EndpointSecret),
-    call("POST", "/v1/endpoints/{id}/test", endpoints.test, "endpoints:write", s.Attempt),
-    call("POST", "/v1/endpoints/{id}/resume", endpoints.resume, "endpoints:write", s.Endpoint),
-    listing("/v1/deliveries", endpoints.deliveries_listed, "endpoints:read", s.Delivery, a.DeliverySearch),
-    call("GET", "/v1/deliveries/{id}", endpoints.delivery_shown, "endpoints:read", s.DeliveryWithAttempts),
-    call("POST", "/v1/deliveries/{id}/retry", endpoints.delivery_retried, "endpoints:write", s.Delivery, 202),
-    call("POST", "/v1/deliveries/{id}/cancel", endpoints.delivery_canceled, "endpoints:write", s.Delivery),
-    call("POST", "/v1/keys", endpoints.key_created, "admin", s.NewKey, 201).takes(a.KeyRequest),
-    listing("/v1/keys", endpoints.keys_listed, "admin", s.Key, a.Paged),
-    call("DELETE", "/v1/keys/{id}", endpoints.key_removed, "admin", None, 204),
-    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.Provider, a.Paged),
-    call("GET", "/assets/{token}", jobs.asset, None, None, 307),
-    call("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
-    call("GET", "/healthz", health.healthz, None, s.Wellness),
-    call("GET", "/readyz", health.readyz, None, s.Wellness),
-    call("GET", "/", site.front, None, None, 307),
-    call("GET", "/openapi.json", site.openapi, None, None),
-    call("GET", "/docs", site.docs, None, None),
-    call("GET", "/problems", site.problem_list, None, None),
-    call("GET", "/problems/{code}", site.problems, None, None),
+    route("DELETE", "/v1/endpoints/{id}", endpoints.remove, "endpoints:write", None, 204),
+    route("GET", "/v1/endpoints/{id}/secret", endpoints.secret, "endpoints:write", s.EndpointSecret),
+    route("POST", "/v1/endpoints/{id}/test", endpoints.test, "endpoints:write", s.AttemptResponse),
+    route("POST", "/v1/endpoints/{id}/resume", endpoints.resume, "endpoints:write", s.EndpointResponse),
+    listing(
+        "/v1/deliveries", endpoints.deliveries_listed, "endpoints:read", s.DeliveryResponse, a.DeliveryQuery
+    ),
+    route("GET", "/v1/deliveries/{id}", endpoints.delivery_shown, "endpoints:read", s.DeliveryWithAttempts),
+    route(
+        "POST",
+        "/v1/deliveries/{id}/retry",
+        endpoints.delivery_retried,
+        "endpoints:write",
+        s.DeliveryResponse,
+        202,
+    ),
+    route(
+        "POST",
+        "/v1/deliveries/{id}/cancel",
+        endpoints.delivery_canceled,
+        "endpoints:write",
+        s.DeliveryResponse,
+    ),
+    route("POST", "/v1/keys", endpoints.key_created, "admin", s.NewKey, 201).takes(a.KeyRequest),
+    listing("/v1/keys", endpoints.keys_listed, "admin", s.Key, a.PageQuery),
+    route("DELETE", "/v1/keys/{id}", endpoints.key_removed, "admin", None, 204),
+    listing("/v1/providers", endpoints.providers_listed, "jobs:read", s.ProviderResponse, a.PageQuery),
+    route("GET", "/assets/{token}", jobs.asset, None, None, 307),
+    route("HEAD", "/assets/{token}", jobs.asset, None, None, 307),
+    route("GET", "/healthz", health.healthz, None, s.Wellness),
+    route("GET", "/readyz", health.readyz, None, s.Wellness),
+    route("GET", "/", site.front, None, None, 307),
+    route("GET", "/openapi.json", site.openapi, None, None),
+    route("GET", "/docs", site.docs, None, None),
+    route("GET", "/problems", site.problem_list, None, None),
+    route("GET", "/problems/{code}", site.problems, None, None),
 )
 
 
@@ -86,13 +101,13 @@ HEALTH = frozenset({"/healthz", "/readyz"})
 def application(services: "Services") -> ASGIApp:
     """The ASGI application of these services."""
     worker = services.replica.role is Role.WORKER
-    by_path: dict[str, list[Call]] = {}
-    for one in CALLS:
+    by_path: dict[str, list[Route]] = {}
+    for one in ROUTES:
         if worker and one.path not in HEALTH:
             continue
         by_path.setdefault(one.path, []).append(one)
-    router = Router(
-        [Route(path, Resource(services, calls)) for path, calls in by_path.items()],
+    router = routing.Router(
+        [routing.Route(path, Resource(services, calls)) for path, calls in by_path.items()],
         redirect_slashes=False,
         default=not_found,
     )

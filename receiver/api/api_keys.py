@@ -15,7 +15,7 @@ OLD = 0.5
 
 
 @immutable
-class Asker:
+class Caller:
     """Whose key it is."""
 
     id: str
@@ -27,7 +27,7 @@ class Asker:
 
 
 @dataclass(slots=True)
-class Keyring:
+class ApiKeyStore:
     """Knows whose key has a hash. `bootstrap` is the hash of the key in the settings."""
 
     store: Store
@@ -36,17 +36,17 @@ class Keyring:
     _keys: dict[bytes, ApiKey] = field(default_factory=dict, repr=False)
     _read_at: float = -1e9
 
-    async def find(self, key_hash: bytes) -> Asker | None:
+    async def find(self, key_hash: bytes) -> Caller | None:
         """Whose key it is, while it is valid."""
         if self.bootstrap is not None and hmac.compare_digest(self.bootstrap, key_hash):
-            return Asker("key_bootstrap", frozenset({"admin"}))
+            return Caller("key_bootstrap", frozenset({"admin"}))
         if self.clock.monotonic() - self._read_at > OLD:
             self._keys = {key.hash: key for key in await self.store.read(table.keys())}
             self._read_at = self.clock.monotonic()
         key = self._keys.get(key_hash)
         if key is None or (key.expires_at is not None and key.expires_at <= ms(self.clock.now())):
             return None
-        return Asker(key.id, frozenset(key.scopes))
+        return Caller(key.id, frozenset(key.scopes))
 
     def forget(self) -> None:
         """Keys were changed."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from receiver.api.fast_path import Answered
+from receiver.api.fast_path import RawResponse
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
 from receiver.domain.errors import Internal, MethodNotAllowed, ReceiverError
-from receiver.providers.callbacks import Callbacks
+from receiver.providers.callbacks import CallbackReceiver
 
 LOGGER = logging.getLogger("ringback.callbacks")
 PREFIX = "/callbacks/"
@@ -17,7 +17,7 @@ PREFIX = "/callbacks/"
 Log = Callable[[Scope, int, str], None]
 
 
-async def answer(callbacks: Callbacks, log: Log, scope: Scope, body: bytes) -> Answered:
+async def answer(callbacks: CallbackReceiver, log: Log, scope: Scope, body: bytes) -> RawResponse:
     """Take one callback, posted whole; `log` hears of those that are not taken."""
     request_id = new_request_id()
     try:
@@ -40,7 +40,7 @@ async def answer(callbacks: Callbacks, log: Log, scope: Scope, body: bytes) -> A
     return told.status, fields, told.body
 
 
-async def serve(callbacks: Callbacks, log: Log, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve(callbacks: CallbackReceiver, log: Log, scope: Scope, receive: Receive, send: Send) -> None:
     """Take one callback whose body may come in parts."""
     try:
         if scope["method"] != "POST":
@@ -55,7 +55,7 @@ async def serve(callbacks: Callbacks, log: Log, scope: Scope, receive: Receive, 
     await send({"type": "http.response.body", "body": body})
 
 
-def _refused(error: ReceiverError, log: Log, scope: Scope, request_id: str) -> Answered:
+def _refused(error: ReceiverError, log: Log, scope: Scope, request_id: str) -> RawResponse:
     log(scope, error.http_status, request_id)
     told = problem(error, request_id)
     return told.status_code, [*told.raw_headers, (b"x-request-id", request_id.encode())], bytes(told.body)

@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from receiver.api.guard import NO_STORE, Asked, answer
+from receiver.api.guard import NO_STORE, RequestContext, answer
 from receiver.api.jobs import page
-from receiver.api.requests import DeliverySearch, EndpointPatch, EndpointRequest, KeyRequest
+from receiver.api.requests import DeliveryQuery, EndpointPatch, EndpointRequest, KeyRequest
 from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, no_such
 from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import Endpoint, EndpointState
@@ -25,7 +25,7 @@ from receiver.security.tokens import hash_api_key, is_id, new_api_key
 from receiver.store import deliveries, jobs
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import Seen
+from receiver.store.deliveries import StoredDelivery
 from receiver.store.endpoints import ApiKey
 from receiver.store.holds import hold_of
 from receiver.store.statements import from_ms, moment, ms
@@ -59,7 +59,7 @@ def endpoint_answer(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _check_url(asked: Asked, url: str) -> None:
+def _check_url(asked: RequestContext, url: str) -> None:
     try:
         asked.services.gateway.check(url)
     except BadUrl as error:
@@ -72,14 +72,14 @@ def _check_headers(headers: Mapping[str, str | None]) -> None:
         raise Invalid("a header cannot be sent", errors=problems)
 
 
-async def _endpoint(asked: Asked) -> Endpoint:
+async def _endpoint(asked: RequestContext) -> Endpoint:
     row = await asked.services.store.read(table.get(asked.path["id"]))
     if row is None:
         raise no_such("endpoint")
     return asked.services.endpoints.open(row)
 
 
-async def create(asked: Asked) -> Response:
+async def create(asked: RequestContext) -> Response:
     """Create an endpoint; its secret is in this answer and at `/secret` only."""
     body: EndpointRequest = asked.body
     _check_url(asked, body.url)
@@ -110,7 +110,7 @@ async def create(asked: Asked) -> Response:
     return answer(told, 201, {"location": f"/v1/endpoints/{endpoint.id}", **NO_STORE})
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(asked: RequestContext) -> Response:
     """List endpoints, newest first."""
     services, cursor, limit = asked.services, asked.query.cursor, asked.query.limit
     behind = None
@@ -127,12 +127,12 @@ def _foreign_cursor() -> Invalid:
     return invalid("cursor", "is not a cursor of this list", place="query")
 
 
-async def show(asked: Asked) -> Response:
+async def show(asked: RequestContext) -> Response:
     """Show an endpoint."""
     return answer(endpoint_answer(await _endpoint(asked)))
 
 
-async def secret(asked: Asked) -> Response:
+async def secret(asked: RequestContext) -> Response:
     """Show the secret that signs for an endpoint."""
     endpoint = await _endpoint(asked)
     if not endpoint.secrets:
@@ -140,7 +140,7 @@ async def secret(asked: Asked) -> Response:
     return answer({"secret": endpoint.secrets[0]}, headers=NO_STORE)
 
 
-async def change(asked: Asked) -> Response:
+async def change(asked: RequestContext) -> Response:
     """Change an endpoint (RFC 7396): null takes a field back to its default."""
     endpoint = await _endpoint(asked)
     _only_ours(endpoint)
@@ -198,7 +198,7 @@ def _only_ours(endpoint: Endpoint) -> None:
         raise Conflict("this endpoint is kept in the configuration file; change it there")
 
 
-async def remove(asked: Asked) -> Response:
+async def remove(asked: RequestContext) -> Response:
     """Delete an endpoint and cancel its pending deliveries."""
     endpoint = await _endpoint(asked)
     _only_ours(endpoint)
@@ -208,19 +208,19 @@ async def remove(asked: Asked) -> Response:
     return Response(status_code=204)
 
 
-async def resume(asked: Asked) -> Response:
+async def resume(asked: RequestContext) -> Response:
     """Resume a paused or disabled endpoint; the deliveries that it collected go out."""
     endpoint = await _endpoint(asked)
     now = asked.services.clock.now()
     await asked.services.store.write(lambda: table.set_state(endpoint.id, "active", None, now))
     await asked.services.refresh()
-    asked.services.lanes.let_go(endpoint.id)
+    asked.services.lanes.end_hold(endpoint.id)
     asked.services.wake_deliveries()
     resumed = replace(endpoint, state=EndpointState.ACTIVE, disabled_reason=None, updated_at=now)
     return answer(endpoint_answer(resumed))
 
 
-async def test(asked: Asked) -> Response:
+async def test(asked: RequestContext) -> Response:
     """Send `endpoint.test` to an endpoint now, and show the attempt."""
     endpoint = await _endpoint(asked)
     if not endpoint.secrets:
@@ -243,7 +243,7 @@ def attempt_answer(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def delivery_answer(seen: Seen) -> dict[str, Any]:
+def delivery_answer(seen: StoredDelivery) -> dict[str, Any]:
     """A delivery as it is told."""
     return {
         "object": "delivery",
@@ -264,46 +264,46 @@ def delivery_answer(seen: Seen) -> dict[str, Any]:
     }
 
 
-async def deliveries_listed(asked: Asked) -> Response:
+async def deliveries_listed(asked: RequestContext) -> Response:
     """List deliveries, newest first."""
-    query: DeliverySearch = asked.query
+    query: DeliveryQuery = asked.query
     if query.cursor is not None and not is_id("dlv", query.cursor):
         raise _foreign_cursor()
-    wanted = deliveries.Search(
+    wanted = deliveries.DeliveryFilter(
         query.endpoint, query.state, query.event, query.job, query.cursor, query.limit + 1
     )
     listed = await asked.services.store.read(deliveries.search(wanted))
     return page([delivery_answer(one) for one in listed.found], query.limit, listed.place)
 
 
-async def _delivery(asked: Asked) -> tuple[Seen, list[Attempt]]:
+async def _delivery(asked: RequestContext) -> tuple[StoredDelivery, list[Attempt]]:
     found = await asked.services.store.read(deliveries.get(asked.path["id"]))
     if found is None:
         raise no_such("delivery")
     return found
 
 
-async def delivery_shown(asked: Asked) -> Response:
+async def delivery_shown(asked: RequestContext) -> Response:
     """Show a delivery with its attempts."""
     seen, attempts = await _delivery(asked)
     return answer(delivery_answer(seen) | {"attempts": [attempt_answer(one) for one in attempts]})
 
 
-async def delivery_retried(asked: Asked) -> Response:
+async def delivery_retried(asked: RequestContext) -> Response:
     """Retry a delivery now, whatever its state."""
     seen, _ = await _delivery(asked)
     services, now = asked.services, asked.services.clock.now()
-    lane = seen.endpoint_id or services.meaning.lane_of(seen.url or "")
+    lane = seen.endpoint_id or services.meaning.lane_of_url(seen.url or "")
     held = hold_of(lane, seen.url)
     if not await services.store.write(lambda: deliveries.retry(seen.id, lane, now, held)):
         raise Conflict("the endpoint was deleted")
-    services.lanes.let_go(held)
+    services.lanes.end_hold(held)
     services.wake_deliveries()
     seen, _ = await _delivery(asked)
     return answer(delivery_answer(seen), 202)
 
 
-async def delivery_canceled(asked: Asked) -> Response:
+async def delivery_canceled(asked: RequestContext) -> Response:
     """Cancel a pending delivery."""
     seen, _ = await _delivery(asked)
     if seen.state not in {"pending", "canceled"}:
@@ -326,7 +326,7 @@ def key_answer(key: ApiKey) -> dict[str, Any]:
     }
 
 
-async def key_created(asked: Asked) -> Response:
+async def key_created(asked: RequestContext) -> Response:
     """Create an API key; it is shown in this answer only."""
     body: KeyRequest = asked.body
     services = asked.services
@@ -348,7 +348,7 @@ async def key_created(asked: Asked) -> Response:
     return answer(key_answer(key) | {"key": text}, 201, headers)
 
 
-async def keys_listed(asked: Asked) -> Response:
+async def keys_listed(asked: RequestContext) -> Response:
     """List API keys, newest first."""
     found = await asked.services.store.read(table.keys())
     cursor, limit = asked.query.cursor, asked.query.limit
@@ -358,7 +358,7 @@ async def keys_listed(asked: Asked) -> Response:
     return page([key_answer(key) for key in behind[: limit + 1]], limit)
 
 
-async def key_removed(asked: Asked) -> Response:
+async def key_removed(asked: RequestContext) -> Response:
     """Revoke an API key."""
     key_id = asked.path["id"]
     if not await asked.services.store.write(lambda: table.remove_key(key_id)):
@@ -367,7 +367,7 @@ async def key_removed(asked: Asked) -> Response:
     return Response(status_code=204)
 
 
-async def providers_listed(asked: Asked) -> Response:
+async def providers_listed(asked: RequestContext) -> Response:
     """List the configured accounts: operations, health, blocked or not."""
     services = asked.services
     since = services.clock.now() - timedelta(hours=1)

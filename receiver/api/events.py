@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from handlers import json
-from receiver.api.guard import Asked, answer
+from receiver.api.guard import RequestContext, answer
 from receiver.api.paging import rendered
 from receiver.api.requests import FeedQuery
 from receiver.domain.errors import Gone, invalid, no_such
@@ -31,7 +31,7 @@ def event_answer(event: Event) -> dict[str, Any]:
     }
 
 
-async def feed(asked: Asked) -> Response:
+async def feed(asked: RequestContext) -> Response:
     """List events, oldest first; with `wait`, once there is one."""
     query: FeedQuery = asked.query
     place = _place(query)
@@ -51,7 +51,7 @@ def _is_empty(page: events.Page) -> bool:
     return not (page.events or page.lost)
 
 
-async def _sought(asked: Asked, page: events.Page, query: FeedQuery) -> events.Page:
+async def _sought(asked: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
     """Returns the first page that is not empty, or how far a call may look."""
     for _ in range(LOOKS):
         if not _is_empty(page) or not page.more:
@@ -60,7 +60,7 @@ async def _sought(asked: Asked, page: events.Page, query: FeedQuery) -> events.P
     return page
 
 
-async def _next(asked: Asked, page: events.Page, query: FeedQuery) -> events.Page:
+async def _next(asked: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
     """Return the page that comes behind an empty one, or nothing after the time that the query gives."""
     clock, watchers = asked.services.clock, asked.services.recording.watchers
     ends = clock.monotonic() + query.wait
@@ -84,13 +84,13 @@ def _place(query: FeedQuery) -> int | str | None:
     raise invalid(name, "must be an event's id or the next_cursor of an earlier answer", place="query")
 
 
-async def _page(asked: Asked, place: int | str | None, query: FeedQuery) -> events.Page:
+async def _page(asked: RequestContext, place: int | str | None, query: FeedQuery) -> events.Page:
     types = [query.type] if query.type and not query.type.endswith("*") else []
     prefixes = [query.type[:-1]] if query.type and query.type.endswith(".*") else []
     return await asked.services.store.read(events.feed(place, types, prefixes, query.job, query.limit))
 
 
-async def show(asked: Asked) -> Response:
+async def show(asked: RequestContext) -> Response:
     """Show an event and, for every endpoint, why it went there or did not."""
     found = await asked.services.store.read(events.get(asked.path["id"]))
     if found is None:

@@ -11,8 +11,8 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
-Answered: TypeAlias = tuple[int, Headers, bytes]
-Answering: TypeAlias = Callable[[Scope, bytes], Awaitable[Answered]]
+RawResponse: TypeAlias = tuple[int, Headers, bytes]
+RawHandler: TypeAlias = Callable[[Scope, bytes], Awaitable[RawResponse]]
 """Answers a request for which only method, path and headers of the scope are told; it does not raise."""
 
 WHOLE = 64 * 1024
@@ -20,18 +20,18 @@ WHOLE = 64 * 1024
 UNUSUAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"})
 
 
-class _Nobody:
+class _NullEvent:
     """Who waits for a part of a plain request."""
 
     def set(self) -> None:
         """A part of it came."""
 
 
-class Plain:
+class BufferedRequest:
     """A request on the short way, in the place where uvicorn keeps what goes the long way."""
 
     __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete")
-    message_event = _Nobody()
+    message_event = _NullEvent()
 
     def __init__(self) -> None:
         self.body = bytearray()
@@ -53,7 +53,7 @@ def is_plain(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return length is not None and length.isdigit() and len(length) < 6 and int(length) <= WHOLE
 
 
-def response(answered: Answered, *, keep_alive: bool) -> bytes:
+def response(answered: RawResponse, *, keep_alive: bool) -> bytes:
     """An answer, byte for byte."""
     status, headers, body = answered
     lines = [b"%b: %b\r\n" % header for header in headers]

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from handlers import json
-from receiver.api.api_keys import Asker
+from receiver.api.api_keys import Caller
 from receiver.domain.errors import (
     FieldError,
     Forbidden,
@@ -51,12 +51,12 @@ JSON_TYPES = re.compile(r"application/(?:json|merge-patch\+json|[a-z.+-]+\+json)
 
 
 @dataclass(slots=True)
-class Asked:
+class RequestContext:
     """One call, checked: what its handler gets."""
 
     services: "Services"
     request: Request
-    asker: Asker
+    asker: Caller
     body: Any = field(repr=False)
     query: Any
     labels: tuple[tuple[str, str], ...] = ()
@@ -68,7 +68,7 @@ class Asked:
         return found
 
 
-Handle = Callable[[Asked], Awaitable[Response]]
+Handle = Callable[[RequestContext], Awaitable[Response]]
 NOSNIFF = {"x-content-type-options": "nosniff"}
 NO_STORE = {"cache-control": "no-store"}
 """Goes with every answer that shows a secret."""
@@ -220,7 +220,7 @@ def read_query(
     return checked(model, values, "query"), labels
 
 
-async def identify(services: "Services", request: Request, scope: str) -> Asker:
+async def identify(services: "Services", request: Request, scope: str) -> Caller:
     """Whose key came along, when it may do what the call needs."""
     given = request.headers.getlist("authorization")
     scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")

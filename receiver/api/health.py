@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 
-from receiver.api.guard import Asked, answer
+from receiver.api.guard import RequestContext, answer
 from receiver.domain.errors import StoreUnavailable
 
 GOOD_FOR = 1.0
@@ -39,12 +39,12 @@ class Readiness:
         return None
 
 
-async def healthz(_asked: Asked) -> Response:
+async def healthz(_asked: RequestContext) -> Response:
     """Tell that the process lives."""
     return answer({"status": "ok"})
 
 
-async def readyz(asked: Asked) -> Response:
+async def readyz(asked: RequestContext) -> Response:
     """Tell whether the service can store and is not stopping."""
     if asked.services.draining:
         raise StoreUnavailable("the service is stopping")

@@ -9,18 +9,18 @@ from urllib.parse import urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from handlers import json
-from receiver.api.guard import NO_STORE, NOSNIFF, Asked, answer, checked, only_json
+from receiver.api.guard import NO_STORE, NOSNIFF, RequestContext, answer, checked, only_json
 from receiver.api.paging import rendered
 from receiver.api.request_head import HOST
-from receiver.api.requests import JobRequest, JobSearch, Resolution
+from receiver.api.requests import JobQuery, JobRequest, Resolution
 from receiver.bodies.large_json import unpack
 from receiver.domain.errors import FieldError, Invalid, Malformed, invalid, no_such
 from receiver.domain.model import Job, Verdict, Waiting
 from receiver.domain.rendering import stamp, waiting_view
-from receiver.jobs.service import Wish, shown
+from receiver.jobs.service import JobSpec, shown
 from receiver.security.tokens import is_id
 from receiver.store import jobs, timeline
-from receiver.store.timeline import Place
+from receiver.store.timeline import TimelinePlace
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
@@ -28,7 +28,7 @@ LONGEST_WAIT = 60
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
-def _seen(asked: Asked, job: Job, waiting: Waiting | None) -> dict[str, Any]:
+def _seen(asked: RequestContext, job: Job, waiting: Waiting | None) -> dict[str, Any]:
     """Return a job as answers show it."""
     seen = asked.services.meaning.view(job)
     if asked.services.settings.public_url is None:
@@ -39,13 +39,13 @@ def _seen(asked: Asked, job: Job, waiting: Waiting | None) -> dict[str, Any]:
     return seen
 
 
-async def job_answer(asked: Asked, job: Job) -> dict[str, Any]:
+async def job_answer(asked: RequestContext, job: Job) -> dict[str, Any]:
     """Return one job as answers show it, and why it waits."""
     waits = await asked.services.waits.of([job])
     return _seen(asked, job, waits.get(job.id))
 
 
-def _asked_at(asked: Asked) -> str:
+def _asked_at(asked: RequestContext) -> str:
     """Returns the address that the request came to; where it names none, the one that we listen on."""
     scope, hosts = asked.request.scope, asked.request.headers.getlist("host")
     if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0].encode("latin-1")):
@@ -53,16 +53,16 @@ def _asked_at(asked: Asked) -> str:
     return asked.services.settings.link_base
 
 
-def _job_id(asked: Asked) -> str:
+def _job_id(asked: RequestContext) -> str:
     job_id = asked.path["id"]
     if not is_id("job", job_id):
         raise no_such("job")
     return job_id
 
 
-async def create(asked: Asked) -> Response:
+async def create(asked: RequestContext) -> Response:
     """Submit a job."""
-    wish: Wish = asked.body
+    wish: JobSpec = asked.body
     key = _idempotency_key(asked)
     taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
     wish.whole.drop()  # a large body is not held until the answer, nor beside the submission's copy
@@ -80,7 +80,7 @@ async def create(asked: Asked) -> Response:
     return answer(told, 200 if job.state.final else 202, headers)
 
 
-def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
+def read_wish(raw: bytes, *, content_type: str | None) -> JobSpec:
     """The wish that a body spells, with all that is stored of it."""
     only_json(content_type)
     try:
@@ -93,7 +93,7 @@ def read_wish(raw: bytes, *, content_type: str | None) -> Wish:
     assert whole is not None  # noqa: S101  # no mark was changed
     value = body.model_dump(exclude_unset=True, exclude={"input"})
     value["input"] = bulk.with_texts(given, lambda text: text.hashed)
-    return Wish(
+    return JobSpec(
         provider=body.provider,
         operation=body.operation,
         input=body.input,
@@ -112,7 +112,7 @@ def _canonical(value: dict[str, Any]) -> bytes:
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def _idempotency_key(asked: Asked) -> str | None:
+def _idempotency_key(asked: RequestContext) -> str | None:
     given = asked.request.headers.getlist("idempotency-key")
     if not given:
         return None
@@ -121,12 +121,12 @@ def _idempotency_key(asked: Asked) -> str | None:
     return given[0]
 
 
-def _prefer_wait(asked: Asked) -> int | None:
+def _prefer_wait(asked: RequestContext) -> int | None:
     found = PREFER_WAIT.search(",".join(asked.request.headers.getlist("prefer")))
     return None if found is None else min(int(found[1]), LONGEST_WAIT)
 
 
-async def show(asked: Asked) -> Response:
+async def show(asked: RequestContext) -> Response:
     """Show a job with its input; with `wait`, once it is final."""
     job, given = await asked.services.jobs.get(_job_id(asked))
     if asked.query.wait:
@@ -135,12 +135,12 @@ async def show(asked: Asked) -> Response:
     return Response(body, headers=dict(NOSNIFF), media_type="application/json")
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(asked: RequestContext) -> Response:
     """List jobs, newest first."""
-    query: JobSearch = asked.query
+    query: JobQuery = asked.query
     if query.cursor is not None and not is_id("job", query.cursor):
         raise invalid("cursor", "is not a cursor of this list", place="query")
-    wanted = jobs.Search(
+    wanted = jobs.JobFilter(
         state=(query.state,) if query.state else (),
         account=query.provider,
         provider_job_id=query.provider_job_id,
@@ -167,12 +167,12 @@ def page(items: list[dict[str, Any]], limit: int, place: str | None = None) -> R
     return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else place})
 
 
-async def cancel(asked: Asked) -> Response:
+async def cancel(asked: RequestContext) -> Response:
     """Cancel a job."""
     return answer(await job_answer(asked, await asked.services.jobs.cancel(_job_id(asked))))
 
 
-async def resolve(asked: Asked) -> Response:
+async def resolve(asked: RequestContext) -> Response:
     """Resolve an unconfirmed job: exactly one of the three fields."""
     body: Resolution = asked.body
     given = body.model_dump(exclude_none=True)
@@ -188,13 +188,13 @@ async def resolve(asked: Asked) -> Response:
     return answer(await job_answer(asked, job))
 
 
-async def erase(asked: Asked) -> Response:
+async def erase(asked: RequestContext) -> Response:
     """Erase a final job with its events and attempts."""
     await asked.services.jobs.erase(_job_id(asked))
     return Response(status_code=204)
 
 
-async def story(asked: Asked) -> Response:
+async def story(asked: RequestContext) -> Response:
     """Show a job's timeline, oldest first."""
     job_id = _job_id(asked)
     await asked.services.jobs.get(job_id)
@@ -203,7 +203,7 @@ async def story(asked: Asked) -> Response:
         place = PLACE.fullmatch(asked.query.cursor)
         if place is None:
             raise invalid("cursor", "is not a cursor of this list", place="query")
-        after = Place(int(place[1]), int(place[2]), place[3])
+        after = TimelinePlace(int(place[1]), int(place[2]), place[3])
     limit = asked.query.limit
     entries = await asked.services.store.read(timeline.timeline(job_id, after, limit))
     shown = entries[:limit]
@@ -216,7 +216,7 @@ async def story(asked: Asked) -> Response:
     )
 
 
-async def asset(asked: Asked) -> Response:
+async def asset(asked: RequestContext) -> Response:
     """Redirect to an asset: the stable link, without an API key."""
     url = await asked.services.assets.url(asked.path["token"])
     return RedirectResponse(url, 307, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from receiver.api import responses, webhooks
 from receiver.api.examples import ANSWERS, BODIES
-from receiver.api.routing import Call
+from receiver.api.responses import public_name
+from receiver.api.routing import Route
 
 REF = "#/components/schemas/{model}"
 PATH_PART = re.compile(r"\{(\w+)\}")
@@ -66,11 +67,21 @@ DELIVERY_HEADERS = {
 }
 
 
-def description(calls: Sequence[Call], version: str) -> dict[str, Any]:
+class PublicNames(GenerateJsonSchema):
+    """A generator that names each schema as the public knows it."""
+
+    def normalize_name(self, name: str) -> str:
+        """Return the name of a schema, made of the name of its model."""
+        return public_name(super().normalize_name(name))
+
+
+def description(calls: Sequence[Route], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these calls."""
-    models = _models(calls)
     _, definitions = models_json_schema(
-        [(model, "validation") for model in models], by_alias=True, ref_template=REF
+        [(model, "validation") for model in _models(calls)],
+        by_alias=True,
+        ref_template=REF,
+        schema_generator=PublicNames,
     )
     paths: dict[str, dict[str, Any]] = {}
     for call in calls:
@@ -92,16 +103,16 @@ def description(calls: Sequence[Call], version: str) -> dict[str, Any]:
     }
 
 
-def _models(calls: Sequence[Call]) -> list[type[BaseModel]]:
-    found: dict[str, type[BaseModel]] = {"Problem": responses.Problem, "Webhook": webhooks.Webhook}
+def _models(calls: Sequence[Route]) -> list[type[BaseModel]]:
+    found: dict[str, type[BaseModel]] = {"Problem": responses.ProblemResponse, "Webhook": webhooks.Webhook}
     for call in calls:
         for model in (call.body, call.told):
             if model is not None:
-                found[model.__name__] = model
+                found[public_name(model.__name__)] = model
     return list(found.values())
 
 
-def _call(call: Call) -> dict[str, Any]:
+def _call(call: Route) -> dict[str, Any]:
     named = PATH_PART.sub("by_\\1", call.path).replace("/", "_")
     summary = (call.handle.__doc__ or "").strip().split("\n")[0]
     told: dict[str, Any] = {
@@ -114,12 +125,12 @@ def _call(call: Call) -> dict[str, Any]:
     if call.scope is not None:
         told |= {"security": [{"key": []}], "x-scope": call.scope}
     if call.body is not None:
-        body = {"schema": {"$ref": REF.format(model=call.body.__name__)}, "example": BODIES[name_of(call)]}
+        body = {"schema": _reference(call.body), "example": BODIES[name_of(call)]}
         told["requestBody"] = {"required": True, "content": {"application/json": body}}
     return told
 
 
-def name_of(call: Call) -> str:
+def name_of(call: Route) -> str:
     """Return the name of a call in the tables of examples."""
     return f"{call.method} {call.path}"
 
@@ -156,14 +167,14 @@ def _webhook() -> dict[str, Any]:
     }
 
 
-def _path_parameters(call: Call) -> list[dict[str, Any]]:
+def _path_parameters(call: Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in PATH_PART.findall(call.path)
     ]
 
 
-def _query_parameters(call: Call) -> list[dict[str, Any]]:
+def _query_parameters(call: Route) -> list[dict[str, Any]]:
     properties = call.query.model_json_schema()["properties"] if call.query.model_fields else {}
     found = []
     for name, schema in properties.items():
@@ -175,7 +186,7 @@ def _query_parameters(call: Call) -> list[dict[str, Any]]:
     return [*found, LABEL] if call.with_labels else found
 
 
-def _header_parameters(call: Call) -> list[dict[str, Any]]:
+def _header_parameters(call: Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
         for name in call.headers
@@ -183,11 +194,10 @@ def _header_parameters(call: Call) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(call: Call) -> dict[str, Any]:
+def _responses(call: Route) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "success"}
     if call.told is not None:
-        schema: dict[str, Any] = {"$ref": REF.format(model=call.told.__name__)}
-        success["content"] = {"application/json": _told(call, schema)}
+        success["content"] = {"application/json": _told(call, _reference(call.told))}
     elif call.path in TEXTS:
         success["content"] = {TEXTS[call.path]: {"schema": {}}}
     found = {str(status): success for status in (call.status, *call.also)}
@@ -199,7 +209,7 @@ def _responses(call: Call) -> dict[str, Any]:
     return found
 
 
-def _errors(call: Call) -> list[int]:
+def _errors(call: Route) -> list[int]:
     errors = [400, 405, 413, 415, 422, 500, 503]
     if call.scope is not None:
         errors += [401, 403]
@@ -216,7 +226,11 @@ def _errors(call: Call) -> list[int]:
     return sorted(errors)
 
 
-def _told(call: Call, schema: dict[str, Any]) -> dict[str, Any]:
+def _reference(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": REF.format(model=public_name(model.__name__))}
+
+
+def _told(call: Route, schema: dict[str, Any]) -> dict[str, Any]:
     example = ANSWERS[name_of(call)]
     if not call.paged:
         return {"schema": schema, "example": example}
@@ -225,7 +239,7 @@ def _told(call: Call, schema: dict[str, Any]) -> dict[str, Any]:
     return {"schema": _page(call, schema), "example": page}
 
 
-def _page(call: Call, item: dict[str, Any]) -> dict[str, Any]:
+def _page(call: Route, item: dict[str, Any]) -> dict[str, Any]:
     cursor = {"type": "string"} if call.feed else {"type": ["string", "null"]}
     properties: dict[str, Any] = {"data": {"type": "array", "items": item}, "next_cursor": cursor}
     if call.feed:

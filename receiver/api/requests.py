@@ -100,13 +100,13 @@ Metadata = Annotated[dict[Short, Short], Field(max_length=16)]
 Headers = Annotated[dict[str, str], Field(max_length=50)]
 
 
-class Asked(BaseModel):
+class RequestModel(BaseModel):
     """A request: strict types, no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class JobRequest(Asked):
+class JobRequest(RequestModel):
     """A job to do."""
 
     provider: Text = Field(description="the name of a configured account", examples=["apiframe"])
@@ -134,7 +134,7 @@ def _no_place(text: str) -> str:
 TheirId = Annotated[Text, StringConstraints(min_length=1, max_length=500), AfterValidator(_no_place)]
 
 
-class Resolution(Asked):
+class Resolution(RequestModel):
     """The fate of an unconfirmed job: exactly one of these."""
 
     provider_job_id: TheirId | None = Field(default=None, description="the provider has it, under this id")
@@ -142,7 +142,7 @@ class Resolution(Asked):
     fail: Yes | None = Field(default=None, description="give it up")
 
 
-class EndpointRequest(Asked):
+class EndpointRequest(RequestModel):
     """An endpoint to make."""
 
     url: Url = Field(description="where events are posted")
@@ -158,7 +158,7 @@ class EndpointRequest(Asked):
     )
 
 
-class EndpointPatch(Asked):
+class EndpointPatch(RequestModel):
     """A change of an endpoint (RFC 7396): null takes a field, or a header, back to its default."""
 
     url: Url = ""
@@ -169,7 +169,7 @@ class EndpointPatch(Asked):
     include: Annotated[list[Literal["result"]], Field(max_length=1)] | None = None
 
 
-class KeyRequest(Asked):
+class KeyRequest(RequestModel):
     """An API key to make."""
 
     name: Annotated[Label, StringConstraints(min_length=1, max_length=100)] = Field(
@@ -179,13 +179,13 @@ class KeyRequest(Asked):
     expires_at: When | None = Field(default=None, description="when it ends; default: never")
 
 
-class Query(BaseModel):
+class QueryModel(BaseModel):
     """Query parameters: text, no unknown names."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class Paged(Query):
+class PageQuery(QueryModel):
     """A piece of a list."""
 
     limit: Count = Field(default=50, ge=1, le=200, description="how many")
@@ -194,7 +194,7 @@ class Paged(Query):
     )
 
 
-class Waiting(Query):
+class WaitQuery(QueryModel):
     """How long the answer may wait for the job to be final."""
 
     wait: Seconds = Field(
@@ -202,7 +202,7 @@ class Waiting(Query):
     )
 
 
-class JobSearch(Paged):
+class JobQuery(PageQuery):
     """Which jobs to list; `metadata.<key>` is taken too."""
 
     state: (
@@ -225,7 +225,7 @@ class JobSearch(Paged):
     created_before: When | None = Field(default=None, description="RFC 3339 with an offset")
 
 
-class DeliverySearch(Paged):
+class DeliveryQuery(PageQuery):
     """Which deliveries to list."""
 
     endpoint: str | None = Field(default=None, description="only to this endpoint")
@@ -236,7 +236,7 @@ class DeliverySearch(Paged):
     job: str | None = Field(default=None, description="only of events of this job")
 
 
-class FeedQuery(Paged):
+class FeedQuery(PageQuery):
     """Where in the feed to go on, and what to leave out."""
 
     after: str | None = Field(default=None, max_length=200, description="an event's id, or a `next_cursor`")

@@ -22,13 +22,19 @@ CodeWord = Annotated[FailureCode, _words(FailureCode)]
 ReasonWord = Annotated[WaitReason, _words(WaitReason)]
 
 
-class Told(BaseModel):
+def public_name(model_name: str) -> str:
+    """Return the name that the public knows a model by: `JobResponse` is the schema `Job`."""
+    # Why: without the suffix, a dozen class names would mean both a domain object and its JSON.
+    return model_name.removesuffix("Response")
+
+
+class ResponseModel(BaseModel):
     """An answer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", model_title_generator=lambda model: public_name(model.__name__))
 
 
-class Asset(Told):
+class AssetResponse(ResponseModel):
     """A generated file; `url` is our own stable link."""
 
     index: int
@@ -45,7 +51,7 @@ class Asset(Told):
     has_sound: bool | None
 
 
-class JobError(Told):
+class JobErrorResponse(ResponseModel):
     """Why a job did not succeed."""
 
     code: CodeWord
@@ -53,7 +59,7 @@ class JobError(Told):
     provider_code: str | None
 
 
-class Waiting(Told):
+class WaitingResponse(ResponseModel):
     """Why an open job does not move, since when, and when it is tried again."""
 
     reason: ReasonWord
@@ -62,7 +68,7 @@ class Waiting(Told):
     until: Moment | None
 
 
-class JobFields(Told):
+class JobFields(ResponseModel):
     """A job as answers and events tell it."""
 
     object: Literal["job"]
@@ -73,10 +79,10 @@ class JobFields(Told):
     provider_job_id: str | None
     progress: float | None
     metadata: dict[str, str]
-    assets: list[Asset]
-    error: JobError | None
+    assets: list[AssetResponse]
+    error: JobErrorResponse | None
     usage: dict[str, Any] | None
-    waiting: Waiting | None
+    waiting: WaitingResponse | None
     completed_by: ByWord | None
     created_at: Moment
     updated_at: Moment
@@ -84,25 +90,25 @@ class JobFields(Told):
     deadline_at: Moment
 
 
-class Job(JobFields):
+class JobResponse(JobFields):
     """A job."""
 
     result: dict[str, Any] | None
 
 
-class NewJob(Job):
+class NewJobResponse(JobResponse):
     """A job just promised; `callback_secret` is shown here only."""
 
     callback_secret: str | None = None
 
 
-class WholeJob(Job):
+class WholeJob(JobResponse):
     """A job with its input, long texts cut."""
 
     input: Any
 
 
-class Entry(BaseModel):
+class EntryResponse(ResponseModel):
     """One thing that happened; the other fields depend on the kind."""
 
     model_config = ConfigDict(extra="allow")
@@ -110,7 +116,7 @@ class Entry(BaseModel):
     kind: Literal["submission", "callback", "poll", "update", "event", "delivery", "attempt", "note"]
 
 
-class Whereabouts(Told):
+class WhereaboutsResponse(ResponseModel):
     """What became of an event at one endpoint; `endpoint` is null for the job's own callback URL."""
 
     endpoint: str | None
@@ -129,7 +135,7 @@ class Whereabouts(Told):
     reason: str | None
 
 
-class Endpoint(Told):
+class EndpointResponse(ResponseModel):
     """An endpoint; header values are masked."""
 
     object: Literal["endpoint"]
@@ -147,19 +153,19 @@ class Endpoint(Told):
     updated_at: Moment
 
 
-class NewEndpoint(Endpoint):
+class NewEndpoint(EndpointResponse):
     """An endpoint just made, with its secret."""
 
     secret: str
 
 
-class EndpointSecret(Told):
+class EndpointSecret(ResponseModel):
     """The secret that signs for an endpoint."""
 
     secret: str
 
 
-class Attempt(Told):
+class AttemptResponse(ResponseModel):
     """One HTTP try; `answer` is the first KiB of what came back."""
 
     object: Literal["attempt"]
@@ -172,7 +178,7 @@ class Attempt(Told):
     answer: str
 
 
-class Delivery(Told):
+class DeliveryResponse(ResponseModel):
     """One event owed to one endpoint; `url` where it is a job's own callback URL."""
 
     object: Literal["delivery"]
@@ -192,13 +198,13 @@ class Delivery(Told):
     next_attempt_at: Moment | None
 
 
-class DeliveryWithAttempts(Delivery):
+class DeliveryWithAttempts(DeliveryResponse):
     """A delivery with its attempts, oldest first."""
 
-    attempts: list[Attempt]
+    attempts: list[AttemptResponse]
 
 
-class Key(Told):
+class Key(ResponseModel):
     """An API key, without the key."""
 
     object: Literal["key"]
@@ -215,7 +221,7 @@ class NewKey(Key):
     key: str
 
 
-class Operation(BaseModel):
+class OperationResponse(ResponseModel):
     """An operation, the kind of its files, and how its end is learned."""
 
     model_config = ConfigDict(extra="allow")
@@ -225,7 +231,7 @@ class Operation(BaseModel):
     poll: bool
 
 
-class Provider(BaseModel):
+class ProviderResponse(ResponseModel):
     """A configured account, what it can do and how it fares."""
 
     model_config = ConfigDict(extra="allow")
@@ -236,18 +242,18 @@ class Provider(BaseModel):
     blocked: bool
     blocked_reason: str | None
     default_operation: str
-    operations: list[Operation]
+    operations: list[OperationResponse]
     can: dict[str, bool]
     health: dict[str, Any]
 
 
-class Wellness(Told):
+class Wellness(ResponseModel):
     """Whether the process lives, or can store."""
 
     status: Literal["ok"]
 
 
-class FieldProblem(Told):
+class FieldProblem(ResponseModel):
     """One thing wrong with a request."""
 
     in_: Literal["body", "query", "header", "path"] = Field(alias="in")
@@ -256,7 +262,7 @@ class FieldProblem(Told):
     detail: str
 
 
-class Problem(BaseModel):
+class ProblemResponse(ResponseModel):
     """An error (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")

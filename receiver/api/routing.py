@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from handlers.values import immutable
-from receiver.api.api_keys import Asker
+from receiver.api.api_keys import Caller
 from receiver.api.guard import (
     BODY_LIMIT,
-    Asked,
     Handle,
+    RequestContext,
     identify,
     new_request_id,
     parse,
@@ -24,15 +24,15 @@ from receiver.api.guard import (
     read_body,
     read_query,
 )
-from receiver.api.requests import Query
-from receiver.bodies.offload import LARGE
+from receiver.api.requests import QueryModel
+from receiver.bodies.offload import OFFLOAD
 from receiver.domain.errors import Internal, MethodNotAllowed, NotFound, ReceiverError
 
 if TYPE_CHECKING:
     from receiver.app import Services
 
 LOGGER = logging.getLogger("ringback.api")
-NOBODY = Asker("", frozenset())
+ANONYMOUS = Caller("", frozenset())
 NO_LABELS: tuple[tuple[str, str], ...] = ()
 
 
@@ -44,7 +44,7 @@ class Reads(Protocol):
 
 
 @immutable
-class Call:
+class Route:
     """A method on a path. `scope` None needs no key, and then the query is ignored, as it may stand in a link
     that others made longer; `told` None answers no JSON."""
 
@@ -55,7 +55,7 @@ class Call:
     told: type[BaseModel] | None
     status: int
     body: type[BaseModel] | None = None
-    query: type[BaseModel] = Query
+    query: type[BaseModel] = QueryModel
     limit: int = BODY_LIMIT
     also: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
@@ -72,19 +72,19 @@ class Call:
         also: tuple[int, ...] = (),
         headers: tuple[str, ...] = (),
         reads: Reads | None = None,
-    ) -> "Call":
+    ) -> "Route":
         """Return the same call with a body, which `reads` or the model makes the handler's argument."""
         return replace(self, body=body, limit=limit, also=also, headers=headers, reads=reads)
 
-    def asks(self, query: type[BaseModel]) -> "Call":
+    def asks(self, query: type[BaseModel]) -> "Route":
         """The same with query parameters."""
         return replace(self, query=query)
 
-    def labelled(self) -> "Call":
+    def labelled(self) -> "Route":
         """The same with `metadata.<key>` among the query parameters."""
         return replace(self, with_labels=True)
 
-    def fed(self) -> "Call":
+    def fed(self) -> "Route":
         """The same with the feed's own kind of page."""
         return replace(self, feed=True)
 
@@ -92,7 +92,7 @@ class Call:
 class Resource:
     """A path: its calls by method, served with errors in one form and an id on every answer."""
 
-    def __init__(self, services: "Services", calls: Sequence[Call]) -> None:
+    def __init__(self, services: "Services", calls: Sequence[Route]) -> None:
         self._services = services
         self._calls = {call.method: call for call in calls}
         self._allow = ", ".join(self._calls)
@@ -117,22 +117,22 @@ class Resource:
             call = self._calls.get("GET")
         if call is None:
             raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
-        asker = NOBODY if call.scope is None else await identify(self._services, request, call.scope)
-        query: BaseModel = Query()
+        asker = ANONYMOUS if call.scope is None else await identify(self._services, request, call.scope)
+        query: BaseModel = QueryModel()
         labels = NO_LABELS
         if call.scope is not None:
             query, labels = read_query(request, call.query, labelled=call.with_labels)
         body = await self._body(call, request)
-        return await call.handle(Asked(self._services, request, asker, body, query, labels))
+        return await call.handle(RequestContext(self._services, request, asker, body, query, labels))
 
-    async def _body(self, call: Call, request: Request) -> Any:
+    async def _body(self, call: Route, request: Request) -> Any:
         """The body as the handler gets it. A large one is read on a thread, and not kept here."""
         raw = await read_body(request.scope, request.receive, call.limit)
         if call.body is None:
             return None
         content_type = request.headers.get("content-type")
         reads = call.reads or functools.partial(parse, model=call.body)
-        return await LARGE.read(len(raw), lambda: reads(raw, content_type=content_type))
+        return await OFFLOAD.read(len(raw), lambda: reads(raw, content_type=content_type))
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

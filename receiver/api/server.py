@@ -18,7 +18,7 @@ import httptools
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from receiver.api.fast_path import Answering, Plain, is_plain, response
+from receiver.api.fast_path import BufferedRequest, RawHandler, is_plain, response
 from receiver.api.guard import new_request_id, problem
 from receiver.api.request_head import problem_with, without_upgrade
 from receiver.domain.errors import Malformed
@@ -44,7 +44,7 @@ TOO_MUCH: Refusal = (
     "the head of a request has 32 KiB and 100 headers",
 )
 
-Shortcut = tuple[bytes, Answering]
+Shortcut = tuple[bytes, RawHandler]
 """What the paths of the short way begin with, and who answers there."""
 
 
@@ -153,7 +153,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._await(Awaited.BODY)
         if self._is_short():
             self.scope["method"], self.scope["path"] = "POST", self.url.decode("ascii")
-            self.cycle: Any = Plain()
+            self.cycle: Any = BufferedRequest()
         else:
             super().on_headers_complete()
         if self._last:
@@ -178,7 +178,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._await(Awaited.NOTHING)
         super().on_message_complete()
-        if isinstance(self.cycle, Plain) and not self.cycle.response_complete:
+        if isinstance(self.cycle, BufferedRequest) and not self.cycle.response_complete:
             task = self.loop.create_task(self._answer_short(self.cycle, self.scope))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -204,7 +204,7 @@ class GuardedProtocol(HttpToolsProtocol):
             and is_plain(self.url, self.headers)
         )
 
-    async def _answer_short(self, request: Plain, scope: Any) -> None:
+    async def _answer_short(self, request: BufferedRequest, scope: Any) -> None:
         assert self._short is not None  # noqa: S101  # `_is_short` looked
         answered = await self._short[1](scope, bytes(request.body))
         if self.flow.write_paused:

@@ -4,7 +4,7 @@ from html import escape
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from receiver.api.guard import Asked, answer
+from receiver.api.guard import RequestContext, answer
 from receiver.api.reference import inline, reference
 from receiver.domain.errors import PROBLEMS, NotFound
 
@@ -30,22 +30,22 @@ def _page(title: str, body: str) -> Response:
     return HTMLResponse(PAGE.format(title=escape(title), body=body), headers=HEADERS)
 
 
-async def front(_asked: Asked) -> Response:
+async def front(_asked: RequestContext) -> Response:
     """Lead to the API reference."""
     return RedirectResponse("/docs", 307)
 
 
-async def openapi(asked: Asked) -> Response:
+async def openapi(asked: RequestContext) -> Response:
     """Show the OpenAPI document, made from the models that check requests."""
     return answer(asked.services.description)
 
 
-async def docs(asked: Asked) -> Response:
+async def docs(asked: RequestContext) -> Response:
     """Show the API reference: calls, events, errors."""
     return _page("Ringback API", reference(asked.services.description))
 
 
-async def problem_list(_asked: Asked) -> Response:
+async def problem_list(_asked: RequestContext) -> Response:
     """List the codes of errors."""
     rows = "".join(
         f"<tr><td><a href='/problems/{kind.code}'><code>{kind.code}</code></a></td>"
@@ -59,7 +59,7 @@ async def problem_list(_asked: Asked) -> Response:
     return _page("Errors", body)
 
 
-async def problems(asked: Asked) -> Response:
+async def problems(asked: RequestContext) -> Response:
     """Explain an error by its code."""
     code = asked.path["code"]
     kinds = [kind for kind in PROBLEMS if kind.code == code]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, RootModel
+from pydantic import ConfigDict, Field, RootModel
 
-from receiver.api.responses import JobFields, Moment, Told, Whereabouts
+from receiver.api.responses import JobFields, Moment, ResponseModel, WhereaboutsResponse
 
 JOB = "job_06fm3k2v9qg8r1t5n7w4x0yz2c"
 ENDPOINT = "ep_06fm3k1h2d4s6f8g0j3k5m7p9r"
@@ -35,7 +35,7 @@ class JobData(JobFields):
     )
 
 
-class ProviderData(Told):
+class ProviderData(ResponseModel):
     """An account that its provider refuses, or takes again."""
 
     object: Literal["provider"]
@@ -47,7 +47,7 @@ class ProviderData(Told):
     sequence: int
 
 
-class DisabledData(Told):
+class DisabledData(ResponseModel):
     """An endpoint that was disabled, and why."""
 
     object: Literal["endpoint"]
@@ -59,7 +59,7 @@ class DisabledData(Told):
     sequence: int
 
 
-class TrialData(Told):
+class TrialData(ResponseModel):
     """The endpoint that is tried."""
 
     object: Literal["endpoint"]
@@ -69,7 +69,7 @@ class TrialData(Told):
     sequence: int
 
 
-class Announced(Told):
+class Announced(ResponseModel):
     """An event as it is delivered: the same bytes and the same `id` on every attempt."""
 
     id: str
@@ -123,7 +123,7 @@ class Webhook(
     """The body of a delivery."""
 
 
-class _Listed(Told):
+class _Listed(ResponseModel):
     object: Literal["event"]
 
 
@@ -143,14 +143,16 @@ class TrialEvent(TrialAnnounced, _Listed):
     """A test of an endpoint, as the feed tells it."""
 
 
-class Event(
+class EventResponse(
     RootModel[Annotated[JobEvent | ProviderEvent | DisabledEvent | TrialEvent, Field(discriminator="type")]]
 ):
     """An event of the feed."""
 
+    model_config = ConfigDict(title="Event")
 
-class _Explained(Told):
-    deliveries: list[Whereabouts]
+
+class _Explained(ResponseModel):
+    deliveries: list[WhereaboutsResponse]
 
 
 class JobEventWithReasons(JobEvent, _Explained):

@@ -18,7 +18,7 @@ class Unreadable(ValueError):
     """The body is damaged, cut, or in a coding that we do not read."""
 
 
-class TooLarge(ValueError):
+class UnpackedTooLarge(ValueError):
     """The body is over the limit once it is unpacked."""
 
 
@@ -29,7 +29,7 @@ def codings(values: list[str]) -> list[str]:
 
 
 def unpacked(body: bytes, names: list[str], limit: int) -> bytes:
-    """Undo the codings `names`; raises `Unreadable` or `TooLarge`."""
+    """Undo the codings `names`; raises `Unreadable` or `UnpackedTooLarge`."""
     if not CODINGS.issuperset(names) or len(names) > LAYERS:
         raise Unreadable(f"the answer is compressed in a way that is not read: {', '.join(names)[:100]}")
     for name in names:
@@ -72,7 +72,7 @@ def _one(body: bytes, form: int, limit: int) -> tuple[bytes, bytes]:
     except zlib.error:
         raise Unreadable("the compressed answer is damaged or cut") from None
     if len(found) > limit:
-        raise TooLarge("the answer is too large")
+        raise UnpackedTooLarge("the answer is too large")
     if not engine.eof:
         raise Unreadable("the compressed answer is damaged or cut")
     return found, engine.unused_data

@@ -40,7 +40,7 @@ _NOT_JSON = "the body is not valid JSON"
 
 
 @immutable
-class Text:
+class LongText:
     """A long text: its spelling with its quotes, how it begins, how long it is, and a hash of it all."""
 
     spelled: memoryview = field(repr=False)
@@ -50,14 +50,14 @@ class Text:
 
 
 @immutable
-class Bulk:
+class LargeJson:
     """A body as read: `value` with marks in place of the long `texts`."""
 
     value: Any = field(repr=False)
-    texts: Mapping[str, Text] = field(repr=False)
+    texts: Mapping[str, LongText] = field(repr=False)
     mark: str = ""
 
-    def with_texts(self, value: Any, chosen: Callable[[Text], str]) -> Any:
+    def with_texts(self, value: Any, chosen: Callable[[LongText], str]) -> Any:
         """Return `value` with each text replaced by `chosen`; parts without a text are shared."""
         if not self.texts:
             return value
@@ -106,14 +106,14 @@ def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
     return changed
 
 
-def unpack(data: bytes, *, stored: bool = False) -> Bulk:
+def unpack(data: bytes, *, stored: bool = False) -> LargeJson:
     """Return the body that `data` spells, `BadJson` or `TooLarge`. A `stored` one is not counted again."""
     values = None if stored else json.VALUES
     if len(data) <= LONG:
-        return Bulk(json.read(data, values=values), {})
+        return LargeJson(json.read(data, values=values), {})
     mark = secrets.token_hex(16)
     rest, texts = _apart(data, mark, stored)
-    return Bulk(json.read(rest.whole(), values=values), texts, mark)
+    return LargeJson(json.read(rest.whole(), values=values), texts, mark)
 
 
 class _Rest:
@@ -165,9 +165,9 @@ def _too_many() -> BadJson:
     return BadJson(f"the body has more than {json.VALUES} values")
 
 
-def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, Text]]:
+def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, LongText]]:
     """The body with marks in place of its long texts, and the texts."""
-    view, texts, rest = memoryview(data), dict[str, Text](), _Rest(data, bounded=not stored)
+    view, texts, rest = memoryview(data), dict[str, LongText](), _Rest(data, bounded=not stored)
     start = place = 0
     while (opened := data.find(b'"', place)) >= 0:
         if opened - place > PIECE:
@@ -209,7 +209,7 @@ def _closing(data: bytes, place: int) -> int:
         place = reached
 
 
-def _text(spelled: memoryview) -> Text | None:
+def _text(spelled: memoryview) -> LongText | None:
     """The string that is `spelled`, checked piece by piece; None when it is not long after all."""
     head, length, hashed = "", 0, hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -228,4 +228,4 @@ def _text(spelled: memoryview) -> Text | None:
         hashed.update(text.encode())
         place = reached
         _give_way()
-    return Text(spelled, head, length, hashed.hexdigest()) if length > HEAD else None
+    return LongText(spelled, head, length, hashed.hexdigest()) if length > HEAD else None

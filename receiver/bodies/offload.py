@@ -15,7 +15,7 @@ from typing import TypeVar
 from handlers import json
 from receiver.domain.errors import StoreUnavailable
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 LIGHT = json.LIGHT
 """Bytes of a body that is read at once, on the loop."""
@@ -30,14 +30,14 @@ large bodies are read, because the loop waits so long each time that it wakes.
 """
 
 
-class Large:
+class Offload:
     """The threads, and the bytes that they have in hand."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="large")
         self._held = 0
 
-    async def read(self, size: int, work: Callable[[], Told]) -> Told:
+    async def read(self, size: int, work: Callable[[], Result]) -> Result:
         """Return the result of `work` on a body of `size` bytes; `StoreUnavailable` when too much waits."""
         if size <= LIGHT:
             return work()
@@ -45,7 +45,7 @@ class Large:
             raise StoreUnavailable("too many large bodies are being read")
         return await self.run(size, work)
 
-    async def run(self, size: int, work: Callable[[], Told]) -> Told:
+    async def run(self, size: int, work: Callable[[], Result]) -> Result:
         """Return the result of `work` on `size` bytes, of which something else bounds the number."""
         if size <= LIGHT:
             return work()
@@ -65,5 +65,5 @@ class Large:
             sys.setswitchinterval(SWITCH)
 
 
-LARGE = Large()
+OFFLOAD = Offload()
 """One for the process: the interpreter is one too."""

@@ -23,11 +23,11 @@ from receiver.config.load import AccountSetup, Loaded, load
 from receiver.config.startup import data_dir, gateway_of, masters_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured, ReceiverError
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.providers.accounts import POLL, Accounts
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from receiver.store import database_path, open_driver
-from receiver.store.deliveries import Taken, taken
+from receiver.store.deliveries import LostDelivery, taken
 from receiver.store.postgres.url import is_postgres
 from receiver.store.sqlite.check import FIXED, SOUND, engine, losses, quick_check
 from receiver.store.statements import moment
@@ -140,7 +140,7 @@ async def _server(url: str) -> list[Finding]:
     return [Finding("database", GOOD, said), *map(_loss, lost)]
 
 
-def _loss(lost: Taken) -> Finding:
+def _loss(lost: LostDelivery) -> Finding:
     last = moment(lost.last_at).date()
     return Finding(
         f"endpoint {lost.target}", ODD, f"lost {lost.count} deliveries until {last}: {lost.reason}"
@@ -176,12 +176,12 @@ def _guard(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("egress guard", GOOD, "only public addresses can be called")
 
 
-async def _public_url(loaded: Loaded, gateway: Gateway) -> Finding:
+async def _public_url(loaded: Loaded, gateway: HttpClient) -> Finding:
     url = loaded.settings.public_url
     if url is None:
         return Finding("public_url", ODD, "none: no callback URL is sent, every job is polled")
     try:
-        answer = await gateway.call(Call("GET", f"{url}/healthz", timeout=10))
+        answer = await gateway.call(HttpCall("GET", f"{url}/healthz", timeout=10))
     except CallFailed as error:
         trouble = f"{url} does not answer ({error}); is the service up and routed?"
     else:
@@ -210,9 +210,9 @@ async def _serves(host: str, port: int) -> bool:
     return True
 
 
-async def _account(loaded: Loaded, setup: AccountSetup, gateway: Gateway) -> Finding:
+async def _account(loaded: Loaded, setup: AccountSetup, gateway: HttpClient) -> Finding:
     what, clock = f"account {setup.name}", Clock()
-    nobodys = Masters([clock.entropy(32).hex()], clock.entropy)
+    nobodys = MasterKeys([clock.entropy(32).hex()], clock.entropy)
     accounts = Accounts(loaded.accounts, gateway, nobodys, clock, None, lambda _account, _what: None)
     if setup.handler.poll is None:
         return Finding(what, ODD, "cannot be checked: it has nothing to ask")

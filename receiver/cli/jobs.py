@@ -9,7 +9,18 @@ from receiver.cli.client import Away, call, path
 from receiver.cli.follow import follow
 from receiver.cli.groups import INTERRUPTED, Group
 from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, JOB_SHORT, formed, is_json, show_list, show_one
-from receiver.cli.params import STATES, Id, Real, Whole, Word, cursor, given, limit, pairs, read_input
+from receiver.cli.params import (
+    STATES,
+    Id,
+    NearestChoice,
+    Real,
+    Whole,
+    cursor,
+    given,
+    limit,
+    pairs,
+    read_input,
+)
 from receiver.cli.terminal import say
 
 BECAME = {
@@ -102,7 +113,10 @@ def _followed(job: dict[str, Any], secret: dict[str, str]) -> dict[str, Any]:
 
 @jobs.command("list")
 @click.option(
-    "--state", metavar="STATE", type=Word(STATES), help=f"Only jobs in this state: {', '.join(STATES)}."
+    "--state",
+    metavar="STATE",
+    type=NearestChoice(STATES),
+    help=f"Only jobs in this state: {', '.join(STATES)}.",
 )
 @click.option("--provider", help="Only jobs of this account.")
 @click.option("--provider-job-id", help="Only the job with this id at the provider.")

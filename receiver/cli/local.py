@@ -14,7 +14,7 @@ from receiver.config.load import Loaded, load
 from receiver.config.startup import data_dir, masters_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from receiver.store import Store, database_path, existing, open_driver
 from receiver.store.migrations import Migration
 from receiver.store.postgres.driver import PostgresDriver
@@ -183,7 +183,7 @@ async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        masters = Masters(add_master(path.parent, clock.entropy), clock.entropy)
+        masters = MasterKeys(add_master(path.parent, clock.entropy), clock.entropy)
         count = await _reencrypt(store, masters)
     finally:
         await store.close()
@@ -191,7 +191,7 @@ async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
     click.echo("the old key stands behind it in the same file")
 
 
-async def _with_store(loaded: Loaded, masters: Masters) -> int:
+async def _with_store(loaded: Loaded, masters: MasterKeys) -> int:
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
@@ -200,7 +200,7 @@ async def _with_store(loaded: Loaded, masters: Masters) -> int:
         await store.close()
 
 
-async def _reencrypt(store: Store, masters: Masters) -> int:
+async def _reencrypt(store: Store, masters: MasterKeys) -> int:
     """Encrypt all stored secrets under the newest key, which every replica that runs must have."""
     since = Clock().now() + await store.skew() - DEAD
     late = await store.read(without_key(masters.newest, since))

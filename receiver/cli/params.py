@@ -51,7 +51,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-class Word(click.Choice[str]):
+class NearestChoice(click.Choice[str]):
     """One of some words; a typo gets the nearest one."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's

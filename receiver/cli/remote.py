@@ -26,9 +26,9 @@ from receiver.cli.params import (
     DELIVERY_STATES,
     SCOPES,
     Id,
+    NearestChoice,
     Pattern,
     Real,
-    Word,
     cursor,
     given,
     limit,
@@ -100,7 +100,7 @@ def deliveries() -> None:
 @click.option(
     "--state",
     metavar="STATE",
-    type=Word(DELIVERY_STATES),
+    type=NearestChoice(DELIVERY_STATES),
     help=f"Only deliveries in this state: {', '.join(DELIVERY_STATES)}.",
 )
 @click.option("--event", type=Id(), help="Only deliveries of this event.")
@@ -177,7 +177,7 @@ def keys() -> None:
     metavar="SCOPE",
     multiple=True,
     required=True,
-    type=Word(SCOPES),
+    type=NearestChoice(SCOPES),
     help=f"What it allows, repeatable: {', '.join(SCOPES)}.",
 )
 @click.option("--expires-at", help="When it ends, for example 2027-01-31T00:00:00Z.")

@@ -17,7 +17,7 @@ from receiver.api.server import SignalFree
 from receiver.cli.params import Real, Whole
 from receiver.domain.errors import cannot_listen
 from receiver.egress.address_guard import guard
-from receiver.egress.client import Gateway
+from receiver.egress.client import HttpClient
 from receiver.sandbox.app import application
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import OUTCOMES, QUIRKS, Knobs, World
@@ -67,7 +67,7 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
 @contextlib.asynccontextmanager
 async def world(knobs: Knobs) -> AsyncIterator[World]:
     """A world whose callbacks go to this machine, or out by https."""
-    gateway = Gateway(guard(LOOPBACK, http=False), agent="ringback-sandbox")
+    gateway = HttpClient(guard(LOOPBACK, http=False), agent="ringback-sandbox")
     made = World(gateway, knobs)
     try:
         yield made

@@ -4,16 +4,16 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from receiver.api.api_keys import Keyring
+from receiver.api.api_keys import ApiKeyStore
 from receiver.config.key_files import API_KEY_FILE, add_master, read_masters, write_private
 from receiver.config.settings import Settings
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.egress.address_guard import guard
-from receiver.egress.client import Gateway
-from receiver.egress.logged_client import LoggedGateway
+from receiver.egress.client import HttpClient
+from receiver.egress.logged_client import LoggedClient
 from receiver.observability import LOGGER
-from receiver.security.tokens import Ids, Masters, hash_api_key, new_api_key
+from receiver.security.tokens import IdGenerator, MasterKeys, hash_api_key, new_api_key
 from receiver.store import Store, database_path
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
@@ -32,20 +32,20 @@ def _need(settings: Settings, name: str) -> None:
         raise Misconfigured(name, "is required with PostgreSQL, the same for every replica")
 
 
-def masters_of(settings: Settings, clock: Clock) -> Masters:
+def masters_of(settings: Settings, clock: Clock) -> MasterKeys:
     """The master keys: from the settings, or from `data_dir`, where one is made when there is none."""
     given = [key.get_secret_value() for key in settings.secret_keys]
     if not given:
         _need(settings, "secret_keys")
         folder = data_dir(settings)
         given = read_masters(folder) or add_master(folder, clock.entropy)
-    return Masters(given, clock.entropy)
+    return MasterKeys(given, clock.entropy)
 
 
-def gateway_of(settings: Settings) -> Gateway:
+def gateway_of(settings: Settings) -> HttpClient:
     """The way out that these settings allow."""
     try:
-        return LoggedGateway(
+        return LoggedClient(
             guard(settings.egress_allow, http=settings.egress_http),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
@@ -54,7 +54,7 @@ def gateway_of(settings: Settings) -> Gateway:
         raise Misconfigured("egress_ca_file", "cannot be read as certificates (PEM)") from None
 
 
-async def check_kids(store: Store, masters: Masters) -> None:
+async def check_kids(store: Store, masters: MasterKeys) -> None:
     """Raise `Misconfigured` where a stored secret needs a master key that is not configured."""
     missing = sorted(await store.read(table.kids()) - set(masters.kids))
     if missing:
@@ -63,10 +63,10 @@ async def check_kids(store: Store, masters: Masters) -> None:
         )
 
 
-async def keyring_of(settings: Settings, store: Store, clock: Clock, ids: Ids) -> Keyring:
+async def keyring_of(settings: Settings, store: Store, clock: Clock, ids: IdGenerator) -> ApiKeyStore:
     """Return the API keys; the first admin key is made where there is none."""
     if settings.admin_key is not None:
-        return Keyring(store, clock, hash_api_key(settings.admin_key.get_secret_value()))
+        return ApiKeyStore(store, clock, hash_api_key(settings.admin_key.get_secret_value()))
     if not await store.read(table.keys()):
         _need(settings, "admin_key")
         text = new_api_key(clock.entropy(32))
@@ -77,4 +77,4 @@ async def keyring_of(settings: Settings, store: Store, clock: Clock, ids: Ids) -
         LOGGER.info("made an admin API key; it lies in %s", path)
         if sys.stderr.isatty():
             sys.stderr.write(f"API key: {text}\n")
-    return Keyring(store, clock)
+    return ApiKeyStore(store, clock)

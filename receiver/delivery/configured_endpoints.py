@@ -8,15 +8,19 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Endpoint, EndpointState
 from receiver.egress.address_guard import BadUrl
-from receiver.egress.client import Gateway
-from receiver.events.endpoint_cache import UNREADABLE, Endpoints
+from receiver.egress.client import HttpClient
+from receiver.events.endpoint_cache import UNREADABLE, EndpointCache
 from receiver.security.signing import new_secret
 from receiver.store import Store
 from receiver.store import endpoints as table
 
 
-async def keep(
-    filed: Sequence[EndpointSettings], endpoints: Endpoints, gateway: Gateway, store: Store, clock: Clock
+async def sync(
+    filed: Sequence[EndpointSettings],
+    endpoints: EndpointCache,
+    gateway: HttpClient,
+    store: Store,
+    clock: Clock,
 ) -> None:
     """Make the stored endpoints of the file what the file says; their state and made secrets stay."""
     stored = {row["id"]: endpoints.open(row) for row in await store.read(table.listed())}

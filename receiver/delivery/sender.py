@@ -12,30 +12,30 @@ from handlers.values import immutable
 from handlers.wishes import retry_after
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, Due, Endpoint, EndpointState, Event, Owed, Work
+from receiver.domain.model import Claim, Endpoint, EndpointState, Event, PendingDelivery, ScheduledWork, Work
 from receiver.domain.rendering import stamp, with_result
-from receiver.domain.retry_policy import Consequence, Ruling, rule
-from receiver.egress.address_guard import told
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.domain.retry_policy import AttemptOutcome, Decision, decide
+from receiver.egress.address_guard import printable
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
-from receiver.events.endpoint_cache import Endpoints
-from receiver.events.recorder import Recording
+from receiver.events.endpoint_cache import EndpointCache
+from receiver.events.recorder import Recorder
 from receiver.security import signing
-from receiver.security.tokens import BadToken, Ids, Masters
+from receiver.security.tokens import BadToken, IdGenerator, MasterKeys
 from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import Settled, Standing, settle
 from receiver.store.due import HAND_LANES, plain, postpone, release
-from receiver.store.group_commit import Verb
+from receiver.store.group_commit import BatchedWrite
 from receiver.store.holds import hold_of
-from receiver.store.record import Born
+from receiver.store.record import NewDelivery
 from receiver.store.statements import Transaction
-from receiver.work.limits import Lanes
-from receiver.work.periodic import insist
-from receiver.work.worker import Hints, Worker
+from receiver.work.limits import ConcurrencyLimits
+from receiver.work.periodic import retry_until_stored
+from receiver.work.worker import Dispatcher, Worker
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 LOGGER = logging.getLogger("ringback.fanout")
 KEPT = 1024
@@ -43,20 +43,20 @@ MARGIN = 5.0
 UNREADABLE = timedelta(minutes=1)
 """How long a delivery waits while its secret cannot be read; the keys come with a restart."""
 FINAL = {
-    Consequence.DELIVERED: "delivered",
-    Consequence.EXHAUSTED: "exhausted",
-    Consequence.CANCELED: "canceled",
+    AttemptOutcome.DELIVERED: "delivered",
+    AttemptOutcome.EXHAUSTED: "exhausted",
+    AttemptOutcome.CANCELED: "canceled",
 }
-SETTLE: Verb[Settled, Standing] = Verb("settle", settle)
+SETTLE: BatchedWrite[Settled, Standing] = BatchedWrite("settle", settle)
 SHORT_OF_SOCKETS = timedelta(seconds=1)
 
 
-class Unmade(Exception):
+class NoSocket(Exception):
     """An attempt that could not be made for want of a socket."""
 
 
 @immutable
-class Target:
+class DeliveryTarget:
     """Where one delivery goes; `endpoint` as it is now, None for a job's own callback URL."""
 
     endpoint: Endpoint | None
@@ -67,23 +67,23 @@ class Target:
 
 
 @dataclass(slots=True, kw_only=True)
-class Fanout:
+class DeliverySender:
     """Performs deliveries; those that were born with a slot go out without being claimed.
 
     `schedule` is in seconds between attempts, `timeout` in seconds for one attempt.
     """
 
-    endpoints: Endpoints
-    gateway: Gateway
-    masters: Masters
-    recording: Recording
+    endpoints: EndpointCache
+    gateway: HttpClient
+    masters: MasterKeys
+    recording: Recorder
     store: Store
-    lanes: Lanes
+    lanes: ConcurrencyLimits
     clock: Clock
-    ids: Ids
+    ids: IdGenerator
     schedule: Sequence[float]
     timeout: float
-    hints: Hints
+    hints: Dispatcher
     attempted: Callable[[str], None]
     work: Work = Work.DELIVER
     worker: Worker | None = None
@@ -102,18 +102,20 @@ class Fanout:
         """Deliveries have no job limits."""
         return {}
 
-    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, Owed]]]:
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, PendingDelivery]]]:
         """Read what sending needs, the endpoints as they are now included."""
         present, owed = yield from deliveries.load(claims)
         if owed and not self.endpoints.are_of(present):
             self.endpoints.adopt(present, (yield from table.listed()))
         return owed
 
-    def give_back(self, prepared: Sequence[tuple[Claim, Owed]], now: datetime) -> Transaction[None]:
+    def give_back(
+        self, prepared: Sequence[tuple[Claim, PendingDelivery]], now: datetime
+    ) -> Transaction[None]:
         """Leave deliveries to others."""
         yield from release([claim for claim, _ in prepared], now)
 
-    def send(self, born: Sequence[Born]) -> None:
+    def send(self, born: Sequence[NewDelivery]) -> None:
         """Send those that were born with a slot; the worker claims the others, when there is room.
 
         That they wait is noted once more: a claim may have found nothing of them before they were committed.
@@ -126,7 +128,7 @@ class Fanout:
             else:
                 self.worker.waits(one.lane)
 
-    async def perform(self, prepared: tuple[Claim, Owed]) -> None:
+    async def perform(self, prepared: tuple[Claim, PendingDelivery]) -> None:
         """One attempt, and what follows from it."""
         claim, owed = prepared
         if owed.endpoint_id is None and owed.url is None:
@@ -138,14 +140,14 @@ class Fanout:
         elif wait := self._waits(claim, owed):
             until = self.clock.now() + wait
             await self.store.write(lambda: postpone([claim], until))
-            self.hints.hint(Due(self.work, claim.lane, until))
+            self.hints.wake_at(ScheduledWork(self.work, claim.lane, until))
         else:
             try:
                 await self.attempt(claim, owed)
-            except Unmade:
+            except NoSocket:
                 await self._put_back(claim)
 
-    def _waits(self, claim: Claim, owed: Owed) -> timedelta:
+    def _waits(self, claim: Claim, owed: PendingDelivery) -> timedelta:
         """For how long a one-off callback is left alone: its URL is held, or its secret cannot be read."""
         if owed.url is None or owed.secret is None or owed.job_id is None:
             return timedelta()
@@ -162,7 +164,7 @@ class Fanout:
             return timedelta()
         return timedelta(seconds=self.lanes.held(hold_of(claim.lane, owed.url)))
 
-    async def attempt(self, claim: Claim, owed: Owed, *, last: bool = False) -> Attempt:
+    async def attempt(self, claim: Claim, owed: PendingDelivery, *, last: bool = False) -> Attempt:
         """Send it now; the attempt, recorded. The `last` one is followed by no other."""
         target = self._target(owed)
         attempt, answer = await self._send(owed, target, last=last)
@@ -173,8 +175,8 @@ class Fanout:
             lambda: self._is_stored(sent), owed, last=last
         ):
             current, ruling = False, self._rule(claim, answer, current=False)
-        if last and ruling.consequence is Consequence.RETRY:
-            ruling = replace(ruling, consequence=Consequence.EXHAUSTED, next_at=None)
+        if last and ruling.consequence is AttemptOutcome.RETRY:
+            ruling = replace(ruling, consequence=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
             self._learn(claim, owed, attempt, ruling)
         settled = self._settled(claim, owed, attempt, ruling)
@@ -185,8 +187,10 @@ class Fanout:
             await self._surely(lambda: self._disable(owed, sent, reason), owed, last=last)
         return attempt
 
-    async def _send(self, owed: Owed, target: Target | None, *, last: bool) -> tuple[Attempt, Answer | None]:
-        """Make one call. Returns the attempt and the answer, if there is one; raises `Unmade`."""
+    async def _send(
+        self, owed: PendingDelivery, target: DeliveryTarget | None, *, last: bool
+    ) -> tuple[Attempt, Answer | None]:
+        """Make one call. Returns the attempt and the answer, if there is one; raises `NoSocket`."""
         started, at = self.clock.monotonic(), self.clock.now()
         answer, error = None, None
         if target is None:
@@ -197,7 +201,7 @@ class Fanout:
                 answer = await self.gateway.call(self._call(target, owed.event, signed_at))
             except CallFailed as failed:
                 if failed.local and not last:
-                    raise Unmade from None
+                    raise NoSocket from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
         attempt = Attempt(
@@ -221,7 +225,9 @@ class Fanout:
 
         return settle
 
-    async def _surely(self, store: Callable[[], Awaitable[Told]], owed: Owed, *, last: bool) -> Told:
+    async def _surely(
+        self, store: Callable[[], Awaitable[Result]], owed: PendingDelivery, *, last: bool
+    ) -> Result:
         """Store the outcome of an attempt, however long the store is away; the `last` one is a test that its
         caller can repeat, so it fails at once.
         """
@@ -231,7 +237,7 @@ class Fanout:
                 "the outcome of a delivery waits for the store: %s", error.detail, extra=_about(owed)
             )
 
-        return await (store() if last else insist(store, away))
+        return await (store() if last else retry_until_stored(store, away))
 
     def _is_current(self, sent: Endpoint | None) -> bool:
         """Whether an answer is one of the endpoint as it is now: it has not been changed or resumed since."""
@@ -249,9 +255,9 @@ class Fanout:
         again = self.clock.now() + SHORT_OF_SOCKETS
         self.lanes.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
         if await self.store.write(lambda: release([claim], again)):
-            self.hints.hint(Due(self.work, claim.lane, again))
+            self.hints.wake_at(ScheduledWork(self.work, claim.lane, again))
 
-    def _call(self, target: Target, event: Event, timestamp: int) -> Call:
+    def _call(self, target: DeliveryTarget, event: Event, timestamp: int) -> HttpCall:
         body = event.body
         if event.result is not None and "result" in target.include:
             body = with_result(body, event.result)
@@ -260,34 +266,38 @@ class Fanout:
             *signing.headers(event.id, timestamp, body, target.keys),
             *target.headers.items(),
         ]
-        return Call("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
+        return HttpCall("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
 
-    def _target(self, owed: Owed) -> Target | None:
+    def _target(self, owed: PendingDelivery) -> DeliveryTarget | None:
         if owed.endpoint_id is not None:
             endpoint = self.endpoints.get(owed.endpoint_id)
             if endpoint is None:
                 return None
             keys = self.endpoints.keys(endpoint.id)
-            return Target(endpoint, endpoint.url, keys, endpoint.headers, endpoint.include) if keys else None
+            return (
+                DeliveryTarget(endpoint, endpoint.url, keys, endpoint.headers, endpoint.include)
+                if keys
+                else None
+            )
         if owed.url is None or owed.secret is None or owed.job_id is None:
             return None
         try:
             secret = self.masters.unseal(owed.secret, owed.job_id)
         except BadToken:
             return None
-        return Target(None, owed.url, [signing.key_of(secret)], {}, ())
+        return DeliveryTarget(None, owed.url, [signing.key_of(secret)], {}, ())
 
-    async def _with_callback(self, claim: Claim, owed: Owed) -> Owed:
+    async def _with_callback(self, claim: Claim, owed: PendingDelivery) -> PendingDelivery:
         _, loaded = await self.store.read(deliveries.load([claim]))
         return loaded[0][1] if loaded else owed
 
-    def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Ruling:
+    def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Decision:
         now = self.clock.now()
         hint = asked = None
         if answer is not None:
             hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
             asked = answer.header("webhook-delivery")
-        return rule(
+        return decide(
             answer.status if answer else None,
             asked,
             hint,
@@ -298,13 +308,13 @@ class Fanout:
             current=current,
         )
 
-    def _learn(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> None:
+    def _learn(self, claim: Claim, owed: PendingDelivery, attempt: Attempt, ruling: Decision) -> None:
         """Learn from an answer whether the endpoint works, and for how long to leave it alone."""
         name, lane = owed.endpoint_id, claim.lane
-        if ruling.consequence is Consequence.DELIVERED:
+        if ruling.consequence is AttemptOutcome.DELIVERED:
             recovered = self.lanes.succeeded(lane)
             if lane.endswith(HAND_LANES):
-                self.lanes.let_go(hold_of(lane, owed.url))
+                self.lanes.end_hold(hold_of(lane, owed.url))
             if recovered and name is not None:
                 LOGGER.info("endpoint %s takes deliveries again", name, extra={"endpoint": name})
         elif self.lanes.failed(lane) and name is not None:
@@ -313,7 +323,7 @@ class Fanout:
         if ruling.hold is not None:
             self.lanes.hold(self.work, hold_of(lane, owed.url), ruling.hold.total_seconds())
 
-    def _settled(self, claim: Claim, owed: Owed, attempt: Attempt, ruling: Ruling) -> Settled:
+    def _settled(self, claim: Claim, owed: PendingDelivery, attempt: Attempt, ruling: Decision) -> Settled:
         state = FINAL.get(ruling.consequence, "pending")
         reason = ruling.reason or (attempt.error if state == "exhausted" else None)
         hold = None
@@ -321,11 +331,11 @@ class Fanout:
             hold = (hold_of(claim.lane, owed.url), self.clock.now() + ruling.hold)
         return Settled(claim, attempt, state, ruling.next_at, reason, hold)
 
-    def _follow_up(self, claim: Claim, owed: Owed, settled: Settled, standing: Standing) -> None:
+    def _follow_up(self, claim: Claim, owed: PendingDelivery, settled: Settled, standing: Standing) -> None:
         attempt = settled.attempt
         if standing.next_at is not None:
-            self.hints.hint(Due(self.work, claim.lane, standing.next_at))
-        elif standing.mine and settled.state == FINAL[Consequence.EXHAUSTED]:
+            self.hints.wake_at(ScheduledWork(self.work, claim.lane, standing.next_at))
+        elif standing.mine and settled.state == FINAL[AttemptOutcome.EXHAUSTED]:
             where = (
                 f"endpoint {owed.endpoint_id}" if owed.endpoint_id else f"the callback_url of {owed.job_id}"
             )
@@ -337,7 +347,7 @@ class Fanout:
                 extra=_about(owed),
             )
 
-    async def _disable(self, owed: Owed, endpoint: Endpoint | None, reason: str) -> None:
+    async def _disable(self, owed: PendingDelivery, endpoint: Endpoint | None, reason: str) -> None:
         now = self.clock.now()
         if owed.endpoint_id is None:
             if owed.job_id is not None:
@@ -357,7 +367,7 @@ class Fanout:
         data = {
             "object": "endpoint",
             "id": endpoint.id,
-            "url": told(endpoint.url),
+            "url": printable(endpoint.url),
             "state": "disabled",
             "disabled_reason": reason,
             "disabled_at": stamp(now),
@@ -366,7 +376,7 @@ class Fanout:
         return [self.recording.event("endpoint.disabled", endpoint.id, kind, data, now)]
 
 
-def _about(owed: Owed) -> dict[str, str | None]:
+def _about(owed: PendingDelivery) -> dict[str, str | None]:
     return {"delivery": owed.id, "endpoint": owed.endpoint_id, "job": owed.job_id}
 
 

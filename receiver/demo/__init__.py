@@ -25,7 +25,7 @@ STEP = 0.1
 
 
 @immutable
-class Wish:
+class DemoJob:
     """A job of the demo: what to ask for, and what is going to happen."""
 
     provider: str
@@ -34,31 +34,33 @@ class Wish:
     says: str
 
 
-def _wishes() -> Sequence[Wish]:
+def _wishes() -> Sequence[DemoJob]:
     text = [{"type": "text", "text": "a tide coming in"}]
     return (
-        Wish("imagineo", "generate-video", {"image_url": "https://h.example/i.png"}, "rings back"),
-        Wish("imagineo", "generate-image", {"positive_prompt": "a tide, lost"}, "its callback is lost"),
-        Wish("apiframe", "runway-imagine", {"prompt": "a tide, doubled"}, "rings back three times"),
-        Wish("apiframe", "imagine", {"prompt": "a tide, forged"}, "a forged one comes first"),
-        Wish("apiframe", "suno-imagine", {"prompt": "a song of tides, reordered"}, "callbacks out of order"),
-        Wish("apiframe", "describe", {"image_url": "https://h.example/i.png"}, "a result that is no file"),
-        Wish(
+        DemoJob("imagineo", "generate-video", {"image_url": "https://h.example/i.png"}, "rings back"),
+        DemoJob("imagineo", "generate-image", {"positive_prompt": "a tide, lost"}, "its callback is lost"),
+        DemoJob("apiframe", "runway-imagine", {"prompt": "a tide, doubled"}, "rings back three times"),
+        DemoJob("apiframe", "imagine", {"prompt": "a tide, forged"}, "a forged one comes first"),
+        DemoJob(
+            "apiframe", "suno-imagine", {"prompt": "a song of tides, reordered"}, "callbacks out of order"
+        ),
+        DemoJob("apiframe", "describe", {"image_url": "https://h.example/i.png"}, "a result that is no file"),
+        DemoJob(
             "apiframe-v2",
             "videos-generate",
             {"model": "m", "prompt": "a tide, lost-answer"},
             "the answer is lost",
         ),
-        Wish("apiframe-v2", "music-generate", {"model": "m", "prompt": "tides"}, "rings back, signed"),
-        Wish("aiml", "video", {"model": "video-gen.pro-1.0", "content": text}, "is polled"),
-        Wish("getimg", "video", {"model": "m", "prompt": "a tide, throttled"}, "throttled, then polled"),
-        Wish("getimg", "image", {"model": "m", "prompt": "a tide"}, "final at once"),
-        Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, then a poll"),
-        Wish("minimax", "video", {"model": "T2V-01", "prompt": "a tide, fail"}, "fails at the provider"),
-        Wish(
+        DemoJob("apiframe-v2", "music-generate", {"model": "m", "prompt": "tides"}, "rings back, signed"),
+        DemoJob("aiml", "video", {"model": "video-gen.pro-1.0", "content": text}, "is polled"),
+        DemoJob("getimg", "video", {"model": "m", "prompt": "a tide, throttled"}, "throttled, then polled"),
+        DemoJob("getimg", "image", {"model": "m", "prompt": "a tide"}, "final at once"),
+        DemoJob("minimax", "video", {"model": "T2V-01", "prompt": "a tide"}, "a hint, then a poll"),
+        DemoJob("minimax", "video", {"model": "T2V-01", "prompt": "a tide, fail"}, "fails at the provider"),
+        DemoJob(
             "replicate", "prediction", {"version": "v", "input": {"prompt": "a tide"}}, "rings back, signed"
         ),
-        Wish("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
+        DemoJob("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
     )
 
 

@@ -72,7 +72,7 @@ class Unauthorized(ReceiverError):
     )
 
 
-class NotOurs(Unauthorized):
+class UnknownCallback(Unauthorized):
     """A callback that we did not ask for: no hint why."""
 
     title = "This callback is not one of ours"
@@ -199,7 +199,7 @@ class StoreUnavailable(ReceiverError):
         super().__init__(detail, headers=(("retry-after", str(retry_after)),))
 
 
-class ProviderAway(ReceiverError):
+class ProviderUnavailable(ReceiverError):
     """The provider does not answer now."""
 
     code = "provider-unavailable"
@@ -341,7 +341,7 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
     IdempotencyMismatch,
     TooManyWaiting,
     StoreUnavailable,
-    ProviderAway,
+    ProviderUnavailable,
     Internal,
 )
 

@@ -188,7 +188,7 @@ class Event:
 
 
 @immutable
-class Owed:
+class PendingDelivery:
     """A delivery with all that sending it needs. `endpoint_id` is None for a job's own callback URL."""
 
     id: str
@@ -228,7 +228,7 @@ class Reserved:
 
 
 @immutable
-class Due:
+class ScheduledWork:
     """When a piece of work is due next, and how often it was tried."""
 
     work: Work

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from handlers.contract import Cadence
 from handlers.values import immutable
-from receiver.domain.model import Due, Job, State, Work
+from receiver.domain.model import Job, ScheduledWork, State, Work
 
 SUBMIT_BACKOFF = timedelta(seconds=2)
 BACKOFF_CEILING = timedelta(minutes=2)
@@ -19,7 +19,7 @@ RETRIES = 10
 
 
 @immutable
-class Rhythm:
+class PollSchedule:
     """A provider's cadence with an account's settings laid over it."""
 
     cadence: Cadence
@@ -42,8 +42,8 @@ class Rhythm:
 
 
 def next_poll(
-    job: Job, rhythm: Rhythm, *, now: datetime, polls: int, jitter: float, wait: timedelta | None = None
-) -> Due:
+    job: Job, rhythm: PollSchedule, *, now: datetime, polls: int, jitter: float, wait: timedelta | None = None
+) -> ScheduledWork:
     """The next poll, never after the deadline; `jitter` in 0..1 spreads polls by up to a tenth. The first are
     as far apart as the acceptances, and in their order: what is written together lies together.
     """
@@ -53,14 +53,16 @@ def next_poll(
     )
     spread = 1 + 0.1 * jitter if polls or wait else 1.0
     at = min(now + max(pause, wait or timedelta()) * spread, max(job.deadline_at, now))
-    return Due(Work.POLL, job.account, at, polls)
+    return ScheduledWork(Work.POLL, job.account, at, polls)
 
 
-def next_submit(job: Job, *, now: datetime, tries: int, jitter: float, wait: timedelta | None) -> Due:
+def next_submit(
+    job: Job, *, now: datetime, tries: int, jitter: float, wait: timedelta | None
+) -> ScheduledWork:
     """The next try of a submission of which nothing was accepted."""
     pause = min(SUBMIT_BACKOFF * 2 ** min(max(tries - 1, 0), 10), BACKOFF_CEILING) if tries else timedelta()
     pause = max(pause, wait or timedelta())
-    return Due(Work.SUBMIT, job.account, now + pause * (1 + 0.1 * jitter), tries)
+    return ScheduledWork(Work.SUBMIT, job.account, now + pause * (1 + 0.1 * jitter), tries)
 
 
 def hint_gap(job: Job) -> timedelta:
@@ -70,20 +72,20 @@ def hint_gap(job: Job) -> timedelta:
     return min(HINT_GAP * (1 << min(max(job.hinted_polls - 1, 0), 10)), HINT_GAP_CEILING)
 
 
-def hinted_poll(job: Job, *, now: datetime) -> Due:
+def hinted_poll(job: Job, *, now: datetime) -> ScheduledWork:
     """Return the poll that an unproved callback asked for, at the pace that such callbacks are allowed."""
     paced = job.hint_after - hint_gap(job) if job.hint_after else now
-    return Due(Work.POLL, job.account, max(now, paced))
+    return ScheduledWork(Work.POLL, job.account, max(now, paced))
 
 
 def retried(
     job: Job, *, now: datetime, tries: int, jitter: float, wait: timedelta | None = None
-) -> Due | None:
+) -> ScheduledWork | None:
     """Return the next try of a question about an ended job, or of a guess; None when there were enough."""
     if tries >= RETRIES:
         return None
     pause = max(min(SUBMIT_BACKOFF * 2**tries, BACKOFF_CEILING), wait or timedelta())
-    return Due(Work.POLL, job.account, now + pause * (1 + 0.1 * jitter), tries)
+    return ScheduledWork(Work.POLL, job.account, now + pause * (1 + 0.1 * jitter), tries)
 
 
 def is_polled(job: Job, *, can_poll: bool) -> bool:

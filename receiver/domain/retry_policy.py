@@ -14,7 +14,7 @@ GONE = "the endpoint answered 410 Gone"
 ABORTED = "the endpoint answered abort-message"
 
 
-class Consequence(enum.Enum):
+class AttemptOutcome(enum.Enum):
     """What an attempt means for its delivery."""
 
     DELIVERED = "delivered"
@@ -24,21 +24,21 @@ class Consequence(enum.Enum):
 
 
 @immutable
-class Ruling:
+class Decision:
     """What follows from an attempt: for the delivery, for its endpoint, and when to go on.
 
     `hold` keeps the whole lane still; `disable` is the reason to disable the endpoint; `reason` is why the
     delivery ends.
     """
 
-    consequence: Consequence
+    consequence: AttemptOutcome
     next_at: datetime | None = None
     hold: timedelta | None = None
     disable: str | None = None
     reason: str | None = None
 
 
-def rule(
+def decide(
     status: int | None,
     asked: str | None,
     hint: timedelta | None,
@@ -48,7 +48,7 @@ def rule(
     schedule: Sequence[float],
     jitter: float,
     current: bool = True,
-) -> Ruling:
+) -> Decision:
     """What follows from the answer `status` (None: no answer) to the attempt number `tries`, from 1.
 
     `asked` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
@@ -59,17 +59,17 @@ def rule(
     word = (asked or "").strip().lower()
     if status is not None and 200 <= status < 300:
         disable = ASKED if word == "disable" and current else None
-        return Ruling(Consequence.DELIVERED, disable=disable, reason=disable)
+        return Decision(AttemptOutcome.DELIVERED, disable=disable, reason=disable)
     if status == 410:
-        return Ruling(Consequence.CANCELED, disable=GONE, reason=GONE)
+        return Decision(AttemptOutcome.CANCELED, disable=GONE, reason=GONE)
     if word == "disable":
-        return Ruling(Consequence.CANCELED, disable=ASKED, reason=ASKED)
+        return Decision(AttemptOutcome.CANCELED, disable=ASKED, reason=ASKED)
     if word == "abort-message":
-        return Ruling(Consequence.CANCELED, reason=ABORTED)
+        return Decision(AttemptOutcome.CANCELED, reason=ABORTED)
     wait = min(hint, HINT_CEILING) if hint is not None else timedelta()
     slow = status in SLOW_DOWN
     hold = max(wait, timedelta(seconds=schedule[0] if schedule else 0)) if slow else None
     if tries > len(schedule):
-        return Ruling(Consequence.EXHAUSTED, hold=hold)
+        return Decision(AttemptOutcome.EXHAUSTED, hold=hold)
     planned = timedelta(seconds=schedule[tries - 1] * (1 + JITTER * jitter))
-    return Ruling(Consequence.RETRY, now + max(planned, wait), hold)
+    return Decision(AttemptOutcome.RETRY, now + max(planned, wait), hold)

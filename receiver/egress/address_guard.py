@@ -107,7 +107,7 @@ def split(url: str) -> tuple[Origin, str]:
     return Origin(scheme, host, port), (found["path"] or "/") + (found["query"] or "")
 
 
-def told(url: str) -> str:
+def printable(url: str) -> str:
     """Return `url` as notices and logs tell it: its origin. Its path and query may be a secret."""
     try:
         return str(split(url)[0])

@@ -33,7 +33,7 @@ IDLE_SECONDS = 20.0
 
 
 @immutable
-class _Place:
+class _Target:
     """A URL, taken apart once for all the calls that go there."""
 
     origin: Origin
@@ -42,9 +42,9 @@ class _Place:
 
 
 @functools.lru_cache(maxsize=1024)
-def _place(url: str) -> _Place:
+def _target(url: str) -> _Target:
     origin, target = split(url)
-    return _Place(origin, target, origin.header)
+    return _Target(origin, target, origin.header)
 
 
 Whose = tuple[Origin, bool]
@@ -67,7 +67,7 @@ class CallFailed(Exception):
 
 
 @immutable
-class Call:
+class HttpCall:
     """A request to make. `fresh` asks for an unused connection; `cap` is how much of an answer is kept.
 
     Of a `delivery` the head of the answer decides: it is read leniently, and nothing behind it changes that.
@@ -146,7 +146,7 @@ class Pool:
             del self._idle[whose]
 
 
-class Gateway:
+class HttpClient:
     """A lean client with an address guard, a pool and one deadline per call."""
 
     def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
@@ -163,7 +163,7 @@ class Gateway:
         """`BadUrl` when `url` can be told to be wrong without asking any name server."""
         self._dialer.check(url)
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: HttpCall) -> Answer:
         """The answer to `call`, or `CallFailed`."""
         progress = Progress(self._loop.time() + call.timeout)
         try:
@@ -190,8 +190,8 @@ class Gateway:
         await self._dialer.close()
         await asyncio.sleep(0)
 
-    async def _call(self, call: Call, progress: Progress) -> Answer:
-        place = _place(call.url)
+    async def _call(self, call: HttpCall, progress: Progress) -> Answer:
+        place = _target(call.url)
         about = (call.method, place.target, place.host, [self._agent, *call.headers])
         if isinstance(call.body, bytes):
             data = request_bytes(*about, call.body)
@@ -209,7 +209,7 @@ class Gateway:
         return await self._ask(place, connection, data, call, progress)
 
     async def _ask(
-        self, place: _Place, connection: Connection, data: bytes, call: Call, progress: Progress
+        self, place: _Target, connection: Connection, data: bytes, call: HttpCall, progress: Progress
     ) -> Answer:
         progress.stage, earlier, progress.written = "read", progress.written, True
         try:

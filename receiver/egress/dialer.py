@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from receiver.egress.address_guard import Address, BadUrl, Guard, Origin, split
 from receiver.egress.http1 import Connection
-from receiver.egress.places import Full, Share
+from receiver.egress.places import NoPlace, Places
 from receiver.egress.resolver import Resolver, Unresolved
 
 STAGGER = 0.25
@@ -71,7 +71,7 @@ class Dialer:
         self._spare = spare
         self._resolver = Resolver()
         most = _sockets()
-        self._shares = {True: Share(most // 4, WAITING), False: Share(most - most // 4, WAITING)}
+        self._shares = {True: Places(most // 4, WAITING), False: Places(most - most // 4, WAITING)}
 
     def check(self, url: str) -> None:
         """Check all that shows without asking a name server; raises `BadUrl`."""
@@ -175,10 +175,10 @@ class Dialer:
             progress.stage = WAITS
             self._spare(provider)
         try:
-            await share.take()
-        except Full:
+            await share.acquire()
+        except NoPlace:
             raise NoConnection(WAITS, NO_SOCKET, local=True) from None
-        return share.give
+        return share.release
 
     async def _secured(self, origin: Origin, connection: Connection, progress: Progress) -> Connection:
         if origin.scheme == "http":

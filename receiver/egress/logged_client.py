@@ -6,21 +6,21 @@ The path stays out: that of an endpoint may be all that keeps others from it.
 import logging
 import time
 
-from receiver.egress.address_guard import told
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.address_guard import printable
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
 
 LOGGER = logging.getLogger("ringback.outgoing")
 
 
-class LoggedGateway(Gateway):
+class LoggedClient(HttpClient):
     """A gateway that logs every call and its outcome at debug."""
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: HttpCall) -> Answer:
         """The answer to `call`, or `CallFailed`."""
         if not LOGGER.isEnabledFor(logging.DEBUG):
             return await super().call(call)
-        began, url = time.monotonic(), told(call.url)
+        began, url = time.monotonic(), printable(call.url)
         try:
             answer = await super().call(call)
         except CallFailed as error:

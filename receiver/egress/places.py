@@ -5,11 +5,11 @@ import contextlib
 from collections import deque
 
 
-class Full(Exception):
+class NoPlace(Exception):
     """So many wait for a place already that one more would wait in vain."""
 
 
-class Share:
+class Places:
     """A number of places. With `newest_first` the last to come is served first.
 
     Where more come than can be served, first come first served makes everybody late; newest first serves
@@ -23,25 +23,25 @@ class Share:
         self._newest_first = newest_first
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self) -> None:
-        """Take a place, as soon as there is one; raises `Full` where too many wait already."""
+    async def acquire(self) -> None:
+        """Take a place, as soon as there is one; raises `NoPlace` where too many wait already."""
         if self.taken < self.places:
             self.taken += 1
             return
         if len(self._waiting) >= self._most:
-            raise Full
+            raise NoPlace
         mine = asyncio.get_running_loop().create_future()
         self._waiting.append(mine)
         try:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
-                self.give()
+                self.release()
             with contextlib.suppress(ValueError):
                 self._waiting.remove(mine)
             raise
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Give a place back: to the next in line, if there is one."""
         while self._waiting:
             following = self._waiting.pop() if self._newest_first else self._waiting.popleft()

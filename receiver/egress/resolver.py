@@ -17,7 +17,7 @@ import aiodns
 
 from handlers.values import immutable
 from receiver.egress.address_guard import Address
-from receiver.egress.places import Full, Share
+from receiver.egress.places import NoPlace, Places
 
 KEPT = 5.0
 """Seconds for which the result of a look-up serves, a failure included."""
@@ -127,7 +127,7 @@ class Resolver:
         self._bad: OrderedDict[str, Result] = OrderedDict()
         self._flights: dict[tuple[str, bool], Flight] = {}
         self._shares = {
-            name: Share(places, WAITING, newest_first=name == "stranger") for name, places in PLACES.items()
+            name: Places(places, WAITING, newest_first=name == "stranger") for name, places in PLACES.items()
         }
 
     async def addresses(self, host: str, *, provider: bool) -> tuple[Address, ...]:
@@ -170,8 +170,8 @@ class Resolver:
     async def _look_up(self, host: str, provider: bool, flight: Flight) -> Result:
         share = self._shares["provider" if provider else "known" if host in self._good else "stranger"]
         try:
-            await share.take()
-        except Full:
+            await share.acquire()
+        except NoPlace:
             return Result(0.0, reason="too many names are being looked up")
         flight.left = True
         try:
@@ -185,7 +185,7 @@ class Resolver:
         except ValueError:
             found, reason = (), NO_ADDRESS
         finally:
-            share.give()
+            share.release()
         result = Result(self._loop.time() + KEPT, tuple(dict.fromkeys(found)), reason)
         self._keep(host, result)
         return result

@@ -11,7 +11,7 @@ from handlers.values import immutable
 from receiver.domain.errors import Conflict
 from receiver.domain.model import Endpoint, EndpointState
 from receiver.security.signing import key_of
-from receiver.security.tokens import BadToken, Masters
+from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store.rows import endpoint_row, read_endpoint
 
 LOGGER = logging.getLogger("ringback.endpoints")
@@ -36,14 +36,14 @@ class _Known:
     listed: Sequence[Endpoint]
 
 
-class Endpoints:
+class EndpointCache:
     """The endpoints of one generation. `changed` is told of each that is new or that a newer generation has
     otherwise, perhaps on the writer's thread.
 
     An endpoint whose secret cannot be read has neither secrets nor headers: nothing is sent to it.
     """
 
-    def __init__(self, masters: Masters, changed: Callable[[Endpoint], None] = lambda _: None) -> None:
+    def __init__(self, masters: MasterKeys, changed: Callable[[Endpoint], None] = lambda _: None) -> None:
         self._masters = masters
         self._changed = changed
         self._known = _Known(None, {}, ())

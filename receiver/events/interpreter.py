@@ -13,12 +13,19 @@ from receiver.config.load import AccountSetup
 from receiver.domain import lifecycle
 from receiver.domain.lifecycle import BECOMES, RANK, Change
 from receiver.domain.model import By, Endpoint, Event, Job, JobError, Outcome, Source, State, Verdict, Word
-from receiver.domain.poll_schedule import ENDED_POLLS, HINTED_POLLS, RETRIES, Rhythm, hint_gap, is_polled
+from receiver.domain.poll_schedule import (
+    ENDED_POLLS,
+    HINTED_POLLS,
+    RETRIES,
+    PollSchedule,
+    hint_gap,
+    is_polled,
+)
 from receiver.domain.rendering import asset_view, event_body, job_view
 from receiver.egress.address_guard import split
-from receiver.events.endpoint_cache import Endpoints
-from receiver.events.next_work import UNANSWERED, Agenda, Rules, waits
-from receiver.security.tokens import Masters, event_id
+from receiver.events.endpoint_cache import EndpointCache
+from receiver.events.next_work import UNANSWERED, JobPolicy, NextWork, with_wait_reason
+from receiver.security.tokens import MasterKeys, event_id
 from receiver.store.record import Folded
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
@@ -33,22 +40,22 @@ ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
 """Events of which a job has one of all these: they share their id."""
 
 
-class Meanings:
+class Interpreter:
     """Folds words and renders events for the accounts and endpoints of one service."""
 
     def __init__(
         self,
         accounts: Mapping[str, AccountSetup],
-        endpoints: Endpoints,
-        masters: Masters,
-        rules: Rules,
+        endpoints: EndpointCache,
+        masters: MasterKeys,
+        rules: JobPolicy,
         chance: Callable[[], float],
     ) -> None:
         self._accounts = accounts
         self._endpoints = endpoints
         self._masters = masters
         self._rules = rules
-        self.agenda = Agenda(self, rules, chance)
+        self.agenda = NextWork(self, rules, chance)
 
     def endpoints(self, generation: str) -> Sequence[Endpoint] | None:
         """The endpoints as of `generation`, if ours are."""
@@ -58,7 +65,7 @@ class Meanings:
         """Take the endpoints of a newer generation."""
         return self._endpoints.adopt(generation, found)
 
-    def lane_of(self, url: str) -> str:
+    def lane_of_url(self, url: str) -> str:
         """A one-off callback shares its lane with all that go to the same origin."""
         return str(split(url)[0])
 
@@ -79,7 +86,7 @@ class Meanings:
             change = replace(change, events=ended.events)
         change = self._remember(job, change, word)
         due, then = self.agenda.after(job, change, word)
-        return Folded(waits(change.job, word, due), change.events, change.outcome, due, then)
+        return Folded(with_wait_reason(change.job, word, due), change.events, change.outcome, due, then)
 
     def render(self, job: Job, event_type: str) -> Event:
         """The event of this type about `job` as it is now."""
@@ -201,10 +208,10 @@ class Meanings:
         """Return whether asking the provider now can tell anything about the job."""
         return is_polled(job, can_poll=self.can_poll(job))
 
-    def rhythm(self, job: Job) -> Rhythm:
+    def rhythm(self, job: Job) -> PollSchedule:
         """Return when the job's account is polled."""
         setup = self._accounts[job.account]
-        return Rhythm(
+        return PollSchedule(
             setup.handler.cadence,
             _seconds(setup.settings.poll_interval),
             _seconds(setup.settings.backstop_after),

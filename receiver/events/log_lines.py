@@ -9,7 +9,7 @@ from handlers import json
 from handlers.contract import FailureCode
 from handlers.values import immutable
 from receiver.domain.model import Event, Job
-from receiver.store.record import Recorded
+from receiver.store.record import RecordResult
 
 LOGGER = logging.getLogger("ringback.notices")
 EVERY = 60.0
@@ -44,7 +44,7 @@ LINES: Mapping[str, Line] = {
 }
 
 
-def recorded(found: Recorded) -> None:
+def recorded(found: RecordResult) -> None:
     """Log the outcome of a word: at debug, and louder where it made an event that needs a person."""
     job = found.job
     if job is not None and LOGGER.isEnabledFor(logging.DEBUG):

@@ -41,7 +41,7 @@ class Waiter:
         self._event.clear()
 
 
-class Watchers:
+class WaitingCalls:
     """Every waiting call of this process."""
 
     def __init__(self, store: Store) -> None:

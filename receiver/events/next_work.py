@@ -9,20 +9,20 @@ from typing import Protocol
 
 from handlers.values import immutable
 from receiver.domain.lifecycle import Change
-from receiver.domain.model import Due, Job, Outcome, Source, State, Verdict, Waiting, Word, Work
-from receiver.domain.poll_schedule import Rhythm, hinted_poll, next_poll, next_submit, retried
+from receiver.domain.model import Job, Outcome, ScheduledWork, Source, State, Verdict, Waiting, Word, Work
+from receiver.domain.poll_schedule import PollSchedule, hinted_poll, next_poll, next_submit, retried
 from receiver.store.due_changes import Then
 
 UNANSWERED = frozenset({State.PENDING, State.SUBMITTING})
 ACCEPTED = frozenset({State.QUEUED, State.RUNNING})
 PAID_TRIES = 3
 """Submissions that `on_unconfirmed = "resubmit"` pays for before a job is left to its operator."""
-UNCHANGED: tuple[Due | None, Then] = (None, Then.KEEP)
-NOTHING: tuple[Due | None, Then] = (None, Then.REPLACE)
+UNCHANGED: tuple[ScheduledWork | None, Then] = (None, Then.KEEP)
+NOTHING: tuple[ScheduledWork | None, Then] = (None, Then.REPLACE)
 
 
 @immutable
-class Rules:
+class JobPolicy:
     """The settings that decide the consequences of a word."""
 
     on_unconfirmed: str
@@ -31,7 +31,7 @@ class Rules:
     link_life: timedelta
 
 
-class Polls(Protocol):
+class PollPolicy(Protocol):
     """The knowledge of which jobs can be polled, and when."""
 
     def can_poll(self, job: Job, /) -> bool:
@@ -40,19 +40,19 @@ class Polls(Protocol):
     def polls(self, job: Job, /) -> bool:
         """Return whether asking the provider now can tell anything about the job."""
 
-    def rhythm(self, job: Job, /) -> Rhythm:
+    def rhythm(self, job: Job, /) -> PollSchedule:
         """Return when the job's account is polled."""
 
 
-class Agenda:
+class NextWork:
     """The rules for the next due work of a job."""
 
-    def __init__(self, polls: Polls, rules: Rules, chance: Callable[[], float]) -> None:
+    def __init__(self, polls: PollPolicy, rules: JobPolicy, chance: Callable[[], float]) -> None:
         self._polls = polls
         self._rules = rules
         self._chance = chance
 
-    def after(self, before: Job, change: Change, word: Word) -> tuple[Due | None, Then]:
+    def after(self, before: Job, change: Change, word: Word) -> tuple[ScheduledWork | None, Then]:
         """Return the due work after a word, and how it stands to the work that was due before."""
         job = change.job
         if change.outcome is Outcome.REFUSED:
@@ -72,25 +72,27 @@ class Agenda:
         """How long after a lost answer the policy decides; None where it holds."""
         return None if self._rules.on_unconfirmed == "hold" else self._rules.unconfirmed_after
 
-    def policy(self, job: Job, now: datetime) -> Due | None:
+    def policy(self, job: Job, now: datetime) -> ScheduledWork | None:
         """Return when the policy for a lost answer decides about an unconfirmed job; None: never."""
         policy = self._rules.on_unconfirmed
         if job.state is not State.UNCONFIRMED or policy == "hold":
             return None
         if policy == "resubmit" and job.intents >= PAID_TRIES:
             return None
-        return Due(Work.POLL, job.account, min(now + self._rules.unconfirmed_after, job.deadline_at))
+        return ScheduledWork(
+            Work.POLL, job.account, min(now + self._rules.unconfirmed_after, job.deadline_at)
+        )
 
-    def _polled(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
+    def _polled(self, before: Job, job: Job, word: Word) -> tuple[ScheduledWork | None, Then]:
         if word.verdict is Verdict.BIND:
-            return Due(Work.POLL, job.account, word.at), Then.REPLACE
+            return ScheduledWork(Work.POLL, job.account, word.at), Then.REPLACE
         if word.source is Source.CALLBACK:
             return self._after_callback(before, job, word)
         if word.update is None and word.verdict is None:
             return UNCHANGED
         return self._next_poll(job, word), Then.REPLACE
 
-    def _next_poll(self, job: Job, word: Word) -> Due:
+    def _next_poll(self, job: Job, word: Word) -> ScheduledWork:
         polls = word.claim.tries + 1 if word.claim and word.source is Source.POLL else 0
         due = next_poll(
             job, self._polls.rhythm(job), now=word.at, polls=polls, jitter=self._chance(), wait=word.wait
@@ -100,7 +102,7 @@ class Agenda:
         hinted = hinted_poll(job, now=word.at)
         return hinted if hinted.at < due.at else due
 
-    def _ended(self, before: Job, change: Change, word: Word) -> tuple[Due | None, Then]:
+    def _ended(self, before: Job, change: Change, word: Word) -> tuple[ScheduledWork | None, Then]:
         """A job that ended is asked about again for two reasons: to cancel it at the provider, and to confirm
         that its result came late."""
         job = change.job
@@ -109,7 +111,7 @@ class Agenda:
             if word.verdict is Verdict.CANCEL_FAILED:
                 return self._again(job, word), Then.REPLACE
             unasked = not before.state.final or before.provider_job_id is None
-            return (Due(Work.POLL, job.account, word.at), Then.REPLACE) if unasked else UNCHANGED
+            return (ScheduledWork(Work.POLL, job.account, word.at), Then.REPLACE) if unasked else UNCHANGED
         if not before.state.final:
             return NOTHING
         if job.poll_wanted and job.provider_job_id is not None:
@@ -120,12 +122,12 @@ class Agenda:
             return self._again(job, word), Then.REPLACE
         return NOTHING
 
-    def _again(self, job: Job, word: Word) -> Due | None:
+    def _again(self, job: Job, word: Word) -> ScheduledWork | None:
         asked = word.claim is not None and word.verdict is not Verdict.CANCEL_ASKED
         tries = word.claim.tries + 1 if asked and word.claim else 0
         return retried(job, now=word.at, tries=tries, jitter=self._chance(), wait=word.wait)
 
-    def _submit_again(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
+    def _submit_again(self, before: Job, job: Job, word: Word) -> tuple[ScheduledWork | None, Then]:
         if word.claim is None and before.state is job.state:
             return UNCHANGED
         if job.state is State.SUBMITTING and word.verdict is not Verdict.LOST:
@@ -136,7 +138,7 @@ class Agenda:
         due = next_submit(job, now=word.at, tries=max(tries, 0), jitter=self._chance(), wait=word.wait)
         return due, Then.REPLACE
 
-    def _unidentified(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
+    def _unidentified(self, before: Job, job: Job, word: Word) -> tuple[ScheduledWork | None, Then]:
         """A job without a known id at the provider: there is only a guess to poll, or nothing."""
         if job.state is not State.UNCONFIRMED:
             # A submission that is still out loses its lease, and its answer is folded as a late one.
@@ -151,7 +153,7 @@ class Agenda:
             return UNCHANGED
         return self.policy(job, word.at), Then.REPLACE
 
-    def _after_callback(self, before: Job, job: Job, word: Word) -> tuple[Due | None, Then]:
+    def _after_callback(self, before: Job, job: Job, word: Word) -> tuple[ScheduledWork | None, Then]:
         if before.provider_job_id is None or before.state not in ACCEPTED:
             return self._next_poll(job, word), Then.REPLACE
         if job.poll_wanted and not before.poll_wanted:
@@ -165,7 +167,7 @@ def _leaves_open(change: Change, word: Word) -> bool:
     return word.verdict in unsaid or change.outcome is Outcome.INCOMPLETE
 
 
-def waits(job: Job, word: Word, due: Due | None) -> Job:
+def with_wait_reason(job: Job, word: Word, due: ScheduledWork | None) -> Job:
     """Return `job` with the reason why it waits, as the word leaves it."""
     if job.state.final or word.trouble is None or due is None:
         moves = job.waiting is not None and (word.update is not None or job.state.final)

@@ -7,35 +7,35 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Due, Event, Word
+from receiver.domain.model import Event, ScheduledWork, Word
 from receiver.domain.rendering import event_body
 from receiver.events import log_lines
-from receiver.events.long_polling import Watchers
+from receiver.events.long_polling import WaitingCalls
 from receiver.security.tokens import event_id
 from receiver.store import Store
-from receiver.store.group_commit import Verb
-from receiver.store.record import Born, Recorded, Recorder, emit, give_back, record
+from receiver.store.group_commit import BatchedWrite
+from receiver.store.record import NewDelivery, RecordContext, RecordResult, emit, give_back, record
 from receiver.store.statements import Transaction
-from receiver.work.periodic import insist
+from receiver.work.periodic import retry_until_stored
 
 LOGGER = logging.getLogger("ringback.recording")
 FEED = "feed"
 """What other processes are told when there are events."""
 Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], bool]
-Announced = tuple[list[Event], list[Born]]
+Announced = tuple[list[Event], list[NewDelivery]]
 
 
 class Sender(Protocol):
     """Who sends what was just born."""
 
-    def send(self, born: Sequence[Born]) -> None:
+    def send(self, born: Sequence[NewDelivery]) -> None:
         """Send those that hold a slot; the others wait for a claim."""
 
 
-class Hints(Protocol):
+class WorkHints(Protocol):
     """Who wants to know that work is due."""
 
-    def hint(self, due: Due) -> None:
+    def wake_at(self, due: ScheduledWork) -> None:
         """Something is due at a moment."""
 
 
@@ -43,17 +43,17 @@ def _cost(word: Word) -> int:
     return 10 + len(word.body or b"") // 1024
 
 
-class Recording:
+class Recorder:
     """The way in for every word about a job, and for events of the service itself."""
 
-    def __init__(self, store: Store, recorder: Recorder) -> None:
+    def __init__(self, store: Store, recorder: RecordContext) -> None:
         self._store = store
         self.recorder = recorder
-        self.watchers = Watchers(store)
+        self.watchers = WaitingCalls(store)
         self.sender: Sender | None = None
-        self.hints: Hints | None = None
+        self.hints: WorkHints | None = None
         self.waiting_since: dict[str, datetime] = {}
-        self._verb: Verb[Word, Recorded] = Verb(
+        self._verb: BatchedWrite[Word, RecordResult] = BatchedWrite(
             "record",
             lambda words: record(recorder, words),
             _cost,
@@ -61,19 +61,19 @@ class Recording:
             self._recorded,
             in_order=True,
         )
-        self._announcing: Verb[Announcing, Announced] = Verb(
+        self._announcing: BatchedWrite[Announcing, Announced] = BatchedWrite(
             "announce",
             self._announce,
-            abandon=lambda announced: self._give_back(announced[1]),
+            rollback=lambda announced: self._give_back(announced[1]),
             follow=self._announced,
             in_order=True,
         )
 
-    async def record(self, word: Word) -> Recorded:
+    async def record(self, word: Word) -> RecordResult:
         """What became of `word`, once it is durable."""
         return await self._store.do(self._verb, word)
 
-    async def settle(self, word: Word) -> Recorded:
+    async def settle(self, word: Word) -> RecordResult:
         """Record the outcome of work, however long the store is away. Returns how the job stands after it.
 
         A provider's answer exists only here: without it a job that was paid for would have no id.
@@ -86,11 +86,11 @@ class Recording:
                     "the outcome of a job waits for the store: %s", error.detail, extra={"job": word.job_id}
                 )
 
-        async def attempt() -> Recorded:
+        async def attempt() -> RecordResult:
             return await self._store.do(self._verb, word, reserved=True)
 
         try:
-            return await insist(attempt, away)
+            return await retry_until_stored(attempt, away)
         except asyncio.CancelledError:
             theirs = word.update.provider_job_id if word.update else None
             LOGGER.error(
@@ -118,12 +118,12 @@ class Recording:
         body = event_body(identity, event_type, now, {**data, "sequence": 1})
         return Event(identity, event_type, None, now, 1, body)
 
-    def promised(self, due: Due) -> None:
+    def promised(self, due: ScheduledWork) -> None:
         """Something was stored that is due."""
         if self.hints is not None:
-            self.hints.hint(due)
+            self.hints.wake_at(due)
 
-    def _recorded(self, word: Word, recorded: Recorded) -> None:
+    def _recorded(self, word: Word, recorded: RecordResult) -> None:
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
         log_lines.recorded(recorded)
 
@@ -133,7 +133,7 @@ class Recording:
         log_lines.announced(events)
 
     def _follow_up(
-        self, job_ids: Sequence[str], born: Sequence[Born], due: Due | None, *, events: bool
+        self, job_ids: Sequence[str], born: Sequence[NewDelivery], due: ScheduledWork | None, *, events: bool
     ) -> None:
         if born and self.sender is not None:
             self.sender.send(born)
@@ -156,6 +156,6 @@ class Recording:
             raise
         return told
 
-    def _give_back(self, promised: Sequence[Born]) -> None:
+    def _give_back(self, promised: Sequence[NewDelivery]) -> None:
         for born in promised:
             give_back(self.recorder.lanes, born)

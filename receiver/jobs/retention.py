@@ -11,12 +11,12 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import Contended, StoreUnavailable
 from receiver.domain.model import Source, Verdict, Word
 from receiver.events.next_work import PAID_TRIES
-from receiver.events.recorder import Recording
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import POLL
 from receiver.store import Store, deliveries, endpoints, erasure, events, holds, jobs, partitions
 from receiver.store.statements import Transaction, moment, ms
-from receiver.work.limits import HELD, Lanes
-from receiver.work.periodic import steadily
+from receiver.work.limits import HELD, ConcurrencyLimits
+from receiver.work.periodic import run_periodically
 
 Told = TypeVar("Told")
 
@@ -39,16 +39,16 @@ LAST_POLL = timedelta(seconds=POLL.timeout + 10)
 """How long past its deadline a job may wait for the last poll that should have ended it."""
 
 
-class Housekeeper:
+class Retention:
     """Expires, cancels and removes. Long work is done in pieces, with as long a rest after each."""
 
     def __init__(
         self,
         store: Store,
-        recording: Recording,
+        recording: Recorder,
         clock: Clock,
         keep: timedelta,
-        lanes: Lanes,
+        lanes: ConcurrencyLimits,
         decides: timedelta | None = None,
     ) -> None:
         self._store = store
@@ -67,10 +67,10 @@ class Housekeeper:
         cancelled.
         """
         await asyncio.gather(
-            steadily(self.expire, every=1.0, logger=LOGGER),
-            steadily(self.look, every=1.0, logger=LOGGER),
-            steadily(self._cancel_when_told, every=0.0, logger=LOGGER),
-            steadily(self.sweep, every=SWEEP, logger=LOGGER),
+            run_periodically(self.expire, every=1.0, logger=LOGGER),
+            run_periodically(self.look, every=1.0, logger=LOGGER),
+            run_periodically(self._cancel_when_told, every=0.0, logger=LOGGER),
+            run_periodically(self.sweep, every=SWEEP, logger=LOGGER),
         )
 
     async def look(self) -> None:
@@ -78,7 +78,7 @@ class Housekeeper:
         removed endpoints."""
         now = self._clock.now()
         found, removed = await self._store.read(_held_and_removed(now))
-        self._lanes.take_up_holds({name: (until - now).total_seconds() for name, until in found.items()})
+        self._lanes.replace_holds({name: (until - now).total_seconds() for name, until in found.items()})
         if removed:
             self._removals.set()
 

@@ -8,8 +8,8 @@ from typing import Any
 from handlers import json
 from handlers.contract import FailureCode, Problem, Submission
 from handlers.values import immutable
-from receiver.bodies.large_json import Bulk, with_strings
-from receiver.bodies.offload import LARGE
+from receiver.bodies.large_json import LargeJson, with_strings
+from receiver.bodies.offload import OFFLOAD
 from receiver.bodies.parts import Parts
 from receiver.config.load import AccountSetup
 from receiver.domain.clock import Clock
@@ -23,15 +23,26 @@ from receiver.domain.errors import (
     nearest,
     no_such,
 )
-from receiver.domain.model import By, Due, Job, JobError, Outcome, Source, State, Verdict, Word, Work
-from receiver.events.recorder import Recording
+from receiver.domain.model import (
+    By,
+    Job,
+    JobError,
+    Outcome,
+    ScheduledWork,
+    Source,
+    State,
+    Verdict,
+    Word,
+    Work,
+)
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
 from receiver.security.signing import new_secret
-from receiver.security.tokens import Ids, Masters
+from receiver.security.tokens import IdGenerator, MasterKeys
 from receiver.store import Store, erasure
 from receiver.store import jobs as table
-from receiver.store.group_commit import Verb
-from receiver.store.jobs import NewJob, Promised
+from receiver.store.group_commit import BatchedWrite
+from receiver.store.jobs import Added, NewJob
 from receiver.store.statements import ms
 
 SHOWN = 1024
@@ -43,11 +54,11 @@ def _cost(item: NewJob) -> int:
     return 6 + len(item.whole_input) // 1024
 
 
-PROMISE: Verb[NewJob, Promised] = Verb("promise", table.add, _cost)
+PROMISE: BatchedWrite[NewJob, Added] = BatchedWrite("promise", table.add, _cost)
 
 
 @immutable
-class Wish:
+class JobSpec:
     """A request as given, checked for its form only.
 
     `input` is for checks: its long texts are cut. `whole` and `shown` are JSON of the input, `hashed` is a
@@ -67,7 +78,7 @@ class Wish:
 
 
 @immutable
-class Taken:
+class Submitted:
     """A job that was promised, or known under its key, and the secret to show once."""
 
     job: Job
@@ -76,46 +87,46 @@ class Taken:
 
 
 @dataclass(slots=True, kw_only=True)
-class Jobs:
+class JobService:
     """The use-cases behind the API."""
 
     store: Store
     accounts: Accounts
-    recording: Recording
-    masters: Masters
-    ids: Ids
+    recording: Recorder
+    masters: MasterKeys
+    ids: IdGenerator
     clock: Clock
     check_url: Callable[[str], None]
     deadline: timedelta
-    _promise: Verb[NewJob, Promised] = field(init=False, repr=False)
+    _promise: BatchedWrite[NewJob, Added] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._promise = replace(PROMISE, follow=self._hint)
 
-    async def submit(self, wish: Wish, owner: str, key: str | None) -> Taken:
+    async def submit(self, wish: JobSpec, owner: str, key: str | None) -> Submitted:
         """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
         known = await self._known(owner, key, wish.hashed)
         if known is not None:
-            return Taken(known, created=False)
+            return Submitted(known, created=False)
         setup, operation = self._account(wish)
-        problems = await LARGE.read(len(wish.whole), lambda: self._check(setup, operation, wish))
+        problems = await OFFLOAD.read(len(wish.whole), lambda: self._check(setup, operation, wish))
         secret = None
         if wish.callback_url is not None:
             secret = wish.callback_secret or new_secret(self.clock.entropy(32))
         job = self._job(setup, operation, wish, secret)
-        due = Due(Work.SUBMIT, setup.name, job.created_at)
+        due = ScheduledWork(Work.SUBMIT, setup.name, job.created_at)
         warnings = self._warnings(job.id, problems)
         item = NewJob(job, wish.whole, wish.shown, due, warnings, owner, key, wish.hashed)
         promised = await self.store.do(self._promise, item)
         if promised.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
-        return Taken(promised.job, promised.created, secret if promised.created else None)
+        return Submitted(promised.job, promised.created, secret if promised.created else None)
 
-    def _hint(self, item: NewJob, promised: Promised) -> None:
+    def _hint(self, item: NewJob, promised: Added) -> None:
         if promised.created:
             self.recording.promised(item.due)
 
-    def _job(self, setup: AccountSetup, operation: str, wish: Wish, secret: str | None) -> Job:
+    def _job(self, setup: AccountSetup, operation: str, wish: JobSpec, secret: str | None) -> Job:
         now, job_id, seconds = self.clock.now(), self.ids.new("job"), wish.deadline_seconds
         return Job(
             id=job_id,
@@ -221,7 +232,7 @@ class Jobs:
                 more, _ = await self.store.write(lambda: erasure.lighten(job_id, now))
         await self.store.write(lambda: erasure.erase([job_id], now))
 
-    def _account(self, wish: Wish) -> tuple[AccountSetup, str]:
+    def _account(self, wish: JobSpec) -> tuple[AccountSetup, str]:
         setup = self.accounts.setups.get(wish.provider)
         if setup is None or not setup.on:
             on = ", ".join(name for name, one in self.accounts.setups.items() if one.on) or "none"
@@ -236,7 +247,7 @@ class Jobs:
             raise invalid("/operation", f"{setup.handler.name} has no such operation{near}")
         return setup, operation
 
-    def _check(self, setup: AccountSetup, operation: str, wish: Wish) -> list[Problem]:
+    def _check(self, setup: AccountSetup, operation: str, wish: JobSpec) -> list[Problem]:
         """Every rule that is known, before money is spent; the warnings among what was found."""
         if wish.callback_url is not None:
             try:
@@ -281,7 +292,7 @@ class Jobs:
         )
 
 
-def shown(bulk: Bulk, given: Any, whole: Parts) -> bytes:
+def shown(bulk: LargeJson, given: Any, whole: Parts) -> bytes:
     """The JSON of the input `given` as it is shown; `whole` is all of it."""
     if len(whole) <= SHOWN:
         return whole.joined()

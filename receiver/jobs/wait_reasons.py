@@ -7,12 +7,12 @@ from handlers.values import immutable
 from receiver.domain.backoff import LOST, THROTTLED, UNREACHABLE
 from receiver.domain.clock import Clock
 from receiver.domain.model import Job, State, Waiting, WaitReason, Work
-from receiver.events.recorder import Recording
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
-from receiver.providers.circuit_breaker import Blocking
+from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.store import Store
 from receiver.store.jobs import running
-from receiver.work.limits import Lanes
+from receiver.work.limits import ConcurrencyLimits
 
 TURN = timedelta(seconds=1)
 """How long a pending job may lie before it counts as waiting: the workers look once in that time."""
@@ -27,14 +27,14 @@ SLOWED = {
 
 
 @immutable(kw_only=True)
-class Waits:
+class WaitReasons:
     """The reasons why open jobs do not move."""
 
     store: Store
     accounts: Accounts
-    blocking: Blocking
-    lanes: Lanes
-    recording: Recording
+    blocking: CircuitBreaker
+    lanes: ConcurrencyLimits
+    recording: Recorder
     clock: Clock
 
     async def of(self, jobs: Sequence[Job]) -> Mapping[str, Waiting]:

@@ -17,19 +17,19 @@ from handlers.contract import (
     Phase,
     Update,
 )
-from handlers.errors import Garbled, ProviderError, Refused, Unavailable, Unreachable
+from handlers.errors import ContentRefused, Garbled, ProviderError, Unavailable, Unreachable
 from handlers.values import immutable
-from receiver.bodies.compression import TooLarge, Unreadable, codings, unpacked
-from receiver.bodies.offload import LARGE
+from receiver.bodies.compression import UnpackedTooLarge, Unreadable, codings, unpacked
+from receiver.bodies.offload import OFFLOAD
 from receiver.bodies.parts import Parts
 from receiver.config.load import AccountSetup
 from receiver.domain.clock import Clock
 from receiver.domain.lifecycle import RESULT_LIMIT, USAGE_LIMIT
 from receiver.domain.model import Job, JobError
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
 from receiver.security.redaction import forms, hide, redacted
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
@@ -38,7 +38,7 @@ Heard = tuple[Update, str | None]
 
 ANSWER_CAP = 4 * 1024 * 1024
 ASK_TIMEOUT = 30.0
-FAILURES: Mapping[type[ProviderError], FailureCode] = {Refused: FailureCode.CONTENT_POLICY}
+FAILURES: Mapping[type[ProviderError], FailureCode] = {ContentRefused: FailureCode.CONTENT_POLICY}
 """What ends a job with a code of its own, whichever door it came by."""
 
 
@@ -63,8 +63,8 @@ class Accounts:
     def __init__(
         self,
         setups: Mapping[str, AccountSetup],
-        gateway: Gateway,
-        masters: Masters,
+        gateway: HttpClient,
+        masters: MasterKeys,
         clock: Clock,
         public_url: str | None,
         counting: Callable[[str, str], object],
@@ -138,7 +138,7 @@ class Accounts:
         door: Door,
     ) -> tuple[Told, HttpMessage]:
         """Send a built request with `body` in place of its own. Returns and raises as `ask` does."""
-        call = Call(
+        call = HttpCall(
             request.method,
             setup.base_url + request.path,
             request.headers,
@@ -154,7 +154,7 @@ class Accounts:
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
         codes, at = _codings(answer), self._clock.outside()
-        told = await LARGE.run(
+        told = await OFFLOAD.run(
             ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, parse)
         )
         if isinstance(told, ProviderError):
@@ -232,7 +232,7 @@ def _plain(answer: Answer, codes: list[str]) -> bytes:
         return answer.body
     try:
         return unpacked(answer.body, codes, ANSWER_CAP)
-    except (Unreadable, TooLarge) as error:
+    except (Unreadable, UnpackedTooLarge) as error:
         raise Garbled(str(error), status=answer.status) from None
 
 

@@ -12,14 +12,14 @@ from handlers.errors import Garbled, ProviderError, Rejected
 from receiver.config.load import AccountSetup
 from receiver.domain.bounded import keep
 from receiver.domain.clock import Clock
-from receiver.domain.errors import Gone, NotFound, ProviderAway
+from receiver.domain.errors import Gone, NotFound, ProviderUnavailable
 from receiver.domain.model import Job, Work
 from receiver.providers.accounts import POLL, RESOLVE, Accounts
 from receiver.security.redaction import forms, holds
-from receiver.security.tokens import BadToken, Masters
+from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store import Store, jobs
-from receiver.work.limits import Lanes
-from receiver.work.worker import Hints
+from receiver.work.limits import ConcurrencyLimits
+from receiver.work.worker import Dispatcher
 
 GOOD_FOR = timedelta(minutes=1)
 """A link is handed out only when it is good for at least this long."""
@@ -37,21 +37,21 @@ Place = tuple[str, int]
 
 
 @dataclass(slots=True)
-class Assets:
+class AssetLinks:
     """Answers asset links."""
 
     store: Store
     accounts: Accounts
-    masters: Masters
+    masters: MasterKeys
     clock: Clock
-    lanes: Lanes
-    hints: Hints
+    lanes: ConcurrencyLimits
+    hints: Dispatcher
     _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
-    _refused: dict[Place, tuple[Gone | ProviderAway, datetime]] = field(default_factory=dict)
+    _refused: dict[Place, tuple[Gone | ProviderUnavailable, datetime]] = field(default_factory=dict)
     _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
 
     async def url(self, token: str) -> str:
-        """Where the file is now; `NotFound`, `Gone` or `ProviderAway`."""
+        """Where the file is now; `NotFound`, `Gone` or `ProviderUnavailable`."""
         try:
             told = self.masters.read_asset(token)
         except BadToken:
@@ -91,14 +91,14 @@ class Assets:
         except Gone as error:
             keep(self._refused, place, (error, self.clock.now() + GONE_FOR), CACHE)
             raise
-        except ProviderAway as error:
+        except ProviderUnavailable as error:
             keep(self._refused, place, (error, self.clock.now() + timedelta(seconds=error.seconds)), CACHE)
             raise
 
     async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
         setup = self.accounts.setups.get(job.account)
         if setup is None or not setup.on or job.provider_job_id is None:
-            raise ProviderAway("the account of this job is off")
+            raise ProviderUnavailable("the account of this job is off")
         ref = JobRef(job.id, job.provider_job_id, job.operation)
         resolve = setup.handler.resolve
         if isinstance(resolve, Exchange) and asset.source is not None:
@@ -125,13 +125,18 @@ class Assets:
 
     @contextlib.asynccontextmanager
     async def _slot(self, account: str) -> AsyncIterator[None]:
-        """Hold a slot of the account's polls for a call; `ProviderAway` where its cap or rate leaves none."""
+        """Hold a slot of the account's polls during a call.
+
+        Raises `ProviderUnavailable` where its cap or rate leaves none.
+        """
         for _ in range(LOOKS):
             if self.lanes.seize(Work.POLL, account):
                 break
             await asyncio.sleep(LOOK)
         else:
-            raise ProviderAway("the account has no call to spare now", seconds=BUSY_FOR.total_seconds())
+            raise ProviderUnavailable(
+                "the account has no call to spare now", seconds=BUSY_FOR.total_seconds()
+            )
         try:
             yield
         finally:
@@ -158,10 +163,10 @@ def _file(update: Update, index: int) -> Asset | None:
     return update.assets[index] if ended else None
 
 
-def _again(error: Gone | ProviderAway, left: timedelta) -> Gone | ProviderAway:
+def _again(error: Gone | ProviderUnavailable, left: timedelta) -> Gone | ProviderUnavailable:
     """Return a refusal for a later request."""
-    if isinstance(error, ProviderAway):
-        return ProviderAway(error.detail, seconds=left.total_seconds())
+    if isinstance(error, ProviderUnavailable):
+        return ProviderUnavailable(error.detail, seconds=left.total_seconds())
     return Gone(error.detail)
 
 
@@ -175,7 +180,7 @@ async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
     except Garbled as error:
         if error.status is None:
             raise Gone("the provider's link is not one that can be followed") from None
-        raise ProviderAway(str(error)) from None
+        raise ProviderUnavailable(str(error)) from None
     except ProviderError as error:
         wait = min(max(error.retry_after or AWAY_FOR, AWAY_FOR), LONGEST)
-        raise ProviderAway("the provider does not answer now", seconds=wait.total_seconds()) from None
+        raise ProviderUnavailable("the provider does not answer now", seconds=wait.total_seconds()) from None

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from handlers import json
 from handlers.contract import Callback, HttpAnswer, HttpMessage, Keys, Proof, Update, no_challenge
 from handlers.errors import BadPayload, BadSignature, UnknownKey
-from receiver.bodies.offload import LARGE
+from receiver.bodies.offload import OFFLOAD
 from receiver.config.load import AccountSetup
 from receiver.domain.clock import Clock
-from receiver.domain.errors import NotOurs, StoreUnavailable
+from receiver.domain.errors import StoreUnavailable, UnknownCallback
 from receiver.domain.model import Outcome, Source, Word
 from receiver.events.log_lines import Sparing
-from receiver.events.recorder import Recording
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
-from receiver.security.tokens import BadToken, CallbackToken, Masters
+from receiver.security.tokens import BadToken, CallbackToken, MasterKeys
 
 LOGGER = logging.getLogger("ringback.callbacks")
 RECEIVED = HttpAnswer(200, b'{"received":true}')
@@ -27,12 +27,12 @@ REFUSALS_KEPT = 20
 
 
 @dataclass(slots=True)
-class Callbacks:
+class CallbackReceiver:
     """The way in for callbacks."""
 
     accounts: Accounts
-    masters: Masters
-    recording: Recording
+    masters: MasterKeys
+    recording: Recorder
     clock: Clock
     _refused: dict[str, int] = field(default_factory=dict)
     _sparing: Sparing = field(init=False)
@@ -44,19 +44,19 @@ class Callbacks:
     async def take(
         self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> HttpAnswer:
-        """The answer, once what was sent is durable; `NotOurs` for all that we did not ask for."""
+        """The answer, once what was sent is durable; `UnknownCallback` for all that we did not ask for."""
         setup = self.accounts.setups.get(account)
         try:
             told = self.masters.read_callback(account, token)
         except BadToken:
             self._say_refused("no such token", setup.name if setup else None)
-            raise NotOurs from None
+            raise UnknownCallback from None
         if setup is None or setup.handler.callback is None:
-            raise NotOurs
+            raise UnknownCallback
         message = HttpMessage(200, tuple(headers), body, self.clock.outside())
         size, callback = len(body), setup.handler.callback
         if callback.challenge is not no_challenge:
-            challenge = await LARGE.read(size, lambda: callback.challenge(message))
+            challenge = await OFFLOAD.read(size, lambda: callback.challenge(message))
             if challenge is not None:
                 return challenge
         await self._record(setup, told, token, message)
@@ -73,9 +73,9 @@ class Callbacks:
         except (BadSignature, UnknownKey):
             self._say_refused("the proof is missing or wrong", setup.name)
             await self._refuse(setup, told)
-            raise NotOurs from None
+            raise UnknownCallback from None
         secrets = [*_secrets(keys), token]
-        update, note = await LARGE.read(len(message.body), lambda: self._read(callback, message, secrets))
+        update, note = await OFFLOAD.read(len(message.body), lambda: self._read(callback, message, secrets))
         if update is None:
             about = {"account": setup.name, "job": told.job_id}
             LOGGER.warning("an authentic callback cannot be read", extra=about)

@@ -11,16 +11,16 @@ from handlers.errors import AccountRefused
 from receiver.domain.backoff import Ladder, Pace
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Due, Event, Job, Work
+from receiver.domain.model import Event, Job, ScheduledWork, Work
 from receiver.domain.rendering import stamp
-from receiver.events.recorder import Recording
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
-from receiver.providers.refusal_scope import Suspects
+from receiver.providers.refusal_scope import RefusalScope
 from receiver.store import Store
 from receiver.store import endpoints as table
 from receiver.store.due import due_now
 from receiver.store.statements import Transaction, moment
-from receiver.work.limits import Lanes
+from receiver.work.limits import ConcurrencyLimits
 
 LOGGER = logging.getLogger("ringback.blocking")
 PROBES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
@@ -46,15 +46,15 @@ class _Gate:
     pace: Pace = field(default_factory=Pace)
     slow_since: datetime | None = None
     slowed_by: Ladder | None = None
-    submits: Suspects = field(default_factory=Suspects)
-    polls: Suspects = field(default_factory=Suspects)
+    submits: RefusalScope = field(default_factory=RefusalScope)
+    polls: RefusalScope = field(default_factory=RefusalScope)
 
 
-class Blocking:
+class CircuitBreaker:
     """Which accounts are blocked, since when and why, and how fast the others may go."""
 
     def __init__(
-        self, accounts: Accounts, store: Store, recording: Recording, lanes: Lanes, clock: Clock
+        self, accounts: Accounts, store: Store, recording: Recorder, lanes: ConcurrencyLimits, clock: Clock
     ) -> None:
         self._accounts = accounts
         self._store = store
@@ -100,7 +100,9 @@ class Blocking:
                 gate.probe_at = self._clock.monotonic() + probe_in
                 self._apply(name, gate)
 
-    async def refused(self, job: Job, error: AccountRefused, reason: str, *, submit: bool) -> timedelta:
+    async def record_refusal(
+        self, job: Job, error: AccountRefused, reason: str, *, submit: bool
+    ) -> timedelta:
         """The provider refused a call; returns how long this job waits.
 
         Calls that were under way together count as one: the ladder takes a step for each probe only.
@@ -123,7 +125,7 @@ class Blocking:
             await self._announce(job.account, gate)
         return timedelta(seconds=wait)
 
-    async def works(self, job: Job, *, submit: bool) -> None:
+    async def record_success(self, job: Job, *, submit: bool) -> None:
         """The provider took a call; a poll says nothing about a block that a submission met."""
         account = job.account
         gate = self._gate(account)
@@ -132,7 +134,7 @@ class Blocking:
             gate.submits.takes(job.id)
             if gate.pace.worked(self._clock.monotonic()):
                 self._apply(account, gate)
-                self._recording.promised(Due(Work.SUBMIT, account, self._clock.now()))
+                self._recording.promised(ScheduledWork(Work.SUBMIT, account, self._clock.now()))
         if gate.since is None or (gate.by_submit and not submit):
             return
         announced, now = gate.announced, self._clock.now()
@@ -148,7 +150,7 @@ class Blocking:
             LOGGER.warning("that account %s works again could not be stored; its next call tells", account)
             return
         self._open(account, gate)
-        self._recording.promised(Due(Work.SUBMIT, account, now))
+        self._recording.promised(ScheduledWork(Work.SUBMIT, account, now))
 
     def troubled(self, account: str, ladder: Ladder, asked: timedelta | None) -> timedelta | None:
         """A submission was throttled, lost or not sent; returns how long the account pauses for it."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.store import Store, account_counts
-from receiver.work.periodic import steadily
+from receiver.work.periodic import run_periodically
 
 LOGGER = logging.getLogger("ringback.tally")
 MINUTES = 60
@@ -18,7 +18,7 @@ FLUSH = 5.0
 """Seconds that a count is known to this process only."""
 
 
-class Tally:
+class HourlyCounts:
     """Counts of the calls and events of accounts, and of the attempts to deliver."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -40,7 +40,7 @@ class Tally:
 
     async def run(self) -> None:
         """Pass the counts on every few seconds, until cancelled."""
-        await steadily(self.flush, every=FLUSH, logger=LOGGER)
+        await run_periodically(self.flush, every=FLUSH, logger=LOGGER)
 
     async def flush(self) -> None:
         """Add the fresh counts to those of all; without a store they are kept for the next time."""

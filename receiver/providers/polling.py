@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from handlers.contract import FailureCode, JobRef
 from handlers.errors import (
     AccountRefused,
+    ContentRefused,
     Garbled,
     ProviderError,
     Redirected,
-    Refused,
     Rejected,
     Throttled,
     Unavailable,
@@ -19,20 +19,20 @@ from handlers.errors import (
 from receiver.domain.backoff import LONGEST_HINT
 from receiver.domain.clock import Clock
 from receiver.domain.model import By, Claim, Job, JobError, Source, State, Verdict, WaitReason, Word, Work
-from receiver.events.recorder import Recording
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import CANCEL, FAILURES, POLL, Accounts
-from receiver.providers.circuit_breaker import Blocking
+from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.store.due import release
-from receiver.store.jobs import Asked, ask
+from receiver.store.jobs import ClaimedPoll, claim_for_poll
 from receiver.store.statements import Transaction
-from receiver.work.limits import Lanes
+from receiver.work.limits import ConcurrencyLimits
 
 CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Unreachable: Verdict.TRANSIENT,
     Throttled: Verdict.TRANSIENT,
     AccountRefused: Verdict.TRANSIENT,
     Rejected: Verdict.MISS,
-    Refused: Verdict.REJECT,
+    ContentRefused: Verdict.REJECT,
     Unavailable: Verdict.TRANSIENT,
     Garbled: Verdict.TRANSIENT,
     Redirected: Verdict.TRANSIENT,
@@ -50,9 +50,9 @@ class Poller:
     def __init__(
         self,
         accounts: Accounts,
-        recording: Recording,
-        blocking: Blocking,
-        lanes: Lanes,
+        recording: Recorder,
+        blocking: CircuitBreaker,
+        lanes: ConcurrencyLimits,
         clock: Clock,
         on_unconfirmed: str,
     ) -> None:
@@ -71,15 +71,15 @@ class Poller:
         """Polls are not limited by running jobs."""
         return {}
 
-    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Asked]]:
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[ClaimedPoll]]:
         """Read the jobs."""
-        return (yield from ask(claims))
+        return (yield from claim_for_poll(claims))
 
-    def give_back(self, prepared: Sequence[Asked], now: datetime) -> Transaction[None]:
+    def give_back(self, prepared: Sequence[ClaimedPoll], now: datetime) -> Transaction[None]:
         """Leave polls to others."""
         yield from release([one.claim for one in prepared], now)
 
-    async def perform(self, asked: Asked) -> None:
+    async def perform(self, asked: ClaimedPoll) -> None:
         """Ask once and record what it brought."""
         job = asked.job
         if job.cancel_wanted and job.state.final:
@@ -106,7 +106,7 @@ class Poller:
             (update, note), message = await self._accounts.ask(setup, heard, ref, POLL)
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
-        await self._blocking.works(job, submit=False)
+        await self._blocking.record_success(job, submit=False)
         return Word(
             job_id=job.id,
             source=Source.POLL,
@@ -127,7 +127,7 @@ class Poller:
         ref = JobRef(job.id, job.provider_job_id, job.operation)
         try:
             await self._accounts.ask(setup, self._accounts.heard(job, setup.handler.cancel), ref, CANCEL)
-        except (Rejected, Refused) as error:
+        except (Rejected, ContentRefused) as error:
             return replace(word, note=f"the provider did not cancel: {self._told(job, error).message}")
         except ProviderError as error:
             note = f"the provider could not be asked to cancel: {self._told(job, error).message}"
@@ -142,7 +142,7 @@ class Poller:
         self._accounts.count(job.account, "errors")
         verdict, told, wait = CONSEQUENCES[type(error)], self._told(job, error), _wait(error)
         if isinstance(error, AccountRefused) and (error.certain or not hinted):
-            wait = await self._blocking.refused(job, error, told.message, submit=False)
+            wait = await self._blocking.record_refusal(job, error, told.message, submit=False)
         elif isinstance(error, Throttled) and not hinted:
             self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         known = job.operation in self._accounts.setups[job.account].handler.operations
@@ -165,7 +165,7 @@ class Poller:
         code = FAILURES.get(type(error), FailureCode.LOST)
         return replace(self._accounts.plain(job, error), code=code)
 
-    async def _decide(self, asked: Asked) -> None:
+    async def _decide(self, asked: ClaimedPoll) -> None:
         """What the policy says, once the callback of an unconfirmed job had its time."""
         if self._policy is None:
             await self._recording.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))

@@ -16,7 +16,7 @@ KEPT = 1000
 
 
 @dataclass(slots=True)
-class Refusal:
+class RefusedJob:
     """The refusals of one job: after how many taken calls the first came, and how many there were."""
 
     operation: str
@@ -25,11 +25,11 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Suspects:
+class RefusalScope:
     """The refused jobs of one account by one door, and how many calls it took."""
 
     taken: int = 0
-    refused: dict[str, Refusal] = field(default_factory=dict)
+    refused: dict[str, RefusedJob] = field(default_factory=dict)
 
     def takes(self, job_id: str) -> None:
         """Count a call that the account took."""
@@ -40,7 +40,7 @@ class Suspects:
         """Count a refused call; returns whether it is the account, and how often this job was refused."""
         found = self.refused.get(job_id)
         if found is None:
-            found = Refusal(operation, self.taken)
+            found = RefusedJob(operation, self.taken)
             keep(self.refused, job_id, found, KEPT)
         found.count += 1
         if found.seen < self.taken:

@@ -5,15 +5,15 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.providers.accounts import Accounts
-from receiver.providers.circuit_breaker import Blocking
+from receiver.providers.circuit_breaker import CircuitBreaker
 
 
 @immutable
-class Providers:
+class ProviderStatus:
     """Tells about the accounts."""
 
     accounts: Accounts
-    blocking: Blocking
+    blocking: CircuitBreaker
 
     def view(self, name: str, took: list[float], counted: Counter[str]) -> dict[str, Any]:
         """One account; `took` are the seconds that its jobs of the last hour needed, `counted` its counts."""

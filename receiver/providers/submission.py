@@ -13,17 +13,17 @@ from handlers import json
 from handlers.contract import FailureCode, HttpMessage, HttpRequest, Submission
 from handlers.errors import (
     AccountRefused,
+    ContentRefused,
     Garbled,
     ProviderError,
     Redirected,
-    Refused,
     Rejected,
     Throttled,
     Unavailable,
     Unreachable,
 )
 from receiver.bodies.large_json import unpack
-from receiver.bodies.offload import LARGE
+from receiver.bodies.offload import OFFLOAD
 from receiver.bodies.parts import Parts
 from receiver.config.load import AccountSetup
 from receiver.domain.backoff import LONGEST_HINT, LOST, THROTTLED, UNREACHABLE, Ladder
@@ -31,11 +31,11 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Claim, Job, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
 from receiver.events.log_lines import Sparing
-from receiver.events.recorder import Recording
+from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts, Heard
-from receiver.providers.circuit_breaker import Blocking
+from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.store import Store, inputs
-from receiver.store.jobs import Chosen, choose, unchoose
+from receiver.store.jobs import ClaimedSubmission, claim_for_submission, release_submission
 from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.submission")
@@ -44,7 +44,7 @@ CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
     Throttled: Verdict.RESTORE,
     AccountRefused: Verdict.RESTORE,
     Rejected: Verdict.REJECT,
-    Refused: Verdict.REJECT,
+    ContentRefused: Verdict.REJECT,
     Unavailable: Verdict.LOST,
     Garbled: Verdict.LOST,
     Redirected: Verdict.REJECT,
@@ -73,7 +73,7 @@ class Submitter:
     work = Work.SUBMIT
 
     def __init__(
-        self, accounts: Accounts, recording: Recording, store: Store, blocking: Blocking, clock: Clock
+        self, accounts: Accounts, recording: Recorder, store: Store, blocking: CircuitBreaker, clock: Clock
     ) -> None:
         self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
@@ -92,15 +92,15 @@ class Submitter:
         setups = self._accounts.setups.items()
         return {name: one.settings.max_jobs for name, one in setups if one.settings.max_jobs is not None}
 
-    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Chosen]]:
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[ClaimedSubmission]]:
         """Commit the intent."""
-        return (yield from choose(claims, self._clock.now()))
+        return (yield from claim_for_submission(claims, self._clock.now()))
 
-    def give_back(self, prepared: Sequence[Chosen], now: datetime) -> Transaction[None]:
+    def give_back(self, prepared: Sequence[ClaimedSubmission], now: datetime) -> Transaction[None]:
         """Take the intent back."""
-        return (yield from unchoose(prepared, now))
+        return (yield from release_submission(prepared, now))
 
-    async def perform(self, chosen: Chosen) -> None:
+    async def perform(self, chosen: ClaimedSubmission) -> None:
         """Ask the provider, and record what it said or that it did not."""
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
@@ -121,9 +121,11 @@ class Submitter:
         (update, note), message = answered
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
         await self._recording.settle(word)
-        await self._blocking.works(job, submit=True)
+        await self._blocking.record_success(job, submit=True)
 
-    async def _asked(self, setup: AccountSetup, chosen: Chosen) -> tuple[Heard, HttpMessage] | None:
+    async def _asked(
+        self, setup: AccountSetup, chosen: ClaimedSubmission
+    ) -> tuple[Heard, HttpMessage] | None:
         """Return the provider's answer, None where no request was sent. The input and the request are freed
         when it returns."""
         whole = await self._input(chosen)
@@ -135,7 +137,7 @@ class Submitter:
         parse = self._accounts.heard(chosen.job, setup.handler.submit).parse
         return await self._accounts.send(setup, request, body, parse, door)
 
-    async def _input(self, chosen: Chosen) -> bytes | None:
+    async def _input(self, chosen: ClaimedSubmission) -> bytes | None:
         """Return the whole input. None when nothing is sent: it cannot be read now, or is needed no more
         because the job has ended or the provider has told of it."""
         if chosen.input is not None:
@@ -149,7 +151,7 @@ class Submitter:
 
     async def _built(self, setup: AccountSetup, job: Job, whole: bytes) -> tuple[HttpRequest, bytes | Parts]:
         """Return the request with its body: long texts are marks while it is built, and come back after."""
-        bulk = await LARGE.run(len(whole), lambda: unpack(whole, stored=True))
+        bulk = await OFFLOAD.run(len(whole), lambda: unpack(whole, stored=True))
         submission = Submission(
             job.id,
             job.operation,
@@ -166,13 +168,13 @@ class Submitter:
             request = build(replace(submission, input=json.read_object(whole, values=None)), account)
         return request, body or request.body
 
-    async def _failed(self, chosen: Chosen, error: ProviderError, *, idempotent: bool) -> None:
+    async def _failed(self, chosen: ClaimedSubmission, error: ProviderError, *, idempotent: bool) -> None:
         job = chosen.job
         self._accounts.count(job.account, "errors")
         told = self._accounts.plain(job, error)
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = await self._blocking.refused(job, error, told.message, submit=True)
+            wait = await self._blocking.record_refusal(job, error, told.message, submit=True)
         elif (ladder := LADDERS.get(type(error))) is not None:
             wait = self._blocking.troubled(job.account, ladder, wait) or wait
         in_progress = idempotent and error.status == CONFLICT
@@ -195,7 +197,7 @@ class Submitter:
             about = {"job": job.id, "account": job.account, "operation": job.operation, "count": count}
             LOGGER.warning("a submission cannot go out and is tried again: %s", why, extra=about)
 
-    def _unknown(self, chosen: Chosen, handler: str) -> Word:
+    def _unknown(self, chosen: ClaimedSubmission, handler: str) -> Word:
         """Return the word about a job of an operation that a change of the settings took away: refused before
         a byte is sent, or lost where it may have been sent already."""
         message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
@@ -204,7 +206,7 @@ class Submitter:
             self._word(chosen), verdict=verdict, error=JobError(FailureCode.REJECTED, message), note=message
         )
 
-    def _word(self, chosen: Chosen) -> Word:
+    def _word(self, chosen: ClaimedSubmission) -> Word:
         return Word(
             job_id=chosen.job.id,
             source=Source.SUBMISSION,

@@ -63,7 +63,7 @@ class AssetToken:
     expires_at: datetime
 
 
-class Ids:
+class IdGenerator:
     """Makes ids that sort by time: 48 bits of milliseconds, 80 bits of chance."""
 
     def __init__(self, now: Callable[[], datetime], entropy: Callable[[int], bytes]) -> None:
@@ -126,7 +126,7 @@ def new_api_key(entropy: bytes) -> str:
     return API_KEY_PREFIX + base64.urlsafe_b64encode(entropy).decode().rstrip("=")
 
 
-class Masters:
+class MasterKeys:
     """The master keys, newest first: signs with the first, verifies and decrypts with all."""
 
     def __init__(self, masters: Sequence[str], entropy: Callable[[int], bytes]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from receiver.domain.errors import Misconfigured
-from receiver.store.group_commit import GroupCommit, Verb
+from receiver.store.group_commit import BatchedWrite, GroupCommit
 from receiver.store.migrations import Migration
 from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.url import is_postgres, target
@@ -42,7 +42,7 @@ class Driver(Protocol):
     async def alone(self, transaction: Transaction[Result]) -> Result:
         """Run to the commit while nobody else runs anything."""
 
-    async def rest(self) -> None:
+    async def between_commits(self) -> None:
         """Do what is best done between two transactions, if anything is due."""
 
     async def read(self, transaction: Transaction[Result]) -> Result:
@@ -69,7 +69,7 @@ class Store:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self._commit = GroupCommit(driver.write, driver.rest, driver.writers)
+        self._commit = GroupCommit(driver.write, driver.between_commits, driver.writers)
 
     async def open(self, *, migrate: bool) -> None:
         """Connect and bring the database up to date; `Misconfigured` when that may not be."""
@@ -121,7 +121,7 @@ class Store:
         """So many replicas write: each with fewer transactions at once, which are larger for it."""
         self._commit.writers = max(1, self.driver.writers // live)
 
-    async def do(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> Told:
+    async def do(self, verb: BatchedWrite[Item, Told], item: Item, *, reserved: bool = False) -> Told:
         """Return the result of `verb` for `item`, once it is durable; a `reserved` one finds room longer."""
         return await self._commit.do(verb, item, reserved=reserved)
 
@@ -150,8 +150,10 @@ def _singly(transactions: Sequence[Callable[[], Transaction[Any]]]) -> Transacti
     return told
 
 
-SINGLE: Verb[Callable[[], Transaction[Any]], Any] = Verb("single", _singly)
-LAST: Verb[Callable[[], Transaction[Any]], Any] = Verb("last", _singly, in_order=True, last=True)
+SINGLE: BatchedWrite[Callable[[], Transaction[Any]], Any] = BatchedWrite("single", _singly)
+LAST: BatchedWrite[Callable[[], Transaction[Any]], Any] = BatchedWrite(
+    "last", _singly, in_order=True, last=True
+)
 
 
 def database_path(url: str) -> Path:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction, query
 
 Counts = Mapping[tuple[str, int, str], int]
 
@@ -11,7 +11,7 @@ Counts = Mapping[tuple[str, int, str], int]
 def add(counts: Counts, oldest: int) -> Transaction[None]:
     """Add counts by account, minute and word, and forget every minute before `oldest`."""
     for (account, minute, what), count in sorted(counts.items()):
-        yield rows(
+        yield query(
             "insert into tally values (:account, :minute, :what, :count) on conflict (account, minute, what) "
             "do update set count = tally.count + excluded.count",
             account=account,
@@ -19,12 +19,12 @@ def add(counts: Counts, oldest: int) -> Transaction[None]:
             what=what,
             count=count,
         )
-    yield rows("delete from tally where minute < :oldest", oldest=oldest)
+    yield query("delete from tally where minute < :oldest", oldest=oldest)
 
 
 def totals(oldest: int) -> Transaction[dict[str, Counter[str]]]:
     """Return the counts since a minute, by account."""
-    found = yield rows(
+    found = yield query(
         "select account, what, sum(count) as total from tally where minute >= :oldest group by account, what",
         oldest=oldest,
     )

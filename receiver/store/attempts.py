@@ -5,7 +5,7 @@ from dataclasses import field
 from datetime import datetime
 
 from handlers.values import immutable
-from receiver.store.statements import Transaction, many, ms, rows
+from receiver.store.statements import Transaction, insert, ms, query
 
 
 @immutable
@@ -26,13 +26,13 @@ def add_attempts(attempts: Sequence[tuple[Attempt, bool]]) -> Transaction[None]:
     again = [one for one, comes_again in attempts if comes_again]
     stored: set[str] = set()
     if again:
-        found = yield rows(
+        found = yield query(
             "select id from attempt where delivery in (:deliveries) and id in (:attempts)",
             deliveries=[one.delivery_id for one in again],
             attempts=[one.id for one in again],
         )
         stored = {row["id"] for row in found}
-    yield many(
+    yield insert(
         "attempt",
         [
             (one.id, one.delivery_id, ms(one.at), one.status, one.latency_ms, one.error, one.answer)

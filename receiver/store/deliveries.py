@@ -6,14 +6,25 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.domain.model import Claim, Event, Owed, Work
+from receiver.domain.model import Claim, Event, PendingDelivery, Work
 from receiver.store.attempts import Attempt, add_attempts
 from receiver.store.due import HAND_LANES, NOBODY, WAITING, first_fence, plain
 from receiver.store.holds import hold, let_go
 from receiver.store.record import CALLBACK_TARGET
 from receiver.store.rows import first_id, read_event
 from receiver.store.schema import named
-from receiver.store.statements import Row, Transaction, change, locked, many, moment, ms, remove, rows, single
+from receiver.store.statements import (
+    Row,
+    Transaction,
+    delete,
+    for_update,
+    insert,
+    moment,
+    ms,
+    one_or_none,
+    query,
+    update,
+)
 
 EVENT_OF = named("event", "e.", numbered=True)
 NEWEST = "dlv_g"
@@ -50,7 +61,7 @@ class Standing:
 
 
 @immutable
-class Seen:
+class StoredDelivery:
     """A delivery as it is told; `url` only where it went to a job's own callback URL. `status` and `error`
     are those of its last attempt."""
 
@@ -75,12 +86,12 @@ class Seen:
 class Listed:
     """A piece of a list. `place` is where to look on when the list looked at as much as it may."""
 
-    found: Sequence[Seen]
+    found: Sequence[StoredDelivery]
     place: str | None = None
 
 
 @immutable
-class Taken:
+class LostDelivery:
     """How many deliveries a target lost for one reason, between which moments (in milliseconds)."""
 
     target: str
@@ -91,7 +102,7 @@ class Taken:
 
 
 @immutable
-class Search:
+class DeliveryFilter:
     """What a list of deliveries is asked for."""
 
     endpoint: str | None = None
@@ -108,18 +119,18 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
     What was asked for by hand while it was sent is due again at once, whatever came of this attempt.
     """
     ids = [item.claim.id for item in items]
-    found = yield locked("select id, fence, lane from due where id in (:ids) order by id", ids=ids)
+    found = yield for_update("select id, fence, lane from due where id in (:ids) order by id", ids=ids)
     fences, lanes = {row["id"]: row["fence"] for row in found}, {row["id"]: row["lane"] for row in found}
     there = set(fences)
     if late := [delivery for delivery in ids if delivery not in fences]:
-        there |= {row["id"] for row in (yield rows("select id from delivery where id in (:ids)", ids=late))}
+        there |= {row["id"] for row in (yield query("select id from delivery where id in (:ids)", ids=late))}
     mine = [fences.get(item.claim.id) == item.claim.fence for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
     yield from add_attempts([(one.attempt, one.again) for one in items if one.claim.id in there])
     after = [_after(item, lanes[item.claim.id]) for item in ours]
-    yield remove("due", [item.claim.id for item, due in zip(ours, after, strict=True) if due is None])
-    yield change("due", ("lane", "at", "leased", "tries"), [due for due in after if due is not None])
-    yield change(
+    yield delete("due", [item.claim.id for item, due in zip(ours, after, strict=True) if due is None])
+    yield update("due", ("lane", "at", "leased", "tries"), [due for due in after if due is not None])
+    yield update(
         "delivery",
         ("state", "updated_at", "tries", "reason"),
         [_stored(item, again=lanes[item.claim.id] != item.claim.lane) for item in ours],
@@ -142,9 +153,9 @@ def _stored(item: Settled, *, again: bool) -> tuple[Any, ...]:
     return (state, ms(item.attempt.at), item.claim.tries + 1, reason, item.claim.id)
 
 
-def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[tuple[Claim, Owed]]]]:
+def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[tuple[Claim, PendingDelivery]]]]:
     """What sending each claimed delivery needs, and the generation then; none where nothing is there."""
-    found = yield rows(
+    found = yield query(
         "select (select value from meta where key = 'generation') as generation, "
         f"d.id as delivery_id, d.target, j.callback_url, j.callback_secret, {EVENT_OF} "
         "from delivery d join event e on e.id = d.event left join job j on j.id = d.job where d.id in (:ids)",
@@ -155,9 +166,9 @@ def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[tuple[Claim, Ow
     return generation, [(claim, owed[claim.id]) for claim in claims if claim.id in owed]
 
 
-def _owed(row: Row, event: Event) -> Owed:
+def _owed(row: Row, event: Event) -> PendingDelivery:
     own = row["target"] == CALLBACK_TARGET
-    return Owed(
+    return PendingDelivery(
         id=row["delivery_id"],
         event=event,
         endpoint_id=None if own else row["target"],
@@ -178,7 +189,7 @@ _SEEN = (
 )
 
 
-def search(wanted: Search) -> Transaction[Listed]:
+def search(wanted: DeliveryFilter) -> Transaction[Listed]:
     """Deliveries, newest first."""
     named: Mapping[str, str | None] = {"target": wanted.endpoint, "event": wanted.event, "job": wanted.job}
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -187,7 +198,7 @@ def search(wanted: Search) -> Transaction[Listed]:
     if wanted.state is not None:
         few = "event" in given or "job" in given
         return (yield from _in_state(wanted.state, where, given, few=few))
-    found = yield rows(f"{_SEEN} where {' and '.join(where)} order by d.id desc limit :limit", **given)
+    found = yield query(f"{_SEEN} where {' and '.join(where)} order by d.id desc limit :limit", **given)
     return Listed([_seen(row) for row in found])
 
 
@@ -206,10 +217,10 @@ def _in_state(state: str, where: list[str], given: dict[str, Any], *, few: bool)
             f"select d.id, d.state from delivery d where {' and '.join(where)} order by d.id desc limit :scan"
         )
         bounds = {name: value for name, value in given.items() if name != "limit"} | {"scan": SCAN}
-        [reached] = yield rows(f"select count(*) as many, min(id) as place from ({among}) c", **bounds)
+        [reached] = yield query(f"select count(*) as many, min(id) as place from ({among}) c", **bounds)
         place = reached["place"] if reached["many"] == SCAN else None
         where, given = [*where, "d.id >= :place"], {**given, "place": reached["place"] or ""}
-    found = yield rows(
+    found = yield query(
         f"{_SEEN} where {' and '.join([*where, looked])} order by d.id desc limit :limit",
         **given,
         **({"state": state} if ":state" in looked else {}),
@@ -217,12 +228,12 @@ def _in_state(state: str, where: list[str], given: dict[str, Any], *, few: bool)
     return Listed([_seen(row) for row in found], place if len(found) < given["limit"] else None)
 
 
-def get(delivery_id: str) -> Transaction[tuple[Seen, list[Attempt]] | None]:
+def get(delivery_id: str) -> Transaction[tuple[StoredDelivery, list[Attempt]] | None]:
     """One delivery with its attempts, oldest first."""
-    row = single((yield rows(f"{_SEEN} where d.id = :id", id=delivery_id)))
+    row = one_or_none((yield query(f"{_SEEN} where d.id = :id", id=delivery_id)))
     if row is None:
         return None
-    found = yield rows(
+    found = yield query(
         f"select {named('attempt')} from attempt where delivery = :id order by at, id", id=delivery_id
     )
     return _seen(row), [read_attempt(one) for one in found]
@@ -241,9 +252,9 @@ def read_attempt(row: Row) -> Attempt:
     )
 
 
-def _seen(row: Row) -> Seen:
+def _seen(row: Row) -> StoredDelivery:
     own = row["target"] == CALLBACK_TARGET
-    return Seen(
+    return StoredDelivery(
         id=row["id"],
         event_id=row["event"],
         event_type=row["event_type"],
@@ -273,24 +284,24 @@ def retry(delivery_id: str, lane: str, now: datetime, held: str | None = None) -
 
     One that is being sent is left to finish, and then sent again.
     """
-    target = single((yield rows("select target from delivery where id = :id", id=delivery_id)))
+    target = one_or_none((yield query("select target from delivery where id = :id", id=delivery_id)))
     if target is None or not (yield from _there(target["target"])):
         return False
-    row = single((yield locked("select leased, lane from due where id = :id", id=delivery_id)))
+    row = one_or_none((yield for_update("select leased, lane from due where id = :id", id=delivery_id)))
     by_hand = next(lane + end for end in HAND_LANES if row is None or row["lane"] != lane + end)
     if row is None:
         values = (delivery_id, Work.DELIVER.value, by_hand, ms(now), 0, first_fence(now), 0, NOBODY)
-        yield many("due", [values])
+        yield insert("due", [values])
     elif row["leased"]:
-        yield rows("update due set lane = :lane where id = :id", lane=by_hand, id=delivery_id)
+        yield query("update due set lane = :lane where id = :id", lane=by_hand, id=delivery_id)
     else:
-        yield rows(
+        yield query(
             "update due set at = :now, lane = :lane, tries = 0, fence = fence + 1 where id = :id",
             now=ms(now),
             lane=by_hand,
             id=delivery_id,
         )
-    yield rows(
+    yield query(
         "update delivery set state = 'pending', updated_at = :now, reason = null where id = :id",
         now=ms(now),
         id=delivery_id,
@@ -300,16 +311,16 @@ def retry(delivery_id: str, lane: str, now: datetime, held: str | None = None) -
 
 
 def _there(target: str) -> Transaction[bool]:
-    found = yield locked("select id from endpoint where id = :id and deleted_at is null", id=target)
+    found = yield for_update("select id from endpoint where id = :id and deleted_at is null", id=target)
     return bool(found) or target == CALLBACK_TARGET
 
 
 def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transaction[set[str]]:
     """Owe these deliveries no more; those that ended stay as they are. The ids of those that were owed."""
     ids = list(delivery_ids)
-    yield locked("select id from due where id in (:ids) order by id", ids=ids)
-    owed = yield rows("delete from due where id in (:ids) returning id", ids=ids)
-    yield rows(
+    yield for_update("select id from due where id in (:ids) order by id", ids=ids)
+    owed = yield query("delete from due where id in (:ids) returning id", ids=ids)
+    yield query(
         "update delivery set state = 'canceled', updated_at = :now, reason = :reason "
         "where id in (:ids) and state = 'pending'",
         now=ms(now),
@@ -321,7 +332,7 @@ def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transacti
 
 def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]:
     """Deliveries that are owed since before a moment and that nobody sends just now, with their targets."""
-    found = yield rows(
+    found = yield query(
         "select due.id, delivery.target from due join delivery on delivery.id = due.id "
         "where due.id >= :first and due.id < :before and due.leased = 0 order by due.id limit :limit",
         first=first_id("dlv", 0),
@@ -342,7 +353,7 @@ def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transac
 def count_taken(lost: Mapping[str, int], reason: str, now: datetime) -> Transaction[None]:
     """Keep a count of how many deliveries each target lost, and why."""
     for target, count in sorted(lost.items()):
-        yield rows(
+        yield query(
             "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
             "do update set count = taken.count + excluded.count, last_at = excluded.last_at",
             target=target,
@@ -352,16 +363,16 @@ def count_taken(lost: Mapping[str, int], reason: str, now: datetime) -> Transact
         )
 
 
-def taken() -> Transaction[list[Taken]]:
+def taken() -> Transaction[list[LostDelivery]]:
     """What was owed and taken, by target."""
-    found = yield rows(f"select {named('taken')} from taken order by target, reason")
-    return [Taken(*row) for row in found]
+    found = yield query(f"select {named('taken')} from taken order by target, reason")
+    return [LostDelivery(*row) for row in found]
 
 
 def cancel_target(target: str, job: str, reason: str, now: datetime) -> Transaction[None]:
     """Owe a job's own callback URL nothing more."""
-    yield rows("update job set callback_off = 1 where id = :job", job=job)
-    found = yield rows(
+    yield query("update job set callback_off = 1 where id = :job", job=job)
+    found = yield query(
         f"select id from delivery d where target = :target and state = 'pending' and {_OF_JOB}",
         target=target,
         job=job,
@@ -371,7 +382,7 @@ def cancel_target(target: str, job: str, reason: str, now: datetime) -> Transact
 
 def cancel_some(target: str, before: str, limit: int, reason: str, now: datetime) -> Transaction[str]:
     """Owe a target none of its `limit` newest deliveries before one; where to go on, "" at the end."""
-    found = yield rows(
+    found = yield query(
         "select id, state from delivery where target = :target and id < :before "
         "order by id desc limit :limit",
         target=target,

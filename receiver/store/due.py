@@ -8,7 +8,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.domain.model import Claim, Work
-from receiver.store.statements import Rows, Step, Transaction, moment, ms, rows, unlocked
+from receiver.store.statements import Rows, Step, Transaction, moment, ms, query, skip_locked
 
 PASSED_BY = 50
 """Milliseconds after which a job is looked at again that another transaction was at work on: whoever claims
@@ -42,7 +42,7 @@ Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
 @immutable
-class Request:
+class ClaimRequest:
     """What a worker asks for: due work of one kind, for every lane that has room.
 
     `owner` is the replica that claims, `busy` the ids of the work that it has under way. `room` is asked
@@ -67,7 +67,7 @@ class Request:
 
 
 @immutable
-class Taken:
+class Claimed:
     """What was claimed, and when the next work of this kind is due."""
 
     prepared: Sequence[Any]
@@ -79,7 +79,7 @@ def first_fence(now: datetime) -> int:
     return ms(now)
 
 
-def claim(request: Request) -> Transaction[Taken]:
+def claim(request: ClaimRequest) -> Transaction[Claimed]:
     """Take what is due in every lane that has room, oldest first; of an endpoint its retries before the rest,
     because they leave it half of the room.
 
@@ -88,7 +88,7 @@ def claim(request: Request) -> Transaction[Taken]:
     a step of the clock, is renewed.
     """
     next_waiting = yield from _promoted(request)
-    lanes = yield rows(LANES, work=request.work.value, now=ms(request.now))
+    lanes = yield query(LANES, work=request.work.value, now=ms(request.now))
     taken: list[tuple[str, str, int, int]] = []
     for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
         found = yield from _found(request, lane)
@@ -97,7 +97,7 @@ def claim(request: Request) -> Transaction[Taken]:
     prepared: Sequence[Any] = ()
     ahead = [row["ahead"] for row in lanes if row["ahead"] is not None] + next_waiting
     if taken:
-        yield rows(
+        yield query(
             "update due set at = :until, leased = 1, owner = :owner, fence = fence + 1 where id in (:ids)",
             owner=request.owner,
             until=ms(request.lease_until),
@@ -111,22 +111,22 @@ def claim(request: Request) -> Transaction[Taken]:
         ahead.append(ms(request.lease_until))
     if len(prepared) < len(taken):
         ahead.append(ms(request.now) + PASSED_BY)
-    return Taken(prepared, moment(min(ahead)) if ahead else None)
+    return Claimed(prepared, moment(min(ahead)) if ahead else None)
 
 
-def _promoted(request: Request) -> Transaction[list[int]]:
+def _promoted(request: ClaimRequest) -> Transaction[list[int]]:
     """Move due deliveries to the lanes in which they are claimed. Returns when the next ones are due."""
     if request.work is not Work.DELIVER:
         return []
     now, places = ms(request.now), request.places()
     most = {"endpoint": PROMOTED, "origin": min(places, PROMOTED)}
-    waiting = (yield rows(NEXT))[0]
+    waiting = (yield query(NEXT))[0]
     moved = dict.fromkeys(WAITS, 0)
     due = [kind for kind in WAITS if _overdue(waiting[kind], now) and most[kind]]
     for kind in due:
         moved[kind] = yield from _promote(WAITS[kind], now, most[kind])
     if due:
-        waiting = (yield rows(NEXT))[0]
+        waiting = (yield query(NEXT))[0]
     request.behind(_overdue(waiting["origin"], now))
     again = {kind: now + (0 if count else PASSED_BY) for kind, count in moved.items()}
     if moved["origin"] == places:
@@ -140,10 +140,10 @@ def _overdue(at: int | None, now: int) -> bool:
 
 def _promote(which: str, now: int, most: int) -> Transaction[int]:
     """Move at most so many due deliveries of one kind. Returns how many were moved."""
-    found = yield unlocked(
+    found = yield skip_locked(
         f"select id from due where {which} and at <= :now order by at limit :most", now=now, most=most
     )
-    yield rows(
+    yield query(
         "update due set lane = lane || :ready where id in (:ids)",
         ready=READY,
         ids=[row["id"] for row in found],
@@ -151,14 +151,14 @@ def _promote(which: str, now: int, most: int) -> Transaction[int]:
     return len(found)
 
 
-def _found(request: Request, lane: str) -> Transaction[Rows]:
+def _found(request: ClaimRequest, lane: str) -> Transaction[Rows]:
     room = request.room(lane)
     if room > 0 and lane in request.running_limits:
         yield Step.IN_ORDER
         room = min(room, (yield from _free_at_provider(request, lane)))
     if room <= 0:
         return ()
-    found = yield unlocked(
+    found = yield skip_locked(
         "select id, lane, fence, tries, leased from due where work = :work and lane = :lane and at <= :now "
         "and lane not like '%~' and (leased = 0 or owner = :owner) order by at limit :room",
         work=request.work.value,
@@ -170,7 +170,7 @@ def _found(request: Request, lane: str) -> Transaction[Rows]:
     busy = [row["id"] for row in found if row["leased"] and row["id"] in request.busy]
     if not busy:
         return found
-    yield rows("update due set at = :until where id in (:ids)", until=ms(request.lease_until), ids=busy)
+    yield query("update due set at = :until where id in (:ids)", until=ms(request.lease_until), ids=busy)
     return [row for row in found if row["id"] not in busy]
 
 
@@ -197,12 +197,12 @@ from lane where name is not null
 index scan, whose cost is the number of these lanes, not of rows, nor of lanes whose retries wait."""
 
 
-def _free_at_provider(request: Request, lane: str) -> Transaction[int]:
+def _free_at_provider(request: ClaimRequest, lane: str) -> Transaction[int]:
     """Return how many more jobs may run; no other transaction counts between this and our commit.
 
     A submission of ours whose lease ended is claimed again: it would wait for itself if it counted.
     """
-    found = yield rows(
+    found = yield query(
         "select count(*) as busy from job where account = :account and completed_at is null "
         "and state in ('submitting', 'unconfirmed', 'queued', 'running') and not exists "
         "(select 1 from due where due.id = job.id and work = 'submit' "
@@ -216,7 +216,7 @@ def _free_at_provider(request: Request, lane: str) -> Transaction[int]:
 
 def void_leases(now: datetime) -> Transaction[int]:
     """Take back what replicas hold that are there no more; how much that was."""
-    found = yield rows(
+    found = yield query(
         "update due set at = :now, leased = 0, fence = fence + 1 where leased = 1 "
         "and owner not in (select id from replica) returning id",
         now=ms(now),
@@ -228,7 +228,7 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
     """Give claims back untried; the ids of those that were still ours."""
     ours: set[str] = set()
     for claim_ in claims:
-        found = yield rows(
+        found = yield query(
             "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
             "and owner = :owner returning id",
             now=ms(now),
@@ -243,7 +243,7 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
 def postpone(claims: Sequence[Claim], until: datetime) -> Transaction[None]:
     """Leave claimed and untried deliveries until a moment."""
     for claim_ in claims:
-        yield rows(
+        yield query(
             "update due set at = :until, lane = :lane, leased = 0, fence = fence + 1 "
             "where id = :id and fence = :fence",
             until=ms(until),
@@ -260,7 +260,7 @@ def plain(lane: str) -> str:
 
 def due_now(work: Work, lane: str, now: datetime) -> Transaction[None]:
     """Everything of a lane that waits is due at once."""
-    yield rows(
+    yield query(
         "update due set at = :now where work = :work and lane = :lane and leased = 0 and at > :now "
         "and lane not like '%~'",
         now=ms(now),

@@ -16,8 +16,8 @@ from receiver.security.tokens import KID
 from receiver.store import deliveries, holds
 from receiver.store.rows import ENDPOINTS
 from receiver.store.schema import named
-from receiver.store.statements import Rows, Step, Transaction, many, ms, rows, single
-from receiver.store.statements import remove as many_removed
+from receiver.store.statements import Rows, Step, Transaction, insert, ms, one_or_none, query
+from receiver.store.statements import delete as many_removed
 
 MOST = 10_000
 """How many endpoints there may be: every event is held against each of them."""
@@ -50,13 +50,13 @@ def bump() -> Transaction[None]:
     and the change sees whatever was recorded before.
     """
     yield Step.IN_ORDER
-    yield rows("update meta set value = :nonce where key = 'generation'", nonce=secrets.token_hex(8))
+    yield query("update meta set value = :nonce where key = 'generation'", nonce=secrets.token_hex(8))
 
 
 def add(row: tuple[Any, ...]) -> Transaction[None]:
     """Write a new endpoint; `Conflict` where there are as many as there may be."""
     yield Step.IN_ORDER
-    found = yield rows("select count(*) as there from endpoint where deleted_at is null")
+    found = yield query("select count(*) as there from endpoint where deleted_at is null")
     if found[0]["there"] >= MOST:
         raise Conflict(f"there are {MOST} endpoints already, the most that one deployment keeps; delete some")
     yield from put(row)
@@ -65,8 +65,8 @@ def add(row: tuple[Any, ...]) -> Transaction[None]:
 def put(row: tuple[Any, ...]) -> Transaction[None]:
     """Write an endpoint, new or changed."""
     yield from bump()
-    yield rows("delete from endpoint where id = :id", id=row[0])
-    yield many("endpoint", [row])
+    yield query("delete from endpoint where id = :id", id=row[0])
+    yield insert("endpoint", [row])
 
 
 def alter(
@@ -85,20 +85,20 @@ def alter(
 
 def listed() -> Transaction[Rows]:
     """Every endpoint."""
-    return (yield rows(ENDPOINTS))
+    return (yield query(ENDPOINTS))
 
 
 def of_generation() -> Transaction[tuple[str, Rows]]:
     """The present generation and its endpoints."""
     present = yield from generation()
-    return present, (yield rows(ENDPOINTS))
+    return present, (yield query(ENDPOINTS))
 
 
 def page(behind: tuple[int, str] | None, limit: int) -> Transaction[Rows]:
     """Endpoints, newest first, behind one that was made at a moment and has an id."""
     at, endpoint_id = behind or (FOREVER, "")
     return (
-        yield rows(
+        yield query(
             f"select {named('endpoint')} from endpoint where deleted_at is null "
             "and (created_at < :at or (created_at = :at and id < :id)) "
             "order by created_at desc, id desc limit :limit",
@@ -111,23 +111,23 @@ def page(behind: tuple[int, str] | None, limit: int) -> Transaction[Rows]:
 
 def made_at(endpoint_id: str) -> Transaction[int | None]:
     """When an endpoint was made, removed ones included: its place in the list."""
-    found = single((yield rows("select created_at from endpoint where id = :id", id=endpoint_id)))
+    found = one_or_none((yield query("select created_at from endpoint where id = :id", id=endpoint_id)))
     return None if found is None else int(found["created_at"])
 
 
 def get(endpoint_id: str) -> Transaction[Any | None]:
     """One endpoint."""
-    found = yield rows(
+    found = yield query(
         f"select {named('endpoint')} from endpoint where id = :id and deleted_at is null", id=endpoint_id
     )
-    return single(found)
+    return one_or_none(found)
 
 
 def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -> Transaction[bool]:
     """Pause or resume an endpoint, and end its hold; False when it is there no more."""
     yield from bump()
     yield from holds.let_go(endpoint_id)
-    found = yield rows(
+    found = yield query(
         "update endpoint set state = :state, disabled_reason = :reason, updated_at = :now "
         "where id = :id and deleted_at is null returning id",
         state=state,
@@ -142,7 +142,7 @@ def disable(sent: Endpoint, reason: str, now: datetime) -> Transaction[bool]:
     """Disable an endpoint for its answer; False where it was changed or resumed since it was `sent` to,
     is there no more or is disabled already."""
     yield from bump()
-    found = yield rows(
+    found = yield query(
         "update endpoint set state = 'disabled', disabled_reason = :reason, updated_at = :now "
         "where id = :id and deleted_at is null and state <> 'disabled' and url = :url "
         "and (updated_at = :sent or state <> 'active') returning id",
@@ -159,7 +159,7 @@ def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
     """Remove an endpoint: it is sent nothing more. Its deliveries are canceled, the newest here, the rest by
     and by (`cancel_removed`), because there may be millions."""
     yield from bump()
-    yield rows(
+    yield query(
         "update endpoint set deleted_at = :now, state = :owing where id = :id and deleted_at is null",
         now=ms(now),
         owing=OWING,
@@ -170,7 +170,9 @@ def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
 
 def removed() -> Transaction[list[str]]:
     """Return the removed endpoints with deliveries that are not all canceled yet."""
-    found = yield rows("select id from endpoint where deleted_at is not null and state = :owing", owing=OWING)
+    found = yield query(
+        "select id from endpoint where deleted_at is not null and state = :owing", owing=OWING
+    )
     return [row["id"] for row in found]
 
 
@@ -179,7 +181,7 @@ def cancel_removed(endpoint_id: str, before: str, limit: int, now: datetime) -> 
     "" once nothing is left."""
     place = yield from deliveries.cancel_some(endpoint_id, before, limit, DELETED, now)
     if not place:
-        yield rows(
+        yield query(
             "update endpoint set state = 'deleted' where id = :id and deleted_at is not null", id=endpoint_id
         )
     return place
@@ -187,13 +189,13 @@ def cancel_removed(endpoint_id: str, before: str, limit: int, now: datetime) -> 
 
 def prune(before: datetime, limit: int) -> Transaction[int]:
     """Forget endpoints that were removed before a moment, once they are owed nothing; how many."""
-    found = yield rows(
+    found = yield query(
         "select id from endpoint where deleted_at < :before and state = 'deleted' limit :limit",
         before=ms(before),
         limit=limit,
     )
     ids = [row["id"] for row in found]
-    yield rows("delete from taken where target in (:ids)", ids=ids)
+    yield query("delete from taken where target in (:ids)", ids=ids)
     yield many_removed("endpoint", ids)
     return len(found)
 
@@ -201,18 +203,18 @@ def prune(before: datetime, limit: int) -> Transaction[int]:
 def add_key(key: ApiKey) -> Transaction[None]:
     """Store a key; `Conflict` where there are as many as there may be."""
     yield from bump()
-    found = yield rows("select count(*) as there from api_key")
+    found = yield query("select count(*) as there from api_key")
     if found[0]["there"] >= MOST_KEYS:
         raise Conflict(
             f"there are {MOST_KEYS} API keys already, the most that one deployment keeps; revoke some"
         )
     row = (key.id, key.name, key.hash, " ".join(key.scopes), key.created_at, key.expires_at)
-    yield many("api_key", [row])
+    yield insert("api_key", [row])
 
 
 def keys() -> Transaction[list[ApiKey]]:
     """Every key, newest first."""
-    found = yield rows(f"select {named('api_key')} from api_key order by id desc")
+    found = yield query(f"select {named('api_key')} from api_key order by id desc")
     return [
         ApiKey(
             row["id"],
@@ -229,53 +231,53 @@ def keys() -> Transaction[list[ApiKey]]:
 def remove_key(key_id: str) -> Transaction[bool]:
     """Revoke a key."""
     yield from bump()
-    found = yield rows("delete from api_key where id = :id returning id", id=key_id)
+    found = yield query("delete from api_key where id = :id returning id", id=key_id)
     return bool(found)
 
 
 def generation() -> Transaction[str]:
     """The present generation of endpoints and keys."""
-    found = yield rows("select value from meta where key = 'generation'")
+    found = yield query("select value from meta where key = 'generation'")
     return str(found[0]["value"])
 
 
 def block(account: str, reason: str, now: datetime) -> Transaction[int | None]:
     """Note that an account is blocked; the number of this block when it was not blocked before."""
     yield from bump()
-    found = yield rows("select blocked_at, blocks from account where name = :name", name=account)
-    row = single(found)
+    found = yield query("select blocked_at, blocks from account where name = :name", name=account)
+    row = one_or_none(found)
     if row is not None and row["blocked_at"] is not None:
         return None
     count = (row["blocks"] if row else 0) + 1
-    yield rows("delete from account where name = :name", name=account)
-    yield many("account", [(account, ms(now), reason, count)])
+    yield query("delete from account where name = :name", name=account)
+    yield insert("account", [(account, ms(now), reason, count)])
     return count
 
 
 def unblock(account: str) -> Transaction[int | None]:
     """Note that an account works again; the number of the block that ended."""
     yield from bump()
-    found = yield rows(
+    found = yield query(
         "update account set blocked_at = null, reason = null where name = :name and blocked_at is not null "
         "returning blocks",
         name=account,
     )
-    row = single(found)
+    row = one_or_none(found)
     return None if row is None else int(row["blocks"])
 
 
 def blocked() -> Transaction[dict[str, tuple[int, str]]]:
     """The blocked accounts: since when, and why."""
-    found = yield rows("select name, blocked_at, reason from account where blocked_at is not null")
+    found = yield query("select name, blocked_at, reason from account where blocked_at is not null")
     return {row["name"]: (row["blocked_at"], row["reason"] or "") for row in found}
 
 
 def kids() -> Transaction[set[str]]:
     """The master keys under which endpoints and open jobs have secrets: their names are in front."""
-    of_endpoints = yield rows(
+    of_endpoints = yield query(
         "select distinct substr(secrets, 1, :size) as kid from endpoint where deleted_at is null", size=KID
     )
-    of_jobs = yield rows(
+    of_jobs = yield query(
         "select distinct substr(callback_secret, 1, :size) as kid from job "
         "where completed_at is null and callback_secret is not null",
         size=KID,
@@ -285,12 +287,12 @@ def kids() -> Transaction[set[str]]:
 
 def sealed_endpoints() -> Transaction[Rows]:
     """Return the sealed columns of endpoints."""
-    return (yield rows("select id, headers, secrets from endpoint where deleted_at is null order by id"))
+    return (yield query("select id, headers, secrets from endpoint where deleted_at is null order by id"))
 
 
 def sealed_jobs(after: str, limit: int) -> Transaction[tuple[Rows, str]]:
     """The callback secrets among `limit` jobs behind one, and where to go on, "" at the end."""
-    found = yield rows(
+    found = yield query(
         "select id, callback_secret from job where id > :after order by id limit :limit",
         after=after,
         limit=limit,
@@ -304,7 +306,7 @@ def probe() -> Transaction[None]:
 
     The value changes each time, because an engine writes nothing for a row that stays as it is.
     """
-    yield rows(
+    yield query(
         "insert into meta values ('probe', '0') on conflict (key) do update set "
         "value = case meta.value when '0' then '1' else '0' end"
     )

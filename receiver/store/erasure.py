@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from receiver.store.events import note_issued, note_removed, note_removed_events, remember_places
-from receiver.store.statements import Rows, Transaction, locked, ms, rows
+from receiver.store.statements import Rows, Transaction, for_update, ms, query
 
 ROWS = 1_000
 BYTES = 4 << 20
@@ -27,7 +27,7 @@ from job j where j.id in (:ids) order by j.completed_at, j.id
 
 def groups(ids: Sequence[str]) -> Transaction[list[tuple[list[str], bool]]]:
     """These jobs in groups that one transaction can remove; True with one that is too heavy even alone."""
-    found = yield rows(WEIGHT, ids=list(ids), most=ROWS + 1)
+    found = yield query(WEIGHT, ids=list(ids), most=ROWS + 1)
     return list(_grouped(found))
 
 
@@ -53,10 +53,10 @@ def lighten(job_id: str, erased_at: datetime | None) -> Transaction[tuple[bool, 
 
     With `erased_at` the places that its events had in the feed are remembered: retention did not remove them.
     """
-    yield locked("select id from job where id = :id", id=job_id)
+    yield for_update("select id from job where id = :id", id=job_id)
     if (yield from _some_evidence(job_id)):
         return True, {}
-    found = yield rows(
+    found = yield query(
         "select d.id from event e join delivery d on d.event = e.id where e.job = :job limit :most",
         job=job_id,
         most=OWED_AT_ONCE,
@@ -67,19 +67,19 @@ def lighten(job_id: str, erased_at: datetime | None) -> Transaction[tuple[bool, 
 
 
 def _some_evidence(job_id: str) -> Transaction[bool]:
-    found = yield rows(
+    found = yield query(
         "select id, coalesce(length(body), 0) as size from evidence where job = :job order by id limit :most",
         job=job_id,
         most=ROWS,
     )
     ids = _within(found)
     if ids:
-        yield rows("delete from evidence where job = :job and id in (:ids)", job=job_id, ids=ids)
+        yield query("delete from evidence where job = :job and id in (:ids)", job=job_id, ids=ids)
     return bool(ids)
 
 
 def _some_events(job_id: str, erased_at: datetime | None) -> Transaction[bool]:
-    found = yield rows(
+    found = yield query(
         "select id, length(body) + coalesce(length(result), 0) as size from event where job = :job "
         "order by at limit :most",
         job=job_id,
@@ -90,7 +90,7 @@ def _some_events(job_id: str, erased_at: datetime | None) -> Transaction[bool]:
         return False
     yield from note_issued()
     yield from (note_removed_events(ids) if erased_at is None else remember_places(ids, erased_at))
-    yield rows("delete from event where id in (:ids)", ids=ids)
+    yield query("delete from event where id in (:ids)", ids=ids)
     return True
 
 
@@ -110,20 +110,20 @@ def erase_deliveries(ids: Sequence[str]) -> Transaction[Mapping[str, int]]:
     these = list(ids)
     if not these:
         return {}
-    yield locked("select id from due where id in (:ids) order by id", ids=these)
-    owed = yield rows(
+    yield for_update("select id from due where id in (:ids) order by id", ids=these)
+    owed = yield query(
         "select target from delivery where id in (:ids) and id in (select id from due where id in (:ids))",
         ids=these,
     )
-    yield rows("delete from attempt where delivery in (:ids)", ids=these)
-    yield rows("delete from due where id in (:ids)", ids=these)
-    yield rows("delete from delivery where id in (:ids)", ids=these)
+    yield query("delete from attempt where delivery in (:ids)", ids=these)
+    yield query("delete from due where id in (:ids)", ids=these)
+    yield query("delete from delivery where id in (:ids)", ids=these)
     return Counter(row["target"] for row in owed)
 
 
 def erase_some_of(event_id: str) -> Transaction[Mapping[str, int]]:
     """Remove some deliveries of one event; how many of them were owed, by target."""
-    found = yield rows(
+    found = yield query(
         "select id from delivery where event = :event limit :most", event=event_id, most=OWED_AT_ONCE
     )
     return (yield from erase_deliveries([row["id"] for row in found]))
@@ -138,12 +138,12 @@ def erase(job_ids: Sequence[str], erased_at: datetime | None) -> Transaction[Map
     ids = list(job_ids)
     if not ids:
         return {}
-    yield locked("select id from job where id in (:ids) order by id", ids=ids)
-    found = yield rows("select id from event where job in (:ids)", ids=ids)
+    yield for_update("select id from job where id in (:ids) order by id", ids=ids)
+    found = yield query("select id from event where job in (:ids)", ids=ids)
     events = [row["id"] for row in found]
     yield from note_issued()
     yield from (note_removed(ids) if erased_at is None else remember_places(events, erased_at))
-    found = yield rows("select id from delivery where event in (:events)", events=events)
+    found = yield query("select id from delivery where event in (:events)", events=events)
     lost = yield from erase_deliveries([row["id"] for row in found])
     for table, column in (
         ("event", "job"),
@@ -154,7 +154,7 @@ def erase(job_ids: Sequence[str], erased_at: datetime | None) -> Transaction[Map
         ("due", "id"),
         ("job", "id"),
     ):
-        yield rows(f"delete from {table} where {column} in (:ids)", ids=ids)
+        yield query(f"delete from {table} where {column} in (:ids)", ids=ids)
     return lost
 
 
@@ -174,7 +174,7 @@ order by kept.job
 def prune_orphans(before: datetime, after: str, limit: int) -> Transaction[str]:
     """Remove old evidence of jobs that are gone (callbacks that came after them) from the `limit` jobs behind
     `after`; where to go on, "" at the end."""
-    found = yield rows(ORPHANS, after=after, limit=limit)
+    found = yield query(ORPHANS, after=after, limit=limit)
     for row in found:
         if row["id"] is None and (yield from _some_old(row["job"], before)):
             return after
@@ -183,7 +183,7 @@ def prune_orphans(before: datetime, after: str, limit: int) -> Transaction[str]:
 
 
 def _some_old(job_id: str, before: datetime) -> Transaction[bool]:
-    found = yield rows(
+    found = yield query(
         "select id, coalesce(length(body), 0) as size from evidence where job = :job and at < :before "
         "order by id limit :most",
         job=job_id,
@@ -191,5 +191,5 @@ def _some_old(job_id: str, before: datetime) -> Transaction[bool]:
         most=ROWS,
     )
     ids = _within(found)
-    yield rows("delete from evidence where job = :job and id in (:ids)", job=job_id, ids=ids)
+    yield query("delete from evidence where job = :job and id in (:ids)", job=job_id, ids=ids)
     return len(found) == ROWS or len(ids) < len(found)

@@ -8,7 +8,7 @@ from handlers.values import immutable
 from receiver.domain.model import Event
 from receiver.store.rows import read_event
 from receiver.store.schema import named
-from receiver.store.statements import Rows, Transaction, ms, rows, single
+from receiver.store.statements import Rows, Transaction, ms, one_or_none, query
 
 EVENT = named("event", numbered=True)
 SCAN = 2_000
@@ -27,7 +27,7 @@ class Page:
 
 
 @immutable
-class Whereabouts:
+class EventDelivery:
     """What became of one event at one endpoint, or at the job's own callback URL."""
 
     endpoint_id: str | None
@@ -45,14 +45,14 @@ def feed(
     """
     place = yield from _place(after)
     if place is None:
-        oldest = single((yield rows("select id from event order by seq limit 1")))
+        oldest = one_or_none((yield query("select id from event order by seq limit 1")))
         return Page((), 0, more=False, lost=True, oldest=oldest["id"] if oldest else None)
     reached = yield from (_end() if job is not None else _reached(place))
     conditions, parameters = _wanted(types, prefixes)
     if job is not None:
         conditions.append("job = :job")
         parameters["job"] = job
-    found = yield rows(
+    found = yield query(
         f"select {EVENT} from event where {' and '.join(['seq > :place', 'seq <= :last', *conditions])} "
         "order by seq limit :limit",
         place=place,
@@ -75,7 +75,7 @@ class _Reached:
 
 
 def _reached(place: int) -> Transaction[_Reached]:
-    found = yield rows(
+    found = yield query(
         "select max(seq) as last, count(*) as many from "
         "(select seq from event where seq > :place order by seq limit :scan) looked",
         place=place,
@@ -85,7 +85,7 @@ def _reached(place: int) -> Transaction[_Reached]:
 
 
 def _end() -> Transaction[_Reached]:
-    found = yield rows("select max(seq) as last from event")
+    found = yield query("select max(seq) as last from event")
     return _Reached(found[0]["last"] or 0, more=False)
 
 
@@ -104,27 +104,27 @@ def _wanted(types: Sequence[str], prefixes: Sequence[str]) -> tuple[list[str], d
 def _place(after: int | str | None) -> Transaction[int | None]:
     if after is None:
         return 0
-    found = yield rows("select key, value from meta where key in ('removed_until', 'issued_until')")
+    found = yield query("select key, value from meta where key in ('removed_until', 'issued_until')")
     marks = {row["key"]: int(row["value"]) for row in found}
     removed = marks.get("removed_until", 0)
     if isinstance(after, str):
-        row = single((yield rows("select seq from event where id = :id", id=after)))
+        row = one_or_none((yield query("select seq from event where id = :id", id=after)))
         if row is not None:
             return int(row["seq"])
-        row = single((yield rows("select place from erased where id = :id", id=after)))
+        row = one_or_none((yield query("select place from erased where id = :id", id=after)))
         return None if row is None or row["place"] < removed else int(row["place"])
-    last = single((yield rows("select max(seq) as last from event")))
+    last = one_or_none((yield query("select max(seq) as last from event")))
     known = max((last["last"] or 0) if last else 0, *marks.values(), 0)
     return after if removed <= after <= known else None
 
 
-def get(event_id: str) -> Transaction[tuple[Event, list[Whereabouts]] | None]:
+def get(event_id: str) -> Transaction[tuple[Event, list[EventDelivery]] | None]:
     """One event with what became of it everywhere."""
-    row = single((yield rows(f"select {EVENT} from event where id = :id", id=event_id)))
+    row = one_or_none((yield query(f"select {EVENT} from event where id = :id", id=event_id)))
     if row is None:
         return None
-    endpoints = yield rows("select id, state, created_at from endpoint where deleted_at is null order by id")
-    found = yield rows(
+    endpoints = yield query("select id, state, created_at from endpoint where deleted_at is null order by id")
+    found = yield query(
         "select id, target, state, reason from delivery where event = :id order by id", id=event_id
     )
     deliveries = {one["target"]: one for one in found}
@@ -137,10 +137,10 @@ def get(event_id: str) -> Transaction[tuple[Event, list[Whereabouts]] | None]:
     return read_event(row), places
 
 
-def _whereabouts(endpoint_id: str | None, delivery: Any | None, status: str) -> Whereabouts:
+def _whereabouts(endpoint_id: str | None, delivery: Any | None, status: str) -> EventDelivery:
     if delivery is None:
-        return Whereabouts(endpoint_id, None, status)
-    return Whereabouts(endpoint_id, delivery["id"], status, delivery["reason"])
+        return EventDelivery(endpoint_id, None, status)
+    return EventDelivery(endpoint_id, delivery["id"], status, delivery["reason"])
 
 
 def _status(delivery: Any | None, endpoint: Any, at: int) -> str:
@@ -153,7 +153,7 @@ def _status(delivery: Any | None, endpoint: Any, at: int) -> str:
 
 def old(before: datetime, limit: int) -> Transaction[list[tuple[str, int]]]:
     """Events of no job that are older than a moment, and how many deliveries each has."""
-    found = yield rows(
+    found = yield query(
         "select e.id, (select count(*) from delivery d where d.event = e.id) as many from event e "
         "where e.job is null and e.at < :before order by e.at limit :limit",
         before=ms(before),
@@ -165,7 +165,7 @@ def old(before: datetime, limit: int) -> Transaction[list[tuple[str, int]]]:
 def remove(ids: Sequence[str]) -> Transaction[None]:
     """Remove events of no job that retention takes."""
     yield from note_removed_events(ids)
-    yield rows("delete from event where id in (:ids)", ids=list(ids))
+    yield query("delete from event where id in (:ids)", ids=list(ids))
 
 
 def note_removed(job_ids: Sequence[str]) -> Transaction[None]:
@@ -180,7 +180,7 @@ def note_removed_events(ids: Sequence[str]) -> Transaction[None]:
 
 def remember_places(ids: Sequence[str], now: datetime) -> Transaction[None]:
     """Keep the places in the feed of events that are erased by hand: a reader that stands there goes on."""
-    yield rows(
+    yield query(
         "insert into erased (id, place, at) select id, seq, :now from event where id in (:ids) "
         "on conflict (id) do nothing",
         ids=list(ids),
@@ -190,32 +190,32 @@ def remember_places(ids: Sequence[str], now: datetime) -> Transaction[None]:
 
 def forget_places(before: datetime) -> Transaction[None]:
     """Forget the places of events that were erased before a moment."""
-    yield rows("delete from erased where at < :before", before=ms(before))
+    yield query("delete from erased where at < :before", before=ms(before))
 
 
 def note_removed_between(low: str, high: str) -> Transaction[None]:
     """The same for all events between two ids."""
-    found = yield rows(
+    found = yield query(
         "select max(seq) as last from event where id >= :low and id < :high", low=low, high=high
     )
     yield from _raise_mark("removed_until", found)
 
 
 def _note_removed(which: str, ids: list[str]) -> Transaction[None]:
-    found = yield rows(f"select max(seq) as last from event where {which}", ids=ids)
+    found = yield query(f"select max(seq) as last from event where {which}", ids=ids)
     yield from _raise_mark("removed_until", found)
 
 
 def note_issued() -> Transaction[None]:
     """Remember the newest place of the feed before it loses events: who has read so far lost nothing."""
-    found = yield rows("select max(seq) as last from event")
+    found = yield query("select max(seq) as last from event")
     yield from _raise_mark("issued_until", found)
 
 
 def _raise_mark(key: str, found: Rows) -> Transaction[None]:
     last = found[0]["last"] if found else None
     if last is not None:
-        yield rows(
+        yield query(
             "insert into meta values (:key, :last) on conflict (key) do update set "
             "value = :last where cast(meta.value as bigint) < cast(:last as bigint)",
             key=key,

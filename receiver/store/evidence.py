@@ -8,8 +8,8 @@ from handlers import json
 from handlers.contract import Proof
 from handlers.values import immutable
 from receiver.domain.model import Job, Outcome, Source, Word
-from receiver.security.tokens import Ids
-from receiver.store.statements import Transaction, change, many, ms, rows
+from receiver.security.tokens import IdGenerator
+from receiver.store.statements import Transaction, insert, ms, query, update
 
 
 @immutable
@@ -44,7 +44,7 @@ def heard_of(job_ids: Sequence[str]) -> Transaction[dict[str, Heard]]:
     """Return the callbacks that are kept of jobs which are gone."""
     if not job_ids:
         return {}
-    found = yield rows(
+    found = yield query(
         "select job, count(*) as entries, coalesce(sum(length(body)), 0) as size, max(id) as last "
         "from evidence where job in (:ids) group by job",
         ids=list(job_ids),
@@ -55,7 +55,7 @@ def heard_of(job_ids: Sequence[str]) -> Transaction[dict[str, Heard]]:
 class Evidence:
     """The entries that one transaction writes."""
 
-    def __init__(self, ids: Ids, orphans: dict[str, Heard]) -> None:
+    def __init__(self, ids: IdGenerator, orphans: dict[str, Heard]) -> None:
         self._ids = ids
         self._orphans = orphans
         self._entries: list[tuple[Any, ...]] = []
@@ -100,7 +100,7 @@ class Evidence:
 
     def write(self) -> Transaction[None]:
         """Write the entries, and count on those that were there."""
-        yield many("evidence", self._entries)
+        yield insert("evidence", self._entries)
         yield from count_quiet(self._counted)
 
     def _overflow(self, word: Word, outcome: Outcome, job: Job) -> Job:
@@ -133,7 +133,7 @@ def count_quiet(quiet: Mapping[tuple[str, str], tuple[int, int]]) -> Transaction
     """Count further polls or callbacks, so many until such a time, on the entries (job, id) they share."""
     if not quiet:
         return
-    found = yield rows(
+    found = yield query(
         "select job, id, count from evidence where job in (:jobs) and id in (:ids)",
         jobs=[job for job, _ in quiet],
         ids=[entry for _, entry in quiet],
@@ -142,7 +142,7 @@ def count_quiet(quiet: Mapping[tuple[str, str], tuple[int, int]]) -> Transaction
     for job, entry, count in found:
         more, last_at = quiet[job, entry]
         values.append((count + more, last_at, job, entry))
-    yield change("evidence", ("count", "last_at"), values, key=("job", "id"))
+    yield update("evidence", ("count", "last_at"), values, key=("job", "id"))
 
 
 def told_of(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from receiver.domain.errors import Contended, StoreUnavailable, TooLarge
 from receiver.store.statements import Step, Transaction
 
 Item = TypeVar("Item")
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 LOGGER = logging.getLogger("ringback.store")
 DRAIN = 2_000
@@ -41,7 +41,7 @@ def _nothing(_told: object) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Verb(Generic[Item, Told]):
+class BatchedWrite(Generic[Item, Result]):
     """A write: the transaction of a batch of its items, the cost of one, the undoing of a promise on failure,
     and the work that follows the commit of each, even where the caller is gone: it may hold slots for it.
 
@@ -50,25 +50,25 @@ class Verb(Generic[Item, Told]):
     """
 
     name: str
-    run: Callable[[Sequence[Item]], Transaction[Sequence[Told]]]
+    run: Callable[[Sequence[Item]], Transaction[Sequence[Result]]]
     cost: Callable[[Item], int] = _flat
-    abandon: Callable[[Told], None] = _nothing
-    follow: Callable[[Item, Told], None] | None = None
+    rollback: Callable[[Result], None] = _nothing
+    follow: Callable[[Item, Result], None] | None = None
     in_order: bool = False
     last: bool = False
 
 
 @dataclass(slots=True)
 class _Waiting:
-    verb: Verb[Any, Any]
+    verb: BatchedWrite[Any, Any]
     item: Any
     cost: int
     future: asyncio.Future[Any]
 
 
 class GroupCommit:
-    """The one way to write. `write` runs a transaction to its commit, `writers` of them at once; `rest` is
-    what a writer does between two, when those of the first have their answers.
+    """The one way to write. `write` runs a transaction to its commit, `writers` of them at once. A writer
+    calls `between_commits` once the callers of one have their answers, before the next begins.
 
     The queue is filled by the loop and emptied by the writer, perhaps on a thread of its own: each has its
     own counter of cost.
@@ -77,24 +77,26 @@ class GroupCommit:
     def __init__(
         self,
         write: Callable[[Transaction[list[Any]]], Awaitable[list[Any]]],
-        rest: Callable[[], Awaitable[None]],
+        between_commits: Callable[[], Awaitable[None]],
         writers: int = 1,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._write = write
         self.writers = writers
-        self._rest = rest
+        self._between_commits = between_commits
         self._waiting: deque[_Waiting] = deque()
         self._queued = self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
         self._closed = self._in_trouble = False
 
-    async def do(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> Told:
+    async def do(self, verb: BatchedWrite[Item, Result], item: Item, *, reserved: bool = False) -> Result:
         """What `verb` says of `item`, once it is durable; `StoreUnavailable` when it cannot be."""
         future = self.start(verb, item, reserved=reserved)
         return await future
 
-    def start(self, verb: Verb[Item, Told], item: Item, *, reserved: bool = False) -> "asyncio.Future[Told]":
+    def start(
+        self, verb: BatchedWrite[Item, Result], item: Item, *, reserved: bool = False
+    ) -> "asyncio.Future[Result]":
         """Queue `item` now; the future tells once it is durable. A `reserved` one finds room longer.
 
         Raises `TooLarge` for an item that would never fit.
@@ -105,7 +107,7 @@ class GroupCommit:
             raise TooLarge("this is more than can be stored at once")
         if self._closed or self._queued - self._taken + cost > room:
             raise StoreUnavailable("too much is waiting to be stored" if not self._closed else "")
-        future: asyncio.Future[Told] = self._loop.create_future()
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append(_Waiting(verb, item, cost, future))
         self._queued += cost
         if len(self._running) < self.writers:
@@ -132,7 +134,7 @@ class GroupCommit:
                 else:
                     self._tell(None)
                     self._answer(batch, told)
-                await self._rest()
+                await self._between_commits()
         finally:
             task = asyncio.current_task()
             if task is not None:
@@ -191,11 +193,11 @@ class GroupCommit:
 
 
 def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
-    groups: dict[Verb[Any, Any], list[int]] = {}
+    groups: dict[BatchedWrite[Any, Any], list[int]] = {}
     for index, waiting in enumerate(batch):
         groups.setdefault(waiting.verb, []).append(index)
     told: list[Any] = [None] * len(batch)
-    done: list[tuple[Verb[Any, Any], Sequence[Any]]] = []
+    done: list[tuple[BatchedWrite[Any, Any], Sequence[Any]]] = []
     try:
         for verb, indexes in sorted(groups.items(), key=lambda group: (group[0].in_order, group[0].last)):
             answers = yield from verb.run([batch[index].item for index in indexes])
@@ -206,7 +208,7 @@ def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
     except BaseException:
         for verb, answers in done:
             for answer in answers:
-                verb.abandon(answer)
+                verb.rollback(answer)
         raise
     return told
 

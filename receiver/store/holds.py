@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from receiver.store.due import plain
-from receiver.store.statements import Transaction, moment, ms, rows
+from receiver.store.statements import Transaction, moment, ms, query
 
 
 def hold(lanes: Sequence[tuple[str, datetime]]) -> Transaction[None]:
     """Leave lanes alone until a moment, or until the later one that was noted before."""
     for lane, until in sorted(lanes):
-        yield rows(
+        yield query(
             "insert into hold values (:lane, :until) on conflict (lane) do update set until = "
             "case when hold.until < excluded.until then excluded.until else hold.until end",
             lane=lane,
@@ -21,7 +21,7 @@ def hold(lanes: Sequence[tuple[str, datetime]]) -> Transaction[None]:
 
 def held(now: datetime, limit: int) -> Transaction[dict[str, datetime]]:
     """The lanes that are left alone, and until when; the longest holds where there are more than `limit`."""
-    found = yield rows(
+    found = yield query(
         "select lane, until from hold where until > :now order by until desc limit :limit",
         now=ms(now),
         limit=limit,
@@ -31,12 +31,12 @@ def held(now: datetime, limit: int) -> Transaction[dict[str, datetime]]:
 
 def let_go(lane: str) -> Transaction[None]:
     """Leave a lane alone no longer."""
-    yield rows("delete from hold where lane = :lane", lane=lane)
+    yield query("delete from hold where lane = :lane", lane=lane)
 
 
 def forget(now: datetime) -> Transaction[None]:
     """Remove the holds that are over."""
-    yield rows("delete from hold where until <= :now", now=ms(now))
+    yield query("delete from hold where until <= :now", now=ms(now))
 
 
 def hold_of(lane: str, url: str | None) -> str:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from receiver.bodies.parts import Parts
-from receiver.store.statements import Transaction, many, rows
+from receiver.store.statements import Transaction, insert, query
 
 IN_ROW = 1 << 20
 """Bytes of the largest input that lies in the job's row."""
@@ -27,7 +27,7 @@ def write(job_id: str, whole: Parts) -> Transaction[None]:
     """Store an input that is too large for the row, a piece in each statement."""
     if len(whole) > IN_ROW:
         for number, piece in enumerate(whole.pieces(PIECE)):
-            yield many("input_piece", [(job_id, number, piece)])
+            yield insert("input_piece", [(job_id, number, piece)])
 
 
 def read(job_id: str) -> Transaction[bytes | None]:
@@ -35,7 +35,7 @@ def read(job_id: str) -> Transaction[bytes | None]:
     whole = io.BytesIO()  # gives what was written without a copy, where a bytearray needs as much again
     number = -1
     while True:
-        found = yield rows(
+        found = yield query(
             "select number, piece from input_piece where job = :job and number > :number "
             "order by number limit :most",
             job=job_id,
@@ -51,11 +51,11 @@ def read(job_id: str) -> Transaction[bytes | None]:
 
 def forget(job_ids: Sequence[str]) -> Transaction[None]:
     """Remove the whole inputs of these jobs. Pieces cost a statement only where there are any."""
-    found = yield rows(
+    found = yield query(
         "update job set input = case when length(input) > 1 then null else input end "
         "where id in (:ids) and input is not null returning id, input",
         ids=list(job_ids),
     )
     if pieced := [row["id"] for row in found if row["input"] is not None]:
-        yield rows("delete from input_piece where job in (:ids)", ids=pieced)
-        yield rows("update job set input = null where id in (:ids)", ids=pieced)
+        yield query("delete from input_piece where job in (:ids)", ids=pieced)
+        yield query("update job set input = null where id in (:ids)", ids=pieced)

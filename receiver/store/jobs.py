@@ -8,11 +8,11 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
-from receiver.domain.model import FINAL, Claim, Due, Job, State
+from receiver.domain.model import FINAL, Claim, Job, ScheduledWork, State
 from receiver.store import inputs
 from receiver.store.due import NOBODY, PASSED_BY, release
 from receiver.store.rows import JOB_SEEN, job_row, read_job
-from receiver.store.statements import Transaction, many, ms, rows, single, unlocked
+from receiver.store.statements import Transaction, insert, ms, one_or_none, query, skip_locked
 
 UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
 SELDOM = FINAL - {State.SUCCEEDED}
@@ -26,7 +26,7 @@ class NewJob:
     job: Job
     whole_input: Parts = field(repr=False)
     shown_input: bytes = field(repr=False)
-    due: Due
+    due: ScheduledWork
     notes: tuple[tuple[Any, ...], ...] = ()
     owner: str = ""
     key: str | None = None
@@ -34,7 +34,7 @@ class NewJob:
 
 
 @immutable
-class Promised:
+class Added:
     """A promised job; not `created` when the key was known, and None when its body was another."""
 
     job: Job | None
@@ -42,7 +42,7 @@ class Promised:
 
 
 @immutable
-class Chosen:
+class ClaimedSubmission:
     """A job claimed for a submission. `crashed` tells that it was being submitted before.
 
     A large input is not read here (`input` None): `inputs.read` does it.
@@ -55,7 +55,7 @@ class Chosen:
 
 
 @immutable
-class Asked:
+class ClaimedPoll:
     """A job claimed for a poll; `hinted` where an unproved callback asked for it."""
 
     claim: Claim
@@ -64,7 +64,7 @@ class Asked:
 
 
 @immutable
-class Search:
+class JobFilter:
     """What a list of jobs is asked for."""
 
     state: tuple[str, ...] = ()
@@ -77,9 +77,9 @@ class Search:
     limit: int = 50
 
 
-def add(items: Sequence[NewJob]) -> Transaction[list[Promised]]:
+def add(items: Sequence[NewJob]) -> Transaction[list[Added]]:
     """Promise jobs; one key never makes two."""
-    told: list[Promised] = []
+    told: list[Added] = []
     fresh: list[NewJob] = []
     keyed: dict[tuple[str, str], NewJob] = {}
     for item in items:
@@ -90,36 +90,36 @@ def add(items: Sequence[NewJob]) -> Transaction[list[Promised]]:
                 continue
             keyed[item.owner, item.key] = item
         fresh.append(item)
-        told.append(Promised(item.job, created=True))
-    yield many("job", [job_row(one.job, inputs.in_row(one.whole_input), one.shown_input) for one in fresh])
+        told.append(Added(item.job, created=True))
+    yield insert("job", [job_row(one.job, inputs.in_row(one.whole_input), one.shown_input) for one in fresh])
     labels = [(label(k, v), item.job.id) for item in fresh for k, v in item.job.metadata.items()]
-    yield many("job_label", labels)
-    yield many("due", [_due_row(item) for item in fresh])
-    yield many("evidence", [note for item in fresh for note in item.notes])
-    yield many("idempotency", [(i.owner, i.key, i.job.id, i.digest) for i in fresh if i.key is not None])
+    yield insert("job_label", labels)
+    yield insert("due", [_due_row(item) for item in fresh])
+    yield insert("evidence", [note for item in fresh for note in item.notes])
+    yield insert("idempotency", [(i.owner, i.key, i.job.id, i.digest) for i in fresh if i.key is not None])
     for item in fresh:
         yield from inputs.write(item.job.id, item.whole_input)
     return told
 
 
-def _by_key(item: NewJob, keyed: dict[tuple[str, str], NewJob]) -> Transaction[Promised | None]:
+def _by_key(item: NewJob, keyed: dict[tuple[str, str], NewJob]) -> Transaction[Added | None]:
     earlier = keyed.get((item.owner, item.key or ""))
     if earlier is not None:
-        return Promised(earlier.job if earlier.digest == item.digest else None, created=False)
+        return Added(earlier.job if earlier.digest == item.digest else None, created=False)
     return (yield from by_key(item.owner, item.key or "", item.digest))
 
 
-def by_key(owner: str, key: str, digest: bytes) -> Transaction[Promised | None]:
+def by_key(owner: str, key: str, digest: bytes) -> Transaction[Added | None]:
     """The job that a key made; without one when its body was another."""
-    found = yield rows(
+    found = yield query(
         "select job, digest from idempotency where owner = :owner and key = :key", owner=owner, key=key
     )
-    row = single(found)
+    row = one_or_none(found)
     if row is None:
         return None
     if bytes(row["digest"]) != digest:
-        return Promised(None, created=False)
-    return Promised((yield from get(row["job"])), created=False)
+        return Added(None, created=False)
+    return Added((yield from get(row["job"])), created=False)
 
 
 def _due_row(item: NewJob) -> tuple[Any, ...]:
@@ -134,31 +134,31 @@ def label(key: str, value: str) -> bytes:
 
 def get(job_id: str) -> Transaction[Job | None]:
     """One job."""
-    row = single((yield rows(f"select {JOB_SEEN} from job where id = :id", id=job_id)))
+    row = one_or_none((yield query(f"select {JOB_SEEN} from job where id = :id", id=job_id)))
     return None if row is None else read_job(row)
 
 
 def get_with_input(job_id: str) -> Transaction[tuple[Job, bytes] | None]:
     """One job and its input as it is shown."""
-    found = yield rows(f"select {JOB_SEEN}, input_shown from job where id = :id", id=job_id)
-    row = single(found)
+    found = yield query(f"select {JOB_SEEN}, input_shown from job where id = :id", id=job_id)
+    row = one_or_none(found)
     return None if row is None else (read_job(row), row["input_shown"])
 
 
-def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
+def claim_for_submission(claims: Sequence[Claim], now: datetime) -> Transaction[list[ClaimedSubmission]]:
     """Commit the intent to submit, before a byte goes out; a job past its deadline is left to expire."""
     ids = [claim.id for claim in claims]
-    found = yield unlocked(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
+    found = yield skip_locked(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
     there = {row["id"] for row in found}
     if passed_by := [job_id for job_id in ids if job_id not in there]:
-        yield rows(
+        yield query(
             "update due set at = :soon, leased = 0 where id in (:ids)",
             soon=ms(now) + PASSED_BY,
             ids=passed_by,
         )
     by_id = {row["id"]: row for row in found if row["deadline_at"] > ms(now)}
     pending = [job_id for job_id, row in by_id.items() if row["state"] == State.PENDING.value]
-    yield rows(
+    yield query(
         "update job set state = 'submitting', updated_at = :now, intents = intents + 1 where id in (:ids)",
         now=ms(now),
         ids=pending,
@@ -172,47 +172,47 @@ def choose(claims: Sequence[Claim], now: datetime) -> Transaction[list[Chosen]]:
     ]
 
 
-def _chosen(claim: Claim, row: Any, *, crashed: bool) -> Chosen:
+def _chosen(claim: Claim, row: Any, *, crashed: bool) -> ClaimedSubmission:
     job = read_job(row)
     job = job if crashed else job.but(intents=job.intents + 1)
     given = row["input"] or b"{}"
-    return Chosen(claim, job, None if given == inputs.IN_PIECES else given, crashed)
+    return ClaimedSubmission(claim, job, None if given == inputs.IN_PIECES else given, crashed)
 
 
 def _poll_instead(accepted: Mapping[str, Any], now: datetime) -> Transaction[None]:
     """Never submit a job that the provider has accepted meanwhile: poll it, where its id is known."""
     known = [job_id for job_id, row in accepted.items() if row["provider_job_id"] and not row["completed_at"]]
-    yield rows(
+    yield query(
         "update due set work = 'poll', at = :now, leased = 0, owner = '', tries = 0, fence = fence + 1 "
         "where id in (:ids)",
         now=ms(now),
         ids=known,
     )
-    yield rows("delete from due where id in (:ids)", ids=[one for one in accepted if one not in known])
+    yield query("delete from due where id in (:ids)", ids=[one for one in accepted if one not in known])
 
 
-def unchoose(chosen: Sequence[Chosen], now: datetime) -> Transaction[None]:
+def release_submission(chosen: Sequence[ClaimedSubmission], now: datetime) -> Transaction[None]:
     """Take the intent back before a byte went out; what crashed before stays as uncertain as it was."""
     ours = yield from release([one.claim for one in chosen], now)
-    yield rows(
+    yield query(
         "update job set state = 'pending', intents = intents - 1 where id in (:ids) and state = 'submitting'",
         ids=[one.job.id for one in chosen if one.job.id in ours and not one.crashed],
     )
 
 
-def ask(claims: Sequence[Claim]) -> Transaction[list[Asked]]:
+def claim_for_poll(claims: Sequence[Claim]) -> Transaction[list[ClaimedPoll]]:
     """Return the jobs to poll. A callback that comes from now on asks for a further poll."""
     ids = [claim.id for claim in claims]
-    found = yield rows(f"select {JOB_SEEN} from job where id in (:ids)", ids=ids)
+    found = yield query(f"select {JOB_SEEN} from job where id in (:ids)", ids=ids)
     by_id = {row["id"]: read_job(row) for row in found}
     if hinted := [job_id for job_id, job in by_id.items() if job.poll_wanted]:
         # Passes by the jobs that others hold: who claims holds due work, and they may wait for that.
-        ours = yield unlocked("select id from job where id in (:ids)", ids=hinted)
-        yield rows("update job set poll_wanted = 0 where id in (:ids)", ids=[row["id"] for row in ours])
-    return [Asked(claim, by_id[claim.id], claim.id in hinted) for claim in claims if claim.id in by_id]
+        ours = yield skip_locked("select id from job where id in (:ids)", ids=hinted)
+        yield query("update job set poll_wanted = 0 where id in (:ids)", ids=[row["id"] for row in ours])
+    return [ClaimedPoll(claim, by_id[claim.id], claim.id in hinted) for claim in claims if claim.id in by_id]
 
 
-def search(wanted: Search) -> Transaction[list[Job]]:
+def search(wanted: JobFilter) -> Transaction[list[Job]]:
     """Jobs, newest first."""
     conditions = ["1 = 1"]
     parameters: dict[str, Any] = {"limit": wanted.limit}
@@ -240,7 +240,7 @@ def search(wanted: Search) -> Transaction[list[Job]]:
         conditions.append("id < :before")
         parameters["before"] = wanted.before
     where = " and ".join(conditions)
-    found = yield rows(
+    found = yield query(
         f"select {JOB_SEEN} from job where {where} order by id desc limit :limit",
         **parameters,
     )
@@ -259,7 +259,7 @@ def _in_states(states: Sequence[str]) -> str:
 
 def running(account: str) -> Transaction[int]:
     """Return how many jobs of an account run at its provider, or may."""
-    found = yield rows(
+    found = yield query(
         "select count(*) as busy from job where account = :account and completed_at is null "
         "and state in ('submitting', 'unconfirmed', 'queued', 'running')",
         account=account,
@@ -270,20 +270,20 @@ def running(account: str) -> Transaction[int]:
 def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
     """Make the policy for lost answers due for unconfirmed jobs that have nothing due: they became so under
     `hold`. Returns how many those were."""
-    found = yield rows(
+    found = yield query(
         "select id, account from job where completed_at is null and state = 'unconfirmed' "
         "and intents < :paid and not exists (select 1 from due where due.id = job.id) limit :limit",
         paid=paid,
         limit=limit,
     )
     at = ms(policy_at)
-    yield many("due", [(row["id"], "poll", row["account"], at, 0, at, 0, NOBODY) for row in found])
+    yield insert("due", [(row["id"], "poll", row["account"], at, 0, at, 0, NOBODY) for row in found])
     return len(found)
 
 
 def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[str]]:
     """Open jobs past their deadline that no poll is going to end: never sent, never answered, or stuck."""
-    found = yield rows(
+    found = yield query(
         "select id from job where completed_at is null and deadline_at <= :now and (deadline_at <= :long_ago "
         "or not exists (select 1 from due where due.id = job.id and due.work = 'poll' "
         "and due.lane not like '%~')) limit :limit",
@@ -296,7 +296,7 @@ def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[s
 
 def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
     """Final jobs that ended before a moment."""
-    found = yield rows(
+    found = yield query(
         "select id from job where completed_at is not null and completed_at < :before "
         "order by completed_at limit :limit",
         before=ms(moment_),
@@ -307,7 +307,7 @@ def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
 
 def open_by_account() -> Transaction[dict[str, int]]:
     """Return how many jobs are open, by account."""
-    found = yield rows(
+    found = yield query(
         "select account, count(*) as open from job where completed_at is null group by account"
     )
     return {row["account"]: int(row["open"]) for row in found}
@@ -316,7 +316,7 @@ def open_by_account() -> Transaction[dict[str, int]]:
 def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
     """Seconds from creation to success, by account, of jobs that ended since: the newest 1,000 of each, among
     the newest 50,000 of all."""
-    found = yield rows(
+    found = yield query(
         "select account, took from (select account, took, row_number() over (partition by account "
         "order by completed_at desc) as place from (select account, completed_at, completed_at - created_at "
         "as took from job where completed_at >= :since and state = 'succeeded' order by completed_at desc "

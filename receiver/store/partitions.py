@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from handlers.values import immutable
 from receiver.store.events import note_issued, note_removed_between
 from receiver.store.rows import first_id
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction, query
 
 DAY = 86_400_000
 """Milliseconds; parts begin and end with a day, UTC."""
@@ -32,7 +32,7 @@ class Part:
 
 def parts() -> Transaction[Sequence[Part]]:
     """The parts that there are, oldest first."""
-    found = yield rows("select low, high from history order by low")
+    found = yield query("select low, high from history order by low")
     return [Part(row["low"], row["high"]) for row in found]
 
 
@@ -50,7 +50,7 @@ def gaps(found: Sequence[Part], since: int, until: int, width: int) -> Iterator[
 def make(missing: Iterable[Part]) -> Transaction[None]:
     """Make parts; those that somebody else made meanwhile stay."""
     for part in missing:
-        yield rows("select make_history(:low, :high)", low=part.low, high=part.high)
+        yield query("select make_history(:low, :high)", low=part.low, high=part.high)
 
 
 def busy(part: Part, before: int) -> Transaction[bool]:
@@ -59,7 +59,7 @@ def busy(part: Part, before: int) -> Transaction[bool]:
     ids = part.ids("job")
     place = ids["high"]
     while place:
-        found = yield rows(
+        found = yield query(
             "select id, completed_at from job where id >= :low and id < :high order by id desc limit :page",
             low=ids["low"],
             high=place,
@@ -74,7 +74,7 @@ def busy(part: Part, before: int) -> Transaction[bool]:
 def owed(part: Part) -> Transaction[bool]:
     """Whether a delivery of this part, or of an event in it, is still to be made."""
     for kind, sql in OWED.items():
-        if (yield rows(sql, **part.ids(kind))):
+        if (yield query(sql, **part.ids(kind))):
             return True
     return False
 
@@ -85,7 +85,7 @@ def drop(part: Part) -> Transaction[bool]:
         return False
     yield from note_issued()
     yield from note_removed_between(**part.ids("evt"))
-    yield rows("select drop_history(:low)", low=part.low)
+    yield query("select drop_history(:low)", low=part.low)
     return True
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from handlers.contract import Proof
 from receiver.domain.model import Job, Outcome, Source, Verdict, Word
-from receiver.store.statements import Transaction, remove, rows
+from receiver.store.statements import Transaction, delete, query
 
 
 def taken_by(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tuple[str, str], str]]:
@@ -22,7 +22,7 @@ def taken_by(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tu
             wanted[place] = wanted.get(place, False) or _proves(word)
     taken: dict[tuple[str, str], str] = {}
     for account in sorted({account for account, _ in wanted}):
-        found = yield rows(
+        found = yield query(
             "select id, provider_job_id, guessed_id, completed_at from job "
             "where account = :account and provider_job_id in (:theirs)",
             account=account,
@@ -41,11 +41,11 @@ def taken_by(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tu
 def _unbind(job_id: str, *, ended: bool) -> Transaction[None]:
     """Take a guessed id from a job, which is unconfirmed again; one that ended stays as it ended."""
     state = "" if ended else ", state = 'unconfirmed'"
-    yield rows(
+    yield query(
         f"update job set provider_job_id = null, guessed_id = null{state} where id = :id",
         id=job_id,
     )
-    yield remove("due", [job_id])
+    yield delete("due", [job_id])
 
 
 def _proves(word: Word) -> bool:

@@ -13,28 +13,28 @@ from handlers.values import immutable
 from receiver.domain.event_types import wants
 from receiver.domain.model import (
     Claim,
-    Due,
     Endpoint,
     EndpointState,
     Event,
     Job,
     Outcome,
-    Owed,
+    PendingDelivery,
     Reserved,
+    ScheduledWork,
     Source,
     State,
     Verdict,
     Word,
     Work,
 )
-from receiver.security.tokens import Ids
+from receiver.security.tokens import IdGenerator
 from receiver.store.due import NOBODY
 from receiver.store.due_changes import Plans, Then
 from receiver.store.evidence import Evidence, heard_of
 from receiver.store.inputs import forget
 from receiver.store.provider_ids import taken_by, unless_taken
 from receiver.store.rows import ENDPOINTS, JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
-from receiver.store.statements import Step, Transaction, change, locked, many, ms, rows
+from receiver.store.statements import Step, Transaction, for_update, insert, ms, query, update
 
 TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
 CALLBACK_TARGET = "callback"
@@ -49,31 +49,31 @@ class Folded:
     job: Job
     events: tuple[str, ...]
     outcome: Outcome
-    due: Due | None = None
+    due: ScheduledWork | None = None
     then: Then = Then.REPLACE
 
 
 @immutable
-class Born:
+class NewDelivery:
     """A delivery that was recorded. With a claim, a slot is held for it and it can be sent at once."""
 
-    owed: Owed
+    owed: PendingDelivery
     lane: str
     claim: Claim | None
 
 
 @immutable
-class Recorded:
+class RecordResult:
     """What became of a word."""
 
     job: Job | None
     outcome: Outcome
     events: tuple[Event, ...] = ()
-    born: tuple[Born, ...] = ()
-    due: Due | None = None
+    born: tuple[NewDelivery, ...] = ()
+    due: ScheduledWork | None = None
 
 
-class Lanes(Protocol):
+class SlotReservation(Protocol):
     """The slots with which deliveries may be recorded."""
 
     def reserve(self, lane: str, /) -> Reserved:
@@ -83,7 +83,7 @@ class Lanes(Protocol):
         """Give it back."""
 
 
-class Meaning(Protocol):
+class EventRules(Protocol):
     """What the service knows and the store does not."""
 
     def fold(self, job: Job, word: Word) -> Folded:
@@ -98,17 +98,17 @@ class Meaning(Protocol):
     def adopt(self, generation: str, found: Sequence[Any]) -> Sequence[Endpoint]:
         """Take these rows as the endpoints of `generation`."""
 
-    def lane_of(self, url: str) -> str:
+    def lane_of_url(self, url: str) -> str:
         """The lane of a job's own callback URL."""
 
 
 @immutable
-class Recorder:
+class RecordContext:
     """All that recording needs beside the words."""
 
-    meaning: Meaning
-    lanes: Lanes
-    ids: Ids
+    meaning: EventRules
+    lanes: SlotReservation
+    ids: IdGenerator
     now: Callable[[], datetime]
     lease: Callable[[], tuple[datetime, float]]
     owner: str
@@ -127,10 +127,10 @@ class _Batch:
     due: Plans = field(default_factory=Plans)
 
 
-def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Recorded]]:
+def record(recorder: RecordContext, words: Sequence[Word]) -> Transaction[list[RecordResult]]:
     """Fold `words` into their jobs and write all that follows."""
     ids = sorted({word.job_id for word in words})
-    found = yield locked(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
+    found = yield for_update(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
     jobs = {row["id"]: read_job(row) for row in found}
     orphans = yield from heard_of([job_id for job_id in ids if job_id not in jobs])
     batch = _Batch(jobs, Evidence(recorder.ids, orphans))
@@ -139,8 +139,8 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
     told = [_fold(recorder, batch, word, held, taken) for word in words]
     yield from batch.evidence.write()
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
-    yield change("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
-    yield change("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
+    yield update("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
+    yield update("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
     yield from _forget_inputs(batch)
     yield from batch.due.write(recorder.now())
     born = yield from emit(recorder, batch.events)
@@ -148,8 +148,8 @@ def record(recorder: Recorder, words: Sequence[Word]) -> Transaction[list[Record
 
 
 def emit(
-    recorder: Recorder, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
-) -> Transaction[dict[str, list[Born]]]:
+    recorder: RecordContext, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
+) -> Transaction[dict[str, list[NewDelivery]]]:
     """Write events and one delivery for every endpoint that wants each; what was born, by event.
 
     With `alone` nothing is owed for them: they are sent another way.
@@ -159,7 +159,7 @@ def emit(
     endpoints = yield from _endpoints(recorder.meaning)
     until, until_monotonic = recorder.lease()
     now = recorder.now()
-    born: dict[str, list[Born]] = {}
+    born: dict[str, list[NewDelivery]] = {}
     try:
         for event, job in events:
             targets = () if alone else _targets(recorder.meaning, endpoints, event, job)
@@ -167,9 +167,9 @@ def emit(
                 _bear(recorder, event, endpoint_id, lane, live, now, until_monotonic)
                 for endpoint_id, lane, live in targets
             ]
-        yield many("event", [event_row(event) for event, _ in events])
-        yield many("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])
-        yield many(
+        yield insert("event", [event_row(event) for event, _ in events])
+        yield insert("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])
+        yield insert(
             "due", [_due_row(one, now, until, recorder.owner) for many_ in born.values() for one in many_]
         )
     except BaseException:
@@ -180,54 +180,54 @@ def emit(
     return born
 
 
-def give_back(lanes: Lanes, born: Born) -> None:
+def give_back(lanes: SlotReservation, born: NewDelivery) -> None:
     """The slot of a delivery whose transaction failed."""
     if born.claim is not None:
         lanes.release(born.lane)
 
 
-def _endpoints(meaning: Meaning) -> Transaction[Sequence[Endpoint]]:
+def _endpoints(meaning: EventRules) -> Transaction[Sequence[Endpoint]]:
     found = yield Step.IN_ORDER
     generation = found[0]["value"]
     known = meaning.endpoints(generation)
     if known is None:
-        known = meaning.adopt(generation, (yield rows(ENDPOINTS)))
+        known = meaning.adopt(generation, (yield query(ENDPOINTS)))
     return known
 
 
 def _targets(
-    meaning: Meaning, endpoints: Sequence[Endpoint], event: Event, job: Job | None
+    meaning: EventRules, endpoints: Sequence[Endpoint], event: Event, job: Job | None
 ) -> Iterator[tuple[str | None, str, bool]]:
     for endpoint in endpoints:
         if wants(endpoint.events, event.type):
             yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
     if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:
-        yield None, meaning.lane_of(job.callback_url), True
+        yield None, meaning.lane_of_url(job.callback_url), True
 
 
 def _bear(
-    recorder: Recorder,
+    recorder: RecordContext,
     event: Event,
     endpoint_id: str | None,
     lane: str,
     live: bool,
     now: datetime,
     until: float,
-) -> Born:
-    owed = Owed(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
+) -> NewDelivery:
+    owed = PendingDelivery(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
     waits_in = recorder.lanes.reserve(lane).waits_in if live else lane
     if waits_in is not None:
-        return Born(owed, waits_in, None)
-    return Born(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner))
+        return NewDelivery(owed, waits_in, None)
+    return NewDelivery(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner))
 
 
-def _delivery_row(born: Born, now: datetime) -> tuple[Any, ...]:
+def _delivery_row(born: NewDelivery, now: datetime) -> tuple[Any, ...]:
     owed, at = born.owed, ms(now)
     target = owed.endpoint_id or CALLBACK_TARGET
     return (owed.id, owed.event.id, target, "", owed.job_id, "pending", at, at, 0, None)
 
 
-def _due_row(born: Born, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
+def _due_row(born: NewDelivery, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
     leased = born.claim is not None
     return (
         born.owed.id,
@@ -246,28 +246,28 @@ def _held(claims: Sequence[Claim]) -> Transaction[Mapping[str, Any]]:
     if not claims:
         return {}
     ids = sorted({claim.id for claim in claims})
-    found = yield locked(
+    found = yield for_update(
         "select id, work, at, leased, fence from due where id in (:ids) order by id", ids=ids
     )
     return {row["id"]: row for row in found}
 
 
 def _fold(
-    recorder: Recorder,
+    recorder: RecordContext,
     batch: _Batch,
     word: Word,
     held: Mapping[str, Any],
     taken: dict[tuple[str, str], str],
-) -> Recorded:
+) -> RecordResult:
     job = batch.jobs.get(word.job_id)
     if job is None:
         batch.evidence.file_orphan(word)
-        return Recorded(None, Outcome.LATE)
+        return RecordResult(None, Outcome.LATE)
     row = held.get(word.claim.id) if word.claim is not None else None
     stale = word.claim is not None and (row is None or row["fence"] != word.claim.fence)
     if stale and not _still_tells(word, job):
         _keep(batch, job, batch.evidence.file(word, Outcome.LATE, job, job))
-        return Recorded(job, Outcome.LATE)
+        return RecordResult(job, Outcome.LATE)
     folded = recorder.meaning.fold(job, unless_taken(word, job, taken))
     after = folded.job
     if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
@@ -285,7 +285,7 @@ def _fold(
     if not stale or _supersedes(job, after) or _gives_way(row, folded.due, after):
         batch.due.add(job.id, folded.due, folded.then)
     due = None if folded.then is Then.KEEP else folded.due
-    return Recorded(after, folded.outcome, tuple(events), due=due)
+    return RecordResult(after, folded.outcome, tuple(events), due=due)
 
 
 def _keep(batch: _Batch, before: Job, after: Job) -> None:
@@ -317,7 +317,7 @@ def _supersedes(before: Job, after: Job) -> bool:
     return ended or (before.state is State.SUBMITTING and after.state is State.PENDING)
 
 
-def _gives_way(row: Any, due: Due | None, job: Job) -> bool:
+def _gives_way(row: Any, due: ScheduledWork | None, job: Job) -> bool:
     """Return whether due work that another claim replaced makes room for that of a word which came late.
 
     Whatever is open has something due: where nothing is, where a submission is due that the late answer made
@@ -337,10 +337,10 @@ def _forget_inputs(batch: _Batch) -> Transaction[None]:
         yield from forget(done)
 
 
-def _with_born(told: Sequence[Recorded], born: dict[str, list[Born]]) -> Iterator[Recorded]:
+def _with_born(told: Sequence[RecordResult], born: dict[str, list[NewDelivery]]) -> Iterator[RecordResult]:
     for recorded in told:
         if recorded.events:
             mine = [one for event in recorded.events for one in born.get(event.id, ())]
-            yield Recorded(recorded.job, recorded.outcome, recorded.events, tuple(mine), recorded.due)
+            yield RecordResult(recorded.job, recorded.outcome, recorded.events, tuple(mine), recorded.due)
         else:
             yield recorded

@@ -1,16 +1,16 @@
 """Encrypting stored secrets anew, under the newest master key."""
 
 from receiver.domain.errors import Misconfigured
-from receiver.events.endpoint_cache import Endpoints
-from receiver.security.tokens import KID, BadToken, Masters
+from receiver.events.endpoint_cache import EndpointCache
+from receiver.security.tokens import KID, BadToken, MasterKeys
 from receiver.store import Store
 from receiver.store import endpoints as table
-from receiver.store.statements import Rows, Step, Transaction, change
+from receiver.store.statements import Rows, Step, Transaction, update
 
 BATCH = 500
 
 
-async def reseal(store: Store, masters: Masters) -> int:
+async def reseal(store: Store, masters: MasterKeys) -> int:
     """Encrypt stored secrets under the newest key, where they are not. Returns how many rows. An interrupted
     run goes on where it stopped.
 
@@ -27,13 +27,13 @@ async def reseal(store: Store, masters: Masters) -> int:
             return count
 
 
-def _is_newest(masters: Masters, sealed: bytes) -> bool:
+def _is_newest(masters: MasterKeys, sealed: bytes) -> bool:
     return bytes(sealed[:KID]) == masters.newest.encode()
 
 
-def _endpoints(masters: Masters) -> Transaction[int]:
+def _endpoints(masters: MasterKeys) -> Transaction[int]:
     yield Step.IN_ORDER
-    endpoints = Endpoints(masters)
+    endpoints = EndpointCache(masters)
     fresh = []
     for row in (yield from table.sealed_endpoints()):
         if _is_newest(masters, row["secrets"]) and (
@@ -45,19 +45,19 @@ def _endpoints(masters: Masters) -> Transaction[int]:
         except BadToken:
             raise _unreadable(f"the endpoint {row['id']}") from None
         fresh.append((*endpoints.seal(row["id"], headers, secrets), row["id"]))
-    yield change("endpoint", ("headers", "secrets"), fresh)
+    yield update("endpoint", ("headers", "secrets"), fresh)
     yield from table.bump()
     return len(fresh)
 
 
-def _jobs(masters: Masters, found: Rows) -> Transaction[None]:
+def _jobs(masters: MasterKeys, found: Rows) -> Transaction[None]:
     try:
         fresh = [
             (masters.seal(masters.unseal(r["callback_secret"], r["id"]), r["id"]), r["id"]) for r in found
         ]
     except BadToken:
         raise _unreadable("a job's callback_secret") from None
-    yield change("job", ("callback_secret",), fresh)
+    yield update("job", ("callback_secret",), fresh)
 
 
 def _unreadable(whose: str) -> Misconfigured:

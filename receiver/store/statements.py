@@ -31,7 +31,7 @@ class Lock(Enum):
 
 
 @immutable
-class Query:
+class QueryStatement:
     """SQL with named parameters; its rows come back."""
 
     sql: str
@@ -40,7 +40,7 @@ class Query:
 
 
 @immutable
-class Insert:
+class InsertStatement:
     """Many rows into a table, values in the order of `schema.TABLES`; nothing comes back. `numbered` events
     bring their own `seq` in front: they were numbered elsewhere.
     """
@@ -51,7 +51,7 @@ class Insert:
 
 
 @immutable
-class Update:
+class UpdateStatement:
     """Many rows of a table changed: each value row holds the `columns`, then the `key` columns."""
 
     table: str
@@ -61,7 +61,7 @@ class Update:
 
 
 @immutable
-class Delete:
+class DeleteStatement:
     """Many rows of a table removed by their ids."""
 
     table: str
@@ -85,42 +85,42 @@ class Step(Enum):
     COMMIT = auto()
 
 
-Write: TypeAlias = Insert | Update | Delete
+Write: TypeAlias = InsertStatement | UpdateStatement | DeleteStatement
 """What brings nothing back, so that a driver may send several together: each table once, in any order."""
-Statement: TypeAlias = Query | Write | Step
+Statement: TypeAlias = QueryStatement | Write | Step
 Transaction: TypeAlias = Generator[Statement, Rows, Result]
 
 
-def rows(sql: str, **parameters: Any) -> Query:
+def query(sql: str, **parameters: Any) -> QueryStatement:
     """A statement by its SQL."""
-    return Query(sql, parameters)
+    return QueryStatement(sql, parameters)
 
 
-def locked(sql: str, **parameters: Any) -> Query:
+def for_update(sql: str, **parameters: Any) -> QueryStatement:
     """A statement whose rows are ours until the commit."""
-    return Query(sql, parameters, Lock.WAIT)
+    return QueryStatement(sql, parameters, Lock.WAIT)
 
 
-def unlocked(sql: str, **parameters: Any) -> Query:
+def skip_locked(sql: str, **parameters: Any) -> QueryStatement:
     """A statement that passes by the rows of other transactions; those that it tells are ours."""
-    return Query(sql, parameters, Lock.SKIP)
+    return QueryStatement(sql, parameters, Lock.SKIP)
 
 
-def many(table: str, values: Sequence[Sequence[Any]]) -> Insert:
+def insert(table: str, values: Sequence[Sequence[Any]]) -> InsertStatement:
     """A batch of new rows."""
-    return Insert(table, values)
+    return InsertStatement(table, values)
 
 
-def change(
+def update(
     table: str, columns: tuple[str, ...], values: Sequence[Sequence[Any]], key: tuple[str, ...] = ("id",)
-) -> Update:
+) -> UpdateStatement:
     """A batch of changed rows."""
-    return Update(table, columns, key, values)
+    return UpdateStatement(table, columns, key, values)
 
 
-def remove(table: str, ids: Sequence[str]) -> Delete:
+def delete(table: str, ids: Sequence[str]) -> DeleteStatement:
     """A batch of rows out of a table."""
-    return Delete(table, ids)
+    return DeleteStatement(table, ids)
 
 
 def to_ms(moment: datetime | None) -> int | None:
@@ -143,7 +143,7 @@ def moment(stored: int) -> datetime:
     return EPOCH + timedelta(milliseconds=stored)
 
 
-def single(found: Rows) -> Any | None:
+def one_or_none(found: Rows) -> Any | None:
     """The one row, or None."""
     return found[0] if found else None
 

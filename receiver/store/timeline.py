@@ -7,11 +7,11 @@ from typing import Any
 from handlers import json
 from handlers.values import immutable
 from receiver.store.record import CALLBACK_TARGET
-from receiver.store.statements import Row, Transaction, moment, rows
+from receiver.store.statements import Row, Transaction, moment, query
 
 
 @immutable(order=True)
-class Place:
+class TimelinePlace:
     """Where an entry stands: by time, then by what follows from what."""
 
     at: int
@@ -20,10 +20,10 @@ class Place:
 
 
 @immutable
-class Entry:
+class TimelineEntry:
     """One thing that happened."""
 
-    place: Place
+    place: TimelinePlace
     kind: str
     told: dict[str, Any]
 
@@ -53,15 +53,15 @@ _MOVED = "~"
 """What the id of an update ends in: it stands right behind the evidence that caused it."""
 
 
-def timeline(job: str, after: Place | None, limit: int) -> Transaction[list[Entry]]:
+def timeline(job: str, after: TimelinePlace | None, limit: int) -> Transaction[list[TimelineEntry]]:
     """Entries behind `after`, oldest first; one more than `limit` when there are more."""
-    place = after or Place(-1, -1, "")
-    entries: list[Entry] = []
+    place = after or TimelinePlace(-1, -1, "")
+    entries: list[TimelineEntry] = []
     for rank, sql in _SOURCES:
         at, identity = _COLUMNS[rank]
         same = f"{identity} >= :id" if rank == place.rank else f"{rank} > :rank"
         behind = f"({at} > :at or ({at} = :at and {same}))"
-        found = yield rows(
+        found = yield query(
             sql.replace("{behind}", behind),
             job=job,
             limit=limit + 2,
@@ -75,10 +75,10 @@ def timeline(job: str, after: Place | None, limit: int) -> Transaction[list[Entr
     return later[: limit + 1]
 
 
-def _entries(rank: int, row: Row) -> list[Entry]:
-    place = Place(row["at"], rank, row["id"])
+def _entries(rank: int, row: Row) -> list[TimelineEntry]:
+    place = TimelinePlace(row["at"], rank, row["id"])
     if rank == 2:
-        return [Entry(place, "event", {"event": row["id"], "type": row["type"]})]
+        return [TimelineEntry(place, "event", {"event": row["id"], "type": row["type"]})]
     if rank == 3:
         own = row["target"] == CALLBACK_TARGET
         told = {
@@ -87,7 +87,7 @@ def _entries(rank: int, row: Row) -> list[Entry]:
             "endpoint": None if own else row["target"],
             "state": row["state"],
         }
-        return [Entry(place, "delivery", told)]
+        return [TimelineEntry(place, "delivery", told)]
     if rank == 4:
         told = {
             "attempt": row["id"],
@@ -96,11 +96,11 @@ def _entries(rank: int, row: Row) -> list[Entry]:
             "latency_ms": row["latency_ms"],
             "error": row["error"],
         }
-        return [Entry(place, "attempt", told)]
+        return [TimelineEntry(place, "attempt", told)]
     return _evidence(place, row)
 
 
-def _evidence(place: Place, row: Row) -> list[Entry]:
+def _evidence(place: TimelinePlace, row: Row) -> list[TimelineEntry]:
     told = json.read_object(row["told"].encode())
     moved: dict[str, Any] = {name: told.pop(name) for name in ("from", "to") if name in told}
     said = {"outcome": row["outcome"], **told}
@@ -109,7 +109,9 @@ def _evidence(place: Place, row: Row) -> list[Entry]:
     if row["count"] > 1:
         last = moment(row["last_at"]).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         said |= {"count": row["count"], "last_at": last}
-    entries = [Entry(place, row["kind"], said)]
+    entries = [TimelineEntry(place, row["kind"], said)]
     if moved:
-        entries.append(Entry(replace(place, id=place.id + _MOVED), "update", {**moved, "by": row["kind"]}))
+        entries.append(
+            TimelineEntry(replace(place, id=place.id + _MOVED), "update", {**moved, "by": row["kind"]})
+        )
     return entries

@@ -13,7 +13,7 @@ from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.sql import clean
 from receiver.store.schema import columns
 from receiver.store.sqlite.driver import SqliteDriver
-from receiver.store.statements import Insert, Transaction, rows, single
+from receiver.store.statements import InsertStatement, Transaction, one_or_none, query
 
 BATCH = 200
 BATCHES = {"input_piece": 16}
@@ -81,24 +81,24 @@ async def move(
 
 def unfinished() -> Transaction[bool]:
     """Whether a move into this database has begun and not ended."""
-    return bool((yield rows("select 1 as found from meta where key = :mark", mark=MOVING)))
+    return bool((yield query("select 1 as found from meta where key = :mark", mark=MOVING)))
 
 
 def _begin() -> Transaction[None]:
     if not (yield from unfinished()):
         for table in ("job", "event", "endpoint", "api_key"):
-            if (yield rows(f"select 1 as found from {table} limit 1")):
+            if (yield query(f"select 1 as found from {table} limit 1")):
                 raise Misconfigured(
                     "--to", f"its table {table} is not empty; a move needs a database of its own"
                 )
-        yield rows("insert into meta values (:mark, '')", mark=MOVING)
+        yield query("insert into meta values (:mark, '')", mark=MOVING)
 
 
 def _oldest() -> Transaction[int]:
     """When the oldest thing began that has a place in time."""
     firsts = []
     for table in ("job", "delivery"):
-        found = yield rows(f"select min(created_at) as first from {table}")
+        found = yield query(f"select min(created_at) as first from {table}")
         firsts.append(found[0]["first"])
     return min((first for first in firsts if first is not None), default=_now())
 
@@ -108,8 +108,8 @@ def _now() -> int:
 
 
 def _finish() -> Transaction[None]:
-    yield rows("delete from meta where key = :mark or key like :places", mark=MOVING, places=f"{MOVING}:%")
-    yield rows("select setval(pg_get_serial_sequence('event', 'seq'), coalesce(max(seq), 1)) from event")
+    yield query("delete from meta where key = :mark or key like :places", mark=MOVING, places=f"{MOVING}:%")
+    yield query("select setval(pg_get_serial_sequence('event', 'seq'), coalesce(max(seq), 1)) from event")
 
 
 async def _copy(
@@ -124,9 +124,9 @@ async def _copy(
 
 
 def _take(table: str, found: list[tuple[Any, ...]], place: list[Any], count: int) -> Transaction[None]:
-    yield Insert(table, found, numbered=table == NUMBERED)
+    yield InsertStatement(table, found, numbered=table == NUMBERED)
     told = json.write([[_shown(one) for one in place], count]).decode()
-    yield rows(
+    yield query(
         "insert into meta values (:mark, :told) on conflict (key) do update set value = excluded.value",
         mark=f"{MOVING}:{table}",
         told=told,
@@ -134,7 +134,7 @@ def _take(table: str, found: list[tuple[Any, ...]], place: list[Any], count: int
 
 
 def _place(table: str) -> Transaction[tuple[list[Any] | None, int]]:
-    row = single((yield rows("select value from meta where key = :mark", mark=f"{MOVING}:{table}")))
+    row = one_or_none((yield query("select value from meta where key = :mark", mark=f"{MOVING}:{table}")))
     if row is None:
         return None, 0
     place, count = json.read(row["value"].encode())
@@ -148,7 +148,7 @@ def _behind(table: str, place: list[Any] | None) -> Transaction[list[Any]]:
     if table == "meta":
         behind += f" and key not in ({', '.join(repr(name) for name in OWN)}) and key not like '{MOVING}%'"
     names, order, most = ", ".join(all_columns(table)), ", ".join(key), BATCHES.get(table, BATCH)
-    found = yield rows(f"select {names} from {table} where {behind} order by {order} limit {most}", **named)
+    found = yield query(f"select {names} from {table} where {behind} order by {order} limit {most}", **named)
     return list(found)
 
 

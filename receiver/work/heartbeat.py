@@ -11,8 +11,8 @@ from receiver.store import Store, replicas
 from receiver.store.endpoints import generation
 from receiver.store.replicas import Present
 from receiver.store.statements import Transaction
-from receiver.work.limits import Lanes
-from receiver.work.periodic import steadily
+from receiver.work.limits import ConcurrencyLimits
+from receiver.work.periodic import run_periodically
 
 LOGGER = logging.getLogger("ringback.replica")
 LOOK = 0.5
@@ -39,16 +39,16 @@ async def _nothing() -> None:
     return None
 
 
-class Replica:
-    """One process that serves the database. `changed` is told when endpoints or keys changed elsewhere,
-    `freed` when work was taken back from a replica that is gone."""
+class ReplicaHeartbeat:
+    """One process that serves the database. `on_change` is told when endpoints or keys changed elsewhere,
+    `on_reclaim` when work was taken back from a replica that is gone."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
         wall: Wall,
-        lanes: Lanes,
+        lanes: ConcurrencyLimits,
         name: str,
         role: Role,
         kids: Sequence[str] = (),
@@ -60,8 +60,8 @@ class Replica:
         self.name = name
         self.role = role
         self._kids = " ".join(kids)
-        self.changed: Callable[[], Awaitable[None]] = _nothing
-        self.freed: Callable[[], object] = lambda: None
+        self.on_change: Callable[[], Awaitable[None]] = _nothing
+        self.on_reclaim: Callable[[], object] = lambda: None
         self._generation = ""
         self._others: dict[str, tuple[int, float]] = {}
         self._looked_at = clock.monotonic()
@@ -87,14 +87,14 @@ class Replica:
     async def run(self) -> None:
         """Beat and look, until cancelled; where nobody else serves there is nothing to do."""
         if self._store.shared:
-            await steadily(self.look, every=LOOK, logger=LOGGER)
+            await run_periodically(self.tick, every=LOOK, logger=LOGGER)
 
-    async def look(self) -> None:
+    async def tick(self) -> None:
         """Take up what others changed, and beat when it is time."""
         present, seen = await self._store.read(_news())
         if present != self._generation:
             self._generation = present
-            await self.changed()
+            await self.on_change()
         silent = self._silent(seen)
         if not silent and self._clock.monotonic() - self.beat_at < BEAT:
             return
@@ -105,7 +105,7 @@ class Replica:
         self.beat_at = asked
         self._share(live)
         if taken or not was_live:
-            self.freed()
+            self.on_reclaim()
 
     def _silent(self, seen: Mapping[str, int]) -> dict[str, int]:
         """Return the replicas that have not spoken for too long, with the time that each told last.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from receiver.domain.model import Reserved, Work
 from receiver.store.due import WAITING, plain
-from receiver.work.slots import UNPROVEN, Crowd, Lane, Slots
+from receiver.work.slots import UNPROVEN, ConcurrencyLimit, Lane, UnprovenOrigins
 
 LEARNED = 1_000
 """How many idle endpoints and origins keep the slots that they have earned."""
@@ -24,13 +24,13 @@ SOME_HOLDS = 256
 
 
 @dataclass(slots=True)
-class Lanes:
+class ConcurrencyLimits:
     """Every lane in which something goes on, made when it is first met."""
 
-    make: Callable[[Work, str], Slots]
+    make: Callable[[Work, str], ConcurrencyLimit]
     monotonic: Callable[[], float]
-    crowd: Crowd = field(default_factory=Crowd)
-    _slots: dict[tuple[bool, str], Slots] = field(default_factory=dict)
+    unproven: UnprovenOrigins = field(default_factory=UnprovenOrigins)
+    _slots: dict[tuple[bool, str], ConcurrencyLimit] = field(default_factory=dict)
     _lanes: dict[tuple[Work, str], Lane] = field(default_factory=dict)
     _learned: OrderedDict[tuple[bool, str], None] = field(default_factory=OrderedDict)
     _waiting: dict[tuple[Work, str], Lane] = field(default_factory=dict)
@@ -61,10 +61,10 @@ class Lanes:
         """Seconds until one of this lane may start, 0 where it may; None where another has to end first."""
         with self._lock:
             if name.endswith(WAITING):
-                return 0.0 if self.crowd.opens else None
+                return 0.0 if self.unproven.opens else None
             return self._look(work, name).opens_in(self.monotonic())
 
-    def take(self, work: Work, name: str) -> None:
+    def acquire(self, work: Work, name: str) -> None:
         """Count one that starts."""
         with self._lock:
             self._take(self._lane(work, name))
@@ -83,10 +83,10 @@ class Lanes:
         with self._lock:
             lane = self._look(Work.DELIVER, name)
             if lane.slots.lines_up:
-                self.crowd.behind = True
+                self.unproven.behind = True
                 return Reserved(name + WAITING)
             self._enter(lane)
-            kept = lane.slots.ours // 2 if lane.waiting else 0
+            kept = lane.slots.share // 2 if lane.waiting else 0
             if self._room(lane) <= kept:
                 self._note(lane)
                 return Reserved(name)
@@ -100,7 +100,7 @@ class Lanes:
             lane.in_flight -= 1
             lane.slots.count(started=-1)
             waiting = {one.work for one in lane.slots.lanes if one.waiting}
-            if self.crowd.opens:
+            if self.unproven.opens:
                 waiting.add(Work.DELIVER)
             self._leave(lane)
             return sorted(waiting, key=lambda kind: (kind is work, kind))
@@ -111,37 +111,37 @@ class Lanes:
             lanes = self._look(work, name).slots.lanes
             return sorted({one.work for one in lanes if one.work is not work and one.waiting})
 
-    def wait(self, work: Work, name: str) -> int:
+    def mark_waiting(self, work: Work, name: str) -> int:
         """Note that something of this lane waits, or may; how often that was noted.
 
         Those that wait whatever their lanes are not noted one by one: there may be any number.
         """
         with self._lock:
             if name.endswith(WAITING):
-                self.crowd.behind = True
+                self.unproven.behind = True
                 return 0
             lane = self._lane(work, name)
             self._note(lane)
             return lane.waiting
 
-    def promise(self, work: Work, name: str, count: int) -> None:
+    def reserve_for_claim(self, work: Work, name: str, count: int) -> None:
         """A claim keeps so many slots for itself, instead of what it kept of this lane before."""
         with self._lock:
             lane = self._lane(work, name)
-            lane.slots.count(promised=count - lane.promised)
-            lane.promised = count
+            lane.slots.count(promised=count - lane.reserved)
+            lane.reserved = count
 
-    def asked(self, work: Work, names: Iterable[str]) -> None:
+    def release_claim(self, work: Work, names: Iterable[str]) -> None:
         """The claim has taken its slots, or failed."""
         for name in names:
-            self.promise(work, name, 0)
+            self.reserve_for_claim(work, name, 0)
 
     def waiting(self, work: Work) -> dict[str, int]:
         """The lanes of this kind in which something waits, and how often that was noted."""
         with self._lock:
             return {name: lane.waiting for (kind, name), lane in self._waiting.items() if kind is work}
 
-    def drained(self, work: Work, name: str, noted: int) -> bool:
+    def clear_waiting(self, work: Work, name: str, noted: int) -> bool:
         """A claim left nothing of this lane waiting; False where more was noted than the claim knew of."""
         with self._lock:
             lane = self._look(work, name)
@@ -158,7 +158,7 @@ class Lanes:
         """An endpoint took a delivery: it may have one more at once; whether it was failing before."""
         with self._lock:
             slots = self._look(Work.DELIVER, name, learns=True).slots
-            slots.allow(slots.allowed + 1)
+            slots.allow(slots.current + 1)
             was, slots.failing = slots.failing, False
             return was
 
@@ -180,7 +180,7 @@ class Lanes:
         with self._lock:
             return max(0.0, self._holds.get((Work.DELIVER, name), 0.0) - self.monotonic())
 
-    def take_up_holds(self, seconds: Mapping[str, float]) -> None:
+    def replace_holds(self, seconds: Mapping[str, float]) -> None:
         """Hold all lanes that any replica holds, and no longer those that none holds."""
         with self._lock:
             now = self.monotonic()
@@ -190,14 +190,14 @@ class Lanes:
                 self._hold(Work.DELIVER, name, now + left)
             self._told = set(seconds)
 
-    def let_go(self, name: str, top: int | None = None) -> None:
+    def end_hold(self, name: str, top: int | None = None) -> None:
         """End an endpoint's hold; with `top`, it may have so many at once from now on."""
         with self._lock:
             self._holds.pop((Work.DELIVER, name), None)
             slots = self._slots.get((True, name))
             if slots is not None and top is not None:
-                slots.top = top
-                slots.allow(slots.allowed)
+                slots.max = top
+                slots.allow(slots.current)
 
     def block(self, name: str, *, blocked: bool, probe_in: float = 0.0) -> None:
         """Close an account's submissions but for one probe at a time, or open them again."""
@@ -208,19 +208,19 @@ class Lanes:
             else:
                 self._holds.pop((Work.SUBMIT, name), None)
 
-    def places(self) -> int:
+    def unproven_room(self) -> int:
         """Return how many deliveries may start to origins that have not proved themselves."""
         with self._lock:
-            return self.crowd.free
+            return self.unproven.free
 
-    def behind(self, left: bool) -> None:
+    def set_unproven_backlog(self, left: bool) -> None:
         """Note whether a claim left deliveries to such origins waiting in the store."""
         with self._lock:
-            self.crowd.behind = left
+            self.unproven.behind = left
 
     def _room(self, lane: Lane) -> int:
         if lane.slots.crowded_out:
-            self.crowd.behind = True
+            self.unproven.behind = True
         return lane.room(self.monotonic())
 
     def _hold(self, work: Work, name: str, until: float) -> None:
@@ -259,7 +259,7 @@ class Lanes:
         if slots is None:
             slots = self.make(work, key[1])
             slots.live = self._live
-            slots.crowd = self.crowd if key[0] and "://" in key[1] else None
+            slots.unproven = self.unproven if key[0] and "://" in key[1] else None
             if learns or not slots.adaptive:
                 self._slots[key] = slots
         if learns and not slots.lanes:
@@ -276,7 +276,7 @@ class Lanes:
         if slots.lanes:
             return
         key = (lane.work is Work.DELIVER, plain(lane.name))
-        if slots.allowed > UNPROVEN or slots.failing:
+        if slots.current > UNPROVEN or slots.failing:
             self._keep(key)
         else:
             del self._slots[key]
@@ -299,7 +299,7 @@ class Lanes:
         lane.slots.tokens -= 1
 
 
-class NoLanes:
+class NullLimits:
     """Where nobody delivers: whatever is recorded waits for a process that does."""
 
     def reserve(self, lane: str, /) -> Reserved:

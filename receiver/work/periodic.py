@@ -15,7 +15,9 @@ LONGEST_PAUSE = 2.0
 """Seconds between tries to store; the first and the longest."""
 
 
-async def insist(attempt: Callable[[], Awaitable[Told]], away: Callable[[StoreUnavailable], object]) -> Told:
+async def retry_until_stored(
+    attempt: Callable[[], Awaitable[Told]], away: Callable[[StoreUnavailable], object]
+) -> Told:
     """Try to store again and again until it works. Returns the result of the attempt.
 
     What happened outside cannot be had a second time, so it waits here as long as the process lives. `away`
@@ -31,7 +33,9 @@ async def insist(attempt: Callable[[], Awaitable[Told]], away: Callable[[StoreUn
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def steadily(look: Callable[[], Awaitable[object]], *, every: float, logger: logging.Logger) -> None:
+async def run_periodically(
+    look: Callable[[], Awaitable[object]], *, every: float, logger: logging.Logger
+) -> None:
     """Look every so many seconds until cancelled; what goes wrong is logged and costs one look. That nothing
     can be stored is told by the store, once.
     """

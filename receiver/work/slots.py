@@ -11,19 +11,19 @@ from receiver.domain.model import Work
 from receiver.store.due import HAND_LANES, RETRY_LANE, plain
 
 UNPROVEN = 4
-STRANGERS = 512
+UNPROVEN_PLACES = 512
 """How many deliveries to origins that have not proved themselves may be under way, all together."""
 
 
 @dataclass(slots=True)
-class Crowd:
+class UnprovenOrigins:
     """The deliveries to one-off callback origins that have not proved themselves, all together.
 
     Jobs name any number of origins. A few calls to each would be thousands at once, which wait for each other
     until their time is over. While some are `behind`, in the store, those that come line up after them.
     """
 
-    places: int = STRANGERS
+    places: int = UNPROVEN_PLACES
     taken: int = 0
     behind: bool = False
 
@@ -39,45 +39,45 @@ class Crowd:
 
 
 @dataclass(slots=True)
-class Slots:
+class ConcurrencyLimit:
     """Slots that the lanes of one endpoint or account share. `rate` is in calls per second."""
 
-    top: int
+    max: int
     adaptive: bool = False
     rate: float | None = None
     live: int = 1
     last: Work | None = None
-    allowed: int = 0
+    current: int = 0
     in_flight: int = 0
-    promised: int = 0
+    reserved: int = 0
     tokens: float = 0.0
     refilled_at: float = 0.0
     failing: bool = False
-    crowd: Crowd | None = None
+    unproven: UnprovenOrigins | None = None
     lanes: "list[Lane]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.allowed = min(self.top, UNPROVEN) if self.adaptive else self.top
+        self.current = min(self.max, UNPROVEN) if self.adaptive else self.max
 
     def count(self, *, started: int = 0, promised: int = 0) -> None:
         """Count calls that start or end, and slots that a claim keeps for itself or gives back."""
         self.in_flight += started
-        self.promised += promised
+        self.reserved += promised
         if (crowd := self._crowd) is not None:
             crowd.taken += started + promised
 
     def allow(self, allowed: int) -> None:
         """Allow so many calls at once from now on, and never more than the top."""
-        before, taken = self._crowd, self.in_flight + self.promised
-        self.allowed = min(self.top, allowed)
-        if before is self._crowd or self.crowd is None:
+        before, taken = self._crowd, self.in_flight + self.reserved
+        self.current = min(self.max, allowed)
+        if before is self._crowd or self.unproven is None:
             return
-        self.crowd.taken += -taken if before else taken
+        self.unproven.taken += -taken if before else taken
 
     @property
-    def _crowd(self) -> Crowd | None:
+    def _crowd(self) -> UnprovenOrigins | None:
         """Return the crowd that these slots belong to, None once their origin has proved itself."""
-        return self.crowd if self.allowed <= UNPROVEN else None
+        return self.unproven if self.current <= UNPROVEN else None
 
     @property
     def crowded_out(self) -> bool:
@@ -92,14 +92,14 @@ class Slots:
         return crowd is not None and (crowd.behind or not crowd.free)
 
     @property
-    def ours(self) -> int:
+    def share(self) -> int:
         """Return this replica's part of the allowed slots, which all `live` replicas share."""
-        return -(-self.allowed // self.live)
+        return -(-self.current // self.live)
 
     @property
     def free(self) -> int:
         """How many are not taken, whatever the rate says."""
-        free = self.ours - self.in_flight - self.promised
+        free = self.share - self.in_flight - self.reserved
         crowd = self._crowd
         return free if crowd is None else min(free, crowd.free)
 
@@ -107,14 +107,14 @@ class Slots:
         """How many may start now."""
         if self.rate is None:
             return self.free
-        return min(self.free, int(self._refilled(now, self.rate / self.live)) - self.promised)
+        return min(self.free, int(self._refilled(now, self.rate / self.live)) - self.reserved)
 
     def token_in(self, now: float) -> float:
         """Seconds until the rate lets one more start."""
         if self.rate is None:
             return 0.0
         rate = self.rate / self.live
-        return max(0.0, (1 + self.promised - self._refilled(now, rate)) / rate)
+        return max(0.0, (1 + self.reserved - self._refilled(now, rate)) / rate)
 
     def _refilled(self, now: float, rate: float) -> float:
         burst = max(1.0, rate)
@@ -131,10 +131,10 @@ class Lane:
     """One lane of one kind of work. While `blocked`, one probe at a time may pass once the hold is over.
 
     `waiting` counts what was told to wait since a claim last found the lane empty: as long as that is so, new
-    deliveries leave it half of the lane. What is `promised` to a claim that runs is no longer free.
+    deliveries leave it half of the lane. What is `reserved` to a claim that runs is no longer free.
     """
 
-    slots: Slots
+    slots: ConcurrencyLimit
     work: Work
     name: str
     holds: Mapping[tuple[Work, str], float] = field(repr=False)
@@ -143,12 +143,12 @@ class Lane:
     in_flight: int = 0
     blocked: bool = False
     waiting: int = 0
-    promised: int = 0
+    reserved: int = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing hangs on it."""
-        return not (self.in_flight or self.waiting or self.promised or self.blocked)
+        return not (self.in_flight or self.waiting or self.reserved or self.blocked)
 
     def __post_init__(self) -> None:
         self.half, by_hand = self.name.endswith(RETRY_LANE), self.name.endswith(HAND_LANES)
@@ -181,14 +181,14 @@ class Lane:
         Where another kind of work wants slots too, each has half of them, and the last of them in turns:
         calls that hang for long would keep every slot otherwise.
         """
-        most = self.slots.ours
+        most = self.slots.share
         if self.blocked:
             most = 1
         elif self.half:
             most = max(1, most // 2)
         rivals = [lane for lane in self.slots.lanes if lane.work is not self.work and lane.wants(now)]
         if rivals:
-            half = (self.slots.ours + 1) // 2
+            half = (self.slots.share + 1) // 2
             most = min(most, half)
             last = self.slots.last is self.work and self.slots.room(now) <= 1
             if last and any(lane.in_flight < half for lane in rivals):

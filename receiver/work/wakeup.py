@@ -6,7 +6,7 @@ import math
 SHORTEST = 0.001
 
 
-class Alarm:
+class Wakeup:
     """Rings at once, or at the earliest of the moments that it was set to since it was last stilled."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Alarm:
             return math.inf
         return max(0.0, self._timer.when() - self._loop.time())
 
-    def set(self, seconds: float = 0.0) -> None:
+    def schedule(self, seconds: float = 0.0) -> None:
         """Ring in so many seconds, where it would not before."""
         if seconds >= self.rings_in():
             return
@@ -32,12 +32,12 @@ class Alarm:
         else:
             self._timer = self._loop.call_later(max(SHORTEST, seconds), self._rung.set)
 
-    def still(self) -> None:
+    def reset(self) -> None:
         """Forget all that it was set to."""
         self._cancel()
         self._rung.clear()
 
-    async def rung(self) -> None:
+    async def wait(self) -> None:
         """Wait until it rings."""
         await self._rung.wait()
 

@@ -9,56 +9,17 @@ from typing import Any, Protocol
 
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, Due, Work
+from receiver.domain.model import Claim, ScheduledWork, Work
 from receiver.store import Store
-from receiver.store.due import Request, Taken, claim
+from receiver.store.due import Claimed, ClaimRequest, claim
 from receiver.store.statements import Transaction
-from receiver.work.wakeup import Alarm
+from receiver.work.limits import ConcurrencyLimits
+from receiver.work.wakeup import Wakeup
 
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
 AT_LAST = 0.4
 """Seconds for tasks that were told to end, or are within a commit, when the grace is over."""
-
-
-class Lanes(Protocol):
-    """The slots that work takes."""
-
-    def room(self, work: Work, name: str) -> int:
-        """How many may start."""
-
-    def opens_in(self, work: Work, name: str) -> float | None:
-        """Seconds until one may start; None where another has to end first."""
-
-    def take(self, work: Work, name: str) -> None:
-        """One starts."""
-
-    def release(self, name: str, work: Work) -> Iterable[Work]:
-        """One ended; the kinds of work that wait for its slot."""
-
-    def wait(self, work: Work, name: str) -> int:
-        """Note that something may wait; how often that was noted."""
-
-    def promise(self, work: Work, name: str, count: int) -> None:
-        """A claim keeps so many slots for itself, instead of what it kept of this lane before."""
-
-    def asked(self, work: Work, names: Iterable[str]) -> None:
-        """The claim has taken its slots, or failed."""
-
-    def waiting(self, work: Work) -> Mapping[str, int]:
-        """The lanes in which something waits, and how often that was noted."""
-
-    def drained(self, work: Work, name: str, noted: int) -> bool:
-        """Nothing waits any more; False where more was noted."""
-
-    def others(self, work: Work, name: str) -> Iterable[Work]:
-        """Return the other kinds of work that wait for the slots of a lane."""
-
-    def places(self) -> int:
-        """Return how many deliveries may start to origins that have not proved themselves."""
-
-    def behind(self, left: bool) -> None:
-        """Note whether a claim left deliveries to such origins waiting in the store."""
 
 
 class Performer(Protocol):
@@ -88,7 +49,7 @@ class Performer(Protocol):
         """Do it and record what came of it."""
 
 
-class Holder(Protocol):
+class LeaseOwner(Protocol):
     """Whose leases they are; while it is not `live`, nothing is started under them."""
 
     name: str
@@ -102,7 +63,13 @@ class Worker:
     """Performs one kind of due work until it is stopped."""
 
     def __init__(
-        self, performer: Performer, hints: "Hints", lanes: Lanes, store: Store, clock: Clock, holder: Holder
+        self,
+        performer: Performer,
+        hints: "Dispatcher",
+        lanes: ConcurrencyLimits,
+        store: Store,
+        clock: Clock,
+        holder: LeaseOwner,
     ) -> None:
         self.work = performer.work
         self._holder = holder
@@ -112,20 +79,20 @@ class Worker:
         self._store = store
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self.alarm = Alarm()
+        self.alarm = Wakeup()
         self._under_way: dict[asyncio.Task[None], str] = {}
         self._prepared: Sequence[Any] = ()
         self._unsure: Sequence[Any] = ()
         self._stopping = False
         self._claiming = asyncio.Lock()
 
-    def hint(self, at: datetime | None = None) -> None:
+    def wake(self, at: datetime | None = None) -> None:
         """Something is due at a moment, or now."""
-        self.alarm.set(0.0 if at is None else (at - self._clock.now()).total_seconds())
+        self.alarm.schedule(0.0 if at is None else (at - self._clock.now()).total_seconds())
 
     def waits(self, lane: str) -> None:
         """Something that is due was told to wait: it is claimed as soon as its lane has room."""
-        self._lanes.wait(self.work, lane)
+        self._lanes.mark_waiting(self.work, lane)
         self._watch(lane)
 
     async def run(self) -> None:
@@ -139,8 +106,8 @@ class Worker:
             except Exception:
                 LOGGER.exception("claiming %s work failed", self.work)
                 await self._recover()
-            self.alarm.set(self._store.scan)
-            await self.alarm.rung()
+            self.alarm.schedule(self._store.scan)
+            await self.alarm.wait()
 
     async def tick(self) -> int:
         """Claim what is due now and start on it; how many were claimed.
@@ -151,7 +118,7 @@ class Worker:
             return await self._tick()
 
     async def _tick(self) -> int:
-        self.alarm.still()
+        self.alarm.reset()
         if not self._holder.live:
             return 0
         if self._unsure:
@@ -161,28 +128,28 @@ class Worker:
         room: dict[str, int] = {}
 
         def promised(lane: str) -> int:
-            noted[lane] = self._lanes.wait(self.work, lane)
-            self._lanes.promise(self.work, lane, 0)
+            noted[lane] = self._lanes.mark_waiting(self.work, lane)
+            self._lanes.reserve_for_claim(self.work, lane, 0)
             room[lane] = self._lanes.room(self.work, lane) if self._performer.serves(lane) else 0
-            self._lanes.promise(self.work, lane, room[lane])
+            self._lanes.reserve_for_claim(self.work, lane, room[lane])
             return room[lane]
 
         try:
             taken = await self._claim(promised)
             if taken.next_at is not None:
-                self.hint(taken.next_at)
+                self.wake(taken.next_at)
             claimed = await self._take_up(taken.prepared)
         finally:
-            self._lanes.asked(self.work, room)
+            self._lanes.release_claim(self.work, room)
         for lane, count in noted.items():
             full = claimed[lane] == room.get(lane)
-            if full or not self._lanes.drained(self.work, lane, count):
+            if full or not self._lanes.clear_waiting(self.work, lane, count):
                 self._watch(lane)
             else:
                 self._wake(self._lanes.others(self.work, lane))
         return claimed.total()
 
-    async def _claim(self, room: Callable[[str], int]) -> Taken:
+    async def _claim(self, room: Callable[[str], int]) -> Claimed:
         """Claim due work. Where it is unknown whether that was committed, it is given back by the next look:
         nothing was started, and the lease would end as if it had been."""
         request = self._request(room)
@@ -198,21 +165,21 @@ class Worker:
         self._prepared = yield from self._performer.prepare(claims)
         return self._prepared
 
-    def _request(self, room: Callable[[str], int]) -> Request:
+    def _request(self, room: Callable[[str], int]) -> ClaimRequest:
         now, lease = self._clock.now(), self._performer.lease
-        return Request(
+        return ClaimRequest(
             work=self.work,
             owner=self._holder.name,
             now=now,
             lease_until=now + lease,
             until=self._clock.monotonic() + lease.total_seconds(),
             room=room,
-            found=lambda lane, count: self._lanes.promise(self.work, lane, count),
+            found=lambda lane, count: self._lanes.reserve_for_claim(self.work, lane, count),
             prepare=self._prepare,
             busy=frozenset(self._under_way.values()),
             running_limits=self._performer.limits(),
-            places=self._lanes.places,
-            behind=self._lanes.behind,
+            places=self._lanes.unproven_room,
+            behind=self._lanes.set_unproven_backlog,
         )
 
     async def _take_up(self, prepared: Sequence[Any]) -> Counter[str]:
@@ -222,7 +189,7 @@ class Worker:
             return Counter()
         lanes = [_claim_of(one).lane for one in prepared]
         for one, lane in zip(prepared, lanes, strict=True):
-            self._lanes.take(self.work, lane)
+            self._lanes.acquire(self.work, lane)
             self.start(one)
         return Counter(lanes)
 
@@ -240,7 +207,7 @@ class Worker:
         A claim that is cut within its commit would leave a job that nobody sends: it ends, and gives back.
         """
         self._stopping = True
-        self.alarm.set()
+        self.alarm.schedule()
         claiming = self._loop.create_task(self._claimed())
         _, late = await asyncio.wait([claiming, *self._under_way], timeout=grace)
         for task in late - {claiming}:
@@ -276,13 +243,13 @@ class Worker:
 
     async def _recover(self) -> None:
         await asyncio.sleep(AFTER_TROUBLE)
-        self.alarm.set()
+        self.alarm.schedule()
 
     def _watch(self, lane: str) -> None:
         """Look when the lane has room by itself; where another has to end first, that tells."""
         opens = self._lanes.opens_in(self.work, lane) if self._performer.serves(lane) else None
         if opens is not None:
-            self.alarm.set(opens)
+            self.alarm.schedule(opens)
 
 
 def _claim_of(prepared: Any) -> Claim:
@@ -291,7 +258,7 @@ def _claim_of(prepared: Any) -> Claim:
     return found
 
 
-class Hints:
+class Dispatcher:
     """Passes the news of due work, and of free slots, to the worker of its kind; where none is here, to
     those elsewhere."""
 
@@ -299,11 +266,11 @@ class Hints:
         self.workers: dict[Work, Worker] = {}
         self._tell = tell
 
-    def hint(self, due: Due) -> None:
+    def wake_at(self, due: ScheduledWork) -> None:
         """Something of this kind is due."""
         worker = self.workers.get(due.work)
         if worker is not None:
-            worker.hint(due.at)
+            worker.wake(due.at)
         else:
             self._tell(due.work.value)
 
@@ -311,6 +278,6 @@ class Hints:
         """There may be room for something that is due."""
         worker = self.workers.get(work)
         if worker is not None:
-            worker.hint()
+            worker.wake()
         else:
             self._tell(work.value)

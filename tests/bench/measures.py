@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiohttp
 
 from receiver.egress.address_guard import guard
-from receiver.egress.client import Call, Gateway
+from receiver.egress.client import HttpCall, HttpClient
 from tests.bench.deployment import HERE, Service, notes, service, stub
 from tests.bench.load import closed, opened, prepared, quantile
 
@@ -181,12 +181,12 @@ async def posts() -> Figures:
     async with stub("raw") as port:
         url = f"http://127.0.0.1:{port}/post"
         body = b"x" * 400
-        gateway = Gateway(guard(["127.0.0.0/8"], http=True))
+        gateway = HttpClient(guard(["127.0.0.0/8"], http=True))
         headers = {"content-type": "application/json"}
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def ours() -> None:
-                await gateway.call(Call("POST", url, tuple(headers.items()), body))
+                await gateway.call(HttpCall("POST", url, tuple(headers.items()), body))
 
             async def theirs() -> None:
                 async with session.post(url, data=body, headers=headers) as answer:

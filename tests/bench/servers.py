@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from receiver.domain.model import Claim, Work
-from receiver.store.due import Request, claim
+from receiver.store.due import ClaimRequest, claim
 from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.url import target
 from receiver.store.sqlite.driver import SqliteDriver
@@ -253,14 +253,14 @@ async def claims(driver: PostgresDriver | SqliteDriver, count: int, found: int) 
     return took
 
 
-def _request() -> Request:
+def _request() -> ClaimRequest:
     now = datetime.now(UTC)
 
     def prepare(claims: Sequence[Claim]) -> Transaction[Sequence[Claim]]:
         yield from ()
         return claims
 
-    return Request(
+    return ClaimRequest(
         work=Work.DELIVER,
         owner="bench",
         now=now,

@@ -10,25 +10,25 @@ from handlers import text as texts
 from handlers import wire
 from receiver.api import jobs
 from receiver.api.guard import only_json, read_query
-from receiver.api.requests import FeedQuery, JobSearch
+from receiver.api.requests import FeedQuery, JobQuery
 from receiver.domain.event_types import is_pattern
 from receiver.egress.address_guard import split
 from receiver.egress.http1 import Connection
 from receiver.observability import redact
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import key_of
-from receiver.security.tokens import Masters, is_id
+from receiver.security.tokens import MasterKeys, is_id
 from tests.fuzz.growth import TEXT_UNITS, grows, longer
 
 LIMIT = 128 * 1024
-MASTERS = Masters(["m" * 32], lambda size: b"x" * size)
+MASTERS = MasterKeys(["m" * 32], lambda size: b"x" * size)
 KID = MASTERS.newest
 
 
 def query(text: str) -> object:
     """A query of the list of jobs."""
     scope = {"type": "http", "query_string": text.encode("ascii", "replace"), "headers": []}
-    return read_query(Request(scope), JobSearch, labelled=True)
+    return read_query(Request(scope), JobQuery, labelled=True)
 
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -42,7 +42,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "a content type": lambda text: only_json(f"application/{text}"),
     "a pattern": is_pattern,
     "a query": query,
-    "a moment": lambda text: JobSearch.model_validate({"created_after": f"2026-11-21T10:00:00.{text}"}),
+    "a moment": lambda text: JobQuery.model_validate({"created_after": f"2026-11-21T10:00:00.{text}"}),
     "a cursor": lambda text: FeedQuery.model_validate({"cursor": text, "after": text, "wait": text}),
     "a URL": split,
     "a URL with a path": lambda text: split(f"https://a.example/{text}"),

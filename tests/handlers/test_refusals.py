@@ -50,7 +50,7 @@ MEANINGS = [
     (403, {"code": "BILLING", "message": "insufficient balance"}, "AccountRefused", True),
     (403, {"detail": "You have no access to this model."}, "Rejected", None),
     (403, {"code": "FEATURE_NOT_ALLOWED", "message": "no"}, "Rejected", None),
-    (403, {"error": {"code": "content_policy_violation", "message": "no"}}, "Refused", None),
+    (403, {"error": {"code": "content_policy_violation", "message": "no"}}, "ContentRefused", None),
     (401, {"detail": "no access to this model"}, "AccountRefused", True),
     (402, {}, "AccountRefused", True),
     (402, {"detail": "Insufficient credit to run this model"}, "AccountRefused", True),
@@ -95,7 +95,7 @@ def test_a_refusal_is_read_by_its_words(
         ("rate limit exceeded", "Throttled"),
         ("invalid api key", "AccountRefused"),
         ("insufficient credits", "AccountRefused"),
-        ("blocked by moderation", "Refused"),
+        ("blocked by moderation", "ContentRefused"),
         ("internal error", "Garbled"),
     ],
 )

@@ -3,12 +3,12 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from receiver.egress.client import Gateway
+from receiver.egress.client import HttpClient
 from tests.receiver.raw_server import RawServer, Script, calling, serving
 
 
 @contextlib.asynccontextmanager
-async def staged(script: Script) -> AsyncIterator[tuple[RawServer, Gateway]]:
+async def staged(script: Script) -> AsyncIterator[tuple[RawServer, HttpClient]]:
     """A server that runs `script`, and a gateway that may call it."""
     async with serving(script) as server, calling() as gateway:
         yield server, gateway

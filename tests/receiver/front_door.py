@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.api.fast_path import Answered
+from receiver.api.fast_path import RawResponse
 from receiver.api.server import SignalFree, server
 
 PATIENCE = 100.0
@@ -57,7 +57,7 @@ class App:
         await send({"type": "http.response.body", "body": body})
         self.ended.set()
 
-    async def whole(self, scope: MutableMapping[str, Any], body: bytes) -> Answered:
+    async def whole(self, scope: MutableMapping[str, Any], body: bytes) -> RawResponse:
         """One request on the short way."""
         assert scope["method"] == "POST"
         assert scope["path"].startswith("/a")
@@ -67,7 +67,7 @@ class App:
         self.ended.set()
         return answered
 
-    async def _answer(self, body: bytes) -> Answered:
+    async def _answer(self, body: bytes) -> RawResponse:
         self.bodies.append(body)
         if self.gate is not None:
             await self.gate.wait()

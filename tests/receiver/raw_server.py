@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from handlers.values import immutable
 from receiver.egress.address_guard import Guard, guard
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer, Connection
 from receiver.egress.resolver import NO_ADDRESS, NameServers, Unresolved
 
@@ -175,16 +175,16 @@ async def serving(script: Script, host: str = LOOPBACK) -> AsyncIterator[RawServ
 
 
 @contextlib.asynccontextmanager
-async def calling(rule: Guard = LOOPBACK_ONLY) -> AsyncIterator[Gateway]:
+async def calling(rule: Guard = LOOPBACK_ONLY) -> AsyncIterator[HttpClient]:
     """A gateway that may call our servers."""
-    gateway = Gateway(rule)
+    gateway = HttpClient(rule)
     try:
         yield gateway
     finally:
         await gateway.close()
 
 
-async def outcome(gateway: Gateway, call: Call) -> Answer | CallFailed:
+async def outcome(gateway: HttpClient, call: HttpCall) -> Answer | CallFailed:
     """What comes of `call`; any other exception, and a hang, is the test's failure."""
     async with asyncio.timeout(LIMIT):
         try:

@@ -19,19 +19,30 @@ from receiver.delivery.sender import SETTLE
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.domain.event_types import JOB_FINAL
-from receiver.domain.model import Claim, Due, Endpoint, EndpointState, Job, Owed, Source, State, Word, Work
+from receiver.domain.model import (
+    Claim,
+    Endpoint,
+    EndpointState,
+    Job,
+    PendingDelivery,
+    ScheduledWork,
+    Source,
+    State,
+    Word,
+    Work,
+)
 from receiver.jobs.service import PROMISE
 from receiver.store import Store
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import Settled
 from receiver.store.deliveries import load as load_deliveries
-from receiver.store.due import Prepare, Request, Taken, claim
-from receiver.store.jobs import Asked, NewJob, Promised, ask, choose, get
-from receiver.store.record import Born, Recorded, Recorder, record
+from receiver.store.due import Claimed, ClaimRequest, Prepare, claim
+from receiver.store.jobs import Added, ClaimedPoll, NewJob, claim_for_poll, claim_for_submission, get
+from receiver.store.record import NewDelivery, RecordContext, RecordResult, record
 from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.sqlite.file_lock import FileLock
-from receiver.store.statements import Row, Transaction, moment, ms, rows
-from receiver.work.limits import Lanes
+from receiver.store.statements import Row, Transaction, moment, ms, query
+from receiver.work.limits import ConcurrencyLimits
 from tests.engines import ENGINES
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -48,7 +59,7 @@ ACCOUNTS = {
 OPERATIONS = {"apiframe": "imagine", "minimax": "text2video", "replicate": "prediction"}
 
 
-def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
+def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, PendingDelivery]]]:
     """What sending needs."""
     _, found = yield from load_deliveries(claims)
     return found
@@ -56,7 +67,7 @@ def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, Owed]]]:
 
 NOWHERE: Mapping[str, int] = {}
 LEASE = timedelta(seconds=30)
-PREPARE: Mapping[Work, Prepare] = {Work.POLL: ask, Work.DELIVER: owed}
+PREPARE: Mapping[Work, Prepare] = {Work.POLL: claim_for_poll, Work.DELIVER: owed}
 
 
 @dataclass(slots=True)
@@ -100,15 +111,15 @@ class Storehouse:
         return self.services.store
 
     @property
-    def recorder(self) -> Recorder:
+    def recorder(self) -> RecordContext:
         """What recording needs."""
         return self.services.recording.recorder
 
     @property
-    def lanes(self) -> Lanes:
+    def lanes(self) -> ConcurrencyLimits:
         """The slots."""
         found = self.recorder.lanes
-        assert isinstance(found, Lanes)
+        assert isinstance(found, ConcurrencyLimits)
         return found
 
     def job(self, account: str = "apiframe", **others: Any) -> Job:
@@ -126,7 +137,7 @@ class Storehouse:
         )
         return made.but(**others)
 
-    async def promise(self, job: Job | None = None, **others: Any) -> Promised:
+    async def promise(self, job: Job | None = None, **others: Any) -> Added:
         """Promise a job that is due for its submission now."""
         return await self.store.do(PROMISE, self.wish(job or self.job(), **others))
 
@@ -135,9 +146,9 @@ class Storehouse:
         whole = others.pop("whole_input", b'{"prompt":"a tide"}')
         return NewJob(job, Parts([whole]), b'{"prompt":"a"}', self.due(job), **others)
 
-    def due(self, job: Job) -> Due:
+    def due(self, job: Job) -> ScheduledWork:
         """When its submission is due: now."""
-        return Due(Work.SUBMIT, job.account, self.hands.at)
+        return ScheduledWork(Work.SUBMIT, job.account, self.hands.at)
 
     async def added(self, account: str = "apiframe", **others: Any) -> Job:
         """A job that was promised."""
@@ -167,26 +178,26 @@ class Storehouse:
         """When work of a kind is due next, behind a claim that has this room."""
         return (await self._claim(work, room, {})).next_at
 
-    async def _claim(self, work: Work, room: Mapping[str, int] | None, limits: Mapping[str, int]) -> Taken:
+    async def _claim(self, work: Work, room: Mapping[str, int] | None, limits: Mapping[str, int]) -> Claimed:
         now = self.hands.at
-        request = Request(
+        request = ClaimRequest(
             work=work,
             owner=self.recorder.owner,
             now=now,
             lease_until=now + LEASE,
             until=1030.0,
             room=lambda lane: 100 if room is None else room.get(lane, 0),
-            prepare=PREPARE.get(work, lambda claims: choose(claims, now)),
+            prepare=PREPARE.get(work, lambda claims: claim_for_submission(claims, now)),
             busy=self.busy,
             running_limits=limits,
         )
         return await self.store.write(lambda: claim(request))
 
-    async def hear(self, *words: Word) -> list[Recorded]:
+    async def hear(self, *words: Word) -> list[RecordResult]:
         """What became of these words, all recorded in one transaction."""
         return await asyncio.gather(*(self.services.recording.record(one) for one in words))
 
-    def recording(self, *words: Word) -> Transaction[list[Recorded]]:
+    def recording(self, *words: Word) -> Transaction[list[RecordResult]]:
         """The transaction that records these words."""
         return (yield from record(self.recorder, words))
 
@@ -194,7 +205,7 @@ class Storehouse:
         """The claim of a job's next poll, once that is due."""
         [at] = await self.column("select at from due where id = :id", id=job.id)
         self.hands.at = max(self.hands.at, moment(at))
-        asked: Sequence[Asked] = await self.claim(Work.POLL)
+        asked: Sequence[ClaimedPoll] = await self.claim(Work.POLL)
         return next(one.claim for one in asked if one.job.id == job.id)
 
     async def endpoint(self, endpoint_id: str = "ep_1", *events: str, **others: Any) -> Endpoint:
@@ -217,7 +228,7 @@ class Storehouse:
         """Record an attempt and what follows; whether the lease was ours."""
         return (await self.store.do(SETTLE, self.attempted(claim_, state, **others))).mine
 
-    async def settle_born(self, born: Born) -> None:
+    async def settle_born(self, born: NewDelivery) -> None:
         """A delivery went out at once."""
         assert born.claim is not None
         assert await self.settle(born.claim)
@@ -236,15 +247,15 @@ class Storehouse:
 
     async def due_of(self, job: Job) -> list[tuple[str, float, int, int]]:
         """What is due for a job, when (in seconds from the start), whether leased, under which fence."""
-        found = await self.rows("select work, at, leased, fence from due where id = :id", id=job.id)
+        found = await self.query("select work, at, leased, fence from due where id = :id", id=job.id)
         return [(row["work"], (row["at"] - ms(START)) / 1000, row["leased"], row["fence"]) for row in found]
 
     async def evidence(self, job: Job) -> list[tuple[str, str, int]]:
         """What is kept of what was said: kind, outcome and count."""
         sql = "select kind, outcome, count from evidence where job = :id order by id"
-        return [(row["kind"], row["outcome"], row["count"]) for row in await self.rows(sql, id=job.id)]
+        return [(row["kind"], row["outcome"], row["count"]) for row in await self.query(sql, id=job.id)]
 
-    async def rows(self, sql: str, **parameters: Any) -> list[Row]:
+    async def query(self, sql: str, **parameters: Any) -> list[Row]:
         """What the readers see."""
         return list(await self.store.read(asking(sql, **parameters)))
 
@@ -263,15 +274,15 @@ class Storehouse:
 
 def asking(sql: str, **parameters: Any) -> Transaction[Any]:
     """A transaction of one statement."""
-    return (yield rows(sql, **parameters))
+    return (yield query(sql, **parameters))
 
 
-def types(recorded: Sequence[Recorded]) -> list[str]:
+def types(recorded: Sequence[RecordResult]) -> list[str]:
     """The events that these words brought, in order."""
     return [event.type for one in recorded for event in one.events]
 
 
-def outcomes(recorded: Sequence[Recorded]) -> list[str]:
+def outcomes(recorded: Sequence[RecordResult]) -> list[str]:
     """How these words were filed."""
     return [one.outcome.value for one in recorded]
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.observability import FIELDS, LOGGER, Text, name_replica, redact, set_up
+from receiver.observability import FIELDS, LOGGER, TextFormatter, name_replica, redact, set_up
 from receiver.security.signing import new_secret
-from receiver.security.tokens import Masters, new_api_key
+from receiver.security.tokens import MasterKeys, new_api_key
 from tests.receiver.raw_server import BOUNDED
 
 KEY = new_api_key(bytes(range(32)))
 WHSEC = new_secret(bytes(range(200, 232)))
-MASTERS = Masters(["m" * 32], bytes)
+MASTERS = MasterKeys(["m" * 32], bytes)
 TOKEN = MASTERS.callback_token("apiframe", "job_1")
 PLACES = ["{}", "({})", '"{}"', "key={}", "a {} b", "{},", "{0} and {0}", "\n{}\n", "x{}", "[{}]"]
 # A secret, where it stands, and what is left of it.
@@ -163,7 +163,7 @@ def test_on_a_terminal_a_line_is_wrapped_and_the_process_is_not_named() -> None:
     endpoint = "ep_01a22300000000000000000000000000"
     told = {"name": LOGGER.name, "levelname": "WARNING", "msg": "begins to fail: " + "it is away " * 9}
     record = logging.makeLogRecord(told | {"endpoint": endpoint})
-    watched, kept = Text(width=60), Text()
+    watched, kept = TextFormatter(width=60), TextFormatter()
     watched.replica = kept.replica = "rpc_1"
     lines = watched.format(record).splitlines()
     assert max(map(len, lines)) <= 60

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from receiver.domain.model import Claim, Work
 from receiver.store.due import release as give_up
-from receiver.store.statements import Transaction, rows
-from receiver.work.limits import Lanes
-from receiver.work.slots import Slots
-from receiver.work.worker import Hints, Worker
+from receiver.store.statements import Transaction, query
+from receiver.work.limits import ConcurrencyLimits
+from receiver.work.slots import ConcurrencyLimit
+from receiver.work.worker import Dispatcher, Worker
 from tests.receiver.store_fixture import Storehouse, storehouse
 
 PATIENCE = 100.0
@@ -27,7 +27,7 @@ class Held:
     live: bool = True
 
 
-class Slotted(Lanes):
+class Slotted(ConcurrencyLimits):
     """Lanes that tell when something ended or is asked for."""
 
     news: asyncio.Event
@@ -38,17 +38,17 @@ class Slotted(Lanes):
         self.news.set()
         return super().release(name, work)
 
-    def wait(self, work: Work, name: str) -> int:
+    def mark_waiting(self, work: Work, name: str) -> int:
         """Note, on the writer's thread, that a claim asks."""
         self.loop.call_soon_threadsafe(self.news.set)
-        return super().wait(work, name)
+        return super().mark_waiting(work, name)
 
 
 @dataclass
 class Made:
     """A made-up performer: it notes what it is given, and waits at a gate when there is one."""
 
-    lanes: Lanes
+    lanes: ConcurrencyLimits
     house: Storehouse
     work: Work = Work.SUBMIT
     lease: timedelta = timedelta(seconds=90)
@@ -70,7 +70,7 @@ class Made:
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, str]]]:
         """Inside the claiming transaction."""
-        found = yield rows("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
+        found = yield query("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
         assert len(found) == len(claims)
         return [(claim, claim.id) for claim in claims]
 
@@ -108,10 +108,10 @@ class Shop:
     """A worker with all that it needs."""
 
     house: Storehouse
-    lanes: Lanes
+    lanes: ConcurrencyLimits
     made: Made
     worker: Worker
-    hints: Hints
+    hints: Dispatcher
     held: Held
 
     async def jobs(self, *accounts: str) -> list[str]:
@@ -132,10 +132,10 @@ async def shop_in(folder: Path) -> AsyncIterator[Shop]:
     """A worker over a store in `folder`, whose lanes take three at once; nothing runs yet."""
     async with storehouse(folder) as house:
         clock = house.services.clock
-        lanes = Slotted(lambda _work, _name: Slots(3), clock.monotonic)
+        lanes = Slotted(lambda _work, _name: ConcurrencyLimit(3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
         held = Held()
-        worker = Worker(made, hints := Hints(lambda _word: None), lanes, house.store, clock, held)
+        worker = Worker(made, hints := Dispatcher(lambda _word: None), lanes, house.store, clock, held)
         hints.workers[Work.SUBMIT] = worker
         yield Shop(house, lanes, made, worker, hints, held)

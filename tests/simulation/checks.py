@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.domain.event_types import JOB_FINAL, wants
 from receiver.domain.model import State, Work
-from receiver.egress.client import Call
+from receiver.egress.client import HttpCall
 from receiver.events.interpreter import RESUBMISSIONS
 from receiver.events.next_work import PAID_TRIES
 from receiver.store.statements import ms
@@ -254,7 +254,7 @@ class Checks:
 
         self.world.time.after(HELD, stored)
 
-    def signed(self, url: str, call: Call) -> None:
+    def signed(self, url: str, call: HttpCall) -> None:
         """A delivery is signed, always."""
         headers = dict(call.headers)
         text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body_of(call)

@@ -178,7 +178,7 @@ class InlineDriver:
         """The same: transactions never overlap."""
         return await self.write(transaction)
 
-    async def rest(self) -> None:
+    async def between_commits(self) -> None:
         """Nothing is put off."""
 
     async def read(self, transaction: Transaction[Result]) -> Result:

@@ -11,12 +11,12 @@ from receiver.domain import lifecycle
 from receiver.domain.lifecycle import Change
 from receiver.domain.model import Claim, Job, Verdict, Word, Work
 from receiver.events import next_work
-from receiver.events.interpreter import Meanings
-from receiver.events.next_work import Agenda
-from receiver.events.recorder import Recording
+from receiver.events.interpreter import Interpreter
+from receiver.events.next_work import NextWork
+from receiver.events.recorder import Recorder
 from receiver.store import due, jobs, record
-from receiver.store.statements import Transaction, ms, rows
-from receiver.work.limits import Lanes
+from receiver.store.statements import Transaction, ms, query
+from receiver.work.limits import ConcurrencyLimits
 from receiver.work.slots import Lane
 
 
@@ -29,14 +29,19 @@ class Mutant:
     changes: tuple[tuple[Any, str, Any], ...]
 
 
-_lose, _cancel, _ended, _release = Meanings._lose, lifecycle.cancel, Agenda._ended, Lanes.release
+_lose, _cancel, _ended, _release = (
+    Interpreter._lose,
+    lifecycle.cancel,
+    NextWork._ended,
+    ConcurrencyLimits.release,
+)
 
 
-def _lose_once(self: Meanings, job: Job, word: Word) -> Change:
+def _lose_once(self: Interpreter, job: Job, word: Word) -> Change:
     return lifecycle.lose(job, now=word.at) if word.kept_as is not None else _lose(self, job, word)
 
 
-def _release_in_one_order(self: Lanes, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
+def _release_in_one_order(self: ConcurrencyLimits, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
     return sorted(_release(self, name, work))
 
 
@@ -44,7 +49,7 @@ def _cancel_if_known(job: Job, *, now: datetime, ask: bool = False) -> Change:
     return _cancel(job, now=now, ask=ask and job.provider_job_id is not None)
 
 
-def _ended_with_one_poll(self: Agenda, before: Job, change: Change, word: Word) -> Any:
+def _ended_with_one_poll(self: NextWork, before: Job, change: Change, word: Word) -> Any:
     once = before.state.final and word.verdict is Verdict.TRANSIENT
     return next_work.NOTHING if once else _ended(self, before, change, word)
 
@@ -52,7 +57,7 @@ def _ended_with_one_poll(self: Agenda, before: Job, change: Change, word: Word) 
 def _release_of_anybody(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
     ours: set[str] = set()
     for claim in claims:
-        found = yield rows(
+        found = yield query(
             "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
             "returning id",
             now=ms(now),
@@ -67,7 +72,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "kept-answers": Mutant(
         "a provider's answer is dropped when the store is away for a moment",
         "answer-dropped",
-        ((Recording, "settle", Recording.record),),
+        ((Recorder, "settle", Recorder.record),),
     ),
     "due-of-late-answers": Mutant(
         "an answer under a lost lease leaves its job with nothing due",
@@ -87,15 +92,15 @@ MUTANTS: Mapping[str, Mutant] = {
     "eight-tries": Mutant(
         "a lost answer is asked for once under the provider's own key, not eight times",
         "asked-too-seldom",
-        ((Meanings, "_lose", _lose_once),),
+        ((Interpreter, "_lose", _lose_once),),
     ),
     "fair-turns": Mutant(
         "polls that fill an account's slots starve its submissions",
         "starved",
         (
             (Lane, "wants", lambda _self, _now: False),
-            (Lanes, "release", _release_in_one_order),
-            (Lanes, "others", lambda _self, _work, _name: ()),
+            (ConcurrencyLimits, "release", _release_in_one_order),
+            (ConcurrencyLimits, "others", lambda _self, _work, _name: ()),
         ),
     ),
     "cancel-asked": Mutant(
@@ -106,7 +111,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "late-results": Mutant(
         "the one poll that confirms a late result is not repeated after a failure",
         "late-result-lost",
-        ((Agenda, "_ended", _ended_with_one_poll),),
+        ((NextWork, "_ended", _ended_with_one_poll),),
     ),
 }
 

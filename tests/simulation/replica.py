@@ -169,7 +169,7 @@ class Process:
         except StoreUnavailable:
             self._end()
             return
-        self.services.lanes.crowd.places = plan.slots
+        self.services.lanes.unproven.places = plan.slots
         self._tasks = _start(self.services)
         self._world.note(f"{self.name} serves")
 

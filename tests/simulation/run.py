@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from receiver import app
 from receiver.config.settings import Settings
-from receiver.egress.client import Gateway
+from receiver.egress.client import HttpClient
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.database import Database, Fate
 from tests.simulation.ending import Ending
@@ -84,7 +84,7 @@ class Simulation:
         self.database.connection.close()
         return Result(self.plan, broken, history)
 
-    def _way_out(self, _settings: Settings) -> Gateway:
+    def _way_out(self, _settings: Settings) -> HttpClient:
         """The gateway of the process that asks for one."""
         loop = asyncio.get_running_loop()
         return ScriptedGateway(self.world, next(one for one in self.processes if one.loop is loop))

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from receiver.api import endpoints as api
-from receiver.api.guard import Asked
+from receiver.api.guard import RequestContext
 from receiver.api.requests import EndpointPatch
 from receiver.app import Services
 from receiver.bodies.parts import Parts
-from receiver.domain.errors import NotOurs, ReceiverError, StoreUnavailable
+from receiver.domain.errors import ReceiverError, StoreUnavailable, UnknownCallback
 from receiver.domain.model import Endpoint, EndpointState, Verdict
-from receiver.jobs.service import Wish
+from receiver.jobs.service import JobSpec
 from receiver.store import endpoints as table
 from tests.simulation.faces import FACES
 from tests.simulation.plan import Action, Ring
@@ -107,7 +107,7 @@ class Users:
         face = FACES[values["account"]]
         asked = face.asks(f"j{number}")
         whole = json.dumps(asked).encode()
-        wish = Wish(
+        wish = JobSpec(
             values["account"],
             face.operation,
             asked,
@@ -240,7 +240,9 @@ class Users:
     def _drop(self, action: Action) -> None:
         self._with_delivery(action, api.delivery_canceled, "drop")
 
-    def _with_delivery(self, action: Action, call: Callable[[Asked], Awaitable[Any]], what: str) -> None:
+    def _with_delivery(
+        self, action: Action, call: Callable[[RequestContext], Awaitable[Any]], what: str
+    ) -> None:
         async def ask(services: Services) -> None:
             found = services.store.driver._database.ask("select id from delivery order by id")  # type: ignore[attr-defined]  # the inline driver's
             if action.values["nth"] < len(found):
@@ -287,7 +289,7 @@ class Users:
         account, token = generation.hook
         try:
             await process.services.callbacks.take(account, token, list(proof.items()), body)
-        except NotOurs:
+        except UnknownCallback:
             answered(401)
         except StoreUnavailable:
             again()
@@ -295,7 +297,7 @@ class Users:
             answered(200)
 
 
-def _asked(services: Services, thing: str) -> Asked:
+def _asked(services: Services, thing: str) -> RequestContext:
     """A checked call of the API about one thing."""
     request = cast("Any", SimpleNamespace(path_params={"id": thing}))
-    return Asked(services, request, cast("Any", None), None, None)
+    return RequestContext(services, request, cast("Any", None), None, None)

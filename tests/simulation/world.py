@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from receiver.egress.address_guard import split
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
 from tests.simulation.faces import FACES, Face, base_url, callback_body
 from tests.simulation.loop import VirtualTime
@@ -83,7 +83,7 @@ class Rung:
     body: bytes
 
 
-class ScriptedGateway(Gateway):
+class ScriptedGateway(HttpClient):
     """The port to the world, of one process."""
 
     def __init__(self, world: "World", process: "Process") -> None:
@@ -94,7 +94,7 @@ class ScriptedGateway(Gateway):
         """`BadUrl` when `url` is none."""
         split(url)
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: HttpCall) -> Answer:
         """The world's answer, unless the time is over before."""
         future = self._world.take(self._process, call)
 
@@ -136,14 +136,14 @@ class World:
         self.point: Callable[[str, int], object] = lambda _name, _job: None
         self.called: Callable[[Process, str, str], object] = lambda _process, _account, _kind: None
         self.ring_at: Callable[[Ring, Generation, bytes, dict[str, str], Callable[[int], None]], object]
-        self.signed: Callable[[str, Call], object] = lambda _url, _call: None
+        self.signed: Callable[[str, HttpCall], object] = lambda _url, _call: None
         self.unix: Callable[[], int] = lambda: 0
 
     def note(self, text: str) -> None:
         """Write it into the history."""
         self.history.append((self.time.now, text))
 
-    def take(self, process: "Process", call: Call) -> "asyncio.Future[Answer]":
+    def take(self, process: "Process", call: HttpCall) -> "asyncio.Future[Answer]":
         """The answer to a call, some time later."""
         future: asyncio.Future[Answer] = process.loop.create_future()
         parts = urlsplit(call.url)
@@ -163,7 +163,7 @@ class World:
         face: Face,
         account: str,
         line: str,
-        call: Call,
+        call: HttpCall,
         future: "asyncio.Future[Answer]",
     ) -> None:
         if face.cancel is not None and (found := face.cancel.match(line)):
@@ -178,7 +178,7 @@ class World:
             self._poll(process, face, self.generations.get(found[1]), future)
 
     def _submit(
-        self, process: "Process", face: Face, account: str, call: Call, future: "asyncio.Future[Answer]"
+        self, process: "Process", face: Face, account: str, call: HttpCall, future: "asyncio.Future[Answer]"
     ) -> None:
         mark = MARK.search(body_of(call))
         assert mark is not None
@@ -207,7 +207,7 @@ class World:
             return GOOD
         return self.refusing.get(account) or (planned[nth] if nth < len(planned) else GOOD)
 
-    def _accept(self, face: Face, account: str, job: int, script: Script, call: Call) -> Generation:
+    def _accept(self, face: Face, account: str, job: int, script: Script, call: HttpCall) -> Generation:
         key = dict(call.headers).get("idempotency-key") if face.keyed else None
         if key is not None and key in self.by_key:
             return self.by_key[key]
@@ -282,7 +282,7 @@ class World:
 
     # Downstreams.
 
-    def _downstream(self, process: "Process", call: Call, future: "asyncio.Future[Answer]") -> None:
+    def _downstream(self, process: "Process", call: HttpCall, future: "asyncio.Future[Answer]") -> None:
         number = int(re.sub(r"\D", "", urlsplit(call.url).path) or 0)
         how = GOOD if self.healed else self.down.get(number, GOOD)
         event = dict(call.headers)["webhook-id"]
@@ -326,7 +326,7 @@ class World:
         self.time.after(wait, lambda: process.loop.call_soon(settle))
 
 
-def body_of(call: Call) -> bytes:
+def body_of(call: HttpCall) -> bytes:
     """Return the body of a call that is small enough to be one value."""
     assert isinstance(call.body, bytes)
     return call.body

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from receiver.api import CALLS
+from receiver.api import ROUTES
 from receiver.api.health import Readiness
 from receiver.domain.errors import PROBLEMS, StoreUnavailable
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from receiver.store import endpoints as table
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction, query
 from tests.stories.deployment import KEY, PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import asked, listed, problem
 
@@ -192,7 +192,7 @@ async def test_a_body_may_be_just_as_large_as_the_limit(house: Deployment) -> No
 
 async def test_methods_that_a_path_does_not_take_are_refused(house: Deployment) -> None:
     paths: dict[str, set[str]] = {}
-    for call in CALLS:
+    for call in ROUTES:
         paths.setdefault(call.path, set()).add(call.method)
     for path, allowed in paths.items():
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed:
@@ -208,7 +208,7 @@ async def test_paths_that_are_not_there_are_not_found(house: Deployment) -> None
 
 
 async def test_ids_that_are_not_there_are_not_found(house: Deployment) -> None:
-    for call in CALLS:
+    for call in ROUTES:
         if "{id}" not in call.path:
             continue
         for name in ("x", "job_" + "0" * 32, "%00", "%ff%fe", "..%2f..", "'; drop table job; --", "a" * 3000):
@@ -332,7 +332,7 @@ async def test_the_api_describes_itself(house: Deployment) -> None:
     description = await asked(house, "GET", "/openapi.json")
     page = await house.client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
-    for call in CALLS:
+    for call in ROUTES:
         told = description["paths"][call.path][call.method.lower()]
         assert str(call.status) in told["responses"]
         assert f"{call.method} {call.path}" in page.text
@@ -340,7 +340,7 @@ async def test_the_api_describes_itself(house: Deployment) -> None:
 
 async def test_readiness_writes_once_a_second_however_often_it_is_asked(house: Deployment) -> None:
     def mark() -> Transaction[str]:
-        found = yield rows("select value from meta where key = 'probe'")
+        found = yield query("select value from meta where key = 'probe'")
         return str(found[0]["value"])
 
     seconds = [0.0]

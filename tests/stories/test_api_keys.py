@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from receiver.api import CALLS
+from receiver.api import ROUTES
 from receiver.api.requests import SCOPES
 from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed
 from tests.stories.tools import SILENT, Moving, asked, listed, problem
@@ -38,7 +38,7 @@ def bearer(key: str) -> dict[str, str]:
 
 async def test_every_call_needs_its_scope_and_no_other(house: Deployment) -> None:
     keys = {scope: (await make(house, scope))["key"] for scope in SCOPES}
-    for call in CALLS:
+    for call in ROUTES:
         path = re.sub(r"\{\w+\}", "x", call.path)
         statuses = {}
         for scope, key in keys.items():
@@ -91,7 +91,7 @@ async def test_a_call_without_a_valid_key_is_unauthorized(house: Deployment) -> 
 
 
 async def test_no_key_is_needed_for_what_is_public(house: Deployment) -> None:
-    public = [call for call in CALLS if call.scope is None]
+    public = [call for call in ROUTES if call.scope is None]
     assert {call.path for call in public} == {
         "/assets/{token}",
         "/healthz",

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from receiver.domain.clock import Clock
 from receiver.sandbox.world import Knobs
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import Moving, asked, open_job, problem, ring
 
@@ -65,7 +65,7 @@ async def test_a_forged_link_leads_nowhere(house: Deployment) -> None:
     job = await done(house, "apiframe")
     token = link(job).rsplit("/", 1)[-1]
     kid, job_id, index, ends, signature = token.split(".")
-    masters = Masters(["f" * 32], Clock().entropy)
+    masters = MasterKeys(["f" * 32], Clock().entropy)
     forged = [
         "x",
         "....",

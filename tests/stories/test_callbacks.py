@@ -10,7 +10,7 @@ import pytest_asyncio
 from handlers import json
 from handlers.values import immutable
 from receiver.domain.clock import Clock
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import PROOF, SILENT, finished, open_job, outcomes, problem, ring, says
 
@@ -82,7 +82,7 @@ PROOFS: dict[str, Callable[[Scene], Headers]] = {
     "under another provider's header": lambda s: proof(s.secret, header="x-webhook-signature"),
     "as a bearer token": lambda s: proof(f"Bearer {s.secret}", header="authorization"),
 }
-FOREIGN = Masters(["f" * 32], Clock().entropy)
+FOREIGN = MasterKeys(["f" * 32], Clock().entropy)
 PATHS: dict[str, Callable[[Scene], str]] = {
     "a truncated token": lambda s: s.url[:-1],
     "a token with more": lambda s: s.url + "x",

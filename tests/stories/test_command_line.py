@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.cli.sandbox import listening
 from receiver.sandbox.speakers import SPEAKERS
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction, query
 from tests.stories.command_line import asked, begun, found, line_with, seen
 from tests.stories.deployment import KEY, Deployment, asking, deployed
 from tests.stories.tools import SILENT, ended_job, finished, listed, ring
@@ -102,7 +102,7 @@ async def test_a_pipe_gets_tab_separated_lines_and_quiet_only_ids(house: Deploym
 
 def rename(name: str) -> Transaction[None]:
     """Give every API key a name that the API would not keep."""
-    yield rows("update api_key set name = :name", name=name)
+    yield query("update api_key set name = :name", name=name)
 
 
 async def test_text_of_others_does_not_reach_the_terminal_as_it_is(silent: Deployment) -> None:
@@ -176,8 +176,8 @@ async def test_an_endpoint_is_updated(house: Deployment) -> None:
 
 
 async def test_accounts_are_listed_with_their_operations(house: Deployment) -> None:
-    rows = [line.split("\t") for line in (await asked(house, "providers")).out.splitlines()]
-    told = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
+    query = [line.split("\t") for line in (await asked(house, "providers")).out.splitlines()]
+    told = {row[0]: dict(zip(query[0], row, strict=True)) for row in query[1:]}
     assert set(told) == set(SPEAKERS)
     assert (told["minimax"]["on"], told["minimax"]["blocked"]) == ("true", "false")
     assert "runway-imagine" in told["apiframe"]["operations"].split(", ")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.clock import Clock
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
 from receiver.providers.submission import Submitter
 from tests.stories.deployment import asking, deployed
@@ -157,16 +157,16 @@ async def test_want_of_sockets_costs_a_delivery_no_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused: list[str] = []
-    original = Gateway.call
+    original = HttpClient.call
 
-    async def call(gateway: Gateway, asked: Call) -> Answer:
+    async def call(gateway: HttpClient, asked: HttpCall) -> Answer:
         if asked.delivery and len(refused) < 2:
             refused.append(asked.url)
             raise CallFailed("connect", "too many open files", local=True)
         return await original(gateway, asked)
 
     monkeypatch.setattr("receiver.delivery.sender.SHORT_OF_SOCKETS", SHORTLY)
-    monkeypatch.setattr(Gateway, "call", call)
+    monkeypatch.setattr(HttpClient, "call", call)
     async with deployed(tmp_path, SILENT, retry_schedule="[]") as house:
         await house.subscribe("job.canceled")
         job = await ended_job(house)

@@ -10,7 +10,7 @@ import pytest
 
 from receiver.cli.local import _reencrypt
 from receiver.domain.clock import Clock
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from receiver.store import endpoints as table
 from tests.stories.deployment import Deployment, Hook, deployed
 from tests.stories.tools import (
@@ -131,7 +131,7 @@ async def test_keys_that_are_not_here_yet_lose_no_delivery_and_no_secret(tmp_pat
     async with deployed(tmp_path, SILENT, secret_keys=plain.dumps([old])) as house:
         made = await house.subscribe("job.canceled", headers={"authorization": "Bearer theirs"})
         house.services.store.driver.shared = False  # what a replica that lacks the key would stop
-        await _reencrypt(house.services.store, Masters([new, old], Clock().entropy))
+        await _reencrypt(house.services.store, MasterKeys([new, old], Clock().entropy))
         await house.services.refresh()
         job = await ended_job(house, callback_url=f"{house.hook.url}/own")
         path = f"/v1/endpoints/{made['id']}"

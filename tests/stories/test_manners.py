@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from receiver.config.settings import Settings
 from receiver.events import long_polling
-from receiver.providers.callbacks import Callbacks
-from receiver.providers.status import Providers
+from receiver.providers.callbacks import CallbackReceiver
+from receiver.providers.status import ProviderStatus
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, asked, finished, open_job, problem, ring
 
@@ -84,8 +84,8 @@ async def test_a_fault_of_ours_is_told_as_that_and_logged(
     def fails_at_once(*_: Any) -> Any:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(Providers, "view", fails_at_once)
-    monkeypatch.setattr(Callbacks, "take", fails)
+    monkeypatch.setattr(ProviderStatus, "view", fails_at_once)
+    monkeypatch.setattr(CallbackReceiver, "take", fails)
     url, _ = house.callback(await open_job(house))
     for answer in (await house.client.get("/v1/providers"), await house.client.post(url, content=b"{}")):
         told = problem(answer, 500, "internal")

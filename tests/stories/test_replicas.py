@@ -19,16 +19,16 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Work
 from receiver.sandbox.world import Knobs
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from receiver.store import jobs
-from receiver.store.due import Request, Taken, claim
+from receiver.store.due import Claimed, ClaimRequest, claim
 from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.holds import held, hold
-from receiver.store.jobs import choose
+from receiver.store.jobs import claim_for_submission
 from receiver.store.migrations import Migration, migrations
 from receiver.store.postgres import driver as postgres
 from receiver.store.statements import Transaction
-from receiver.work.heartbeat import Replica, Role
+from receiver.work.heartbeat import ReplicaHeartbeat, Role
 from tests.engines import ENGINES
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (
@@ -53,13 +53,13 @@ pytestmark = pytest.mark.usefixtures("on_postgres")
 @pytest.fixture(autouse=True)
 def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Order a story's look behind the replica's own, which may be taking up the same change."""
-    look, turns = Replica.look, defaultdict[Replica, asyncio.Lock](asyncio.Lock)
+    look, turns = ReplicaHeartbeat.tick, defaultdict[ReplicaHeartbeat, asyncio.Lock](asyncio.Lock)
 
-    async def in_turn(replica: Replica) -> None:
+    async def in_turn(replica: ReplicaHeartbeat) -> None:
         async with turns[replica]:
             await look(replica)
 
-    monkeypatch.setattr(Replica, "look", in_turn)
+    monkeypatch.setattr(ReplicaHeartbeat, "tick", in_turn)
 
 
 @asynccontextmanager
@@ -78,15 +78,15 @@ async def another(
 async def beaten(services: Services) -> None:
     """Look at the others as if it were time to."""
     services.replica.beat_at -= 6.0
-    await services.replica.look()
+    await services.replica.tick()
 
 
 async def missing(services: Services, moving: Moving, seconds: float) -> None:
     """Look at the others, which say nothing for so long."""
-    await services.replica.look()
+    await services.replica.tick()
     for _ in range(int(seconds)):
         moving.passed += 1.0
-        await services.replica.look()
+        await services.replica.tick()
 
 
 async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_secrets_are_encrypted_anew_once_every_replica_has_the_key(tmp_pat
     async with deployed(tmp_path, SILENT) as house:
         await house.subscribe("job.canceled")
         held_now = [key.get_secret_value() for key in house.services.settings.secret_keys]
-        newer = Masters(["n" * 32, *held_now], house.services.clock.entropy)
+        newer = MasterKeys(["n" * 32, *held_now], house.services.clock.entropy)
         with pytest.raises(Misconfigured, match="first restart all replicas with both keys"):
             await _reencrypt(house.services.store, newer)
         assert await _reencrypt(house.services.store, house.services.masters) == 0
@@ -183,7 +183,7 @@ async def test_a_key_that_one_revokes_opens_nothing_at_the_other(tmp_path: Path)
         headers = {"authorization": f"Bearer {made['key']}"}
         assert (await house.client.get(f"{url}/v1/jobs", headers=headers)).status_code == 200
         await asked(house, "DELETE", f"/v1/keys/{made['id']}", 204)
-        await services.replica.look()
+        await services.replica.tick()
         assert (await house.client.get(f"{url}/v1/jobs", headers=headers)).status_code == 401
 
 
@@ -255,14 +255,14 @@ async def test_an_account_that_is_refused_to_one_is_tried_by_all_together(tmp_pa
         blocked = await house.submit(asking("aiml"))
         await house.until(lambda: _blocked(house.services), bool)
         for one in (house.services, services):  # either of them may have sent it
-            await one.replica.look()
+            await one.replica.tick()
             assert "aiml" in one.blocking.blocked
             assert one.lanes.room(Work.SUBMIT, "aiml") == 0
         house.front.away = None
         known = await services.store.read(jobs.get(blocked["id"]))
         assert known is not None
-        await house.services.blocking.works(known, submit=True)
-        await services.replica.look()
+        await house.services.blocking.record_success(known, submit=True)
+        await services.replica.tick()
         assert services.blocking.blocked == {}
         moving.go()
         assert (await house.final(blocked["id"]))["state"] == "succeeded"
@@ -275,13 +275,13 @@ async def _blocked(services: Services) -> bool:
 async def test_a_changed_cap_holds_at_a_replica_that_records_meanwhile(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house, another(house) as (services, url):
         made = await house.subscribe("job.canceled", max_in_flight=5)
-        await services.replica.look()
+        await services.replica.tick()
         for _ in range(5):
             services.lanes.succeeded(made["id"])
         await asked(house, "PATCH", f"/v1/endpoints/{made['id']}", json={"max_in_flight": 1})
         job = await asked(house, "POST", f"{url}/v1/jobs", 202, json=asking("aiml"))
         await asked(house, "POST", f"{url}/v1/jobs/{job['id']}/cancel")
-        assert services.lanes.lane(Work.DELIVER, made["id"]).slots.top == 1
+        assert services.lanes.lane(Work.DELIVER, made["id"]).slots.max == 1
 
 
 LATER = """
@@ -322,17 +322,17 @@ async def test_no_more_jobs_run_than_allowed_whoever_claims_them(tmp_path: Path)
             await house.submit(asking("aiml"))
         both = (house.services, services)
 
-        def claiming(one: Services) -> Transaction[Taken]:
+        def claiming(one: Services) -> Transaction[Claimed]:
             now = one.clock.now()
             return claim(
-                Request(
+                ClaimRequest(
                     work=Work.SUBMIT,
                     owner=one.replica.name,
                     now=now,
                     lease_until=now + timedelta(minutes=1),
                     until=0.0,
                     room=lambda _lane: 2,
-                    prepare=lambda claims: choose(claims, now),
+                    prepare=lambda claims: claim_for_submission(claims, now),
                     running_limits={"aiml": 3},
                 )
             )

@@ -23,7 +23,7 @@ from receiver.store.migrations import Migration, migrations
 from receiver.store.postgres.errors import refusal
 from receiver.store.postgres.notify import CHANNEL, Bell
 from receiver.store.postgres.transaction import AWAY, Drive, Uncertain, drop
-from receiver.store.postgres.url import Target, addresses
+from receiver.store.postgres.url import PostgresTarget, addresses
 from receiver.store.statements import Transaction
 
 Result = TypeVar("Result")
@@ -89,7 +89,7 @@ class PostgresDriver:
     shared = True
     in_parts = True
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: PostgresTarget) -> None:
         self._target = target
         self._writers: Pool | None = None
         self._readers: Pool | None = None
@@ -153,7 +153,7 @@ class PostgresDriver:
             self._in_doubt.discard(receipt)
         return result
 
-    async def rest(self) -> None:
+    async def between_commits(self) -> None:
         """Remove old receipts, now and then."""
         if self._last - self._pruned < RECEIPTS:
             return

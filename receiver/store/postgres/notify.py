@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from receiver.domain.errors import StoreUnavailable
-from receiver.store.postgres.url import Target
+from receiver.store.postgres.url import PostgresTarget
 
 CHANNEL = "ringback"
 GATHER, APART = 0.01, 0.1
@@ -21,7 +21,7 @@ AGAIN = 1.0
 class Bell:
     """Rings at the other replicas, and hears them. `ring` sends words."""
 
-    def __init__(self, target: Target, name: str, ring: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, target: PostgresTarget, name: str, ring: Callable[[str], Awaitable[None]]) -> None:
         self._target = target
         self._name = name
         self._ring = ring

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from receiver.store.schema import columns
-from receiver.store.statements import Delete, Insert, Lock, Query, Write
+from receiver.store.statements import DeleteStatement, InsertStatement, Lock, QueryStatement, Write
 
 LOCKS = {Lock.NONE: "", Lock.WAIT: " for update", Lock.SKIP: " for update skip locked"}
 _NAME = re.compile(r"(\bin \()?(?<![:\w]):([a-z_][a-z_0-9]*)(\))?")
 
 
-def render(query: Query) -> tuple[str, list[Any]]:
+def render(query: QueryStatement) -> tuple[str, list[Any]]:
     """A query's SQL and what is bound to it, in order."""
     sql, names = _placed(query.sql, query.lock)
     return sql, [clean(query.parameters[name]) for name in names]
@@ -30,9 +30,9 @@ def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
 
 
 def _sql(write: Write, first: int) -> str:
-    if isinstance(write, Insert):
+    if isinstance(write, InsertStatement):
         return _insert_sql(write.table, first, write.numbered)
-    if isinstance(write, Delete):
+    if isinstance(write, DeleteStatement):
         return f"delete from {write.table} where id = any(${first}::text[])"
     return _update_sql(write.table, write.columns, write.key, first)
 
@@ -45,9 +45,9 @@ def _columns(write: Write) -> list[Sequence[Any]]:
 
 
 def _types(write: Write) -> Iterable[str]:
-    if isinstance(write, Insert):
+    if isinstance(write, InsertStatement):
         return columns(write.table, numbered=write.numbered).values()
-    if isinstance(write, Delete):
+    if isinstance(write, DeleteStatement):
         return ("text",)
     types = columns(write.table)
     return [types[name] for name in (*write.columns, *write.key)]

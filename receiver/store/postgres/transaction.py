@@ -8,7 +8,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from receiver.domain.errors import StoreUnavailable
 from receiver.store.postgres.sql import render, together
-from receiver.store.statements import Query, Rows, Statement, Step, Transaction, Write
+from receiver.store.statements import QueryStatement, Rows, Statement, Step, Transaction, Write
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -89,7 +89,7 @@ class Drive:
         raise error
 
     async def _execute(self, connection: "Connection", statement: Statement) -> Rows:
-        if isinstance(statement, Query | Step):
+        if isinstance(statement, QueryStatement | Step):
             await self._flush(connection)
             return await self._ask(connection, statement)
         if not statement.values:
@@ -99,13 +99,13 @@ class Drive:
         self._waiting.append(statement)
         return ()
 
-    async def _ask(self, connection: "Connection", statement: Query | Step) -> Rows:
+    async def _ask(self, connection: "Connection", statement: QueryStatement | Step) -> Rows:
         if statement is Step.COMMIT:
             await self._end(connection)
             return ()
         if statement is Step.IN_ORDER:
             return await connection.fetch("select in_order() as value")
-        assert isinstance(statement, Query)  # noqa: S101  # there is no other step
+        assert isinstance(statement, QueryStatement)  # noqa: S101  # there is no other step
         sql, values = render(statement)
         return await connection.fetch(sql, *values)
 

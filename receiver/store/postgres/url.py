@@ -15,7 +15,7 @@ _PASSWORD = re.compile(r"^([a-z0-9+.-]+:/*[^:]*:).*@", re.IGNORECASE | re.DOTALL
 
 
 @immutable
-class Target:
+class PostgresTarget:
     """Where to connect. `pooled`: a pooler in transaction mode stands before the server."""
 
     dsn: str
@@ -28,7 +28,7 @@ def is_postgres(url: str) -> bool:
     return url.partition(":")[0] in SCHEMES
 
 
-def target(url: str) -> Target:
+def target(url: str) -> PostgresTarget:
     """The target of a `postgresql://` URL; `Misconfigured` names what is wrong, never the password."""
     try:
         parts = urlsplit(url)
@@ -45,7 +45,7 @@ def target(url: str) -> Target:
     if not re.fullmatch("[0-9]{1,4}", connections) or not FEWEST <= int(connections) <= MOST:
         raise _wrong(f"needs connections={FEWEST} to {MOST}")
     dsn = urlunsplit(parts._replace(query=urlencode(theirs)))
-    return Target(dsn, int(connections), pooled="pooler" in ours)
+    return PostgresTarget(dsn, int(connections), pooled="pooler" in ours)
 
 
 def addresses(url: str) -> list[str]:

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from receiver.domain.errors import Misconfigured
-from receiver.store.deliveries import Taken, taken
+from receiver.store.deliveries import LostDelivery, taken
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite.driver import drive, pending_of
 
@@ -39,7 +39,7 @@ def waiting(path: Path) -> list[Migration]:
         raise Misconfigured("database_url", f"{path} cannot be read: {error}") from None
 
 
-def losses(path: Path) -> list[Taken]:
+def losses(path: Path) -> list[LostDelivery]:
     """What endpoints were owed and lost; nothing where the file does not tell."""
     try:
         with _reading(path) as connection:

@@ -21,7 +21,7 @@ from receiver.domain.errors import Misconfigured, NotReady, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite.file_lock import FileLock
 from receiver.store.sqlite.sql import many_sql, pieces, render
-from receiver.store.statements import Query, Rows, Statement, Step, Transaction
+from receiver.store.statements import QueryStatement, Rows, Statement, Step, Transaction
 
 Result = TypeVar("Result")
 
@@ -123,7 +123,7 @@ class SqliteDriver:
         """The same: there is one writer."""
         return await self.write(transaction)
 
-    async def rest(self) -> None:
+    async def between_commits(self) -> None:
         """Begin to move the log into the file, when enough has been written since the last time.
 
         Waits for the move before it only when that is several steps behind.
@@ -349,7 +349,7 @@ def drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> R
 
 
 def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
-    if isinstance(statement, Query):
+    if isinstance(statement, QueryStatement):
         return connection.execute(*render(statement)).fetchall()
     if statement is Step.IN_ORDER:
         return connection.execute(GENERATION).fetchall()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from receiver.store.schema import TABLES
-from receiver.store.statements import Delete, Insert, Query, Statement, Write
+from receiver.store.statements import DeleteStatement, InsertStatement, QueryStatement, Statement, Write
 
 PIECES = (64, 32, 16)
 
@@ -27,7 +27,7 @@ def pieces(count: int) -> Iterator[tuple[int, int]]:
 
 def render(statement: Statement) -> tuple[str, dict[str, Any]]:
     """A query's SQL and what is bound to it; a list becomes the rows of a JSON array."""
-    if not isinstance(statement, Query):
+    if not isinstance(statement, QueryStatement):
         raise TypeError("readers only ask")
     lists = tuple(name for name, value in statement.parameters.items() if isinstance(value, list))
     if not lists:
@@ -47,9 +47,9 @@ def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
 
 def many_sql(statement: Write, count: int) -> str:
     """The SQL that takes `count` rows at once, their values bound in a row."""
-    if isinstance(statement, Insert):
+    if isinstance(statement, InsertStatement):
         return _insert_sql(statement.table, count)
-    if isinstance(statement, Delete):
+    if isinstance(statement, DeleteStatement):
         return f"delete from {statement.table} where id in ({', '.join('?' * count)})"
     return _update_sql(statement.table, statement.columns, statement.key, count)
 

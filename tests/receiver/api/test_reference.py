@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 
-from receiver.api import CALLS
+from receiver.api import ROUTES
 from receiver.api.examples import ANSWERS, BODIES
 from receiver.api.openapi import description, name_of, tag_of
 from receiver.api.reference import reference
-from receiver.api.routing import Call
+from receiver.api.routing import Route
 from receiver.api.webhooks import EXAMPLES, MEANINGS, Webhook
 from receiver.domain.errors import PROBLEMS
 from receiver.domain.event_types import TYPES
 
-DESCRIPTION = description(CALLS, "1.2.3")
+DESCRIPTION = description(ROUTES, "1.2.3")
 PAGE = reference(DESCRIPTION)
 
 
 def test_every_call_that_takes_or_answers_something_has_an_example_that_fits() -> None:
-    assert {name_of(call) for call in CALLS if call.body} == set(BODIES)
-    assert {name_of(call) for call in CALLS if call.told} == set(ANSWERS)
-    for call in CALLS:
+    assert {name_of(call) for call in ROUTES if call.body} == set(BODIES)
+    assert {name_of(call) for call in ROUTES if call.told} == set(ANSWERS)
+    for call in ROUTES:
         if call.body is not None:
             call.body.model_validate(BODIES[name_of(call)])
         if call.told is not None:
@@ -44,8 +44,8 @@ def test_every_link_within_the_page_leads_somewhere_and_every_anchor_is_one() ->
     assert set(re.findall(r"href='#([^']+)'", PAGE)) <= set(anchors)
 
 
-@pytest.mark.parametrize("call", CALLS, ids=name_of)
-def test_every_call_is_told_with_a_curl_and_its_fields(call: Call) -> None:
+@pytest.mark.parametrize("call", ROUTES, ids=name_of)
+def test_every_call_is_told_with_a_curl_and_its_fields(call: Route) -> None:
     section = PAGE.split(f"'><code>{call.method} {call.path}</code>", 1)[1].split("<h3", 1)[0]
     assert section.count("<code>curl ") == 1
     assert ("Authorization: Bearer $RINGBACK_API_KEY" in section) == (call.scope is not None)
@@ -113,12 +113,12 @@ def test_a_filter_by_metadata_is_described() -> None:
 
 def test_every_call_has_a_tag_that_is_described() -> None:
     known = {one["name"] for one in schema("tags")}
-    for call in CALLS:
+    for call in ROUTES:
         assert schema("paths", call.path, call.method.lower(), "tags") == [tag_of(call.path)]
         assert tag_of(call.path) in known
 
 
 def test_every_summary_is_a_sentence_that_begins_with_a_verb() -> None:
-    for call in CALLS:
+    for call in ROUTES:
         told = schema("paths", call.path, call.method.lower(), "summary")
         assert re.fullmatch(r"[A-Z][a-z]+ .*\.", told), told

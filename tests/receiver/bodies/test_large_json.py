@@ -5,7 +5,7 @@ import json as plain
 import pytest
 
 from handlers import json
-from receiver.bodies.large_json import HEAD, LONG, MIB, REST, Text, unpack
+from receiver.bodies.large_json import HEAD, LONG, MIB, REST, LongText, unpack
 from receiver.domain.errors import TooLarge
 
 TEXTS = {
@@ -18,7 +18,7 @@ TEXTS = {
 }
 
 
-def length(text: Text) -> str:
+def length(text: LongText) -> str:
     """A text as its length."""
     return str(text.length)
 

@@ -66,8 +66,8 @@ def test_no_summary_is_cut(names: tuple[str, ...]) -> None:
 
 def test_the_words_that_commands_take_are_those_of_the_api() -> None:
     assert SCOPES == requests.SCOPES
-    assert get_args(responses.Delivery.model_fields["state"].annotation) == DELIVERY_STATES
-    assert get_args(get_args(requests.JobSearch.model_fields["state"].annotation)[0]) == STATES
+    assert get_args(responses.DeliveryResponse.model_fields["state"].annotation) == DELIVERY_STATES
+    assert get_args(get_args(requests.JobQuery.model_fields["state"].annotation)[0]) == STATES
     assert f": {', '.join(STATES)}." in " ".join(helped("jobs", "list").split())
     assert f": {', '.join(SCOPES)}." in " ".join(helped("keys", "create").split())
 

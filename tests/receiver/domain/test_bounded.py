@@ -4,7 +4,7 @@ import pytest
 
 from receiver.domain.bounded import keep
 from receiver.egress.address_guard import guard
-from receiver.egress.client import Gateway
+from receiver.egress.client import HttpClient
 from receiver.sandbox import world
 from receiver.sandbox.world import Knobs, Made, World
 
@@ -18,7 +18,7 @@ def test_the_oldest_makes_room() -> None:
 
 async def test_a_simulated_provider_remembers_so_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world, "KEPT", 2)
-    made = World(Gateway(guard((), http=False)), Knobs())
+    made = World(HttpClient(guard((), http=False)), Knobs())
     for name in "abc":
         job = Made(
             id=name,

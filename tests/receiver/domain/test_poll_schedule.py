@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.contract import Cadence
-from receiver.domain.model import Due, Job, State, Work
-from receiver.domain.poll_schedule import BACKOFF_CEILING, Rhythm, is_polled, next_poll, next_submit
+from receiver.domain.model import Job, ScheduledWork, State, Work
+from receiver.domain.poll_schedule import BACKOFF_CEILING, PollSchedule, is_polled, next_poll, next_submit
 from tests.receiver.raw_server import BOUNDED
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -52,12 +52,12 @@ def job(**others: object) -> Job:
 def test_how_long_the_first_poll_waits(
     interval: int | None, backstop: int | None, expects_callback: bool, waits: int
 ) -> None:
-    rhythm = Rhythm(CADENCE, seconds(interval), seconds(backstop))
+    rhythm = PollSchedule(CADENCE, seconds(interval), seconds(backstop))
     assert rhythm.first(expects_callback=expects_callback) == waits * SECONDS
     before = job(expects_callback=expects_callback)
     for jitter in (0.0, 1.0):
         due = next_poll(before, rhythm, now=NOW, polls=0, jitter=jitter)
-        assert due == Due(Work.POLL, "apiframe", NOW + waits * SECONDS, 0)
+        assert due == ScheduledWork(Work.POLL, "apiframe", NOW + waits * SECONDS, 0)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_how_long_the_first_poll_waits(
 def test_how_long_later_polls_wait(
     interval: int | None, polls: int, expects_callback: bool, waits: int
 ) -> None:
-    rhythm = Rhythm(CADENCE, seconds(interval))
+    rhythm = PollSchedule(CADENCE, seconds(interval))
     assert rhythm.after(polls, expects_callback=expects_callback) == waits * SECONDS
 
 
@@ -87,7 +87,7 @@ def test_how_long_later_polls_wait(
 )
 def test_a_poll_waits_as_told_but_never_past_the_deadline(left: int, wait: int | None, polls_in: int) -> None:
     before = job(deadline_at=NOW + left * SECONDS)
-    due = next_poll(before, Rhythm(CADENCE), now=NOW, polls=2, jitter=0.0, wait=seconds(wait))
+    due = next_poll(before, PollSchedule(CADENCE), now=NOW, polls=2, jitter=0.0, wait=seconds(wait))
     assert due.at == NOW + polls_in * SECONDS
     assert due.tries == 2
 
@@ -95,7 +95,7 @@ def test_a_poll_waits_as_told_but_never_past_the_deadline(left: int, wait: int |
 @pytest.mark.parametrize(("polls", "wait"), [(1, None), (0, 100)])
 def test_polls_of_jobs_that_waited_together_are_spread(polls: int, wait: int | None) -> None:
     early, late = (
-        next_poll(job(), Rhythm(CADENCE), now=NOW, polls=polls, jitter=jitter, wait=seconds(wait)).at
+        next_poll(job(), PollSchedule(CADENCE), now=NOW, polls=polls, jitter=jitter, wait=seconds(wait)).at
         for jitter in (0.0, 1.0)
     )
     assert late - NOW == (early - NOW) * 1.1
@@ -114,7 +114,7 @@ def test_jitter_spreads_and_never_hurries(
     polls: int, jitter: float, left: int, wait: int | None, interval: int | None, expects_callback: bool
 ) -> None:
     before = job(deadline_at=NOW + left * SECONDS, expects_callback=expects_callback)
-    rhythm = Rhythm(CADENCE, seconds(interval))
+    rhythm = PollSchedule(CADENCE, seconds(interval))
 
     def at(chance: float) -> datetime:
         return next_poll(before, rhythm, now=NOW, polls=polls, jitter=chance, wait=seconds(wait)).at
@@ -126,7 +126,7 @@ def test_jitter_spreads_and_never_hurries(
 @BOUNDED
 @given(st.integers(1, 5_000), st.booleans())
 def test_polls_only_grow_sparser(polls: int, expects_callback: bool) -> None:
-    rhythm = Rhythm(CADENCE)
+    rhythm = PollSchedule(CADENCE)
     one, next_ = (rhythm.after(polls + n, expects_callback=expects_callback) for n in (0, 1))
     assert one <= next_
 
@@ -140,7 +140,7 @@ def test_polls_only_grow_sparser(polls: int, expects_callback: bool) -> None:
 )
 def test_how_long_a_submission_waits(tries: int, wait: int | None, goes_in: int) -> None:
     due = next_submit(job(), now=NOW, tries=tries, jitter=0.0, wait=seconds(wait))
-    assert due == Due(Work.SUBMIT, "apiframe", NOW + goes_in * SECONDS, tries)
+    assert due == ScheduledWork(Work.SUBMIT, "apiframe", NOW + goes_in * SECONDS, tries)
     late = next_submit(job(), now=NOW, tries=tries, jitter=1.0, wait=seconds(wait))
     assert due.at <= late.at <= NOW + max(BACKOFF_CEILING, due.at - NOW) * 1.1
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from receiver.egress.address_guard import guard
-from receiver.egress.client import Call, CallFailed, Gateway
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
 from tests.receiver.raw_server import (
     LIMIT,
@@ -102,11 +102,11 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
 
 
 @pytest.fixture
-async def gateway(authorities: Authorities, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+async def gateway(authorities: Authorities, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
     """A gateway that believes our authority; every name of these tests is 127.0.0.1."""
     table = {name: [["127.0.0.1"]] for name in (NAME, f"{NAME}.", "deep.wild.test", "wild.test")}
     Names(table).answer(monkeypatch)
-    gateway = Gateway(guard(["127.0.0.1/32", "::1/128"], http=False), ca_file=authorities.file)
+    gateway = HttpClient(guard(["127.0.0.1/32", "::1/128"], http=False), ca_file=authorities.file)
     yield gateway
     await gateway.close()
 
@@ -160,11 +160,11 @@ BELIEVED = [
 
 @pytest.mark.parametrize(("certified", "called", "asked"), BELIEVED)
 async def test_a_good_certificate_is_believed_and_the_connection_used_again(
-    certified: str, called: str, asked: str | None, authorities: Authorities, gateway: Gateway
+    certified: str, called: str, asked: str | None, authorities: Authorities, gateway: HttpClient
 ) -> None:
     async with secure(authorities.context(certified)) as server:
         for fresh in (False, False, True):
-            answer = await gateway.call(Call("POST", server.url(called), fresh=fresh))
+            answer = await gateway.call(HttpCall("POST", server.url(called), fresh=fresh))
             assert (answer.status, answer.body) == (200, b"ok")
         await gateway.close()
     assert (server.connections, len(server.requests)) == (2, 3)
@@ -172,9 +172,11 @@ async def test_a_good_certificate_is_believed_and_the_connection_used_again(
     assert all(f"\r\nhost: {called.lower()}:{server.port}\r\n".encode() in one for one in server.requests)
 
 
-async def test_an_ipv6_address_is_called_by_its_brackets(authorities: Authorities, gateway: Gateway) -> None:
+async def test_an_ipv6_address_is_called_by_its_brackets(
+    authorities: Authorities, gateway: HttpClient
+) -> None:
     async with secure(authorities.context("::1"), "::1") as server:
-        assert (await gateway.call(Call("POST", server.url("[0:0::1]"), fresh=True))).body == b"ok"
+        assert (await gateway.call(HttpCall("POST", server.url("[0:0::1]"), fresh=True))).body == b"ok"
     assert f"\r\nhost: [::1]:{server.port}\r\n".encode() in server.requests[0]
 
 
@@ -194,11 +196,11 @@ DISBELIEVED: Mapping[str, tuple[Make, str, str]] = {
 
 @pytest.mark.parametrize("case", DISBELIEVED)
 async def test_a_bad_certificate_ends_the_call_before_a_request(
-    case: str, authorities: Authorities, gateway: Gateway
+    case: str, authorities: Authorities, gateway: HttpClient
 ) -> None:
     make, called, fragment = DISBELIEVED[case]
     async with secure(make(authorities)) as server:
-        failed = await outcome(gateway, Call("POST", server.url(called), body=b"secret"))
+        failed = await outcome(gateway, HttpCall("POST", server.url(called), body=b"secret"))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.written) == ("tls", False)
     assert failed.reason.startswith("certificate: ")
@@ -208,7 +210,7 @@ async def test_a_bad_certificate_ends_the_call_before_a_request(
 
 async def test_only_the_named_file_is_believed(authorities: Authorities) -> None:
     async with secure(authorities.context("127.0.0.1")) as server:
-        failed = await outcome(Gateway(LOOPBACK_ONLY), Call("POST", server.url("127.0.0.1")))
+        failed = await outcome(HttpClient(LOOPBACK_ONLY), HttpCall("POST", server.url("127.0.0.1")))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, server.requests) == ("tls", [])
 
@@ -217,7 +219,7 @@ async def test_a_file_that_is_no_authority_is_refused_at_the_start(tmp_path: Pat
     (tmp_path / "empty.pem").write_text("nothing\n")
     for name in ("empty.pem", "missing.pem"):
         with pytest.raises(OSError, match=r"."):
-            Gateway(LOOPBACK_ONLY, ca_file=tmp_path / name)
+            HttpClient(LOOPBACK_ONLY, ca_file=tmp_path / name)
 
 
 # Old protocols.
@@ -251,18 +253,18 @@ def lax(cafile: str | None = None) -> ssl.SSLContext:
 
 
 async def test_a_server_of_old_protocols_only_is_refused(
-    authorities: Authorities, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    authorities: Authorities, gateway: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ssl, "create_default_context", lax)
-        careless = Gateway(LOOPBACK_ONLY, ca_file=authorities.file)
+        careless = HttpClient(LOOPBACK_ONLY, ca_file=authorities.file)
     context = outdated(authorities.context("127.0.0.1"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with secure(context) as server:
         await greet(server, lax(str(authorities.file)))
-        found = [await outcome(one, Call("POST", server.url("127.0.0.1"))) for one in (gateway, careless)]
+        found = [await outcome(one, HttpCall("POST", server.url("127.0.0.1"))) for one in (gateway, careless)]
     for failed in found:
         assert isinstance(failed, CallFailed)
         assert failed.stage in {"tls", "connect"}, f"TLS 1.1 with {ssl.OPENSSL_VERSION}: {failed}"
@@ -270,12 +272,12 @@ async def test_a_server_of_old_protocols_only_is_refused(
     assert not server.requests
 
 
-async def test_the_newer_protocols_are_both_spoken(authorities: Authorities, gateway: Gateway) -> None:
+async def test_the_newer_protocols_are_both_spoken(authorities: Authorities, gateway: HttpClient) -> None:
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context = authorities.context(NAME)
         context.minimum_version = context.maximum_version = version
         async with secure(context) as server:
-            assert (await gateway.call(Call("POST", server.url(), fresh=True))).body == b"ok"
+            assert (await gateway.call(HttpCall("POST", server.url(), fresh=True))).body == b"ok"
 
 
 # Handshakes that come to nothing.
@@ -322,36 +324,38 @@ BROKEN: Mapping[str, Script] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, gateway: Gateway) -> None:
+async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, gateway: HttpClient) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=LIMIT))
+        failed = await outcome(gateway, HttpCall("POST", secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage in {"tls", "connect"}
     assert (failed.reason != "timed out", failed.written) == (True, False)
 
 
 @pytest.mark.parametrize("case", ["closed", "reset"])
-async def test_what_breaks_during_the_handshake_is_of_tls(case: str, gateway: Gateway) -> None:
+async def test_what_breaks_during_the_handshake_is_of_tls(case: str, gateway: HttpClient) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=LIMIT))
+        failed = await outcome(gateway, HttpCall("POST", secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage == "tls"
 
 
 @pytest.mark.parametrize("case", ["silence", "drip"])
-async def test_a_handshake_that_hangs_is_ended_by_the_deadline(case: str, gateway: Gateway) -> None:
+async def test_a_handshake_that_hangs_is_ended_by_the_deadline(case: str, gateway: HttpClient) -> None:
     async def dripping_record(peer: Peer) -> None:
         await peer.send(b"\x16\x03\x03\x40\x00")
         await peer.drip(b"\x02")
 
     async with serving({"silence": silent, "drip": dripping_record}[case]) as server:
-        failed = await outcome(gateway, Call("POST", secured(server), timeout=SHORT))
+        failed = await outcome(gateway, HttpCall("POST", secured(server), timeout=SHORT))
         await server.gone(1)
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("tls", "timed out", False)
 
 
-async def test_silence_after_the_handshake_is_of_reading(authorities: Authorities, gateway: Gateway) -> None:
+async def test_silence_after_the_handshake_is_of_reading(
+    authorities: Authorities, gateway: HttpClient
+) -> None:
     left = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -364,32 +368,38 @@ async def test_silence_after_the_handshake_is_of_reading(authorities: Authoritie
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authorities.context(NAME))
     url = f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"
-    answered = await outcome(gateway, Call("POST", url, timeout=100))
+    answered = await outcome(gateway, HttpCall("POST", url, timeout=100))
     assert isinstance(answered, Answer)
     # The second call needs no handshake, however long that takes on a busy machine.
-    failed = await outcome(gateway, Call("POST", url, timeout=SHORT))
+    failed = await outcome(gateway, HttpCall("POST", url, timeout=SHORT))
     await left.wait()
     server.close()
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("read", "timed out", True)
 
 
-async def test_plain_http_to_a_secure_port_is_our_error(authorities: Authorities, gateway: Gateway) -> None:
+async def test_plain_http_to_a_secure_port_is_our_error(
+    authorities: Authorities, gateway: HttpClient
+) -> None:
     async with secure(authorities.context(NAME)) as server:
-        failed = await outcome(gateway, Call("POST", server.url().replace("https", "http"), timeout=LIMIT))
+        failed = await outcome(
+            gateway, HttpCall("POST", server.url().replace("https", "http"), timeout=LIMIT)
+        )
     assert isinstance(failed, CallFailed)
     assert failed.stage == "read"
     assert not server.requests
 
 
-async def test_an_answer_cut_short_under_tls_is_no_answer(authorities: Authorities, gateway: Gateway) -> None:
+async def test_an_answer_cut_short_under_tls_is_no_answer(
+    authorities: Authorities, gateway: HttpClient
+) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK[:-1])
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authorities.context(NAME))
-    found = await outcome(gateway, Call("POST", f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"))
+    found = await outcome(gateway, HttpCall("POST", f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"))
     server.close()
     assert not isinstance(found, Answer)
     assert (found.stage, found.reason) == ("read", "the connection broke")

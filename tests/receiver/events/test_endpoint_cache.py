@@ -14,8 +14,8 @@ from handlers.contract import Phase
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Conflict
 from receiver.domain.model import Endpoint, EndpointState, Work
-from receiver.events.endpoint_cache import Endpoints
-from receiver.security.tokens import Masters
+from receiver.events.endpoint_cache import EndpointCache
+from receiver.security.tokens import MasterKeys
 from receiver.store import deliveries, holds, replicas
 from receiver.store import endpoints as table
 from receiver.store.endpoints import ApiKey
@@ -24,7 +24,7 @@ from receiver.store.schema import TABLES
 from tests.receiver.store_fixture import SECRET, START, Storehouse, storehouse, told, word
 
 OLD, NEW = "m" * 32, "n" * 32
-MASTERS = Masters([OLD], Clock().entropy)
+MASTERS = MasterKeys([OLD], Clock().entropy)
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
         yield made
 
 
-def both() -> Masters:
+def both() -> MasterKeys:
     """The keys of a replica that was restarted with the new key."""
-    return Masters([NEW, OLD], Clock().entropy)
+    return MasterKeys([NEW, OLD], Clock().entropy)
 
 
 def row_of(name: str, **others: object) -> dict[str, object]:
@@ -49,7 +49,7 @@ def row_of(name: str, **others: object) -> dict[str, object]:
         updated_at=START,
         secrets=(SECRET,),
     )
-    row = Endpoints(MASTERS).sealed(replace(made, **others))  # type: ignore[arg-type]  # fields of an endpoint
+    row = EndpointCache(MASTERS).sealed(replace(made, **others))  # type: ignore[arg-type]  # fields of an endpoint
     return dict(zip(TABLES["endpoint"], row, strict=True))
 
 
@@ -65,7 +65,7 @@ class Counted(dict[str, object]):
 
 def test_only_what_is_new_or_changed_is_opened_again() -> None:
     opened: list[str] = []
-    held = Endpoints(MASTERS, lambda endpoint: opened.append(endpoint.id))
+    held = EndpointCache(MASTERS, lambda endpoint: opened.append(endpoint.id))
     rows = [Counted(row_of(f"ep_{number}")) for number in range(5)]
     held.adopt("1", rows)
     held.adopt("2", [*rows, Counted(row_of("ep_5"))])
@@ -77,7 +77,7 @@ def test_only_what_is_new_or_changed_is_opened_again() -> None:
 
 
 def test_a_generation_and_its_endpoints_are_taken_together() -> None:
-    held = Endpoints(MASTERS)
+    held = EndpointCache(MASTERS)
     old = [Counted(row_of(f"ep_{number}")) for number in range(3)]
     new = [*old, Counted(row_of("ep_3"))]
     for _ in range(50):
@@ -96,7 +96,7 @@ async def test_a_lane_that_was_met_before_its_endpoint_is_not_served_and_takes_i
     house: Storehouse,
 ) -> None:
     serves = house.services.testing.fanout.serves
-    house.lanes.wait(Work.DELIVER, "ep_new")
+    house.lanes.mark_waiting(Work.DELIVER, "ep_new")
     assert not serves("ep_new")
     await house.endpoint("ep_new", max_in_flight=1)
     for _ in range(10):
@@ -163,8 +163,8 @@ async def test_an_endpoint_whose_secret_cannot_be_read_is_left_alone_and_as_it_i
     await house.services.alter("ep_1", lambda fresh: replace(fresh, description="x"))
     with pytest.raises(Conflict, match="headers cannot be changed"):
         await house.services.alter("ep_1", lambda fresh: replace(fresh, headers={"x-own": "1"}))
-    [row] = await house.rows("select id, headers, secrets, description from endpoint")
-    headers, secrets = Endpoints(both()).unsealed(row)
+    [row] = await house.query("select id, headers, secrets, description from endpoint")
+    headers, secrets = EndpointCache(both()).unsealed(row)
     assert (headers, secrets, row["description"]) == ({"authorization": "Bearer theirs"}, (SECRET,), "x")
 
 
@@ -208,7 +208,7 @@ async def test_callback_secrets_are_encrypted_anew_in_pieces_and_once(
         jobs.append(job.id)
         await house.promise()
     assert [await reseal(house.store, both()) for _ in range(2)] == [5, 0]
-    found = await house.rows(
+    found = await house.query(
         "select id, callback_secret from job where callback_secret is not null order by id"
     )
     assert [row["id"] for row in found] == jobs
@@ -258,5 +258,5 @@ async def test_an_answer_disables_only_the_endpoint_that_it_was_sent_to(house: S
     for asked, expected in rows:
         house.hands.pass_(seconds=1)
         assert await house.store.write(partial(table.disable, asked, "410", house.hands.at)) is expected
-    [row] = await house.rows("select state, disabled_reason from endpoint")
+    [row] = await house.query("select state, disabled_reason from endpoint")
     assert (row["state"], row["disabled_reason"]) == (EndpointState.DISABLED, "410")

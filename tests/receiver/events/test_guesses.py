@@ -281,7 +281,7 @@ async def test_unproved_callbacks_of_one_job_are_kept_within_a_budget(house: Sto
     job = await house.submitted("minimax", theirs="p1")
     for _ in range(60):
         await house.hear(hint(job, house, "p1", body=b"x" * 20_000, headers=b"[]"))
-    kept = await house.rows("select count, length(body) as size from evidence where kind = 'callback'")
+    kept = await house.query("select count, length(body) as size from evidence where kind = 'callback'")
     assert sum(row["count"] for row in kept) == 60
     assert sum(row["size"] or 0 for row in kept) <= 192 * 1024
     assert len(kept) <= 21
@@ -290,7 +290,7 @@ async def test_unproved_callbacks_of_one_job_are_kept_within_a_budget(house: Sto
 async def test_a_large_body_that_proves_nothing_is_counted_and_not_kept(house: Storehouse) -> None:
     job = await house.submitted("minimax", theirs="p1")
     await house.hear(hint(job, house, "p1", body=b"x" * 1_000_000))
-    [row] = await house.rows("select count, body from evidence where kind = 'callback'")
+    [row] = await house.query("select count, body from evidence where kind = 'callback'")
     assert (row["count"], row["body"]) == (1, None)
 
 
@@ -298,7 +298,7 @@ async def test_callbacks_of_a_job_that_is_gone_are_kept_within_a_budget(house: S
     gone = house.job()
     for _ in range(30):
         await house.hear(word(gone, house, told(Phase.SUCCEEDED), body=b"x" * 50_000))
-    kept = await house.rows("select count, length(body) as size from evidence where kind = 'callback'")
+    kept = await house.query("select count, length(body) as size from evidence where kind = 'callback'")
     assert sum(row["count"] for row in kept) == 30
     assert sum(row["size"] or 0 for row in kept) <= 192 * 1024
 

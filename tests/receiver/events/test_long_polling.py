@@ -12,7 +12,7 @@ import pytest
 from receiver.domain.errors import TooManyWaiting
 from receiver.domain.model import State
 from receiver.events import long_polling as module
-from receiver.events.long_polling import AT_MOST, TOGETHER, Watchers
+from receiver.events.long_polling import AT_MOST, TOGETHER, WaitingCalls
 from receiver.store import Store
 from tests.receiver.store_fixture import Storehouse, storehouse
 
@@ -49,14 +49,14 @@ async def reads(house: Storehouse) -> Reads:
 
 
 @pytest.fixture
-def made(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> Watchers:
+def made(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> WaitingCalls:
     """Waiting calls that look only when the test does."""
     monkeypatch.setattr(module, "LOOK", 3600.0)
-    return Watchers(cast("Store", reads))
+    return WaitingCalls(cast("Store", reads))
 
 
 @contextlib.asynccontextmanager
-async def waiting(made: Watchers, job_id: str | None, seen: State | None = None) -> AsyncIterator[Any]:
+async def waiting(made: WaitingCalls, job_id: str | None, seen: State | None = None) -> AsyncIterator[Any]:
     """One call that waits."""
     with made.waiting(job_id, "key") as waiter:
         waiter.seen = seen
@@ -74,7 +74,7 @@ async def woken(*tasks: Any) -> bool:
     return all(task.done() for task in tasks)
 
 
-async def test_a_call_is_woken_by_its_own_news_only(made: Watchers) -> None:
+async def test_a_call_is_woken_by_its_own_news_only(made: WaitingCalls) -> None:
     async with waiting(made, "job_a") as a, waiting(made, "job_b") as b, waiting(made, None) as feed:
         made.tell(["job_c"], events=False)
         assert not await woken(a)
@@ -90,7 +90,7 @@ async def test_a_call_is_woken_by_its_own_news_only(made: Watchers) -> None:
 
 
 async def test_where_others_write_one_look_serves_all(
-    made: Watchers, house: Storehouse, reads: Reads
+    made: WaitingCalls, house: Storehouse, reads: Reads
 ) -> None:
     jobs = [await house.added() for _ in range(3)]
     async with contextlib.AsyncExitStack() as stack:
@@ -111,7 +111,7 @@ async def test_where_others_write_one_look_serves_all(
         assert reads.count == 2
 
 
-async def test_a_call_for_a_job_that_was_erased_is_woken(made: Watchers) -> None:
+async def test_a_call_for_a_job_that_was_erased_is_woken(made: WaitingCalls) -> None:
     async with waiting(made, "job_gone", State.PENDING) as task:
         await made.look()
         assert await woken(task)
@@ -122,7 +122,7 @@ async def test_the_look_is_steady_where_several_serve_and_never_where_one_does(
 ) -> None:
     monkeypatch.setattr(module, "LOOK", 0.0)
     several, one = Reads(house.store, shared=True), Reads(house.store, shared=False)
-    looked, alone = Watchers(cast("Store", several)), Watchers(cast("Store", one))
+    looked, alone = WaitingCalls(cast("Store", several)), WaitingCalls(cast("Store", one))
     async with waiting(looked, None), waiting(alone, None), asyncio.timeout(PATIENCE):
         for _ in range(3):
             several.came.clear()
@@ -134,7 +134,7 @@ async def test_the_look_is_steady_where_several_serve_and_never_where_one_does(
     assert looked._looking is None
 
 
-async def test_many_are_woken_a_few_at_a_time(made: Watchers) -> None:
+async def test_many_are_woken_a_few_at_a_time(made: WaitingCalls) -> None:
     async with contextlib.AsyncExitStack() as stack:
         tasks = [await stack.enter_async_context(waiting(made, None)) for _ in range(TOGETHER * 5)]
         made.tell([], events=True)
@@ -146,7 +146,7 @@ async def test_many_are_woken_a_few_at_a_time(made: Watchers) -> None:
         assert all(later - sooner <= TOGETHER for sooner, later in zip([0, *counts], counts, strict=False))
 
 
-async def test_one_key_may_wait_only_so_often(made: Watchers) -> None:
+async def test_one_key_may_wait_only_so_often(made: WaitingCalls) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(AT_MOST):
             stack.enter_context(made.waiting("job_a", "key"))

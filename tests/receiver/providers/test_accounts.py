@@ -18,9 +18,9 @@ from receiver.config.load import AccountSetup
 from receiver.config.settings import AccountSettings
 from receiver.domain.clock import Clock
 from receiver.domain.lifecycle import RESULT_LIMIT
-from receiver.egress.client import Gateway
+from receiver.egress.client import HttpClient
 from receiver.providers.accounts import ANSWER_CAP, POLL, Accounts, Heard
-from receiver.security.tokens import Masters
+from receiver.security.tokens import MasterKeys
 from tests.receiver.client_fixture import staged
 from tests.receiver.domain.test_lifecycle import job
 from tests.receiver.raw_server import replaying
@@ -70,10 +70,10 @@ async def asking(*answers: bytes) -> AsyncIterator[tuple[Accounts, AccountSetup]
         yield accounts(setup, gateway), setup
 
 
-def accounts(setup: AccountSetup, gateway: Gateway) -> Accounts:
+def accounts(setup: AccountSetup, gateway: HttpClient) -> Accounts:
     """The one account."""
     clock = Clock()
-    masters = Masters([clock.entropy(32).hex()], clock.entropy)
+    masters = MasterKeys([clock.entropy(32).hex()], clock.entropy)
     return Accounts({setup.name: setup}, gateway, masters, clock, None, lambda _account, _name: None)
 
 

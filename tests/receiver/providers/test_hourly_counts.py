@@ -7,7 +7,7 @@ import pytest
 
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.providers.hourly_counts import MINUTES, Tally
+from receiver.providers.hourly_counts import MINUTES, HourlyCounts
 from tests.receiver.store_fixture import opened
 from tests.stories.tools import Moving
 
@@ -15,7 +15,7 @@ from tests.stories.tools import Moving
 async def test_counts_are_told_at_once_and_last_an_hour(tmp_path: Path) -> None:
     moving = Moving()
     async with opened(tmp_path / "a.db") as store:
-        one, other = Tally(store, moving.clock), Tally(store, moving.clock)
+        one, other = HourlyCounts(store, moving.clock), HourlyCounts(store, moving.clock)
         one.count("aiml", "polls")
         assert await one.totals() == {"aiml": {"polls": 1}}
         assert await other.totals() == {}
@@ -29,11 +29,11 @@ async def test_counts_are_told_at_once_and_last_an_hour(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_stored_now_is_kept(tmp_path: Path) -> None:
     async with opened(tmp_path / "a.db") as store:
-        tally = Tally(store, Clock())
+        tally = HourlyCounts(store, Clock())
         tally.count("aiml", "polls")
     with pytest.raises(StoreUnavailable):
         await tally.flush()
     async with opened(tmp_path / "a.db") as store:
         tally._store = store
         await tally.flush()
-        assert await Tally(store, Clock()).totals() == {"aiml": {"polls": 1}}
+        assert await HourlyCounts(store, Clock()).totals() == {"aiml": {"polls": 1}}

@@ -13,8 +13,8 @@ from receiver.security.tokens import (
     AssetToken,
     BadToken,
     CallbackToken,
-    Ids,
-    Masters,
+    IdGenerator,
+    MasterKeys,
     event_id,
     hash_api_key,
     is_id,
@@ -31,9 +31,9 @@ SECRET = "whsec_canary"
 Spoil = Callable[[str], str]
 
 
-def masters(*keys: str) -> Masters:
+def masters(*keys: str) -> MasterKeys:
     """These master keys, newest first."""
-    return Masters(keys or (NEW,), os.urandom)
+    return MasterKeys(keys or (NEW,), os.urandom)
 
 
 def spoiled(place: int, text: str) -> Spoil:
@@ -218,7 +218,7 @@ def test_sealed_bytes_that_were_cut_in_the_nonce_do_not_open(size: int) -> None:
 
 
 def test_a_repr_hides() -> None:
-    shown = repr(masters(NEW, OLD)) + repr(Ids(lambda: NOW, os.urandom))
+    shown = repr(masters(NEW, OLD)) + repr(IdGenerator(lambda: NOW, os.urandom))
     assert OLD not in shown
     assert NEW not in shown
 
@@ -226,7 +226,7 @@ def test_a_repr_hides() -> None:
 def test_ids_sort_by_time_and_are_unique() -> None:
     at = [NOW + timedelta(milliseconds=count) for count in range(300)]
     moments = iter([moment for moment in at for _ in range(10)])
-    ids = Ids(lambda: next(moments), os.urandom)
+    ids = IdGenerator(lambda: next(moments), os.urandom)
     made = [ids.new("job") for _ in range(3000)]
     assert len(set(made)) == len(made)
     assert all(is_id("job", one) for one in made)

@@ -10,13 +10,13 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.delivery.sender import SETTLE
-from receiver.domain.model import Claim, Event, Owed, Work
+from receiver.domain.model import Claim, Event, PendingDelivery, Work
 from receiver.store import deliveries
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import Search, Seen
+from receiver.store.deliveries import DeliveryFilter, StoredDelivery
 from receiver.store.due import HAND_LANES, RETRY_LANE
-from receiver.store.record import Born
+from receiver.store.record import NewDelivery
 from tests.receiver.store_fixture import Storehouse, storehouse, told, word
 
 URL = "https://me.example/one-off"
@@ -31,7 +31,7 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
         yield made
 
 
-async def born(house: Storehouse, **others: object) -> list[Born]:
+async def born(house: Storehouse, **others: object) -> list[NewDelivery]:
     """What is owed for a job that just ended."""
     job = await house.submitted(**others)  # type: ignore[arg-type]  # fields of a job
     [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED, result={"lyrics": "la"})))
@@ -45,7 +45,7 @@ async def one(house: Storehouse) -> Claim:
     return made.claim
 
 
-async def seen(house: Storehouse, delivery: str) -> tuple[Seen, list[Attempt]]:
+async def seen(house: Storehouse, delivery: str) -> tuple[StoredDelivery, list[Attempt]]:
     """A delivery as it is told, with its attempts."""
     found = await house.store.read(deliveries.get(delivery))
     assert found is not None
@@ -121,10 +121,10 @@ async def test_an_attempt_under_a_stale_lease_is_kept_and_changes_nothing(
     first = await one(house)
     house.hands.pass_(seconds=31)
     [second] = await claims(house)
-    before = await house.rows("select * from due where id = :id", id=first.id)
+    before = await house.query("select * from due where id = :id", id=first.id)
     at = house.hands.at if state == "pending" else None
     assert not await house.settle(first, state, next_at=at)
-    assert await house.rows("select * from due where id = :id", id=first.id) == before
+    assert await house.query("select * from due where id = :id", id=first.id) == before
     told_, attempts = await seen(house, first.id)
     assert (told_.state, told_.tries, told_.leased, len(attempts)) == ("pending", 1, True, 1)
     assert await house.settle(second)
@@ -216,7 +216,7 @@ async def test_an_endpoint_that_goes_is_owed_nothing_more(house: Storehouse) -> 
     await house.settle_born(made[0][0])
     now = house.hands.at
     await house.store.write(lambda: table.remove("ep_1", now))
-    rows = await house.rows("select target, state from delivery order by id")
+    rows = await house.query("select target, state from delivery order by id")
     assert [tuple(row.values()) for row in map(dict, rows)] == [
         ("ep_1", "delivered"),
         ("ep_2", "pending"),
@@ -232,7 +232,7 @@ async def test_a_callback_url_that_is_turned_off_is_so_for_its_job_only(house: S
     assert job_id is not None
     now = house.hands.at
     await house.store.write(lambda: deliveries.cancel_target("callback", job_id, "410", now))
-    rows = await house.rows("select job, state, reason from delivery where target = 'callback' order by id")
+    rows = await house.query("select job, state, reason from delivery where target = 'callback' order by id")
     assert [(row["state"], row["reason"]) for row in rows] == [("canceled", "410"), ("pending", None)]
     assert await house.column("select callback_off from job order by id") == [1, 0]
     assert {one.owed.endpoint_id for one in second} == {"ep_1", None}
@@ -244,11 +244,11 @@ async def test_a_callback_url_that_is_turned_off_is_so_for_its_job_only(house: S
 async def test_what_sending_needs_comes_with_the_claim(house: Storehouse) -> None:
     to_endpoint, to_url = await born(house, callback_url=URL, callback_secret=b"sealed")
     house.hands.pass_(seconds=31)
-    owed: dict[str, Owed] = {claim.id: found for claim, found in await house.claim(Work.DELIVER)}
+    owed: dict[str, PendingDelivery] = {claim.id: found for claim, found in await house.claim(Work.DELIVER)}
     assert owed[to_endpoint.owed.id] == to_endpoint.owed
     event: Event = to_endpoint.owed.event
     job_id = event.job_id
-    assert owed[to_url.owed.id] == Owed(to_url.owed.id, event, None, job_id, URL, b"sealed")
+    assert owed[to_url.owed.id] == PendingDelivery(to_url.owed.id, event, None, job_id, URL, b"sealed")
     assert event.result == b'{"lyrics":"la"}'
     assert b"lyrics" not in event.body
 
@@ -258,23 +258,25 @@ async def test_deliveries_are_found_newest_first(house: Storehouse) -> None:
     ids = [one.owed.id for each in made for one in each]
     owed = made[1][0].owed
     await house.settle_born(made[0][0])
-    searches: list[tuple[Search, list[int]]] = [
-        (Search(), [5, 4, 3, 2, 1, 0]),
-        (Search(limit=2), [5, 4]),
-        (Search(limit=2, before=ids[4]), [3, 2]),
-        (Search(endpoint="ep_1"), [4, 2, 0]),
-        (Search(endpoint="callback"), [5, 3, 1]),
-        (Search(state="delivered"), [0]),
-        (Search(state="pending", endpoint="ep_1"), [4, 2]),
-        (Search(event=owed.event.id), [3, 2]),
-        (Search(job=owed.job_id), [3, 2]),
-        (Search(endpoint="ep_2"), []),
+    searches: list[tuple[DeliveryFilter, list[int]]] = [
+        (DeliveryFilter(), [5, 4, 3, 2, 1, 0]),
+        (DeliveryFilter(limit=2), [5, 4]),
+        (DeliveryFilter(limit=2, before=ids[4]), [3, 2]),
+        (DeliveryFilter(endpoint="ep_1"), [4, 2, 0]),
+        (DeliveryFilter(endpoint="callback"), [5, 3, 1]),
+        (DeliveryFilter(state="delivered"), [0]),
+        (DeliveryFilter(state="pending", endpoint="ep_1"), [4, 2]),
+        (DeliveryFilter(event=owed.event.id), [3, 2]),
+        (DeliveryFilter(job=owed.job_id), [3, 2]),
+        (DeliveryFilter(endpoint="ep_2"), []),
     ]
     for search, expected in searches:
         listed = await house.store.read(deliveries.search(search))
         assert [ids.index(one.id) for one in listed.found] == expected, search
         assert listed.place is None
-    [own] = (await house.store.read(deliveries.search(Search(endpoint="callback", job=owed.job_id)))).found
+    [own] = (
+        await house.store.read(deliveries.search(DeliveryFilter(endpoint="callback", job=owed.job_id)))
+    ).found
     assert (own.endpoint_id, own.url) == (None, URL)
     assert await house.store.read(deliveries.get("dlv_unknown")) is None
 

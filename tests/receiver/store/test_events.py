@@ -14,8 +14,8 @@ from receiver.store import endpoints as table
 from receiver.store import erasure, events, jobs
 from receiver.store.events import Page
 from receiver.store.schema import TABLES
-from receiver.store.statements import Transaction, rows
-from receiver.store.timeline import Entry, Place, timeline
+from receiver.store.statements import Transaction, query
+from receiver.store.timeline import TimelineEntry, TimelinePlace, timeline
 from tests.receiver.store_fixture import Storehouse, storehouse, told, word
 
 SUBMIT, POLL, NOTE = Source.SUBMISSION, Source.POLL, Source.NOTE
@@ -58,7 +58,7 @@ async def blocked(house: Storehouse, number: int) -> Event:
     made = recording.event("provider.blocked", "aiml", str(number), {"object": "provider"}, house.hands.at)
 
     def blocking() -> Transaction[list[Event]]:
-        yield rows("select 1")
+        yield query("select 1")
         return [made]
 
     await recording.write(blocking)
@@ -196,10 +196,10 @@ async def test_an_event_tells_where_it_went(house: Storehouse) -> None:
 # The timeline.
 
 
-async def read_all(house: Storehouse, job: Job, size: int) -> list[Entry]:
+async def read_all(house: Storehouse, job: Job, size: int) -> list[TimelineEntry]:
     """The whole timeline, so many entries at a time, as a reader of the API has it."""
-    found: list[Entry] = []
-    after: Place | None = None
+    found: list[TimelineEntry] = []
+    after: TimelinePlace | None = None
     while True:
         page = await house.store.read(timeline(job.id, after, size))
         found += page[:size]

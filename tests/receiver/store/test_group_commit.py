@@ -15,9 +15,9 @@ from handlers.contract import Phase
 from receiver.domain.errors import StoreUnavailable, TooLarge
 from receiver.domain.model import Event, Work
 from receiver.store import Store
-from receiver.store.group_commit import DRAIN, ROOM, Verb
+from receiver.store.group_commit import DRAIN, ROOM, BatchedWrite
 from receiver.store.sqlite.driver import SqliteDriver
-from receiver.store.statements import Transaction, many, rows
+from receiver.store.statements import Transaction, insert, query
 from tests.engines import ENGINES
 from tests.receiver.store_fixture import Storehouse, asking, storehouse, told, word, write_locked
 
@@ -33,13 +33,13 @@ class Notes:
     reached: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
-    def verb(self, cost: int = 1) -> Verb[str, str]:
+    def verb(self, cost: int = 1) -> BatchedWrite[str, str]:
         """The verb, an item of which costs so much."""
-        return Verb("note", self._run, lambda _item: cost, self.abandoned.append)
+        return BatchedWrite("note", self._run, lambda _item: cost, self.abandoned.append)
 
     def _run(self, items: Sequence[str]) -> Transaction[list[str]]:
         self.batches.append(list(items))
-        yield many("meta", [(item, "") for item in items])
+        yield insert("meta", [(item, "") for item in items])
         if "wait" in items:
             self.reached.set()
             self.go_on.wait(PATIENCE)
@@ -50,11 +50,11 @@ class Notes:
 
 def failing(_items: Sequence[int]) -> Transaction[list[int]]:
     """A neighbour whose content is wrong."""
-    yield rows("select 1")
+    yield query("select 1")
     raise ValueError("bad neighbour")
 
 
-BAD_NEIGHBOUR: Verb[int, int] = Verb("bad neighbour", failing)
+BAD_NEIGHBOUR: BatchedWrite[int, int] = BatchedWrite("bad neighbour", failing)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def spoiled(store: Store) -> None:
         await store.do(BAD_NEIGHBOUR, 1)
 
 
-async def tell(store: Store, verb: Verb[str, str], *items: str) -> list[str | BaseException]:
+async def tell(store: Store, verb: BatchedWrite[str, str], *items: str) -> list[str | BaseException]:
     """What the verb says of these items, all asked for at once."""
     return await asyncio.gather(*(store.do(verb, item) for item in items), return_exceptions=True)
 
@@ -264,7 +264,7 @@ async def test_the_slots_of_an_event_of_the_service_are_given_back(house: Storeh
     event = recording.event("provider.blocked", "apiframe", "blocked|1", {"object": "provider"}, now)
 
     def blocking() -> Transaction[list[Event]]:
-        yield rows("select 1")
+        yield query("select 1")
         return [event]
 
     written, _ = await asyncio.gather(recording.write(blocking), spoiled(house.store))

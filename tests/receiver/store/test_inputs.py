@@ -13,13 +13,13 @@ from handlers.contract import Phase
 from receiver.bodies.parts import Parts
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Job, Source, State, Verdict, Work
-from receiver.egress.client import Call, Gateway
+from receiver.egress.client import HttpCall, HttpClient
 from receiver.jobs.service import PROMISE
 from receiver.providers.submission import Submitter
 from receiver.store import erasure, inputs
 from receiver.store.inputs import AT_ONCE, IN_ROW, PIECE
-from receiver.store.jobs import Chosen, NewJob, unchoose
-from receiver.store.statements import Query, Transaction
+from receiver.store.jobs import ClaimedSubmission, NewJob, release_submission
+from receiver.store.statements import QueryStatement, Transaction
 from tests.receiver.store_fixture import Storehouse, storehouse, told, word
 
 MIB = 1 << 20
@@ -39,11 +39,11 @@ def spelled(size: int) -> bytes:
     return b'{"prompt":"' + text[: size - 13] + b'"}'
 
 
-async def promised(house: Storehouse, whole: bytes, **others: Any) -> Chosen:
+async def promised(house: Storehouse, whole: bytes, **others: Any) -> ClaimedSubmission:
     """A job with this input, claimed for its submission."""
     await house.promise(whole_input=whole, **others)
     [chosen] = await house.claim(Work.SUBMIT)
-    assert isinstance(chosen, Chosen)
+    assert isinstance(chosen, ClaimedSubmission)
     return chosen
 
 
@@ -74,17 +74,17 @@ async def test_every_job_has_its_own_input(house: Storehouse) -> None:
     assert found == [*wholes, None]
 
 
-def accepted(chosen: Chosen, house: Storehouse) -> Any:
+def accepted(chosen: ClaimedSubmission, house: Storehouse) -> Any:
     """The provider's acceptance."""
     return word(chosen.job, house, told(Phase.QUEUED, "p1"), Source.SUBMISSION, claim=chosen.claim)
 
 
-def canceled(chosen: Chosen, house: Storehouse) -> Any:
+def canceled(chosen: ClaimedSubmission, house: Storehouse) -> Any:
     """The user's cancellation, while the submission is out."""
     return word(chosen.job, house, source=Source.NOTE, verdict=Verdict.CANCEL)
 
 
-def refused(chosen: Chosen, house: Storehouse) -> Any:
+def refused(chosen: ClaimedSubmission, house: Storehouse) -> Any:
     """The provider's refusal."""
     return word(chosen.job, house, source=Source.SUBMISSION, verdict=Verdict.REJECT, claim=chosen.claim)
 
@@ -118,7 +118,7 @@ async def test_an_erased_job_leaves_no_piece(house: Storehouse) -> None:
 async def test_an_input_is_kept_while_it_may_be_sent_again(house: Storehouse) -> None:
     whole = spelled(3 * MIB)
     chosen = await promised(house, whole)
-    await house.store.write(lambda: unchoose([chosen], house.hands.at))
+    await house.store.write(lambda: release_submission([chosen], house.hands.at))
     [chosen] = await house.claim(Work.SUBMIT)
     await house.hear(
         word(chosen.job, house, source=Source.SUBMISSION, verdict=Verdict.LOST, claim=chosen.claim)
@@ -142,7 +142,7 @@ def statements(transaction: Transaction[Any], *answers: list[Any]) -> list[Any]:
 def test_a_small_input_costs_no_statement_of_its_own() -> None:
     assert statements(inputs.write("job_1", Parts([b"{}"]))) == []
     [update] = statements(inputs.forget(["job_1"]), [{"id": "job_1", "input": None}])
-    assert isinstance(update, Query)
+    assert isinstance(update, QueryStatement)
     assert update.sql.startswith("update job set input")
 
 
@@ -174,15 +174,15 @@ async def test_storing_and_reading_a_large_input_holds_one_copy_at_most(house: S
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[HttpCall]:
     """The calls to providers, of which none is expected."""
-    made: list[Call] = []
+    made: list[HttpCall] = []
 
-    async def call(_gateway: Gateway, call: Call) -> None:
+    async def call(_gateway: HttpClient, call: HttpCall) -> None:
         made.append(call)
         raise AssertionError("a call was made")
 
-    monkeypatch.setattr(Gateway, "call", call)
+    monkeypatch.setattr(HttpClient, "call", call)
     return made
 
 
@@ -193,7 +193,7 @@ def submitter(house: Storehouse) -> Submitter:
 
 
 async def test_a_job_that_ended_before_its_input_was_read_is_not_sent(
-    house: Storehouse, calls: list[Call]
+    house: Storehouse, calls: list[HttpCall]
 ) -> None:
     chosen = await promised(house, spelled(3 * MIB))
     await house.hear(canceled(chosen, house))
@@ -204,7 +204,7 @@ async def test_a_job_that_ended_before_its_input_was_read_is_not_sent(
 
 
 async def test_an_input_that_cannot_be_read_now_is_sent_later(
-    house: Storehouse, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+    house: Storehouse, calls: list[HttpCall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> None:
         raise StoreUnavailable("the database cannot be read now")

@@ -11,7 +11,7 @@ from receiver.domain.model import EndpointState, Source, Verdict, Work
 from receiver.store import deliveries, erasure, events
 from receiver.store import endpoints as table
 from receiver.store.deliveries import NEWEST
-from receiver.store.statements import Transaction, many
+from receiver.store.statements import Transaction, insert
 from tests.receiver.store_fixture import Storehouse, storehouse, told, types, word
 
 MANY = 250
@@ -30,8 +30,8 @@ async def owe(house: Storehouse, target: str, count: int = MANY) -> None:
 
     def fill() -> Transaction[None]:
         ids = [f"dlv_{number:032x}" for number in range(1, count + 1)]
-        yield many("delivery", [(i, f"evt_{i}", target, "", None, "pending", 1, 1, 0, None) for i in ids])
-        yield many("due", [(i, "deliver", target, 1, 0, 0, 0, "") for i in ids])
+        yield insert("delivery", [(i, f"evt_{i}", target, "", None, "pending", 1, 1, 0, None) for i in ids])
+        yield insert("due", [(i, "deliver", target, 1, 0, 0, 0, "") for i in ids])
 
     await house.store.write(fill)
 
@@ -39,7 +39,7 @@ async def owe(house: Storehouse, target: str, count: int = MANY) -> None:
 async def states(house: Storehouse, target: str = "ep_1") -> dict[str, int]:
     """How many deliveries of a target are in each state."""
     sql = "select state, count(*) as many from delivery where target = :target group by state"
-    return {row["state"]: row["many"] for row in await house.rows(sql, target=target)}
+    return {row["state"]: row["many"] for row in await house.query(sql, target=target)}
 
 
 async def owed(house: Storehouse) -> int:
@@ -136,7 +136,7 @@ async def heard(house: Storehouse, words: int) -> str:
     def fill() -> Transaction[None]:
         ids = [f"evd_{number:032x}" for number in range(1, words + 1)]
         row = (job.id, 1, "callback", "applied", "{}", None, b"x" * 10, 1, 1)
-        yield many("evidence", [(one, *row) for one in ids])
+        yield insert("evidence", [(one, *row) for one in ids])
 
     await house.store.write(fill)
     return job.id
@@ -204,7 +204,7 @@ async def test_what_was_owed_for_an_old_event_of_no_job_is_counted(house: Storeh
     made = recording.event("provider.blocked", "aiml", "1", {"object": "provider"}, house.hands.at)
 
     def blocking() -> Transaction[list[object]]:
-        yield many("meta", [("k", "v")])
+        yield insert("meta", [("k", "v")])
         return [made]
 
     await recording.write(blocking)  # type: ignore[arg-type]  # one event

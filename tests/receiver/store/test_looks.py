@@ -12,9 +12,9 @@ from handlers.contract import Phase
 from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Work
 from receiver.store import deliveries, due, events, jobs
-from receiver.store.due import Request, Taken, claim
+from receiver.store.due import Claimed, ClaimRequest, claim
 from receiver.store.events import Page
-from receiver.store.statements import Transaction, many, ms
+from receiver.store.statements import Transaction, insert, ms
 from tests.receiver.store_fixture import LEASE, Storehouse, owed, storehouse, told, word
 
 ORIGINS = 40
@@ -41,12 +41,12 @@ async def waiting(house: Storehouse, *lanes: tuple[str, int]) -> None:
     """A delivery in each of these lanes that waits for its moment."""
 
     def fill() -> Transaction[None]:
-        yield many("due", [(f"dlv_{lane}", "deliver", lane, at, 0, 0, 1, "") for lane, at in lanes])
+        yield insert("due", [(f"dlv_{lane}", "deliver", lane, at, 0, 0, 1, "") for lane, at in lanes])
 
     await house.store.write(fill)
 
 
-async def look(house: Storehouse, asked: list[str], **others: Any) -> Taken:
+async def look(house: Storehouse, asked: list[str], **others: Any) -> Claimed:
     """A claim of deliveries that notes the lanes it asks for."""
     now = house.hands.at
 
@@ -54,7 +54,7 @@ async def look(house: Storehouse, asked: list[str], **others: Any) -> Taken:
         asked.append(lane)
         return 0
 
-    request = Request(Work.DELIVER, "rpc_1", now, now + LEASE, 0.0, room, owed, **others)
+    request = ClaimRequest(Work.DELIVER, "rpc_1", now, now + LEASE, 0.0, room, owed, **others)
     return await house.store.write(lambda: claim(request))
 
 
@@ -181,7 +181,7 @@ async def test_a_list_that_no_index_knows_looks_at_so_many_and_tells_where_to_go
     oldest, *others = await house.column("select id from delivery order by id")
     await house.write("update delivery set state = 'delivered' where id = :id", id=oldest)
     for endpoint in (None, "ep_1"):
-        wanted = deliveries.Search(endpoint=endpoint, state="delivered")
+        wanted = deliveries.DeliveryFilter(endpoint=endpoint, state="delivered")
         places, found = [], []
         while True:
             listed = await house.store.read(deliveries.search(wanted))
@@ -203,7 +203,7 @@ async def test_seldom_ends_are_found_among_many(
         await failed(house)
     oldest, *_ = await house.column("select id from delivery order by id")
     await house.write("update delivery set state = :state where id = :id", id=oldest, state=state)
-    listed = await house.store.read(deliveries.search(deliveries.Search(state=state)))
+    listed = await house.store.read(deliveries.search(deliveries.DeliveryFilter(state=state)))
     assert ([one.id for one in listed.found], listed.place) == ([oldest], None)
 
 
@@ -220,7 +220,7 @@ async def test_jobs_are_found_by_any_states(house: Storehouse) -> None:
         (("succeeded", "failed"), [ended]),
     ]
     for states, expected in rows:
-        found = await house.store.read(jobs.search(jobs.Search(state=states)))
+        found = await house.store.read(jobs.search(jobs.JobFilter(state=states)))
         assert [job.id for job in found] == expected, states
 
 

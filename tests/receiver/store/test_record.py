@@ -14,7 +14,7 @@ from receiver.domain.model import By, EndpointState, Job, Outcome, Source, State
 from receiver.security.tokens import event_id
 from receiver.store import endpoints as table
 from receiver.store.deliveries import cancel_target
-from receiver.store.record import Recorded
+from receiver.store.record import RecordResult
 from receiver.store.statements import Transaction, ms
 from tests.receiver.store_fixture import Storehouse, finals, outcomes, storehouse, told, types, word
 
@@ -58,7 +58,7 @@ async def test_words_in_one_transaction_end_a_job_once_whatever_their_order(hous
 
 
 async def test_together_or_one_by_one_means_the_same(house: Storehouse) -> None:
-    def seen(job: Job, recorded: Sequence[Recorded]) -> tuple[Any, ...]:
+    def seen(job: Job, recorded: Sequence[RecordResult]) -> tuple[Any, ...]:
         return job.state, job.sequence, job.progress, types(recorded), outcomes(recorded)
 
     for order in itertools.permutations(range(4)):
@@ -77,11 +77,11 @@ async def test_a_transaction_of_many_jobs_gives_each_one_end(house: Storehouse) 
     words = [one for job in made for one in story(job, house)]
     recorded = await house.hear(*words[::-1], *words)
     assert len(finals(types(recorded))) == 40
-    rows = await house.rows(
+    rows = await house.query(
         "select job, count(*) as ended from event where type in (:t) group by job", t=[*JOB_FINAL]
     )
     assert {row["job"]: row["ended"] for row in rows} == {job.id: 1 for job in made}
-    owed = await house.rows(
+    owed = await house.query(
         "select target, type, count(*) as owed from delivery join event on event.id = event group by 1, 2"
     )
     assert {(row["target"], row["type"]): row["owed"] for row in owed} == {("ep_all", "job.canceled"): 40}
@@ -186,7 +186,7 @@ async def test_a_delivery_is_born_with_a_slot_while_there_are_any(house: Storeho
     born = [one for each in recorded for one in each.born]
     assert [one.claim is not None for one in born] == [True] * 4 + [False] * 2
     assert house.lanes.lane(Work.DELIVER, "ep_1").in_flight == 4
-    rows = await house.rows("select lane, at, leased, fence from due where work = 'deliver' order by id")
+    rows = await house.query("select lane, at, leased, fence from due where work = 'deliver' order by id")
     at = ms(house.hands.at)
     found = [(row["lane"], row["at"] - at, row["leased"], row["fence"]) for row in rows]
     assert found == [("ep_1", 30_000, 1, 1)] * 4 + [("ep_1", 0, 0, 0)] * 2
@@ -213,7 +213,7 @@ async def test_everybody_gets_what_was_asked_for(house: Storehouse) -> None:
     await house.hear(
         word(job, house, told(Phase.RUNNING, progress=2.0)), word(job, house, told(Phase.SUCCEEDED))
     )
-    rows = await house.rows(
+    rows = await house.query(
         "select target, type, lane from delivery d join event e on e.id = d.event join due on due.id = d.id"
     )
     assert {(row["target"], row["type"], row["lane"]) for row in rows} == {

@@ -12,10 +12,10 @@ import pytest
 from handlers.contract import Phase
 from receiver.bodies.parts import Parts
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, Due, Job, Source, State, Verdict, Word, Work
+from receiver.domain.model import Claim, Job, ScheduledWork, Source, State, Verdict, Word, Work
 from receiver.store import account_counts, jobs
 from receiver.store.due import release
-from receiver.store.jobs import Chosen, NewJob, Promised, Search, unchoose
+from receiver.store.jobs import Added, ClaimedSubmission, JobFilter, NewJob, release_submission
 from receiver.store.replicas import leave
 from receiver.store.schema import TABLES
 from receiver.store.statements import EPOCH, ms
@@ -38,7 +38,9 @@ async def counts(house: Storehouse, *tables: str) -> list[int]:
 
 async def due_of(house: Storehouse, job: Job) -> tuple[object, ...]:
     """What is due for a job."""
-    [row] = await house.rows("select work, lane, at, leased, fence, tries from due where id = :id", id=job.id)
+    [row] = await house.query(
+        "select work, lane, at, leased, fence, tries from due where id = :id", id=job.id
+    )
     return tuple(row)
 
 
@@ -56,7 +58,7 @@ async def test_a_job_comes_back_as_it_was_promised(house: Storehouse) -> None:
         callback_url="https://me.example/",
         callback_secret=b"\x00\xff",
     )
-    assert await house.promise(job) == Promised(job, created=True)
+    assert await house.promise(job) == Added(job, created=True)
     assert await house.store.read(jobs.get(job.id)) == job
     assert await house.store.read(jobs.get_with_input(job.id)) == (job, b'{"prompt":"a"}')
     assert await due_of(house, job) == ("submit", "apiframe", ms(house.hands.at), 0, 0, 0)
@@ -66,8 +68,8 @@ async def test_a_job_comes_back_as_it_was_promised(house: Storehouse) -> None:
 async def test_one_key_makes_one_job(house: Storehouse) -> None:
     first = await house.promise(owner="a", key="k", digest=ONE)
     again = await house.promise(owner="a", key="k", digest=ONE)
-    assert again == Promised(first.job, created=False)
-    assert await house.promise(owner="a", key="k", digest=OTHER) == Promised(None, created=False)
+    assert again == Added(first.job, created=False)
+    assert await house.promise(owner="a", key="k", digest=OTHER) == Added(None, created=False)
     assert (await house.promise(owner="b", key="k", digest=OTHER)).created
     assert (await house.promise(owner="a", key="K", digest=OTHER)).created
     assert await counts(house, "job", "idempotency", "due") == [3, 3, 3]
@@ -100,7 +102,7 @@ async def test_an_id_that_is_taken_fails_alone(house: Storehouse) -> None:
     )
     assert isinstance(answers[0], Exception)
     assert not isinstance(answers[0], StoreUnavailable)
-    assert isinstance(answers[1], Promised)
+    assert isinstance(answers[1], Added)
     assert await counts(house, "job", "idempotency") == [2, 1]
 
 
@@ -112,18 +114,18 @@ async def test_jobs_are_found_newest_first(house: Storehouse) -> None:
         house.hands.pass_(seconds=1)
     ids = [job.id for job in made]
     await house.claim(Work.SUBMIT, {"aiml": 1})
-    searches: list[tuple[Search, list[int]]] = [
-        (Search(), [5, 4, 3, 2, 1, 0]),
-        (Search(limit=2), [5, 4]),
-        (Search(limit=2, before=ids[4]), [3, 2]),
-        (Search(account="aiml"), [5, 3, 1]),
-        (Search(state=("submitting", "queued")), [1]),
-        (Search(labels=(("order", "1"),)), [3, 2]),
-        (Search(labels=(("order", "1"), ("kind", "x")), account="aiml"), [3]),
-        (Search(labels=(("order", "1"), ("kind", "y"))), []),
-        (Search(created_after=made[3].created_at), [5, 4]),
-        (Search(created_before=made[2].created_at), [1, 0]),
-        (Search(provider_job_id="p1"), []),
+    searches: list[tuple[JobFilter, list[int]]] = [
+        (JobFilter(), [5, 4, 3, 2, 1, 0]),
+        (JobFilter(limit=2), [5, 4]),
+        (JobFilter(limit=2, before=ids[4]), [3, 2]),
+        (JobFilter(account="aiml"), [5, 3, 1]),
+        (JobFilter(state=("submitting", "queued")), [1]),
+        (JobFilter(labels=(("order", "1"),)), [3, 2]),
+        (JobFilter(labels=(("order", "1"), ("kind", "x")), account="aiml"), [3]),
+        (JobFilter(labels=(("order", "1"), ("kind", "y"))), []),
+        (JobFilter(created_after=made[3].created_at), [5, 4]),
+        (JobFilter(created_before=made[2].created_at), [1, 0]),
+        (JobFilter(provider_job_id="p1"), []),
     ]
     for search, expected in searches:
         found = await house.store.read(jobs.search(search))
@@ -136,7 +138,7 @@ async def test_jobs_are_found_newest_first(house: Storehouse) -> None:
 async def test_a_claim_commits_the_intent(house: Storehouse) -> None:
     job = await house.added()
     [chosen] = await house.claim(Work.SUBMIT)
-    assert isinstance(chosen, Chosen)
+    assert isinstance(chosen, ClaimedSubmission)
     assert (chosen.crashed, chosen.input, chosen.job.id) == (False, b'{"prompt":"a tide"}', job.id)
     assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0, house.recorder.owner)
     assert await house.column("select state from job") == ["submitting"]
@@ -163,7 +165,7 @@ async def test_every_lane_gets_its_room_oldest_first(house: Storehouse) -> None:
 
 async def test_nothing_is_claimed_before_it_is_due(house: Storehouse) -> None:
     at = house.hands.at + timedelta(seconds=10)
-    later = NewJob(house.job(), Parts([b"{}"]), b"{}", Due(Work.SUBMIT, "apiframe", at))
+    later = NewJob(house.job(), Parts([b"{}"]), b"{}", ScheduledWork(Work.SUBMIT, "apiframe", at))
     await house.store.write(lambda: jobs.add([later]))
     assert await house.next_at(Work.SUBMIT) == at
     assert await house.claim(Work.SUBMIT) == []
@@ -176,7 +178,7 @@ async def test_a_claim_is_looked_at_again_when_its_lease_ends_or_sooner(house: S
     await house.added()
     ends = house.hands.at + LEASE
     assert await house.next_at(Work.SUBMIT, None) == ends
-    due = Due(Work.SUBMIT, "apiframe", ends - timedelta(seconds=1))
+    due = ScheduledWork(Work.SUBMIT, "apiframe", ends - timedelta(seconds=1))
     sooner = NewJob(house.job(), Parts([b"{}"]), b"{}", due)
     await house.store.write(lambda: jobs.add([sooner]))
     assert await house.next_at(Work.SUBMIT, None) == sooner.due.at
@@ -345,9 +347,9 @@ async def test_an_intent_is_taken_back_unless_it_may_have_been_acted_on(
     if crashed:
         await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
         chosen = await house.claim(Work.SUBMIT)
-    await house.store.write(lambda: unchoose(chosen, house.hands.at))
+    await house.store.write(lambda: release_submission(chosen, house.hands.at))
     assert (await house.now(job)).state is (State.SUBMITTING if crashed else State.PENDING)
     [again] = await house.claim(Work.SUBMIT)
     assert again.crashed is crashed
-    await house.store.write(lambda: unchoose(chosen, house.hands.at))
+    await house.store.write(lambda: release_submission(chosen, house.hands.at))
     assert (await house.now(job)).state is State.SUBMITTING, "it is another's by now"

@@ -5,13 +5,13 @@ import pytest
 from receiver.domain.model import Work
 from receiver.store.due import HAND_LANES, RETRY_LANE
 from receiver.store.holds import hold_of
-from receiver.work.limits import LEARNED, SOME_HOLDS, Lanes
+from receiver.work.limits import LEARNED, SOME_HOLDS, ConcurrencyLimits
 from tests.receiver.work.test_limits import ENDPOINT, RETRIES, full, made
 
 ORIGIN = "https://one-off.example"
 
 
-def lanes_of(lanes: Lanes) -> int:
+def lanes_of(lanes: ConcurrencyLimits) -> int:
     """How many lanes and slots are kept."""
     return len(lanes._lanes) + len(lanes._slots) + len(lanes._waiting)
 
@@ -21,12 +21,12 @@ def test_an_origin_is_forgotten_once_nothing_of_it_goes_on() -> None:
     for number in range(50):
         name = f"{ORIGIN}:{2000 + number}"
         assert lanes.reserve(name).waits_in is None
-        lanes.wait(Work.DELIVER, name + RETRY_LANE)
-        lanes.promise(Work.DELIVER, name + RETRY_LANE, 1)
+        lanes.mark_waiting(Work.DELIVER, name + RETRY_LANE)
+        lanes.reserve_for_claim(Work.DELIVER, name + RETRY_LANE, 1)
         lanes.release(name)
-        lanes.asked(Work.DELIVER, [name + RETRY_LANE])
+        lanes.release_claim(Work.DELIVER, [name + RETRY_LANE])
         assert lanes.waiting(Work.DELIVER) == {name + RETRY_LANE: 1}
-        lanes.drained(Work.DELIVER, name + RETRY_LANE, 1)
+        lanes.clear_waiting(Work.DELIVER, name + RETRY_LANE, 1)
         lanes.hold(Work.DELIVER, name, 5.0)
     watch.seconds += 60
     assert lanes_of(lanes) == 0
@@ -67,7 +67,7 @@ def test_what_is_retried_by_hand_waits_for_no_hold(by_hand: str) -> None:
     lanes.hold(Work.DELIVER, ENDPOINT, 60)
     assert [lanes.room(Work.DELIVER, name) for name in (ENDPOINT, RETRIES, by_hand)] == [0, 0, 4]
     assert full(lanes, by_hand) == 4
-    lanes.let_go(ENDPOINT)
+    lanes.end_hold(ENDPOINT)
     assert lanes.room(Work.DELIVER, ENDPOINT) == 0, "it shares the slots"
 
 
@@ -84,9 +84,9 @@ def test_the_hold_of_a_callback_url_is_not_one_of_its_host() -> None:
 def test_holds_of_others_are_taken_up_and_end_with_them() -> None:
     lanes, _ = made()
     lanes.hold(Work.DELIVER, "ep_own", 30)
-    lanes.take_up_holds({ENDPOINT: 60.0, "ep_2": 10.0})
+    lanes.replace_holds({ENDPOINT: 60.0, "ep_2": 10.0})
     assert [lanes.held(name) for name in ("ep_own", ENDPOINT, "ep_2")] == [30, 60, 10]
-    lanes.take_up_holds({"ep_2": 10.0})
+    lanes.replace_holds({"ep_2": 10.0})
     assert [lanes.held(name) for name in ("ep_own", ENDPOINT, "ep_2")] == [30, 0, 10]
 
 
@@ -104,8 +104,8 @@ def test_an_endpoint_tells_when_it_begins_to_fail_and_when_it_recovers() -> None
 def test_a_cap_that_is_learned_later_holds() -> None:
     lanes, _ = made()
     assert full(lanes) == 4
-    lanes.let_go(ENDPOINT, 1)
+    lanes.end_hold(ENDPOINT, 1)
     for _ in range(10):
         lanes.succeeded(ENDPOINT)
-    assert lanes.lane(Work.DELIVER, ENDPOINT).slots.top == 1
-    assert lanes.lane(Work.DELIVER, ENDPOINT).slots.allowed == 1
+    assert lanes.lane(Work.DELIVER, ENDPOINT).slots.max == 1
+    assert lanes.lane(Work.DELIVER, ENDPOINT).slots.current == 1

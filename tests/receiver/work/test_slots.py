@@ -7,24 +7,26 @@ from hypothesis import strategies as st
 
 from receiver.domain.model import Work
 from receiver.store.due import RETRY_LANE, WAITING
-from receiver.work.limits import Lanes
-from receiver.work.slots import STRANGERS, UNPROVEN, Crowd, Slots
+from receiver.work.limits import ConcurrencyLimits
+from receiver.work.slots import UNPROVEN, UNPROVEN_PLACES, ConcurrencyLimit, UnprovenOrigins
 from tests.receiver.raw_server import BOUNDED
 
 PLACES = 8
 ORIGINS = [f"https://one-{number}.example" for number in range(4)]
 
 
-def crowded(places: int = PLACES) -> Lanes:
+def crowded(places: int = PLACES) -> ConcurrencyLimits:
     """Lanes whose crowd has so many places."""
-    return Lanes(lambda _work, _name: Slots(64, adaptive=True), lambda: 1000.0, Crowd(places))
+    return ConcurrencyLimits(
+        lambda _work, _name: ConcurrencyLimit(64, adaptive=True), lambda: 1000.0, UnprovenOrigins(places)
+    )
 
 
-def filled(lanes: Lanes) -> None:
+def filled(lanes: ConcurrencyLimits) -> None:
     """Take every place, two of each origin."""
     for name in ORIGINS * 2:
         assert lanes.reserve(name).waits_in is None
-    assert lanes.places() == 0
+    assert lanes.unproven_room() == 0
 
 
 def test_a_full_crowd_lets_no_stranger_start_and_everybody_else() -> None:
@@ -50,11 +52,12 @@ def test_a_reserved_slot_is_true_and_a_place_in_the_line_is_not() -> None:
 
 
 def test_the_crowd_has_a_bound_unless_told() -> None:
-    lanes = Lanes(lambda _work, _name: Slots(64, adaptive=True), lambda: 1000.0)
+    lanes = ConcurrencyLimits(lambda _work, _name: ConcurrencyLimit(64, adaptive=True), lambda: 1000.0)
     began = sum(
-        lanes.reserve(f"https://one-{number}.example").waits_in is None for number in range(STRANGERS + 9)
+        lanes.reserve(f"https://one-{number}.example").waits_in is None
+        for number in range(UNPROVEN_PLACES + 9)
     )
-    assert began == STRANGERS == 512
+    assert began == UNPROVEN_PLACES == 512
 
 
 def test_those_behind_are_claimed_for_once_a_quarter_is_free() -> None:
@@ -64,7 +67,7 @@ def test_those_behind_are_claimed_for_once_a_quarter_is_free() -> None:
     assert lanes.reserve(ORIGINS[0]).waits_in is None
     waits = lanes.reserve("https://new.example").waits_in
     assert waits is not None
-    lanes.wait(Work.DELIVER, waits)
+    lanes.mark_waiting(Work.DELIVER, waits)
     assert lanes.waiting(Work.DELIVER) == {}, "they lie in the store"
     assert lanes.release(ORIGINS[0]) == []
     assert lanes.opens_in(Work.DELIVER, waits) is None
@@ -78,14 +81,14 @@ def test_those_that_come_line_up_after_those_behind() -> None:
     assert lanes.reserve("https://new.example").waits_in is not None
     lanes.release(ORIGINS[0])
     assert lanes.reserve("https://newer.example").waits_in == "https://newer.example" + WAITING
-    lanes.behind(False)
+    lanes.set_unproven_backlog(False)
     assert lanes.reserve("https://newest.example").waits_in is None
 
 
 def test_a_claim_that_finds_no_place_in_the_crowd_is_woken_by_its_end() -> None:
     lanes = crowded(places=4)
     for _ in range(UNPROVEN):
-        lanes.take(Work.DELIVER, ORIGINS[0])
+        lanes.acquire(Work.DELIVER, ORIGINS[0])
     assert lanes.room(Work.DELIVER, ORIGINS[1] + RETRY_LANE) == 0
     assert lanes.release(ORIGINS[0]) == [Work.DELIVER]
 
@@ -108,19 +111,19 @@ def test_the_crowd_counts_the_calls_of_those_that_have_not_proved_themselves(
         if step == "reserve":
             under_way[name] += lanes.reserve(name).waits_in is None
         elif step == "claim":
-            lanes.promise(Work.DELIVER, name, lanes.room(Work.DELIVER, name))
-            for _ in range(min(1, lanes.lane(Work.DELIVER, name).promised)):
-                lanes.take(Work.DELIVER, name)
+            lanes.reserve_for_claim(Work.DELIVER, name, lanes.room(Work.DELIVER, name))
+            for _ in range(min(1, lanes.lane(Work.DELIVER, name).reserved)):
+                lanes.acquire(Work.DELIVER, name)
                 under_way[name] += 1
-            lanes.asked(Work.DELIVER, [name])
+            lanes.release_claim(Work.DELIVER, [name])
         elif step == "release" and under_way[name]:
             lanes.release(name)
             under_way[name] -= 1
         elif step in {"succeeded", "failed"}:
             getattr(lanes, step)(name)
-        strange = [one for one in ORIGINS if lanes.lane(Work.DELIVER, one).slots.allowed <= UNPROVEN]
-        assert lanes.crowd.taken == sum(under_way[one] for one in strange)
-        lanes.behind(False)
+        strange = [one for one in ORIGINS if lanes.lane(Work.DELIVER, one).slots.current <= UNPROVEN]
+        assert lanes.unproven.taken == sum(under_way[one] for one in strange)
+        lanes.set_unproven_backlog(False)
     for name in under_way.elements():
         lanes.release(name)
-    assert lanes.crowd.taken == 0
+    assert lanes.unproven.taken == 0

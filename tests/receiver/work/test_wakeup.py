@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from receiver.domain.model import Claim, Due, Work
-from receiver.store.due import Request, claim
-from receiver.store.statements import Transaction, ms, rows
+from receiver.domain.model import Claim, ScheduledWork, Work
+from receiver.store.due import ClaimRequest, claim
+from receiver.store.statements import Transaction, ms, query
 from receiver.work import worker as loop
 from receiver.work.worker import Worker
 from tests.receiver.worker_fixture import PATIENCE, Shop
@@ -18,11 +18,11 @@ from tests.receiver.worker_fixture import PATIENCE, Shop
 async def test_a_hint_of_later_work_moves_the_next_look(running: Shop) -> None:
     at: datetime = running.house.hands.at + timedelta(milliseconds=50)
     [job_id] = await running.jobs("aiml")
-    running.worker.hint()
+    running.worker.wake()
     await running.made.until(lambda: running.made.done == [job_id])
     [later] = await running.jobs("aiml")
-    running.hints.hint(Due(Work.POLL, "aiml", at))
-    running.hints.hint(Due(Work.SUBMIT, "aiml", at))
+    running.hints.wake_at(ScheduledWork(Work.POLL, "aiml", at))
+    running.hints.wake_at(ScheduledWork(Work.SUBMIT, "aiml", at))
     await running.made.until(lambda: running.made.done == [job_id, later])
 
 
@@ -39,7 +39,7 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
         shop.held,
     )
     for _ in range(3):
-        shop.lanes.take(Work.POLL, "aiml")
+        shop.lanes.acquire(Work.POLL, "aiml")
         polls.start((Claim("", Work.POLL, "aiml", 1, 0, 0.0), ""))
     [job_id] = await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
@@ -51,7 +51,7 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
 
 
 async def test_what_lost_its_leases_does_not_look_for_work_without_end(shop: Shop) -> None:
-    shop.worker.hint(shop.house.hands.at - timedelta(seconds=1))
+    shop.worker.wake(shop.house.hands.at - timedelta(seconds=1))
     assert shop.worker.alarm.rings_in() == 0
     shop.held.live = False
     assert await shop.worker.tick() == 0
@@ -61,7 +61,7 @@ async def test_what_lost_its_leases_does_not_look_for_work_without_end(shop: Sho
 async def test_a_lane_on_hold_is_taken_up_when_its_hold_ends(running: Shop) -> None:
     running.lanes.hold(Work.SUBMIT, "aiml", 0.05)
     [job_id] = await running.jobs("aiml")
-    running.worker.hint()
+    running.worker.wake()
     await running.made.until(lambda: "aiml" in running.lanes.waiting(Work.SUBMIT))
     running.house.hands.pass_(milliseconds=50)
     await running.made.until(lambda: running.made.done == [job_id])
@@ -99,13 +99,13 @@ async def test_a_hint_that_comes_while_a_claim_runs_outlives_its_answer(
     await shop.house.write("update due set work = 'poll'")
     here, later = asyncio.get_running_loop(), shop.house.hands.at + timedelta(seconds=60)
 
-    def claiming(request: Request) -> Transaction[object]:
+    def claiming(request: ClaimRequest) -> Transaction[object]:
         taken = yield from claim(request)
-        yield rows("update due set work = 'submit', at = :later", later=ms(later))
-        here.call_soon_threadsafe(shop.worker.hint, later)
+        yield query("update due set work = 'submit', at = :later", later=ms(later))
+        here.call_soon_threadsafe(shop.worker.wake, later)
         return taken
 
     monkeypatch.setattr(loop, "claim", claiming)
-    shop.worker.hint(shop.house.hands.at + timedelta(milliseconds=1))
+    shop.worker.wake(shop.house.hands.at + timedelta(milliseconds=1))
     assert await shop.worker.tick() == 0
     assert shop.worker.alarm.rings_in() == pytest.approx(60, abs=PATIENCE)

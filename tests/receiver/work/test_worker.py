@@ -7,7 +7,7 @@ import pytest
 
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Work
-from receiver.store.due import RETRY_LANE, Request, claim
+from receiver.store.due import RETRY_LANE, ClaimRequest, claim
 from receiver.store.statements import Transaction
 from receiver.work import worker as loop
 from tests.receiver.worker_fixture import PATIENCE, Shop
@@ -51,7 +51,7 @@ async def test_nobody_takes_a_slot_that_a_claim_was_promised(shop: Shop) -> None
 
     def serves(lane: str) -> bool:
         assert list(shop.lanes.waiting(Work.SUBMIT)) == ["aiml"], "new deliveries would take the slots"
-        shop.lanes.wait(Work.SUBMIT, lane)
+        shop.lanes.mark_waiting(Work.SUBMIT, lane)
         return True
 
     shop.made.serves = serves  # type: ignore[method-assign]  # somebody comes while the claim runs
@@ -72,7 +72,7 @@ async def test_running_limits_are_asked_for(shop: Shop) -> None:
 
 async def test_a_free_slot_is_filled_at_once(running: Shop) -> None:
     ids = await running.jobs(*["aiml"] * 20)
-    running.worker.hint()
+    running.worker.wake()
     await running.made.until(lambda: len(running.made.done) == 20)
     assert running.made.begun == ids
     await running.idle()
@@ -86,13 +86,13 @@ async def test_a_performer_that_fails_frees_its_slot_and_stops_nobody(
 ) -> None:
     running.made.failure = failure
     ids = await running.jobs("aiml", "apiframe")
-    running.worker.hint()
+    running.worker.wake()
     await running.made.until(lambda: len(running.made.begun) == 2)
     await running.idle()
     assert running.made.done == []
     running.made.failure = None
     running.house.hands.pass_(seconds=91)
-    running.worker.hint()
+    running.worker.wake()
     await running.made.until(lambda: len(running.made.done) == 2)
     assert sorted(running.made.begun) == sorted(ids * 2)
 
@@ -104,7 +104,7 @@ async def test_a_claim_that_fails_is_tried_again(
     failures = [failure, failure]
     caplog.set_level("DEBUG", "ringback.worker")
 
-    def claiming(request: Request) -> Transaction[object]:
+    def claiming(request: ClaimRequest) -> Transaction[object]:
         if failures:
             raise failures.pop()
         return (yield from claim(request))
@@ -184,12 +184,12 @@ async def test_stopping_waits_for_what_is_under_way(shop: Shop) -> None:
     shop.made.gate = asyncio.Event()
     task = asyncio.create_task(shop.worker.run())
     await shop.jobs("aiml")
-    shop.worker.hint()
+    shop.worker.wake()
     await shop.made.until(lambda: len(shop.made.begun) == 1)
     stopping = asyncio.create_task(shop.worker.stop(PATIENCE))
     await asyncio.sleep(0)
     later = await shop.jobs("aiml")
-    shop.worker.hint()
+    shop.worker.wake()
     assert not stopping.done()
     shop.made.gate.set()
     await stopping
@@ -240,7 +240,7 @@ async def test_stopping_ends_what_outlives_the_grace(shop: Shop) -> None:
 async def test_what_holds_a_slot_already_can_be_started(shop: Shop) -> None:
     [job_id] = await shop.jobs("aiml")
     [chosen] = await shop.house.claim(Work.SUBMIT)
-    shop.lanes.take(Work.SUBMIT, "aiml")
+    shop.lanes.acquire(Work.SUBMIT, "aiml")
     shop.worker.start((chosen.claim, job_id))
     await shop.made.until(lambda: shop.made.done == [job_id])
     await shop.idle()
@@ -250,7 +250,7 @@ async def test_what_may_not_be_started_any_more_is_given_back(shop: Shop) -> Non
     await shop.jobs("aiml", "aiml")
     claims = [chosen.claim for chosen in await shop.house.claim(Work.SUBMIT)]
     shop.held.live = False
-    shop.lanes.take(Work.SUBMIT, "aiml")
+    shop.lanes.acquire(Work.SUBMIT, "aiml")
     shop.worker.start((claims[0], claims[0].id))
     await shop.idle()
     assert shop.made.begun == []

@@ -14,7 +14,7 @@ from receiver.store import open_driver
 from receiver.store.postgres import driver as postgres
 from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.url import target
-from receiver.store.statements import Transaction, rows
+from receiver.store.statements import Transaction, query
 from tests.cluster import Cluster
 from tests.engines import VERSIONS
 from tests.pooler import Pooler
@@ -110,8 +110,8 @@ async def test_a_certificate_is_verified_when_the_url_says_so(
 ) -> None:
     ours, other = trusting(tmp_path / "ca.pem", authority), trusting(tmp_path / "other.pem", trustme.CA())
     url = pooler.url("ringback")
-    for query in ("sslmode=require", f"sslmode=verify-full&sslrootcert={ours}"):
-        async with let_in(f"{url}&{query}") as driver:
+    for options in ("sslmode=require", f"sslmode=verify-full&sslrootcert={ours}"):
+        async with let_in(f"{url}&{options}") as driver:
             assert await driver.pending() == []
     strict = f"{url}&sslmode=verify-full&sslrootcert="
     assert "TLS to the server fails" in await refused(f"{strict}{other}")
@@ -182,7 +182,7 @@ async def _slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, go
 
 async def _running(driver: PostgresDriver, words: str) -> bool:
     def asking() -> Transaction[bool]:
-        found = yield rows(
+        found = yield query(
             "select 1 from pg_stat_activity where state = 'active' and query like :words "
             "and pid <> pg_backend_pid()",
             words=f"%{words}%",
@@ -193,10 +193,10 @@ async def _running(driver: PostgresDriver, words: str) -> bool:
 
 
 def _held_up() -> Transaction[None]:
-    yield rows("select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
-    yield rows("select pg_advisory_lock(7)::text")
+    yield query("select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
+    yield query("select pg_advisory_lock(7)::text")
 
 
 def _asked() -> Transaction[int]:
-    found = yield rows("select 1 as one")
+    found = yield query("select 1 as one")
     return int(found[0]["one"])

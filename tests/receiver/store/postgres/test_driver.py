@@ -15,13 +15,13 @@ from handlers.contract import Phase
 from receiver.domain.errors import Misconfigured, StoreUnavailable
 from receiver.domain.model import Event, Job, Source, Verdict, Work
 from receiver.store import deliveries, erasure, events, jobs, open_driver, timeline
-from receiver.store.group_commit import TRIES, Verb
+from receiver.store.group_commit import TRIES, BatchedWrite
 from receiver.store.postgres import driver as postgres
 from receiver.store.postgres import sql as pgtext
 from receiver.store.postgres import transaction as pgdrive
 from receiver.store.postgres.driver import SETTINGS, PostgresDriver
 from receiver.store.postgres.url import target
-from receiver.store.statements import Query, Transaction, Write, rows
+from receiver.store.statements import QueryStatement, Transaction, Write, query
 from tests.engines import ENGINES
 from tests.proof.wire import wired
 from tests.receiver.store_fixture import Storehouse, asking, storehouse, told, word
@@ -146,7 +146,7 @@ async def test_a_commit_without_an_answer_is_known_whatever_else_is_written_mean
     async def later(self: PostgresDriver, receipt: int) -> bool:
         for number in range(30):
             await self.write(noted(f"other{number}"))
-            await self.rest()
+            await self.between_commits()
         stored: bool = await asked(self, receipt)
         return stored
 
@@ -165,13 +165,13 @@ async def test_a_commit_without_an_answer_is_known_whatever_else_is_written_mean
 
 def noted(name: str) -> Transaction[None]:
     """Something of no consequence."""
-    yield rows("insert into account values (:name, null, null, 0)", name=name)
+    yield query("insert into account values (:name, null, null, 0)", name=name)
 
 
 async def test_a_text_that_cannot_be_held_loses_nothing(house: Storehouse) -> None:
     job = await house.submitted(theirs="p\0q")
     assert (await house.now(job)).provider_job_id == "p\ufffdq"
-    found = await house.store.read(jobs.search(jobs.Search(provider_job_id="p\0q")))
+    found = await house.store.read(jobs.search(jobs.JobFilter(provider_job_id="p\0q")))
     assert [one.id for one in found] == [job.id]
 
 
@@ -192,7 +192,7 @@ async def test_no_statement_reads_a_large_table_whole(
     seen: set[str] = set()
     render, together = pgtext.render, pgtext.together
 
-    def rendered(query: Query) -> tuple[str, list[object]]:
+    def rendered(query: QueryStatement) -> tuple[str, list[object]]:
         sql, values = render(query)
         seen.add(sql)
         return sql, values
@@ -234,7 +234,7 @@ async def lived(house: Storehouse) -> None:
     for transaction in (
         events.feed(0, ["job.succeeded"], ["job."], made[0].id, 10),
         events.get(recorded[0].events[0].id),
-        deliveries.search(deliveries.Search(endpoint="ep_1")),
+        deliveries.search(deliveries.DeliveryFilter(endpoint="ep_1")),
         deliveries.get(born[0].owed.id),
         timeline.timeline(made[0].id, None, 10),
         jobs.get_with_input(made[0].id),
@@ -360,9 +360,9 @@ async def test_what_others_stand_in_the_way_of_is_told_as_unavailable(
     def run(_items: Sequence[int]) -> Transaction[list[int]]:
         nonlocal tried
         tried += 1
-        yield rows(f"do $$ begin raise exception 'in the way' using errcode = '{state}'; end $$")
+        yield query(f"do $$ begin raise exception 'in the way' using errcode = '{state}'; end $$")
         return [1]
 
     with pytest.raises(told):
-        await house.store.do(Verb("contended", run), 1)
+        await house.store.do(BatchedWrite("contended", run), 1)
     assert tried == 1 + TRIES

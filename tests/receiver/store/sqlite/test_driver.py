@@ -15,7 +15,7 @@ from receiver.store import Store, endpoints
 from receiver.store.migrations import migrations
 from receiver.store.schema import TABLES
 from receiver.store.sqlite.driver import APPLICATION_ID, LOG_BYTES, STEP, SqliteDriver
-from receiver.store.statements import Transaction, change, many, rows
+from receiver.store.statements import Transaction, insert, query, update
 from tests.receiver.store_fixture import asking, lock_of, opened, write_locked
 
 PATIENCE = 100.0
@@ -60,7 +60,7 @@ async def test_a_reader_cannot_write_and_never_checkpoints(store: Store) -> None
         await store.read(asking("delete from meta"))
 
     def inserting() -> Transaction[None]:
-        yield many("meta", [("a", "b")])
+        yield insert("meta", [("a", "b")])
 
     with pytest.raises(TypeError):
         await store.read(inserting())
@@ -87,7 +87,7 @@ async def test_a_full_disk_is_told_and_forgives(store: Store) -> None:
     assert isinstance(pages, int)
 
     def filling(name: str) -> Transaction[None]:
-        yield many("meta", [(name, "x" * 20_000)])
+        yield insert("meta", [(name, "x" * 20_000)])
 
     async def fill(limit: int) -> list[str]:
         await store.write(lambda: asking(f"pragma max_page_count = {limit}"))
@@ -123,14 +123,14 @@ async def test_another_programs_lock_is_waited_for_and_no_crash(impatient: None,
 
 async def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     def failing() -> Transaction[None]:
-        yield many("meta", [("a", "b")])
-        yield rows("insert into meta values ('a', 'c')")
+        yield insert("meta", [("a", "b")])
+        yield query("insert into meta values ('a', 'c')")
 
     with pytest.raises(sqlite3.IntegrityError):
         await store.write(failing)
 
     def raising() -> Transaction[None]:
-        yield many("meta", [("a", "b")])
+        yield insert("meta", [("a", "b")])
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -143,8 +143,8 @@ async def test_many_rows_in_any_number(store: Store, count: int) -> None:
     names = [f"k{number:04}" for number in range(count)]
 
     def writing() -> Transaction[None]:
-        yield many("meta", [(name, "before") for name in names])
-        yield change("meta", ("value",), [(f"v{name}", name) for name in names[1:]], key=("key",))
+        yield insert("meta", [(name, "before") for name in names])
+        yield update("meta", ("value",), [(f"v{name}", name) for name in names[1:]], key=("key",))
 
     await store.write(writing)
     found = await store.read(asking("select key, value from meta where key in (:names)", names=names))
@@ -154,10 +154,10 @@ async def test_many_rows_in_any_number(store: Store, count: int) -> None:
 
 async def test_a_reading_transaction_sees_one_state(store: Store, path: Path) -> None:
     def reading() -> Transaction[list[int]]:
-        counts = [(yield rows("select count(*) from meta"))[0][0]]
+        counts = [(yield query("select count(*) from meta"))[0][0]]
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("insert into meta values ('late', '')")
-        return [*counts, (yield rows("select count(*) from meta"))[0][0]]
+        return [*counts, (yield query("select count(*) from meta"))[0][0]]
 
     assert await store.read(reading()) == [1, 1]
 
@@ -211,7 +211,7 @@ async def test_the_log_stays_as_short_as_it_is_made_under_writes_without_end(
     store: Store, path: Path
 ) -> None:
     def fill(turn: int) -> Transaction[None]:
-        yield many("meta", [(f"key{turn}-{number}", "a" * 900) for number in range(STEP)])
+        yield insert("meta", [(f"key{turn}-{number}", "a" * 900) for number in range(STEP)])
 
     for turn in range(80):
         await store.write(functools.partial(fill, turn))
@@ -227,7 +227,7 @@ async def test_the_log_is_moved_after_a_step_of_changes(store: Store, path: Path
         return path.stat().st_mtime_ns == 0
 
     def fill() -> Transaction[None]:
-        yield many("meta", [(f"key{number}", "a") for number in range(STEP)])
+        yield insert("meta", [(f"key{number}", "a") for number in range(STEP)])
 
     await store.write(fill)
     async with asyncio.timeout(PATIENCE):
