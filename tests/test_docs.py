@@ -220,6 +220,19 @@ def test_every_folder_of_code_has_a_front_door() -> None:
     assert not [folder for folder in FOLDERS if not any(map(Path.exists, front_doors(folder)))]
 
 
+ROOMS = [
+    folder for folder in FOLDERS if folder.is_relative_to(HERE / "receiver") and folder.name != "migrations"
+]
+
+
+@pytest.mark.parametrize("room", ROOMS[1:], ids=lambda path: str(path.relative_to(HERE)))
+def test_a_room_s_readme_names_its_modules_and_no_others(room: Path) -> None:
+    named = set(re.findall(r"`([a-z_0-9]+\.py)`", (room / "README.md").read_text("utf-8")))
+    there = {path.name for path in room.glob("*.py")}
+    assert there - named <= {"__init__.py"}
+    assert named <= there
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(HERE)))
 def test_links_to_files_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):

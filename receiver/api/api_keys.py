@@ -1,53 +1,111 @@
 """API keys: found by their hash, read again when another process may have changed them."""
 
 import hmac
+import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from handlers.values import immutable
+from receiver.config.key_files import API_KEY_FILE, write_private
+from receiver.config.settings import Settings
+from receiver.config.startup import data_dir, require
 from receiver.domain.clock import Clock
+from receiver.domain.errors import no_such
+from receiver.observability import LOGGER
+from receiver.security.ids import IdGenerator
+from receiver.security.tokens import hash_api_key, new_api_key
 from receiver.store import Store
-from receiver.store import endpoints as table
-from receiver.store.endpoints import ApiKey
+from receiver.store import api_keys as table
+from receiver.store.api_keys import ApiKey
 from receiver.store.statements import ms
 
 OLD = 0.5
-"""Seconds after which keys are read again, so that a revoked one dies everywhere within a second."""
+"""Seconds after which keys are read again, so that a revoked one is refused everywhere within a second."""
 
 
 @immutable
 class Caller:
-    """Whose key it is."""
+    """The API key of a request."""
 
     id: str
     scopes: frozenset[str]
 
     def may(self, scope: str) -> bool:
-        """Whether the key has the scope."""
+        """Return whether the key has the scope."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 @dataclass(slots=True)
 class ApiKeyStore:
-    """Knows whose key has a hash. `bootstrap` is the hash of the key in the settings."""
+    """The stored API keys. `bootstrap` is the hash of the admin key in the settings."""
 
     store: Store
     clock: Clock
+    ids: IdGenerator
     bootstrap: bytes | None = field(default=None, repr=False)
     _keys: dict[bytes, ApiKey] = field(default_factory=dict, repr=False)
     _read_at: float = -1e9
 
     async def find(self, key_hash: bytes) -> Caller | None:
-        """Whose key it is, while it is valid."""
+        """Return the key with this hash, while it is valid."""
         if self.bootstrap is not None and hmac.compare_digest(self.bootstrap, key_hash):
             return Caller("key_bootstrap", frozenset({"admin"}))
         if self.clock.monotonic() - self._read_at > OLD:
-            self._keys = {key.hash: key for key in await self.store.read(table.keys())}
+            self._keys = {key.hash: key for key in await self.all()}
             self._read_at = self.clock.monotonic()
         key = self._keys.get(key_hash)
         if key is None or (key.expires_at is not None and key.expires_at <= ms(self.clock.now())):
             return None
         return Caller(key.id, frozenset(key.scopes))
 
+    async def all(self) -> list[ApiKey]:
+        """Return every key, newest first."""
+        return await self.store.read(table.list_all())
+
+    async def create(
+        self, name: str, scopes: tuple[str, ...], expires_at: datetime | None
+    ) -> tuple[ApiKey, str]:
+        """Create a key. Returns it and its text, of which only the hash is stored."""
+        text = new_api_key(self.clock.entropy(32))
+        key = ApiKey(
+            id=self.ids.new("key"),
+            name=name,
+            hash=hash_api_key(text),
+            scopes=scopes,
+            created_at=ms(self.clock.now()),
+            expires_at=ms(expires_at) if expires_at else None,
+        )
+        await self.store.write(lambda: table.add(key))
+        self.forget()
+        return key, text
+
+    async def delete(self, key_id: str) -> None:
+        """Revoke a key. Raises `NotFound` for an id that names none."""
+        if not await self.store.write(lambda: table.delete(key_id)):
+            raise no_such("key")
+        self.forget()
+
     def forget(self) -> None:
-        """Keys were changed."""
+        """Read the keys again at the next request: they were changed."""
         self._read_at = -1e9
+
+
+async def open_api_keys(settings: Settings, store: Store, clock: Clock, ids: IdGenerator) -> ApiKeyStore:
+    """Return the API keys of a deployment. Where there is none, an admin key is made and kept in `data_dir`.
+
+    Raises `Misconfigured` where a key cannot be made because several replicas need the same one.
+    """
+    if settings.admin_key is not None:
+        return ApiKeyStore(store, clock, ids, hash_api_key(settings.admin_key.get_secret_value()))
+    keys = ApiKeyStore(store, clock, ids)
+    if not await keys.all():
+        require(settings, "admin_key")
+        text = new_api_key(clock.entropy(32))
+        path = data_dir(settings) / API_KEY_FILE
+        write_private(path, text + "\n")
+        key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
+        await store.write(lambda: table.add(key))
+        LOGGER.info("made an admin API key; it lies in %s", path)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"API key: {text}\n")
+    return keys

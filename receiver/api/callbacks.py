@@ -1,27 +1,24 @@
 """The callback route, the hot path, without a framework's hands on it: whole, or as plain ASGI."""
 
 import logging
-from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from receiver.api.access_log import AccessLog
 from receiver.api.fast_path import RawResponse
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
 from receiver.domain.errors import Internal, MethodNotAllowed, ReceiverError
+from receiver.providers.accounts import CALLBACK_PREFIX
 from receiver.providers.callbacks import CallbackReceiver
 
 LOGGER = logging.getLogger("ringback.callbacks")
-PREFIX = "/callbacks/"
 
 
-Log = Callable[[Scope, int, str], None]
-
-
-async def answer(callbacks: CallbackReceiver, log: Log, scope: Scope, body: bytes) -> RawResponse:
+async def answer(callbacks: CallbackReceiver, log: AccessLog, scope: Scope, body: bytes) -> RawResponse:
     """Take one callback, posted whole; `log` hears of those that are not taken."""
     request_id = new_request_id()
     try:
-        account, _, token = scope["path"].removeprefix(PREFIX).partition("/")
+        account, _, token = scope["path"].removeprefix(CALLBACK_PREFIX).partition("/")
         headers = [
             (name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]
         ]
@@ -40,7 +37,9 @@ async def answer(callbacks: CallbackReceiver, log: Log, scope: Scope, body: byte
     return told.status, fields, told.body
 
 
-async def serve(callbacks: CallbackReceiver, log: Log, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve(
+    callbacks: CallbackReceiver, log: AccessLog, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Take one callback whose body may come in parts."""
     try:
         if scope["method"] != "POST":
@@ -55,7 +54,7 @@ async def serve(callbacks: CallbackReceiver, log: Log, scope: Scope, receive: Re
     await send({"type": "http.response.body", "body": body})
 
 
-def _refused(error: ReceiverError, log: Log, scope: Scope, request_id: str) -> RawResponse:
+def _refused(error: ReceiverError, log: AccessLog, scope: Scope, request_id: str) -> RawResponse:
     log(scope, error.http_status, request_id)
     told = problem(error, request_id)
     return told.status_code, [*told.raw_headers, (b"x-request-id", request_id.encode())], bytes(told.body)

@@ -12,14 +12,14 @@ from receiver.domain.errors import Gone, invalid, no_such
 from receiver.domain.event_types import complaint, is_pattern
 from receiver.domain.model import Event
 from receiver.domain.rendering import stamp
-from receiver.security.tokens import is_id
+from receiver.security.ids import is_id
 from receiver.store import events
 
 LOOKS = 20
 """How often a call goes on through events that do not fit before it tells how far it came."""
 
 
-def event_answer(event: Event) -> dict[str, Any]:
+def event_json(event: Event) -> dict[str, Any]:
     """An event as the feed tells it."""
     body = json.read_object(bytes(event.body))
     return {
@@ -31,46 +31,46 @@ def event_answer(event: Event) -> dict[str, Any]:
     }
 
 
-async def feed(asked: RequestContext) -> Response:
+async def feed(context: RequestContext) -> Response:
     """List events, oldest first; with `wait`, once there is one."""
-    query: FeedQuery = asked.query
+    query: FeedQuery = context.query
     place = _place(query)
     if query.type is not None and not is_pattern(query.type):
         raise invalid("type", complaint(query.type), place="query")
-    page = await _page(asked, place, query)
-    page = await _sought(asked, page, query)
+    page = await _page(context, place, query)
+    page = await _sought(context, page, query)
     if query.wait and _is_empty(page) and not page.more:
-        page = await _next(asked, page, query)
+        page = await _next(context, page, query)
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
         raise Gone("retention removed this place in the feed; start again without `after`", extra=extra)
-    return await rendered(page.events, event_answer, next_cursor=str(page.after), has_more=page.more)
+    return await rendered(page.events, event_json, next_cursor=str(page.after), has_more=page.more)
 
 
 def _is_empty(page: events.Page) -> bool:
     return not (page.events or page.lost)
 
 
-async def _sought(asked: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
+async def _sought(context: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
     """Returns the first page that is not empty, or how far a call may look."""
     for _ in range(LOOKS):
         if not _is_empty(page) or not page.more:
             break
-        page = await _page(asked, page.after, query)
+        page = await _page(context, page.after, query)
     return page
 
 
-async def _next(asked: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
+async def _next(context: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
     """Return the page that comes behind an empty one, or nothing after the time that the query gives."""
-    clock, watchers = asked.services.clock, asked.services.recording.watchers
+    clock, waiting_calls = context.services.clock, context.services.waiting_calls
     ends = clock.monotonic() + query.wait
-    with watchers.waiting(None, asked.asker.id) as waiter:
-        page = await _page(asked, page.after, query)
-        while _is_empty(page) and not watchers.closed and (left := ends - clock.monotonic()) > 0:
+    with waiting_calls.waiting(None, context.caller.id) as waiter:
+        page = await _page(context, page.after, query)
+        while _is_empty(page) and not waiting_calls.closed and (left := ends - clock.monotonic()) > 0:
             if not page.more:
                 await waiter.news(left)
-            async with watchers.turn:
-                page = await _page(asked, page.after, query)
+            async with waiting_calls.turn:
+                page = await _page(context, page.after, query)
     return page
 
 
@@ -84,15 +84,15 @@ def _place(query: FeedQuery) -> int | str | None:
     raise invalid(name, "must be an event's id or the next_cursor of an earlier answer", place="query")
 
 
-async def _page(asked: RequestContext, place: int | str | None, query: FeedQuery) -> events.Page:
+async def _page(context: RequestContext, place: int | str | None, query: FeedQuery) -> events.Page:
     types = [query.type] if query.type and not query.type.endswith("*") else []
     prefixes = [query.type[:-1]] if query.type and query.type.endswith(".*") else []
-    return await asked.services.store.read(events.feed(place, types, prefixes, query.job, query.limit))
+    return await context.services.store.read(events.feed(place, types, prefixes, query.job, query.limit))
 
 
-async def show(asked: RequestContext) -> Response:
+async def show(context: RequestContext) -> Response:
     """Show an event and, for every endpoint, why it went there or did not."""
-    found = await asked.services.store.read(events.get(asked.path["id"]))
+    found = await context.services.store.read(events.get(context.path["id"]))
     if found is None:
         raise no_such("event")
     event, places = found
@@ -105,4 +105,4 @@ async def show(asked: RequestContext) -> Response:
         }
         for place in places
     ]
-    return answer(event_answer(event) | {"deliveries": told})
+    return answer(event_json(event) | {"deliveries": told})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope
 
 from handlers import json
 from receiver.api.api_keys import Caller
+from receiver.api.services import Services
 from receiver.domain.errors import (
     FieldError,
     Forbidden,
@@ -29,9 +30,6 @@ from receiver.domain.errors import (
     did_you_mean,
 )
 from receiver.security.tokens import hash_api_key
-
-if TYPE_CHECKING:
-    from receiver.app import Services
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -50,13 +48,18 @@ JOB_LIMIT = 32 * KIB * KIB
 JSON_TYPES = re.compile(r"application/(?:json|merge-patch\+json|[a-z.+-]+\+json)(?:\s*;.*)?", re.IGNORECASE)
 
 
+Document = Callable[[], dict[str, Any]]
+"""Returns the OpenAPI document."""
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One call, checked: what its handler gets."""
 
-    services: "Services"
+    services: Services
+    document: Document
     request: Request
-    asker: Caller
+    caller: Caller
     body: Any = field(repr=False)
     query: Any
     labels: tuple[tuple[str, str], ...] = ()
@@ -220,15 +223,15 @@ def read_query(
     return checked(model, values, "query"), labels
 
 
-async def identify(services: "Services", request: Request, scope: str) -> Caller:
+async def identify(services: Services, request: Request, scope: str) -> Caller:
     """Whose key came along, when it may do what the call needs."""
     given = request.headers.getlist("authorization")
     scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    asker = None
+    caller = None
     if scheme.lower() == "bearer" and key:
-        asker = await services.keyring.find(hash_api_key(key.strip()))
-    if asker is None:
+        caller = await services.api_keys.find(hash_api_key(key.strip()))
+    if caller is None:
         raise Unauthorized(headers=(("www-authenticate", "Bearer"),))
-    if not asker.may(scope):
+    if not caller.may(scope):
         raise Forbidden(f"this call needs a key with the scope {scope}")
-    return asker
+    return caller

@@ -6,11 +6,11 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from handlers import json
 from receiver.api.guard import NO_STORE, NOSNIFF, RequestContext, answer, checked, only_json
-from receiver.api.paging import rendered
+from receiver.api.paging import foreign_cursor, rendered
 from receiver.api.request_head import HOST
 from receiver.api.requests import JobQuery, JobRequest, Resolution
 from receiver.bodies.large_json import unpack
@@ -18,7 +18,7 @@ from receiver.domain.errors import FieldError, Invalid, Malformed, invalid, no_s
 from receiver.domain.model import Job, Verdict, Waiting
 from receiver.domain.rendering import stamp, waiting_view
 from receiver.jobs.service import JobSpec, shown
-from receiver.security.tokens import is_id
+from receiver.security.ids import is_id
 from receiver.store import jobs, timeline
 from receiver.store.timeline import TimelinePlace
 
@@ -28,52 +28,52 @@ LONGEST_WAIT = 60
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
 
 
-def _seen(asked: RequestContext, job: Job, waiting: Waiting | None) -> dict[str, Any]:
+def _seen(context: RequestContext, job: Job, waiting: Waiting | None) -> dict[str, Any]:
     """Return a job as answers show it."""
-    seen = asked.services.meaning.view(job)
-    if asked.services.settings.public_url is None:
+    seen = context.services.render(job)
+    if context.services.settings.public_url is None:
         for one in seen["assets"]:
-            one["url"] = _asked_at(asked) + urlsplit(one["url"]).path
+            one["url"] = _asked_at(context) + urlsplit(one["url"]).path
     seen["waiting"] = waiting_view(waiting) if waiting else None
     seen["result"] = json.read(job.result) if job.result is not None else None
     return seen
 
 
-async def job_answer(asked: RequestContext, job: Job) -> dict[str, Any]:
+async def job_json(context: RequestContext, job: Job) -> dict[str, Any]:
     """Return one job as answers show it, and why it waits."""
-    waits = await asked.services.waits.of([job])
-    return _seen(asked, job, waits.get(job.id))
+    waits = await context.services.wait_reasons.of([job])
+    return _seen(context, job, waits.get(job.id))
 
 
-def _asked_at(asked: RequestContext) -> str:
+def _asked_at(context: RequestContext) -> str:
     """Returns the address that the request came to; where it names none, the one that we listen on."""
-    scope, hosts = asked.request.scope, asked.request.headers.getlist("host")
+    scope, hosts = context.request.scope, context.request.headers.getlist("host")
     if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0].encode("latin-1")):
         return f"{scope['scheme']}://{hosts[0]}"
-    return asked.services.settings.link_base
+    return context.services.settings.link_base
 
 
-def _job_id(asked: RequestContext) -> str:
-    job_id = asked.path["id"]
+def _job_id(context: RequestContext) -> str:
+    job_id = context.path["id"]
     if not is_id("job", job_id):
         raise no_such("job")
     return job_id
 
 
-async def create(asked: RequestContext) -> Response:
+async def create(context: RequestContext) -> Response:
     """Submit a job."""
-    wish: JobSpec = asked.body
-    key = _idempotency_key(asked)
-    taken = await asked.services.jobs.submit(wish, asked.asker.id, key)
+    wish: JobSpec = context.body
+    key = _idempotency_key(context)
+    taken = await context.services.jobs.submit(wish, context.caller.id, key)
     wish.whole.drop()  # a large body is not held until the answer, nor beside the submission's copy
     job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
     if not taken.created:
         headers["idempotent-replayed"] = "true"
-    seconds = _prefer_wait(asked)
-    if seconds is not None and asked.services.recording.watchers.has_room(asked.asker.id):
+    seconds = _prefer_wait(context)
+    if seconds is not None and context.services.waiting_calls.has_room(context.caller.id):
         headers["preference-applied"] = f"wait={seconds}"
-        job = await asked.services.jobs.wait(job, seconds, asked.asker.id, accepted=True)
-    told = await job_answer(asked, job)
+        job = await context.services.jobs.wait(job, seconds, context.caller.id, accepted=True)
+    told = await job_json(context, job)
     if taken.callback_secret is not None and wish.callback_secret is None:
         told["callback_secret"] = taken.callback_secret
         headers |= NO_STORE
@@ -112,8 +112,8 @@ def _canonical(value: dict[str, Any]) -> bytes:
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def _idempotency_key(asked: RequestContext) -> str | None:
-    given = asked.request.headers.getlist("idempotency-key")
+def _idempotency_key(context: RequestContext) -> str | None:
+    given = context.request.headers.getlist("idempotency-key")
     if not given:
         return None
     if len(given) > 1 or not IDEMPOTENCY_KEY.fullmatch(given[0]):
@@ -121,60 +121,53 @@ def _idempotency_key(asked: RequestContext) -> str | None:
     return given[0]
 
 
-def _prefer_wait(asked: RequestContext) -> int | None:
-    found = PREFER_WAIT.search(",".join(asked.request.headers.getlist("prefer")))
+def _prefer_wait(context: RequestContext) -> int | None:
+    found = PREFER_WAIT.search(",".join(context.request.headers.getlist("prefer")))
     return None if found is None else min(int(found[1]), LONGEST_WAIT)
 
 
-async def show(asked: RequestContext) -> Response:
+async def show(context: RequestContext) -> Response:
     """Show a job with its input; with `wait`, once it is final."""
-    job, given = await asked.services.jobs.get(_job_id(asked))
-    if asked.query.wait:
-        job = await asked.services.jobs.wait(job, asked.query.wait, asked.asker.id)
-    body = json.write(await job_answer(asked, job)).removesuffix(b"}") + b',"input":' + given + b"}"
+    job, given = await context.services.jobs.get(_job_id(context))
+    if context.query.wait:
+        job = await context.services.jobs.wait(job, context.query.wait, context.caller.id)
+    body = json.write(await job_json(context, job)).removesuffix(b"}") + b',"input":' + given + b"}"
     return Response(body, headers=dict(NOSNIFF), media_type="application/json")
 
 
-async def listed(asked: RequestContext) -> Response:
+async def list_(context: RequestContext) -> Response:
     """List jobs, newest first."""
-    query: JobQuery = asked.query
+    query: JobQuery = context.query
     if query.cursor is not None and not is_id("job", query.cursor):
-        raise invalid("cursor", "is not a cursor of this list", place="query")
+        raise foreign_cursor()
     wanted = jobs.JobFilter(
         state=(query.state,) if query.state else (),
         account=query.provider,
         provider_job_id=query.provider_job_id,
-        labels=asked.labels,
+        labels=context.labels,
         created_after=query.created_after,
         created_before=query.created_before,
         before=query.cursor,
         limit=query.limit + 1,
     )
-    found = await asked.services.store.read(jobs.search(wanted))
+    found = await context.services.store.read(jobs.search(wanted))
     shown, more = found[: query.limit], len(found) > query.limit
-    waits = await asked.services.waits.of(shown)
+    waits = await context.services.wait_reasons.of(shown)
     return await rendered(
         shown,
-        lambda job: _seen(asked, job, waits.get(job.id)),
+        lambda job: _seen(context, job, waits.get(job.id)),
         next_cursor=shown[-1].id if more else None,
     )
 
 
-def page(items: list[dict[str, Any]], limit: int, place: str | None = None) -> Response:
-    """A piece of a list that was asked for one item more than it shows; `place` is where to go on when there
-    may be more all the same."""
-    shown = items[:limit]
-    return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else place})
-
-
-async def cancel(asked: RequestContext) -> Response:
+async def cancel(context: RequestContext) -> Response:
     """Cancel a job."""
-    return answer(await job_answer(asked, await asked.services.jobs.cancel(_job_id(asked))))
+    return answer(await job_json(context, await context.services.jobs.cancel(_job_id(context))))
 
 
-async def resolve(asked: RequestContext) -> Response:
+async def resolve(context: RequestContext) -> Response:
     """Resolve an unconfirmed job: exactly one of the three fields."""
-    body: Resolution = asked.body
+    body: Resolution = context.body
     given = body.model_dump(exclude_none=True)
     if len(given) != 1:
         detail = "give exactly one of provider_job_id, resubmit and fail"
@@ -184,28 +177,30 @@ async def resolve(asked: RequestContext) -> Response:
         "resubmit": Verdict.RESUBMIT,
         "fail": Verdict.GIVE_UP,
     }
-    job = await asked.services.jobs.resolve(_job_id(asked), verdicts[next(iter(given))], body.provider_job_id)
-    return answer(await job_answer(asked, job))
+    job = await context.services.jobs.resolve(
+        _job_id(context), verdicts[next(iter(given))], body.provider_job_id
+    )
+    return answer(await job_json(context, job))
 
 
-async def erase(asked: RequestContext) -> Response:
+async def delete(context: RequestContext) -> Response:
     """Erase a final job with its events and attempts."""
-    await asked.services.jobs.erase(_job_id(asked))
+    await context.services.jobs.erase(_job_id(context))
     return Response(status_code=204)
 
 
-async def story(asked: RequestContext) -> Response:
+async def timeline_(context: RequestContext) -> Response:
     """Show a job's timeline, oldest first."""
-    job_id = _job_id(asked)
-    await asked.services.jobs.get(job_id)
+    job_id = _job_id(context)
+    await context.services.jobs.get(job_id)
     after = None
-    if asked.query.cursor is not None:
-        place = PLACE.fullmatch(asked.query.cursor)
+    if context.query.cursor is not None:
+        place = PLACE.fullmatch(context.query.cursor)
         if place is None:
-            raise invalid("cursor", "is not a cursor of this list", place="query")
+            raise foreign_cursor()
         after = TimelinePlace(int(place[1]), int(place[2]), place[3])
-    limit = asked.query.limit
-    entries = await asked.services.store.read(timeline.timeline(job_id, after, limit))
+    limit = context.query.limit
+    entries = await context.services.store.read(timeline.timeline(job_id, after, limit))
     shown = entries[:limit]
     last = shown[-1].place if shown else None
     return answer(
@@ -214,9 +209,3 @@ async def story(asked: RequestContext) -> Response:
             "next_cursor": f"{last.at}.{last.rank}.{last.id}" if last and len(entries) > limit else None,
         }
     )
-
-
-async def asset(asked: RequestContext) -> Response:
-    """Redirect to an asset: the stable link, without an API key."""
-    url = await asked.services.assets.url(asked.path["token"])
-    return RedirectResponse(url, 307, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

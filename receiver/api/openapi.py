@@ -114,10 +114,9 @@ def _models(calls: Sequence[Route]) -> list[type[BaseModel]]:
 
 def _call(call: Route) -> dict[str, Any]:
     named = PATH_PART.sub("by_\\1", call.path).replace("/", "_")
-    summary = (call.handle.__doc__ or "").strip().split("\n")[0]
     told: dict[str, Any] = {
         "tags": [tag_of(call.path)],
-        "summary": summary,
+        "summary": call.summary,
         "operationId": f"{call.method.lower()}{named}",
         "parameters": [*_path_parameters(call), *_query_parameters(call), *_header_parameters(call)],
         "responses": _responses(call),

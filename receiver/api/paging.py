@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from handlers import json
-from receiver.api.guard import NOSNIFF
+from receiver.api.guard import NOSNIFF, answer
+from receiver.domain.errors import Invalid, invalid
 
 Item = TypeVar("Item")
 TURN_BYTES = 128 * 1024
@@ -26,3 +27,15 @@ async def rendered(items: Sequence[Item], tell: Callable[[Item], Any], **others:
             await asyncio.sleep(0)
     body = b'{"data":[%b],%b' % (b",".join(parts), json.write(others)[1:])
     return Response(body, 200, NOSNIFF, "application/json")
+
+
+def foreign_cursor() -> Invalid:
+    """Return the error for a cursor of another list."""
+    return invalid("cursor", "is not a cursor of this list", place="query")
+
+
+def page(items: list[dict[str, Any]], limit: int, place: str | None = None) -> Response:
+    """A piece of a list that was asked for one item more than it shows; `place` is where to go on when there
+    may be more all the same."""
+    shown = items[:limit]
+    return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else place})

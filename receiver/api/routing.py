@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from handlers.values import immutable
 from receiver.api.api_keys import Caller
 from receiver.api.guard import (
     BODY_LIMIT,
+    Document,
     Handle,
     RequestContext,
     identify,
@@ -25,11 +26,9 @@ from receiver.api.guard import (
     read_query,
 )
 from receiver.api.requests import QueryModel
+from receiver.api.services import Services
 from receiver.bodies.offload import OFFLOAD
 from receiver.domain.errors import Internal, MethodNotAllowed, NotFound, ReceiverError
-
-if TYPE_CHECKING:
-    from receiver.app import Services
 
 LOGGER = logging.getLogger("ringback.api")
 ANONYMOUS = Caller("", frozenset())
@@ -43,7 +42,7 @@ class Reads(Protocol):
         """Return the argument for the handler."""
 
 
-@immutable
+@immutable(kw_only=True)
 class Route:
     """A method on a path. `scope` None needs no key, and then the query is ignored, as it may stand in a link
     that others made longer; `told` None answers no JSON."""
@@ -51,6 +50,7 @@ class Route:
     method: str
     path: str
     handle: Handle
+    summary: str
     scope: str | None
     told: type[BaseModel] | None
     status: int
@@ -92,8 +92,9 @@ class Route:
 class Resource:
     """A path: its calls by method, served with errors in one form and an id on every answer."""
 
-    def __init__(self, services: "Services", calls: Sequence[Route]) -> None:
+    def __init__(self, services: Services, calls: Sequence[Route], document: Document) -> None:
         self._services = services
+        self._document = document
         self._calls = {call.method: call for call in calls}
         self._allow = ", ".join(self._calls)
 
@@ -108,7 +109,7 @@ class Resource:
             LOGGER.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id})
             response = problem(Internal(), request_id)
         response.headers["x-request-id"] = request_id
-        self._services.log_call(scope, response.status_code, request_id)
+        self._services.access_log(scope, response.status_code, request_id)
         await response(scope, receive, send)
 
     async def _serve(self, request: Request) -> Response:
@@ -117,13 +118,15 @@ class Resource:
             call = self._calls.get("GET")
         if call is None:
             raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
-        asker = ANONYMOUS if call.scope is None else await identify(self._services, request, call.scope)
+        caller = ANONYMOUS if call.scope is None else await identify(self._services, request, call.scope)
         query: BaseModel = QueryModel()
         labels = NO_LABELS
         if call.scope is not None:
             query, labels = read_query(request, call.query, labelled=call.with_labels)
         body = await self._body(call, request)
-        return await call.handle(RequestContext(self._services, request, asker, body, query, labels))
+        return await call.handle(
+            RequestContext(self._services, self._document, request, caller, body, query, labels)
+        )
 
     async def _body(self, call: Route, request: Request) -> Any:
         """The body as the handler gets it. A large one is read on a thread, and not kept here."""

@@ -376,7 +376,7 @@ class SignalFree(Server):
         yield
 
 
-def server(app: Any, host: str, port: int, grace: float, *, short: Shortcut | None = None) -> SignalFree:
+def new_server(app: Any, host: str, port: int, grace: float, *, short: Shortcut | None = None) -> SignalFree:
     """A server for `app`; it stops within `grace` seconds."""
     protocol: Any = functools.partial(GuardedProtocol, short=short)
     return SignalFree(

@@ -30,22 +30,22 @@ def _page(title: str, body: str) -> Response:
     return HTMLResponse(PAGE.format(title=escape(title), body=body), headers=HEADERS)
 
 
-async def front(_asked: RequestContext) -> Response:
+async def front(_context: RequestContext) -> Response:
     """Lead to the API reference."""
     return RedirectResponse("/docs", 307)
 
 
-async def openapi(asked: RequestContext) -> Response:
+async def openapi(context: RequestContext) -> Response:
     """Show the OpenAPI document, made from the models that check requests."""
-    return answer(asked.services.description)
+    return answer(context.document())
 
 
-async def docs(asked: RequestContext) -> Response:
+async def docs(context: RequestContext) -> Response:
     """Show the API reference: calls, events, errors."""
-    return _page("Ringback API", reference(asked.services.description))
+    return _page("Ringback API", reference(context.document()))
 
 
-async def problem_list(_asked: RequestContext) -> Response:
+async def problem_list(_context: RequestContext) -> Response:
     """List the codes of errors."""
     rows = "".join(
         f"<tr><td><a href='/problems/{kind.code}'><code>{kind.code}</code></a></td>"
@@ -59,9 +59,9 @@ async def problem_list(_asked: RequestContext) -> Response:
     return _page("Errors", body)
 
 
-async def problems(asked: RequestContext) -> Response:
+async def problems(context: RequestContext) -> Response:
     """Explain an error by its code."""
-    code = asked.path["code"]
+    code = context.path["code"]
     kinds = [kind for kind in PROBLEMS if kind.code == code]
     if not kinds:
         raise NotFound("there is no error with this code; /problems lists all of them")

@@ -1,33 +1,19 @@
 """How commands reach a service: its address, the key, and an error in one line."""
 
 import json
-import os
-import re
-from dataclasses import field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 import httpx
 
-from handlers.values import immutable
-from receiver.domain.errors import Misconfigured, missing, no_file
+from receiver.cli.service import KEY, KEY_FILE, KEY_FORM, URL, Service
+from receiver.cli.service import given_key as _given_key
+from receiver.cli.service import given_url as _given_url
+from receiver.domain.errors import Misconfigured
 
-URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
-ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
-"""Where a service is that listens everywhere."""
 BY_PROXY = frozenset({502, 503, 504})
 """Statuses of a reverse proxy that does not reach its service."""
-KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
-
-
-@immutable
-class Service:
-    """Where a service is, and the key to use there."""
-
-    url: str
-    key: str = field(repr=False)
 
 
 class Away(click.ClickException):
@@ -129,45 +115,3 @@ def find_service() -> Service:
     if not KEY_FORM.fullmatch(key):
         raise click.UsageError(f"{KEY} must be plain ASCII without blanks")
     return Service(url, key)
-
-
-def _given_url() -> str | None:
-    text = os.environ.get(URL, "").strip()
-    if not text:
-        return None
-    scheme, mark, rest = text.partition("://")
-    host = rest.partition("/")[0]
-    if not mark:
-        raise click.UsageError(f"{URL} needs its scheme: write http://{text}")
-    if scheme.lower() not in {"http", "https"}:
-        raise click.UsageError(f"{URL} must begin with http:// or https://")
-    if "@" in host:
-        raise click.UsageError(f"{URL} must hold no user name; the key goes into {KEY}")
-    if not host:
-        raise click.UsageError(f"{URL} names no host: write, for example, http://127.0.0.1:8080")
-    if rest.rstrip("/") == f"{host}/v1":
-        raise click.UsageError(f"{URL} stands without the path of a call: write {scheme.lower()}://{host}")
-    return f"{scheme.lower()}://{rest.rstrip('/')}"
-
-
-def _given_key() -> str | None:
-    text = os.environ.get(KEY, "").strip()
-    file = os.environ.get(KEY_FILE, "").strip()
-    if text and file:
-        raise click.UsageError(f"{KEY} and {KEY_FILE} are both set; set one of the two")
-    if text or not file:
-        return text or None
-    return read_key(Path(file), KEY_FILE)
-
-
-def read_key(file: Path, named: str, *, needed: bool = True) -> str:
-    """Return the key in a file, "" when none is there nor `needed`; raises `click.UsageError`."""
-    try:
-        return file.read_text("utf-8").strip()
-    except FileNotFoundError:
-        if not needed:
-            return ""
-        raise click.UsageError(f"{named}: {missing(file)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = no_file(error) if isinstance(error, OSError) else "it is not UTF-8"
-        raise click.UsageError(f"{named}: cannot read {file}: {reason}") from None

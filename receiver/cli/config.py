@@ -15,7 +15,7 @@ from receiver.cli.params import CONFIG
 from receiver.cli.terminal import tell
 from receiver.config.load import AccountSetup, Loaded, load
 from receiver.config.settings import Settings
-from receiver.config.startup import data_dir, gateway_of
+from receiver.config.startup import client_of, data_dir
 from receiver.domain.errors import Misconfigured
 from receiver.store import database_path
 from receiver.store.postgres.url import is_postgres, target, without_password
@@ -62,7 +62,7 @@ def check(settings: Settings) -> None:
 
 
 async def _close(settings: Settings) -> None:
-    await gateway_of(settings).close()
+    await client_of(settings).close()
 
 
 def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:

@@ -13,21 +13,22 @@ from handlers.contract import JobRef
 from handlers.errors import AccountRefused, ProviderError, Throttled, Unavailable, Unreachable
 from handlers.values import immutable
 from receiver.cli.advice import advice
-from receiver.cli.client import ANY_HOST
 from receiver.cli.output import print_json, table
 from receiver.cli.own_service import say_whose_settings
 from receiver.cli.params import CONFIG
+from receiver.cli.service import ANY_HOST
 from receiver.cli.terminal import say
 from receiver.config.key_files import read_masters
 from receiver.config.load import AccountSetup, Loaded, load
-from receiver.config.startup import data_dir, gateway_of, masters_of
+from receiver.config.startup import client_of, data_dir, master_keys_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured, ReceiverError
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.providers.accounts import POLL, Accounts
 from receiver.security.tokens import MasterKeys
 from receiver.store import database_path, open_driver
-from receiver.store.deliveries import LostDelivery, taken
+from receiver.store.lost_deliveries import LostDelivery
+from receiver.store.lost_deliveries import list_all as taken
 from receiver.store.postgres.url import is_postgres
 from receiver.store.sqlite.check import FIXED, SOUND, engine, losses, quick_check
 from receiver.store.statements import moment
@@ -77,25 +78,25 @@ def doctor(config: Path | None, offline: bool, as_json: bool) -> None:
 
 async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     settings = loaded.settings
-    gateway = gateway_of(settings)
+    client = client_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
     findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
-    advised = [one for one in advice(loaded, gateway.check) if loaded.accounts or one.setting != "providers"]
+    advised = [one for one in advice(loaded, client.check) if loaded.accounts or one.setting != "providers"]
     findings += [Finding(one.setting, ODD, one.said) for one in advised]
     checks: list[Callable[[], Awaitable[Finding]]] = []
     if not offline:
-        checks.append(lambda: _public_url(loaded, gateway))
+        checks.append(lambda: _public_url(loaded, client))
     for setup in loaded.accounts.values():
         if not setup.on:
             findings.append(Finding(f"account {setup.name}", ODD, "off: it has no api_key"))
         elif not offline:
-            checks.append(lambda setup=setup: _account(loaded, setup, gateway))  # type: ignore[misc]  # bound now
+            checks.append(lambda setup=setup: _account(loaded, setup, client))  # type: ignore[misc]  # bound now
     if not loaded.accounts:
         findings.append(
             Finding("accounts", BAD, "none, so no job can be submitted; set providers.<account>.api_key")
         )
     findings += await asyncio.gather(*(check() for check in checks))
-    await gateway.close()
+    await client.close()
     return findings
 
 
@@ -106,11 +107,11 @@ def _keys(loaded: Loaded) -> Iterator[Finding]:
         if of_files and not read_masters(data_dir(settings)):
             yield Finding("master keys", GOOD, "one will be made at the first start")
             return
-        masters = masters_of(settings, Clock())
+        master_keys = master_keys_of(settings, Clock())
     except Misconfigured as error:
         yield Finding("master keys", BAD, str(error))
         return
-    yield Finding("master keys", GOOD, f"{len(masters.kids)}, the newest is {masters.newest}")
+    yield Finding("master keys", GOOD, f"{len(master_keys.kids)}, the newest is {master_keys.newest}")
     if settings.secret_keys:
         return
     folder = data_dir(settings)
@@ -176,12 +177,12 @@ def _guard(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("egress guard", GOOD, "only public addresses can be called")
 
 
-async def _public_url(loaded: Loaded, gateway: HttpClient) -> Finding:
+async def _public_url(loaded: Loaded, client: HttpClient) -> Finding:
     url = loaded.settings.public_url
     if url is None:
         return Finding("public_url", ODD, "none: no callback URL is sent, every job is polled")
     try:
-        answer = await gateway.call(HttpCall("GET", f"{url}/healthz", timeout=10))
+        answer = await client.call(HttpCall("GET", f"{url}/healthz", timeout=10))
     except CallFailed as error:
         trouble = f"{url} does not answer ({error}); is the service up and routed?"
     else:
@@ -210,10 +211,10 @@ async def _serves(host: str, port: int) -> bool:
     return True
 
 
-async def _account(loaded: Loaded, setup: AccountSetup, gateway: HttpClient) -> Finding:
+async def _account(loaded: Loaded, setup: AccountSetup, client: HttpClient) -> Finding:
     what, clock = f"account {setup.name}", Clock()
     nobodys = MasterKeys([clock.entropy(32).hex()], clock.entropy)
-    accounts = Accounts(loaded.accounts, gateway, nobodys, clock, None, lambda _account, _what: None)
+    accounts = Accounts(loaded.accounts, client, nobodys, clock, None, lambda _account, _what: None)
     if setup.handler.poll is None:
         return Finding(what, ODD, "cannot be checked: it has nothing to ask")
     nobody = JobRef("job_doctor", "ringback-doctor-0", setup.handler.default_operation)

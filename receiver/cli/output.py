@@ -293,3 +293,10 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return json.dumps(value)
     return str(value)
+
+
+def show_below(rows: list[dict[str, Any]], columns: Columns) -> None:
+    """Print the rows that belong to the object just shown, on a terminal or in a pipe."""
+    if not (is_json() or is_quiet()):
+        click.echo("")
+        table(rows, columns)

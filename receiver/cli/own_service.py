@@ -4,7 +4,7 @@ import os
 
 import click
 
-from receiver.cli.client import ANY_HOST, KEY, KEY_FILE, URL, Service, read_key
+from receiver.cli.service import ANY_HOST, KEY, KEY_FILE, URL, Service, read_key
 from receiver.cli.terminal import tell
 from receiver.config.key_files import API_KEY_FILE
 from receiver.config.load import load

@@ -67,13 +67,13 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
 @contextlib.asynccontextmanager
 async def world(knobs: Knobs) -> AsyncIterator[World]:
     """A world whose callbacks go to this machine, or out by https."""
-    gateway = HttpClient(guard(LOOPBACK, http=False), agent="ringback-sandbox")
-    made = World(gateway, knobs)
+    client = HttpClient(guard(LOOPBACK, http=False), agent="ringback-sandbox")
+    made = World(client, knobs)
     try:
         yield made
     finally:
         await made.close()
-        await gateway.close()
+        await client.close()
 
 
 def stopping() -> asyncio.Event:

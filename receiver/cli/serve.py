@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ctypes
 import errno
-import functools
 import gc
 import logging
 import os
@@ -22,10 +21,9 @@ import click
 import uvloop
 
 from receiver import observability
-from receiver.api import application
-from receiver.api.callbacks import PREFIX, answer
-from receiver.api.server import Shortcut, SignalFree, server
-from receiver.app import Services, running
+from receiver.api import http_server
+from receiver.api.server import SignalFree
+from receiver.app import App, running
 from receiver.cli.advice import advice
 from receiver.cli.params import CONFIG, Whole
 from receiver.config.load import Loaded, load
@@ -151,42 +149,36 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
             one.should_exit = True
 
     _on_signals(_this_task().cancel)
-    async with running(loaded, on_fatal=give_up, role=role) as services:
-        settings = services.settings
-        observability.name_replica(services.replica.name)
-        http = server(
-            application(services),
-            settings.host,
-            settings.port,
-            settings.shutdown_grace,
-            short=None if role is Role.WORKER else _short(services),
-        )
+    async with running(loaded, on_fatal=give_up, role=role) as app:
+        settings = app.core.settings
+        observability.name_replica(app.core.name)
+        http = http_server(app.api, settings.host, settings.port, settings.shutdown_grace)
         stopping.append(http)
-        _on_signals(_stop(http, services, role))
+        _on_signals(_stop(http, app, role))
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        telling = asyncio.create_task(_tell(http, loaded, services))
+        telling = asyncio.create_task(_tell(http, loaded, app))
         await http.serve(sockets=[listening])
         telling.cancel()
     return 1 if failed else 0
 
 
-async def _tell(http: SignalFree, loaded: Loaded, services: Services) -> None:
+async def _tell(http: SignalFree, loaded: Loaded, app: App) -> None:
     """Print the addresses that are served, once a connection is taken there."""
     await http.up.wait()
-    _say_what_is_served(loaded, services)
-    if services.settings.public_url is None:
+    _say_what_is_served(loaded, app)
+    if app.core.settings.public_url is None:
         LOGGER.info(
             "public_url is not set: jobs are polled; links in events begin with %s, those in answers with "
             "the address that was asked",
-            services.settings.link_base,
+            app.core.settings.link_base,
         )
 
 
-def _say_what_is_served(loaded: Loaded, services: Services) -> None:
+def _say_what_is_served(loaded: Loaded, app: App) -> None:
     """Log the settings that an operator looks for first, and a warning for each that looks wrong."""
-    settings = services.settings
+    settings = app.core.settings
     on = [name for name, setup in loaded.accounts.items() if setup.on]
     off = [name for name, setup in loaded.accounts.items() if not setup.on]
     LOGGER.info(
@@ -200,12 +192,8 @@ def _say_what_is_served(loaded: Loaded, services: Services) -> None:
         f", off: {', '.join(off)}" if off else "",
         settings.public_url or "none: every job is polled",
     )
-    for one in advice(loaded, services.gateway.check):
+    for one in advice(loaded, app.core.client.check):
         LOGGER.warning("%s: %s", one.setting, one.said)
-
-
-def _short(services: Services) -> Shortcut:
-    return PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)
 
 
 def _this_task() -> "asyncio.Task[int]":
@@ -214,27 +202,27 @@ def _this_task() -> "asyncio.Task[int]":
     return found
 
 
-def _stop(http: SignalFree, services: Services, role: Role) -> Callable[[], None]:
+def _stop(http: SignalFree, app: App, role: Role) -> Callable[[], None]:
     """What a signal does: the first drains while readiness says so, the second ends at once."""
     drains: list[asyncio.Task[None]] = []
 
     async def drain(linger: float) -> None:
         await asyncio.sleep(linger)
-        await services.drain()
-        http.stop(services.time_left)
+        await app.drain()
+        http.stop(app.core.shutdown.time_left)
 
     def stop() -> None:
-        grace = services.settings.shutdown_grace
-        lingers = services.store.shared and role is not Role.WORKER
+        grace = app.core.settings.shutdown_grace
+        lingers = app.core.store.shared and role is not Role.WORKER
         if drains:
             LOGGER.info("stopping at once")
             drains.pop().cancel()
-            services.hurry(0.0)
+            app.core.shutdown.hurry(0.0)
             http.force_exit = True
             drains.append(asyncio.get_running_loop().create_task(drain(0.0)))
         else:
             LOGGER.info("stopping: work in hand gets %s s", grace)
-            services.hurry(grace)
+            app.core.shutdown.hurry(grace)
             linger = min(LINGER, grace / 2) if lingers else 0.0
             drains.append(asyncio.get_running_loop().create_task(drain(linger)))
 

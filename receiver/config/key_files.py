@@ -31,9 +31,9 @@ def read_masters(folder: Path) -> list[str]:
 
 def add_master(folder: Path, entropy: Callable[[int], bytes]) -> list[str]:
     """Put a new master key in front of those in `folder`; all of them."""
-    masters = [entropy(32).hex(), *read_masters(folder)]
-    write_private(folder / MASTERS_FILE, "\n".join(masters) + "\n")
-    return masters
+    master_keys = [entropy(32).hex(), *read_masters(folder)]
+    write_private(folder / MASTERS_FILE, "\n".join(master_keys) + "\n")
+    return master_keys
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,33 +1,35 @@
-"""Endpoints that the settings file names."""
+"""The endpoints of the settings file, synchronised with the store at start."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from receiver.config.settings import EndpointSettings
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Endpoint, EndpointState
 from receiver.egress.address_guard import BadUrl
-from receiver.egress.client import HttpClient
-from receiver.events.endpoint_cache import UNREADABLE, EndpointCache
 from receiver.security.signing import new_secret
 from receiver.store import Store
 from receiver.store import endpoints as table
+from receiver.store.sealing import UNREADABLE, EndpointSealer
 
 
 async def sync(
-    filed: Sequence[EndpointSettings],
-    endpoints: EndpointCache,
-    gateway: HttpClient,
+    configured: Sequence[EndpointSettings],
+    sealer: EndpointSealer,
+    check_url: Callable[[str], None],
     store: Store,
     clock: Clock,
 ) -> None:
-    """Make the stored endpoints of the file what the file says; their state and made secrets stay."""
-    stored = {row["id"]: endpoints.open(row) for row in await store.read(table.listed())}
+    """Make the stored endpoints of the settings file as it says; their state and made secrets stay.
+
+    Raises `Misconfigured` for a URL that may not be called, and for the id of an endpoint made over the API.
+    """
+    stored = {row["id"]: sealer.open(row) for row in await store.read(table.listed())}
     now = clock.now()
-    for wanted in filed:
+    for wanted in configured:
         try:
-            gateway.check(wanted.url)
+            check_url(wanted.url)
         except BadUrl as error:
             raise Misconfigured(f"endpoints.{wanted.id}.url", str(error)) from None
         known = stored.pop(wanted.id, None)
@@ -39,7 +41,7 @@ async def sync(
             )
         endpoint = _of_file(wanted, known, clock)
         if endpoint != known:
-            row = endpoints.sealed(endpoint)
+            row = sealer.row(endpoint)
             await store.write(functools.partial(table.put, row))
     for gone in stored.values():
         if gone.from_file:

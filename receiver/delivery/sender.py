@@ -21,19 +21,20 @@ from receiver.egress.http1 import Answer
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.events.recorder import Recorder
 from receiver.security import signing
-from receiver.security.tokens import BadToken, IdGenerator, MasterKeys
+from receiver.security.ids import IdGenerator
+from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import Settled, Standing, settle
+from receiver.store.deliveries import ClaimedDelivery, Settled, Standing, settle
 from receiver.store.due import HAND_LANES, plain, postpone, release
 from receiver.store.group_commit import BatchedWrite
 from receiver.store.holds import hold_of
-from receiver.store.record import NewDelivery
+from receiver.store.sealing import EndpointSealer
 from receiver.store.statements import Transaction
+from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 from receiver.work.periodic import retry_until_stored
-from receiver.work.worker import Dispatcher, Worker
 
 Result = TypeVar("Result")
 
@@ -74,19 +75,19 @@ class DeliverySender:
     """
 
     endpoints: EndpointCache
-    gateway: HttpClient
-    masters: MasterKeys
-    recording: Recorder
+    sealer: EndpointSealer
+    client: HttpClient
+    master_keys: MasterKeys
+    recorder: Recorder
     store: Store
-    lanes: ConcurrencyLimits
+    limits: ConcurrencyLimits
     clock: Clock
     ids: IdGenerator
     schedule: Sequence[float]
     timeout: float
-    hints: Dispatcher
+    dispatcher: Dispatcher
     attempted: Callable[[str], None]
     work: Work = Work.DELIVER
-    worker: Worker | None = None
 
     @property
     def lease(self) -> timedelta:
@@ -98,97 +99,82 @@ class DeliverySender:
         name = plain(lane)
         return "://" in name or self.endpoints.served(name)
 
-    def limits(self) -> Mapping[str, int]:
+    def job_limits(self) -> Mapping[str, int]:
         """Deliveries have no job limits."""
         return {}
 
-    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, PendingDelivery]]]:
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[ClaimedDelivery]]:
         """Read what sending needs, the endpoints as they are now included."""
-        present, owed = yield from deliveries.load(claims)
-        if owed and not self.endpoints.are_of(present):
+        present, delivery = yield from deliveries.load(claims)
+        if delivery and not self.endpoints.are_of(present):
             self.endpoints.adopt(present, (yield from table.listed()))
-        return owed
+        return delivery
 
-    def give_back(
-        self, prepared: Sequence[tuple[Claim, PendingDelivery]], now: datetime
-    ) -> Transaction[None]:
+    def give_back(self, prepared: Sequence[ClaimedDelivery], now: datetime) -> Transaction[None]:
         """Leave deliveries to others."""
-        yield from release([claim for claim, _ in prepared], now)
+        yield from release([one.claim for one in prepared], now)
 
-    def send(self, born: Sequence[NewDelivery]) -> None:
-        """Send those that were born with a slot; the worker claims the others, when there is room.
-
-        That they wait is noted once more: a claim may have found nothing of them before they were committed.
-        """
-        for one in born:
-            if self.worker is None:
-                self.hints.wake(self.work)
-            elif one.claim is not None:
-                self.worker.start((one.claim, one.owed))
-            else:
-                self.worker.waits(one.lane)
-
-    async def perform(self, prepared: tuple[Claim, PendingDelivery]) -> None:
+    async def perform(self, prepared: ClaimedDelivery) -> None:
         """One attempt, and what follows from it."""
-        claim, owed = prepared
-        if owed.endpoint_id is None and owed.url is None:
-            owed = await self._with_callback(claim, owed)
+        claim, delivery = prepared.claim, prepared.delivery
+        if delivery.endpoint_id is None and delivery.url is None:
+            delivery = await self._with_callback(claim, delivery)
         if self.clock.monotonic() + self.timeout + MARGIN > claim.until:
             return
         if not self.serves(claim.lane):
             await self.store.write(lambda: release([claim], self.clock.now()))
-        elif wait := self._waits(claim, owed):
+        elif wait := self._waits(claim, delivery):
             until = self.clock.now() + wait
             await self.store.write(lambda: postpone([claim], until))
-            self.hints.wake_at(ScheduledWork(self.work, claim.lane, until))
+            self.dispatcher.wake_at(ScheduledWork(self.work, claim.lane, until))
         else:
             try:
-                await self.attempt(claim, owed)
+                await self.attempt(claim, delivery)
             except NoSocket:
                 await self._put_back(claim)
 
-    def _waits(self, claim: Claim, owed: PendingDelivery) -> timedelta:
+    def _waits(self, claim: Claim, delivery: PendingDelivery) -> timedelta:
         """For how long a one-off callback is left alone: its URL is held, or its secret cannot be read."""
-        if owed.url is None or owed.secret is None or owed.job_id is None:
+        if delivery.url is None or delivery.secret is None or delivery.job_id is None:
             return timedelta()
         try:
-            self.masters.unseal(owed.secret, owed.job_id)
+            self.master_keys.unseal(delivery.secret, delivery.job_id)
         except BadToken:
             LOGGER.error(
                 "delivery %s waits: its callback_secret needs a master key that is not configured",
-                owed.id,
-                extra={"delivery": owed.id, "job": owed.job_id},
+                delivery.id,
+                extra={"delivery": delivery.id, "job": delivery.job_id},
             )
             return UNREADABLE
         if claim.lane.endswith(HAND_LANES):
             return timedelta()
-        return timedelta(seconds=self.lanes.held(hold_of(claim.lane, owed.url)))
+        return timedelta(seconds=self.limits.held(hold_of(claim.lane, delivery.url)))
 
-    async def attempt(self, claim: Claim, owed: PendingDelivery, *, last: bool = False) -> Attempt:
+    async def attempt(self, claim: Claim, delivery: PendingDelivery, *, last: bool = False) -> Attempt:
         """Send it now; the attempt, recorded. The `last` one is followed by no other."""
-        target = self._target(owed)
-        attempt, answer = await self._send(owed, target, last=last)
+        target = self._target(delivery)
+        attempt, answer = await self._send(delivery, target, last=last)
         current = target is not None and self._is_current(target.endpoint)
         ruling = self._rule(claim, answer, current=current)
         sent = target.endpoint if target else None
         if ruling.disable is not None and not await self._surely(
-            lambda: self._is_stored(sent), owed, last=last
+            lambda: self._is_stored(sent), delivery, last=last
         ):
             current, ruling = False, self._rule(claim, answer, current=False)
         if last and ruling.consequence is AttemptOutcome.RETRY:
             ruling = replace(ruling, consequence=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
-            self._learn(claim, owed, attempt, ruling)
-        settled = self._settled(claim, owed, attempt, ruling)
-        standing = await self._surely(self._settling(settled), owed, last=last)
+            self._learn(claim, delivery, attempt, ruling)
+        settled = self._settled(claim, delivery, attempt, ruling)
+        standing = await self._surely(self._settling(settled), delivery, last=last)
         self.attempted(FINAL.get(ruling.consequence, "failed"))
-        self._follow_up(claim, owed, settled, standing)
+        self._follow_up(claim, delivery, settled, standing)
         if (reason := ruling.disable) is not None:
-            await self._surely(lambda: self._disable(owed, sent, reason), owed, last=last)
+            await self._surely(lambda: self._disable(delivery, sent, reason), delivery, last=last)
         return attempt
 
     async def _send(
-        self, owed: PendingDelivery, target: DeliveryTarget | None, *, last: bool
+        self, delivery: PendingDelivery, target: DeliveryTarget | None, *, last: bool
     ) -> tuple[Attempt, Answer | None]:
         """Make one call. Returns the attempt and the answer, if there is one; raises `NoSocket`."""
         started, at = self.clock.monotonic(), self.clock.now()
@@ -198,7 +184,7 @@ class DeliverySender:
         else:
             try:
                 signed_at = int(self.clock.outside().timestamp())
-                answer = await self.gateway.call(self._call(target, owed.event, signed_at))
+                answer = await self.client.call(self._call(target, delivery.event, signed_at))
             except CallFailed as failed:
                 if failed.local and not last:
                     raise NoSocket from None
@@ -206,7 +192,7 @@ class DeliverySender:
         took = (self.clock.monotonic() - started) * 1000
         attempt = Attempt(
             self.ids.new("att", at),
-            owed.id,
+            delivery.id,
             at,
             answer.status if answer else None,
             round(took, 3),
@@ -226,7 +212,7 @@ class DeliverySender:
         return settle
 
     async def _surely(
-        self, store: Callable[[], Awaitable[Result]], owed: PendingDelivery, *, last: bool
+        self, store: Callable[[], Awaitable[Result]], delivery: PendingDelivery, *, last: bool
     ) -> Result:
         """Store the outcome of an attempt, however long the store is away; the `last` one is a test that its
         caller can repeat, so it fails at once.
@@ -234,7 +220,7 @@ class DeliverySender:
 
         def away(error: StoreUnavailable) -> None:
             LOGGER.debug(
-                "the outcome of a delivery waits for the store: %s", error.detail, extra=_about(owed)
+                "the outcome of a delivery waits for the store: %s", error.detail, extra=_about(delivery)
             )
 
         return await (store() if last else retry_until_stored(store, away))
@@ -248,14 +234,14 @@ class DeliverySender:
         if sent is None:
             return True
         row = await self.store.read(table.get(sent.id))
-        return _same(sent, None if row is None else self.endpoints.open(row))
+        return _same(sent, None if row is None else self.sealer.open(row))
 
     async def _put_back(self, claim: Claim) -> None:
         """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
         again = self.clock.now() + SHORT_OF_SOCKETS
-        self.lanes.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
+        self.limits.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
         if await self.store.write(lambda: release([claim], again)):
-            self.hints.wake_at(ScheduledWork(self.work, claim.lane, again))
+            self.dispatcher.wake_at(ScheduledWork(self.work, claim.lane, again))
 
     def _call(self, target: DeliveryTarget, event: Event, timestamp: int) -> HttpCall:
         body = event.body
@@ -268,9 +254,9 @@ class DeliverySender:
         ]
         return HttpCall("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
 
-    def _target(self, owed: PendingDelivery) -> DeliveryTarget | None:
-        if owed.endpoint_id is not None:
-            endpoint = self.endpoints.get(owed.endpoint_id)
+    def _target(self, delivery: PendingDelivery) -> DeliveryTarget | None:
+        if delivery.endpoint_id is not None:
+            endpoint = self.endpoints.get(delivery.endpoint_id)
             if endpoint is None:
                 return None
             keys = self.endpoints.keys(endpoint.id)
@@ -279,17 +265,17 @@ class DeliverySender:
                 if keys
                 else None
             )
-        if owed.url is None or owed.secret is None or owed.job_id is None:
+        if delivery.url is None or delivery.secret is None or delivery.job_id is None:
             return None
         try:
-            secret = self.masters.unseal(owed.secret, owed.job_id)
+            secret = self.master_keys.unseal(delivery.secret, delivery.job_id)
         except BadToken:
             return None
-        return DeliveryTarget(None, owed.url, [signing.key_of(secret)], {}, ())
+        return DeliveryTarget(None, delivery.url, [signing.key_of(secret)], {}, ())
 
-    async def _with_callback(self, claim: Claim, owed: PendingDelivery) -> PendingDelivery:
+    async def _with_callback(self, claim: Claim, delivery: PendingDelivery) -> PendingDelivery:
         _, loaded = await self.store.read(deliveries.load([claim]))
-        return loaded[0][1] if loaded else owed
+        return loaded[0].delivery if loaded else delivery
 
     def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Decision:
         now = self.clock.now()
@@ -308,53 +294,59 @@ class DeliverySender:
             current=current,
         )
 
-    def _learn(self, claim: Claim, owed: PendingDelivery, attempt: Attempt, ruling: Decision) -> None:
+    def _learn(self, claim: Claim, delivery: PendingDelivery, attempt: Attempt, ruling: Decision) -> None:
         """Learn from an answer whether the endpoint works, and for how long to leave it alone."""
-        name, lane = owed.endpoint_id, claim.lane
+        name, lane = delivery.endpoint_id, claim.lane
         if ruling.consequence is AttemptOutcome.DELIVERED:
-            recovered = self.lanes.succeeded(lane)
+            recovered = self.limits.succeeded(lane)
             if lane.endswith(HAND_LANES):
-                self.lanes.end_hold(hold_of(lane, owed.url))
+                self.limits.end_hold(hold_of(lane, delivery.url))
             if recovered and name is not None:
                 LOGGER.info("endpoint %s takes deliveries again", name, extra={"endpoint": name})
-        elif self.lanes.failed(lane) and name is not None:
+        elif self.limits.failed(lane) and name is not None:
             why = attempt.error or f"it answered {attempt.status}"
             LOGGER.warning("endpoint %s begins to fail: %s", name, why, extra={"endpoint": name})
         if ruling.hold is not None:
-            self.lanes.hold(self.work, hold_of(lane, owed.url), ruling.hold.total_seconds())
+            self.limits.hold(self.work, hold_of(lane, delivery.url), ruling.hold.total_seconds())
 
-    def _settled(self, claim: Claim, owed: PendingDelivery, attempt: Attempt, ruling: Decision) -> Settled:
+    def _settled(
+        self, claim: Claim, delivery: PendingDelivery, attempt: Attempt, ruling: Decision
+    ) -> Settled:
         state = FINAL.get(ruling.consequence, "pending")
         reason = ruling.reason or (attempt.error if state == "exhausted" else None)
         hold = None
         if ruling.hold is not None:
-            hold = (hold_of(claim.lane, owed.url), self.clock.now() + ruling.hold)
+            hold = (hold_of(claim.lane, delivery.url), self.clock.now() + ruling.hold)
         return Settled(claim, attempt, state, ruling.next_at, reason, hold)
 
-    def _follow_up(self, claim: Claim, owed: PendingDelivery, settled: Settled, standing: Standing) -> None:
+    def _follow_up(
+        self, claim: Claim, delivery: PendingDelivery, settled: Settled, standing: Standing
+    ) -> None:
         attempt = settled.attempt
         if standing.next_at is not None:
-            self.hints.wake_at(ScheduledWork(self.work, claim.lane, standing.next_at))
+            self.dispatcher.wake_at(ScheduledWork(self.work, claim.lane, standing.next_at))
         elif standing.mine and settled.state == FINAL[AttemptOutcome.EXHAUSTED]:
             where = (
-                f"endpoint {owed.endpoint_id}" if owed.endpoint_id else f"the callback_url of {owed.job_id}"
+                f"endpoint {delivery.endpoint_id}"
+                if delivery.endpoint_id
+                else f"the callback_url of {delivery.job_id}"
             )
             LOGGER.warning(
                 "delivery %s to %s is exhausted: %s",
-                owed.id,
+                delivery.id,
                 where,
                 attempt.error or f"it was answered {attempt.status}",
-                extra=_about(owed),
+                extra=_about(delivery),
             )
 
-    async def _disable(self, owed: PendingDelivery, endpoint: Endpoint | None, reason: str) -> None:
+    async def _disable(self, delivery: PendingDelivery, endpoint: Endpoint | None, reason: str) -> None:
         now = self.clock.now()
-        if owed.endpoint_id is None:
-            if owed.job_id is not None:
-                job_id = owed.job_id
+        if delivery.endpoint_id is None:
+            if delivery.job_id is not None:
+                job_id = delivery.job_id
                 await self.store.write(lambda: deliveries.cancel_target("callback", job_id, reason, now))
         elif endpoint is not None:
-            told_of = await self.recording.write(lambda: self._disabling(endpoint, reason))
+            told_of = await self.recorder.write(lambda: self._disabling(endpoint, reason))
             if told_of:
                 LOGGER.warning(
                     "endpoint %s disabled: %s", endpoint.id, reason, extra={"endpoint": endpoint.id}
@@ -373,11 +365,11 @@ class DeliverySender:
             "disabled_at": stamp(now),
         }
         kind = f"disabled|{stamp(now)}"
-        return [self.recording.event("endpoint.disabled", endpoint.id, kind, data, now)]
+        return [self.recorder.event("endpoint.disabled", endpoint.id, kind, data, now)]
 
 
-def _about(owed: PendingDelivery) -> dict[str, str | None]:
-    return {"delivery": owed.id, "endpoint": owed.endpoint_id, "job": owed.job_id}
+def _about(delivery: PendingDelivery) -> dict[str, str | None]:
+    return {"delivery": delivery.id, "endpoint": delivery.endpoint_id, "job": delivery.job_id}
 
 
 def _same(sent: Endpoint, now: Endpoint | None) -> bool:

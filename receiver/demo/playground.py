@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import secrets
 import shlex
@@ -17,9 +16,7 @@ from pathlib import Path
 import click
 
 from handlers.values import immutable
-from receiver.api import application
-from receiver.api.callbacks import PREFIX, answer
-from receiver.api.server import server
+from receiver.api import http_server
 from receiver.app import running
 from receiver.cli.sandbox import listening, world
 from receiver.cli.terminal import wrapped
@@ -87,15 +84,14 @@ async def playground(knobs: Knobs, *, port: int = 0, sandbox_port: int = 0) -> A
     with contextlib.closing(bound), tempfile.TemporaryDirectory(prefix="ringback-") as folder:
         async with world(knobs) as made, listening(sandbox_app(made), sandbox_port) as providers:
             loaded = _settings(Path(folder), url, key, providers)
-            async with running(loaded) as services:
-                short = PREFIX.encode(), functools.partial(answer, services.callbacks, services.log_call)
-                http = server(application(services), HOST, bound.getsockname()[1], GRACE, short=short)
+            async with running(loaded) as app:
+                http = http_server(app.api, HOST, bound.getsockname()[1], GRACE)
                 task = asyncio.create_task(http.serve(sockets=[bound]))
                 try:
                     await http.up.wait()
                     yield Playground(url, key, made, providers)
                 finally:
-                    await services.drain()
+                    await app.drain()
                     http.should_exit = True
                     await task
 

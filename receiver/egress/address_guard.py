@@ -107,10 +107,15 @@ def split(url: str) -> tuple[Origin, str]:
     return Origin(scheme, host, port), (found["path"] or "/") + (found["query"] or "")
 
 
+def origin_of(url: str) -> str:
+    """Return the origin of a URL: scheme, host and port. Raises `BadUrl`."""
+    return str(split(url)[0])
+
+
 def printable(url: str) -> str:
     """Return `url` as notices and logs tell it: its origin. Its path and query may be a secret."""
     try:
-        return str(split(url)[0])
+        return origin_of(url)
     except BadUrl:
         return "an address that cannot be called"
 

@@ -6,16 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from handlers import json
 from handlers.values import immutable
-from receiver.domain.errors import Conflict
 from receiver.domain.model import Endpoint, EndpointState
 from receiver.security.signing import key_of
-from receiver.security.tokens import BadToken, MasterKeys
-from receiver.store.rows import endpoint_row, read_endpoint
+from receiver.store.sealing import UNREADABLE, EndpointSealer
 
 LOGGER = logging.getLogger("ringback.endpoints")
-UNREADABLE = "its secret is encrypted under a master key that is not configured"
 
 
 @immutable
@@ -37,17 +33,20 @@ class _Known:
 
 
 class EndpointCache:
-    """The endpoints of one generation. `changed` is told of each that is new or that a newer generation has
-    otherwise, perhaps on the writer's thread.
+    """The endpoints of one generation.
 
     An endpoint whose secret cannot be read has neither secrets nor headers: nothing is sent to it.
     """
 
-    def __init__(self, masters: MasterKeys, changed: Callable[[Endpoint], None] = lambda _: None) -> None:
-        self._masters = masters
-        self._changed = changed
+    def __init__(self, sealer: EndpointSealer) -> None:
+        self._sealer = sealer
+        self._subscribers: list[Callable[[Endpoint], None]] = []
         self._known = _Known(None, {}, ())
         self._lock = threading.Lock()
+
+    def subscribe(self, changed: Callable[[Endpoint], None]) -> None:
+        """Call `changed` with each endpoint that is new or differs, perhaps on the writer's thread."""
+        self._subscribers.append(changed)
 
     def are_of(self, generation: str) -> bool:
         """Whether ours are those of this generation."""
@@ -89,29 +88,11 @@ class EndpointCache:
         found = self._known.held.get(endpoint_id)
         return found is not None and found.endpoint.state is EndpointState.ACTIVE and bool(found.keys)
 
-    def open(self, row: Any) -> Endpoint:
-        """A stored endpoint with its secrets; without any where they cannot be read."""
-        try:
-            headers, secrets = self.unsealed(row)
-        except BadToken:
-            headers, secrets = {}, ()
-        return read_endpoint(row, headers, secrets)
-
-    def resealed(self, endpoint: Endpoint, row: Any) -> tuple[Any, ...]:
-        """Return a changed endpoint as its row. A sealed value stays as it is stored where it did not change;
-        `Conflict` where it would have to be read for the change and cannot be."""
-        stored = self.open(row)
-        if (endpoint.headers, endpoint.secrets) == (stored.headers, stored.secrets):
-            return endpoint_row(endpoint, row["headers"], row["secrets"])
-        if not stored.secrets:
-            raise Conflict(f"the endpoint's headers cannot be changed now: {UNREADABLE}")
-        return self.sealed(endpoint)
-
     def _take(self, before: _Held | None, row: Any) -> _Held:
         values = tuple(row)
         if before is not None and before.row == values:
             return before
-        endpoint = self.open(row)
+        endpoint = self._sealer.open(row)
         return _Held(values, endpoint, [key_of(secret) for secret in endpoint.secrets])
 
     def _tell(self, endpoint: Endpoint) -> None:
@@ -119,24 +100,5 @@ class EndpointCache:
             LOGGER.error(
                 "endpoint %s is not served: %s", endpoint.id, UNREADABLE, extra={"endpoint": endpoint.id}
             )
-        self._changed(endpoint)
-
-    def unsealed(self, row: Any) -> tuple[dict[str, str], tuple[str, ...]]:
-        """A row's headers and secrets; `BadToken` when their master key is not configured."""
-        secrets = json.read(self._masters.unseal(row["secrets"], row["id"]).encode())
-        sealed = row["headers"]
-        headers = json.read_object(self._masters.unseal(sealed, row["id"]).encode()) if sealed else {}
-        return headers, tuple(secrets)
-
-    def sealed(self, endpoint: Endpoint) -> tuple[Any, ...]:
-        """An endpoint as its row, secrets and headers encrypted."""
-        return endpoint_row(endpoint, *self.seal(endpoint.id, endpoint.headers, endpoint.secrets))
-
-    def seal(
-        self, endpoint_id: str, headers: Mapping[str, str], secrets: Sequence[str]
-    ) -> tuple[bytes | None, bytes]:
-        """Headers and secrets encrypted for one endpoint."""
-        sealed_headers = None
-        if headers:
-            sealed_headers = self._masters.seal(json.write(dict(headers)).decode(), endpoint_id)
-        return sealed_headers, self._masters.seal(json.write(list(secrets)).decode(), endpoint_id)
+        for changed in self._subscribers:
+            changed(endpoint)

@@ -3,7 +3,7 @@
 Pure but for what it was made with; it runs inside the recording transaction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from handlers.contract import FailureCode, Operation, Proof, Update
 from receiver.config.load import AccountSetup
 from receiver.domain import lifecycle
 from receiver.domain.lifecycle import BECOMES, RANK, Change
-from receiver.domain.model import By, Endpoint, Event, Job, JobError, Outcome, Source, State, Verdict, Word
+from receiver.domain.model import By, Event, Job, JobError, Outcome, Source, State, Verdict, Word
 from receiver.domain.poll_schedule import (
     ENDED_POLLS,
     HINTED_POLLS,
@@ -22,10 +22,9 @@ from receiver.domain.poll_schedule import (
     is_polled,
 )
 from receiver.domain.rendering import asset_view, event_body, job_view
-from receiver.egress.address_guard import split
-from receiver.events.endpoint_cache import EndpointCache
 from receiver.events.next_work import UNANSWERED, JobPolicy, NextWork, with_wait_reason
-from receiver.security.tokens import MasterKeys, event_id
+from receiver.security.ids import event_id
+from receiver.security.tokens import MasterKeys
 from receiver.store.record import Folded
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
@@ -46,28 +45,14 @@ class Interpreter:
     def __init__(
         self,
         accounts: Mapping[str, AccountSetup],
-        endpoints: EndpointCache,
-        masters: MasterKeys,
+        master_keys: MasterKeys,
         rules: JobPolicy,
         chance: Callable[[], float],
     ) -> None:
         self._accounts = accounts
-        self._endpoints = endpoints
-        self._masters = masters
+        self._master_keys = master_keys
         self._rules = rules
-        self.agenda = NextWork(self, rules, chance)
-
-    def endpoints(self, generation: str) -> Sequence[Endpoint] | None:
-        """The endpoints as of `generation`, if ours are."""
-        return self._endpoints.as_of(generation)
-
-    def adopt(self, generation: str, found: Sequence[Any]) -> Sequence[Endpoint]:
-        """Take the endpoints of a newer generation."""
-        return self._endpoints.adopt(generation, found)
-
-    def lane_of_url(self, url: str) -> str:
-        """A one-off callback shares its lane with all that go to the same origin."""
-        return str(split(url)[0])
+        self.next_work = NextWork(self, rules, chance)
 
     def operation(self, job: Job) -> Operation | None:
         """The operation of a job, while its account is configured."""
@@ -85,7 +70,7 @@ class Interpreter:
             change = replace(change, job=(ended := lifecycle.expire(change.job, now=word.at)).job)
             change = replace(change, events=ended.events)
         change = self._remember(job, change, word)
-        due, then = self.agenda.after(job, change, word)
+        due, then = self.next_work.after(job, change, word)
         return Folded(with_wait_reason(change.job, word, due), change.events, change.outcome, due, then)
 
     def render(self, job: Job, event_type: str) -> Event:
@@ -108,7 +93,7 @@ class Interpreter:
 
     def link(self, job_id: str, index: int, ended: datetime) -> str:
         """Our own stable link to an asset."""
-        token = self._masters.asset_token(job_id, index, ended + self._rules.link_life)
+        token = self._master_keys.asset_token(job_id, index, ended + self._rules.link_life)
         return f"{self._rules.link_base}/assets/{token}"
 
     def _change(self, job: Job, word: Word) -> Change:

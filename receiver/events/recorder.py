@@ -4,18 +4,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Event, ScheduledWork, Word
 from receiver.domain.rendering import event_body
 from receiver.events import log_lines
 from receiver.events.long_polling import WaitingCalls
-from receiver.security.tokens import event_id
+from receiver.security.ids import event_id
 from receiver.store import Store
 from receiver.store.group_commit import BatchedWrite
 from receiver.store.record import NewDelivery, RecordContext, RecordResult, emit, give_back, record
 from receiver.store.statements import Transaction
+from receiver.work.dispatcher import Dispatcher
 from receiver.work.periodic import retry_until_stored
 
 LOGGER = logging.getLogger("ringback.recording")
@@ -25,20 +26,6 @@ Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], bool]
 Announced = tuple[list[Event], list[NewDelivery]]
 
 
-class Sender(Protocol):
-    """Who sends what was just born."""
-
-    def send(self, born: Sequence[NewDelivery]) -> None:
-        """Send those that hold a slot; the others wait for a claim."""
-
-
-class WorkHints(Protocol):
-    """Who wants to know that work is due."""
-
-    def wake_at(self, due: ScheduledWork) -> None:
-        """Something is due at a moment."""
-
-
 def _cost(word: Word) -> int:
     return 10 + len(word.body or b"") // 1024
 
@@ -46,16 +33,17 @@ def _cost(word: Word) -> int:
 class Recorder:
     """The way in for every word about a job, and for events of the service itself."""
 
-    def __init__(self, store: Store, recorder: RecordContext) -> None:
+    def __init__(
+        self, store: Store, context: RecordContext, waiting_calls: WaitingCalls, dispatcher: Dispatcher
+    ) -> None:
         self._store = store
-        self.recorder = recorder
-        self.watchers = WaitingCalls(store)
-        self.sender: Sender | None = None
-        self.hints: WorkHints | None = None
+        self._waiting_calls = waiting_calls
+        self._dispatcher = dispatcher
+        self.context = context
         self.waiting_since: dict[str, datetime] = {}
         self._verb: BatchedWrite[Word, RecordResult] = BatchedWrite(
             "record",
-            lambda words: record(recorder, words),
+            lambda words: record(context, words),
             _cost,
             lambda recorded: self._give_back(recorded.born),
             self._recorded,
@@ -118,11 +106,6 @@ class Recorder:
         body = event_body(identity, event_type, now, {**data, "sequence": 1})
         return Event(identity, event_type, None, now, 1, body)
 
-    def promised(self, due: ScheduledWork) -> None:
-        """Something was stored that is due."""
-        if self.hints is not None:
-            self.hints.wake_at(due)
-
     def _recorded(self, word: Word, recorded: RecordResult) -> None:
         self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
         log_lines.recorded(recorded)
@@ -135,11 +118,10 @@ class Recorder:
     def _follow_up(
         self, job_ids: Sequence[str], born: Sequence[NewDelivery], due: ScheduledWork | None, *, events: bool
     ) -> None:
-        if born and self.sender is not None:
-            self.sender.send(born)
+        self._dispatcher.deliver(born)
         if due is not None:
-            self.promised(due)
-        self.watchers.tell(job_ids, events=events)
+            self._dispatcher.wake_at(due)
+        self._waiting_calls.tell(job_ids, events=events)
         if events:
             self._store.tell(FEED)
 
@@ -148,7 +130,7 @@ class Recorder:
         try:
             for transaction, alone in asked:
                 events = list((yield from transaction()))
-                born = yield from emit(self.recorder, [(event, None) for event in events], alone=alone)
+                born = yield from emit(self.context, [(event, None) for event in events], alone=alone)
                 told.append((events, [one for many in born.values() for one in many]))
         except BaseException:
             for _, promised in told:
@@ -158,4 +140,4 @@ class Recorder:
 
     def _give_back(self, promised: Sequence[NewDelivery]) -> None:
         for born in promised:
-            give_back(self.recorder.lanes, born)
+            give_back(self.context.limits, born)

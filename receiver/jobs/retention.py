@@ -13,7 +13,17 @@ from receiver.domain.model import Source, Verdict, Word
 from receiver.events.next_work import PAID_TRIES
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import POLL
-from receiver.store import Store, deliveries, endpoints, erasure, events, holds, jobs, partitions
+from receiver.store import (
+    Store,
+    deliveries,
+    endpoints,
+    erasure,
+    events,
+    holds,
+    jobs,
+    lost_deliveries,
+    partitions,
+)
 from receiver.store.statements import Transaction, moment, ms
 from receiver.work.limits import HELD, ConcurrencyLimits
 from receiver.work.periodic import run_periodically
@@ -45,18 +55,18 @@ class Retention:
     def __init__(
         self,
         store: Store,
-        recording: Recorder,
+        recorder: Recorder,
         clock: Clock,
         keep: timedelta,
-        lanes: ConcurrencyLimits,
+        limits: ConcurrencyLimits,
         decides: timedelta | None = None,
     ) -> None:
         self._store = store
         self._decides = decides
-        self._recording = recording
+        self._recorder = recorder
         self._clock = clock
         self._keep = keep
-        self._lanes = lanes
+        self._limits = limits
         self._orphans = ""
         self._looked_at: float | None = None
         self._stepped = self._decided = False
@@ -78,7 +88,7 @@ class Retention:
         removed endpoints."""
         now = self._clock.now()
         found, removed = await self._store.read(_held_and_removed(now))
-        self._lanes.replace_holds({name: (until - now).total_seconds() for name, until in found.items()})
+        self._limits.replace_holds({name: (until - now).total_seconds() for name, until in found.items()})
         if removed:
             self._removals.set()
 
@@ -131,7 +141,7 @@ class Retention:
         found = await self._store.read(jobs.overdue(now, now - LAST_POLL, BATCH))
         for job_id in found:
             word = Word(job_id=job_id, source=Source.NOTE, at=now, verdict=Verdict.EXPIRE, note="deadline")
-            await self._recording.record(word)
+            await self._recorder.record(word)
         return len(found)
 
     def _watch_clock(self) -> None:
@@ -195,9 +205,9 @@ class Retention:
 
     async def _take(self, before: datetime) -> None:
         """Owe nothing any more that is older than the retention, and say who lost it."""
-        while found := await self._store.read(deliveries.outdated(before, BATCH)):
+        while found := await self._store.read(lost_deliveries.outdated(before, BATCH)):
             now = self._clock.now()
-            _say(await self._paced(lambda owed=found, at=now: deliveries.take(owed, OUTDATED, at)))  # type: ignore[misc]  # bound at once
+            _say(await self._paced(lambda owed=found, at=now: lost_deliveries.lose(owed, OUTDATED, at)))  # type: ignore[misc]  # bound at once
 
     async def _drop(self, before: datetime) -> datetime:
         """Drop the parts of history in which all is older; jobs that ended before the moment told may go.
@@ -233,7 +243,7 @@ def _counting(
     removal: Transaction[tuple[bool, Mapping[str, int]]], now: datetime
 ) -> Transaction[tuple[bool, Mapping[str, int]]]:
     more, lost = yield from removal
-    yield from deliveries.count_taken(lost, OUTDATED, now)
+    yield from lost_deliveries.count(lost, OUTDATED, now)
     return more, lost
 
 

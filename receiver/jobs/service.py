@@ -35,15 +35,18 @@ from receiver.domain.model import (
     Word,
     Work,
 )
+from receiver.events.long_polling import WaitingCalls
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
+from receiver.security.ids import IdGenerator
 from receiver.security.signing import new_secret
-from receiver.security.tokens import IdGenerator, MasterKeys
+from receiver.security.tokens import MasterKeys
 from receiver.store import Store, erasure
 from receiver.store import jobs as table
 from receiver.store.group_commit import BatchedWrite
 from receiver.store.jobs import Added, NewJob
 from receiver.store.statements import ms
+from receiver.work.dispatcher import Dispatcher
 
 SHOWN = 1024
 """Bytes of a text in an input that are kept for showing."""
@@ -92,8 +95,10 @@ class JobService:
 
     store: Store
     accounts: Accounts
-    recording: Recorder
-    masters: MasterKeys
+    recorder: Recorder
+    dispatcher: Dispatcher
+    waiting_calls: WaitingCalls
+    master_keys: MasterKeys
     ids: IdGenerator
     clock: Clock
     check_url: Callable[[str], None]
@@ -124,7 +129,7 @@ class JobService:
 
     def _hint(self, item: NewJob, promised: Added) -> None:
         if promised.created:
-            self.recording.promised(item.due)
+            self.dispatcher.wake_at(item.due)
 
     def _job(self, setup: AccountSetup, operation: str, wish: JobSpec, secret: str | None) -> Job:
         now, job_id, seconds = self.clock.now(), self.ids.new("job"), wish.deadline_seconds
@@ -139,7 +144,7 @@ class JobService:
             metadata=wish.metadata,
             expects_callback=self.accounts.calls_back(setup, operation),
             callback_url=wish.callback_url,
-            callback_secret=self.masters.seal(secret, job_id) if secret else None,
+            callback_secret=self.master_keys.seal(secret, job_id) if secret else None,
         )
 
     async def _known(self, owner: str, key: str | None, hashed: bytes) -> Job | None:
@@ -168,13 +173,13 @@ class JobService:
 
         if done(job):
             return job
-        watchers = self.recording.watchers
-        with watchers.waiting(job.id, owner) as waiter:
+        waiting_calls = self.waiting_calls
+        with waiting_calls.waiting(job.id, owner) as waiter:
             job = await self._fresh(job.id)
-            while not done(job) and not watchers.closed and (left := ends - self.clock.monotonic()) > 0:
+            while not done(job) and not waiting_calls.closed and (left := ends - self.clock.monotonic()) > 0:
                 waiter.seen = job.state
                 await waiter.news(left)
-                async with watchers.turn:
+                async with waiting_calls.turn:
                     job = await self._fresh(job.id)
         return job
 
@@ -190,7 +195,7 @@ class JobService:
         if job.state is State.CANCELED:
             return job
         word = Word(job_id=job_id, source=Source.NOTE, at=self.clock.now(), verdict=Verdict.CANCEL)
-        recorded = await self.recording.record(word)
+        recorded = await self.recorder.record(word)
         if recorded.job is None:
             raise no_such("job")
         if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
@@ -213,7 +218,7 @@ class JobService:
             error=JobError(FailureCode.LOST, "given up by the operator"),
             note=provider_job_id,
         )
-        recorded = await self.recording.record(word)
+        recorded = await self.recorder.record(word)
         if recorded.job is None or recorded.outcome is Outcome.LATE:
             raise Conflict("the job was resolved meanwhile")
         if recorded.outcome is Outcome.MISMATCH:

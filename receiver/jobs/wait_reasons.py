@@ -32,9 +32,9 @@ class WaitReasons:
 
     store: Store
     accounts: Accounts
-    blocking: CircuitBreaker
-    lanes: ConcurrencyLimits
-    recording: Recorder
+    breaker: CircuitBreaker
+    limits: ConcurrencyLimits
+    recorder: Recorder
     clock: Clock
 
     async def of(self, jobs: Sequence[Job]) -> Mapping[str, Waiting]:
@@ -45,7 +45,7 @@ class WaitReasons:
         return {job_id: waiting for job_id, waiting in found.items() if waiting is not None}
 
     def _reason(self, job: Job, busy: Mapping[str, int]) -> Waiting | None:
-        held = self.recording.waiting_since.get(job.id)
+        held = self.recorder.waiting_since.get(job.id)
         if held is not None:
             return Waiting(WaitReason.STORE, "the provider's answer waits for the database", held)
         if job.state is not State.PENDING:
@@ -53,10 +53,10 @@ class WaitReasons:
         return self._closed(job) or job.waiting or self._slowed(job) or self._full(job, busy)
 
     def _closed(self, job: Job) -> Waiting | None:
-        blocked = self.blocking.blocked.get(job.account)
+        blocked = self.breaker.blocked.get(job.account)
         if blocked is not None:
             since, reason = blocked
-            until = self.blocking.probe_at(job.account) or (job.waiting.until if job.waiting else None)
+            until = self.breaker.probe_at(job.account) or (job.waiting.until if job.waiting else None)
             return Waiting(WaitReason.ACCOUNT_BLOCKED, reason, max(since, job.created_at), until)
         if not self.accounts.serves(job.account):
             why = "is off: it has no api_key" if job.account in self.accounts.setups else "is not configured"
@@ -64,7 +64,7 @@ class WaitReasons:
         return None
 
     def _slowed(self, job: Job) -> Waiting | None:
-        slowed = self.blocking.slowed(job.account)
+        slowed = self.breaker.slowed(job.account)
         if slowed is None:
             return None
         ladder, since, until = slowed
@@ -77,7 +77,7 @@ class WaitReasons:
             detail = f"max_jobs of the account is {limit}, and as many run at the provider"
             return Waiting(WaitReason.ACCOUNT_FULL, detail, job.created_at)
         late = self.clock.now() - job.created_at > TURN
-        if late and self.lanes.opens_in(Work.SUBMIT, job.account) is None:
+        if late and self.limits.opens_in(Work.SUBMIT, job.account) is None:
             detail = "every call that max_in_flight of the account allows is under way"
             return Waiting(WaitReason.ACCOUNT_FULL, detail, job.created_at)
         return None

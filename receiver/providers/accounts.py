@@ -36,6 +36,8 @@ Told = TypeVar("Told")
 Heard = tuple[Update, str | None]
 """An update that is fit for storing, and a note of the parts that were left out of it."""
 
+CALLBACK_PREFIX = "/callbacks/"
+"""The path of a callback URL, before the account and the token."""
 ANSWER_CAP = 4 * 1024 * 1024
 ASK_TIMEOUT = 30.0
 FAILURES: Mapping[type[ProviderError], FailureCode] = {ContentRefused: FailureCode.CONTENT_POLICY}
@@ -63,16 +65,16 @@ class Accounts:
     def __init__(
         self,
         setups: Mapping[str, AccountSetup],
-        gateway: HttpClient,
-        masters: MasterKeys,
+        client: HttpClient,
+        master_keys: MasterKeys,
         clock: Clock,
         public_url: str | None,
         counting: Callable[[str, str], object],
     ) -> None:
         self.setups = setups
         self._counting = counting
-        self._gateway = gateway
-        self._masters = masters
+        self._client = client
+        self._master_keys = master_keys
         self._clock = clock
         self._public_url = public_url
         self._api_keys = {name: _api_keys(setup) for name, setup in setups.items()}
@@ -110,13 +112,12 @@ class Accounts:
         """The URL that the provider is given for this job."""
         if not job.expects_callback or self._public_url is None:
             return None
-        return (
-            f"{self._public_url}/callbacks/{job.account}/{self._masters.callback_token(job.account, job.id)}"
-        )
+        token = self._master_keys.callback_token(job.account, job.id)
+        return f"{self._public_url}{CALLBACK_PREFIX}{job.account}/{token}"
 
     def secret(self, job: Job) -> str:
         """The secret that the provider is given for this job."""
-        return self._masters.callback_secret(job.account, job.id)
+        return self._master_keys.callback_secret(job.account, job.id)
 
     def keys(self, setup: AccountSetup, job_secret: str) -> Keys:
         """Every key with which a callback of this account may be proved."""
@@ -148,7 +149,7 @@ class Accounts:
             fresh=door.fresh,
         )
         try:
-            answer = await self._gateway.call(call)
+            answer = await self._client.call(call)
         except CallFailed as error:
             raise (Unavailable if error.written else Unreachable)(str(error)) from None
         if answer.cut:
@@ -206,7 +207,7 @@ class Accounts:
         """What must not be told on about this job: its callback URL's token, its secret and the API keys."""
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
-        return [*keys.job, *keys.account, *keys.api, self._masters.callback_token(job.account, job.id)]
+        return [*keys.job, *keys.account, *keys.api, self._master_keys.callback_token(job.account, job.id)]
 
 
 def _codings(answer: Answer) -> list[str]:

@@ -18,8 +18,8 @@ from receiver.providers.accounts import POLL, RESOLVE, Accounts
 from receiver.security.redaction import forms, holds
 from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store import Store, jobs
+from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
-from receiver.work.worker import Dispatcher
 
 GOOD_FOR = timedelta(minutes=1)
 """A link is handed out only when it is good for at least this long."""
@@ -42,10 +42,10 @@ class AssetLinks:
 
     store: Store
     accounts: Accounts
-    masters: MasterKeys
+    master_keys: MasterKeys
     clock: Clock
-    lanes: ConcurrencyLimits
-    hints: Dispatcher
+    limits: ConcurrencyLimits
+    dispatcher: Dispatcher
     _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
     _refused: dict[Place, tuple[Gone | ProviderUnavailable, datetime]] = field(default_factory=dict)
     _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class AssetLinks:
     async def url(self, token: str) -> str:
         """Where the file is now; `NotFound`, `Gone` or `ProviderUnavailable`."""
         try:
-            told = self.masters.read_asset(token)
+            told = self.master_keys.read_asset(token)
         except BadToken:
             raise NotFound("this link is not one of ours") from None
         if told.expires_at <= self.clock.now():
@@ -130,7 +130,7 @@ class AssetLinks:
         Raises `ProviderUnavailable` where its cap or rate leaves none.
         """
         for _ in range(LOOKS):
-            if self.lanes.seize(Work.POLL, account):
+            if self.limits.seize(Work.POLL, account):
                 break
             await asyncio.sleep(LOOK)
         else:
@@ -140,8 +140,8 @@ class AssetLinks:
         try:
             yield
         finally:
-            for work in self.lanes.release(account, Work.POLL):
-                self.hints.wake(work)
+            for work in self.limits.release(account, Work.POLL):
+                self.dispatcher.wake(work)
 
     def _keep(self, place: Place, job: Job, found: Asset) -> str:
         if found.url is None:

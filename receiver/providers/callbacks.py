@@ -31,8 +31,8 @@ class CallbackReceiver:
     """The way in for callbacks."""
 
     accounts: Accounts
-    masters: MasterKeys
-    recording: Recorder
+    master_keys: MasterKeys
+    recorder: Recorder
     clock: Clock
     _refused: dict[str, int] = field(default_factory=dict)
     _sparing: Sparing = field(init=False)
@@ -47,7 +47,7 @@ class CallbackReceiver:
         """The answer, once what was sent is durable; `UnknownCallback` for all that we did not ask for."""
         setup = self.accounts.setups.get(account)
         try:
-            told = self.masters.read_callback(account, token)
+            told = self.master_keys.read_callback(account, token)
         except BadToken:
             self._say_refused("no such token", setup.name if setup else None)
             raise UnknownCallback from None
@@ -82,7 +82,7 @@ class CallbackReceiver:
         if callback.account_wide and update is not None and update.provider_job_id is None:
             proof = Proof.UNPROVED
         self.accounts.count(setup.name, "callbacks")
-        await self.recording.record(
+        await self.recorder.record(
             Word(
                 job_id=told.job_id,
                 source=Source.CALLBACK,
@@ -125,7 +125,7 @@ class CallbackReceiver:
             note="the proof is missing or wrong",
         )
         try:
-            await self.recording.record(word)
+            await self.recorder.record(word)
         except StoreUnavailable:
             about = {"account": setup.name, "job": told.job_id}
             LOGGER.warning("a refused callback could not be noted", extra=about)

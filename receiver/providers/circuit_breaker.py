@@ -16,10 +16,10 @@ from receiver.domain.rendering import stamp
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
 from receiver.providers.refusal_scope import RefusalScope
-from receiver.store import Store
-from receiver.store import endpoints as table
+from receiver.store import Store, accounts
 from receiver.store.due import due_now
 from receiver.store.statements import Transaction, moment
+from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 
 LOGGER = logging.getLogger("ringback.blocking")
@@ -54,12 +54,19 @@ class CircuitBreaker:
     """Which accounts are blocked, since when and why, and how fast the others may go."""
 
     def __init__(
-        self, accounts: Accounts, store: Store, recording: Recorder, lanes: ConcurrencyLimits, clock: Clock
+        self,
+        accounts: Accounts,
+        store: Store,
+        recorder: Recorder,
+        dispatcher: Dispatcher,
+        limits: ConcurrencyLimits,
+        clock: Clock,
     ) -> None:
         self._accounts = accounts
         self._store = store
-        self._recording = recording
-        self._lanes = lanes
+        self._recorder = recorder
+        self._dispatcher = dispatcher
+        self._limits = limits
         self._clock = clock
         self._gates: dict[str, _Gate] = {}
 
@@ -88,7 +95,7 @@ class CircuitBreaker:
 
     async def load(self, probe_in: float = 0.0) -> None:
         """Take up what an earlier process knew or another one found out; seconds until the first probe."""
-        stored = await self._store.read(table.blocked())
+        stored = await self._store.read(accounts.blocked())
         for name, gate in self._gates.items():
             if gate.announced and not gate.announcing and name not in stored:
                 self._open(name, gate)
@@ -134,23 +141,23 @@ class CircuitBreaker:
             gate.submits.takes(job.id)
             if gate.pace.worked(self._clock.monotonic()):
                 self._apply(account, gate)
-                self._recording.promised(ScheduledWork(Work.SUBMIT, account, self._clock.now()))
+                self._dispatcher.wake_at(ScheduledWork(Work.SUBMIT, account, self._clock.now()))
         if gate.since is None or (gate.by_submit and not submit):
             return
         announced, now = gate.announced, self._clock.now()
 
         def unblock() -> Transaction[Sequence[Event]]:
             yield from due_now(Work.SUBMIT, account, now)
-            count = (yield from table.unblock(account)) if announced else None
+            count = (yield from accounts.unblock(account)) if announced else None
             return [] if count is None else [self._event("unblocked", account, count, None, now)]
 
         try:
-            await self._recording.write(unblock)
+            await self._recorder.write(unblock)
         except StoreUnavailable:
             LOGGER.warning("that account %s works again could not be stored; its next call tells", account)
             return
         self._open(account, gate)
-        self._recording.promised(ScheduledWork(Work.SUBMIT, account, now))
+        self._dispatcher.wake_at(ScheduledWork(Work.SUBMIT, account, now))
 
     def troubled(self, account: str, ladder: Ladder, asked: timedelta | None) -> timedelta | None:
         """A submission was throttled, lost or not sent; returns how long the account pauses for it."""
@@ -187,19 +194,19 @@ class CircuitBreaker:
         closed = gate.since is not None or gate.pace.narrow
         wait = max(gate.probe_at if gate.since is not None else 0.0, gate.pace.until)
         left = max(0.0, wait - self._clock.monotonic())
-        self._lanes.block(account, blocked=closed, probe_in=left)
+        self._limits.block(account, blocked=closed, probe_in=left)
 
     async def _announce(self, account: str, gate: _Gate) -> None:
         assert gate.since is not None  # noqa: S101  # only a closed account is announced
         now, reason = self._clock.now(), gate.reason
 
         def block() -> Transaction[Sequence[Event]]:
-            count = yield from table.block(account, reason, now)
+            count = yield from accounts.block(account, reason, now)
             return [] if count is None else [self._event("blocked", account, count, reason, now)]
 
         gate.announced = gate.announcing = True
         try:
-            await self._recording.write(block)
+            await self._recorder.write(block)
         except StoreUnavailable:
             gate.announced = False
             LOGGER.warning("that account %s is blocked could not be stored; its next probe tells", account)
@@ -216,4 +223,4 @@ class CircuitBreaker:
             "reason": reason,
             "at": stamp(now),
         }
-        return self._recording.event(f"provider.{what}", account, f"{what}|{count}", data, now)
+        return self._recorder.event(f"provider.{what}", account, f"{what}|{count}", data, now)

@@ -50,16 +50,16 @@ class Poller:
     def __init__(
         self,
         accounts: Accounts,
-        recording: Recorder,
-        blocking: CircuitBreaker,
-        lanes: ConcurrencyLimits,
+        recorder: Recorder,
+        breaker: CircuitBreaker,
+        limits: ConcurrencyLimits,
         clock: Clock,
         on_unconfirmed: str,
     ) -> None:
         self._accounts = accounts
-        self._recording = recording
-        self._blocking = blocking
-        self._lanes = lanes
+        self._recorder = recorder
+        self._breaker = breaker
+        self._limits = limits
         self._clock = clock
         self._policy = POLICIES.get(on_unconfirmed)
 
@@ -67,7 +67,7 @@ class Poller:
         """Not an account that is off."""
         return self._accounts.serves(lane)
 
-    def limits(self) -> Mapping[str, int]:
+    def job_limits(self) -> Mapping[str, int]:
         """Polls are not limited by running jobs."""
         return {}
 
@@ -83,12 +83,12 @@ class Poller:
         """Ask once and record what it brought."""
         job = asked.job
         if job.cancel_wanted and job.state.final:
-            await self._recording.settle(await self._canceled(job, asked.claim))
+            await self._recorder.settle(await self._canceled(job, asked.claim))
             return
         if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
             await self._decide(asked)
             return
-        recorded = await self._recording.settle(await self.poll(job, asked.claim, hinted=asked.hinted))
+        recorded = await self._recorder.settle(await self.poll(job, asked.claim, hinted=asked.hinted))
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")
 
@@ -106,7 +106,7 @@ class Poller:
             (update, note), message = await self._accounts.ask(setup, heard, ref, POLL)
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
-        await self._blocking.record_success(job, submit=False)
+        await self._breaker.record_success(job, submit=False)
         return Word(
             job_id=job.id,
             source=Source.POLL,
@@ -142,9 +142,9 @@ class Poller:
         self._accounts.count(job.account, "errors")
         verdict, told, wait = CONSEQUENCES[type(error)], self._told(job, error), _wait(error)
         if isinstance(error, AccountRefused) and (error.certain or not hinted):
-            wait = await self._blocking.record_refusal(job, error, told.message, submit=False)
+            wait = await self._breaker.record_refusal(job, error, told.message, submit=False)
         elif isinstance(error, Throttled) and not hinted:
-            self._lanes.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
+            self._limits.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         known = job.operation in self._accounts.setups[job.account].handler.operations
         if verdict is Verdict.MISS and (error.status == FORBIDDEN or not known):
             verdict = Verdict.TRANSIENT
@@ -168,7 +168,7 @@ class Poller:
     async def _decide(self, asked: ClaimedPoll) -> None:
         """What the policy says, once the callback of an unconfirmed job had its time."""
         if self._policy is None:
-            await self._recording.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
+            await self._recorder.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
             return
         error = JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came")
         word = Word(
@@ -181,7 +181,7 @@ class Poller:
             error=error,
             note="on_unconfirmed",
         )
-        await self._recording.settle(word)
+        await self._recorder.settle(word)
 
     def _word(self, job: Job, claim: Claim | None, verdict: Verdict) -> Word:
         return Word(job_id=job.id, source=Source.POLL, at=self._clock.now(), verdict=verdict, claim=claim)

@@ -1,25 +1,46 @@
 """What is configured, what it can do and how it fares."""
 
 from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from handlers.values import immutable
+from receiver.domain.clock import Clock
 from receiver.providers.accounts import Accounts
 from receiver.providers.circuit_breaker import CircuitBreaker
+from receiver.providers.hourly_counts import HourlyCounts
+from receiver.store import Store, jobs
+
+HOUR = timedelta(hours=1)
 
 
-@immutable
+@immutable(kw_only=True)
 class ProviderStatus:
-    """Tells about the accounts."""
+    """The configured accounts as the API shows them."""
 
     accounts: Accounts
-    blocking: CircuitBreaker
+    breaker: CircuitBreaker
+    counts: HourlyCounts
+    store: Store
+    clock: Clock
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the accounts, in their order in the settings."""
+        return list(self.accounts.setups)
+
+    async def of(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return these accounts with their health of the last hour."""
+        took = await self.store.read(jobs.durations(self.clock.now() - HOUR))
+        counted = await self.counts.totals()
+        return [self.view(name, took.get(name, []), counted.get(name, Counter())) for name in names]
 
     def view(self, name: str, took: list[float], counted: Counter[str]) -> dict[str, Any]:
         """One account; `took` are the seconds that its jobs of the last hour needed, `counted` its counts."""
         setup = self.accounts.setups[name]
         handler = setup.handler
-        blocked = self.blocking.blocked.get(name)
+        blocked = self.breaker.blocked.get(name)
         return {
             "object": "provider",
             "id": name,

@@ -73,13 +73,13 @@ class Submitter:
     work = Work.SUBMIT
 
     def __init__(
-        self, accounts: Accounts, recording: Recorder, store: Store, blocking: CircuitBreaker, clock: Clock
+        self, accounts: Accounts, recorder: Recorder, store: Store, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
-        self._recording = recording
+        self._recorder = recorder
         self._store = store
-        self._blocking = blocking
+        self._breaker = breaker
         self._clock = clock
         self._sparing = Sparing(clock.monotonic)
 
@@ -87,7 +87,7 @@ class Submitter:
         """Not an account that is off."""
         return self._accounts.serves(lane)
 
-    def limits(self) -> Mapping[str, int]:
+    def job_limits(self) -> Mapping[str, int]:
         """The accounts' own limits of running jobs."""
         setups = self._accounts.setups.items()
         return {name: one.settings.max_jobs for name, one in setups if one.settings.max_jobs is not None}
@@ -105,11 +105,11 @@ class Submitter:
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
             lost = replace(self._word(chosen), verdict=Verdict.LOST, note=CRASHED)
-            await self._recording.settle(lost)
+            await self._recorder.settle(lost)
             return
         job = chosen.job
         if job.operation not in setup.handler.operations:
-            await self._recording.settle(self._unknown(chosen, setup.handler.name))
+            await self._recorder.settle(self._unknown(chosen, setup.handler.name))
             return
         try:
             answered = await self._asked(setup, chosen)
@@ -120,8 +120,8 @@ class Submitter:
             return
         (update, note), message = answered
         word = replace(self._word(chosen), update=update, status=message.status, note=note)
-        await self._recording.settle(word)
-        await self._blocking.record_success(job, submit=True)
+        await self._recorder.settle(word)
+        await self._breaker.record_success(job, submit=True)
 
     async def _asked(
         self, setup: AccountSetup, chosen: ClaimedSubmission
@@ -146,7 +146,7 @@ class Submitter:
             return await self._store.read(inputs.read(chosen.job.id))
         except StoreUnavailable as error:
             word = replace(self._word(chosen), verdict=Verdict.RESTORE, note=f"not sent: {error.detail}")
-            await self._recording.settle(word)
+            await self._recorder.settle(word)
             return None
 
     async def _built(self, setup: AccountSetup, job: Job, whole: bytes) -> tuple[HttpRequest, bytes | Parts]:
@@ -174,9 +174,9 @@ class Submitter:
         told = self._accounts.plain(job, error)
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = await self._blocking.record_refusal(job, error, told.message, submit=True)
+            wait = await self._breaker.record_refusal(job, error, told.message, submit=True)
         elif (ladder := LADDERS.get(type(error))) is not None:
-            wait = self._blocking.troubled(job.account, ladder, wait) or wait
+            wait = self._breaker.troubled(job.account, ladder, wait) or wait
         in_progress = idempotent and error.status == CONFLICT
         word = replace(
             self._word(chosen),
@@ -186,7 +186,7 @@ class Submitter:
             trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=told,
         )
-        await self._recording.settle(word)
+        await self._recorder.settle(word)
         if isinstance(error, Unreachable):
             self._say_unreachable(job, told.message)
 

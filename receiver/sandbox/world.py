@@ -96,7 +96,7 @@ Says = Callable[[Made, str, int, bool], Message]
 class World:
     """All simulated providers of one process."""
 
-    gateway: HttpClient
+    client: HttpClient
     knobs: Knobs
     chance: random.Random = field(default_factory=random.Random)
     jobs: dict[str, Made] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class World:
         """Post a callback; the answer's body, or None when it was not taken."""
         headers = (("content-type", "application/json"), *message.headers)
         try:
-            answer = await self.gateway.call(HttpCall("POST", url, headers, message.body, timeout=timeout))
+            answer = await self.client.call(HttpCall("POST", url, headers, message.body, timeout=timeout))
         except CallFailed:
             self.sent["failed"] += 1
             return None

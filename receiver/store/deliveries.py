@@ -1,6 +1,5 @@
 """Deliveries: settled, listed, retried, cancelled."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ from receiver.store.attempts import Attempt, add_attempts
 from receiver.store.due import HAND_LANES, NOBODY, WAITING, first_fence, plain
 from receiver.store.holds import hold, let_go
 from receiver.store.record import CALLBACK_TARGET
-from receiver.store.rows import first_id, read_event
+from receiver.store.rows import read_event
 from receiver.store.schema import named
 from receiver.store.statements import (
     Row,
@@ -33,6 +32,14 @@ SCAN = 5_000
 """How many deliveries a list looks at where no index knows those that it is asked for."""
 SELDOM = frozenset({"exhausted", "canceled"})
 """The states that an index knows."""
+
+
+@immutable
+class ClaimedDelivery:
+    """A delivery under a lease, with all that sending it needs."""
+
+    claim: Claim
+    delivery: PendingDelivery
 
 
 @immutable
@@ -91,17 +98,6 @@ class Listed:
 
 
 @immutable
-class LostDelivery:
-    """How many deliveries a target lost for one reason, between which moments (in milliseconds)."""
-
-    target: str
-    reason: str
-    count: int
-    first_at: int
-    last_at: int
-
-
-@immutable
 class DeliveryFilter:
     """What a list of deliveries is asked for."""
 
@@ -153,20 +149,20 @@ def _stored(item: Settled, *, again: bool) -> tuple[Any, ...]:
     return (state, ms(item.attempt.at), item.claim.tries + 1, reason, item.claim.id)
 
 
-def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[tuple[Claim, PendingDelivery]]]]:
-    """What sending each claimed delivery needs, and the generation then; none where nothing is there."""
+def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[ClaimedDelivery]]]:
+    """Return the generation, and each claimed delivery that is there with all that sending it needs."""
     found = yield query(
         "select (select value from meta where key = 'generation') as generation, "
         f"d.id as delivery_id, d.target, j.callback_url, j.callback_secret, {EVENT_OF} "
         "from delivery d join event e on e.id = d.event left join job j on j.id = d.job where d.id in (:ids)",
         ids=[claim.id for claim in claims],
     )
-    owed = {row["delivery_id"]: _owed(row, read_event(row)) for row in found}
+    pending = {row["delivery_id"]: _pending(row, read_event(row)) for row in found}
     generation = found[0]["generation"] if found else ""
-    return generation, [(claim, owed[claim.id]) for claim in claims if claim.id in owed]
+    return generation, [ClaimedDelivery(claim, pending[claim.id]) for claim in claims if claim.id in pending]
 
 
-def _owed(row: Row, event: Event) -> PendingDelivery:
+def _pending(row: Row, event: Event) -> PendingDelivery:
     own = row["target"] == CALLBACK_TARGET
     return PendingDelivery(
         id=row["delivery_id"],
@@ -328,45 +324,6 @@ def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transacti
         ids=ids,
     )
     return {row["id"] for row in owed}
-
-
-def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]:
-    """Deliveries that are owed since before a moment and that nobody sends just now, with their targets."""
-    found = yield query(
-        "select due.id, delivery.target from due join delivery on delivery.id = due.id "
-        "where due.id >= :first and due.id < :before and due.leased = 0 order by due.id limit :limit",
-        first=first_id("dlv", 0),
-        before=first_id("dlv", ms(before)),
-        limit=limit,
-    )
-    return [(row["id"], row["target"]) for row in found]
-
-
-def take(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transaction[Mapping[str, int]]:
-    """Owe these no more, and keep a count of how many each target lost and why; those that it lost now."""
-    gone = yield from cancel([delivery for delivery, _ in owed], reason, now)
-    lost = Counter(target for delivery, target in owed if delivery in gone)
-    yield from count_taken(lost, reason, now)
-    return lost
-
-
-def count_taken(lost: Mapping[str, int], reason: str, now: datetime) -> Transaction[None]:
-    """Keep a count of how many deliveries each target lost, and why."""
-    for target, count in sorted(lost.items()):
-        yield query(
-            "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
-            "do update set count = taken.count + excluded.count, last_at = excluded.last_at",
-            target=target,
-            reason=reason,
-            count=count,
-            now=ms(now),
-        )
-
-
-def taken() -> Transaction[list[LostDelivery]]:
-    """What was owed and taken, by target."""
-    found = yield query(f"select {named('taken')} from taken order by target, reason")
-    return [LostDelivery(*row) for row in found]
 
 
 def cancel_target(target: str, job: str, reason: str, now: datetime) -> Transaction[None]:

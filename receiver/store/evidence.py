@@ -8,7 +8,7 @@ from handlers import json
 from handlers.contract import Proof
 from handlers.values import immutable
 from receiver.domain.model import Job, Outcome, Source, Word
-from receiver.security.tokens import IdGenerator
+from receiver.security.ids import IdGenerator
 from receiver.store.statements import Transaction, insert, ms, query, update
 
 

@@ -27,7 +27,8 @@ from receiver.domain.model import (
     Word,
     Work,
 )
-from receiver.security.tokens import IdGenerator
+from receiver.egress.address_guard import origin_of
+from receiver.security.ids import IdGenerator
 from receiver.store.due import NOBODY
 from receiver.store.due_changes import Plans, Then
 from receiver.store.evidence import Evidence, heard_of
@@ -57,7 +58,7 @@ class Folded:
 class NewDelivery:
     """A delivery that was recorded. With a claim, a slot is held for it and it can be sent at once."""
 
-    owed: PendingDelivery
+    delivery: PendingDelivery
     lane: str
     claim: Claim | None
 
@@ -84,7 +85,7 @@ class SlotReservation(Protocol):
 
 
 class EventRules(Protocol):
-    """What the service knows and the store does not."""
+    """The meaning of reports, which the service knows and the store does not. Pure."""
 
     def fold(self, job: Job, word: Word) -> Folded:
         """What `word` does to `job`; pure."""
@@ -92,22 +93,24 @@ class EventRules(Protocol):
     def render(self, job: Job, event_type: str) -> Event:
         """The event of this type about `job` as it is now."""
 
-    def endpoints(self, generation: str) -> Sequence[Endpoint] | None:
-        """The endpoints as of `generation`; None when ours are older."""
 
-    def adopt(self, generation: str, found: Sequence[Any]) -> Sequence[Endpoint]:
-        """Take these rows as the endpoints of `generation`."""
+class EndpointSource(Protocol):
+    """The endpoints in memory."""
 
-    def lane_of_url(self, url: str) -> str:
-        """The lane of a job's own callback URL."""
+    def as_of(self, generation: str, /) -> Sequence[Endpoint] | None:
+        """Return the endpoints as of a generation; None when those in memory are of another."""
+
+    def adopt(self, generation: str, rows: Sequence[Any], /) -> Sequence[Endpoint]:
+        """Take these rows as the endpoints of a generation, and return them."""
 
 
 @immutable
 class RecordContext:
     """All that recording needs beside the words."""
 
-    meaning: EventRules
-    lanes: SlotReservation
+    rules: EventRules
+    endpoints: EndpointSource
+    limits: SlotReservation
     ids: IdGenerator
     now: Callable[[], datetime]
     lease: Callable[[], tuple[datetime, float]]
@@ -127,28 +130,28 @@ class _Batch:
     due: Plans = field(default_factory=Plans)
 
 
-def record(recorder: RecordContext, words: Sequence[Word]) -> Transaction[list[RecordResult]]:
+def record(context: RecordContext, words: Sequence[Word]) -> Transaction[list[RecordResult]]:
     """Fold `words` into their jobs and write all that follows."""
     ids = sorted({word.job_id for word in words})
     found = yield for_update(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
     jobs = {row["id"]: read_job(row) for row in found}
     orphans = yield from heard_of([job_id for job_id in ids if job_id not in jobs])
-    batch = _Batch(jobs, Evidence(recorder.ids, orphans))
+    batch = _Batch(jobs, Evidence(context.ids, orphans))
     held = yield from _held([word.claim for word in words if word.claim is not None])
     taken = yield from taken_by(words, batch.jobs)
-    told = [_fold(recorder, batch, word, held, taken) for word in words]
+    told = [_fold(context, batch, word, held, taken) for word in words]
     yield from batch.evidence.write()
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield update("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
     yield update("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
     yield from _forget_inputs(batch)
-    yield from batch.due.write(recorder.now())
-    born = yield from emit(recorder, batch.events)
+    yield from batch.due.write(context.now())
+    born = yield from emit(context, batch.events)
     return list(_with_born(told, born))
 
 
 def emit(
-    recorder: RecordContext, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
+    context: RecordContext, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
 ) -> Transaction[dict[str, list[NewDelivery]]]:
     """Write events and one delivery for every endpoint that wants each; what was born, by event.
 
@@ -156,57 +159,57 @@ def emit(
     """
     if not events:
         return {}
-    endpoints = yield from _endpoints(recorder.meaning)
-    until, until_monotonic = recorder.lease()
-    now = recorder.now()
+    endpoints = yield from _endpoints(context.endpoints)
+    until, until_monotonic = context.lease()
+    now = context.now()
     born: dict[str, list[NewDelivery]] = {}
     try:
         for event, job in events:
-            targets = () if alone else _targets(recorder.meaning, endpoints, event, job)
+            targets = () if alone else _targets(endpoints, event, job)
             born[event.id] = [
-                _bear(recorder, event, endpoint_id, lane, live, now, until_monotonic)
+                _bear(context, event, endpoint_id, lane, live, now, until_monotonic)
                 for endpoint_id, lane, live in targets
             ]
         yield insert("event", [event_row(event) for event, _ in events])
         yield insert("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])
         yield insert(
-            "due", [_due_row(one, now, until, recorder.owner) for many_ in born.values() for one in many_]
+            "due", [_due_row(one, now, until, context.owner) for many_ in born.values() for one in many_]
         )
     except BaseException:
         for many_born in born.values():
             for one in many_born:
-                give_back(recorder.lanes, one)
+                give_back(context.limits, one)
         raise
     return born
 
 
-def give_back(lanes: SlotReservation, born: NewDelivery) -> None:
+def give_back(limits: SlotReservation, born: NewDelivery) -> None:
     """The slot of a delivery whose transaction failed."""
     if born.claim is not None:
-        lanes.release(born.lane)
+        limits.release(born.lane)
 
 
-def _endpoints(meaning: EventRules) -> Transaction[Sequence[Endpoint]]:
+def _endpoints(source: EndpointSource) -> Transaction[Sequence[Endpoint]]:
     found = yield Step.IN_ORDER
     generation = found[0]["value"]
-    known = meaning.endpoints(generation)
+    known = source.as_of(generation)
     if known is None:
-        known = meaning.adopt(generation, (yield query(ENDPOINTS)))
+        known = source.adopt(generation, (yield query(ENDPOINTS)))
     return known
 
 
 def _targets(
-    meaning: EventRules, endpoints: Sequence[Endpoint], event: Event, job: Job | None
+    endpoints: Sequence[Endpoint], event: Event, job: Job | None
 ) -> Iterator[tuple[str | None, str, bool]]:
     for endpoint in endpoints:
         if wants(endpoint.events, event.type):
             yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
     if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:
-        yield None, meaning.lane_of_url(job.callback_url), True
+        yield None, origin_of(job.callback_url), True
 
 
 def _bear(
-    recorder: RecordContext,
+    context: RecordContext,
     event: Event,
     endpoint_id: str | None,
     lane: str,
@@ -214,15 +217,15 @@ def _bear(
     now: datetime,
     until: float,
 ) -> NewDelivery:
-    owed = PendingDelivery(recorder.ids.new("dlv", now), event, endpoint_id, event.job_id)
-    waits_in = recorder.lanes.reserve(lane).waits_in if live else lane
+    owed = PendingDelivery(context.ids.new("dlv", now), event, endpoint_id, event.job_id)
+    waits_in = context.limits.reserve(lane).waits_in if live else lane
     if waits_in is not None:
         return NewDelivery(owed, waits_in, None)
-    return NewDelivery(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, recorder.owner))
+    return NewDelivery(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, context.owner))
 
 
 def _delivery_row(born: NewDelivery, now: datetime) -> tuple[Any, ...]:
-    owed, at = born.owed, ms(now)
+    owed, at = born.delivery, ms(now)
     target = owed.endpoint_id or CALLBACK_TARGET
     return (owed.id, owed.event.id, target, "", owed.job_id, "pending", at, at, 0, None)
 
@@ -230,7 +233,7 @@ def _delivery_row(born: NewDelivery, now: datetime) -> tuple[Any, ...]:
 def _due_row(born: NewDelivery, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
     leased = born.claim is not None
     return (
-        born.owed.id,
+        born.delivery.id,
         Work.DELIVER.value,
         born.lane,
         ms(until if leased else now),
@@ -253,7 +256,7 @@ def _held(claims: Sequence[Claim]) -> Transaction[Mapping[str, Any]]:
 
 
 def _fold(
-    recorder: RecordContext,
+    context: RecordContext,
     batch: _Batch,
     word: Word,
     held: Mapping[str, Any],
@@ -268,7 +271,7 @@ def _fold(
     if stale and not _still_tells(word, job):
         _keep(batch, job, batch.evidence.file(word, Outcome.LATE, job, job))
         return RecordResult(job, Outcome.LATE)
-    folded = recorder.meaning.fold(job, unless_taken(word, job, taken))
+    folded = context.rules.fold(job, unless_taken(word, job, taken))
     after = folded.job
     if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
         taken[(job.account, after.provider_job_id)] = job.id
@@ -276,7 +279,7 @@ def _fold(
     events = []
     for event_type in folded.events:
         after = after.but(sequence=after.sequence + 1)
-        event = recorder.meaning.render(after, event_type)
+        event = context.rules.render(after, event_type)
         events.append(event)
         batch.events.append((event, after))
     if word.verdict is not Verdict.EXPIRE or folded.outcome is not Outcome.LATE:

@@ -1,59 +1,60 @@
 """Encrypting stored secrets anew, under the newest master key."""
 
 from receiver.domain.errors import Misconfigured
-from receiver.events.endpoint_cache import EndpointCache
 from receiver.security.tokens import KID, BadToken, MasterKeys
 from receiver.store import Store
-from receiver.store import endpoints as table
-from receiver.store.statements import Rows, Step, Transaction, update
+from receiver.store.generation import bump
+from receiver.store.sealing import EndpointSealer
+from receiver.store.statements import Rows, Step, Transaction, query, update
 
 BATCH = 500
 
 
-async def reseal(store: Store, masters: MasterKeys) -> int:
+async def reseal(store: Store, master_keys: MasterKeys) -> int:
     """Encrypt stored secrets under the newest key, where they are not. Returns how many rows. An interrupted
     run goes on where it stopped.
 
     Raises `Misconfigured` when one cannot be read.
     """
-    count, place = await store.write(lambda: _endpoints(masters)), ""
+    count, place = await store.write(lambda: _endpoints(master_keys)), ""
     while True:
-        found, place = await store.read(table.sealed_jobs(place, BATCH))
-        old = [row for row in found if not _is_newest(masters, row["callback_secret"])]
+        found, place = await store.read(sealed_jobs(place, BATCH))
+        old = [row for row in found if not _is_newest(master_keys, row["callback_secret"])]
         if old:
-            await store.write(lambda some=old: _jobs(masters, some))  # type: ignore[misc]  # bound at once
+            await store.write(lambda some=old: _jobs(master_keys, some))  # type: ignore[misc]  # bound at once
         count += len(old)
         if not place:
             return count
 
 
-def _is_newest(masters: MasterKeys, sealed: bytes) -> bool:
-    return bytes(sealed[:KID]) == masters.newest.encode()
+def _is_newest(master_keys: MasterKeys, sealed: bytes) -> bool:
+    return bytes(sealed[:KID]) == master_keys.newest.encode()
 
 
-def _endpoints(masters: MasterKeys) -> Transaction[int]:
+def _endpoints(master_keys: MasterKeys) -> Transaction[int]:
     yield Step.IN_ORDER
-    endpoints = EndpointCache(masters)
+    sealer = EndpointSealer(master_keys)
     fresh = []
-    for row in (yield from table.sealed_endpoints()):
-        if _is_newest(masters, row["secrets"]) and (
-            not row["headers"] or _is_newest(masters, row["headers"])
+    for row in (yield from sealed_endpoints()):
+        if _is_newest(master_keys, row["secrets"]) and (
+            not row["headers"] or _is_newest(master_keys, row["headers"])
         ):
             continue
         try:
-            headers, secrets = endpoints.unsealed(row)
+            headers, secrets = sealer.unseal(row)
         except BadToken:
             raise _unreadable(f"the endpoint {row['id']}") from None
-        fresh.append((*endpoints.seal(row["id"], headers, secrets), row["id"]))
+        fresh.append((*sealer.seal(row["id"], headers, secrets), row["id"]))
     yield update("endpoint", ("headers", "secrets"), fresh)
-    yield from table.bump()
+    yield from bump()
     return len(fresh)
 
 
-def _jobs(masters: MasterKeys, found: Rows) -> Transaction[None]:
+def _jobs(master_keys: MasterKeys, found: Rows) -> Transaction[None]:
     try:
         fresh = [
-            (masters.seal(masters.unseal(r["callback_secret"], r["id"]), r["id"]), r["id"]) for r in found
+            (master_keys.seal(master_keys.unseal(r["callback_secret"], r["id"]), r["id"]), r["id"])
+            for r in found
         ]
     except BadToken:
         raise _unreadable("a job's callback_secret") from None
@@ -62,3 +63,32 @@ def _jobs(masters: MasterKeys, found: Rows) -> Transaction[None]:
 
 def _unreadable(whose: str) -> Misconfigured:
     return Misconfigured("secret_keys", f"the secret of {whose} needs a key that is not configured")
+
+
+def kids() -> Transaction[set[str]]:
+    """The master keys under which endpoints and open jobs have secrets: their names are in front."""
+    of_endpoints = yield query(
+        "select distinct substr(secrets, 1, :size) as kid from endpoint where deleted_at is null", size=KID
+    )
+    of_jobs = yield query(
+        "select distinct substr(callback_secret, 1, :size) as kid from job "
+        "where completed_at is null and callback_secret is not null",
+        size=KID,
+    )
+    return {bytes(row["kid"]).decode("ascii", "replace") for row in (*of_endpoints, *of_jobs)}
+
+
+def sealed_endpoints() -> Transaction[Rows]:
+    """Return the sealed columns of endpoints."""
+    return (yield query("select id, headers, secrets from endpoint where deleted_at is null order by id"))
+
+
+def sealed_jobs(after: str, limit: int) -> Transaction[tuple[Rows, str]]:
+    """The callback secrets among `limit` jobs behind one, and where to go on, "" at the end."""
+    found = yield query(
+        "select id, callback_secret from job where id > :after order by id limit :limit",
+        after=after,
+        limit=limit,
+    )
+    place = found[-1]["id"] if len(found) == limit else ""
+    return [row for row in found if row["callback_secret"] is not None], place

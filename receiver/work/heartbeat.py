@@ -8,7 +8,7 @@ from enum import StrEnum
 from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import StoreUnavailable
 from receiver.store import Store, replicas
-from receiver.store.endpoints import generation
+from receiver.store.generation import generation
 from receiver.store.replicas import Present
 from receiver.store.statements import Transaction
 from receiver.work.limits import ConcurrencyLimits
@@ -35,33 +35,32 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
-async def _nothing() -> None:
-    return None
-
-
 class ReplicaHeartbeat:
     """One process that serves the database. `on_change` is told when endpoints or keys changed elsewhere,
     `on_reclaim` when work was taken back from a replica that is gone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a replica tells of itself, and whom it tells
         self,
         store: Store,
         clock: Clock,
         wall: Wall,
-        lanes: ConcurrencyLimits,
+        limits: ConcurrencyLimits,
+        *,
         name: str,
         role: Role,
-        kids: Sequence[str] = (),
+        kids: Sequence[str],
+        on_change: Callable[[], Awaitable[None]],
+        on_reclaim: Callable[[], object],
     ) -> None:
         self._store = store
         self._clock = clock
         self._wall = wall
-        self._lanes = lanes
+        self._limits = limits
         self.name = name
         self.role = role
         self._kids = " ".join(kids)
-        self.on_change: Callable[[], Awaitable[None]] = _nothing
-        self.on_reclaim: Callable[[], object] = lambda: None
+        self._on_change = on_change
+        self._on_reclaim = on_reclaim
         self._generation = ""
         self._others: dict[str, tuple[int, float]] = {}
         self._looked_at = clock.monotonic()
@@ -94,7 +93,7 @@ class ReplicaHeartbeat:
         present, seen = await self._store.read(_news())
         if present != self._generation:
             self._generation = present
-            await self.on_change()
+            await self._on_change()
         silent = self._silent(seen)
         if not silent and self._clock.monotonic() - self.beat_at < BEAT:
             return
@@ -105,7 +104,7 @@ class ReplicaHeartbeat:
         self.beat_at = asked
         self._share(live)
         if taken or not was_live:
-            self.on_reclaim()
+            self._on_reclaim()
 
     def _silent(self, seen: Mapping[str, int]) -> dict[str, int]:
         """Return the replicas that have not spoken for too long, with the time that each told last.
@@ -125,7 +124,7 @@ class ReplicaHeartbeat:
         return Present(self.name, self.role, self._kids, now)
 
     def _share(self, live: int) -> None:
-        self._lanes.share(live)
+        self._limits.share(live)
         self._store.share(live)
 
     async def leave(self) -> None:

@@ -5,16 +5,19 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, ScheduledWork, Work
+from receiver.domain.model import Claim, Work
 from receiver.store import Store
 from receiver.store.due import Claimed, ClaimRequest, claim
 from receiver.store.statements import Transaction
+from receiver.work.dispatcher import Dispatcher, Prepared
 from receiver.work.limits import ConcurrencyLimits
 from receiver.work.wakeup import Wakeup
+
+Item = TypeVar("Item", bound=Prepared)
 
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
@@ -22,7 +25,7 @@ AT_LAST = 0.4
 """Seconds for tasks that were told to end, or are within a commit, when the grace is over."""
 
 
-class Performer(Protocol):
+class Performer(Protocol[Item]):
     """Who does one kind of work."""
 
     @property
@@ -36,16 +39,16 @@ class Performer(Protocol):
     def serves(self, lane: str) -> bool:
         """Whether anything of this lane may start now, if there is room."""
 
-    def limits(self) -> Mapping[str, int]:
+    def job_limits(self) -> Mapping[str, int]:
         """How many jobs of a lane may run at the provider at once."""
 
-    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Any]]:
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Item]]:
         """Inside the claiming transaction: what performing each claim needs."""
 
-    def give_back(self, prepared: Sequence[Any], now: datetime) -> Transaction[None]:
+    def give_back(self, prepared: Sequence[Item], now: datetime) -> Transaction[None]:
         """Leave what was claimed and prepared to others, as if it never had been."""
 
-    async def perform(self, prepared: Any) -> None:
+    async def perform(self, prepared: Item) -> None:
         """Do it and record what came of it."""
 
 
@@ -59,30 +62,30 @@ class LeaseOwner(Protocol):
         """Whether what it holds is still its own."""
 
 
-class Worker:
+class Worker(Generic[Item]):
     """Performs one kind of due work until it is stopped."""
 
     def __init__(
         self,
-        performer: Performer,
-        hints: "Dispatcher",
-        lanes: ConcurrencyLimits,
+        performer: Performer[Item],
+        dispatcher: Dispatcher,
+        limits: ConcurrencyLimits,
         store: Store,
         clock: Clock,
         holder: LeaseOwner,
     ) -> None:
         self.work = performer.work
         self._holder = holder
-        self._hints = hints
+        self._dispatcher = dispatcher
         self._performer = performer
-        self._lanes = lanes
+        self._limits = limits
         self._store = store
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.alarm = Wakeup()
         self._under_way: dict[asyncio.Task[None], str] = {}
-        self._prepared: Sequence[Any] = ()
-        self._unsure: Sequence[Any] = ()
+        self._prepared: Sequence[Item] = ()
+        self._unsure: Sequence[Item] = ()
         self._stopping = False
         self._claiming = asyncio.Lock()
 
@@ -90,9 +93,9 @@ class Worker:
         """Something is due at a moment, or now."""
         self.alarm.schedule(0.0 if at is None else (at - self._clock.now()).total_seconds())
 
-    def waits(self, lane: str) -> None:
+    def mark_waiting(self, lane: str) -> None:
         """Something that is due was told to wait: it is claimed as soon as its lane has room."""
-        self._lanes.mark_waiting(self.work, lane)
+        self._limits.mark_waiting(self.work, lane)
         self._watch(lane)
 
     async def run(self) -> None:
@@ -124,14 +127,14 @@ class Worker:
         if self._unsure:
             await self._give_back(self._unsure)
             self._unsure = ()
-        noted = dict(self._lanes.waiting(self.work))
+        noted = dict(self._limits.waiting(self.work))
         room: dict[str, int] = {}
 
         def promised(lane: str) -> int:
-            noted[lane] = self._lanes.mark_waiting(self.work, lane)
-            self._lanes.reserve_for_claim(self.work, lane, 0)
-            room[lane] = self._lanes.room(self.work, lane) if self._performer.serves(lane) else 0
-            self._lanes.reserve_for_claim(self.work, lane, room[lane])
+            noted[lane] = self._limits.mark_waiting(self.work, lane)
+            self._limits.reserve_for_claim(self.work, lane, 0)
+            room[lane] = self._limits.room(self.work, lane) if self._performer.serves(lane) else 0
+            self._limits.reserve_for_claim(self.work, lane, room[lane])
             return room[lane]
 
         try:
@@ -140,13 +143,13 @@ class Worker:
                 self.wake(taken.next_at)
             claimed = await self._take_up(taken.prepared)
         finally:
-            self._lanes.release_claim(self.work, room)
+            self._limits.release_claim(self.work, room)
         for lane, count in noted.items():
             full = claimed[lane] == room.get(lane)
-            if full or not self._lanes.clear_waiting(self.work, lane, count):
+            if full or not self._limits.clear_waiting(self.work, lane, count):
                 self._watch(lane)
             else:
-                self._wake(self._lanes.others(self.work, lane))
+                self._wake(self._limits.others(self.work, lane))
         return claimed.total()
 
     async def _claim(self, room: Callable[[str], int]) -> Claimed:
@@ -161,7 +164,7 @@ class Worker:
         finally:
             self._prepared = ()
 
-    def _prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Any]]:
+    def _prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Item]]:
         self._prepared = yield from self._performer.prepare(claims)
         return self._prepared
 
@@ -174,31 +177,31 @@ class Worker:
             lease_until=now + lease,
             until=self._clock.monotonic() + lease.total_seconds(),
             room=room,
-            found=lambda lane, count: self._lanes.reserve_for_claim(self.work, lane, count),
+            found=lambda lane, count: self._limits.reserve_for_claim(self.work, lane, count),
             prepare=self._prepare,
             busy=frozenset(self._under_way.values()),
-            running_limits=self._performer.limits(),
-            places=self._lanes.unproven_room,
-            behind=self._lanes.set_unproven_backlog,
+            running_limits=self._performer.job_limits(),
+            places=self._limits.unproven_room,
+            behind=self._limits.set_unproven_backlog,
         )
 
-    async def _take_up(self, prepared: Sequence[Any]) -> Counter[str]:
+    async def _take_up(self, prepared: Sequence[Item]) -> Counter[str]:
         """Start on what was claimed, or give it back when we may not any more; how many, by lane."""
         if self._stopping or not self._holder.live:
             await self._give_back(prepared)
             return Counter()
-        lanes = [_claim_of(one).lane for one in prepared]
+        lanes = [one.claim.lane for one in prepared]
         for one, lane in zip(prepared, lanes, strict=True):
-            self._lanes.acquire(self.work, lane)
+            self._limits.acquire(self.work, lane)
             self.start(one)
         return Counter(lanes)
 
-    def start(self, prepared: Any) -> None:
+    def start(self, prepared: Item) -> None:
         """Perform something that holds a slot of its lane; while stopping, its lease is left to end."""
         if self._stopping:
             return
         task = self._loop.create_task(self._perform(prepared))
-        self._under_way[task] = _claim_of(prepared).id
+        self._under_way[task] = prepared.claim.id
         task.add_done_callback(self._under_way.pop)
 
     async def stop(self, grace: float) -> None:
@@ -221,10 +224,10 @@ class Worker:
         async with self._claiming:
             pass
 
-    async def _give_back(self, prepared: Sequence[Any]) -> None:
+    async def _give_back(self, prepared: Sequence[Item]) -> None:
         await self._store.write(lambda: self._performer.give_back(prepared, self._clock.now()))
 
-    async def _perform(self, prepared: Any) -> None:
+    async def _perform(self, prepared: Item) -> None:
         try:
             if self._holder.live:
                 await self._performer.perform(prepared)
@@ -235,11 +238,11 @@ class Worker:
         except Exception:
             LOGGER.exception("performing %s work failed; its lease will end", self.work)
         finally:
-            self._wake(self._lanes.release(_claim_of(prepared).lane, self.work))
+            self._wake(self._limits.release(prepared.claim.lane, self.work))
 
     def _wake(self, kinds: Iterable[Work]) -> None:
         for kind in kinds:
-            self._hints.wake(kind)
+            self._dispatcher.wake(kind)
 
     async def _recover(self) -> None:
         await asyncio.sleep(AFTER_TROUBLE)
@@ -247,37 +250,6 @@ class Worker:
 
     def _watch(self, lane: str) -> None:
         """Look when the lane has room by itself; where another has to end first, that tells."""
-        opens = self._lanes.opens_in(self.work, lane) if self._performer.serves(lane) else None
+        opens = self._limits.opens_in(self.work, lane) if self._performer.serves(lane) else None
         if opens is not None:
             self.alarm.schedule(opens)
-
-
-def _claim_of(prepared: Any) -> Claim:
-    found = prepared[0] if isinstance(prepared, tuple) else prepared.claim
-    assert isinstance(found, Claim)  # noqa: S101  # every performer's work carries its claim
-    return found
-
-
-class Dispatcher:
-    """Passes the news of due work, and of free slots, to the worker of its kind; where none is here, to
-    those elsewhere."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.workers: dict[Work, Worker] = {}
-        self._tell = tell
-
-    def wake_at(self, due: ScheduledWork) -> None:
-        """Something of this kind is due."""
-        worker = self.workers.get(due.work)
-        if worker is not None:
-            worker.wake(due.at)
-        else:
-            self._tell(due.work.value)
-
-    def wake(self, work: Work) -> None:
-        """There may be room for something that is due."""
-        worker = self.workers.get(work)
-        if worker is not None:
-            worker.wake()
-        else:
-            self._tell(work.value)

@@ -16,8 +16,9 @@ from receiver.egress.address_guard import split
 from receiver.egress.http1 import Connection
 from receiver.observability import redact
 from receiver.security.custom_headers import header_problems
+from receiver.security.ids import is_id
 from receiver.security.signing import key_of
-from receiver.security.tokens import MasterKeys, is_id
+from receiver.security.tokens import MasterKeys
 from tests.fuzz.growth import TEXT_UNITS, grows, longer
 
 LIMIT = 128 * 1024

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.api.fast_path import RawResponse
-from receiver.api.server import SignalFree, server
+from receiver.api.server import SignalFree, new_server
 
 PATIENCE = 100.0
 """Seconds after which a wait has failed; a bound, never an expectation."""
@@ -154,7 +154,7 @@ async def serving(app: App, grace: float = 1.0, *, way: str = "long") -> AsyncIt
     """The app behind the front door."""
     listening = socket.create_server(("127.0.0.1", 0))
     short = (b"/a", app.whole) if way == "short" else None
-    http = server(app, "127.0.0.1", 0, grace, short=short)
+    http = new_server(app, "127.0.0.1", 0, grace, short=short)
     task = asyncio.create_task(http.serve(sockets=[listening]))
     try:
         yield Front(app, http, listening.getsockname()[1], task)

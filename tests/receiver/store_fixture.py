@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers.contract import Asset, Failure, Kind, Phase, Update
-from receiver.app import Services, running
+from receiver.app import App, running
 from receiver.bodies.parts import Parts
 from receiver.config.load import load
 from receiver.delivery.sender import SETTLE
@@ -24,7 +24,6 @@ from receiver.domain.model import (
     Endpoint,
     EndpointState,
     Job,
-    PendingDelivery,
     ScheduledWork,
     Source,
     State,
@@ -34,7 +33,7 @@ from receiver.domain.model import (
 from receiver.jobs.service import PROMISE
 from receiver.store import Store
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import Settled
+from receiver.store.deliveries import ClaimedDelivery, Settled
 from receiver.store.deliveries import load as load_deliveries
 from receiver.store.due import Claimed, ClaimRequest, Prepare, claim
 from receiver.store.jobs import Added, ClaimedPoll, NewJob, claim_for_poll, claim_for_submission, get
@@ -59,7 +58,7 @@ ACCOUNTS = {
 OPERATIONS = {"apiframe": "imagine", "minimax": "text2video", "replicate": "prediction"}
 
 
-def owed(claims: Sequence[Claim]) -> Transaction[list[tuple[Claim, PendingDelivery]]]:
+def owed(claims: Sequence[Claim]) -> Transaction[list[ClaimedDelivery]]:
     """What sending needs."""
     _, found = yield from load_deliveries(claims)
     return found
@@ -100,7 +99,7 @@ class Hands:
 class Storehouse:
     """The verbs of a store, each with what a test mostly wants."""
 
-    services: Services
+    services: App
     hands: Hands
     path: Path
     busy: frozenset[str] = frozenset()
@@ -108,17 +107,17 @@ class Storehouse:
     @property
     def store(self) -> Store:
         """The store itself."""
-        return self.services.store
+        return self.services.core.store
 
     @property
-    def recorder(self) -> RecordContext:
+    def context(self) -> RecordContext:
         """What recording needs."""
-        return self.services.recording.recorder
+        return self.services.core.recorder.context
 
     @property
     def lanes(self) -> ConcurrencyLimits:
         """The slots."""
-        found = self.recorder.lanes
+        found = self.context.limits
         assert isinstance(found, ConcurrencyLimits)
         return found
 
@@ -126,7 +125,7 @@ class Storehouse:
         """A job that nobody promised yet."""
         now = self.hands.at
         made = Job(
-            id=self.services.ids.new("job"),
+            id=self.services.core.ids.new("job"),
             account=account,
             operation=OPERATIONS.get(account, "video"),
             state=State.PENDING,
@@ -182,7 +181,7 @@ class Storehouse:
         now = self.hands.at
         request = ClaimRequest(
             work=work,
-            owner=self.recorder.owner,
+            owner=self.context.owner,
             now=now,
             lease_until=now + LEASE,
             until=1030.0,
@@ -195,11 +194,11 @@ class Storehouse:
 
     async def hear(self, *words: Word) -> list[RecordResult]:
         """What became of these words, all recorded in one transaction."""
-        return await asyncio.gather(*(self.services.recording.record(one) for one in words))
+        return await asyncio.gather(*(self.services.core.recorder.record(one) for one in words))
 
     def recording(self, *words: Word) -> Transaction[list[RecordResult]]:
         """The transaction that records these words."""
-        return (yield from record(self.recorder, words))
+        return (yield from record(self.context, words))
 
     async def poll_claim(self, job: Job) -> Claim:
         """The claim of a job's next poll, once that is due."""
@@ -221,7 +220,7 @@ class Storehouse:
             secrets=(SECRET,),
             **others,
         )
-        await self.services.save(made)
+        await self.services.api.endpoints.create(made)
         return made
 
     async def settle(self, claim_: Claim, state: str = "delivered", **others: Any) -> bool:
@@ -236,7 +235,7 @@ class Storehouse:
     def attempted(self, claim_: Claim, state: str = "delivered", **others: Any) -> Settled:
         """An attempt under a claim."""
         status = 204 if state == "delivered" else 500
-        attempt = Attempt(self.services.ids.new("att"), claim_.id, self.hands.at, status, 1.5)
+        attempt = Attempt(self.services.core.ids.new("att"), claim_.id, self.hands.at, status, 1.5)
         return Settled(claim_, attempt, state, **others)
 
     async def now(self, job: Job) -> Job:
@@ -361,5 +360,4 @@ async def storehouse(folder: Path, **settings: str) -> AsyncIterator[Storehouse]
         **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
     }
     async with running(load(config, environment), clock=hands.clock(), work=False) as services:
-        services.recording.sender = None
         yield Storehouse(services, hands, folder / "store.db")

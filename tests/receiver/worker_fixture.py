@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from handlers.values import immutable
 from receiver.domain.model import Claim, Work
 from receiver.store.due import release as give_up
 from receiver.store.statements import Transaction, query
+from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 from receiver.work.slots import ConcurrencyLimit
-from receiver.work.worker import Dispatcher, Worker
+from receiver.work.worker import Worker
 from tests.receiver.store_fixture import Storehouse, storehouse
 
 PATIENCE = 100.0
@@ -44,6 +46,13 @@ class Slotted(ConcurrencyLimits):
         return super().mark_waiting(work, name)
 
 
+@immutable
+class Given:
+    """Work that the made-up performer is given: no more than its claim."""
+
+    claim: Claim
+
+
 @dataclass
 class Made:
     """A made-up performer: it notes what it is given, and waits at a gate when there is one."""
@@ -64,23 +73,23 @@ class Made:
         """What is not closed."""
         return lane not in self.closed
 
-    def limits(self) -> Mapping[str, int]:
+    def job_limits(self) -> Mapping[str, int]:
         """What the test says."""
         return self.limited
 
-    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[tuple[Claim, str]]]:
+    def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Given]]:
         """Inside the claiming transaction."""
         found = yield query("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
         assert len(found) == len(claims)
-        return [(claim, claim.id) for claim in claims]
+        return [Given(claim) for claim in claims]
 
-    def give_back(self, prepared: Sequence[tuple[Claim, str]], now: datetime) -> Transaction[None]:
+    def give_back(self, prepared: Sequence[Given], now: datetime) -> Transaction[None]:
         """Leave them to others."""
-        yield from give_up([claimed for claimed, _ in prepared], now)
+        yield from give_up([one.claim for one in prepared], now)
 
-    async def perform(self, prepared: tuple[Claim, str]) -> None:
+    async def perform(self, prepared: Given) -> None:
         """Note it, and leave nothing due."""
-        claim, job_id = prepared
+        claim, job_id = prepared.claim, prepared.claim.id
         self._tell(self.begun, job_id)
         if self.gate is not None:
             await self.gate.wait()
@@ -110,8 +119,8 @@ class Shop:
     house: Storehouse
     lanes: ConcurrencyLimits
     made: Made
-    worker: Worker
-    hints: Dispatcher
+    worker: Worker[Given]
+    dispatcher: Dispatcher
     held: Held
 
     async def jobs(self, *accounts: str) -> list[str]:
@@ -131,11 +140,11 @@ class Shop:
 async def shop_in(folder: Path) -> AsyncIterator[Shop]:
     """A worker over a store in `folder`, whose lanes take three at once; nothing runs yet."""
     async with storehouse(folder) as house:
-        clock = house.services.clock
+        clock = house.services.core.clock
         lanes = Slotted(lambda _work, _name: ConcurrencyLimit(3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
         held = Held()
-        worker = Worker(made, hints := Dispatcher(lambda _word: None), lanes, house.store, clock, held)
-        hints.workers[Work.SUBMIT] = worker
-        yield Shop(house, lanes, made, worker, hints, held)
+        worker = Worker(made, dispatcher := Dispatcher(lambda _word: None), lanes, house.store, clock, held)
+        dispatcher.register(worker)
+        yield Shop(house, lanes, made, worker, dispatcher, held)

@@ -203,7 +203,7 @@ class Checks:
         services = process.services
         if services is None or self.plan.max_jobs is not None:
             return
-        lane = services.lanes.lane(other, account)
+        lane = services.core.limits.lane(other, account)
         held = lane.blocked or lane.hold_until > process.elapsed()
         late = () if held else self._late(account, other)
         for job_id in [job for name, job in self._passed if name == other.value and job not in late]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from receiver.app import Services, _build, _start, _stop
+from receiver.app import App, build, start, stop
 from receiver.config.load import Loaded, load
 from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import StoreUnavailable
@@ -55,7 +55,7 @@ class Process:
     ) -> None:
         self.name = name
         self.loop = VirtualLoop(world.time)  # type: ignore[abstract]  # all that asyncio asks of it is there
-        self.services: Services | None = None
+        self.services: App | None = None
         self.died_at = float("inf")
         self.ahead = ahead
         self.next_fates: list[Fate] = []
@@ -159,7 +159,7 @@ class Process:
         store = Store(InlineDriver(self._database, self))
         try:
             await store.open(migrate=True)
-            self.services = await _build(
+            self.services = await build(
                 loaded(plan.policy, plan.slots, plan.max_jobs, plan.schedule),
                 store,
                 clock,
@@ -169,14 +169,14 @@ class Process:
         except StoreUnavailable:
             self._end()
             return
-        self.services.lanes.unproven.places = plan.slots
-        self._tasks = _start(self.services)
+        self.services.core.limits.unproven.places = plan.slots
+        self._tasks = start(self.services)
         self._world.note(f"{self.name} serves")
 
     async def _stop(self) -> None:
         assert self.services is not None
-        await _stop(self.services, self._tasks)
-        await self.services.replica.leave()
-        await self.services.store.close()
+        await stop(self.services, self._tasks)
+        await self.services.heartbeat.leave()
+        await self.services.core.store.close()
         self._world.note(f"{self.name} stopped")
         self._end()

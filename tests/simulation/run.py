@@ -62,7 +62,7 @@ class Simulation:
 
     def run(self) -> Result:
         """Play the plan, heal the world, and see that all comes to its end."""
-        with _logged(self), patch.object(app, "gateway_of", self._way_out):
+        with _logged(self), patch.object(app, "client_of", self._way_out):
             for place in range(max(1, self.plan.replicas)):
                 self._boot(place)
             for action in self.plan.actions:

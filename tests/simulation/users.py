@@ -8,10 +8,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+from receiver.api import deliveries
 from receiver.api import endpoints as api
 from receiver.api.guard import RequestContext
 from receiver.api.requests import EndpointPatch
-from receiver.app import Services
+from receiver.app import App
 from receiver.bodies.parts import Parts
 from receiver.domain.errors import ReceiverError, StoreUnavailable, UnknownCallback
 from receiver.domain.model import Endpoint, EndpointState, Verdict
@@ -51,23 +52,23 @@ class Users:
         do(action)
         return True
 
-    def _on(self, what: str, ask: Callable[[Services], Awaitable[Any]], *, again: bool = False) -> None:
+    def _on(self, what: str, ask: Callable[[App], Awaitable[Any]], *, again: bool = False) -> None:
         """Ask a process that takes requests; where it is told to, again until it was answered."""
         self._try(what, ask, ASKS if again else 1)
 
-    def _try(self, what: str, ask: Callable[[Services], Awaitable[Any]], tries: int) -> None:
+    def _try(self, what: str, ask: Callable[[App], Awaitable[Any]], tries: int) -> None:
         process = self.ready()
         if process is None:
             self._later(what, ask, tries)
             return
         process.loop.create_task(self._asking(process, what, ask, tries))
 
-    def _later(self, what: str, ask: Callable[[Services], Awaitable[Any]], tries: int) -> None:
+    def _later(self, what: str, ask: Callable[[App], Awaitable[Any]], tries: int) -> None:
         if tries > 1:
             self.world.time.after(ASK_AGAIN, lambda: self._try(what, ask, tries - 1))
 
     async def _asking(
-        self, process: Process, what: str, ask: Callable[[Services], Awaitable[Any]], tries: int
+        self, process: Process, what: str, ask: Callable[[App], Awaitable[Any]], tries: int
     ) -> None:
         assert process.services is not None
         done, asked_at = False, self.world.time.now
@@ -120,20 +121,20 @@ class Users:
             deadline_seconds=values["deadline"],
         )
 
-        async def ask(services: Services) -> None:
-            await services.jobs.submit(wish, "key_1", str(number))
+        async def ask(services: App) -> None:
+            await services.api.jobs.submit(wish, "key_1", str(number))
 
         for _ in range(2 if values["twice"] else 1):
             self._on(f"submit j{number} to {values['account']}", ask, again=True)
 
-    def _of_job(self, action: Action, ask: Callable[[Services, str], Awaitable[Any]], what: str) -> None:
+    def _of_job(self, action: Action, ask: Callable[[App, str], Awaitable[Any]], what: str) -> None:
         job_id = self.jobs.get(action.job or 0)
         if job_id is not None:
             self._on(f"{what} j{action.job}", lambda services: ask(services, job_id))
 
     def _cancel(self, action: Action) -> None:
         for _ in range(action.values["times"]):
-            self._of_job(action, lambda services, job_id: services.jobs.cancel(job_id), "cancel")
+            self._of_job(action, lambda services, job_id: services.api.jobs.cancel(job_id), "cancel")
 
     def _resolve(self, action: Action) -> None:
         how = action.values["how"]
@@ -146,15 +147,15 @@ class Users:
                 turn * action.values["apart"],
                 lambda: self._of_job(
                     action,
-                    lambda services, job_id: services.jobs.resolve(job_id, VERDICTS[how], note),
+                    lambda services, job_id: services.api.jobs.resolve(job_id, VERDICTS[how], note),
                     f"resolve ({how})",
                 ),
             )
 
     def _erase(self, action: Action) -> None:
-        async def ask(services: Services, job_id: str) -> None:
+        async def ask(services: App, job_id: str) -> None:
             self.erased.add(job_id)
-            await services.jobs.erase(job_id)
+            await services.api.jobs.erase(job_id)
 
         self._of_job(action, ask, "erase")
 
@@ -173,9 +174,9 @@ class Users:
     def _endpoint(self, action: Action) -> None:
         number = action.values["number"]
 
-        async def ask(services: Services) -> None:
-            now = services.clock.now()
-            await services.save(
+        async def ask(services: App) -> None:
+            now = services.core.clock.now()
+            await services.api.endpoints.create(
                 Endpoint(
                     id=f"ep_{number}",
                     url=f"https://down.test/{number}",
@@ -195,31 +196,33 @@ class Users:
         moved: dict[str, Any] = {"url": f"https://down.test/5{number}", "events": ["*"]}
         secret = "whsec_" + "B" * 43 + "="
 
-        async def ask(services: Services) -> None:
+        async def ask(services: App) -> None:
             asked = _asked(services, endpoint_id)
             if what == "remove":
-                await api.remove(asked)
+                await api.delete(asked)
             elif what == "resume":
                 await api.resume(asked)
             elif what == "pause":
-                await services.store.write(
-                    lambda: table.set_state(endpoint_id, "paused", None, services.clock.now())
+                await services.core.store.write(
+                    lambda: table.set_state(endpoint_id, "paused", None, services.core.clock.now())
                 )
-                await services.refresh()
+                await services.api.endpoints.refresh()
             elif what == "secret":
-                await services.alter(endpoint_id, lambda one: replace(one, secrets=(secret, *one.secrets)))
+                await services.api.endpoints.update(
+                    endpoint_id, lambda one: replace(one, secrets=(secret, *one.secrets))
+                )
             else:
                 asked.body = EndpointPatch.model_validate({what: moved[what]})
-                await api.change(asked)
+                await api.update(asked)
 
         self._on(f"{what} of endpoint {number}", ask)
 
     def resume_all(self) -> None:
         """Serve every endpoint again."""
 
-        async def ask(services: Services) -> None:
-            await services.refresh()
-            for endpoint in services.endpoints.all():
+        async def ask(services: App) -> None:
+            await services.api.endpoints.refresh()
+            for endpoint in services.core.endpoint_cache.all():
                 if endpoint.state is not EndpointState.ACTIVE:
                     await api.resume(_asked(services, endpoint.id))
 
@@ -230,21 +233,21 @@ class Users:
         number = self.number(job_id)
         self._on(
             f"give up j{number}",
-            lambda services: services.jobs.resolve(job_id, Verdict.GIVE_UP),
+            lambda services: services.api.jobs.resolve(job_id, Verdict.GIVE_UP),
             again=True,
         )
 
     def _retry(self, action: Action) -> None:
-        self._with_delivery(action, api.delivery_retried, "retry")
+        self._with_delivery(action, deliveries.retry, "retry")
 
     def _drop(self, action: Action) -> None:
-        self._with_delivery(action, api.delivery_canceled, "drop")
+        self._with_delivery(action, deliveries.cancel, "drop")
 
     def _with_delivery(
         self, action: Action, call: Callable[[RequestContext], Awaitable[Any]], what: str
     ) -> None:
-        async def ask(services: Services) -> None:
-            found = services.store.driver._database.ask("select id from delivery order by id")  # type: ignore[attr-defined]  # the inline driver's
+        async def ask(services: App) -> None:
+            found = services.core.store.driver._database.ask("select id from delivery order by id")  # type: ignore[attr-defined]  # the inline driver's
             if action.values["nth"] < len(found):
                 await call(_asked(services, found[action.values["nth"]]["id"]))
 
@@ -288,7 +291,7 @@ class Users:
         assert generation.hook is not None
         account, token = generation.hook
         try:
-            await process.services.callbacks.take(account, token, list(proof.items()), body)
+            await process.services.api.callbacks.take(account, token, list(proof.items()), body)
         except UnknownCallback:
             answered(401)
         except StoreUnavailable:
@@ -297,7 +300,7 @@ class Users:
             answered(200)
 
 
-def _asked(services: Services, thing: str) -> RequestContext:
+def _asked(services: App, thing: str) -> RequestContext:
     """A checked call of the API about one thing."""
     request = cast("Any", SimpleNamespace(path_params={"id": thing}))
-    return RequestContext(services, request, cast("Any", None), None, None)
+    return RequestContext(services.api, dict, request, cast("Any", None), None, None)

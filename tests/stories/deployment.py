@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.api import application
-from receiver.app import Services, running
+from receiver.app import App, running
 from receiver.cli.sandbox import Later, listening, world
 from receiver.config.load import load
 from receiver.domain.clock import Clock
@@ -115,7 +115,7 @@ class Deployment:
     """Everything that a story touches."""
 
     client: httpx.AsyncClient
-    services: Services
+    services: App
     world: World
     front: Front
     hook: Hook
@@ -183,8 +183,8 @@ class Deployment:
 
     def callback(self, job: dict[str, Any]) -> tuple[str, str]:
         """Where a provider would ring back about a job, and the secret it was given."""
-        token = self.services.masters.callback_token(job["provider"], job["id"])
-        secret = self.services.masters.callback_secret(job["provider"], job["id"])
+        token = self.services.core.master_keys.callback_token(job["provider"], job["id"])
+        secret = self.services.core.master_keys.callback_secret(job["provider"], job["id"])
         return f"{self.url}/callbacks/{job['provider']}/{token}", secret
 
 
@@ -245,7 +245,7 @@ async def deployed(
             role=role,
         ) as services,
     ):
-        later.app = application(services)
+        later.app = application(services.api)
         headers = {"authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as client:
             yield Deployment(client, services, made, front, hook, url, folder)

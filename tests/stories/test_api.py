@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from receiver.api import ROUTES
-from receiver.api.health import Readiness
+from receiver.api.readiness import Readiness
 from receiver.domain.errors import PROBLEMS, StoreUnavailable
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs
-from receiver.store import endpoints as table
+from receiver.store import probe
 from receiver.store.statements import Transaction, query
 from tests.stories.deployment import KEY, PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import asked, listed, problem
@@ -119,7 +119,7 @@ async def test_a_body_that_is_wrong_is_told_where(house: Deployment) -> None:
 
 
 async def test_what_ringback_sets_itself_is_refused_with_a_hint(house: Deployment) -> None:
-    for name, setup in house.services.accounts.setups.items():
+    for name, setup in house.services.core.accounts.setups.items():
         for field in setup.handler.reserved:
             body = asking(name)
             body["input"][field] = "https://me.example/"
@@ -344,8 +344,8 @@ async def test_readiness_writes_once_a_second_however_often_it_is_asked(house: D
         return str(found[0]["value"])
 
     seconds = [0.0]
-    store = house.services.store
-    house.services.readiness = Readiness(lambda: store.write(table.probe), lambda: seconds[0])
+    store = house.services.core.store
+    house.services.api.readiness = Readiness(lambda: store.write(probe.write), lambda: seconds[0])
     seen = []
     for now in (0.0, 0.0, 0.9, 1.0, 1.9, 2.0):
         seconds[0] = now
@@ -385,11 +385,11 @@ async def test_readiness_ends_when_the_service_is_stopping(house: Deployment) ->
     nobody = {"authorization": ""}
     assert await asked(house, "GET", "/healthz", headers=nobody) == {"status": "ok"}
     assert await asked(house, "GET", "/readyz", headers=nobody) == {"status": "ok"}
-    house.services.draining = True
+    house.services.core.shutdown.begun = True
     try:
         answer = await house.client.get("/readyz", headers=nobody)
         problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) > 0
         assert await asked(house, "GET", "/healthz", headers=nobody) == {"status": "ok"}
     finally:
-        house.services.draining = False
+        house.services.core.shutdown.begun = False

@@ -108,7 +108,7 @@ async def test_a_fault_of_ours_is_told_as_one_and_logged_under_its_request(
     async def broken(*_: Any) -> None:
         raise KeyError("state")
 
-    monkeypatch.setattr(type(house.services.jobs), "get", broken)
+    monkeypatch.setattr(type(house.services.api.jobs), "get", broken)
     told = problem(await house.client.get(f"/v1/jobs/{job['id']}"), 500, "internal")
     [record] = [one for one in caplog.records if one.exc_info]
     assert record.request_id == told["request_id"]  # type: ignore[attr-defined]  # an extra field

@@ -252,7 +252,7 @@ async def kinds(house: Deployment, job_id: str) -> list[str]:
 
 async def test_providers_tell_what_they_can(house: Deployment) -> None:
     told = {one["id"]: one for one in (await asked(house, "GET", "/v1/providers"))["data"]}
-    assert set(told) == set(house.services.accounts.setups)
+    assert set(told) == set(house.services.core.accounts.setups)
     job = await house.submit({"provider": "apiframe", "input": asking("apiframe", "a tide")["input"]})
     assert job["operation"] == told["apiframe"]["default_operation"]
     assert (await house.final(job["id"]))["state"] == "succeeded"

@@ -65,7 +65,7 @@ async def test_a_forged_link_leads_nowhere(house: Deployment) -> None:
     job = await done(house, "apiframe")
     token = link(job).rsplit("/", 1)[-1]
     kid, job_id, index, ends, signature = token.split(".")
-    masters = MasterKeys(["f" * 32], Clock().entropy)
+    master_keys = MasterKeys(["f" * 32], Clock().entropy)
     forged = [
         "x",
         "....",
@@ -77,7 +77,7 @@ async def test_a_forged_link_leads_nowhere(house: Deployment) -> None:
         f"{kid}.{job_id}.{index}.{'9' * 40}.{signature}",
         f"{kid}.{job_id}.%D9%A0.{ends}.{signature}",
         f"{kid[::-1]}.{job_id}.{index}.{ends}.{signature}",
-        masters.asset_token(job["id"], 0, Clock().now() + timedelta(days=1)),
+        master_keys.asset_token(job["id"], 0, Clock().now() + timedelta(days=1)),
         house.callback(job)[0].rsplit("/", 1)[-1],
         "%00" * 100,
         "a" * 10_000,
@@ -223,9 +223,9 @@ async def test_a_link_that_is_about_to_end_is_fetched_afresh(tmp_path: Path) -> 
         problem(await follow(house, job), 410, "gone")
 
 
-def keys(*masters: str) -> str:
+def keys(*master_keys: str) -> str:
     """The setting `secret_keys`."""
-    return "[" + ", ".join(f'"{master * 40}"' for master in masters) + "]"
+    return "[" + ", ".join(f'"{master * 40}"' for master in master_keys) + "]"
 
 
 async def test_links_and_callbacks_survive_the_rotation_of_master_keys(tmp_path: Path) -> None:

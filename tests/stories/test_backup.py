@@ -61,7 +61,7 @@ async def test_a_dump_of_the_database_serves(tmp_path: Path) -> None:
     server, dump = ENGINES.cluster, tmp_path / "dump"
     async with deployed(tmp_path) as house:
         before = await lived(house)
-        name = house.services.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+        name = house.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
         _run("pg_dump", "--format", "custom", "--file", str(dump), "--dbname", server.url(name))
     restored = server.database("template0")
     _run("pg_restore", "--no-owner", "--exit-on-error", "--dbname", restored, str(dump))

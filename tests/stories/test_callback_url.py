@@ -115,9 +115,9 @@ async def test_a_caller_that_is_gone_when_its_write_is_stored_costs_no_delivery(
     async with deployed(tmp_path, SILENT) as house:
         job = await house.submit(asking("apiframe", callback_url=house.hook.url))
         house.hook.secret = job["callback_secret"]
-        now = house.services.clock.now()
+        now = house.services.core.clock.now()
         word = Word(job_id=job["id"], source=Source.NOTE, at=now, verdict=Verdict.CANCEL)
-        caller = asyncio.create_task(house.services.recording.record(word))
+        caller = asyncio.create_task(house.services.core.recorder.record(word))
         await asyncio.sleep(0)  # the write is queued
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -127,6 +127,6 @@ async def test_a_caller_that_is_gone_when_its_write_is_stored_costs_no_delivery(
         await all_settled(house, job=job["id"])
 
         async def under_way() -> int:
-            return house.services.lanes.lane(Work.DELIVER, house.hook.url).in_flight
+            return house.services.core.limits.lane(Work.DELIVER, house.hook.url).in_flight
 
         await house.until(under_way, lambda count: count == 0)

@@ -101,7 +101,7 @@ PATHS: dict[str, Callable[[Scene], str]] = {
         "apiframe", FOREIGN.callback_token("apiframe", s.job["id"])
     ),
     "an asset's token": lambda s: s.to(
-        "apiframe", s.house.services.meaning.link(s.job["id"], 0, Clock().now()).rsplit("/", 1)[-1]
+        "apiframe", s.house.services.core.interpreter.link(s.job["id"], 0, Clock().now()).rsplit("/", 1)[-1]
     ),
     "another account's path": lambda s: s.to("imagineo", s.token),
     "the path of an account that nobody calls": lambda s: s.to("getimg", s.token),

@@ -112,7 +112,7 @@ async def test_text_of_others_does_not_reach_the_terminal_as_it_is(silent: Deplo
     await silent.client.post("/v1/keys", json={"name": "older", "scopes": ["jobs:read"]})
     job = await silent.submit(asking("apiframe", metadata=markup))
     # The API keeps names without such characters; an older release kept them.
-    await silent.services.store.write(lambda: rename(hostile))
+    await silent.services.core.store.write(lambda: rename(hostile))
     assert escaped in (await asked(silent, "keys", "list")).out
     assert any(escaped in line for line in await seen(silent, 200, "keys", "list"))
     [(name, value)] = markup.items()

@@ -130,7 +130,7 @@ async def test_an_endpoint_that_says_gone_many_times_is_disabled_once(house: Dep
         hook.hold.set()
 
         async def under_way() -> int:
-            return house.services.lanes.lane(Work.DELIVER, endpoint["id"]).in_flight
+            return house.services.core.limits.lane(Work.DELIVER, endpoint["id"]).in_flight
 
         await house.until(under_way, lambda count: count == 0)
         told = await listed(house, "/v1/deliveries", endpoint=endpoint["id"])
@@ -276,7 +276,7 @@ async def test_a_free_slot_never_waits_for_the_next_look(
 ) -> None:
     clock = Clock(chance=lambda: 0.0)
     async with deployed(tmp_path, SILENT, clock=clock, retry_schedule=str([0.05] * 7)) as house:
-        monkeypatch.setattr(house.services.store.driver, "scan", 3600.0)
+        monkeypatch.setattr(house.services.core.store.driver, "scan", 3600.0)
         await house.subscribe("job.canceled", max_in_flight=2)
         house.hook.answers = list(answers)
         for burst in (5, 1, 2, 3, 1, 8, 2, 1):
@@ -289,7 +289,7 @@ async def test_what_waits_for_the_end_of_a_hold_does_not_wait_for_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with deployed(tmp_path, SILENT, retry_schedule="[]") as house:
-        monkeypatch.setattr(house.services.store.driver, "scan", 3600.0)
+        monkeypatch.setattr(house.services.core.store.driver, "scan", 3600.0)
         await house.subscribe("job.canceled")
         house.hook.answers = [(503, {"retry-after": "1"})]
         for state in ("exhausted", "delivered"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.cli.doctor import examined
-from receiver.store import deliveries
+from receiver.store import lost_deliveries
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
     SILENT,
@@ -218,10 +218,10 @@ async def test_what_a_paused_endpoint_is_owed_for_too_long_is_taken_and_counted(
         )
         await ended_job(house)
         moving.wall += timedelta(days=3)
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
         assert await listed(house, "/v1/deliveries", endpoint=endpoint["id"]) == []
-        [taken] = await house.services.store.read(deliveries.taken())
+        [taken] = await house.services.core.store.read(lost_deliveries.list_all())
         assert (taken.target, taken.reason, taken.count) == (endpoint["id"], "older than retention_days", 1)
         assert f"{endpoint['id']} lost 1 deliveries" in caplog.text
-        told = [one.what for one in await examined(house.services.settings.database_url)]
+        told = [one.what for one in await examined(house.services.core.settings.database_url)]
         assert f"endpoint {endpoint['id']}" in told

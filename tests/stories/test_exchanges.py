@@ -138,7 +138,7 @@ async def test_a_claim_lasts_longer_than_the_longest_submission(tmp_path: Path) 
     for own, longest in (({}, 300), ({"submit_timeout": 7}, 7), ({"submit_timeout": 900.5}, 900.5)):
         (folder := tmp_path / str(longest)).mkdir()
         async with deployed(folder, SILENT, accounts_with=own) as house:
-            accounts = house.services.accounts
+            accounts = house.services.core.accounts
             usual = {
                 (name, operation): accounts.submission(accounts.setups[name], operation).timeout
                 for name, operation in (
@@ -149,7 +149,9 @@ async def test_a_claim_lasts_longer_than_the_longest_submission(tmp_path: Path) 
             }
             assert list(usual.values()) == ([longest] * 3 if own else [300, 300, 60])
             services = house.services
-            submitter = Submitter(accounts, services.recording, services.store, services.blocking, Clock())
+            submitter = Submitter(
+                accounts, services.core.recorder, services.core.store, services.core.breaker, Clock()
+            )
         assert submitter.lease > timedelta(seconds=longest)
 
 

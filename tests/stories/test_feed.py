@@ -168,7 +168,7 @@ async def test_a_reader_that_follows_misses_nothing(tmp_path: Path) -> None:
 async def sweep(house: Deployment, moving: Moving) -> None:
     """Let retention remove what ended before now."""
     moving.wall += timedelta(days=4)
-    await house.services.housekeeper.sweep()
+    await house.services.retention.sweep()
 
 
 async def lost(house: Deployment, place: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.cli.local import _reencrypt
+from receiver.cli.secrets import _reencrypt
 from receiver.domain.clock import Clock
 from receiver.security.tokens import MasterKeys
 from receiver.store import endpoints as table
@@ -66,7 +66,7 @@ async def test_what_is_answered_before_a_change_counts_for_nobody_behind_it(
         assert fresh.events()[-1]["data"]["id"] == job["id"]
         shown = await asked(house, "GET", path)
         assert (shown["state"], shown["disabled_reason"]) == ("active", None)
-        assert house.services.lanes.held(endpoint["id"]) == 0
+        assert house.services.core.limits.held(endpoint["id"]) == 0
 
 
 SECRET_URL = "/private/T000CANARY?sig=S000CANARY"
@@ -130,9 +130,9 @@ async def test_keys_that_are_not_here_yet_lose_no_delivery_and_no_secret(tmp_pat
     old, new = "m" * 32, "n" * 32
     async with deployed(tmp_path, SILENT, secret_keys=plain.dumps([old])) as house:
         made = await house.subscribe("job.canceled", headers={"authorization": "Bearer theirs"})
-        house.services.store.driver.shared = False  # what a replica that lacks the key would stop
-        await _reencrypt(house.services.store, MasterKeys([new, old], Clock().entropy))
-        await house.services.refresh()
+        house.services.core.store.driver.shared = False  # what a replica that lacks the key would stop
+        await _reencrypt(house.services.core.store, MasterKeys([new, old], Clock().entropy))
+        await house.services.api.endpoints.refresh()
         job = await ended_job(house, callback_url=f"{house.hook.url}/own")
         path = f"/v1/endpoints/{made['id']}"
         await asked(house, "PATCH", path, json={"description": "x"})
@@ -178,8 +178,8 @@ async def test_a_delivery_tells_how_it_stands(tmp_path: Path, caplog: pytest.Log
         [one] = await listed(house, "/v1/deliveries", job=job["id"])
         assert (one["last_status"], one["last_error"], one["state"]) == (500, None, "pending")
         assert one["next_attempt_at"] is not None
-        await house.services.store.write(
-            lambda: table.set_state(made["id"], "disabled", "by hand", house.services.clock.now())
+        await house.services.core.store.write(
+            lambda: table.set_state(made["id"], "disabled", "by hand", house.services.core.clock.now())
         )
         [one] = await listed(house, "/v1/deliveries", job=job["id"])
         assert (one["state"], one["next_attempt_at"]) == ("pending", None)

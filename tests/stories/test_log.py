@@ -65,7 +65,7 @@ async def test_a_minute_with_work_in_it_is_summed_up(
         await house.until(lambda: listed(house, "/v1/deliveries", state="delivered"), bool)
         for _ in range(2):
             moving.wait(60)
-            await house.services.tally.flush()
+            await house.services.core.counts.flush()
     about_it = "one minute of account apiframe: "
     told = [one.getMessage().removeprefix(about_it) for one in said(caplog, logging.INFO, about_it)]
     counts = [part for one in told for part in one.split(", ")]

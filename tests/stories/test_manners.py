@@ -119,8 +119,8 @@ async def test_more_calls_than_may_wait_are_told_to_come_later(
 
 async def test_without_a_public_address_links_lead_to_the_one_that_was_asked(tmp_path: Path) -> None:
     async with deployed(tmp_path) as house:
-        settings = house.services.settings
-        house.services.settings = settings.model_copy(update={"public_url": None})
+        settings = house.services.core.settings
+        house.services.api.settings = settings.model_copy(update={"public_url": None})
         job = await house.final((await house.submit(asking("apiframe")))["id"])
         token = job["assets"][0]["url"].rpartition("/")[2]
         assert job["assets"][0]["url"] == f"{house.url}/assets/{token}"
@@ -152,7 +152,7 @@ async def test_a_job_that_ends_wakes_the_call_that_waits_at_once(house: Deployme
     feed = asyncio.create_task(asked(house, "GET", "/v1/events", params={"wait": 60, "after": place}))
 
     async def waiters() -> int:
-        return house.services.recording.watchers._by_owner.total()
+        return house.services.core.waiting_calls._by_owner.total()
 
     await house.until(waiters, lambda count: count == 2)
     await ring(house, job, finished(job))

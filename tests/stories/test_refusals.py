@@ -221,7 +221,7 @@ async def test_a_pending_job_whose_operation_went_away_fails_before_a_byte_is_se
         job = await house.submit(asking("apiframe"))
         await house.until(lambda: outcomes(house, job["id"], "submission"), bool)
         sent = house.front.count("POST /apiframe/")
-        setups: Any = house.services.accounts.setups
+        setups: Any = house.services.core.accounts.setups
         handler = setups["apiframe"].handler
         left = {"imagine": handler.operations["imagine"]}
         setups["apiframe"] = replace(setups["apiframe"], handler=replace(handler, operations=left))
@@ -239,7 +239,7 @@ async def test_an_open_job_whose_operation_went_away_is_asked_about_until_it_end
 ) -> None:
     async with deployed(tmp_path, SILENT, {"poll_interval": 0.05}) as house:
         job = await open_job(house, "aiml")
-        setups: Any = house.services.accounts.setups
+        setups: Any = house.services.core.accounts.setups
         setups["aiml"] = replace(setups["aiml"], handler=replace(setups["aiml"].handler, operations={}))
         polls = house.front.count("GET /aiml")
         await house.until(lambda: asyncio.sleep(0, house.front.count("GET /aiml")), at_least(polls + 2))

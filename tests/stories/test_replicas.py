@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from receiver.api import application
-from receiver.app import Services, running
-from receiver.cli.local import _reencrypt
+from receiver.app import App, running
 from receiver.cli.sandbox import Later, listening
+from receiver.cli.secrets import _reencrypt
 from receiver.config.load import Loaded
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
@@ -21,8 +21,8 @@ from receiver.domain.model import Work
 from receiver.sandbox.world import Knobs
 from receiver.security.tokens import MasterKeys
 from receiver.store import jobs
+from receiver.store.accounts import blocked as accounts_blocked
 from receiver.store.due import Claimed, ClaimRequest, claim
-from receiver.store.endpoints import blocked as accounts_blocked
 from receiver.store.holds import held, hold
 from receiver.store.jobs import claim_for_submission
 from receiver.store.migrations import Migration, migrations
@@ -65,28 +65,28 @@ def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def another(
     house: Deployment, role: Role = Role.ALL, clock: Clock | None = None
-) -> AsyncIterator[tuple[Services, str]]:
+) -> AsyncIterator[tuple[App, str]]:
     """One more replica of a deployment, and where it listens."""
-    later, first = Later(), house.services
+    later, first = Later(), house.services.core
     async with listening(later) as url:
         loaded = Loaded(first.settings, first.accounts.setups, {})
         async with running(loaded, role=role, clock=clock) as services:
-            later.app = application(services)
+            later.app = application(services.api)
             yield services, url
 
 
-async def beaten(services: Services) -> None:
+async def beaten(services: App) -> None:
     """Look at the others as if it were time to."""
-    services.replica.beat_at -= 6.0
-    await services.replica.tick()
+    services.heartbeat.beat_at -= 6.0
+    await services.heartbeat.tick()
 
 
-async def missing(services: Services, moving: Moving, seconds: float) -> None:
+async def missing(services: App, moving: Moving, seconds: float) -> None:
     """Look at the others, which say nothing for so long."""
-    await services.replica.tick()
+    await services.heartbeat.tick()
     for _ in range(int(seconds)):
         moving.passed += 1.0
-        await services.replica.tick()
+        await services.heartbeat.tick()
 
 
 async def test_what_one_role_takes_in_another_does(tmp_path: Path) -> None:
@@ -109,31 +109,31 @@ async def test_a_retry_by_hand_ends_the_hold_of_whoever_holds(tmp_path: Path) ->
         house.hook.answers = [(503, {"retry-after": "3600"})]
         job = await ended_job(house)
         told = await attempted(house, 1, job=job["id"])
-        assert worker.lanes.held(endpoint) > 3000
+        assert worker.core.limits.held(endpoint) > 3000
         await asked(house, "POST", f"/v1/deliveries/{told['id']}/retry", 202)
         assert (await settled(house, job=job["id"]))["state"] == "delivered"
-        assert worker.lanes.held(endpoint) == 0
-        assert await worker.store.read(held(worker.clock.now(), 10)) == {}
+        assert worker.core.limits.held(endpoint) == 0
+        assert await worker.core.store.read(held(worker.core.clock.now(), 10)) == {}
 
 
 async def test_what_one_holds_is_held_by_all(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house, another(house) as (services, _):
         endpoint = (await house.subscribe("job.canceled"))["id"]
-        until = services.clock.now() + timedelta(hours=1)
-        await house.services.store.write(lambda: hold([(endpoint, until)]))
+        until = services.core.clock.now() + timedelta(hours=1)
+        await house.services.core.store.write(lambda: hold([(endpoint, until)]))
         for one in (house.services, services):
-            await one.housekeeper.look()
-            assert one.lanes.room(Work.DELIVER, endpoint) == 0
+            await one.retention.look()
+            assert one.core.limits.room(Work.DELIVER, endpoint) == 0
 
 
 async def test_secrets_are_encrypted_anew_once_every_replica_has_the_key(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house:
         await house.subscribe("job.canceled")
-        held_now = [key.get_secret_value() for key in house.services.settings.secret_keys]
-        newer = MasterKeys(["n" * 32, *held_now], house.services.clock.entropy)
+        held_now = [key.get_secret_value() for key in house.services.core.settings.secret_keys]
+        newer = MasterKeys(["n" * 32, *held_now], house.services.core.clock.entropy)
         with pytest.raises(Misconfigured, match="first restart all replicas with both keys"):
-            await _reencrypt(house.services.store, newer)
-        assert await _reencrypt(house.services.store, house.services.masters) == 0
+            await _reencrypt(house.services.core.store, newer)
+        assert await _reencrypt(house.services.core.store, house.services.core.master_keys) == 0
 
 
 async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Pat
         job = await open_job(house)
 
         async def waits() -> bool:
-            return bool(services.recording.watchers._jobs)
+            return bool(services.core.waiting_calls._jobs)
 
         asking_there = house.client.get(f"{url}/v1/jobs/{job['id']}", params={"wait": 60})
         waiting = asyncio.create_task(asking_there)
@@ -154,7 +154,7 @@ async def test_a_call_that_waits_hears_of_what_another_process_did(tmp_path: Pat
 async def test_caps_are_shared_by_those_who_are_there(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house:
         endpoint = (await house.subscribe("job.canceled", max_in_flight=5))["id"]
-        lanes = house.services.lanes
+        lanes = house.services.core.limits
         for _ in range(5):
             lanes.succeeded(endpoint)
         assert lanes.room(Work.DELIVER, endpoint) == 5
@@ -183,7 +183,7 @@ async def test_a_key_that_one_revokes_opens_nothing_at_the_other(tmp_path: Path)
         headers = {"authorization": f"Bearer {made['key']}"}
         assert (await house.client.get(f"{url}/v1/jobs", headers=headers)).status_code == 200
         await asked(house, "DELETE", f"/v1/keys/{made['id']}", 204)
-        await services.replica.tick()
+        await services.heartbeat.tick()
         assert (await house.client.get(f"{url}/v1/jobs", headers=headers)).status_code == 401
 
 
@@ -255,33 +255,33 @@ async def test_an_account_that_is_refused_to_one_is_tried_by_all_together(tmp_pa
         blocked = await house.submit(asking("aiml"))
         await house.until(lambda: _blocked(house.services), bool)
         for one in (house.services, services):  # either of them may have sent it
-            await one.replica.tick()
-            assert "aiml" in one.blocking.blocked
-            assert one.lanes.room(Work.SUBMIT, "aiml") == 0
+            await one.heartbeat.tick()
+            assert "aiml" in one.core.breaker.blocked
+            assert one.core.limits.room(Work.SUBMIT, "aiml") == 0
         house.front.away = None
-        known = await services.store.read(jobs.get(blocked["id"]))
+        known = await services.core.store.read(jobs.get(blocked["id"]))
         assert known is not None
-        await house.services.blocking.record_success(known, submit=True)
-        await services.replica.tick()
-        assert services.blocking.blocked == {}
+        await house.services.core.breaker.record_success(known, submit=True)
+        await services.heartbeat.tick()
+        assert services.core.breaker.blocked == {}
         moving.go()
         assert (await house.final(blocked["id"]))["state"] == "succeeded"
 
 
-async def _blocked(services: Services) -> bool:
-    return "aiml" in await services.store.read(accounts_blocked())
+async def _blocked(services: App) -> bool:
+    return "aiml" in await services.core.store.read(accounts_blocked())
 
 
 async def test_a_changed_cap_holds_at_a_replica_that_records_meanwhile(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT) as house, another(house) as (services, url):
         made = await house.subscribe("job.canceled", max_in_flight=5)
-        await services.replica.tick()
+        await services.heartbeat.tick()
         for _ in range(5):
-            services.lanes.succeeded(made["id"])
+            services.core.limits.succeeded(made["id"])
         await asked(house, "PATCH", f"/v1/endpoints/{made['id']}", json={"max_in_flight": 1})
         job = await asked(house, "POST", f"{url}/v1/jobs", 202, json=asking("aiml"))
         await asked(house, "POST", f"{url}/v1/jobs/{job['id']}/cancel")
-        assert services.lanes.lane(Work.DELIVER, made["id"]).slots.max == 1
+        assert services.core.limits.lane(Work.DELIVER, made["id"]).slots.max == 1
 
 
 LATER = """
@@ -322,12 +322,12 @@ async def test_no_more_jobs_run_than_allowed_whoever_claims_them(tmp_path: Path)
             await house.submit(asking("aiml"))
         both = (house.services, services)
 
-        def claiming(one: Services) -> Transaction[Claimed]:
-            now = one.clock.now()
+        def claiming(one: App) -> Transaction[Claimed]:
+            now = one.core.clock.now()
             return claim(
                 ClaimRequest(
                     work=Work.SUBMIT,
-                    owner=one.replica.name,
+                    owner=one.core.name,
                     now=now,
                     lease_until=now + timedelta(minutes=1),
                     until=0.0,
@@ -337,7 +337,7 @@ async def test_no_more_jobs_run_than_allowed_whoever_claims_them(tmp_path: Path)
                 )
             )
 
-        claims = [one.store.write(functools.partial(claiming, one)) for one in both for _ in range(4)]
+        claims = [one.core.store.write(functools.partial(claiming, one)) for one in both for _ in range(4)]
         taken = await asyncio.gather(*claims)
         assert sum(len(one.prepared) for one in taken) == 3
 
@@ -359,7 +359,7 @@ async def test_a_role_that_may_make_no_tables_serves(tmp_path: Path) -> None:
         await house.subscribe("job.*")
         job = await house.submit(asking("apiframe"))
         assert len(await house.delivered(job["id"], "job.succeeded")) == 1
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
         name_of = "select relname from pg_class join pg_roles r on r.oid = relowner where rolname = 'serves'"
         assert server.sql(name, name_of) == ""
         assert int(server.sql(name, "select count(*) from history")) >= 2
@@ -369,8 +369,8 @@ async def test_health_is_that_of_all_replicas(tmp_path: Path) -> None:
     async with deployed(tmp_path, Knobs(takes=0.1)) as house, another(house) as (services, url):
         for _ in range(2):
             assert (await house.final((await house.submit(asking("aiml")))["id"]))["state"] == "succeeded"
-        await house.services.tally.flush()
-        await services.tally.flush()
+        await house.services.core.counts.flush()
+        await services.core.counts.flush()
         told = [await asked(house, "GET", f"{base}/v1/providers") for base in (house.url, url)]
         for one in told:
             [health] = [account["health"] for account in one["data"] if account["id"] == "aiml"]

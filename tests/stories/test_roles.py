@@ -29,7 +29,7 @@ async def test_the_role_that_is_made_before_the_tables_serves_them(tmp_path: Pat
         await house.subscribe("job.*")
         job = await house.submit(asking("apiframe"))
         assert len(await house.delivered(job["id"], "job.succeeded")) == 1
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
         owned = "select count(*) from pg_class join pg_roles r on r.oid = relowner where rolname = '{}'"
         assert server.sql("composed", owned.format("ringback_service")) == "0"
         rights = "select has_schema_privilege('ringback_service', 'public', 'create')"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from receiver.api import application
-from receiver.api.server import server
+from receiver.api.server import new_server
 from receiver.cli import serve
 from receiver.sandbox.world import Knobs
 from receiver.work.heartbeat import Role
@@ -36,14 +36,14 @@ async def under_way(house: Deployment) -> None:
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     async with deployed(tmp_path, HELD, shutdown_grace="600") as house:
         await under_way(house)
-        http = server(application(house.services), "127.0.0.1", 0, 600)
+        http = new_server(application(house.services.api), "127.0.0.1", 0, 600)
         stop = serve._stop(http, house.services, Role.WORKER)
         stop()
         for _ in range(9):
             await asyncio.sleep(0)
         assert not http.should_exit
-        assert house.services.draining
-        assert house.services.time_left > 500
+        assert house.services.core.shutdown.begun
+        assert house.services.core.shutdown.time_left > 500
         stop()
 
         async def exits() -> bool:
@@ -51,21 +51,21 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 
         await house.until(exits, bool)
         assert http.force_exit
-        assert house.services.time_left == 0.0
+        assert house.services.core.shutdown.time_left == 0.0
 
 
 async def test_all_that_stops_shares_one_grace(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT, shutdown_grace="600") as house:
         services = house.services
-        services.hurry(600.0)
-        left = services.time_left
-        services.hurry(600.0)
-        assert services.time_left <= left
+        services.core.shutdown.hurry(600.0)
+        left = services.core.shutdown.time_left
+        services.core.shutdown.hurry(600.0)
+        assert services.core.shutdown.time_left <= left
         await services.drain()
-        assert services.time_left <= left
-        services.hurry(0.0)
+        assert services.core.shutdown.time_left <= left
+        services.core.shutdown.hurry(0.0)
         await services.drain()
-        assert services.time_left == 0.0
+        assert services.core.shutdown.time_left == 0.0
 
 
 async def test_a_call_that_waits_is_answered_when_the_service_stops(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_a_call_that_waits_is_answered_when_the_service_stops(tmp_path: Pa
         waiting = asyncio.create_task(house.job(job["id"], wait=60))
 
         async def waits() -> bool:
-            return bool(house.services.recording.watchers._jobs)
+            return bool(house.services.core.waiting_calls._jobs)
 
         await house.until(waits, bool)
         await house.services.drain()

@@ -17,7 +17,7 @@ def origin(hook: Hook, number: int) -> str:
 
 async def test_strangers_wait_in_line_and_hold_up_no_endpoint(tmp_path: Path) -> None:
     async with deployed(tmp_path, SILENT, retry_schedule="[0.05]") as house, downstream() as known:
-        house.services.lanes.unproven.places = PLACES
+        house.services.core.limits.unproven.places = PLACES
         await subscribe(house, known, "job.canceled")
         house.hook.hold = asyncio.Event()
         house.hook.answers = [(500, {})] * 3
@@ -30,4 +30,4 @@ async def test_strangers_wait_in_line_and_hold_up_no_endpoint(tmp_path: Path) ->
             lambda: listed(house, "/v1/deliveries", state="delivered"), lambda told: len(told) == 2 * JOBS
         )
         assert len(house.hook.deliveries) == JOBS + 3
-        assert house.services.lanes.unproven.taken == 0
+        assert house.services.core.limits.unproven.taken == 0

@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 
 from receiver.domain.errors import Misconfigured
-from receiver.store.deliveries import LostDelivery, taken
+from receiver.store.lost_deliveries import LostDelivery
+from receiver.store.lost_deliveries import list_all as taken
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite.driver import drive, pending_of
 

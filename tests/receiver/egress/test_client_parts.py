@@ -12,8 +12,8 @@ import pytest
 from receiver.bodies.parts import Parts
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer
+from tests.receiver.authorities import Authorities
 from tests.receiver.client_fixture import staged
-from tests.receiver.egress.test_client_tls import Authorities
 from tests.receiver.raw_server import LIMIT, LOOPBACK_ONLY, OK, Peer, outcome
 
 SHORT = 0.5

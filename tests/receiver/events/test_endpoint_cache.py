@@ -16,11 +16,13 @@ from receiver.domain.errors import Conflict
 from receiver.domain.model import Endpoint, EndpointState, Work
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.security.tokens import MasterKeys
-from receiver.store import deliveries, holds, replicas
+from receiver.store import api_keys, deliveries, holds, replicas
 from receiver.store import endpoints as table
-from receiver.store.endpoints import ApiKey
+from receiver.store.api_keys import ApiKey
+from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.reencryption import reseal
 from receiver.store.schema import TABLES
+from receiver.store.sealing import EndpointSealer
 from tests.receiver.store_fixture import SECRET, START, Storehouse, storehouse, told, word
 
 OLD, NEW = "m" * 32, "n" * 32
@@ -49,7 +51,7 @@ def row_of(name: str, **others: object) -> dict[str, object]:
         updated_at=START,
         secrets=(SECRET,),
     )
-    row = EndpointCache(MASTERS).sealed(replace(made, **others))  # type: ignore[arg-type]  # fields of an endpoint
+    row = EndpointSealer(MASTERS).row(replace(made, **others))  # type: ignore[arg-type]  # fields of an endpoint
     return dict(zip(TABLES["endpoint"], row, strict=True))
 
 
@@ -65,7 +67,8 @@ class Counted(dict[str, object]):
 
 def test_only_what_is_new_or_changed_is_opened_again() -> None:
     opened: list[str] = []
-    held = EndpointCache(MASTERS, lambda endpoint: opened.append(endpoint.id))
+    held = EndpointCache(EndpointSealer(MASTERS))
+    held.subscribe(lambda endpoint: opened.append(endpoint.id))
     rows = [Counted(row_of(f"ep_{number}")) for number in range(5)]
     held.adopt("1", rows)
     held.adopt("2", [*rows, Counted(row_of("ep_5"))])
@@ -77,7 +80,7 @@ def test_only_what_is_new_or_changed_is_opened_again() -> None:
 
 
 def test_a_generation_and_its_endpoints_are_taken_together() -> None:
-    held = EndpointCache(MASTERS)
+    held = EndpointCache(EndpointSealer(MASTERS))
     old = [Counted(row_of(f"ep_{number}")) for number in range(3)]
     new = [*old, Counted(row_of("ep_3"))]
     for _ in range(50):
@@ -95,7 +98,7 @@ def test_a_generation_and_its_endpoints_are_taken_together() -> None:
 async def test_a_lane_that_was_met_before_its_endpoint_is_not_served_and_takes_its_cap(
     house: Storehouse,
 ) -> None:
-    serves = house.services.testing.fanout.serves
+    serves = house.services.pinger.sender.serves
     house.lanes.mark_waiting(Work.DELIVER, "ep_new")
     assert not serves("ep_new")
     await house.endpoint("ep_new", max_in_flight=1)
@@ -117,13 +120,13 @@ async def test_there_are_so_many_endpoints_and_no_more(
 
 
 async def test_there_are_so_many_keys_and_no_more(house: Storehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "MOST_KEYS", 1)
+    monkeypatch.setattr(api_keys, "MOST_KEYS", 1)
     one, two = (ApiKey(f"key_{name}", name, name.encode(), ("jobs:read",), 0, None) for name in "ab")
-    await house.store.write(lambda: table.add_key(one))
+    await house.store.write(lambda: api_keys.add(one))
     with pytest.raises(Conflict, match="1 API keys already"):
-        await house.store.write(lambda: table.add_key(two))
-    await house.store.write(lambda: table.remove_key(one.id))
-    await house.store.write(lambda: table.add_key(two))
+        await house.store.write(lambda: api_keys.add(two))
+    await house.store.write(lambda: api_keys.delete(one.id))
+    await house.store.write(lambda: api_keys.add(two))
 
 
 async def test_a_page_of_endpoints_reads_no_others(house: Storehouse) -> None:
@@ -147,24 +150,26 @@ async def test_an_endpoint_whose_secret_cannot_be_read_is_left_alone_and_as_it_i
     await house.endpoint("ep_1", headers={"authorization": "Bearer theirs"})
     assert await reseal(house.store, both()) == 1
     assert await reseal(house.store, both()) == 0
-    await house.services.refresh()
+    await house.services.api.endpoints.refresh()
     [said] = [one for one in caplog.records if "is not served" in one.getMessage()]
     assert (said.levelno, said.__dict__["endpoint"]) == (logging.ERROR, "ep_1")
     job = await house.submitted()
     [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
     [born] = recorded.born
-    fanout = house.services.testing.fanout
-    assert not fanout.serves("ep_1")
+    sender = house.services.pinger.sender
+    assert not sender.serves("ep_1")
     if born.claim is not None:
-        await fanout.perform((born.claim, born.owed))
-    found = await house.store.read(deliveries.get(born.owed.id))
+        await sender.perform(ClaimedDelivery(born.claim, born.delivery))
+    found = await house.store.read(deliveries.get(born.delivery.id))
     assert found is not None
     assert (found[0].state, found[1], found[0].leased) == ("pending", [], False)
-    await house.services.alter("ep_1", lambda fresh: replace(fresh, description="x"))
+    await house.services.api.endpoints.update("ep_1", lambda fresh: replace(fresh, description="x"))
     with pytest.raises(Conflict, match="headers cannot be changed"):
-        await house.services.alter("ep_1", lambda fresh: replace(fresh, headers={"x-own": "1"}))
+        await house.services.api.endpoints.update(
+            "ep_1", lambda fresh: replace(fresh, headers={"x-own": "1"})
+        )
     [row] = await house.query("select id, headers, secrets, description from endpoint")
-    headers, secrets = EndpointCache(both()).unsealed(row)
+    headers, secrets = EndpointSealer(both()).unseal(row)
     assert (headers, secrets, row["description"]) == ({"authorization": "Bearer theirs"}, (SECRET,), "x")
 
 
@@ -175,9 +180,11 @@ async def test_a_callback_whose_secret_cannot_be_read_waits(
     [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
     [born] = recorded.born
     assert born.claim is not None
-    until = house.services.clock.monotonic() + 60
-    await house.services.testing.fanout.perform((replace(born.claim, until=until), born.owed))
-    found = await house.store.read(deliveries.get(born.owed.id))
+    until = house.services.core.clock.monotonic() + 60
+    await house.services.pinger.sender.perform(
+        ClaimedDelivery(replace(born.claim, until=until), born.delivery)
+    )
+    found = await house.store.read(deliveries.get(born.delivery.id))
     assert found is not None
     assert (found[0].state, found[1]) == ("pending", [])
     assert found[0].next_at == house.hands.at + timedelta(minutes=1)
@@ -191,7 +198,7 @@ async def test_a_replica_tells_its_keys(house: Storehouse) -> None:
     since = house.hands.at - timedelta(seconds=20)
     kid, other = MASTERS.newest, both().newest
     assert await house.store.read(replicas.without_key(kid, since)) == []
-    assert await house.store.read(replicas.without_key(other, since)) == [house.services.replica.name]
+    assert await house.store.read(replicas.without_key(other, since)) == [house.services.heartbeat.name]
     later = house.hands.at + timedelta(seconds=1)
     assert await house.store.read(replicas.without_key(other, later)) == []
 
@@ -203,7 +210,7 @@ async def test_callback_secrets_are_encrypted_anew_in_pieces_and_once(
     jobs = []
     for _ in range(5):
         job = house.job(callback_url="https://me.example/")
-        sealed = house.services.masters.seal("whsec_x", job.id)
+        sealed = house.services.core.master_keys.seal("whsec_x", job.id)
         await house.promise(job.but(callback_secret=sealed))
         jobs.append(job.id)
         await house.promise()
@@ -230,8 +237,8 @@ async def test_a_hold_is_kept_over_a_restart_and_ended_by_hand(tmp_path: Path) -
     async with storehouse(tmp_path) as house:
         assert house.lanes.held("ep_1") == 3600
         assert house.lanes.room(Work.DELIVER, "ep_1") == 0
-        await house.store.write(partial(deliveries.retry, born.owed.id, "ep_1", house.hands.at))
-        await house.services.housekeeper.look()
+        await house.store.write(partial(deliveries.retry, born.delivery.id, "ep_1", house.hands.at))
+        await house.services.retention.look()
         assert (house.lanes.held("ep_1"), house.lanes.room(Work.DELIVER, "ep_1")) == (0, 4)
 
 

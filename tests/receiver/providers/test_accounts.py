@@ -73,8 +73,8 @@ async def asking(*answers: bytes) -> AsyncIterator[tuple[Accounts, AccountSetup]
 def accounts(setup: AccountSetup, gateway: HttpClient) -> Accounts:
     """The one account."""
     clock = Clock()
-    masters = MasterKeys([clock.entropy(32).hex()], clock.entropy)
-    return Accounts({setup.name: setup}, gateway, masters, clock, None, lambda _account, _name: None)
+    master_keys = MasterKeys([clock.entropy(32).hex()], clock.entropy)
+    return Accounts({setup.name: setup}, gateway, master_keys, clock, None, lambda _account, _name: None)
 
 
 async def ask(ours: Accounts, setup: AccountSetup, reading: Reading) -> int:

@@ -9,15 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.security.ids import IdGenerator, event_id, is_id
 from receiver.security.tokens import (
     AssetToken,
     BadToken,
     CallbackToken,
-    IdGenerator,
     MasterKeys,
-    event_id,
     hash_api_key,
-    is_id,
     kid_of,
     new_api_key,
 )
@@ -31,7 +29,7 @@ SECRET = "whsec_canary"
 Spoil = Callable[[str], str]
 
 
-def masters(*keys: str) -> MasterKeys:
+def master_keys(*keys: str) -> MasterKeys:
     """These master keys, newest first."""
     return MasterKeys(keys or (NEW,), os.urandom)
 
@@ -81,87 +79,89 @@ SPOILS: dict[str, Spoil] = {
 @pytest.fixture
 def callback() -> str:
     """A callback token."""
-    return masters().callback_token("acc", JOB)
+    return master_keys().callback_token("acc", JOB)
 
 
 @pytest.fixture
 def asset() -> str:
     """An asset token."""
-    return masters().asset_token(JOB, 3, NOW)
+    return master_keys().asset_token(JOB, 3, NOW)
 
 
 def test_a_token_tells_what_was_put_in(callback: str, asset: str) -> None:
-    assert masters().read_callback("acc", callback) == CallbackToken(
-        JOB, masters().callback_secret("acc", JOB)
+    assert master_keys().read_callback("acc", callback) == CallbackToken(
+        JOB, master_keys().callback_secret("acc", JOB)
     )
-    assert masters().read_asset(asset) == AssetToken(JOB, 3, NOW)
+    assert master_keys().read_asset(asset) == AssetToken(JOB, 3, NOW)
     assert callback.startswith(f"{kid_of(NEW)}.{JOB}.")
-    assert masters().callback_token("acc", JOB) == callback
+    assert master_keys().callback_token("acc", JOB) == callback
 
 
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
 def test_a_spoiled_token_is_none_of_ours(spoil: Spoil, callback: str, asset: str) -> None:
     with pytest.raises(BadToken):
-        masters().read_callback("acc", spoil(callback))
+        master_keys().read_callback("acc", spoil(callback))
     with pytest.raises(BadToken):
-        masters().read_asset(spoil(asset))
+        master_keys().read_asset(spoil(asset))
 
 
 def test_a_token_has_one_spelling(callback: str, asset: str) -> None:
     for text in other_last_characters(callback):
         with pytest.raises(BadToken):
-            masters().read_callback("acc", text)
+            master_keys().read_callback("acc", text)
     for text in other_last_characters(asset):
         with pytest.raises(BadToken):
-            masters().read_asset(text)
+            master_keys().read_asset(text)
 
 
 @pytest.mark.parametrize("account", ["", "ac", "acc2", "ACC", "acc|", f"acc|{JOB}", "é"])
 def test_a_token_is_for_one_account(account: str, callback: str) -> None:
     with pytest.raises(BadToken):
-        masters().read_callback(account, callback)
+        master_keys().read_callback(account, callback)
 
 
 @pytest.mark.parametrize("number", ["03", "+3", " 3", "4", "-3", "3.0", "³", "٣", "3_0", ""])
 def test_a_number_in_an_asset_token_has_one_spelling(number: str, asset: str) -> None:
     for place in (2, 3):
         with pytest.raises(BadToken):
-            masters().read_asset(spoiled(place, number)(asset))
+            master_keys().read_asset(spoiled(place, number)(asset))
 
 
 def test_a_token_of_one_purpose_means_nothing_for_another(callback: str, asset: str) -> None:
     kid, said = kid_of(NEW), f"{JOB}.3.{int(NOW.timestamp())}"
     signature, of_callback = (token.rpartition(".")[2] for token in (asset, callback))
     with pytest.raises(BadToken):
-        masters().read_callback("acc", f"{kid}.{JOB}.{signature}")
+        master_keys().read_callback("acc", f"{kid}.{JOB}.{signature}")
     with pytest.raises(BadToken):
-        masters().read_asset(f"{kid}.{said}.{of_callback}")
+        master_keys().read_asset(f"{kid}.{said}.{of_callback}")
     with pytest.raises(BadToken):
-        masters().read_asset(callback)
+        master_keys().read_asset(callback)
     with pytest.raises(BadToken):
-        masters().read_callback("acc", asset)
+        master_keys().read_callback("acc", asset)
 
 
 @BOUNDED
 @given(st.text(st.characters(codec=None), max_size=80))
 def test_any_text_is_no_token(text: str) -> None:
     with pytest.raises(BadToken):
-        masters().read_callback("acc", text)
+        master_keys().read_callback("acc", text)
     with pytest.raises(BadToken):
-        masters().read_asset(text)
+        master_keys().read_asset(text)
     with pytest.raises(BadToken):
-        masters().read_callback("acc", f"{kid_of(NEW)}.{text}.{text}")
+        master_keys().read_callback("acc", f"{kid_of(NEW)}.{text}.{text}")
 
 
 @BOUNDED
 @given(st.text(ALPHABET, min_size=1, max_size=40), st.integers(0, 10_000), st.integers(0, 4_000_000_000))
 def test_any_asset_comes_back(job_id: str, index: int, ends: int) -> None:
     at = datetime.fromtimestamp(ends, UTC)
-    assert masters().read_asset(masters().asset_token(job_id, index, at)) == AssetToken(job_id, index, at)
+    assert master_keys().read_asset(master_keys().asset_token(job_id, index, at)) == AssetToken(
+        job_id, index, at
+    )
 
 
 def test_old_keys_verify_and_the_newest_signs(callback: str, asset: str) -> None:
-    before, during, after = masters(OLD), masters(NEW, OLD), masters(NEW)
+    before, during, after = master_keys(OLD), master_keys(NEW, OLD), master_keys(NEW)
     old_callback, old_asset = before.callback_token("acc", JOB), before.asset_token(JOB, 3, NOW)
     assert during.callback_token("acc", JOB) == callback
     assert during.asset_token(JOB, 3, NOW) == asset
@@ -178,7 +178,7 @@ def test_old_keys_verify_and_the_newest_signs(callback: str, asset: str) -> None
 def test_a_secret_is_for_one_account_job_and_key() -> None:
     made = [
         one.callback_secret(account, job)
-        for one in (masters(OLD), masters(NEW))
+        for one in (master_keys(OLD), master_keys(NEW))
         for account in ("acc", "acc2")
         for job in (JOB, JOB[:-1] + "2")
     ]
@@ -187,38 +187,38 @@ def test_a_secret_is_for_one_account_job_and_key() -> None:
 
 
 def test_what_is_sealed_opens_for_its_subject_only() -> None:
-    sealed = masters(OLD).seal(SECRET, "ep_1")
-    assert masters(NEW, OLD).unseal(sealed, "ep_1") == SECRET
+    sealed = master_keys(OLD).seal(SECRET, "ep_1")
+    assert master_keys(NEW, OLD).unseal(sealed, "ep_1") == SECRET
     assert SECRET.encode() not in sealed
-    assert masters(OLD).seal(SECRET, "ep_1") != sealed
-    assert masters(NEW, OLD).seal(SECRET, "ep_1").startswith(kid_of(NEW).encode())
-    for one, subject in ((masters(OLD), "ep_2"), (masters(OLD), ""), (masters(NEW), "ep_1")):
+    assert master_keys(OLD).seal(SECRET, "ep_1") != sealed
+    assert master_keys(NEW, OLD).seal(SECRET, "ep_1").startswith(kid_of(NEW).encode())
+    for one, subject in ((master_keys(OLD), "ep_2"), (master_keys(OLD), ""), (master_keys(NEW), "ep_1")):
         with pytest.raises(BadToken):
             one.unseal(sealed, subject)
 
 
 @pytest.mark.parametrize("place", [0, 4, 8, 19, 20, -1])
 def test_sealed_bytes_that_changed_do_not_open(place: int) -> None:
-    sealed = bytearray(masters().seal(SECRET, "ep_1"))
+    sealed = bytearray(master_keys().seal(SECRET, "ep_1"))
     sealed[place] ^= 1
     with pytest.raises(BadToken):
-        masters().unseal(bytes(sealed), "ep_1")
+        master_keys().unseal(bytes(sealed), "ep_1")
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 16, 20, 21, 35])
 def test_sealed_bytes_that_were_cut_do_not_open(size: int) -> None:
     with pytest.raises(BadToken):
-        masters().unseal(masters().seal(SECRET, "ep_1")[:size], "ep_1")
+        master_keys().unseal(master_keys().seal(SECRET, "ep_1")[:size], "ep_1")
 
 
 @pytest.mark.parametrize("size", [8, 9, 15])
 def test_sealed_bytes_that_were_cut_in_the_nonce_do_not_open(size: int) -> None:
     with pytest.raises(BadToken):
-        masters().unseal(masters().seal(SECRET, "ep_1")[:size], "ep_1")
+        master_keys().unseal(master_keys().seal(SECRET, "ep_1")[:size], "ep_1")
 
 
 def test_a_repr_hides() -> None:
-    shown = repr(masters(NEW, OLD)) + repr(IdGenerator(lambda: NOW, os.urandom))
+    shown = repr(master_keys(NEW, OLD)) + repr(IdGenerator(lambda: NOW, os.urandom))
     assert OLD not in shown
     assert NEW not in shown
 

@@ -54,7 +54,7 @@ async def seen(house: Storehouse, delivery: str) -> tuple[StoredDelivery, list[A
 
 async def claims(house: Storehouse) -> list[Claim]:
     """The claims of what is due for delivery."""
-    return [claim for claim, _ in await house.claim(Work.DELIVER)]
+    return [one.claim for one in await house.claim(Work.DELIVER)]
 
 
 async def cancel(house: Storehouse, *ids: str, reason: str = "asked") -> None:
@@ -228,14 +228,14 @@ async def test_an_endpoint_that_goes_is_owed_nothing_more(house: Storehouse) -> 
 
 async def test_a_callback_url_that_is_turned_off_is_so_for_its_job_only(house: Storehouse) -> None:
     first, second = [await born(house, callback_url=URL, callback_secret=b"sealed") for _ in range(2)]
-    job_id = first[0].owed.job_id
+    job_id = first[0].delivery.job_id
     assert job_id is not None
     now = house.hands.at
     await house.store.write(lambda: deliveries.cancel_target("callback", job_id, "410", now))
     rows = await house.query("select job, state, reason from delivery where target = 'callback' order by id")
     assert [(row["state"], row["reason"]) for row in rows] == [("canceled", "410"), ("pending", None)]
     assert await house.column("select callback_off from job order by id") == [1, 0]
-    assert {one.owed.endpoint_id for one in second} == {"ep_1", None}
+    assert {one.delivery.endpoint_id for one in second} == {"ep_1", None}
 
 
 # Told.
@@ -244,19 +244,21 @@ async def test_a_callback_url_that_is_turned_off_is_so_for_its_job_only(house: S
 async def test_what_sending_needs_comes_with_the_claim(house: Storehouse) -> None:
     to_endpoint, to_url = await born(house, callback_url=URL, callback_secret=b"sealed")
     house.hands.pass_(seconds=31)
-    owed: dict[str, PendingDelivery] = {claim.id: found for claim, found in await house.claim(Work.DELIVER)}
-    assert owed[to_endpoint.owed.id] == to_endpoint.owed
-    event: Event = to_endpoint.owed.event
+    owed: dict[str, PendingDelivery] = {one.claim.id: one.delivery for one in await house.claim(Work.DELIVER)}
+    assert owed[to_endpoint.delivery.id] == to_endpoint.delivery
+    event: Event = to_endpoint.delivery.event
     job_id = event.job_id
-    assert owed[to_url.owed.id] == PendingDelivery(to_url.owed.id, event, None, job_id, URL, b"sealed")
+    assert owed[to_url.delivery.id] == PendingDelivery(
+        to_url.delivery.id, event, None, job_id, URL, b"sealed"
+    )
     assert event.result == b'{"lyrics":"la"}'
     assert b"lyrics" not in event.body
 
 
 async def test_deliveries_are_found_newest_first(house: Storehouse) -> None:
     made = [await born(house, callback_url=URL, callback_secret=b"sealed") for _ in range(3)]
-    ids = [one.owed.id for each in made for one in each]
-    owed = made[1][0].owed
+    ids = [one.delivery.id for each in made for one in each]
+    owed = made[1][0].delivery
     await house.settle_born(made[0][0])
     searches: list[tuple[DeliveryFilter, list[int]]] = [
         (DeliveryFilter(), [5, 4, 3, 2, 1, 0]),

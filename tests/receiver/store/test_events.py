@@ -54,7 +54,7 @@ async def ended(house: Storehouse, **others: str) -> Job:
 
 async def blocked(house: Storehouse, number: int) -> Event:
     """An event that is about no job."""
-    recording = house.services.recording
+    recording = house.services.core.recorder
     made = recording.event("provider.blocked", "aiml", str(number), {"object": "provider"}, house.hands.at)
 
     def blocking() -> Transaction[list[Event]]:
@@ -329,7 +329,7 @@ async def test_events_of_no_job_go_with_what_was_owed_for_them(tmp_path: Path) -
         await ended(house)
         house.hands.pass_(hours=23, milliseconds=1)
         await blocked(house, 2)
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
         await only_the_first_is_gone(house)
 
 

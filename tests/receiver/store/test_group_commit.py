@@ -213,7 +213,9 @@ def in_flight(house: Storehouse) -> int:
 
 async def test_the_slots_of_a_failed_transaction_are_given_back(house: Storehouse) -> None:
     job = await house.submitted()
-    hearing = asyncio.ensure_future(house.services.recording.record(word(job, house, told(Phase.SUCCEEDED))))
+    hearing = asyncio.ensure_future(
+        house.services.core.recorder.record(word(job, house, told(Phase.SUCCEEDED)))
+    )
     recorded, _ = await asyncio.gather(hearing, spoiled(house.store))
     assert recorded.born[0].claim is not None
     assert in_flight(house) == 1
@@ -260,7 +262,7 @@ async def test_the_slots_of_words_that_cannot_be_stored_are_given_back(house: St
 
 
 async def test_the_slots_of_an_event_of_the_service_are_given_back(house: Storehouse) -> None:
-    recording, now = house.services.recording, house.hands.at
+    recording, now = house.services.core.recorder, house.hands.at
     event = recording.event("provider.blocked", "apiframe", "blocked|1", {"object": "provider"}, now)
 
     def blocking() -> Transaction[list[Event]]:

@@ -188,8 +188,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[HttpCall]:
 
 def submitter(house: Storehouse) -> Submitter:
     """The performer of submissions of this service."""
-    ours = house.services
-    return Submitter(ours.accounts, ours.recording, ours.store, ours.blocking, ours.clock)
+    ours = house.services.core
+    return Submitter(ours.accounts, ours.recorder, ours.store, ours.breaker, ours.clock)
 
 
 async def test_a_job_that_ended_before_its_input_was_read_is_not_sent(

@@ -8,7 +8,7 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.domain.model import EndpointState, Source, Verdict, Work
-from receiver.store import deliveries, erasure, events
+from receiver.store import deliveries, erasure, events, lost_deliveries
 from receiver.store import endpoints as table
 from receiver.store.deliveries import NEWEST
 from receiver.store.statements import Transaction, insert
@@ -57,16 +57,16 @@ async def test_a_removed_endpoint_is_sent_nothing_and_its_deliveries_are_cancele
     await house.endpoint("ep_1")
     await house.endpoint("ep_2")
     await owe(house, "ep_1")
-    serves = house.services.testing.fanout.serves
+    serves = house.services.pinger.sender.serves
     assert serves("ep_1")
     await house.store.write(lambda: table.remove("ep_1", house.hands.at))
-    await house.services.refresh()
+    await house.services.api.endpoints.refresh()
     assert (serves("ep_1"), serves("ep_2")) == (False, True)
     assert await states(house) == {"canceled": 100, "pending": MANY - 100}
     place = await house.store.write(lambda: table.cancel_removed("ep_1", NEWEST, 120, house.hands.at))
     assert await states(house) == {"canceled": 120, "pending": MANY - 120}
     assert place == f"dlv_{MANY - 119:032x}"
-    await house.services.housekeeper.cancel_removed()
+    await house.services.retention.cancel_removed()
     assert (await states(house), await owed(house)) == ({"canceled": MANY}, 0)
     assert set(await house.column("select reason from delivery")) == {GONE}
     assert await house.store.read(table.removed()) == []
@@ -79,7 +79,7 @@ async def test_the_rest_is_canceled_after_a_restart(tmp_path: Path) -> None:
         await house.store.write(lambda: table.remove("ep_1", house.hands.at))
     async with storehouse(tmp_path) as house:
         assert (await states(house))["pending"] == MANY - 100
-        await house.services.housekeeper.cancel_removed()
+        await house.services.retention.cancel_removed()
         assert await states(house) == {"canceled": MANY}
 
 
@@ -89,7 +89,7 @@ async def test_an_endpoint_that_left_the_file_is_removed_at_start_whatever_it_is
         await owe(house, "crm")
     async with storehouse(tmp_path) as house:
         assert await states(house, "crm") == {"canceled": 100, "pending": MANY - 100}
-        await house.services.housekeeper.cancel_removed()
+        await house.services.retention.cancel_removed()
         assert await states(house, "crm") == {"canceled": MANY}
 
 
@@ -105,11 +105,11 @@ async def test_what_a_removed_endpoint_was_owed_cannot_be_owed_again(house: Stor
 async def test_removed_endpoints_are_forgotten_with_their_time(house: Storehouse) -> None:
     await house.endpoint("ep_1")
     await house.store.write(lambda: table.remove("ep_1", house.hands.at))
-    await house.services.housekeeper.cancel_removed()
-    await house.services.housekeeper.sweep()
+    await house.services.retention.cancel_removed()
+    await house.services.retention.sweep()
     assert await house.column("select id from endpoint") == ["ep_1"]
     house.hands.pass_(days=1, seconds=1)
-    await house.services.housekeeper.sweep()
+    await house.services.retention.sweep()
     assert await house.column("select id from endpoint") == []
 
 
@@ -117,12 +117,12 @@ async def test_what_was_taken_of_a_removed_endpoint_is_forgotten_with_it(house: 
     now = house.hands.at
     for target in ("ep_1", "ep_2"):
         await house.endpoint(target)
-        await house.store.write(partial(deliveries.count_taken, {target: 3}, "retention", now))
+        await house.store.write(partial(lost_deliveries.count, {target: 3}, "retention", now))
     await house.store.write(lambda: table.remove("ep_1", now))
-    await house.services.housekeeper.cancel_removed()
+    await house.services.retention.cancel_removed()
     house.hands.pass_(days=1, seconds=1)
-    await house.services.housekeeper.sweep()
-    assert [one.target for one in await house.store.read(deliveries.taken())] == ["ep_2"]
+    await house.services.retention.sweep()
+    assert [one.target for one in await house.store.read(lost_deliveries.list_all())] == ["ep_2"]
 
 
 # Jobs.
@@ -164,7 +164,7 @@ async def test_a_heavy_job_goes_in_pieces_and_leaves_nothing(
     [after] = await house.column("select count(*) from evidence where job = :job", job=job)
     assert (more, dict(lost), before - after) == (True, {}, 100)
     house.hands.pass_(days=2)
-    assert await house.services.housekeeper.sweep() == 1
+    assert await house.services.retention.sweep() == 1
     for name in ("job", "evidence", "event"):
         assert await house.column(f"select count(*) from {name}") == [0]  # ours
 
@@ -189,18 +189,18 @@ async def test_what_retention_takes_although_it_was_owed_is_counted(house: Store
     assert types(recorded) == ["job.late_result"]
     assert await owed(house) == 2
     house.hands.pass_(hours=1, minutes=5)
-    await house.services.housekeeper.sweep()
+    await house.services.retention.sweep()
     if house.store.in_parts:
         house.hands.pass_(days=2)
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
     assert (await owed(house), await house.column("select count(*) from job")) == (0, [0])
-    [taken] = await house.store.read(deliveries.taken())
+    [taken] = await house.store.read(lost_deliveries.list_all())
     assert (taken.target, taken.count) == ("ep_1", 2)
 
 
 async def test_what_was_owed_for_an_old_event_of_no_job_is_counted(house: Storehouse) -> None:
     await house.endpoint("ep_1", "provider.*")
-    recording = house.services.recording
+    recording = house.services.core.recorder
     made = recording.event("provider.blocked", "aiml", "1", {"object": "provider"}, house.hands.at)
 
     def blocking() -> Transaction[list[object]]:
@@ -211,8 +211,8 @@ async def test_what_was_owed_for_an_old_event_of_no_job_is_counted(house: Storeh
     house.hands.pass_(days=1, seconds=1)
     [leased] = await house.column("select count(*) from due where leased = 1")
     assert leased == 1, "it is being sent just then"
-    await house.services.housekeeper.sweep()
-    [taken] = await house.store.read(deliveries.taken())
+    await house.services.retention.sweep()
+    [taken] = await house.store.read(lost_deliveries.list_all())
     assert (taken.target, taken.count, await owed(house)) == ("ep_1", 1, 0)
     assert await house.column("select count(*) from event") == [0]
 
@@ -238,11 +238,11 @@ async def test_a_reader_behind_a_job_that_was_erased_by_hand_goes_on(house: Stor
     [one] = await house.hear(word(first, house, told(Phase.FAILED)))
     [two] = await house.hear(word(second, house, told(Phase.FAILED)))
     place = one.events[0].id
-    await house.services.jobs.erase(first.id)
+    await house.services.api.jobs.erase(first.id)
     page = await house.store.read(events.feed(place, [], [], None, 10))
     assert (page.lost, [event.id for event in page.events]) == (False, [two.events[0].id])
     house.hands.pass_(days=1, seconds=1)
-    await house.services.housekeeper.sweep()
+    await house.services.retention.sweep()
     assert (await house.store.read(events.feed(place, [], [], None, 10))).lost
     assert await house.column("select count(*) from erased") == [0]
 
@@ -252,7 +252,7 @@ async def test_a_job_with_much_is_erased_by_hand_in_pieces(
 ) -> None:
     monkeypatch.setattr(erasure, "ROWS", 100)
     job = await heard(house, 250)
-    await house.services.jobs.erase(job)
+    await house.services.api.jobs.erase(job)
     for name in ("job", "evidence", "event"):
         assert await house.column(f"select count(*) from {name}") == [0]  # ours
     assert await house.claim(Work.DELIVER) == []

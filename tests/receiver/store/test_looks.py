@@ -145,7 +145,7 @@ async def test_a_reader_of_what_is_seldom_keeps_its_place(house: Storehouse, nar
         house.hands.pass_(hours=13)
         page = await feed(house, page.after, *wanted, **how)
         assert (page.lost, list(page.events), page.more) == (False, [], False)
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
     assert page.after == (await feed(house, None)).after
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.errors import Misconfigured, NotReady, StoreUnavailable
-from receiver.store import Store, database_path, endpoints
+from receiver.store import Store, database_path, generation, probe
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite import driver
 from receiver.store.sqlite.driver import APPLICATION_ID, SqliteDriver
@@ -98,10 +98,10 @@ def test_migrations_are_numbered_without_a_gap() -> None:
 async def test_a_file_that_was_made_here_opens_again(path: Path) -> None:
     async with opened(path) as store:
         assert await store.driver.pending() == []
-        await store.write(endpoints.bump)
-        generation = await store.read(endpoints.generation())
+        await store.write(generation.bump)
+        before = await store.read(generation.generation())
     async with opened(path, migrate=False) as store:
-        assert await store.read(endpoints.generation()) == generation
+        assert await store.read(generation.generation()) == before
 
 
 async def test_migrations_run_only_when_they_may(path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_what_is_no_database_is_refused(path: Path, text: bytes) -> None:
 async def test_an_empty_file_is_as_good_as_none(path: Path) -> None:
     content(path, b"")
     async with opened(path) as store:
-        assert await store.read(endpoints.generation()) == "1"
+        assert await store.read(generation.generation()) == "1"
 
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ async def test_a_second_process_is_refused_and_told_of_the_first(path: Path) -> 
     with held_elsewhere(path) as number:
         assert f"process {number} already serves ringback.db" in await refusal(path)
     async with opened(path) as store:
-        assert await store.read(endpoints.generation()) == "1"
+        assert await store.read(generation.generation()) == "1"
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
@@ -186,7 +186,7 @@ async def test_a_second_name_of_the_file_is_the_same_file(
     async with opened(path) as store:
         link(path, folder / "other.db")
         assert "already serves" in await refusal(folder / "other.db")
-        await store.write(endpoints.probe)
+        await store.write(probe.write)
 
 
 async def test_what_may_pass_is_told_apart_from_what_must_be_mended(impatient: None, path: Path) -> None:
@@ -205,14 +205,14 @@ def test_a_url_that_names_no_file_is_refused(url: str) -> None:
 
 async def test_a_second_store_in_one_process_is_refused(store: Store, path: Path) -> None:
     assert f"process {os.getpid()} already serves" in await refusal(path)
-    await store.write(endpoints.probe)
+    await store.write(probe.write)
 
 
 async def test_a_file_that_cannot_be_written_is_no_crash(shared: Path) -> None:
     async def using() -> None:
         async with opened(shared) as store:
-            assert await store.read(endpoints.generation()) == "1"
-            await store.write(endpoints.probe)
+            assert await store.read(generation.generation()) == "1"
+            await store.write(probe.write)
 
     await using()
     make_read_only(shared)

@@ -11,7 +11,7 @@ import pytest
 from handlers.contract import Phase
 from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import By, EndpointState, Job, Outcome, Source, State, Verdict, Word, Work
-from receiver.security.tokens import event_id
+from receiver.security.ids import event_id
 from receiver.store import endpoints as table
 from receiver.store.deliveries import cancel_target
 from receiver.store.record import RecordResult
@@ -190,8 +190,8 @@ async def test_a_delivery_is_born_with_a_slot_while_there_are_any(house: Storeho
     at = ms(house.hands.at)
     found = [(row["lane"], row["at"] - at, row["leased"], row["fence"]) for row in rows]
     assert found == [("ep_1", 30_000, 1, 1)] * 4 + [("ep_1", 0, 0, 0)] * 2
-    claimed = [claim.id for claim, _ in await house.claim(Work.DELIVER)]
-    assert claimed == [one.owed.id for one in born[4:]]
+    claimed = [one.claim.id for one in await house.claim(Work.DELIVER)]
+    assert claimed == [one.delivery.id for one in born[4:]]
 
 
 @pytest.mark.parametrize("state", [EndpointState.PAUSED, EndpointState.DISABLED])
@@ -231,18 +231,18 @@ async def test_a_callback_url_that_was_turned_off_gets_nothing(house: Storehouse
 
 
 async def test_an_endpoint_that_another_process_made_is_not_missed(house: Storehouse) -> None:
-    other = house.services.endpoints.sealed(await house.endpoint("ep_1"))
+    other = house.services.core.sealer.row(await house.endpoint("ep_1"))
     await house.store.write(lambda: table.put(("ep_2", *other[1:])))
-    assert house.services.endpoints.get("ep_2") is None
+    assert house.services.core.endpoint_cache.get("ep_2") is None
     [recorded] = await house.hear(word(await house.submitted(), house, told(Phase.SUCCEEDED)))
-    assert [one.owed.endpoint_id for one in recorded.born] == ["ep_1", "ep_2"]
+    assert [one.delivery.endpoint_id for one in recorded.born] == ["ep_1", "ep_2"]
     await house.store.write(lambda: table.remove("ep_1", house.hands.at))
     [recorded] = await house.hear(word(await house.submitted(), house, told(Phase.SUCCEEDED)))
-    assert [one.owed.endpoint_id for one in recorded.born] == ["ep_2"]
+    assert [one.delivery.endpoint_id for one in recorded.born] == ["ep_2"]
 
 
 async def test_endpoints_of_a_transaction_that_failed_are_read_again(house: Storehouse) -> None:
-    row = house.services.endpoints.sealed(await house.endpoint("ep_1"))
+    row = house.services.core.sealer.row(await house.endpoint("ep_1"))
     job = await house.submitted()
 
     def failing() -> Transaction[None]:
@@ -254,4 +254,4 @@ async def test_endpoints_of_a_transaction_that_failed_are_read_again(house: Stor
         await house.store.write(failing)
     assert (await house.now(job)).state is State.QUEUED
     [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
-    assert [one.owed.endpoint_id for one in recorded.born] == ["ep_1"]
+    assert [one.delivery.endpoint_id for one in recorded.born] == ["ep_1"]

@@ -140,7 +140,7 @@ async def test_a_claim_commits_the_intent(house: Storehouse) -> None:
     [chosen] = await house.claim(Work.SUBMIT)
     assert isinstance(chosen, ClaimedSubmission)
     assert (chosen.crashed, chosen.input, chosen.job.id) == (False, b'{"prompt":"a tide"}', job.id)
-    assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0, house.recorder.owner)
+    assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0, house.context.owner)
     assert await house.column("select state from job") == ["submitting"]
     until = ms(house.hands.at + timedelta(seconds=30))
     assert await due_of(house, job) == ("submit", "apiframe", until, 1, 1, 0)
@@ -221,7 +221,7 @@ async def test_a_start_voids_every_lease(house: Storehouse) -> None:
     [chosen] = await house.claim(Work.SUBMIT, {"aiml": 1})
     before = await due_of(house, waiting)
     house.hands.pass_(seconds=1)
-    await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
+    await house.store.write(lambda: leave(house.context.owner, house.hands.at))
     assert await due_of(house, waiting) == before
     assert await due_of(house, leased) == ("submit", "aiml", ms(house.hands.at), 0, 2, 0)
     [stale] = await house.hear(lost(leased, house, chosen.claim))
@@ -249,7 +249,7 @@ async def test_no_more_jobs_run_at_a_provider_than_it_is_allowed(house: Storehou
 async def test_a_job_that_was_being_sent_does_not_keep_itself_out(house: Storehouse) -> None:
     await house.added("aiml")
     assert len(await house.claim(Work.SUBMIT, limits={"aiml": 1})) == 1
-    await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
+    await house.store.write(lambda: leave(house.context.owner, house.hands.at))
     [again] = await house.claim(Work.SUBMIT, limits={"aiml": 1})
     assert again.crashed
 
@@ -345,7 +345,7 @@ async def test_an_intent_is_taken_back_unless_it_may_have_been_acted_on(
     job = await house.added("aiml")
     chosen = await house.claim(Work.SUBMIT)
     if crashed:
-        await house.store.write(lambda: leave(house.recorder.owner, house.hands.at))
+        await house.store.write(lambda: leave(house.context.owner, house.hands.at))
         chosen = await house.claim(Work.SUBMIT)
     await house.store.write(lambda: release_submission(chosen, house.hands.at))
     assert (await house.now(job)).state is (State.SUBMITTING if crashed else State.PENDING)

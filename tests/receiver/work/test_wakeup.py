@@ -12,7 +12,7 @@ from receiver.store.due import ClaimRequest, claim
 from receiver.store.statements import Transaction, ms, query
 from receiver.work import worker as loop
 from receiver.work.worker import Worker
-from tests.receiver.worker_fixture import PATIENCE, Shop
+from tests.receiver.worker_fixture import PATIENCE, Given, Shop
 
 
 async def test_a_hint_of_later_work_moves_the_next_look(running: Shop) -> None:
@@ -21,8 +21,8 @@ async def test_a_hint_of_later_work_moves_the_next_look(running: Shop) -> None:
     running.worker.wake()
     await running.made.until(lambda: running.made.done == [job_id])
     [later] = await running.jobs("aiml")
-    running.hints.wake_at(ScheduledWork(Work.POLL, "aiml", at))
-    running.hints.wake_at(ScheduledWork(Work.SUBMIT, "aiml", at))
+    running.dispatcher.wake_at(ScheduledWork(Work.POLL, "aiml", at))
+    running.dispatcher.wake_at(ScheduledWork(Work.SUBMIT, "aiml", at))
     await running.made.until(lambda: running.made.done == [job_id, later])
 
 
@@ -32,15 +32,15 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
     monkeypatch.setattr(shop.house.store.driver, "scan", 3600.0)
     polls = Worker(
         replace(shop.made, work=Work.POLL, gate=(gate := asyncio.Event()), begun=[], done=[]),
-        shop.hints,
+        shop.dispatcher,
         shop.lanes,
         shop.house.store,
-        shop.house.services.clock,
+        shop.house.services.core.clock,
         shop.held,
     )
     for _ in range(3):
         shop.lanes.acquire(Work.POLL, "aiml")
-        polls.start((Claim("", Work.POLL, "aiml", 1, 0, 0.0), ""))
+        polls.start(Given(Claim("", Work.POLL, "aiml", 1, 0, 0.0)))
     [job_id] = await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
     await shop.made.until(lambda: "aiml" in shop.lanes.waiting(Work.SUBMIT))
@@ -71,7 +71,7 @@ async def test_what_is_born_in_a_lane_on_hold_is_looked_for_when_the_hold_ends(s
     assert await shop.worker.tick() == 0
     shop.lanes.hold(Work.SUBMIT, "aiml", 60)
     await shop.jobs("aiml")
-    shop.worker.waits("aiml")
+    shop.worker.mark_waiting("aiml")
     assert shop.worker.alarm.rings_in() == pytest.approx(60, abs=PATIENCE)
     assert await shop.worker.tick() == 0
     assert shop.worker.alarm.rings_in() == pytest.approx(60, abs=PATIENCE)
@@ -86,7 +86,7 @@ async def test_nobody_looks_for_what_only_a_word_can_set_free(shop: Shop) -> Non
     assert await shop.worker.tick() == 3
     assert await shop.worker.tick() == 0
     for lane in ("aiml", "apiframe"):
-        shop.worker.waits(lane)
+        shop.worker.mark_waiting(lane)
     leases_end = shop.made.lease.total_seconds()
     assert shop.worker.alarm.rings_in() == pytest.approx(leases_end, abs=PATIENCE)
     shop.made.gate.set()

@@ -10,7 +10,7 @@ from receiver.domain.model import Work
 from receiver.store.due import RETRY_LANE, ClaimRequest, claim
 from receiver.store.statements import Transaction
 from receiver.work import worker as loop
-from tests.receiver.worker_fixture import PATIENCE, Shop
+from tests.receiver.worker_fixture import PATIENCE, Given, Shop
 
 
 async def test_a_tick_performs_what_is_due(shop: Shop) -> None:
@@ -241,7 +241,7 @@ async def test_what_holds_a_slot_already_can_be_started(shop: Shop) -> None:
     [job_id] = await shop.jobs("aiml")
     [chosen] = await shop.house.claim(Work.SUBMIT)
     shop.lanes.acquire(Work.SUBMIT, "aiml")
-    shop.worker.start((chosen.claim, job_id))
+    shop.worker.start(Given(chosen.claim))
     await shop.made.until(lambda: shop.made.done == [job_id])
     await shop.idle()
 
@@ -251,7 +251,7 @@ async def test_what_may_not_be_started_any_more_is_given_back(shop: Shop) -> Non
     claims = [chosen.claim for chosen in await shop.house.claim(Work.SUBMIT)]
     shop.held.live = False
     shop.lanes.acquire(Work.SUBMIT, "aiml")
-    shop.worker.start((claims[0], claims[0].id))
+    shop.worker.start(Given(claims[0]))
     await shop.idle()
     assert shop.made.begun == []
     [again] = await shop.house.claim(Work.SUBMIT)

@@ -206,7 +206,7 @@ async def test_no_statement_reads_a_large_table_whole(
     monkeypatch.setattr(pgdrive, "together", gathered)
     await lived(house)
     assert len(seen) > 30
-    name = house.services.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+    name = house.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
     for sql in sorted(seen):
         plan = ENGINES.cluster.sql(name, f"{PLANNED}; explain (generic_plan) {sql}")
         assert not re.search(r"select ([a-z]+\.)?\*(?! from unnest)", sql), f"the shape of {sql} is not fixed"
@@ -235,7 +235,7 @@ async def lived(house: Storehouse) -> None:
         events.feed(0, ["job.succeeded"], ["job."], made[0].id, 10),
         events.get(recorded[0].events[0].id),
         deliveries.search(deliveries.DeliveryFilter(endpoint="ep_1")),
-        deliveries.get(born[0].owed.id),
+        deliveries.get(born[0].delivery.id),
         timeline.timeline(made[0].id, None, 10),
         jobs.get_with_input(made[0].id),
         jobs.overdue(later, later, 10),
@@ -248,7 +248,7 @@ async def lived(house: Storehouse) -> None:
 
 def parts_of(house: Storehouse) -> list[str]:
     """The parts of the feed, the one for everything else left out."""
-    name = house.services.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+    name = house.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
     found = ENGINES.cluster.sql(
         name, "select relname from pg_class where relname ~ '^event_[0-9]+$' and relkind = 'r' order by 1"
     )
@@ -266,7 +266,7 @@ async def ended(house: Storehouse, job: Job | None = None) -> Job:
 
 async def test_history_is_dropped_in_parts_once_all_of_a_part_is_old(tmp_path: Path) -> None:
     async with storehouse(tmp_path, retention_days="8") as house:
-        sweep = house.services.housekeeper.sweep
+        sweep = house.services.retention.sweep
         await house.endpoint()
         old = await ended(house)
         assert parts_of(house) == ["event_20261121", "event_20261123"]
@@ -300,7 +300,7 @@ async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(house: 
     old = await ended(house)
     assert await house.column("select count(*) from event_rest") == [1]
     house.hands.at += timedelta(days=400)
-    assert await house.services.housekeeper.sweep() == 1
+    assert await house.services.retention.sweep() == 1
     assert await house.store.read(jobs.get(old.id)) is None
     assert await house.column("select count(*) from event") == [0]
 
@@ -309,15 +309,17 @@ async def test_an_event_of_what_lives_longer_than_history_is_kept(tmp_path: Path
     async with storehouse(tmp_path, retention_days="8") as house:
         endpoint = await house.endpoint("ep_1", "endpoint.*")
         house.hands.pass_(days=9)
-        event = house.services.recording.event("endpoint.disabled", endpoint.id, "kind", {}, house.hands.at)
+        event = house.services.core.recorder.event(
+            "endpoint.disabled", endpoint.id, "kind", {}, house.hands.at
+        )
 
         def telling() -> Transaction[list[Event]]:
             yield from ()
             return [event]
 
-        await house.services.recording.write(telling)
+        await house.services.core.recorder.write(telling)
         house.hands.pass_(days=1)
-        await house.services.housekeeper.sweep()
+        await house.services.retention.sweep()
         assert await house.column("select id from event") == [event.id]
 
 
@@ -335,7 +337,7 @@ async def test_parts_come_and_go_under_load(tmp_path: Path) -> None:
         lives = [asyncio.create_task(living()) for _ in range(4)]
         for _ in range(12):
             house.hands.pass_(days=2)
-            await house.services.housekeeper.sweep()
+            await house.services.retention.sweep()
         going = False
         await asyncio.gather(*lives)
         assert parts_of(house)[0] > "event_20261123"

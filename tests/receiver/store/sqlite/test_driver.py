@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.errors import StoreUnavailable
-from receiver.store import Store, endpoints
+from receiver.store import Store, generation, probe
 from receiver.store.migrations import migrations
 from receiver.store.schema import TABLES
 from receiver.store.sqlite.driver import APPLICATION_ID, LOG_BYTES, STEP, SqliteDriver
@@ -115,10 +115,10 @@ async def test_another_programs_lock_is_waited_for_and_no_crash(impatient: None,
     async with opened(path) as store:
         with write_locked(path):
             with pytest.raises(StoreUnavailable):
-                await store.write(endpoints.bump)
-            assert await store.read(endpoints.generation()) == "1"
-        await store.write(endpoints.bump)
-        assert await store.read(endpoints.generation()) != "1"
+                await store.write(generation.bump)
+            assert await store.read(generation.generation()) == "1"
+        await store.write(generation.bump)
+        assert await store.read(generation.generation()) != "1"
 
 
 async def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
@@ -166,7 +166,7 @@ async def test_a_closed_store_takes_nothing(path: Path) -> None:
     async with opened(path) as store:
         pass
     with pytest.raises(StoreUnavailable):
-        await store.write(endpoints.probe)
+        await store.write(probe.write)
 
 
 @pytest.mark.parametrize("gone", ["ringback.db", "ringback.db-wal"])
@@ -174,18 +174,18 @@ async def test_a_file_that_is_removed_while_it_is_served_takes_nothing_more(path
     told: list[str] = []
     store = Store(SqliteDriver(path, on_fatal=told.append))
     await store.open(migrate=True)
-    await store.write(endpoints.probe)
+    await store.write(probe.write)
     path.with_name(gone).rename(path.with_name("taken"))
     with pytest.raises(StoreUnavailable):
-        await store.write(endpoints.probe)
+        await store.write(probe.write)
     path.with_name("taken").rename(path.with_name(gone))
-    await store.write(endpoints.probe)
+    await store.write(probe.write)
     path.with_name(gone).write_bytes(path.with_name(gone).read_bytes())
-    await store.write(endpoints.probe)
+    await store.write(probe.write)
     path.with_name(gone).replace(path.with_name("taken"))
     path.with_name(gone).write_bytes(b"another")
     with pytest.raises(StoreUnavailable):
-        await store.write(endpoints.probe)
+        await store.write(probe.write)
     assert len(told) == 2
     path.with_name("taken").replace(path.with_name(gone))
     await store.close()
@@ -198,9 +198,9 @@ async def test_trouble_is_logged_once_and_so_is_its_end(
         with write_locked(path):
             for _ in range(3):
                 with pytest.raises(StoreUnavailable):
-                    await store.write(endpoints.probe)
+                    await store.write(probe.write)
         for _ in range(3):
-            await store.write(endpoints.probe)
+            await store.write(probe.write)
     said = [record.getMessage() for record in caplog.records if record.name == "ringback.store"]
     assert len(said) == 2
     assert "database is locked" in said[0]

@@ -1,29 +1,22 @@
-"""`ringback migrate` and `secrets`: commands that look at this machine's settings and database."""
+"""`ringback secrets`."""
 
 import asyncio
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from receiver.cli.groups import Group
 from receiver.cli.params import CONFIG
 from receiver.config.key_files import MASTERS_FILE, add_master, read_masters
 from receiver.config.load import Loaded, load
-from receiver.config.startup import data_dir, masters_of
+from receiver.config.startup import data_dir, master_keys_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.security.tokens import MasterKeys
-from receiver.store import Store, database_path, existing, open_driver
-from receiver.store.migrations import Migration
-from receiver.store.postgres.driver import PostgresDriver
-from receiver.store.postgres.url import is_postgres, target, without_password
+from receiver.store import Store, existing, open_driver
+from receiver.store.postgres.url import is_postgres, without_password
 from receiver.store.reencryption import reseal
 from receiver.store.replicas import without_key
-from receiver.store.sqlite.check import waiting
-from receiver.store.sqlite.driver import SqliteDriver
-from receiver.store.transfer import move
 from receiver.work.heartbeat import DEAD
 
 SET = (
@@ -31,72 +24,6 @@ SET = (
     "then run `ringback secrets reencrypt`"
 )
 NAME_IT = "name the settings of the service with --config, or set RINGBACK_DATABASE_URL and RINGBACK_DATA_DIR"
-
-
-@click.command()
-@CONFIG
-@click.option("--plan", is_flag=True, help="Only show what would run.")
-@click.option("--from", "source", help="Move this SQLite database; nothing may serve it meanwhile.")
-@click.option(
-    "--to", "goal", help="Where to: an empty PostgreSQL database, or one whose move was interrupted."
-)
-def migrate(config: Path | None, plan: bool, source: str | None, goal: str | None) -> None:
-    """Bring the database up to date, or move a deployment from SQLite to PostgreSQL.
-
-    A move that was interrupted goes on where it stopped when it is started again, and ends with a comparison
-    of every row on both sides. The source stays as it is.
-
-    \b
-    Example:
-      ringback migrate --plan
-      ringback migrate --from sqlite:///ringback.db --to postgresql://me@db/ringback
-    """
-    if source is not None or goal is not None:
-        if plan or not (source and goal):
-            raise click.UsageError("a move needs --from and --to, and no --plan")
-        asyncio.run(_move(source, goal))
-        return
-    loaded = load(config)
-    ran = asyncio.run(_migrate(loaded, plan=plan))
-    for one in ran:
-        click.echo(f"{'would run' if plan else 'ran'} {one.version:04d} {one.name}")
-    if not ran:
-        click.echo("the database is up to date")
-
-
-async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
-    url = loaded.settings.database_url
-    if plan and not is_postgres(url):
-        return waiting(database_path(url))
-    driver = open_driver(url, on_fatal=click.echo)
-    await driver.open()
-    try:
-        return await driver.pending() if plan else await driver.migrate()
-    finally:
-        await driver.close()
-
-
-async def _move(source: str, goal: str) -> None:
-    if is_postgres(source) or not is_postgres(goal):
-        raise click.UsageError("a move goes from sqlite:///path to postgresql://user@host/database")
-    ours = SqliteDriver(existing(source), on_fatal=click.echo)
-    theirs = PostgresDriver(target(goal))
-    await ours.open()
-    try:
-        await ours.migrate()
-        await theirs.open()
-        try:
-            await theirs.migrate()
-            moved = await move(ours, theirs, lambda table, count: click.echo(f"{table}: {count:,}"))
-        finally:
-            await theirs.close()
-    finally:
-        await ours.close()
-    shown = Table("table", "rows", "checksum")
-    for one in moved:
-        shown.add_row(one.table, f"{one.count:,}", one.checksum)
-    Console().print(shown)
-    click.echo("equal on both sides; set database_url, secret_keys and admin_key, then start")
 
 
 @click.group(cls=Group)
@@ -146,7 +73,7 @@ def reencrypt(config: Path | None) -> None:
     if not loaded.settings.secret_keys:
         _keys_file(loaded)
     _name(loaded)
-    count = asyncio.run(_with_store(loaded, masters_of(loaded.settings, Clock())))
+    count = asyncio.run(_with_store(loaded, master_keys_of(loaded.settings, Clock())))
     click.echo(f"encrypted {count} rows under the newest key")
     _say_when(loaded)
 
@@ -183,31 +110,31 @@ async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        masters = MasterKeys(add_master(path.parent, clock.entropy), clock.entropy)
-        count = await _reencrypt(store, masters)
+        master_keys = MasterKeys(add_master(path.parent, clock.entropy), clock.entropy)
+        count = await _reencrypt(store, master_keys)
     finally:
         await store.close()
-    click.echo(f"added master key {masters.newest} to {path} and encrypted {count} rows under it")
+    click.echo(f"added master key {master_keys.newest} to {path} and encrypted {count} rows under it")
     click.echo("the old key stands behind it in the same file")
 
 
-async def _with_store(loaded: Loaded, masters: MasterKeys) -> int:
+async def _with_store(loaded: Loaded, master_keys: MasterKeys) -> int:
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
-        return await _reencrypt(store, masters)
+        return await _reencrypt(store, master_keys)
     finally:
         await store.close()
 
 
-async def _reencrypt(store: Store, masters: MasterKeys) -> int:
+async def _reencrypt(store: Store, master_keys: MasterKeys) -> int:
     """Encrypt all stored secrets under the newest key, which every replica that runs must have."""
     since = Clock().now() + await store.skew() - DEAD
-    late = await store.read(without_key(masters.newest, since))
+    late = await store.read(without_key(master_keys.newest, since))
     if store.shared and late:
         raise Misconfigured(
             "secret_keys",
-            f"a running replica does not have the newest key ({masters.newest}) yet; first restart all "
+            f"a running replica does not have the newest key ({master_keys.newest}) yet; first restart all "
             "replicas with both keys, then encrypt",
         )
-    return await reseal(store, masters)
+    return await reseal(store, master_keys)

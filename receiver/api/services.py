@@ -1,0 +1,48 @@
+"""The services that answer requests: everything that the routes use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.api.access_log import AccessLog
+from receiver.api.api_keys import ApiKeyStore
+from receiver.api.readiness import Readiness
+from receiver.config.settings import Settings
+from receiver.delivery.delivery_service import DeliveryService
+from receiver.delivery.endpoint_service import EndpointService
+from receiver.domain.clock import Clock
+from receiver.domain.model import Job
+from receiver.events.long_polling import WaitingCalls
+from receiver.jobs.service import JobService
+from receiver.jobs.wait_reasons import WaitReasons
+from receiver.providers.asset_links import AssetLinks
+from receiver.providers.callbacks import CallbackReceiver
+from receiver.providers.status import ProviderStatus
+from receiver.security.ids import IdGenerator
+from receiver.store import Store
+from receiver.work.heartbeat import Role
+from receiver.work.shutdown import Shutdown
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The services of one process. `render` makes the JSON of a job. Feed and lists are read from `store`."""
+
+    settings: Settings
+    role: Role
+    clock: Clock
+    ids: IdGenerator
+    store: Store
+    jobs: JobService
+    endpoints: EndpointService
+    deliveries: DeliveryService
+    api_keys: ApiKeyStore
+    providers: ProviderStatus
+    asset_links: AssetLinks
+    callbacks: CallbackReceiver
+    wait_reasons: WaitReasons
+    waiting_calls: WaitingCalls
+    render: Callable[[Job], dict[str, Any]]
+    readiness: Readiness
+    shutdown: Shutdown
+    access_log: AccessLog

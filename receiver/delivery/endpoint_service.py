@@ -1,0 +1,128 @@
+"""The use cases of endpoints: created, changed, deleted, resumed, pinged, synchronised with the settings."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from handlers.values import immutable
+from receiver.config.settings import EndpointSettings
+from receiver.delivery import configured_endpoints
+from receiver.delivery.ping import Pinger
+from receiver.domain.clock import Clock
+from receiver.domain.errors import Conflict, no_such
+from receiver.domain.model import Endpoint, EndpointState, Work
+from receiver.events.endpoint_cache import EndpointCache
+from receiver.store import Store
+from receiver.store import endpoints as table
+from receiver.store.attempts import Attempt
+from receiver.store.sealing import UNREADABLE, EndpointSealer
+from receiver.work.dispatcher import Dispatcher
+from receiver.work.limits import ConcurrencyLimits
+
+LOGGER = logging.getLogger("ringback.endpoints")
+
+
+@immutable(kw_only=True)
+class EndpointService:
+    """Changes endpoints in the store, in the cache of this process, and through the store in that of others.
+
+    `check_url` raises `BadUrl` for a URL that may not be called.
+    """
+
+    store: Store
+    cache: EndpointCache
+    sealer: EndpointSealer
+    pinger: Pinger
+    limits: ConcurrencyLimits
+    dispatcher: Dispatcher
+    clock: Clock
+    check_url: Callable[[str], None]
+
+    async def page(self, after: str | None, limit: int) -> list[Endpoint] | None:
+        """Return at most `limit` endpoints, newest first, behind the endpoint `after`; None where that id was
+        never one of an endpoint."""
+        behind = None
+        if after is not None:
+            made = await self.store.read(table.made_at(after))
+            if made is None:
+                return None
+            behind = (made, after)
+        return [self.sealer.open(row) for row in await self.store.read(table.page(behind, limit))]
+
+    async def get(self, endpoint_id: str) -> Endpoint:
+        """Return an endpoint as it is stored. Raises `NotFound`."""
+        row = await self.store.read(table.get(endpoint_id))
+        if row is None:
+            raise no_such("endpoint")
+        return self.sealer.open(row)
+
+    async def secret(self, endpoint_id: str) -> str:
+        """Return the secret that signs for an endpoint. Raises `Conflict` where it cannot be decrypted."""
+        endpoint = await self.get(endpoint_id)
+        if not endpoint.secrets:
+            raise Conflict(f"it cannot be told: {UNREADABLE}")
+        return endpoint.secrets[0]
+
+    async def create(self, endpoint: Endpoint) -> None:
+        """Store a new endpoint and deliver to it. Raises `Conflict` where there are too many."""
+        row = self.sealer.row(endpoint)
+        await self.store.write(lambda: table.add(row))
+        await self.refresh()
+        if any(one.url == endpoint.url and one.id != endpoint.id for one in self.cache.all()):
+            LOGGER.warning(
+                "endpoint %s has the URL of another endpoint: it gets events of both",
+                endpoint.id,
+                extra={"endpoint": endpoint.id},
+            )
+
+    async def update(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
+        """Change an endpoint as it is stored now, in one transaction. Returns it changed.
+
+        Raises `NotFound` where it is there no more.
+        """
+
+        def changed(row: Any) -> tuple[Endpoint, tuple[Any, ...]]:
+            endpoint = change(self.sealer.open(row))
+            return endpoint, self.sealer.changed_row(endpoint, row)
+
+        endpoint = await self.store.write(lambda: table.alter(endpoint_id, changed))
+        if endpoint is None:
+            raise no_such("endpoint")
+        await self.refresh()
+        return endpoint
+
+    async def delete(self, endpoint_id: str) -> None:
+        """Delete an endpoint and cancel its pending deliveries."""
+        now = self.clock.now()
+        await self.store.write(lambda: table.remove(endpoint_id, now))
+        await self.refresh()
+
+    async def resume(self, endpoint_id: str) -> Endpoint:
+        """Resume a paused or disabled endpoint; its pending deliveries go out. Returns it resumed."""
+        endpoint, now = await self.get(endpoint_id), self.clock.now()
+        await self.store.write(lambda: table.set_state(endpoint_id, "active", None, now))
+        await self.refresh()
+        self.limits.end_hold(endpoint_id)
+        self.dispatcher.wake(Work.DELIVER)
+        return replace(endpoint, state=EndpointState.ACTIVE, disabled_reason=None, updated_at=now)
+
+    async def ping(self, endpoint_id: str) -> Attempt:
+        """Send `endpoint.test` to an endpoint now. Returns the attempt.
+
+        Raises `Conflict` where its secret cannot be decrypted, so that nothing can be signed.
+        """
+        endpoint = await self.get(endpoint_id)
+        if not endpoint.secrets:
+            raise Conflict(f"nothing can be signed for this endpoint: {UNREADABLE}")
+        return await self.pinger.send(endpoint)
+
+    async def sync_configured(self, configured: Sequence[EndpointSettings]) -> None:
+        """Make the stored endpoints of the settings file as it says. Raises `Misconfigured`."""
+        await configured_endpoints.sync(configured, self.sealer, self.check_url, self.store, self.clock)
+
+    async def refresh(self) -> None:
+        """Read the endpoints as they are stored, and send all that waited for one that is new here."""
+        generation, found = await self.store.read(table.of_generation())
+        self.cache.adopt(generation, found)
+        self.dispatcher.wake(Work.DELIVER)

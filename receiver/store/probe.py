@@ -1,0 +1,14 @@
+"""The readiness probe: a write of no consequence."""
+
+from receiver.store.statements import Transaction, query
+
+
+def write() -> Transaction[None]:
+    """Write something of no consequence: whether that works is whether we can store.
+
+    The value changes each time, because an engine writes nothing for a row that stays as it is.
+    """
+    yield query(
+        "insert into meta values ('probe', '0') on conflict (key) do update set "
+        "value = case meta.value when '0' then '1' else '0' end"
+    )
