@@ -1,4 +1,4 @@
-"""The providers that Ringback speaks to: one line each."""
+"""The registry of provider handlers: the name of one module for each provider."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,12 +17,11 @@ MODULES = (
     "replicate",
 )
 ALL: "dict[str, Provider]"
-"""The providers by name. They are imported when this is first asked for: the commands that only speak to a
-service need none of them."""
+"""The providers by name, imported at the first access: commands that only call a service need none."""
 
 
 def __getattr__(name: str) -> "dict[str, Provider]":
-    """Return `ALL`, made now; raises `AttributeError` for every other name."""
+    """Return `ALL`, built at its first access. Raises `AttributeError` for every other name."""
     if name != "ALL":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = [import_module(f"{__name__}.{module}").PROVIDER for module in MODULES]

@@ -1,7 +1,10 @@
-"""AI.ML (api.ai.ml, not "AI/ML API"). Read 2026-08: the vendor's video guide.
+"""The handler for AI.ML (`api.ai.ml`), which is not the vendor of the "AI/ML API".
 
-No callback. A finished task carries a relative media link, already percent-encoded, which must go out byte
-for byte with the key; it answers a short-lived presigned URL that needs none and is never stored.
+Source: the vendor's video guide, read 2026-08.
+
+The provider sends no callbacks, so jobs are polled. A finished task carries a relative media link that is
+already percent-encoded: it is requested byte for byte and with the key. The answer is a short-lived presigned
+URL, which needs no key and is never stored.
 """
 
 from collections.abc import Sequence
@@ -30,6 +33,7 @@ from handlers.contract import (
 )
 from handlers.errors import Garbled
 
+# The guide names queued, running, succeeded, failed and canceled; the other words are tolerated.
 PHASES = {
     "queued": Phase.QUEUED,
     "pending": Phase.QUEUED,
@@ -44,13 +48,13 @@ OPERATIONS = {"video": Operation("/v1/generation/tasks/video", Kind.VIDEO, callb
 
 
 class Output(wire.Payload):
-    """Where a gateway may keep the link."""
+    """The object in which a gateway may put the link."""
 
     videoUrl: wire.Raw = None  # noqa: N815  # the wire's own spelling
 
 
 class AimlTask(wire.Payload):
-    """What stands under `data`."""
+    """The task under `data`."""
 
     uuid: wire.Id = None
     status: wire.Word = ""
@@ -60,23 +64,23 @@ class AimlTask(wire.Payload):
 
 
 class Envelope(wire.Payload):
-    """Every answer about a task."""
+    """The body of every answer about a task."""
 
     data: Annotated[AimlTask, wire.PART] = AimlTask()
     error: Any = None
 
 
 class Presigned(wire.Payload):
-    """The answer to a media link."""
+    """The answer to a request for a media link."""
 
     url: wire.Link = None
 
 
-def to_update(told: Envelope) -> Update:
-    """A task in our words; its error may stand inside or outside `data`."""
-    task = told.data
+def to_update(envelope: Envelope) -> Update:
+    """Return the update for a task. Its error may stand inside or outside `data`: the guide does not say."""
+    task = envelope.data
     phase = wire.phase(PHASES, task.status)
-    error = task.error or told.error
+    error = task.error or envelope.error
     failure = None
     link = task.videoUrl or task.output.videoUrl
     lost = phase is Phase.SUCCEEDED and not link and said.is_error(error)
@@ -86,12 +90,13 @@ def to_update(told: Envelope) -> Update:
         failure = said.canceled(task.status)
     assets: tuple[Asset, ...] = ()
     if phase is Phase.SUCCEEDED and link:
+        # The link needs the key, so it is a `source` for `resolve` and never a `url` to hand on.
         assets = (Asset(kind=Kind.VIDEO, source=link),)
     return Update(provider_job_id=task.uuid, phase=phase, assets=assets, failure=failure)
 
 
 def read(message: HttpMessage) -> Update:
-    """A poll's answer."""
+    """Return the update in a poll's answer. Raises the refusal of a body without a known status."""
     return _read(message)[0]
 
 
@@ -104,7 +109,7 @@ def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """The answer to a submit."""
+    """Return the update in a submission's answer. Raises a `ProviderError` when it names no task."""
     update, body = _read(message)
     if update.provider_job_id is None:
         raise wire.unnamed(message, body, "uuid")
@@ -112,23 +117,23 @@ def read_submitted(message: HttpMessage) -> Update:
 
 
 def submit(job: Submission, account: Account) -> HttpRequest:
-    """POST the task."""
+    """Build the POST that creates the task."""
     return wire.post(OPERATIONS[job.operation].path, job.input, wire.bearer(account.api_key))
 
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
-    """GET the task."""
+    """Build the GET for the task."""
     path = f"{OPERATIONS['video'].path}/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 
 def resolve(asset: AssetRef, account: Account) -> HttpRequest:
-    """GET the media link with the key, on the account's own origin only (`Garbled` otherwise)."""
+    """Build the GET for the media link, with the key. Raises `Garbled` for a link to another origin."""
     return wire.get(asset.source.removeprefix(account.base_url), wire.bearer(account.api_key))
 
 
 def read_resolved(message: HttpMessage) -> Asset:
-    """The presigned URL, good for a moment."""
+    """Return the short-lived presigned URL as an asset. Raises `Garbled` when the answer carries none."""
     link = wire.answer(message, Presigned).url
     if link is None:
         raise Garbled("the answer carries no url", status=message.status)
@@ -136,7 +141,7 @@ def read_resolved(message: HttpMessage) -> Asset:
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """Yield the problems of a task without a model or content, or with items that miss their field."""
+    """Return the problems of an input: no model, no content, or content items without their field."""
     given = submission.input
     problems = rules.typed(given, {"model": rules.TEXT, "content": rules.LIST})
     if problems:
@@ -168,6 +173,7 @@ HANDLER = Handler(
     submit=Exchange(submit, read_submitted),
     poll=Exchange(poll, read),
     resolve=Exchange(resolve, read_resolved),
+    # The guide polls every 2 to 5 s.
     cadence=Cadence(first=timedelta(seconds=3), interval=timedelta(seconds=3)),
 )
 PROVIDER = Provider("aiml", Options, lambda _options: HANDLER)

@@ -1,8 +1,11 @@
-"""APIFRAME v1. Read 2026-10: docs.apiframe.ai and the packages `apiframe` and `apiframe-sdk`.
+"""The handler for APIFRAME v1.
 
-Official: the paths, `task_id`, POST /fetch, `percentage` as number or text, `x-webhook-secret`, progress
-and final callbacks with the object that /fetch answers. Unconfirmed: the shape of a failure and the full
-list of status words; further words are taken from deployed receivers.
+Sources: https://docs.apiframe.ai, read 2026-10 (its pages ideogram/imagine, nano-banana and
+suno-ai-api/lyrics: 2026-11), and the packages `apiframe` 1.0.0 and `apiframe-sdk` 1.0.0, read 2026-10.
+
+Documented: the paths, `task_id`, POST /fetch, `percentage` as number or text, `x-webhook-secret`, and
+callbacks for progress and for the end with the object that /fetch answers. Unconfirmed: the shape of a
+failure and the full list of status words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +34,8 @@ from handlers.contract import (
     Update,
 )
 
+# Documented are processing and finished; the types of `apiframe-sdk` 1.0.0 add pending and failed. The other
+# words come from deployed receivers.
 PHASES = {
     "pending": Phase.QUEUED,
     "queued": Phase.QUEUED,
@@ -56,18 +61,20 @@ RINGS_BACK: dict[Kind | None, str] = {
     Kind.AUDIO: "suno-imagine suno-extend udio-generate",
     None: "describe shorten seed pro/seed ai-photo-upload ai-photo-train",
 }
+"""Operations that take a callback URL, by the kind of their files (None: no file)."""
 POLLED: dict[Kind | None, str] = {
     Kind.IMAGE: """
         ideogram-imagine ideogram-upscale ideogram-remix nano-banana nano-banana-pro ai-photo-generate""",
     None: "ideogram-describe suno-upload suno-lyrics",
 }
+"""Operations without a callback, by the kind of their files. Their jobs are polled."""
 FORMER = {
     "udio-imagine": "udio-generate",
     "ai-photos/upload": "ai-photo-upload",
     "ai-photos/train": "ai-photo-train",
     "ai-photos/generate": "ai-photo-generate",
 }
-"""Operations by the names that the vendor's packages give them; its pages and servers know the others."""
+"""Names of operations in the vendor's packages, each with the name that its pages and servers use."""
 OPERATIONS = {
     name: Operation(f"/{name}", kind, callback)
     for table, callback in ((RINGS_BACK, True), (POLLED, False))
@@ -87,15 +94,16 @@ RUNWAY_NEEDS = {"image2video": "image_url", "video2video": "video_url"}
 
 
 class ApiframeOptions(Options):
-    """The vendor's pages and packages disagree on how the key is sent."""
+    """The settings of an APIFRAME v1 account: the vendor's sources disagree on the header of the key."""
 
+    # The pages and `apiframe` 1.0.0 send the key alone, `apiframe-sdk` 1.0.0 sends `Bearer <key>`.
     auth_scheme: Literal["raw", "bearer"] = Field(
         default="raw", description="`raw` sends the key alone, `bearer` sends `Bearer <key>`"
     )
 
 
 class Song(wire.Payload):
-    """One of the songs of suno and udio."""
+    """A song of a suno or udio operation."""
 
     audio_url: wire.Link = None
     image_url: wire.Link = None
@@ -104,7 +112,7 @@ class Song(wire.Payload):
 
 
 class ProResult(wire.Payload):
-    """Where the pro calls may keep their files (unconfirmed)."""
+    """The object in which the pro operations may keep their files (unconfirmed)."""
 
     discord_image_url: wire.Link = None
     image_url: wire.Link = None
@@ -115,7 +123,7 @@ NO_RESULT = ProResult()
 
 
 class ApiframeTask(wire.Payload):
-    """What /fetch answers and what a callback posts."""
+    """A task in the answers to submissions and /fetch and in callbacks."""
 
     task_id: wire.Id = None
     status: wire.Word = ""
@@ -138,12 +146,14 @@ RESULT_WORDS = frozenset(
     {"actions", "songs", "song_id", "lyrics", "content", "prompts", "descriptions", "seed"}
     | {"training_id", "training_images_id"}
 )
-"""Fields that show success where no file is made and `status` is missing."""
+"""Fields that prove success where an operation makes no file and `status` is missing."""
 
 
 def assets_of(task: ApiframeTask) -> tuple[Asset, ...]:
-    """Every file of a task: videos, images (the grid last), songs with their covers and clips; links below
-    `output`, where gateways keep them, only when there is nothing else."""
+    """Return every file of a task: videos, images (the grid last), and songs with their covers and clips.
+
+    Links below `output`, where gateways keep them, count only when there is no other file.
+    """
     songs = (
         [Song.model_validate(one) for one in task.songs if isinstance(one, dict)]
         if (isinstance(task.songs, list))
@@ -171,10 +181,11 @@ def _files_of(song: Song) -> tuple[Asset, ...]:
 
 
 def to_update(task: ApiframeTask, body: dict[str, Any]) -> Update:
-    """A task in our words; without a `status`, a result says success (the documented imagine sample)."""
+    """Return the update for a task. Without a `status`, a result means success."""
     assets = assets_of(task)
     made = bool(assets or RESULT_WORDS & body.keys())
     phase = wire.phase(PHASES, task.status)
+    # The documented sample of a finished imagine has neither `status` nor `percentage`.
     if not task.status and made and task.percentage in {None, 100.0}:
         phase = Phase.SUCCEEDED
     failure = None
@@ -195,7 +206,7 @@ def to_update(task: ApiframeTask, body: dict[str, Any]) -> Update:
 
 
 def read(message: HttpMessage) -> Update:
-    """What /fetch answers."""
+    """Return the update in an answer of /fetch. Raises the refusal of a body without a known status."""
     body = wire.answered(message)
     update = to_update(wire.model(body, ApiframeTask, message), body)
     if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
@@ -204,25 +215,28 @@ def read(message: HttpMessage) -> Update:
 
 
 def read_callback(message: HttpMessage) -> Update:
-    """A callback posts the object that /fetch answers."""
+    """Return the update in a callback. Its body is the object that /fetch answers."""
     body = wire.called_back(message)
     return to_update(wire.payload_of(body, ApiframeTask), body)
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """A submit answers with the task's id alone, or with the finished task; a 2xx with neither is no
-    acceptance that we can use."""
+    """Return the update in a submission's answer: the task's id alone, or the finished task.
+
+    Raises a `ProviderError` for a 2xx with neither, which is not a usable acceptance.
+    """
     body = wire.answered(message)
     update = to_update(wire.model(body, ApiframeTask, message), body)
     if update.phase is Phase.SUCCEEDED and (update.assets or RESULT_WORDS & body.keys()):
         return update
     if update.provider_job_id is None:
         raise wire.unnamed(message, body, "task_id")
+    # An id is an acceptance, whatever status stands beside it.
     return update if update.phase in ENDED else replace(update, phase=Phase.QUEUED)
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """The fields without which an operation is refused, and the types of those that we know."""
+    """Return the problems of an input: required fields that are missing, and known fields of a wrong type."""
     given, operation = submission.input, submission.operation
     problems = rules.typed(given, FIELDS)
     if operation in NEEDS_PROMPT and not given.get("prompt"):
@@ -235,7 +249,7 @@ def check(submission: Submission) -> Sequence[Problem]:
 
 
 def _runway(given: Mapping[str, Any]) -> Sequence[Problem]:
-    """Yield warnings by the vendor's page; its server decides."""
+    """Return warnings by the vendor's runway page. They refuse nothing: the vendor's server decides."""
     kind = given.get("generation_type")
     needs = RUNWAY_NEEDS.get(kind) if isinstance(kind, str) else None
     if needs and not given.get(needs):
@@ -244,7 +258,7 @@ def _runway(given: Mapping[str, Any]) -> Sequence[Problem]:
 
 
 def configure(options: ApiframeOptions) -> Handler:
-    """The handler for an account with these settings."""
+    """Return the handler for an account with these settings."""
     scheme = "Bearer " if options.auth_scheme == "bearer" else ""
 
     def auth(account: Account) -> tuple[str, str]:
@@ -266,6 +280,7 @@ def configure(options: ApiframeOptions) -> Handler:
         check=check,
         submit=Exchange(submit, read_submitted),
         poll=Exchange(poll, read),
+        # https://docs.apiframe.ai, v1 pages: the header carries the secret itself and not an HMAC.
         callback=Callback(proofs.shared_secret("x-webhook-secret"), read_callback),
     )
 

@@ -1,8 +1,12 @@
-"""APIFRAME v2. Read 2026-10: the vendor's OpenAPI 2.0.0 and Node SDK 2.x.
+"""The handler for APIFRAME v2.
 
-Official: paths, words, `Idempotency-Key`, `X-Webhook-Signature` over the raw body with a key derived from
-the API key. The vendor's SDK uses the raw SHA-256 digest as that key, a deployed receiver its hex text:
-both are accepted, for previous API keys too. The shape of `result` depends on the model.
+Sources: the vendor's OpenAPI 2.0.0, read 2026-10, and its Node SDK 2.x, read 2026-10 and 2026-11
+(https://github.com/apiframe-ai/apiframe-nodejs-sdk).
+
+Documented: the paths, the words, `Idempotency-Key`, and `X-Webhook-Signature` over the raw body with a key
+derived from the API key. The vendor's SDK uses the raw SHA-256 digest of the API key as that key, a deployed
+receiver its hex text: both are accepted, for previous API keys as well. The shape of `result` depends on the
+model.
 """
 
 from collections.abc import Sequence
@@ -52,14 +56,15 @@ OPERATIONS = {
     "music-suno-action": Operation("/music/suno/action", Kind.AUDIO),
 }
 FIELDS = rules.fields(text="model prompt")
+# No event announces a cancelled job: only a poll finds it.
 EVENTS = ("progress", "completed", "failed")
 LIFETIME = timedelta(hours=24)
-"""The spec says 24 h, a FAQ page three months; the shorter one is what a reader can rely on."""
+"""The life of a file. The spec says 24 h, a FAQ page three months; only the shorter one can be relied on."""
 KINDS_BY_NAME = {"audio": Kind.AUDIO, "image": Kind.IMAGE, "cover": Kind.IMAGE, "video": Kind.VIDEO}
 
 
 class V2Job(wire.Payload):
-    """A job as submit, poll (`id`) and callback (`jobId`) tell it."""
+    """A job in answers and callbacks. Its id is `id` in a poll's answer and `jobId` elsewhere."""
 
     id: wire.Id = None
     jobId: wire.Id = None  # noqa: N815  # the wire's own spelling
@@ -72,7 +77,7 @@ class V2Job(wire.Payload):
 
 
 def assets_of(result: object, message: HttpMessage) -> tuple[Asset, ...]:
-    """Every link under `result`, its kind told by the field's name or the file's ending."""
+    """Return every link under `result`. Its kind comes from the field's name or the file's ending."""
     found = wire.links_under(result, KINDS_BY_NAME)
     ends = message.received_at + LIFETIME
     return tuple(
@@ -81,7 +86,7 @@ def assets_of(result: object, message: HttpMessage) -> tuple[Asset, ...]:
 
 
 def to_update(job: V2Job, message: HttpMessage) -> Update:
-    """A job in our words."""
+    """Return the update for a job."""
     phase = wire.phase(PHASES, job.status)
     done = phase is Phase.SUCCEEDED
     assets = assets_of(job.result, message) if done else ()
@@ -103,7 +108,7 @@ def to_update(job: V2Job, message: HttpMessage) -> Update:
 
 
 def read(message: HttpMessage) -> Update:
-    """A poll's answer."""
+    """Return the update in a poll's answer. Raises the refusal of a body without a known status."""
     return _read(message)[0]
 
 
@@ -116,7 +121,10 @@ def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """The answer to a submit; a replayed one may tell a later status."""
+    """Return the update in a submission's answer. Raises a `ProviderError` when it names no job.
+
+    The answer to a repeated `Idempotency-Key` may carry a later status.
+    """
     update, body = _read(message)
     if update.provider_job_id is None:
         raise wire.unnamed(message, body, "jobId")
@@ -124,7 +132,7 @@ def read_submitted(message: HttpMessage) -> Update:
 
 
 def read_callback(message: HttpMessage) -> Update:
-    """A callback's body."""
+    """Return the update in a callback."""
     return to_update(wire.payload(message, V2Job), message)
 
 
@@ -133,7 +141,11 @@ def _key(account: Account) -> tuple[str, str]:
 
 
 def submit(job: Submission, account: Account) -> HttpRequest:
-    """Our job id is the idempotency key: a lost answer can be asked for again without paying twice."""
+    """Build the POST that creates the job.
+
+    The service's job id is the idempotency key, so a submission with a lost answer can be sent again without
+    paying twice.
+    """
     body = dict(job.input)
     if job.callback_url:
         body |= {"webhookUrl": job.callback_url, "webhookEvents": list(EVENTS)}
@@ -141,12 +153,12 @@ def submit(job: Submission, account: Account) -> HttpRequest:
 
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
-    """GET /jobs/{id}."""
+    """Build the GET for the job."""
     return wire.get(f"/jobs/{wire.segment(job.provider_job_id)}", _key(account))
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """The generating operations need a model."""
+    """Return the problems of an input: known fields of a wrong type, and a missing model."""
     problems = rules.typed(submission.input, FIELDS)
     if submission.operation.endswith("-generate") and not submission.input.get("model"):
         problems.append(Problem("/model", "this operation needs a model"))
@@ -160,6 +172,8 @@ HANDLER = Handler(
     check=check,
     submit=Exchange(submit, read_submitted),
     poll=Exchange(poll, read),
+    # https://github.com/apiframe-ai/apiframe-nodejs-sdk takes `sha256=<hex>` and the bare hex. The key is the
+    # account's, so a proof says nothing about a job that the body does not name.
     callback=Callback(
         proofs.hmac_sha256("x-webhook-signature", prefix="sha256=", keys=proofs.api_key_digests),
         read_callback,

@@ -1,8 +1,7 @@
-"""What a provider is: a record of pure functions, and the words they speak.
+"""The contract of a provider's handler: a record of pure functions, and the types that they exchange.
 
-A handler does no I/O, never sleeps and reads no clock. Each door of a provider (submit, poll, callback,
-resolve, cancel) is a function that builds a request or reads a message; `received_at` on the message is
-the only time a handler knows.
+A handler does no I/O, never sleeps and reads no clock. Its functions (for submit, poll, callback, resolve and
+cancel) build a request or read a message; `HttpMessage.received_at` is the only time that a handler knows.
 """
 
 import enum
@@ -16,14 +15,15 @@ from pydantic import BaseModel, ConfigDict
 from handlers.values import immutable
 
 SUBMIT_TIMEOUT = timedelta(seconds=60)
+"""The time for the answer to a submission, unless its operation or its account sets another."""
 SYNCHRONOUS = timedelta(seconds=300)
-"""The time for a submission that is answered with its result."""
+"""The time for the answer to a submission that brings the result, which takes longer."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
 
 class Phase(enum.StrEnum):
-    """The provider's view of a job, in our words; UNKNOWN is a word of theirs that we do not know."""
+    """The provider's view of a job. UNKNOWN stands for a status word that no table knows."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -34,7 +34,7 @@ class Phase(enum.StrEnum):
 
 
 class Kind(enum.StrEnum):
-    """What a generated file is."""
+    """The kind of a generated file."""
 
     VIDEO = "video"
     IMAGE = "image"
@@ -43,7 +43,7 @@ class Kind(enum.StrEnum):
 
 
 class FailureCode(enum.StrEnum):
-    """Why a generation failed, in our words."""
+    """The reason for which a job failed, in the service's own terms."""
 
     REJECTED = "rejected"
     GENERATION_FAILED = "generation_failed"
@@ -56,7 +56,7 @@ class FailureCode(enum.StrEnum):
 
 
 class Proof(enum.Enum):
-    """What a callback proves beyond its token: PROVED may end a job, UNPROVED is a hint."""
+    """The result of a callback's verification: PROVED may end a job, UNPROVED is a hint."""
 
     PROVED = "proved"
     UNPROVED = "unproved"
@@ -64,7 +64,7 @@ class Proof(enum.Enum):
 
 @immutable
 class HttpRequest:
-    """One request to a provider. `path` is relative to the account's base URL and goes out byte for byte."""
+    """A request to a provider. `path` is relative to the account's base URL and is sent byte for byte."""
 
     method: str
     path: str
@@ -74,7 +74,7 @@ class HttpRequest:
 
 @immutable
 class HttpMessage:
-    """A message as it came in: headers as pairs with lower-case names, a doubled one visible."""
+    """A received message. Header names are in lower case, and a header that comes twice stays visible."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
@@ -82,13 +82,13 @@ class HttpMessage:
     received_at: datetime
 
     def every(self, name: str) -> list[str]:
-        """All values of the header `name` (lower case), in their order."""
+        """Return all values of the header `name` (lower case), in order."""
         return [value for key, value in self.headers if key == name]
 
 
 @immutable
 class HttpAnswer:
-    """What to answer to a provider's challenge."""
+    """The response to a provider's challenge."""
 
     status: int
     body: bytes
@@ -97,7 +97,7 @@ class HttpAnswer:
 
 @immutable
 class Account:
-    """A configured key at a provider."""
+    """A configured account at a provider."""
 
     name: str
     base_url: str
@@ -106,17 +106,16 @@ class Account:
 
 @immutable
 class Keys:
-    """Where a proof finds its keys; each is a sequence, newest first, because rotation is normal."""
+    """The keys of a proof. Each kind is a sequence, newest first, because keys are rotated."""
 
     job: Sequence[str] = field(default=(), repr=False)
     account: Sequence[str] = field(default=(), repr=False)
     api: Sequence[str] = field(default=(), repr=False)
-    key_set: Mapping[str, Any] | None = None
 
 
 @immutable
 class Problem:
-    """Something wrong with an input: a JSON pointer into it and a sentence with the fix."""
+    """A problem of an input: a JSON pointer and a sentence with the fix. A warning refuses nothing."""
 
     pointer: str
     detail: str
@@ -125,7 +124,7 @@ class Problem:
 
 @immutable
 class Submission:
-    """What we are about to ask for. Without a `callback_url` the job is polled."""
+    """A job that is about to be submitted. Without a `callback_url` it is polled."""
 
     job_id: str
     operation: str
@@ -136,7 +135,7 @@ class Submission:
 
 @immutable
 class JobRef:
-    """Which job we ask about."""
+    """A reference to a submitted job, for polls and cancellations."""
 
     job_id: str
     provider_job_id: str
@@ -145,7 +144,7 @@ class JobRef:
 
 @immutable
 class AssetRef:
-    """Which asset we want a fresh link for; `source` is what the handler stored to find it again."""
+    """A reference to an asset that needs a fresh link. `source` is the value stored with the asset."""
 
     job: JobRef
     index: int
@@ -156,8 +155,9 @@ class AssetRef:
 class Asset:
     """A generated file, as the provider describes it.
 
-    `url` may be handed on and stored; None where it must not be. `source` is the handler's own recipe for
-    a fresh link. `expires_at` is the link's end, `deletes_at` the file's. `duration` is in seconds.
+    `url` may be handed on and stored; it is None for a link that may not. `source` is the handler's own value
+    from which `resolve` gets a fresh link. `expires_at` is the end of the link, `deletes_at` the end of the
+    file. `duration` is in seconds.
     """
 
     kind: Kind
@@ -175,7 +175,7 @@ class Asset:
 
 @immutable
 class Failure:
-    """Why it failed: the provider's word, its sentence, and our code."""
+    """The reason for a failure: the provider's code, its sentence, and the service's code."""
 
     provider_code: str | None
     message: str
@@ -184,9 +184,10 @@ class Failure:
 
 @immutable(kw_only=True)
 class Update:
-    """A provider's word, normalised: the one thing that comes out of every door.
+    """A provider's report about a job in normal form: the result of submit, poll, callback and cancel alike.
 
-    `left` counts the files, if any, that are too many for a job to keep; they stay with the provider.
+    `result` None keeps the whole body of a success. `left` is the number of files beyond those that a job
+    keeps; they stay with the provider.
     """
 
     provider_job_id: str | None
@@ -201,9 +202,9 @@ class Update:
 
 @immutable
 class Exchange(Generic[Asked, Told]):
-    """One question to a provider: how to ask it, and how to read the answer.
+    """A call of a provider: `build` makes the request, `parse` reads the answer.
 
-    `parse` raises a `ProviderError` and nothing else, whatever the bytes.
+    `parse` raises a `ProviderError` and nothing else, for any bytes.
     """
 
     build: Callable[[Asked, Account], HttpRequest]
@@ -211,18 +212,18 @@ class Exchange(Generic[Asked, Told]):
 
 
 def no_challenge(_message: HttpMessage) -> HttpAnswer | None:
-    """Most providers ask nothing back."""
+    """Return None: most providers send no challenge."""
     return None
 
 
 @immutable
 class Callback:
-    """How a provider rings back.
+    """The functions that verify and read a provider's callbacks.
 
-    `verify` raises `BadSignature` or `UnknownKey`, and nothing else, for any bytes; `parse` raises
-    `BadPayload`, and nothing else. `provable` tells that a genuine callback can carry a proof: then one that
-    carries none may not name a job's id. `account_wide` tells that the proof's key is that of the account: a
-    body that names no job then proves nothing about the one at whose URL it came.
+    `verify` raises `BadSignature`, and nothing else, for any bytes; `parse` raises
+    `BadPayload`, and nothing else. `provable` is true when genuine callbacks can carry a proof: a callback
+    without one may then not name the id of a job. `account_wide` is true when the key of the proof belongs to
+    the account: a body that names no job then proves nothing about the job of the callback URL.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
@@ -234,9 +235,10 @@ class Callback:
 
 @immutable
 class Operation:
-    """One thing a provider can make: where to ask, its kind of file (None: no file), whether it rings back.
+    """A kind of generation: its path, its kind of file (None: no file), and the calls that exist for it.
 
-    `submit_timeout` is how long the answer to a submission may take; longer where it brings the result.
+    `callback` and `poll` are false where the provider has none. `submit_timeout` is the time for the answer
+    to a submission, longer where that answer brings the result.
     """
 
     path: str
@@ -248,9 +250,10 @@ class Operation:
 
 @immutable
 class Cadence:
-    """When to poll: after `first`, then every `interval` stretched by `factor` up to `ceiling`.
+    """The pauses between polls: `first`, then `interval`, stretched by `factor` each time up to `ceiling`.
 
-    Where a callback is expected the first poll waits for `backstop` instead, and later ones stay as sparse.
+    Where a callback is expected, the first poll comes after `backstop`, and later polls are at least as far
+    apart.
     """
 
     first: timedelta = timedelta(seconds=5)
@@ -261,7 +264,7 @@ class Cadence:
 
 
 class Repoll(enum.Enum):
-    """A fresh link is had by asking for the job once more."""
+    """The marker of a handler that gets a fresh link by one more poll of the job."""
 
     REPOLL = "repoll"
 
@@ -270,19 +273,19 @@ REPOLL: Final = Repoll.REPOLL
 
 
 class Options(BaseModel):
-    """An account's own settings for its handler; a handler that has some extends this."""
+    """The settings of an account for its handler. A handler that takes settings extends this class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def no_check(_submission: Submission) -> Sequence[Problem]:
-    """A provider whose input rules are not known."""
+    """Return no problems: for a provider with unknown input rules."""
     return ()
 
 
 @immutable(kw_only=True)
 class Handler:
-    """A provider. A door that is None is one that the provider does not have; there are no flags."""
+    """A provider's handler. A field that is None stands for a call that the provider does not have."""
 
     name: str
     base_url: str
@@ -300,13 +303,13 @@ class Handler:
 
     @property
     def default_operation(self) -> str:
-        """The operation meant when a job names none: the first of the table."""
+        """Return the operation of a job that names none: the first of the table."""
         return next(iter(self.operations))
 
 
 @immutable
 class Provider:
-    """What `handlers.ALL` lists: a name, the settings it takes, and the handler they make."""
+    """An entry of `handlers.ALL`: a name, the class of its settings, and the maker of its handler."""
 
     name: str
     options: type[Options]

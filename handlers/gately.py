@@ -1,7 +1,9 @@
-"""Gately (also Taam Cloud), a gateway in front of MiniMax. Read 2026-08: docs.gately.ai, video generation.
+"""The handler for Gately (also Taam Cloud), a gateway in front of MiniMax.
 
-Official: the flow and the words. Not published: the API host and the three paths, hence settings; the
-paths default to MiniMax's own, the host has no default. No callback is mentioned, so jobs are polled.
+Source: https://docs.gately.ai/api-reference/endpoint/video-generation, read 2026-08.
+
+Documented: the flow and the words. Not published and therefore settings: the API host, which has no default,
+and the three paths, which default to MiniMax's own. No callback is mentioned, so jobs are polled.
 """
 
 from handlers.contract import Handler, Provider
@@ -9,11 +11,11 @@ from handlers.minimax import MiniMaxPaths, speaking
 
 
 class GatelyOptions(MiniMaxPaths):
-    """Where this gateway keeps MiniMax's three calls; unconfirmed."""
+    """The paths of MiniMax's three calls at this gateway. The defaults are unconfirmed."""
 
 
 def configure(options: GatelyOptions) -> Handler:
-    """The handler for an account with these settings."""
+    """Return the handler for an account with these settings."""
     return speaking("gately", "", options, callback=None)
 
 

@@ -1,7 +1,10 @@
-"""getimg.ai v2. Read 2026-10: PyPI `getimg` 0.4.0 and the vendor's API pages.
+"""The handler for getimg.ai v2.
 
-No callback. A link (`exp` in its query) ends long before the file (`deletes_at`): a fresh link is a new
-poll. The image call is synchronous: its answer is final.
+Sources: the Python package `getimg` 0.4.0 and the vendor's API pages, read 2026-10; the repository
+`getimg-ai/getimg-node` at 0.3.2.
+
+The provider sends no callbacks, so jobs are polled. A link (`exp` in its query) ends long before its file
+(`deletes_at`); a fresh link comes from a new poll. The image call is synchronous: its answer is final.
 """
 
 from collections.abc import Sequence
@@ -36,6 +39,7 @@ OPERATIONS = {
     ),
 }
 PROMPT_LIMIT = 4096
+"""The most characters of a prompt, by the SDK's documentation."""
 ROLES = frozenset({"reference_image", "first_frame", "last_frame"})
 FIELDS = rules.fields(
     text="model prompt aspect_ratio resolution", whole="duration", flag="sound", list="images"
@@ -44,7 +48,7 @@ KINDS = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
 
 
 class Medium(wire.Payload):
-    """One file of a generation."""
+    """A file of a generation."""
 
     url: wire.Link = None
     mime_type: wire.Id = None
@@ -57,7 +61,7 @@ class Medium(wire.Payload):
 
 
 class Error(wire.Payload):
-    """Why a generation failed."""
+    """The reason for which a generation failed."""
 
     code: wire.Id = None
     message: wire.Id = None
@@ -74,7 +78,7 @@ class Generation(wire.Payload):
 
 
 def to_asset(medium: Medium) -> Asset:
-    """A file in our words."""
+    """Return the asset for a file."""
     kind = KINDS.get((medium.mime_type or "").partition("/")[0], Kind.FILE)
     return Asset(
         kind=kind,
@@ -91,44 +95,45 @@ def to_asset(medium: Medium) -> Asset:
 
 
 def read(message: HttpMessage) -> Update:
-    """A generation's answer, to submit and poll alike."""
+    """Return the update in a submission's or poll's answer. Raises a `ProviderError` when it has no id."""
     body = wire.answered(message)
-    told = wire.model(body, Generation, message)
-    if told.id is None:
+    generation = wire.model(body, Generation, message)
+    if generation.id is None:
         raise wire.unnamed(message, body, "id")
-    phase = wire.phase(PHASES, told.status)
-    assets = tuple(to_asset(medium) for medium in told.data if medium.url)
-    error = told.error
+    phase = wire.phase(PHASES, generation.status)
+    assets = tuple(to_asset(medium) for medium in generation.data if medium.url)
+    error = generation.error
     failure = None
     if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and not assets and (error.message or error.code)):
-        failure = said.failure(error.code, error.message, word=told.status)
+        failure = said.failure(error.code, error.message, word=generation.status)
     elif phase is Phase.CANCELED:
-        failure = said.canceled(told.status)
+        failure = said.canceled(generation.status)
     return Update(
-        provider_job_id=told.id,
+        provider_job_id=generation.id,
         phase=phase,
         assets=assets,
         failure=failure,
-        usage=told.usage,
+        usage=generation.usage,
     )
 
 
 def submit(job: Submission, account: Account) -> HttpRequest:
-    """POST the generation."""
+    """Build the POST that creates the generation."""
     return wire.post(OPERATIONS[job.operation].path, job.input, wire.bearer(account.api_key))
 
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
-    """GET the generation; only those of videos are asked for."""
+    """Build the GET for the generation. Only videos are polled."""
     path = f"{OPERATIONS['video'].path}/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """The rules of the SDK's documentation."""
+    """Return the problems of an input by the rules in the SDK's documentation."""
     given = submission.input
     problems = rules.typed(given, FIELDS)
     prompt = given.get("prompt")
+    # The problems of `prompt` and `model` below also cover a wrong type, so they replace the general ones.
     if not isinstance(prompt, str) or not 1 <= len(prompt) <= PROMPT_LIMIT:
         problems = [one for one in problems if one.pointer != "/prompt"]
         problems.append(Problem("/prompt", f"the prompt must have 1 to {PROMPT_LIMIT} characters"))
@@ -142,7 +147,7 @@ def check(submission: Submission) -> Sequence[Problem]:
 
 
 def _images(images: Sequence[object]) -> Sequence[Problem]:
-    """The rules of the images of a video: their form, and which roles go together."""
+    """Return the problems of a video's images: their form, and roles that exclude or need each other."""
     problems = []
     roles = [str(image.get("role")) if isinstance(image, dict) else "" for image in images]
     for index, (image, role) in enumerate(zip(images, roles, strict=True)):

@@ -1,8 +1,12 @@
-"""ImagineoAI. Read 2026-08: docs.imagineo.dev, generateVideo and the API reference.
+"""The handler for ImagineoAI.
 
-Published: the fields of generateVideo, `run_id`, the words queued, processing and completed, polling by
-`/v1/generations/{run_id}` (for images). Not published, hence settings: the REST path of video, whether
-video runs poll the same way, the name of a video's link, and how `webhook_secret` proves a callback.
+Sources: https://docs.imagineo.dev/docs/methods/method-generateVideo and the API reference on the same host,
+read 2026-08; its page generateImageRun, read 2026-11.
+
+Published: the fields of generateVideo, `run_id`, the words queued, processing and completed, and polling by
+`/v1/generations/{run_id}` (for images). Not published and therefore settings or tolerated in several forms:
+the REST path of video, whether video runs are polled the same way, the name of a video's link, the word for a
+failure, and how `webhook_secret` proves a callback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +34,7 @@ from handlers.contract import (
     Update,
 )
 
+# Published are queued, processing and completed; the other words are assumed.
 PHASES = {
     "queued": Phase.QUEUED,
     "pending": Phase.QUEUED,
@@ -47,6 +52,7 @@ FIELDS = rules.fields(
     number="duration seed cfg_scale motion_bucket_id fps width height",
 )
 VERBATIM = "x-webhook-secret"
+"""The header that carries the secret itself; all other headers in `proof_headers` carry its HMAC."""
 
 
 def _with_run_id(path: str) -> str:
@@ -56,7 +62,7 @@ def _with_run_id(path: str) -> str:
 
 
 class ImagineoOptions(Options):
-    """What ImagineoAI does not publish; the defaults are unconfirmed."""
+    """The settings for facts that ImagineoAI does not publish. The defaults are unconfirmed."""
 
     proof_headers: tuple[str, ...] = Field(
         default=(VERBATIM, "x-webhook-signature", "x-signature"),
@@ -71,7 +77,7 @@ class ImagineoOptions(Options):
 
 
 class Run(wire.Payload):
-    """A run as submit, poll and callback tell it."""
+    """A run in the answers to submissions and polls and in callbacks."""
 
     run_id: wire.Id = None
     status: wire.Word = ""
@@ -90,57 +96,54 @@ class Run(wire.Payload):
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """The types of known fields; generateVideo takes exactly one of image_url and source_run_id."""
+    """Return the problems of an input: known fields of a wrong type, and the source image of a video."""
     problems = rules.typed(submission.input, FIELDS)
     given = [name for name in ("image_url", "source_run_id") if submission.input.get(name)]
+    # https://docs.imagineo.dev/docs/methods/method-generateVideo: exactly one of the two fields is required.
     if submission.operation == "generate-video" and len(given) != 1:
         problems.append(Problem("/image_url", "give exactly one of image_url and source_run_id"))
     return problems
 
 
-def to_update(told: Run, *, at_once: bool = False) -> Update:
-    """A run in our words; it may stand at the top or under `data`.
+def to_update(outer: Run, *, at_once: bool = False) -> Update:
+    """Return the update for a run, which may stand at the top of the body or under `data`.
 
-    An error beside a running word is a remark, unless the run is refused `at_once`.
+    An error beside the status of a running job is only a remark, unless it comes with the answer to the
+    submission (`at_once`), where it means that the run was refused.
     """
-    run = Run.model_validate({**told.data, "data": None}) if told.data else told
-    run_id = run.run_id or told.run_id
-    phase = wire.phase(PHASES, run.status or told.status)
+    run = Run.model_validate({**outer.data, "data": None}) if outer.data else outer
+    run_id = run.run_id or outer.run_id
+    phase = wire.phase(PHASES, run.status or outer.status)
     video = run.video_url or run.output_url
     links = wire.assets(Kind.VIDEO, [video]) if video else wire.assets(Kind.IMAGE, [run.image_url])
     links = links or wire.assets_under([run.result_url, run.result, run.output, run.outputs, run.images])
-    if not (run.status or told.status) and links:
+    if not (run.status or outer.status) and links:
         phase = Phase.SUCCEEDED
     done = phase is Phase.SUCCEEDED
-    error = run.error if said.is_error(run.error) else told.error if said.is_error(told.error) else None
+    error = run.error if said.is_error(run.error) else outer.error if said.is_error(outer.error) else None
     ended = error is not None and (phase is Phase.UNKNOWN or (done and not links))
     failure = None
     if phase is Phase.FAILED or ended or (at_once and error is not None):
         phase = phase if done else Phase.FAILED
         code = said.code_of({"error": error})
-        failure = said.failure(code, error, run.message, word=run.status or told.status)
+        failure = said.failure(code, error, run.message, word=run.status or outer.status)
     elif phase is Phase.CANCELED:
-        failure = said.canceled(run.status or told.status)
+        failure = said.canceled(run.status or outer.status)
     assets = links if phase is Phase.SUCCEEDED else ()
     return Update(provider_job_id=run_id, phase=phase, progress=run.progress, assets=assets, failure=failure)
 
 
 def read(message: HttpMessage) -> Update:
-    """A poll's answer."""
+    """Return the update in a poll's answer. Raises the refusal of a body that names no run."""
     body = wire.answered(message)
-    told = wire.model(body, Run, message)
-    if (
-        told.run_id is None
-        and not told.status
-        and not told.data
-        and (error := wire.told_error(message, body))
-    ):
+    run = wire.model(body, Run, message)
+    if run.run_id is None and not run.status and not run.data and (error := wire.told_error(message, body)):
         raise error
-    return to_update(told)
+    return to_update(run)
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """The answer to a submit: it must name the run."""
+    """Return the update in a submission's answer. Raises a `ProviderError` when it names no run."""
     body = wire.answered(message)
     update = to_update(wire.model(body, Run, message), at_once=True)
     if update.provider_job_id is None:
@@ -149,7 +152,7 @@ def read_submitted(message: HttpMessage) -> Update:
 
 
 def read_callback(message: HttpMessage) -> Update:
-    """A callback: the payload is not published, so it is read like a poll's answer."""
+    """Return the update in a callback. Its payload is not published, so it is read like a poll's answer."""
     return to_update(wire.payload(message, Run))
 
 
@@ -165,7 +168,7 @@ def _operations(options: ImagineoOptions) -> Mapping[str, Operation]:
 
 
 def configure(options: ImagineoOptions) -> Handler:
-    """The handler for an account with these settings."""
+    """Return the handler for an account with these settings."""
     operations = _operations(options)
 
     def submit(job: Submission, account: Account) -> HttpRequest:
@@ -178,6 +181,8 @@ def configure(options: ImagineoOptions) -> Handler:
         path = options.poll_path.replace("{run_id}", wire.segment(job.provider_job_id))
         return wire.get(path, _key(account))
 
+    # How `webhook_secret` proves a callback is not published: each of these headers that comes must hold, and
+    # a callback without any of them is a hint.
     candidates = [
         (
             name,

@@ -1,8 +1,13 @@
-"""MiniMax v1, and every gateway that speaks it. Read 2026-10: platform.minimax.io, the vendor's MCP server.
+"""The handler for MiniMax v1 and for gateways with the same wire format.
 
-An error comes as HTTP 200 with `base_resp.status_code` other than 0. A callback carries no proof, so it is
-a hint; while our submit is still in flight the provider sends `{"challenge"}` and wants it echoed within
-3 s. A result is a `file_id`; files/retrieve turns it into a link that is good for 9 h.
+Sources: https://platform.minimax.io (video pages with their callback section, read 2026-10; error page, read
+2026-10 and 2026-11), the vendor's MCP server, read 2026-10, and its CLI (https://github.com/MiniMax-AI/cli),
+read 2026-10 and 2026-11.
+
+An error comes as HTTP 200 with a `base_resp.status_code` other than 0. A callback carries no proof, so it is
+a hint. While the submission is still in flight, the provider sends `{"challenge"}` to the callback URL and
+expects the echo within 3 s. A result is a `file_id`; files/retrieve turns it into a link that is valid for
+9 h.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +50,7 @@ from handlers.errors import (
 )
 from handlers.wishes import retry_after
 
+# The video pages name the failure `Fail`, https://github.com/MiniMax-AI/cli names it `Failed`.
 PHASES = {
     "preparing": Phase.QUEUED,
     "queueing": Phase.QUEUED,
@@ -82,13 +88,16 @@ ERRORS: Mapping[str, type[ProviderError]] = {
     "2061": Rejected,
     "20132": Rejected,
 }
-"""The meaning of each `base_resp.status_code`, by the vendor's error page. 2061 is about a model that the
-plan does not include, 2056 about the usage of a window of hours."""
+"""The error for each `base_resp.status_code`, by the vendor's error page. 2061 is about a model that the plan
+does not include, 2056 about the usage within a window of hours."""
 WAITS = {"2056": timedelta(minutes=5)}
+"""Waits after a code whose answer has no `Retry-After`."""
 ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 CONTENT_POLICY = frozenset({"1026", "1027"})
 LINK_LIFETIME = timedelta(hours=9)
+"""The life of a link, counted from the answer that brings it."""
 PROMPT_LIMIT = 2000
+"""The documented maximum of characters in a prompt."""
 MODELS = frozenset(
     {"MiniMax-Hailuo-2.3", "MiniMax-Hailuo-2.3-Fast", "MiniMax-Hailuo-02", "S2V-01", "T2V-01", "I2V-01"}
     | {"T2V-01-Director", "I2V-01-Director", "I2V-01-live"}
@@ -113,7 +122,7 @@ RETRIEVE_PATH = "/v1/files/retrieve"
 
 
 class MiniMaxPaths(Options):
-    """Where a gateway keeps MiniMax's three calls."""
+    """The paths of MiniMax's three calls at a gateway."""
 
     submit_path: wire.PathSetting = Field(default=SUBMIT_PATH, description="where a video is asked for")
     poll_path: wire.PathSetting = Field(default=POLL_PATH, description="where a task is asked about")
@@ -123,14 +132,14 @@ class MiniMaxPaths(Options):
 
 
 class BaseResp(wire.Payload):
-    """How MiniMax says whether a call worked."""
+    """The outcome of a call: a `status_code` of 0 is a success."""
 
     status_code: wire.Code = None
     status_msg: wire.Id = None
 
 
 class MinimaxTask(wire.Payload):
-    """A task, to submit, poll and callback alike; words differ in case between them."""
+    """A task in answers and callbacks. The case of its status word differs between them."""
 
     task_id: wire.Id = None
     status: wire.Word = ""
@@ -149,14 +158,14 @@ class File(wire.Payload):
 
 
 class Retrieved(wire.Payload):
-    """The answer of files/retrieve."""
+    """The body of an answer of files/retrieve."""
 
     file: Annotated[File, wire.PART] = File()
     base_resp: Annotated[BaseResp, wire.PART] = BaseResp()
 
 
 def refuse(base: BaseResp, message: HttpMessage, unknown: type[ProviderError] = Garbled) -> None:
-    """Raise the error that a `base_resp` without success means; `unknown` for a code not in our table."""
+    """Raise the error of a `base_resp` without success; `unknown` is the one for a code in no table."""
     code, status = base.status_code, message.status
     if code in {None, "0"}:
         return
@@ -164,12 +173,16 @@ def refuse(base: BaseResp, message: HttpMessage, unknown: type[ProviderError] = 
     if error is None and status >= 300:
         error = refusals.refusal(status, code, base.status_msg or "")
     wait = retry_after(message) or WAITS.get(code or "")
+    # Only a number with a sentence is surely MiniMax's own refusal; anything else may hide an accepted task.
     error = error or (unknown if base.status_msg and (code or "").lstrip("-").isdigit() else Garbled)
     raise error(base.status_msg or "", status=status, retry_after=wait, provider_code=code)
 
 
 def answered(message: HttpMessage, unknown: type[ProviderError] = Garbled) -> dict[str, Any]:
-    """The object in an answer; a refusal stands in `base_resp`, whatever the HTTP status."""
+    """Return the object in a successful answer. Raises the error of any other.
+
+    A refusal in `base_resp` comes before the meaning of the HTTP status beside it.
+    """
     if message.status >= 300:
         try:
             body = json.as_object(json.forgive(message.body))
@@ -181,15 +194,15 @@ def answered(message: HttpMessage, unknown: type[ProviderError] = Garbled) -> di
 
 
 def to_update(task: MinimaxTask) -> Update:
-    """A task in our words."""
+    """Return the update for a task."""
     phase = wire.phase(PHASES, task.status)
     failure = None
     assets: tuple[Asset, ...] = ()
     if phase is Phase.FAILED:
         base = task.base_resp
-        told = base.status_code not in {None, "0"}
-        code = base.status_code if told else task.status
-        failure = said.failure(code, base.status_msg if told else None, word=task.status)
+        coded = base.status_code not in {None, "0"}
+        code = base.status_code if coded else task.status
+        failure = said.failure(code, base.status_msg if coded else None, word=task.status)
         if base.status_code in CONTENT_POLICY:
             failure = replace(failure, code=FailureCode.CONTENT_POLICY)
     elif phase is Phase.CANCELED:
@@ -203,7 +216,10 @@ def to_update(task: MinimaxTask) -> Update:
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """The answer to a submit; with a code other than 0 and without a task, nothing was accepted."""
+    """Return the update in a submission's answer. Raises the error of a code other than 0.
+
+    Without a task nothing was accepted, so an unknown code is `Rejected`; beside a task it is `Garbled`.
+    """
     body = answered(message, unknown=Rejected)
     task = wire.model(body, MinimaxTask, message)
     refuse(task.base_resp, message, Garbled if task.task_id else Rejected)
@@ -214,10 +230,11 @@ def read_submitted(message: HttpMessage) -> Update:
 
 
 def read(message: HttpMessage) -> Update:
-    """A poll's answer: a task that ended tells so itself, else `base_resp` says how the question fared."""
+    """Return the update in a poll's answer. Raises the error in `base_resp` while the task has not ended."""
     body = answered(message)
     task = wire.model(_flat(body), MinimaxTask, message)
     update = to_update(task)
+    # The `base_resp` of a failed task gives the reason of its failure and does not refuse the poll.
     if update.phase not in ENDED:
         refuse(task.base_resp, message)
         if update.phase is Phase.UNKNOWN and (error := wire.told_error(message, body)):
@@ -226,7 +243,8 @@ def read(message: HttpMessage) -> Update:
 
 
 def _flat(body: dict[str, Any]) -> dict[str, Any]:
-    """The body as v1 tells it: the vendor's v2 keeps the task under `task`, its link and error inside it."""
+    """Return the body in the form of v1: the vendor's v2 keeps the task, its link and error under `task`."""
+    # https://github.com/vercel/ai, packages/minimax/src/minimax-video-model.test.ts, read 2026-11.
     task = body.get("task")
     if not isinstance(task, dict):
         return body
@@ -237,36 +255,38 @@ def _flat(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_callback(message: HttpMessage) -> Update:
-    """A callback's body: a poll's, without the sizes."""
+    """Return the update in a callback. Its body is that of a poll's answer without the sizes."""
     return to_update(wire.payload(message, MinimaxTask))
 
 
 def read_retrieved(message: HttpMessage) -> Asset:
-    """A fresh link and when it ends."""
-    told = wire.model(answered(message), Retrieved, message)
-    refuse(told.base_resp, message)
-    link = told.file.download_url or told.file.backup_download_url
+    """Return the fresh link and its end as an asset. Raises `Garbled` when the answer carries no link."""
+    retrieved = wire.model(answered(message), Retrieved, message)
+    refuse(retrieved.base_resp, message)
+    link = retrieved.file.download_url or retrieved.file.backup_download_url
     if link is None:
         raise Garbled("the answer carries no download_url", status=message.status)
     return Asset(kind=Kind.VIDEO, url=link, expires_at=message.received_at + LINK_LIFETIME)
 
 
 def challenge(message: HttpMessage) -> HttpAnswer | None:
-    """The echo that MiniMax wants before it creates a task; None for any other body."""
+    """Return the echo that MiniMax expects before it creates a task; None for any other body."""
+    # https://platform.minimax.io, callback section. Most bodies are no challenge and need not be parsed here.
     if b'"challenge"' not in message.body:
         return None
     try:
         body = json.read_object(message.body)
     except json.BadJson:
         return None
-    asked = body.get("challenge")
-    if not isinstance(asked, str) or "task_id" in body:
+    value = body.get("challenge")
+    # A report about a task is never a challenge, even with a field of that name.
+    if not isinstance(value, str) or "task_id" in body:
         return None
-    return HttpAnswer(200, json.write({"challenge": asked}))
+    return HttpAnswer(200, json.write({"challenge": value}))
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """Length and model names are warnings only: both change faster than this table."""
+    """Return the problems of an input. Length and model only warn: they change faster than this table."""
     problems = rules.typed(submission.input, FIELDS)
     prompt, model = submission.input.get("prompt"), submission.input.get("model")
     if isinstance(prompt, str) and len(prompt) > PROMPT_LIMIT:
@@ -287,7 +307,7 @@ def check(submission: Submission) -> Sequence[Problem]:
 
 
 def speaking(name: str, base_url: str, paths: MiniMaxPaths, callback: Callback | None) -> Handler:
-    """A handler for MiniMax's wire format under other names, hosts and paths."""
+    """Return a handler for MiniMax's wire format under another name, host and paths."""
     operations = {"video": Operation(paths.submit_path, Kind.VIDEO, callback=callback is not None)}
 
     def submit(job: Submission, account: Account) -> HttpRequest:

@@ -1,7 +1,7 @@
-"""Every incoming proof. A handler chooses one; it never writes its own.
+"""The verifiers of callbacks. A handler chooses one and never contains its own.
 
 All of them read raw bytes, compare in constant time, try every key that may be valid, and raise
-`BadSignature` and nothing else. A header that must be there once is refused when it comes twice.
+`BadSignature` and nothing else. A header that must come once is refused when it comes twice.
 """
 
 import base64
@@ -19,17 +19,18 @@ Verify = Callable[[HttpMessage, Keys], Proof]
 KeySource = Callable[[Keys], Iterable[bytes]]
 
 HEADER_LIMIT = 4096
+"""The most characters of a header that carries a proof."""
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_\-]{1,256}", re.ASCII)
 
 
 def job_secrets(keys: Keys) -> Iterable[bytes]:
-    """The secret derived for the job."""
+    """Return the secrets derived for the job."""
     return _encoded(keys.job)
 
 
 def account_whsec(keys: Keys) -> Iterable[bytes]:
-    """The secrets configured for the account in Standard Webhooks form: base64 behind `whsec_`."""
+    """Yield the account's secrets, decoded from the Standard Webhooks form: base64 behind `whsec_`."""
     for secret in keys.account:
         try:
             key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
@@ -40,7 +41,7 @@ def account_whsec(keys: Keys) -> Iterable[bytes]:
 
 
 def api_key_digests(keys: Keys) -> Iterable[bytes]:
-    """SHA-256 of each API key, as 32 raw bytes and as hex text: providers and their users disagree which."""
+    """Yield SHA-256 of each API key as 32 raw bytes and as hex text: providers and their users disagree."""
     for key in _encoded(keys.api):
         digest = hashlib.sha256(key)
         yield digest.digest()
@@ -48,12 +49,12 @@ def api_key_digests(keys: Keys) -> Iterable[bytes]:
 
 
 def unproved(_message: HttpMessage, _keys: Keys) -> Proof:
-    """A provider that proves nothing beyond the token: every callback is a hint."""
+    """Return UNPROVED for every callback: the provider proves nothing beyond the token in the URL."""
     return Proof.UNPROVED
 
 
 def shared_secret(header: str, *, keys: KeySource = job_secrets) -> Verify:
-    """The secret itself, echoed in `header`."""
+    """Return a verifier of the secret itself, echoed in `header`."""
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
         return _proved(_only(message, header), keys(known))
@@ -62,7 +63,7 @@ def shared_secret(header: str, *, keys: KeySource = job_secrets) -> Verify:
 
 
 def hmac_sha256(header: str, *, prefix: str = "", keys: KeySource = job_secrets) -> Verify:
-    """HMAC-SHA256 of the raw body as hex in `header`, behind an optional `prefix`."""
+    """Return a verifier of HMAC-SHA256 of the raw body, in hex in `header` behind an optional `prefix`."""
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
         given = _only(message, header)
@@ -75,12 +76,17 @@ def hmac_sha256(header: str, *, prefix: str = "", keys: KeySource = job_secrets)
 def standard_webhooks(
     *, keys: KeySource = account_whsec, tolerance: timedelta = timedelta(minutes=5)
 ) -> Verify:
-    """Standard Webhooks `v1`: HMAC-SHA256 of `id.timestamp.body` as base64, several signatures allowed."""
+    """Return a verifier of Standard Webhooks `v1`: HMAC-SHA256 of `id.timestamp.body` in base64.
+
+    The header may list several signatures. A timestamp more than `tolerance` away from the time of arrival is
+    refused.
+    """
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
         message_id = _only(message, "webhook-id").decode("latin-1")
         stamp = _only(message, "webhook-timestamp").decode("latin-1")
         listed = _only(message, "webhook-signature").decode("latin-1").split(" ")
+        # While a secret is rotated there are two signatures; the bound keeps a long list from costing time.
         if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp) or len(listed) > 16:
             raise BadSignature
         if abs(message.received_at.timestamp() - int(stamp)) > tolerance.total_seconds():
@@ -96,9 +102,9 @@ def standard_webhooks(
 
 
 def any_present(candidates: Sequence[tuple[str, Verify]]) -> Verify:
-    """For a provider whose proof is not published: every candidate header that is there must hold.
+    """Return a verifier for an unpublished proof: every candidate header that is present must hold.
 
-    With none of them there, the callback is a hint.
+    A callback without any of these headers is a hint.
     """
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
@@ -111,7 +117,7 @@ def any_present(candidates: Sequence[tuple[str, Verify]]) -> Verify:
 
 
 def optional(verify: Verify, keys: KeySource) -> Verify:
-    """`verify` where the account has a secret; without one every callback is a hint."""
+    """Return `verify` for an account with a secret; without a secret every callback is a hint."""
 
     def verifying(message: HttpMessage, known: Keys) -> Proof:
         return verify(message, known) if any(True for _ in keys(known)) else Proof.UNPROVED

@@ -1,7 +1,7 @@
 """The meaning of providers' words beyond their own tables: ends of jobs, refusals by a code or a sentence.
 
-Gateways put words of their own in front of a provider, and one HTTP status carries several meanings (403 for
-a wrong key, for a model, for the content). A handler's own table always comes first.
+Gateways add words of their own in front of a provider, and one HTTP status has several meanings (403 for a
+wrong key, for a model, for the content). A handler's own table always comes first.
 """
 
 import re
@@ -30,7 +30,7 @@ WORDS: Mapping[str, Phase] = {
     **dict.fromkeys(CANCELED, Phase.CANCELED),
     **dict.fromkeys((*FAILED, *POLICY_WORDS), Phase.FAILED),
 }
-"""Words that end a job at every provider, in lower case with `_` for blanks and hyphens."""
+"""Status words that end a job at every provider, in lower case with `_` for blanks and hyphens."""
 
 BY_STATUS: Mapping[int, type[ProviderError]] = {
     401: AccountRefused,
@@ -76,6 +76,7 @@ def known(word: str) -> Phase:
 
 def policy(*texts: str | None) -> bool:
     """Return whether a code, word or sentence says that the content was refused."""
+    # `rejected` alone ends a job but does not name the content as the reason.
     return any(
         text and (_BLANKS.sub("_", text.lower()) in POLICY_WORDS - {"rejected"} or _POLICY.search(text))
         for text in texts
@@ -83,13 +84,14 @@ def policy(*texts: str | None) -> bool:
 
 
 def failure_code(*texts: str | None) -> FailureCode:
-    """Return our code for a failed generation of which a provider says these codes, words and sentences."""
+    """Return the service's code for a failed generation, by the provider's codes, words and sentences."""
     return FailureCode.CONTENT_POLICY if policy(*texts) else FailureCode.GENERATION_FAILED
 
 
 def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
-    """Return the error that an answer other than a success means, by its status and its body."""
+    """Return the class of error for an answer without success, by its status and its body."""
     text = f"{code or ''} {said}"
+    # The sentence of a 400 may quote the prompt ("no funds"), so only its code can speak of money.
     if status in {400, 403, 429} and _MONEY.search(text if status != 400 else code or ""):
         return AccountRefused
     if status == 403 and not _KEY.search(text):
@@ -103,16 +105,20 @@ def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
 
 
 def spoken(code: str | None, said: str) -> type[ProviderError]:
-    """Return the error inside a success, by its words alone."""
+    """Return the class of error for an error inside a success, by its words alone."""
     text = f"{code or ''} {said}"
+    # A fault inside a success may hide an accepted job, so it is `Garbled` and not a refusal.
     by_words = ((_MONEY, AccountRefused), (_RATE, Throttled), (_FAULT, Garbled), (_KEY, AccountRefused))
     kind = next((kind for pattern, kind in by_words if pattern.search(text)), Rejected)
     return ContentRefused if kind is Rejected and policy(code, said) else kind
 
 
 def about_account(status: int | None, code: str | None, said: str) -> bool:
-    """Return whether a refusal of the account says so: a bare 403 may be about one job as well, and so may
-    a 402 that speaks of a model or an operation, which the plan does not include."""
+    """Return whether a refusal is surely about the account.
+
+    A 403 that names neither key nor balance may be about one job as well, and so may a 402 that names a model
+    or an operation, which the plan does not include.
+    """
     text = f"{code or ''} {said}"
     if status == 403 or (status == 402 and _MODEL.search(text)):
         return bool(_MONEY.search(text) or _KEY.search(text))

@@ -1,7 +1,10 @@
-"""Replicate. Read 2026-10: docs.replicate.com, webhooks and predictions; Python SDK 1.0.7.
+"""The handler for Replicate.
 
-Official: the bare prediction object at every door, Standard Webhooks with one secret per account, the
-words, poll and cancel. Unconfirmed: `aborted`, and that output files live for an hour.
+Sources: https://docs.replicate.com (webhooks and predictions) and the vendor's Python SDK 1.0.7, read
+2026-10; the tests of replicate-python and replicate-javascript, read 2026-11.
+
+Documented: the bare prediction object in every answer and callback, Standard Webhooks with one secret per
+account, the words, poll and cancel. Unconfirmed: the word `aborted`, and that output files live for an hour.
 """
 
 import re
@@ -44,11 +47,13 @@ PHASES = {
     "aborted": Phase.CANCELED,
 }
 OPERATIONS = {"prediction": Operation("/v1/predictions", None)}
+# `output` and `logs` are left out: they come up to twice a second.
 EVENTS = ("start", "completed")
 LIFETIME = timedelta(hours=1)
+"""The life of an output file (unconfirmed)."""
 _DATA = re.compile(r"data:([a-z]+/[a-z0-9.+\-]{1,80})[;,]", re.IGNORECASE)
 WHSEC_BYTES = 24
-"""The least that Standard Webhooks allows; a shorter secret can be guessed."""
+"""The least bytes of a secret that Standard Webhooks allows; a shorter secret can be guessed."""
 
 
 def _whsec(secret: SecretStr) -> SecretStr:
@@ -60,7 +65,7 @@ def _whsec(secret: SecretStr) -> SecretStr:
 
 
 class ReplicateOptions(Options):
-    """The account's one signing secret."""
+    """The settings of a Replicate account: its one signing secret."""
 
     webhook_secret: Annotated[SecretStr, AfterValidator(_whsec)] | None = Field(
         default=None, description="the account's `whsec_...` signing secret; without it a callback is a hint"
@@ -68,7 +73,7 @@ class ReplicateOptions(Options):
 
 
 class Prediction(wire.Payload):
-    """A prediction, to submit, poll and callback alike."""
+    """A prediction: the body of answers and callbacks alike."""
 
     id: wire.Id = None
     status: wire.Word = ""
@@ -82,34 +87,36 @@ def _asset(link: str, message: HttpMessage) -> Asset:
 
 
 def _inline(output: object) -> list[str | None]:
-    """The media types of files that stand in the answer itself, as `data:` URLs."""
+    """Return the media types of files that stand in the answer itself as `data:` URLs."""
     values = output if isinstance(output, list) else [output]
     texts = [one for one in values if isinstance(one, str) and one.startswith("data:")]
     return [found.group(1) if (found := _DATA.match(text)) else None for text in texts]
 
 
-def to_update(told: Prediction, message: HttpMessage) -> Update:
-    """A prediction in our words; what a model makes may be files, text or both."""
-    phase = wire.phase(PHASES, told.status)
+def to_update(prediction: Prediction, message: HttpMessage) -> Update:
+    """Return the update for a prediction. The output of a model may be files, text or both."""
+    phase = wire.phase(PHASES, prediction.status)
     done = phase is Phase.SUCCEEDED
     failure = None
-    if phase is Phase.FAILED or (done and not told.output and said.is_error(told.error)):
-        failure = said.failure(None, told.error, word=told.status)
+    if phase is Phase.FAILED or (done and not prediction.output and said.is_error(prediction.error)):
+        failure = said.failure(None, prediction.error, word=prediction.status)
     elif phase is Phase.CANCELED:
-        failure = Failure(told.status, "the prediction was canceled", FailureCode.CANCELED_BY_PROVIDER)
-    links = wire.links_under(told.output) if done else {}
-    inline = tuple(Asset(kind=Kind.FILE, mime_type=mime) for mime in _inline(told.output)) if done else ()
+        failure = Failure(prediction.status, "the prediction was canceled", FailureCode.CANCELED_BY_PROVIDER)
+    links = wire.links_under(prediction.output) if done else {}
+    inline = (
+        tuple(Asset(kind=Kind.FILE, mime_type=mime) for mime in _inline(prediction.output)) if done else ()
+    )
     return Update(
-        provider_job_id=told.id,
+        provider_job_id=prediction.id,
         phase=phase,
         assets=(*(_asset(link, message) for link in links), *inline),
         failure=failure,
-        usage=told.metrics,
+        usage=prediction.metrics,
     )
 
 
 def read(message: HttpMessage) -> Update:
-    """A poll's answer."""
+    """Return the update in a poll's answer. Raises the refusal of a body without id and known status."""
     return _read(message)[0]
 
 
@@ -123,7 +130,7 @@ def _read(message: HttpMessage) -> tuple[Update, dict[str, Any]]:
 
 
 def read_submitted(message: HttpMessage) -> Update:
-    """The answer to a submit."""
+    """Return the update in a submission's answer. Raises a `ProviderError` when it names no prediction."""
     update, body = _read(message)
     if update.provider_job_id is None:
         raise wire.unnamed(message, body, "id")
@@ -131,12 +138,12 @@ def read_submitted(message: HttpMessage) -> Update:
 
 
 def read_callback(message: HttpMessage) -> Update:
-    """A callback: the bare prediction."""
+    """Return the update in a callback, which is the bare prediction."""
     return to_update(wire.payload(message, Prediction), message)
 
 
 def submit(job: Submission, account: Account) -> HttpRequest:
-    """POST the prediction."""
+    """Build the POST that creates the prediction."""
     body = dict(job.input)
     if job.callback_url:
         body |= {"webhook": job.callback_url, "webhook_events_filter": list(EVENTS)}
@@ -144,19 +151,19 @@ def submit(job: Submission, account: Account) -> HttpRequest:
 
 
 def poll(job: JobRef, account: Account) -> HttpRequest:
-    """GET the prediction."""
+    """Build the GET for the prediction."""
     path = f"/v1/predictions/{wire.segment(job.provider_job_id)}"
     return wire.get(path, wire.bearer(account.api_key))
 
 
 def cancel(job: JobRef, account: Account) -> HttpRequest:
-    """POST its cancel."""
+    """Build the POST that cancels the prediction."""
     path = f"/v1/predictions/{wire.segment(job.provider_job_id)}/cancel"
     return wire.post(path, {}, wire.bearer(account.api_key))
 
 
 def check(submission: Submission) -> Sequence[Problem]:
-    """A prediction names a version or a model, and its input."""
+    """Return the problems of an input: it needs a version or a model, and the model's own input."""
     problems = rules.typed(submission.input, {"version": rules.TEXT, "model": rules.TEXT})
     if not submission.input.get("version") and not submission.input.get("model"):
         problems.append(Problem("/version", "a version or a model is needed"))
@@ -166,7 +173,7 @@ def check(submission: Submission) -> Sequence[Problem]:
 
 
 def configure(options: ReplicateOptions) -> Handler:
-    """The handler for an account with these settings."""
+    """Return the handler for an account with these settings."""
     secrets = (options.webhook_secret.get_secret_value(),) if options.webhook_secret else ()
     return Handler(
         name="replicate",
@@ -178,6 +185,8 @@ def configure(options: ReplicateOptions) -> Handler:
         callback=Callback(
             proofs.optional(proofs.standard_webhooks(), proofs.account_whsec),
             read_callback,
+            # Without the secret no callback can be proved, so the id in one may be kept as a guess.
+            # A poll must confirm it. Why: receiver/README.md#a-guess-is-not-knowledge
             provable=bool(secrets),
         ),
         cancel=Exchange(cancel, read),

@@ -1,4 +1,4 @@
-"""Checks of an input before money is spent: the types of known fields, and needed ones."""
+"""The checks of an input before money is spent: types of known fields, and required fields."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def typed(given: Mapping[str, Any], fields: Mapping[str, str], at: str = "") -> list[Problem]:
-    """Return a problem for each known field with a value of another type; null counts as left out."""
+    """Return a problem for each known field with a value of another type. Null counts as a missing field."""
     return [
         Problem(f"{at}/{name}", f"{name} must be {kind}")
         for name, kind in fields.items()
@@ -33,6 +33,7 @@ def typed(given: Mapping[str, Any], fields: Mapping[str, str], at: str = "") -> 
 
 
 def _is(value: object, kind: str) -> bool:
+    # In Python a bool is an int, but `true` is not a number in JSON.
     return isinstance(value, _TYPES[kind]) and (kind == FLAG or not isinstance(value, bool))
 
 

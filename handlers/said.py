@@ -1,11 +1,11 @@
-"""A provider's error for people: its sentence, its code and the failure that they make."""
+"""The errors of providers for people: sentence, code, and the failure made of both."""
 
 from handlers import refusals
 from handlers.contract import Failure, FailureCode, Phase
 from handlers.text import clean
 
 PLAIN = frozenset({"", "fail", "failed", "failure", "error"})
-"""Words of a failure that say no more than that it is one."""
+"""Words for a failure that give no reason."""
 _SAID = ("message", "msg", "status_msg", "detail", "title", "error", "errors", "base_resp")
 _REASONS = (
     "error_message",
@@ -18,12 +18,14 @@ _REASONS = (
 )
 _PLACES = ("loc", "field", "param")
 _ERRORS = 3
-"""How many errors of a list are told."""
+"""The most errors of a list that a sentence names."""
 
 
 def sentence(value: object) -> str:
-    """The sentence in a provider's error body, wherever it put it, and the field that it is about; "" when
-    there is none."""
+    """Return the sentence in a provider's error body, preceded by the field that it is about.
+
+    Several names of fields are tried, because each provider has its own. Returns "" if none has a sentence.
+    """
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
@@ -47,7 +49,7 @@ def _field(value: object) -> str:
 
 
 def code_of(value: object) -> str | None:
-    """The provider's word for an error: `error.code` or `code`."""
+    """Return the provider's code for an error, from `error.code` or `code`; None when there is none."""
     if not isinstance(value, dict):
         return None
     inner = value.get("error")
@@ -58,23 +60,23 @@ def code_of(value: object) -> str | None:
 def failure(
     code: str | None, *places: object, word: str = "", otherwise: str = "generation failed"
 ) -> Failure:
-    """Return why a generation failed: the first sentence found at `places`, and our code by the provider's.
+    """Return the failure of a generation: the first sentence found at `places`, and the service's code.
 
-    `word` is the status that said so; one that says more than "failed" is the code where there is no other,
-    but for a word of success beside an error.
+    `word` is the status word. It becomes the provider's code where there is no other, unless it says no more
+    than "failed" or is a word for success beside an error.
     """
     said = next((found for place in places if (found := sentence(place))), "")
     plain = word in PLAIN or refusals.known(word) is Phase.SUCCEEDED
-    told = code or (None if plain else word)
-    return Failure(told, said or otherwise, refusals.failure_code(code, said, word))
+    provider_code = code or (None if plain else word)
+    return Failure(provider_code, said or otherwise, refusals.failure_code(code, said, word))
 
 
 def is_error(value: object) -> bool:
-    """Return whether an error field tells of one: many send it always, empty or with code 0."""
+    """Return whether an error field holds an error: many providers always send it, empty or with code 0."""
     code = value.get("code") if isinstance(value, dict) else None
     return bool(sentence(value)) or (isinstance(code, str | int) and code not in {0, "0", ""})
 
 
 def canceled(word: str) -> Failure:
-    """Return why a job ended that its provider canceled, by the word that said so."""
+    """Return the failure of a job that its provider canceled; `word` is the status word."""
     return Failure(word, "the provider canceled it", FailureCode.CANCELED_BY_PROVIDER)

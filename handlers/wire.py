@@ -1,6 +1,6 @@
-"""The small common ground of all wire formats: requests out, answers in, links and numbers.
+"""The common ground of all wire formats: requests, answers, field types and links.
 
-Requests carry paths, never URLs, so a key can only travel to its account's own origin.
+Requests carry paths and never URLs, so a key can only be sent to its account's own origin.
 """
 
 import itertools
@@ -33,25 +33,27 @@ ENDINGS = {
     **dict.fromkeys(("mp3", "wav"), Kind.AUDIO),
 }
 
+# The second character is not a slash, because `//host` names another host.
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 LINK_LIMIT = 8192
+"""The most characters of a link."""
 YEARS = (1970, 2200)
-"""The longest wait that a `Retry-After` can ask for."""
+"""The years, without the last one, in which a link or a file can plausibly end."""
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
 ASSETS = 200
 LINKS = 64 * 1024
-"""Files, and bytes of their links, that one job keeps; the rest stays with the provider."""
+"""The most files, and bytes of their links, that one job keeps; the rest stays with the provider."""
 
 
 class Payload(BaseModel):
-    """A provider's message: only what we read is declared, the rest is absorbed."""
+    """A provider's message. Only the fields that are read are declared; all others are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
     def _said_once(cls, value: object) -> object:
-        """Refuse a field that we read when it was given twice with values that differ."""
+        """Refuse a declared field that was given twice with different values."""
         if isinstance(value, json.Repeated) and not value.names.isdisjoint(cls.model_fields):
             raise ValueError("a field is given twice")
         return value
@@ -101,7 +103,7 @@ def _moment(value: object) -> object:
 
 
 def _sane(moment: datetime) -> datetime | None:
-    """A moment that a file can end at; a date outside these centuries is no date."""
+    """Return `moment` if it lies within `YEARS`; otherwise None, because such a date is a mistake."""
     return moment if YEARS[0] <= moment.year < YEARS[1] else None
 
 
@@ -141,25 +143,25 @@ def _setting(text: str) -> str:
 
 
 PART = BeforeValidator(_part)
-"""For an object inside a message: anything else there counts as an empty one."""
+"""The validator of an object inside a message: anything else counts as an empty object."""
 PARTS = BeforeValidator(_parts)
-"""For a list of objects inside a message: anything else there is passed over."""
+"""The validator of a list of objects inside a message: anything else is skipped."""
 Raw = Annotated[str | None, BeforeValidator(_raw)]
-"""Text as it came, to be checked where it is used."""
+"""Text as received, to be checked where it is used."""
 PathSetting = Annotated[str, AfterValidator(_setting)]
-"""A path that an account's settings name."""
+"""A path in the settings of an account."""
 
 
 Code = Annotated[str | None, BeforeValidator(_code)]
-"""A code as text, whatever it was; "" stays, because it is no code that we know."""
+"""A code as text. "" is kept, because an empty code is unknown and not missing."""
 Id = Annotated[str | None, BeforeValidator(_text)]
-"""An id or a sentence: numbers become text, anything else is None."""
+"""An id or a sentence. Numbers become text, anything else None."""
 Word = Annotated[str, BeforeValidator(_word)]
-"""A status word: lower case, "" when it is missing or no text."""
+"""A status word in lower case; "" when it is missing or not text."""
 Percent = Annotated[float | None, BeforeValidator(_percent)]
-"""Progress from 0 to 100, read from 40, "40" or "40%"; None when it is none of these."""
+"""A progress from 0 to 100, read from 40, "40" or "40%"; None for anything else."""
 Link = Annotated[str | None, BeforeValidator(_link)]
-"""An absolute http or https URL; None when it is none."""
+"""An absolute http or https URL; None for anything else."""
 Links = Annotated[tuple[Link, ...], BeforeValidator(_many)]
 Number = Annotated[float | None, BeforeValidator(number)]
 Whole = Annotated[int | None, BeforeValidator(_whole)]
@@ -169,30 +171,30 @@ Table = Annotated[dict[str, Any] | None, BeforeValidator(_table)]
 
 
 def bearer(key: str) -> tuple[str, str]:
-    """The usual header for a key."""
+    """Return the usual header for a key."""
     return ("authorization", f"Bearer {key}")
 
 
 def get(path: str, *headers: tuple[str, str]) -> HttpRequest:
-    """A GET for `path`, byte for byte."""
+    """Build a GET for `path`, which is sent byte for byte."""
     return HttpRequest("GET", own_path(path), (("accept", "application/json"), *headers))
 
 
 def post(path: str, body: Mapping[str, Any], *headers: tuple[str, str]) -> HttpRequest:
-    """A POST of `body` as JSON to `path`."""
+    """Build a POST of `body` as JSON to `path`."""
     standard = (("accept", "application/json"), ("content-type", "application/json"))
     return HttpRequest("POST", own_path(path), (*standard, *headers), json.write(body))
 
 
 def segment(value: str) -> str:
-    """`value` as one path segment or query value; `Garbled` for the two that mean another place."""
+    """Return `value` as one path segment or query value. Raises `Garbled` for `.` and `..`."""
     if value in {".", ".."}:
         raise Garbled("the provider's id is no id")
     return quote(value, safe="")
 
 
 def own_path(path: str) -> str:
-    """`path` when it can only mean a place on the account's own origin, else `Garbled`.
+    """Return `path` if it can only mean a place on the account's own origin. Raises `Garbled` otherwise.
 
     Refused are full URLs, `//host` paths, backslashes, blanks, fragments, control and non-ASCII characters:
     joined to a base URL, each of them has led a client to another host.
@@ -203,7 +205,7 @@ def own_path(path: str) -> str:
 
 
 def succeeded(message: HttpMessage) -> HttpMessage:
-    """`message` when its status is a success, else the error that the status and the body mean."""
+    """Return `message` if its status is a success. Raises the error for its status and body otherwise."""
     if 200 <= message.status < 300:
         return message
     try:
@@ -214,7 +216,7 @@ def succeeded(message: HttpMessage) -> HttpMessage:
 
 
 def refused(message: HttpMessage, body: object) -> ProviderError:
-    """Return the error that a message without success means; `body` is its body as read."""
+    """Return the error for a message without success; `body` is its body as read."""
     said, code = sentence(body), code_of(body)
     kind = refusals.refusal(message.status, code, said) if message.status >= 300 else Garbled
     if kind is Redirected:
@@ -226,14 +228,15 @@ def refused(message: HttpMessage, body: object) -> ProviderError:
 
 
 def _moved(message: HttpMessage) -> str:
-    """Where a redirect leads, without its query, and the setting that it concerns."""
+    """Return a sentence with the target of a redirect, without its query, and the setting to correct."""
     place = clean(next(iter(message.every("location")), "").split("?", 1)[0].split("#", 1)[0], 200)
+    # A user name and password in the target must not be shown.
     place = re.sub(r"//[^/@]*@", "//", place)
     return f"the provider redirects to {place or 'another place'}: correct base_url"
 
 
 def answered(message: HttpMessage) -> dict[str, Any]:
-    """The object in a successful answer; raises what the status or an unreadable body means."""
+    """Return the object in a successful answer. Raises the error for its status, or `Garbled`."""
     succeeded(message)
     try:
         return json.as_object(json.forgive(message.body))
@@ -242,27 +245,27 @@ def answered(message: HttpMessage) -> dict[str, Any]:
 
 
 def told_error(message: HttpMessage, body: dict[str, Any]) -> ProviderError | None:
-    """Return the refusal that a success carries in its body; None where it tells none.
+    """Return the refusal that a success carries in its body; None when it carries none.
 
     Gateways answer 200 with an error inside. A fault on their side may hide an accepted job.
     """
-    told = {name: body[name] for name in ("error", "errors") if body.get(name)}
-    if not told and body.get("success") is False:
-        told = body
-    said, code = sentence(told), code_of(told) or code_of(body)
-    if not told or not (said or code not in {None, "0", ""}):
+    errors = {name: body[name] for name in ("error", "errors") if body.get(name)}
+    if not errors and body.get("success") is False:
+        errors = body
+    said, code = sentence(errors), code_of(errors) or code_of(body)
+    if not errors or not (said or code not in {None, "0", ""}):
         return None
     kind = refusals.spoken(code, said)
     return kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)
 
 
 def unnamed(message: HttpMessage, body: dict[str, Any], name: str) -> ProviderError:
-    """Return the error for an acceptance without an id: the refusal that it tells, else `Garbled`."""
+    """Return the error for an acceptance without an id: the refusal in its body, or else `Garbled`."""
     return told_error(message, body) or Garbled(f"the answer names no {name}", status=message.status)
 
 
 def model(body: dict[str, Any], kind: type[Model], message: HttpMessage) -> Model:
-    """`body` as a message of `kind`."""
+    """Return `body` as a message of `kind`. Raises `Garbled` when it does not fit."""
     try:
         return kind.model_validate(body)
     except ValidationError:
@@ -270,12 +273,12 @@ def model(body: dict[str, Any], kind: type[Model], message: HttpMessage) -> Mode
 
 
 def answer(message: HttpMessage, kind: type[Model]) -> Model:
-    """The body of a successful answer as a message of `kind`."""
+    """Return the body of a successful answer as a message of `kind`. Raises a `ProviderError` otherwise."""
     return model(answered(message), kind, message)
 
 
 def called_back(message: HttpMessage) -> dict[str, Any]:
-    """The object in a callback, read strictly because a proof covers its bytes, or `BadPayload`."""
+    """Return the object in a callback, read strictly as a proof covers its bytes. Raises `BadPayload`."""
     try:
         return json.read_object(message.body)
     except json.BadJson:
@@ -283,7 +286,7 @@ def called_back(message: HttpMessage) -> dict[str, Any]:
 
 
 def payload_of(body: dict[str, Any], kind: type[Model]) -> Model:
-    """The `body` of a callback as a message of `kind`, or `BadPayload`."""
+    """Return the `body` of a callback as a message of `kind`. Raises `BadPayload` when it does not fit."""
     try:
         return kind.model_validate(body)
     except ValidationError:
@@ -291,31 +294,31 @@ def payload_of(body: dict[str, Any], kind: type[Model]) -> Model:
 
 
 def payload(message: HttpMessage, kind: type[Model]) -> Model:
-    """The body of a callback as a message of `kind`, or `BadPayload`."""
+    """Return the body of a callback as a message of `kind`. Raises `BadPayload` when it cannot be read."""
     return payload_of(called_back(message), kind)
 
 
 def phase(words: Mapping[str, Phase], word: str) -> Phase:
-    """Our phase for a provider's word (lower case): its own sense, else the one that it has everywhere."""
+    """Return the phase of a status word (lower case) by the provider's table, or else by the common one."""
     return words.get(word) or refusals.known(word)
 
 
 def assets(kind: Kind, links: Iterable[str | None]) -> tuple[Asset, ...]:
-    """One asset of `kind` per distinct link, in their order."""
+    """Return one asset of `kind` per distinct link, in order."""
     found = [link for link in links if link]
     return tuple([Asset(kind=kind, url=link) for link in dict.fromkeys(found)]) if found else ()
 
 
 def kept(found: Sequence[Asset]) -> tuple[Asset, ...]:
-    """The first of `found` that a job may keep: at most `ASSETS`, with `LINKS` bytes of links."""
+    """Return the first of `found` that a job may keep: at most `ASSETS` files and `LINKS` bytes of links."""
     sizes = itertools.accumulate(len(asset.url or "") + len(asset.source or "") for asset in found[:ASSETS])
     return tuple(found[: sum(1 for size in sizes if size <= LINKS)])
 
 
 def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:
-    """Every link anywhere in `value`, in order, with the kind that the nearest field's name tells.
+    """Return every link anywhere in `value`, in order, with the kind given by the name of the nearest field.
 
-    `kinds` are words that may stand in a field's name.
+    `kinds` maps words in the name of a field to the kind that they mean.
     """
     found: dict[str, Kind | None] = {}
     _collect(value, None, kinds or {}, found)
@@ -337,19 +340,19 @@ def _collect(
 
 
 def kind_of(link: str) -> Kind:
-    """What a link leads to, by the ending of its path."""
+    """Return the kind of file that a link leads to, by the ending of its path."""
     return ENDINGS.get(link.split("?", 1)[0].rsplit(".", 1)[-1].lower(), Kind.FILE)
 
 
 def assets_under(value: object) -> tuple[Asset, ...]:
-    """One asset per distinct link anywhere in `value`, its kind told by the field's name or the ending."""
+    """Return one asset per distinct link anywhere in `value`, with its kind by field name or ending."""
     kinds = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
     found = links_under(value, kinds)
     return tuple([Asset(kind=kind or kind_of(link), url=link) for link, kind in found.items()])
 
 
 def expiry(link: str, parameter: str = "exp") -> datetime | None:
-    """The moment that a signed link carries as unix seconds in its query; None when it carries none."""
+    """Return the end of a signed link, in unix seconds in its query; None when it carries none."""
     try:
         values = parse_qs(urlsplit(link).query).get(parameter, [])
         return _sane(datetime.fromtimestamp(int(values[0]), UTC)) if values else None

@@ -1,4 +1,4 @@
-"""How long a provider or a receiver asks to be left alone."""
+"""The waits that providers and receivers ask for."""
 
 import math
 import re
@@ -8,12 +8,13 @@ from email.utils import parsedate_to_datetime
 from handlers.contract import HttpMessage
 
 DAY = timedelta(hours=24)
+"""The longest wait that a message may ask for."""
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 _SECONDS_TWICE = re.compile(r"[0-9. \t]+(?:,[0-9. \t]+)+", re.ASCII)
 
 
 def number(value: object) -> object:
-    """Return a sane number that is told as one or as its digits; None for all else."""
+    """Return a plausible number, given as a number or as its digits; None for anything else."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -25,12 +26,13 @@ def number(value: object) -> object:
 
 
 def retry_after(message: HttpMessage) -> timedelta | None:
-    """Read the `Retry-After` of a message: seconds, a fraction rounded up, or a date; at most a day.
+    """Return the wait in `Retry-After`: seconds, with a fraction rounded up, or a date; at most a day.
 
-    Returns None where it is missing or unreadable, or where it is there twice with different values.
+    Returns None where it is missing or unreadable, or present twice with different values.
     """
     found: set[timedelta | None] = set()
     for value in message.every("retry-after"):
+        # A doubled header may arrive as one with a comma, but a date has a comma of its own.
         texts = value.split(",") if _SECONDS_TWICE.fullmatch(value) else [value]
         found.update(_wait(text.strip(" \t"), message.received_at) for text in texts)
     return found.pop() if len(found) == 1 else None
@@ -40,6 +42,7 @@ def _wait(text: str, now: datetime) -> timedelta | None:
     if _SECONDS.fullmatch(text):
         whole, _, fraction = text.partition(".")
         digits = whole.lstrip("0")
+        # A day has five digits of seconds, so a longer number need not be parsed.
         seconds = int(digits or 0) + bool(fraction.strip("0")) if len(digits) <= 5 else DAY.total_seconds()
         return min(timedelta(seconds=seconds), DAY)
     try:
@@ -51,17 +54,17 @@ def _wait(text: str, now: datetime) -> timedelta | None:
 
 
 def wish(message: HttpMessage, body: object) -> timedelta | None:
-    """How long the provider asks us to wait: in `Retry-After`, in `retry-after-ms`, or in the body."""
-    told = retry_after(message)
-    if told is None and len(values := message.every("retry-after-ms")) == 1:
-        told = _seconds(values[0], 1000)
+    """Return the wait that a provider asks for: in `Retry-After`, `retry-after-ms` or the body."""
+    wait = retry_after(message)
+    if wait is None and len(values := message.every("retry-after-ms")) == 1:
+        wait = _seconds(values[0], 1000)
     inner = body.get("error") if isinstance(body, dict) else None
     for place in (body, inner):
-        if told is None and isinstance(place, dict):
-            told = _seconds(place.get("retry_after"))
-    return told
+        if wait is None and isinstance(place, dict):
+            wait = _seconds(place.get("retry_after"))
+    return wait
 
 
 def _seconds(value: object, unit: int = 1) -> timedelta | None:
-    told = number(value)
-    return timedelta(seconds=math.ceil(min(told / unit, 86400))) if isinstance(told, int | float) else None
+    found = number(value)
+    return timedelta(seconds=math.ceil(min(found / unit, 86400))) if isinstance(found, int | float) else None

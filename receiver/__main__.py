@@ -1,4 +1,4 @@
-"""`ringback` and `python -m receiver`."""
+"""The entry point of `ringback` and `python -m receiver`."""
 
 import sys
 from importlib.metadata import PackageNotFoundError

@@ -19,10 +19,10 @@ from receiver.config.startup import check_master_keys, client_of, master_keys_of
 from receiver.delivery.delivery_service import DeliveryService
 from receiver.delivery.endpoint_service import EndpointService
 from receiver.delivery.ping import Pinger
-from receiver.delivery.sender import DeliverySender
+from receiver.delivery.sender import DeliverySender, lease_of
 from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import Misconfigured, StoreUnavailable
-from receiver.domain.model import Work
+from receiver.domain.model import MAX_IN_FLIGHT, Work
 from receiver.egress.client import HttpClient
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.events.interpreter import Interpreter
@@ -187,7 +187,9 @@ async def _core(loaded: Loaded, store: Store, clock: Clock, role: Role) -> Core:
     interpreter = Interpreter(loaded.accounts, master_keys, _policy(settings), clock.chance)
     name, dispatcher, waiting_calls = ids.new("rpc"), Dispatcher(store.tell), WaitingCalls(store)
     slots, lease = NullLimits() if role is Role.API else limits, functools.partial(_lease, settings, clock)
-    context = RecordContext(interpreter, cache, slots, ids, clock.now, lease, name)
+    context = RecordContext(
+        rules=interpreter, endpoints=cache, limits=slots, ids=ids, now=clock.now, lease=lease, owner=name
+    )
     recorder = Recorder(store, context, waiting_calls, dispatcher)
     counts = HourlyCounts(store, clock)
     accounts = Accounts(loaded.accounts, client, master_keys, clock, settings.public_url, counts.count)
@@ -275,7 +277,14 @@ def _services(core: Core, endpoints: EndpointService) -> Services:
         providers=ProviderStatus(
             accounts=accounts, breaker=core.breaker, counts=core.counts, store=store, clock=clock
         ),
-        asset_links=AssetLinks(store, accounts, core.master_keys, clock, core.limits, core.dispatcher),
+        asset_links=AssetLinks(
+            store=store,
+            accounts=accounts,
+            master_keys=core.master_keys,
+            clock=clock,
+            limits=core.limits,
+            dispatcher=core.dispatcher,
+        ),
         callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, clock),
         wait_reasons=WaitReasons(
             store=store,
@@ -345,7 +354,7 @@ def _policy(settings: Settings) -> JobPolicy:
 
 
 def _lease(settings: Settings, clock: Clock) -> tuple[datetime, float]:
-    lease = timedelta(seconds=settings.delivery_timeout + 15)
+    lease = lease_of(settings.delivery_timeout)
     return clock.now() + lease, clock.monotonic() + lease.total_seconds()
 
 
@@ -354,9 +363,9 @@ def _limit(
 ) -> ConcurrencyLimit:
     setup = accounts.get(lane) if work is not Work.DELIVER else None
     if setup is not None:
-        return ConcurrencyLimit(setup.settings.max_in_flight, rate=setup.settings.rate_limit)
+        return ConcurrencyLimit(max=setup.settings.max_in_flight, rate=setup.settings.rate_limit)
     endpoint = endpoints.get(lane)
-    return ConcurrencyLimit(endpoint.max_in_flight if endpoint else 64, adaptive=True)
+    return ConcurrencyLimit(max=endpoint.max_in_flight if endpoint else MAX_IN_FLIGHT, adaptive=True)
 
 
 def start(app: App) -> list[asyncio.Task[None]]:

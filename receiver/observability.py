@@ -1,4 +1,4 @@
-"""Logs without secrets, and counters of the last hour."""
+"""The log, without secrets: its formats and its set-up."""
 
 import ipaddress
 import json
@@ -33,14 +33,15 @@ FIELDS = (
     "request_id",
     "replica",
 )
-"""The fields that a record may carry as `extra`; the same names in both formats."""
+"""The fields that a record may have in `extra`; the names are the same in both formats."""
 SHORTEST_SECRET = 6
-"""Hiding shorter ones would tear every line to pieces."""
+"""The least length of a secret that is hidden. Hiding shorter ones would garble every line."""
 FRAMES, TRACEBACK, LINE = 20, 120, 500
+"""The most frames of an exception, lines of a traceback, and characters of such a line."""
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
-    """`text` without keys, `secrets` and tokens, and on one line."""
+    """Return `text` on one line, with keys, `secrets` and tokens hidden."""
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
     hidden = _SECRETS.sub(lambda found: next(part for part in found.groups() if part) + "[redacted]", text)
@@ -48,18 +49,19 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 class Lines(logging.Formatter):
-    """Log lines: a moment, a level, a message and the fields of `FIELDS` that came along as `extra`.
+    """The base of the formatters: time, level, message, and the fields of `FIELDS` that are in `extra`.
 
-    `secrets` are the configured ones, hidden wherever they stand; `replica` names this process in every line.
+    `secrets` are the configured ones, hidden wherever they occur; `replica` names this process in every line.
     """
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         super().__init__()
+        # The longest first: a secret may contain a shorter one, which would leave the rest of it readable.
         self.secrets = tuple(sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len)[::-1])
         self.replica: str | None = None
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        """The fields of a record, in the order of `FIELDS`."""
+        """Return the fields of a record, in the order of `FIELDS`."""
         found = {name: getattr(record, name, None) for name in FIELDS}
         found["replica"] = found["replica"] or self.replica
         return {
@@ -69,23 +71,23 @@ class Lines(logging.Formatter):
         }
 
     def plain(self, text: str) -> str:
-        """A text as it may be shown."""
+        """Return `text` on one line, with secrets hidden."""
         return redact(text, self.secrets)
 
     def traceback(self, record: logging.LogRecord) -> list[str]:
-        """The last frames of a record's exception and of those behind it, line by line."""
+        """Return the last frames of a record's exception and of its causes, line by line."""
         if not record.exc_info or record.exc_info[1] is None:
             return []
-        told = TracebackException.from_exception(record.exc_info[1], limit=-FRAMES)
-        lines = "".join(told.format()).split("\n")
+        summary = TracebackException.from_exception(record.exc_info[1], limit=-FRAMES)
+        lines = "".join(summary.format()).split("\n")
         return [self.plain(line)[:LINE] for line in lines if line.strip()][-TRACEBACK:]
 
 
 class TextFormatter(Lines):
-    """Lines for people: fields as `name=value` at the end, a traceback indented below.
+    """A formatter for people: fields as `name=value` at the end, a traceback indented below.
 
-    On a terminal `width` columns wide a line is wrapped between words. A process that is watched is known:
-    only in a file its lines carry its name.
+    On a terminal `width` columns wide, lines are wrapped between words and do not name this process, which is
+    known there; in a file they do.
     """
 
     def __init__(self, secrets: Sequence[str] = (), *, width: int | None = None) -> None:
@@ -93,12 +95,12 @@ class TextFormatter(Lines):
         self.width = width
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
+        """Return the lines of one record."""
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        told = self.fields(record)
-        if self.width is not None and told.get("replica") == self.replica:
-            told.pop("replica", None)
-        fields = "".join(f" {name}={_quoted(value)}" for name, value in told.items())
+        values = self.fields(record)
+        if self.width is not None and values.get("replica") == self.replica:
+            values.pop("replica", None)
+        fields = "".join(f" {name}={_quoted(value)}" for name, value in values.items())
         line = f"{at} {record.levelname.lower():8} {self.plain(record.getMessage())}{fields}"
         if self.width is not None:
             line = textwrap.fill(
@@ -108,10 +110,10 @@ class TextFormatter(Lines):
 
 
 class Json(Lines):
-    """Lines for programs: one JSON object for each record, its traceback in one text."""
+    """A formatter for programs: one JSON object for each record, with its traceback in one text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
+        """Return the line of one record."""
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -131,9 +133,9 @@ def _quoted(value: Any) -> str:
 
 
 def set_up(level: str, form: str | None, secrets: Sequence[str] = ()) -> None:
-    """Log to standard error; other people's loggers speak up only when something is wrong.
+    """Log to standard error; the loggers of libraries log warnings and errors only.
 
-    A lost connection to the database is told by the store, once; asyncpg would repeat it for each connection.
+    The store logs a lost connection to the database once; asyncpg would repeat it for each connection.
     """
     handler = logging.StreamHandler(sys.stderr)
     as_text = form == "text" or (form is None and sys.stderr.isatty())
@@ -146,18 +148,22 @@ def set_up(level: str, form: str | None, secrets: Sequence[str] = ()) -> None:
 
 
 def name_replica(name: str) -> None:
-    """Put this process's name into every line from now on."""
+    """Add this process's name to all lines from now on."""
     for handler in logging.root.handlers:
         if isinstance(handler.formatter, Lines):
             handler.formatter.replica = name
 
 
 def peer(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
-    """Who asks, for logs: the nearest address in `x-forwarded-for` that is no trusted proxy of ours."""
+    """Return the address of the client, for logs.
+
+    It is the nearest address in `x-forwarded-for` that is no trusted proxy.
+    """
     client = scope.get("client")
     nearest = str(client[0]) if client else "unknown"
     forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",") if hop.strip()]
+    # From the end, because only entries that trusted proxies have appended can be believed.
     while hops and _is_in(nearest, trusted):
         nearest = hops.pop()
     return nearest[:64]

@@ -29,19 +29,19 @@ def route(
     handle: Handle,
     summary: str,
     scope: str | None,
-    told: type[BaseModel] | None,
+    response: type[BaseModel] | None,
     status: int = 200,
 ) -> Route:
-    """Return a route whose response is one object."""
+    """Return a route that responds with one object. `response` None stands for a response without JSON."""
     return Route(
-        method=method, path=path, handle=handle, summary=summary, scope=scope, told=told, status=status
+        method=method, path=path, handle=handle, summary=summary, scope=scope, told=response, status=status
     )
 
 
 def listing(
     path: str, handle: Handle, summary: str, scope: str, item: type[BaseModel], query: type[BaseModel]
 ) -> Route:
-    """Return a route whose response is a page of a list."""
+    """Return a GET route that responds with a page of `item` objects."""
     return replace(route("GET", path, handle, summary, scope, item), query=query, paged=True)
 
 
@@ -60,7 +60,7 @@ ROUTES: Sequence[Route] = (
         "GET",
         "/v1/jobs/{id}",
         jobs.show,
-        "Show a job with its input; with `wait`, once it is final.",
+        "Show a job with its input. With `wait`, respond once the job is final or the time is up.",
         "jobs:read",
         s.WholeJob,
     ).asks(a.WaitQuery),
@@ -78,7 +78,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/jobs/{id}/resolve",
         jobs.resolve,
-        "Resolve an unconfirmed job: exactly one of the three fields.",
+        "Resolve an unconfirmed job. The body has exactly one of the three fields.",
         "jobs:write",
         s.JobResponse,
     ).takes(a.Resolution),
@@ -93,7 +93,7 @@ ROUTES: Sequence[Route] = (
     listing(
         "/v1/events",
         events.feed,
-        "List events, oldest first; with `wait`, once there is one.",
+        "List events, oldest first. With `wait`, respond once there is an event or the time is up.",
         "events:read",
         w.EventResponse,
         a.FeedQuery,
@@ -102,7 +102,7 @@ ROUTES: Sequence[Route] = (
         "GET",
         "/v1/events/{id}",
         events.show,
-        "Show an event and, for every endpoint, why it went there or did not.",
+        "Show an event and, for each endpoint, its delivery status and the reason.",
         "events:read",
         w.EventWithReasons,
     ),
@@ -110,7 +110,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/endpoints",
         endpoints.create,
-        "Create an endpoint; its secret is in this answer and at `/secret` only.",
+        "Create an endpoint. Only this response and `/secret` show its secret.",
         "endpoints:write",
         s.NewEndpoint,
         201,
@@ -130,7 +130,7 @@ ROUTES: Sequence[Route] = (
         "PATCH",
         "/v1/endpoints/{id}",
         endpoints.update,
-        "Change an endpoint (RFC 7396): null takes a field back to its default.",
+        "Change an endpoint by JSON merge patch (RFC 7396). A null resets a field to its default.",
         "endpoints:write",
         s.EndpointResponse,
     ).takes(a.EndpointPatch),
@@ -147,7 +147,7 @@ ROUTES: Sequence[Route] = (
         "GET",
         "/v1/endpoints/{id}/secret",
         endpoints.secret,
-        "Show the secret that signs for an endpoint.",
+        "Show the secret that signs the deliveries to an endpoint.",
         "endpoints:write",
         s.EndpointSecret,
     ),
@@ -155,7 +155,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/endpoints/{id}/test",
         endpoints.test,
-        "Send `endpoint.test` to an endpoint now, and show the attempt.",
+        "Send an `endpoint.test` event to an endpoint now and show the attempt.",
         "endpoints:write",
         s.AttemptResponse,
     ),
@@ -163,7 +163,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/endpoints/{id}/resume",
         endpoints.resume,
-        "Resume a paused or disabled endpoint; the deliveries that it collected go out.",
+        "Resume a paused or disabled endpoint. Its pending deliveries are sent.",
         "endpoints:write",
         s.EndpointResponse,
     ),
@@ -187,7 +187,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/deliveries/{id}/retry",
         deliveries.retry,
-        "Retry a delivery now, whatever its state.",
+        "Retry a delivery now, in any state.",
         "endpoints:write",
         s.DeliveryResponse,
         202,
@@ -204,7 +204,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/keys",
         keys.create,
-        "Create an API key; it is shown in this answer only.",
+        "Create an API key. Only this response shows the key itself.",
         "admin",
         s.NewKey,
         201,
@@ -214,7 +214,7 @@ ROUTES: Sequence[Route] = (
     listing(
         "/v1/providers",
         providers.list_,
-        "List the configured accounts: operations, health, blocked or not.",
+        "List the configured accounts with their operations, health and blocked state.",
         "jobs:read",
         s.ProviderResponse,
         a.PageQuery,
@@ -223,7 +223,7 @@ ROUTES: Sequence[Route] = (
         "GET",
         "/assets/{token}",
         assets.follow,
-        "Redirect to an asset: the stable link, without an API key.",
+        "Redirect a stable asset link to the current URL of the file. It needs no API key.",
         None,
         None,
         307,
@@ -232,39 +232,39 @@ ROUTES: Sequence[Route] = (
         "HEAD",
         "/assets/{token}",
         assets.follow,
-        "Redirect to an asset: the stable link, without an API key.",
+        "Redirect a stable asset link to the current URL of the file. It needs no API key.",
         None,
         None,
         307,
     ),
-    route("GET", "/healthz", health.healthz, "Tell that the process lives.", None, s.Wellness),
+    route("GET", "/healthz", health.healthz, "Report that the process is alive.", None, s.Wellness),
     route(
         "GET",
         "/readyz",
         health.readyz,
-        "Tell whether the service can store and is not stopping.",
+        "Report whether the service can store data and is not stopping.",
         None,
         s.Wellness,
     ),
-    route("GET", "/", site.front, "Lead to the API reference.", None, None, 307),
+    route("GET", "/", site.front, "Redirect to the API reference.", None, None, 307),
     route(
         "GET",
         "/openapi.json",
         site.openapi,
-        "Show the OpenAPI document, made from the models that check requests.",
+        "Show the OpenAPI document, generated from the models that validate requests.",
         None,
         None,
     ),
-    route("GET", "/docs", site.docs, "Show the API reference: calls, events, errors.", None, None),
-    route("GET", "/problems", site.problem_list, "List the codes of errors.", None, None),
-    route("GET", "/problems/{code}", site.problems, "Explain an error by its code.", None, None),
+    route("GET", "/docs", site.docs, "Show the API reference: calls, events and errors.", None, None),
+    route("GET", "/problems", site.problem_list, "List the error codes.", None, None),
+    route("GET", "/problems/{code}", site.problems, "Explain an error code.", None, None),
 )
-"""Every route but `POST /callbacks/{account}/{token}`, the hot path: `application` hands it to
-`callbacks.serve` as plain ASGI, and `http_server` answers small callbacks below ASGI.
+"""Every route but `POST /callbacks/{account}/{token}`. Callbacks are the hot path: `application` passes them
+to `callbacks.serve` as plain ASGI, and `http_server` answers small ones below ASGI.
 """
 
 HEALTH = frozenset({"/healthz", "/readyz"})
-"""Paths that a worker-only process serves."""
+"""The only paths that a worker-only process serves."""
 
 
 def application(services: Services) -> ASGIApp:
@@ -275,6 +275,7 @@ def application(services: Services) -> ASGIApp:
         if worker and one.path not in HEALTH:
             continue
         by_path.setdefault(one.path, []).append(one)
+    # Built on the first request for it and then kept: it never changes while the process lives.
     document = functools.cache(lambda: description(ROUTES, version("ringback")))
     router = Router(
         [PathRoute(path, Resource(services, calls, document)) for path, calls in by_path.items()],
@@ -283,6 +284,7 @@ def application(services: Services) -> ASGIApp:
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # Callbacks bypass the router and its checks. Why: receiver/README.md#the-fast-path
         if scope["type"] == "http" and not worker and scope["path"].startswith(CALLBACK_PREFIX):
             await callbacks.serve(services.callbacks, services.access_log, scope, receive, send)
         else:
@@ -292,9 +294,9 @@ def application(services: Services) -> ASGIApp:
 
 
 def http_server(services: Services, host: str, port: int, grace: float) -> SignalFree:
-    """Return a server of the application that takes small callbacks on the fast path.
+    """Return a server of the application that answers small callbacks on the fast path.
 
-    It stops within `grace` seconds.
+    The server stops within `grace` seconds. A worker-only process takes no callbacks.
     """
     short = None
     if services.role is not Role.WORKER:

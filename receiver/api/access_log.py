@@ -1,4 +1,4 @@
-"""The access log: a debug line for each call. Its path is logged without tokens, its query not at all."""
+"""The access log: one debug line for each call, with its path without tokens and without its query."""
 
 import logging
 
@@ -13,12 +13,13 @@ LOGGER = logging.getLogger("ringback.api")
 
 @immutable
 class AccessLog:
-    """Logs calls. Requests that come from a `trusted` proxy are logged with the address that it forwards."""
+    """A logger of calls. It logs requests from a `trusted` proxy with the client address that it forwards."""
 
     trusted: tuple[Network, ...]
 
     def __call__(self, scope: Scope, status: int, request_id: str) -> None:
         """Log one call and the status of its response."""
+        # Checked first: working out the address of the client is wasted where debug lines are off.
         if LOGGER.isEnabledFor(logging.DEBUG):
             caller = peer(scope, self.trusted)
             about = {"request_id": request_id, "status": status}

@@ -1,4 +1,4 @@
-"""API keys: found by their hash, read again when another process may have changed them."""
+"""API keys, looked up by their hash and read again regularly, because other processes may change them."""
 
 import hmac
 import sys
@@ -20,7 +20,7 @@ from receiver.store.api_keys import ApiKey
 from receiver.store.statements import ms
 
 OLD = 0.5
-"""Seconds after which keys are read again, so that a revoked one is refused everywhere within a second."""
+"""Seconds after which keys are read again, so that every process refuses a revoked key within a second."""
 
 
 @immutable
@@ -37,22 +37,27 @@ class Caller:
 
 @dataclass(slots=True)
 class ApiKeyStore:
-    """The stored API keys. `bootstrap` is the hash of the admin key in the settings."""
+    """The stored API keys. `bootstrap` is the hash of the admin key in the settings, None without one."""
 
     store: Store
     clock: Clock
     ids: IdGenerator
     bootstrap: bytes | None = field(default=None, repr=False)
     _keys: dict[bytes, ApiKey] = field(default_factory=dict, repr=False)
+    # Before any reading of a monotonic clock, so the first request reads the keys.
     _read_at: float = -1e9
+    _changes: int = 0
 
     async def find(self, key_hash: bytes) -> Caller | None:
-        """Return the key with this hash, while it is valid."""
+        """Return the caller with this key hash. Returns None for an unknown or expired key."""
         if self.bootstrap is not None and hmac.compare_digest(self.bootstrap, key_hash):
             return Caller("key_bootstrap", frozenset({"admin"}))
         if self.clock.monotonic() - self._read_at > OLD:
+            changes = self._changes
             self._keys = {key.hash: key for key in await self.all()}
-            self._read_at = self.clock.monotonic()
+            # A key that is created or revoked during the read may be missing from it.
+            if changes == self._changes:
+                self._read_at = self.clock.monotonic()
         key = self._keys.get(key_hash)
         if key is None or (key.expires_at is not None and key.expires_at <= ms(self.clock.now())):
             return None
@@ -65,7 +70,10 @@ class ApiKeyStore:
     async def create(
         self, name: str, scopes: tuple[str, ...], expires_at: datetime | None
     ) -> tuple[ApiKey, str]:
-        """Create a key. Returns it and its text, of which only the hash is stored."""
+        """Create a key. Returns the key and its text, of which only the hash is stored.
+
+        Raises `Conflict` when the deployment already has the maximum number of keys.
+        """
         text = new_api_key(self.clock.entropy(32))
         key = ApiKey(
             id=self.ids.new("key"),
@@ -80,20 +88,21 @@ class ApiKeyStore:
         return key, text
 
     async def delete(self, key_id: str) -> None:
-        """Revoke a key. Raises `NotFound` for an id that names none."""
+        """Revoke a key. Raises `NotFound` for an unknown id."""
         if not await self.store.write(lambda: table.delete(key_id)):
             raise no_such("key")
         self.forget()
 
     def forget(self) -> None:
-        """Read the keys again at the next request: they were changed."""
+        """Invalidate the cached keys after a change. The next request reads them again."""
         self._read_at = -1e9
+        self._changes += 1
 
 
 async def open_api_keys(settings: Settings, store: Store, clock: Clock, ids: IdGenerator) -> ApiKeyStore:
-    """Return the API keys of a deployment. Where there is none, an admin key is made and kept in `data_dir`.
+    """Return the API keys of a deployment. Where there is none, create an admin key in `data_dir`.
 
-    Raises `Misconfigured` where a key cannot be made because several replicas need the same one.
+    Raises `Misconfigured` when there is none on PostgreSQL: its replicas share one key, so none can make it.
     """
     if settings.admin_key is not None:
         return ApiKeyStore(store, clock, ids, hash_api_key(settings.admin_key.get_secret_value()))
@@ -102,10 +111,19 @@ async def open_api_keys(settings: Settings, store: Store, clock: Clock, ids: IdG
         require(settings, "admin_key")
         text = new_api_key(clock.entropy(32))
         path = data_dir(settings) / API_KEY_FILE
+        # The file comes before the row: a crash in between must not leave a valid key with its text lost.
         write_private(path, text + "\n")
-        key = ApiKey(ids.new("key"), "first", hash_api_key(text), ("admin",), ms(clock.now()), None)
+        key = ApiKey(
+            id=ids.new("key"),
+            name="first",
+            hash=hash_api_key(text),
+            scopes=("admin",),
+            created_at=ms(clock.now()),
+            expires_at=None,
+        )
         await store.write(lambda: table.add(key))
         LOGGER.info("made an admin API key; it lies in %s", path)
+        # Only on a terminal: redirected output is a log, and logs hold no secrets.
         if sys.stderr.isatty():
             sys.stderr.write(f"API key: {text}\n")
     return keys

@@ -1,4 +1,4 @@
-"""The callback route, the hot path, without a framework's hands on it: whole, or as plain ASGI."""
+"""The callback route: the hot path, served without the router, below ASGI or as plain ASGI."""
 
 import logging
 
@@ -15,32 +15,34 @@ LOGGER = logging.getLogger("ringback.callbacks")
 
 
 async def answer(callbacks: CallbackReceiver, log: AccessLog, scope: Scope, body: bytes) -> RawResponse:
-    """Take one callback, posted whole; `log` hears of those that are not taken."""
+    """Receive one callback with its whole body. Returns the response; `log` logs refusals. Never raises."""
     request_id = new_request_id()
     try:
         account, _, token = scope["path"].removeprefix(CALLBACK_PREFIX).partition("/")
+        # Whitespace around a value is not part of it (RFC 9110, 5.5).
         headers = [
             (name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]
         ]
-        told = await callbacks.take(account, token.removesuffix("/"), headers, body)
+        received = await callbacks.take(account, token.removesuffix("/"), headers, body)
     except ReceiverError as error:
         return _refused(error, log, scope, request_id)
+    # Below ASGI, nothing else would turn an error into a response.
     except Exception:
         LOGGER.exception("a callback could not be taken", extra={"request_id": request_id})
         return _refused(Internal(), log, scope, request_id)
     fields = [
-        (b"content-type", told.content_type.encode()),
-        (b"content-length", b"%d" % len(told.body)),
+        (b"content-type", received.content_type.encode()),
+        (b"content-length", b"%d" % len(received.body)),
         (b"x-request-id", request_id.encode()),
         (b"x-content-type-options", b"nosniff"),
     ]
-    return told.status, fields, told.body
+    return received.status, fields, received.body
 
 
 async def serve(
     callbacks: CallbackReceiver, log: AccessLog, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Take one callback whose body may come in parts."""
+    """Serve one callback as plain ASGI, where the body may arrive in parts."""
     try:
         if scope["method"] != "POST":
             raise MethodNotAllowed(headers=(("allow", "POST"),))
@@ -56,5 +58,9 @@ async def serve(
 
 def _refused(error: ReceiverError, log: AccessLog, scope: Scope, request_id: str) -> RawResponse:
     log(scope, error.http_status, request_id)
-    told = problem(error, request_id)
-    return told.status_code, [*told.raw_headers, (b"x-request-id", request_id.encode())], bytes(told.body)
+    response = problem(error, request_id)
+    return (
+        response.status_code,
+        [*response.raw_headers, (b"x-request-id", request_id.encode())],
+        bytes(response.body),
+    )

@@ -24,6 +24,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "latency_ms": attempt.latency_ms,
         "error": attempt.error,
+        # An endpoint may echo what it was sent, such as a key in a custom header.
         "answer": redact(bytes(attempt.answer).decode("utf-8", "replace")),
     }
 
@@ -55,7 +56,12 @@ async def list_(context: RequestContext) -> Response:
     if query.cursor is not None and not is_id("dlv", query.cursor):
         raise foreign_cursor()
     wanted = DeliveryFilter(
-        query.endpoint, query.state, query.event, query.job, query.cursor, query.limit + 1
+        endpoint=query.endpoint,
+        state=query.state,
+        event=query.event,
+        job=query.job,
+        before=query.cursor,
+        limit=query.limit + 1,
     )
     listed = await context.services.deliveries.search(wanted)
     return page([delivery_json(one) for one in listed.found], query.limit, listed.place)
@@ -68,7 +74,7 @@ async def show(context: RequestContext) -> Response:
 
 
 async def retry(context: RequestContext) -> Response:
-    """Retry a delivery now."""
+    """Retry a delivery now, in any state."""
     return answer(delivery_json(await context.services.deliveries.retry(context.path["id"])), 202)
 
 

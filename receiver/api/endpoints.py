@@ -14,7 +14,7 @@ from receiver.api.paging import foreign_cursor, page
 from receiver.api.requests import EndpointPatch, EndpointRequest
 from receiver.domain.errors import Conflict, FieldError, Invalid, invalid
 from receiver.domain.event_types import JOB_FINAL
-from receiver.domain.model import Endpoint
+from receiver.domain.model import MAX_IN_FLIGHT, Endpoint
 from receiver.domain.rendering import stamp
 from receiver.egress.address_guard import BadUrl
 from receiver.security.custom_headers import header_problems
@@ -22,16 +22,18 @@ from receiver.security.signing import new_secret
 
 LOGGER = logging.getLogger("ringback.endpoints")
 MASK = "***"
+"""The text shown for the value of a header. Sent back in a change, it keeps the stored value."""
 DEFAULTS: Mapping[str, Any] = {
     "events": JOB_FINAL,
     "description": "",
-    "max_in_flight": 64,
+    "max_in_flight": MAX_IN_FLIGHT,
     "include": (),
 }
+"""The defaults that a null in a change restores."""
 
 
 def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
-    """Return an endpoint as JSON, the values of its headers masked."""
+    """Return an endpoint as JSON, with the values of its headers masked."""
     return {
         "object": "endpoint",
         "id": endpoint.id,
@@ -63,7 +65,7 @@ def _check_headers(headers: Mapping[str, str | None]) -> None:
 
 
 async def create(context: RequestContext) -> Response:
-    """Create an endpoint. Its secret is in this response and at `/secret` only."""
+    """Create an endpoint. Only this response and `/secret` show its secret."""
     body: EndpointRequest = context.body
     _check_url(context, body.url)
     _check_mask(None, body.headers)
@@ -102,28 +104,30 @@ async def show(context: RequestContext) -> Response:
 
 
 async def secret(context: RequestContext) -> Response:
-    """Show the secret that signs for an endpoint."""
+    """Show the secret that signs the deliveries to an endpoint."""
     return answer({"secret": await context.services.endpoints.secret(context.path["id"])}, headers=NO_STORE)
 
 
 async def update(context: RequestContext) -> Response:
-    """Change an endpoint (RFC 7396): null takes a field back to its default."""
+    """Change an endpoint by JSON merge patch (RFC 7396). A null resets a field to its default."""
     services = context.services
     endpoint = await services.endpoints.get(context.path["id"])
     _only_ours(endpoint)
     body: EndpointPatch = context.body
+    # Only the fields in the request: RFC 7396 distinguishes a missing field from a null one.
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if "url" in given:
         _check_url(context, given["url"])
     _check_mask(endpoint, given.get("headers"))
     _check_headers(_merged(endpoint, given.get("headers", {})))
     now = services.clock.now()
+    # `_changed` gets the endpoint as the transaction finds it, so concurrent changes are kept.
     changed = await services.endpoints.update(endpoint.id, lambda fresh: _changed(fresh, given, now))
     return answer(endpoint_json(changed))
 
 
 def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> Endpoint:
-    """The endpoint with what was given; null is a field's default."""
+    """Return the endpoint with the given fields changed. A null stands for the default of its field."""
     fields: dict[str, Any] = {"updated_at": now}
     for name, value in given.items():
         if name == "headers":
@@ -136,7 +140,11 @@ def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> End
 
 
 def _merged(endpoint: Endpoint, headers: Mapping[str, str | None] | None) -> dict[str, str | None]:
-    """Return the headers as given; a value as it is masked in answers leaves the stored one."""
+    """Return the stored headers with the given ones merged in; names are compared regardless of case.
+
+    A masked value keeps the stored one. A null stays in the result, for the caller to remove. With `headers`
+    None the result is empty.
+    """
     if headers is None:
         return {}
     names = {name.lower(): name for name in endpoint.headers}
@@ -172,10 +180,10 @@ async def delete(context: RequestContext) -> Response:
 
 
 async def resume(context: RequestContext) -> Response:
-    """Resume a paused or disabled endpoint. The deliveries that it collected go out."""
+    """Resume a paused or disabled endpoint. Its pending deliveries are sent."""
     return answer(endpoint_json(await context.services.endpoints.resume(context.path["id"])))
 
 
 async def test(context: RequestContext) -> Response:
-    """Send `endpoint.test` to an endpoint now and show the attempt."""
+    """Send an `endpoint.test` event to an endpoint now and show the attempt."""
     return answer(attempt_json(await context.services.endpoints.ping(context.path["id"])))

@@ -16,11 +16,11 @@ from receiver.security.ids import is_id
 from receiver.store import events
 
 LOOKS = 20
-"""How often a call goes on through events that do not fit before it tells how far it came."""
+"""Most pages after the first that a call reads while no event fits. Then it returns the place it reached."""
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """An event as the feed tells it."""
+    """Return an event as JSON."""
     body = json.read_object(bytes(event.body))
     return {
         "object": "event",
@@ -32,7 +32,10 @@ def event_json(event: Event) -> dict[str, Any]:
 
 
 async def feed(context: RequestContext) -> Response:
-    """List events, oldest first; with `wait`, once there is one."""
+    """List events, oldest first. With `wait`, respond once there is an event or the time is up.
+
+    Raises `Gone` when retention removed the place at which to continue.
+    """
     query: FeedQuery = context.query
     place = _place(query)
     if query.type is not None and not is_pattern(query.type):
@@ -52,7 +55,8 @@ def _is_empty(page: events.Page) -> bool:
 
 
 async def _sought(context: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
-    """Returns the first page that is not empty, or how far a call may look."""
+    """Return the first page that is not empty, or the last one that a call may read."""
+    # The place advances past events that do not fit. Why: receiver/README.md#the-feed-says-how-far-it-looked
     for _ in range(LOOKS):
         if not _is_empty(page) or not page.more:
             break
@@ -61,10 +65,11 @@ async def _sought(context: RequestContext, page: events.Page, query: FeedQuery) 
 
 
 async def _next(context: RequestContext, page: events.Page, query: FeedQuery) -> events.Page:
-    """Return the page that comes behind an empty one, or nothing after the time that the query gives."""
+    """Return the next page that is not empty, or an empty one when `query.wait` seconds are over."""
     clock, waiting_calls = context.services.clock, context.services.waiting_calls
     ends = clock.monotonic() + query.wait
     with waiting_calls.waiting(None, context.caller.id) as waiter:
+        # Read once more after registering: an event recorded just before wakes no waiter.
         page = await _page(context, page.after, query)
         while _is_empty(page) and not waiting_calls.closed and (left := ends - clock.monotonic()) > 0:
             if not page.more:
@@ -78,6 +83,7 @@ def _place(query: FeedQuery) -> int | str | None:
     given = query.after if query.after is not None else query.cursor
     if given is None or is_id("evt", given):
         return given
+    # 18 digits always fit into a 64-bit column.
     if given.isascii() and given.isdigit() and len(given) <= 18:
         return int(given)
     name = "after" if query.after is not None else "cursor"
@@ -85,18 +91,19 @@ def _place(query: FeedQuery) -> int | str | None:
 
 
 async def _page(context: RequestContext, place: int | str | None, query: FeedQuery) -> events.Page:
+    # `*` alone is no filter: it matches every type.
     types = [query.type] if query.type and not query.type.endswith("*") else []
     prefixes = [query.type[:-1]] if query.type and query.type.endswith(".*") else []
     return await context.services.store.read(events.feed(place, types, prefixes, query.job, query.limit))
 
 
 async def show(context: RequestContext) -> Response:
-    """Show an event and, for every endpoint, why it went there or did not."""
+    """Show an event and, for each endpoint, its delivery status and the reason."""
     found = await context.services.store.read(events.get(context.path["id"]))
     if found is None:
         raise no_such("event")
     event, places = found
-    told = [
+    deliveries = [
         {
             "endpoint": place.endpoint_id,
             "delivery": place.delivery_id,
@@ -105,4 +112,4 @@ async def show(context: RequestContext) -> Response:
         }
         for place in places
     ]
-    return answer(event_json(event) | {"deliveries": told})
+    return answer(event_json(event) | {"deliveries": deliveries})

@@ -1,4 +1,4 @@
-"""Examples of requests and answers, for `/openapi.json` and `/docs`."""
+"""Examples of requests and responses, for `/openapi.json` and `/docs`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -134,7 +134,7 @@ BODIES: Mapping[str, Any] = {
     "PATCH /v1/endpoints/{id}": {"events": ["job.succeeded", "job.failed"]},
     "POST /v1/keys": {"name": "orders", "scopes": ["jobs:read", "jobs:write"]},
 }
-"""The body of each call."""
+"""The request body of each route, by method and path."""
 ANSWERS: Mapping[str, Any] = {
     "POST /v1/jobs": dict(_NEW),
     "GET /v1/jobs": [dict(DONE)],
@@ -161,4 +161,4 @@ ANSWERS: Mapping[str, Any] = {
     "GET /healthz": {"status": "ok"},
     "GET /readyz": {"status": "ok"},
 }
-"""The answer of each call; a list where it answers a page of them."""
+"""The response of each route, by method and path. A list holds the items of a page."""

@@ -1,4 +1,4 @@
-"""The door of the API: who asks, what they may, what they sent; and errors in one form."""
+"""Checks of requests (API key, scope, query, body), and responses with errors in one form."""
 
 import functools
 import io
@@ -39,22 +39,26 @@ PLAIN = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
 }
+"""Sentences for the types of pydantic's errors whose own sentences name Python types."""
 MOST = 200
-"""Entries that any object or list in a request may have, but for those that we pass on as they are."""
+"""Most entries of an object or list in a request, except in fields that are passed on unchanged."""
 KIB = 1024
 BODY_LIMIT = 256 * KIB
+"""Bytes of a request body, where the route sets no other limit."""
 CALLBACK_LIMIT = 1024 * KIB
+"""Bytes of a callback."""
 JOB_LIMIT = 32 * KIB * KIB
+"""Bytes of a job request: its input may hold whole files in base64."""
 JSON_TYPES = re.compile(r"application/(?:json|merge-patch\+json|[a-z.+-]+\+json)(?:\s*;.*)?", re.IGNORECASE)
 
 
 Document = Callable[[], dict[str, Any]]
-"""Returns the OpenAPI document."""
+"""A function that returns the OpenAPI document."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RequestContext:
-    """One call, checked: what its handler gets."""
+    """A checked request: the argument of a handler."""
 
     services: Services
     document: Document
@@ -66,7 +70,7 @@ class RequestContext:
 
     @property
     def path(self) -> Mapping[str, str]:
-        """The parts of the path."""
+        """Return the parameters in the path."""
         found: Mapping[str, str] = self.request.path_params
         return found
 
@@ -74,16 +78,16 @@ class RequestContext:
 Handle = Callable[[RequestContext], Awaitable[Response]]
 NOSNIFF = {"x-content-type-options": "nosniff"}
 NO_STORE = {"cache-control": "no-store"}
-"""Goes with every answer that shows a secret."""
+"""The header of every response that shows a secret."""
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer."""
+    """Return a JSON response."""
     return Response(json.write(value), status, {**NOSNIFF, **(headers or {})}, "application/json")
 
 
 def problem(error: ReceiverError, request_id: str, *, status: int | None = None) -> Response:
-    """An error as `application/problem+json`; with `status`, one that HTTP itself has a number for."""
+    """Return an error as `application/problem+json`. `status` overrides its own, such as for 431."""
     status = status or error.http_status
     body: dict[str, Any] = {
         "type": f"/problems/{error.code}",
@@ -104,17 +108,22 @@ def problem(error: ReceiverError, request_id: str, *, status: int | None = None)
 
 
 def new_request_id() -> str:
-    """An id for one request."""
-    return f"req_{random.getrandbits(96):024x}"  # to find a line in a log by, no secret
+    """Return an id for a request."""
+    return f"req_{random.getrandbits(96):024x}"  # finds lines in a log, so it needs no secure randomness
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The body, bounded: `TooLarge` as soon as that is known."""
+    """Return the body of a request.
+
+    Raises `TooLarge` as soon as the body is known to exceed `limit` bytes: by its declared length, or while
+    it arrives. Raises `UnsupportedMediaType` for an encoded body and `Malformed` for one that ends early.
+    """
     for name, value in scope["headers"]:
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             raise UnsupportedMediaType("send the body without Content-Encoding")
         if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
             raise UnsupportedMediaType("send the body with no Transfer-Encoding but chunked")
+        # Twelve digits decide; `int` refuses numbers of more than 4,300 digits.
         if name == b"content-length" and value.isdigit() and int(value[:12]) > limit:
             raise TooLarge(f"the body may have {limit} bytes")
     message = await receive()
@@ -122,7 +131,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         whole: bytes = message.get("body", b"")
         _refuse_large(len(whole), limit)
         return whole
-    body = io.BytesIO()  # gives what was written without a copy, where a bytearray needs as much again
+    # `getvalue` returns its bytes without a copy; bytes made from a bytearray take the memory twice.
+    body = io.BytesIO()
     while message["type"] == "http.request":
         body.write(message.get("body", b""))
         _refuse_large(body.tell(), limit)
@@ -138,13 +148,16 @@ def _refuse_large(size: int, limit: int) -> None:
 
 
 def only_json(content_type: str | None) -> None:
-    """Refuse a body that says to be something else."""
+    """Raise `UnsupportedMediaType` for a declared content type other than JSON."""
     if content_type is not None and not JSON_TYPES.fullmatch(content_type.strip()):
         raise UnsupportedMediaType("send Content-Type: application/json")
 
 
 def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
-    """The body as `model`: `Malformed` when it is no JSON, `Invalid` when it is wrong."""
+    """Return a body as `model`.
+
+    Raises `UnsupportedMediaType` or `Malformed` when it is not JSON, `Invalid` when its values are wrong.
+    """
     only_json(content_type)
     try:
         value = json.read(raw)
@@ -154,7 +167,7 @@ def parse(raw: bytes, model: type[Model], content_type: str | None) -> Model:
 
 
 def checked(model: type[Model], value: Any, place: str) -> Model:
-    """`value` as `model`, or `Invalid` with a pointer for each problem."""
+    """Return `value` as `model`. Raises `Invalid` with a pointer for each problem."""
     _refuse_crowds(model, value, place)
     try:
         return model.model_validate(value)
@@ -163,7 +176,7 @@ def checked(model: type[Model], value: Any, place: str) -> Model:
 
 
 def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
-    """Refuse objects and lists with more entries than any field takes, before each entry is an error."""
+    """Raise `Invalid` for objects and lists with too many entries, before each entry becomes an error."""
     if not isinstance(value, dict):
         return
     free = _free(model)
@@ -176,21 +189,22 @@ def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
 
 @functools.cache
 def _free(model: type[BaseModel]) -> frozenset[str]:
-    """The fields that take objects of any size."""
+    """Return the fields that take objects of any size."""
     return frozenset(name for name, one in model.model_fields.items() if one.annotation == dict[str, Any])
 
 
 def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:
     found = []
     for one in error.errors(include_url=False, include_input=False, include_context=False):
+        # pydantic marks an error in the key of an object by `[key]` at the end of its location.
         path = [str(part) for part in one["loc"] if part != "[key]"]
         name = path[-1] if path else ""
         pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
         detail = one["msg"].removeprefix("Value error, ")
         detail = PLAIN.get(one["type"], detail)
         if one["type"] == "extra_forbidden":
-            what = "field" if place == "body" else "parameter"
-            detail = f"there is no such {what}" + (did_you_mean(name, known) if len(path) == 1 else "")
+            noun = "field" if place == "body" else "parameter"
+            detail = f"there is no such {noun}" + (did_you_mean(name, known) if len(path) == 1 else "")
         found.append(
             FieldError(place, pointer if place == "body" else name, name, detail[:1].lower() + detail[1:])
         )
@@ -200,7 +214,7 @@ def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> l
 def read_query(
     request: Request, model: type[Model], *, labelled: bool
 ) -> tuple[Model, tuple[tuple[str, str], ...]]:
-    """The query as `model`, and its `metadata.<key>` filters where the call takes them."""
+    """Return the query as `model`, and its `metadata.<key>` filters if `labelled`. Raises `Invalid`."""
     try:
         pairs = parse_qsl(
             request.scope["query_string"].decode("ascii"),
@@ -224,7 +238,11 @@ def read_query(
 
 
 async def identify(services: Services, request: Request, scope: str) -> Caller:
-    """Whose key came along, when it may do what the call needs."""
+    """Return the caller of a request.
+
+    Raises `Unauthorized` without a valid API key, `Forbidden` where the key lacks the scope.
+    """
+    # Two headers would be ambiguous, so they count as none.
     given = request.headers.getlist("authorization")
     scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     caller = None

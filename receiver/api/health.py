@@ -7,12 +7,12 @@ from receiver.domain.errors import StoreUnavailable
 
 
 async def healthz(_context: RequestContext) -> Response:
-    """Tell that the process lives."""
+    """Report that the process is alive."""
     return answer({"status": "ok"})
 
 
 async def readyz(context: RequestContext) -> Response:
-    """Tell whether the service can store and is not stopping."""
+    """Report that the service can store data and is not stopping. Raises `StoreUnavailable` otherwise."""
     if context.services.shutdown.begun:
         raise StoreUnavailable("the service is stopping")
     await context.services.readiness.check()

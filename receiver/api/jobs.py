@@ -15,8 +15,9 @@ from receiver.api.request_head import HOST
 from receiver.api.requests import JobQuery, JobRequest, Resolution
 from receiver.bodies.large_json import unpack
 from receiver.domain.errors import FieldError, Invalid, Malformed, invalid, no_such
-from receiver.domain.model import Job, Verdict, Waiting
+from receiver.domain.model import Job, Waiting
 from receiver.domain.rendering import stamp, waiting_view
+from receiver.domain.reports import Action
 from receiver.jobs.service import JobSpec, shown
 from receiver.security.ids import is_id
 from receiver.store import jobs, timeline
@@ -25,12 +26,15 @@ from receiver.store.timeline import TimelinePlace
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,4})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
 LONGEST_WAIT = 60
+"""Most seconds for `Prefer: wait`. A longer preference is cut to it."""
 PLACE = re.compile(r"(\d{1,15})\.(\d)\.([A-Za-z0-9_]{1,64}~?)", re.ASCII)
+"""The cursor of a timeline: time in milliseconds, rank and id of an entry."""
 
 
 def _seen(context: RequestContext, job: Job, waiting: Waiting | None) -> dict[str, Any]:
-    """Return a job as answers show it."""
+    """Return a job as JSON, with the reason why it waits."""
     seen = context.services.render(job)
+    # Without `public_url`, links lead to the address at which this client reached the service.
     if context.services.settings.public_url is None:
         for one in seen["assets"]:
             one["url"] = _asked_at(context) + urlsplit(one["url"]).path
@@ -40,13 +44,13 @@ def _seen(context: RequestContext, job: Job, waiting: Waiting | None) -> dict[st
 
 
 async def job_json(context: RequestContext, job: Job) -> dict[str, Any]:
-    """Return one job as answers show it, and why it waits."""
+    """Return a job as JSON, after looking up the reason why it waits."""
     waits = await context.services.wait_reasons.of([job])
     return _seen(context, job, waits.get(job.id))
 
 
 def _asked_at(context: RequestContext) -> str:
-    """Returns the address that the request came to; where it names none, the one that we listen on."""
+    """Return the base URL that the request was sent to, or the configured one where it has no usable Host."""
     scope, hosts = context.request.scope, context.request.headers.getlist("host")
     if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0].encode("latin-1")):
         return f"{scope['scheme']}://{hosts[0]}"
@@ -61,32 +65,39 @@ def _job_id(context: RequestContext) -> str:
 
 
 async def create(context: RequestContext) -> Response:
-    """Submit a job."""
-    wish: JobSpec = context.body
+    """Submit a job. With `Prefer: wait=N`, wait up to N seconds until the provider has accepted it."""
+    spec: JobSpec = context.body
     key = _idempotency_key(context)
-    taken = await context.services.jobs.submit(wish, context.caller.id, key)
-    wish.whole.drop()  # a large body is not held until the answer, nor beside the submission's copy
-    job, headers = taken.job, {"location": f"/v1/jobs/{taken.job.id}"}
-    if not taken.created:
+    submitted = await context.services.jobs.submit(spec, context.caller.id, key)
+    # A large body is not kept in memory until the response, nor beside the submission's own copy.
+    spec.whole.drop()
+    job, headers = submitted.job, {"location": f"/v1/jobs/{submitted.job.id}"}
+    if not submitted.created:
         headers["idempotent-replayed"] = "true"
     seconds = _prefer_wait(context)
+    # A preference may be ignored (RFC 7240): without room to wait, the response comes at once.
     if seconds is not None and context.services.waiting_calls.has_room(context.caller.id):
         headers["preference-applied"] = f"wait={seconds}"
         job = await context.services.jobs.wait(job, seconds, context.caller.id, accepted=True)
-    told = await job_json(context, job)
-    if taken.callback_secret is not None and wish.callback_secret is None:
-        told["callback_secret"] = taken.callback_secret
+    body = await job_json(context, job)
+    # Only a secret that the service made: the client knows its own.
+    if submitted.callback_secret is not None and spec.callback_secret is None:
+        body["callback_secret"] = submitted.callback_secret
         headers |= NO_STORE
-    return answer(told, 200 if job.state.final else 202, headers)
+    return answer(body, 200 if job.state.final else 202, headers)
 
 
 def read_wish(raw: bytes, *, content_type: str | None) -> JobSpec:
-    """The wish that a body spells, with all that is stored of it."""
+    """Return the spec of a job request, with the stored forms of its input.
+
+    Raises `UnsupportedMediaType`, `Malformed`, `Invalid` or `TooLarge`.
+    """
     only_json(content_type)
     try:
         bulk = unpack(raw)
     except json.BadJson as error:
         raise Malformed(str(error)) from None
+    # Long texts are never made whole: their beginnings are checked, and their hashes stand in for them below.
     body = checked(JobRequest, bulk.with_texts(bulk.value, lambda text: text.head), "body")
     given = bulk.value["input"]
     whole = bulk.restored(json.write(given))
@@ -108,7 +119,7 @@ def read_wish(raw: bytes, *, content_type: str | None) -> JobSpec:
 
 
 def _canonical(value: dict[str, Any]) -> bytes:
-    """One spelling for equal requests, whatever the order of their keys."""
+    """Return the same bytes for equal requests, regardless of the order of their keys."""
     return plain.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
@@ -127,10 +138,11 @@ def _prefer_wait(context: RequestContext) -> int | None:
 
 
 async def show(context: RequestContext) -> Response:
-    """Show a job with its input; with `wait`, once it is final."""
+    """Show a job with its input. With `wait`, respond once the job is final or the time is up."""
     job, given = await context.services.jobs.get(_job_id(context))
     if context.query.wait:
         job = await context.services.jobs.wait(job, context.query.wait, context.caller.id)
+    # The input is stored as JSON and spliced in as it is, not parsed and written again.
     body = json.write(await job_json(context, job)).removesuffix(b"}") + b',"input":' + given + b"}"
     return Response(body, headers=dict(NOSNIFF), media_type="application/json")
 
@@ -166,19 +178,19 @@ async def cancel(context: RequestContext) -> Response:
 
 
 async def resolve(context: RequestContext) -> Response:
-    """Resolve an unconfirmed job: exactly one of the three fields."""
+    """Resolve an unconfirmed job. Raises `Invalid` unless the body has exactly one of the three fields."""
     body: Resolution = context.body
     given = body.model_dump(exclude_none=True)
     if len(given) != 1:
         detail = "give exactly one of provider_job_id, resubmit and fail"
         raise Invalid(detail, errors=[FieldError("body", "", "", detail)])
-    verdicts = {
-        "provider_job_id": Verdict.BIND,
-        "resubmit": Verdict.RESUBMIT,
-        "fail": Verdict.GIVE_UP,
+    actions = {
+        "provider_job_id": Action.BIND,
+        "resubmit": Action.RESUBMIT,
+        "fail": Action.GIVE_UP,
     }
     job = await context.services.jobs.resolve(
-        _job_id(context), verdicts[next(iter(given))], body.provider_job_id
+        _job_id(context), actions[next(iter(given))], body.provider_job_id
     )
     return answer(await job_json(context, job))
 
@@ -192,6 +204,7 @@ async def delete(context: RequestContext) -> Response:
 async def timeline_(context: RequestContext) -> Response:
     """Show a job's timeline, oldest first."""
     job_id = _job_id(context)
+    # Raises `NotFound`: without it, an unknown job would have an empty timeline.
     await context.services.jobs.get(job_id)
     after = None
     if context.query.cursor is not None:

@@ -27,7 +27,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 
 
 async def create(context: RequestContext) -> Response:
-    """Create an API key. Only this response holds the key itself."""
+    """Create an API key. Only this response shows the key itself."""
     body: KeyRequest = context.body
     if body.expires_at is not None and body.expires_at <= context.services.clock.now():
         raise invalid("/expires_at", "lies in the past")
@@ -43,6 +43,7 @@ async def list_(context: RequestContext) -> Response:
     if cursor is not None and not is_id("key", cursor):
         raise foreign_cursor()
     found = await context.services.api_keys.all()
+    # Ids sort by their time of creation. Why: receiver/README.md#hexadecimal-ids
     behind = [key for key in found if cursor is None or key.id < cursor]
     return page([key_json(key) for key in behind[: limit + 1]], limit)
 

@@ -1,4 +1,4 @@
-"""`/openapi.json`, made from the calls and the models that check them."""
+"""The OpenAPI document (`/openapi.json`), generated from the routes and their models."""
 
 import re
 from collections.abc import Sequence
@@ -68,15 +68,15 @@ DELIVERY_HEADERS = {
 
 
 class PublicNames(GenerateJsonSchema):
-    """A generator that names each schema as the public knows it."""
+    """A generator of JSON schemas with public names."""
 
     def normalize_name(self, name: str) -> str:
-        """Return the name of a schema, made of the name of its model."""
+        """Return the public name of a schema, made from the name of its model."""
         return public_name(super().normalize_name(name))
 
 
 def description(calls: Sequence[Route], version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these calls."""
+    """Return the OpenAPI 3.1 document of these routes."""
     _, definitions = models_json_schema(
         [(model, "validation") for model in _models(calls)],
         by_alias=True,
@@ -130,12 +130,12 @@ def _call(call: Route) -> dict[str, Any]:
 
 
 def name_of(call: Route) -> str:
-    """Return the name of a call in the tables of examples."""
+    """Return the method and path of a route, its key in the tables of examples."""
     return f"{call.method} {call.path}"
 
 
 def tag_of(path: str) -> str:
-    """Return the tag of a path: the first word behind `/v1`, or its own."""
+    """Return the tag of a path: its first segment, after `/v1`, where that is a tag, else `service`."""
     word = path.removeprefix("/v1").strip("/").partition("/")[0]
     return word if word in TAGS else "service"
 
@@ -177,6 +177,7 @@ def _query_parameters(call: Route) -> list[dict[str, Any]]:
     properties = call.query.model_json_schema()["properties"] if call.query.model_fields else {}
     found = []
     for name, schema in properties.items():
+        # Null is no choice in a query: it only stands for a parameter that is left out.
         choices = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
         parameter = {"name": name, "in": "query", "required": False, "schema": choices[0]}
         if "description" in schema:
@@ -216,6 +217,7 @@ def _errors(call: Route) -> list[int]:
         errors.append(404)
     if "{" in call.path and call.method in {"POST", "PATCH", "DELETE"}:
         errors.append(409)
+    # A secret that no configured master key decrypts is a conflict, too.
     if call.path.endswith("/secret"):
         errors.append(409)
     if "wait" in call.query.model_fields:

@@ -1,4 +1,4 @@
-"""Pieces of lists, rendered item by item: a large one lets other calls have their turns."""
+"""Pages of lists. A large page is rendered item by item, so that other calls get their turns in between."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from receiver.domain.errors import Invalid, invalid
 
 Item = TypeVar("Item")
 TURN_BYTES = 128 * 1024
-"""How much is rendered before others have a turn: about 3 ms."""
+"""Bytes that are rendered before the event loop serves other calls: about 3 ms."""
 
 
 async def rendered(items: Sequence[Item], tell: Callable[[Item], Any], **others: Any) -> Response:
-    """Returns the answer `{"data": [...], ...}` with each item as `tell` says it."""
+    """Return the response `{"data": [...], ...}`, with each item rendered by `tell` and then `others`."""
     parts, since = [], 0
     for item in items:
         part = json.write(tell(item))
@@ -25,6 +25,7 @@ async def rendered(items: Sequence[Item], tell: Callable[[Item], Any], **others:
         if since >= TURN_BYTES:
             since = 0
             await asyncio.sleep(0)
+    # Spliced: the items are JSON already, and `others` continues the object without its own opening brace.
     body = b'{"data":[%b],%b' % (b",".join(parts), json.write(others)[1:])
     return Response(body, 200, NOSNIFF, "application/json")
 
@@ -35,7 +36,9 @@ def foreign_cursor() -> Invalid:
 
 
 def page(items: list[dict[str, Any]], limit: int, place: str | None = None) -> Response:
-    """A piece of a list that was asked for one item more than it shows; `place` is where to go on when there
-    may be more all the same."""
+    """Return a page of `items`, which hold one item more than `limit` when there is another page.
+
+    `place` is the cursor for a search that stopped at its own bound, so that more items may follow.
+    """
     shown = items[:limit]
     return answer({"data": shown, "next_cursor": shown[-1]["id"] if len(items) > limit else place})

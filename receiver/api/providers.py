@@ -7,7 +7,7 @@ from receiver.api.paging import foreign_cursor
 
 
 async def list_(context: RequestContext) -> Response:
-    """List the configured accounts with their operations and their health."""
+    """List the configured accounts with their operations, health and blocked state."""
     names, cursor, limit = context.services.providers.names, context.query.cursor, context.query.limit
     if cursor is not None and cursor not in names:
         raise foreign_cursor()

@@ -1,4 +1,4 @@
-"""The API reference for people, made from the OpenAPI document and the table of events."""
+"""The API reference (`/docs`) as HTML, generated from the OpenAPI document and the table of event types."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ IDS = {
     "{token}": "eyJ...",
     "{code}": "validation",
 }
+"""Example values for the parameters in paths."""
 SECTIONS = (
     ("authentication", "Authentication"),
     ("requests", "Requests and lists"),
@@ -54,7 +55,7 @@ and 504 slow it down, and <code>Retry-After</code> is honoured; redirects are no
 
 
 def reference(description: Mapping[str, Any]) -> str:
-    """Return the body of the page."""
+    """Return the body of the reference page as HTML."""
     tags: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
     for path, calls in description["paths"].items():
         for method, call in calls.items():
@@ -75,7 +76,7 @@ def reference(description: Mapping[str, Any]) -> str:
 
 
 def inline(text: str) -> str:
-    """Return a sentence as HTML, text in backticks as code."""
+    """Return a sentence as HTML, with text in backticks as code."""
     parts = escape(text, quote=False).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
 
@@ -144,6 +145,7 @@ def _answers(call: Mapping[str, Any]) -> Iterator[str]:
             continue
         told = response.get("content", {}).get("application/json", {})
         kind = f": {_type(told['schema'])}" if "schema" in told else ""
+        # Statuses are text of three digits, so they compare like numbers.
         error = f": {inline(response['description'])}" if status >= "400" else ""
         yield f"<p>Answer <b>{status}</b>{kind}{error}</p>"
         if "example" in told and told["example"] not in shown:
@@ -174,6 +176,7 @@ def _errors() -> str:
 
 
 def _object(name: str, schema: Mapping[str, Any]) -> str:
+    # The first line only: pydantic copies the whole docstring of a model into its description.
     meaning = inline(schema.get("description", "").split("\n")[0])
     head = f"<h3 id='{_anchor(name)}'>{escape(name)}</h3><p>{meaning}</p>"
     if "properties" not in schema:

@@ -1,4 +1,4 @@
-"""What the API is asked: the models that check requests also make `/openapi.json`."""
+"""Request models. They validate requests and make `/openapi.json`."""
 
 import re
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pydantic import (
 
 from handlers.text import clean, unfit
 from receiver.domain.event_types import JOB_FINAL, complaint, is_pattern
+from receiver.domain.model import MAX_IN_FLIGHT
 from receiver.security.signing import BadSecret, key_of
 
 Scope = Literal[
@@ -34,7 +35,7 @@ def _plain(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    """A note as every terminal may show it; nothing is compared with it, so it need not be refused."""
+    """Return a note without unfit characters. Nothing is compared with it, so it need not be refused."""
     return clean(text, len(text)).replace("\t", " ").replace("\n", " ").strip()
 
 
@@ -54,6 +55,7 @@ def _secret(text: str) -> str:
 
 def _utc(moment: datetime) -> datetime:
     try:
+        # `astimezone` overflows near the first and the last year.
         inside = 1970 <= moment.astimezone(UTC).year < 9000
     except OverflowError:
         inside = False
@@ -75,12 +77,14 @@ def _only_true(value: bool) -> bool:
 
 
 def _digits(value: object) -> object:
+    # pydantic also accepts signs, blanks, underscores and `1.0` as whole numbers.
     if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
         raise ValueError("must be a whole number")
     return value
 
 
 def _no_underscore(given: object) -> object:
+    # pydantic accepts underscores between digits.
     if isinstance(given, str) and "_" in given:
         raise ValueError("must be a number of seconds")
     return given
@@ -89,6 +93,7 @@ def _no_underscore(given: object) -> object:
 Yes = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Count = Annotated[int, BeforeValidator(_digits)]
 Seconds = Annotated[float, BeforeValidator(_no_underscore)]
+# Not strict: strict validation refuses text. `_rfc3339` checks the text before pydantic converts it.
 When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc), BeforeValidator(_rfc3339)]
 Text = Annotated[str, AfterValidator(_plain)]
 Label = Annotated[str, AfterValidator(_label)]
@@ -101,13 +106,13 @@ Headers = Annotated[dict[str, str], Field(max_length=50)]
 
 
 class RequestModel(BaseModel):
-    """A request: strict types, no unknown fields."""
+    """A request body with strict types and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class JobRequest(RequestModel):
-    """A job to do."""
+    """A job to submit."""
 
     provider: Text = Field(description="the name of a configured account", examples=["apiframe"])
     operation: Text | None = Field(
@@ -125,7 +130,7 @@ class JobRequest(RequestModel):
 
 
 def _no_place(text: str) -> str:
-    """Refuse the two names that mean another place in a path."""
+    """Return a text. Raises `ValueError` for `.` and `..`, which name another place as a part of a path."""
     if text in {".", ".."}:
         raise ValueError("must be the provider's id, and `.` and `..` are none")
     return text
@@ -135,7 +140,7 @@ TheirId = Annotated[Text, StringConstraints(min_length=1, max_length=500), After
 
 
 class Resolution(RequestModel):
-    """The fate of an unconfirmed job: exactly one of these."""
+    """A decision about an unconfirmed job. Give exactly one of the fields."""
 
     provider_job_id: TheirId | None = Field(default=None, description="the provider has it, under this id")
     resubmit: Yes | None = Field(default=None, description="the provider does not have it: submit it again")
@@ -143,7 +148,7 @@ class Resolution(RequestModel):
 
 
 class EndpointRequest(RequestModel):
-    """An endpoint to make."""
+    """An endpoint to create."""
 
     url: Url = Field(description="where events are posted")
     events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] = Field(
@@ -152,15 +157,16 @@ class EndpointRequest(RequestModel):
     description: Short = Field(default="", description="a note for people")
     headers: Headers = Field(default_factory=dict, description="headers sent along; masked in answers")
     secret: Secret | None = Field(default=None, description="`whsec_...`, signs; made when missing")
-    max_in_flight: int = Field(default=64, ge=1, le=1000, description="deliveries at once")
+    max_in_flight: int = Field(default=MAX_IN_FLIGHT, ge=1, le=1000, description="deliveries at once")
     include: Annotated[list[Literal["result"]], Field(max_length=1)] = Field(
         default_factory=list, description="`result` puts the provider's terminal body into events"
     )
 
 
 class EndpointPatch(RequestModel):
-    """A change of an endpoint (RFC 7396): null takes a field, or a header, back to its default."""
+    """A change of an endpoint as JSON merge patch (RFC 7396). A null resets a field or removes a header."""
 
+    # Not nullable: a URL has no default. The one here only makes the field optional.
     url: Url = ""
     events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
     description: Short | None = None
@@ -170,7 +176,7 @@ class EndpointPatch(RequestModel):
 
 
 class KeyRequest(RequestModel):
-    """An API key to make."""
+    """An API key to create."""
 
     name: Annotated[Label, StringConstraints(min_length=1, max_length=100)] = Field(
         description="a note for people; control and format characters in it are left out"
@@ -180,13 +186,13 @@ class KeyRequest(RequestModel):
 
 
 class QueryModel(BaseModel):
-    """Query parameters: text, no unknown names."""
+    """Query parameters as text, without unknown names."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class PageQuery(QueryModel):
-    """A piece of a list."""
+    """A page of a list."""
 
     limit: Count = Field(default=50, ge=1, le=200, description="how many")
     cursor: str | None = Field(
@@ -195,7 +201,7 @@ class PageQuery(QueryModel):
 
 
 class WaitQuery(QueryModel):
-    """How long the answer may wait for the job to be final."""
+    """The time for which the response may wait for the job to be final."""
 
     wait: Seconds = Field(
         default=0, ge=0, le=60, allow_inf_nan=False, description="seconds to wait until the job is final"
@@ -203,7 +209,7 @@ class WaitQuery(QueryModel):
 
 
 class JobQuery(PageQuery):
-    """Which jobs to list; `metadata.<key>` is taken too."""
+    """Filters for the list of jobs. `metadata.<key>` is a filter, too."""
 
     state: (
         Literal[
@@ -226,7 +232,7 @@ class JobQuery(PageQuery):
 
 
 class DeliveryQuery(PageQuery):
-    """Which deliveries to list."""
+    """Filters for the list of deliveries."""
 
     endpoint: str | None = Field(default=None, description="only to this endpoint")
     state: Literal["pending", "delivered", "exhausted", "canceled"] | None = Field(
@@ -237,7 +243,7 @@ class DeliveryQuery(PageQuery):
 
 
 class FeedQuery(PageQuery):
-    """Where in the feed to go on, and what to leave out."""
+    """A place in the event feed, filters, and the time to wait for an event."""
 
     after: str | None = Field(default=None, max_length=200, description="an event's id, or a `next_cursor`")
     type: str | None = Field(default=None, max_length=100, description="an event type or pattern")

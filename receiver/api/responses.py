@@ -1,4 +1,4 @@
-"""What the API answers: these models make `/openapi.json`, and the tests hold answers against it."""
+"""Response models. They make `/openapi.json`, and the tests validate responses against it."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -23,19 +23,19 @@ ReasonWord = Annotated[WaitReason, _words(WaitReason)]
 
 
 def public_name(model_name: str) -> str:
-    """Return the name that the public knows a model by: `JobResponse` is the schema `Job`."""
+    """Return the public name of a model: `JobResponse` is the schema `Job`."""
     # Why: without the suffix, a dozen class names would mean both a domain object and its JSON.
     return model_name.removesuffix("Response")
 
 
 class ResponseModel(BaseModel):
-    """An answer."""
+    """A response, or an object in one."""
 
     model_config = ConfigDict(extra="forbid", model_title_generator=lambda model: public_name(model.__name__))
 
 
 class AssetResponse(ResponseModel):
-    """A generated file; `url` is our own stable link."""
+    """A generated file. `url` is a stable link of this service, `provider_url` the provider's own."""
 
     index: int
     kind: Literal["video", "image", "audio", "file"]
@@ -52,7 +52,7 @@ class AssetResponse(ResponseModel):
 
 
 class JobErrorResponse(ResponseModel):
-    """Why a job did not succeed."""
+    """The reason why a job did not succeed."""
 
     code: CodeWord
     message: str
@@ -60,7 +60,7 @@ class JobErrorResponse(ResponseModel):
 
 
 class WaitingResponse(ResponseModel):
-    """Why an open job does not move, since when, and when it is tried again."""
+    """The reason why an open job waits. `since` is the start of the wait, `until` the next try."""
 
     reason: ReasonWord
     detail: str
@@ -69,7 +69,7 @@ class WaitingResponse(ResponseModel):
 
 
 class JobFields(ResponseModel):
-    """A job as answers and events tell it."""
+    """The fields of a job in responses and events."""
 
     object: Literal["job"]
     id: str
@@ -97,19 +97,19 @@ class JobResponse(JobFields):
 
 
 class NewJobResponse(JobResponse):
-    """A job just promised; `callback_secret` is shown here only."""
+    """A submitted job. `callback_secret` is shown in this response only."""
 
     callback_secret: str | None = None
 
 
 class WholeJob(JobResponse):
-    """A job with its input, long texts cut."""
+    """A job with its input. Long texts in the input are cut."""
 
     input: Any
 
 
 class EntryResponse(ResponseModel):
-    """One thing that happened; the other fields depend on the kind."""
+    """An entry of a job's timeline. Its other fields depend on `kind`."""
 
     model_config = ConfigDict(extra="allow")
     at: Moment
@@ -117,7 +117,7 @@ class EntryResponse(ResponseModel):
 
 
 class WhereaboutsResponse(ResponseModel):
-    """What became of an event at one endpoint; `endpoint` is null for the job's own callback URL."""
+    """The delivery status of an event at one endpoint. `endpoint` is null for the job's own callback URL."""
 
     endpoint: str | None
     delivery: str | None
@@ -136,7 +136,7 @@ class WhereaboutsResponse(ResponseModel):
 
 
 class EndpointResponse(ResponseModel):
-    """An endpoint; header values are masked."""
+    """An endpoint. The values of its headers are masked."""
 
     object: Literal["endpoint"]
     id: str
@@ -154,19 +154,19 @@ class EndpointResponse(ResponseModel):
 
 
 class NewEndpoint(EndpointResponse):
-    """An endpoint just made, with its secret."""
+    """A new endpoint with its secret."""
 
     secret: str
 
 
 class EndpointSecret(ResponseModel):
-    """The secret that signs for an endpoint."""
+    """The secret that signs the deliveries to an endpoint."""
 
     secret: str
 
 
 class AttemptResponse(ResponseModel):
-    """One HTTP try; `answer` is the first KiB of what came back."""
+    """One HTTP request of a delivery. `answer` is the first KiB of the response body."""
 
     object: Literal["attempt"]
     id: str
@@ -179,7 +179,7 @@ class AttemptResponse(ResponseModel):
 
 
 class DeliveryResponse(ResponseModel):
-    """One event owed to one endpoint; `url` where it is a job's own callback URL."""
+    """One event for one endpoint. A delivery to a job's own callback URL has `url` instead of `endpoint`."""
 
     object: Literal["delivery"]
     id: str
@@ -205,7 +205,7 @@ class DeliveryWithAttempts(DeliveryResponse):
 
 
 class Key(ResponseModel):
-    """An API key, without the key."""
+    """An API key, without the key itself."""
 
     object: Literal["key"]
     id: str
@@ -216,13 +216,13 @@ class Key(ResponseModel):
 
 
 class NewKey(Key):
-    """An API key just made: the only time that `key` is shown."""
+    """A new API key. `key` is shown in this response only."""
 
     key: str
 
 
 class OperationResponse(ResponseModel):
-    """An operation, the kind of its files, and how its end is learned."""
+    """An operation, the kind of its files, and whether callbacks or polls report its end."""
 
     model_config = ConfigDict(extra="allow")
     name: str
@@ -232,7 +232,7 @@ class OperationResponse(ResponseModel):
 
 
 class ProviderResponse(ResponseModel):
-    """A configured account, what it can do and how it fares."""
+    """A configured account with its operations, its capabilities and its health in the last hour."""
 
     model_config = ConfigDict(extra="allow")
     object: Literal["provider"]
@@ -248,13 +248,13 @@ class ProviderResponse(ResponseModel):
 
 
 class Wellness(ResponseModel):
-    """Whether the process lives, or can store."""
+    """The result of a liveness or readiness check."""
 
     status: Literal["ok"]
 
 
 class FieldProblem(ResponseModel):
-    """One thing wrong with a request."""
+    """One problem of a request: its place, and a sentence about it."""
 
     in_: Literal["body", "query", "header", "path"] = Field(alias="in")
     pointer: str

@@ -1,4 +1,4 @@
-"""One call of the API: what it takes, who may make it, what it answers; and how it is served."""
+"""Routes: their method, scope and models, and how a request to one is served."""
 
 import functools
 import logging
@@ -36,7 +36,7 @@ NO_LABELS: tuple[tuple[str, str], ...] = ()
 
 
 class Reads(Protocol):
-    """Makes a handler's argument of a body; raises `Malformed`, `Invalid` or `TooLarge`. Pure."""
+    """A pure function from a body to a handler's argument. Raises `Malformed`, `Invalid` or `TooLarge`."""
 
     def __call__(self, raw: bytes, *, content_type: str | None) -> Any:
         """Return the argument for the handler."""
@@ -44,8 +44,11 @@ class Reads(Protocol):
 
 @immutable(kw_only=True)
 class Route:
-    """A method on a path. `scope` None needs no key, and then the query is ignored, as it may stand in a link
-    that others made longer; `told` None answers no JSON."""
+    """A method on a path.
+
+    A route with `scope` None needs no API key and ignores the query, because other programs may add
+    parameters to its links. A route with `told` None responds without JSON.
+    """
 
     method: str
     path: str
@@ -73,24 +76,24 @@ class Route:
         headers: tuple[str, ...] = (),
         reads: Reads | None = None,
     ) -> "Route":
-        """Return the same call with a body, which `reads` or the model makes the handler's argument."""
+        """Return the same route with a body, which `reads`, or else the model, converts for the handler."""
         return replace(self, body=body, limit=limit, also=also, headers=headers, reads=reads)
 
     def asks(self, query: type[BaseModel]) -> "Route":
-        """The same with query parameters."""
+        """Return the same route with query parameters."""
         return replace(self, query=query)
 
     def labelled(self) -> "Route":
-        """The same with `metadata.<key>` among the query parameters."""
+        """Return the same route with `metadata.<key>` among the query parameters."""
         return replace(self, with_labels=True)
 
     def fed(self) -> "Route":
-        """The same with the feed's own kind of page."""
+        """Return the same route with the feed's own kind of page."""
         return replace(self, feed=True)
 
 
 class Resource:
-    """A path: its calls by method, served with errors in one form and an id on every answer."""
+    """A path with its routes by method. All errors have one form, and every response has a request id."""
 
     def __init__(self, services: Services, calls: Sequence[Route], document: Document) -> None:
         self._services = services
@@ -115,9 +118,11 @@ class Resource:
     async def _serve(self, request: Request) -> Response:
         call = self._calls.get(request.method)
         if call is None and request.method == "HEAD":
+            # HEAD works wherever GET does (RFC 9110, 9.3.2); uvicorn leaves out the body.
             call = self._calls.get("GET")
         if call is None:
             raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
+        # The key is checked before the body is read: without one, up to 32 MiB would be read for nothing.
         caller = ANONYMOUS if call.scope is None else await identify(self._services, request, call.scope)
         query: BaseModel = QueryModel()
         labels = NO_LABELS
@@ -125,11 +130,19 @@ class Resource:
             query, labels = read_query(request, call.query, labelled=call.with_labels)
         body = await self._body(call, request)
         return await call.handle(
-            RequestContext(self._services, self._document, request, caller, body, query, labels)
+            RequestContext(
+                services=self._services,
+                document=self._document,
+                request=request,
+                caller=caller,
+                body=body,
+                query=query,
+                labels=labels,
+            )
         )
 
     async def _body(self, call: Route, request: Request) -> Any:
-        """The body as the handler gets it. A large one is read on a thread, and not kept here."""
+        """Return the body, converted for the handler. A large one is converted on a thread and not kept."""
         raw = await read_body(request.scope, request.receive, call.limit)
         if call.body is None:
             return None
@@ -139,7 +152,7 @@ class Resource:
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer for every other path."""
+    """Respond to every path without a route."""
     request_id = new_request_id()
     response = problem(NotFound("there is no such path; /docs lists all of them"), request_id)
     response.headers["x-request-id"] = request_id

@@ -1,8 +1,9 @@
-"""uvicorn with deadlines: what it lacks, measured (failures.md L1 to L5 of the research behind this).
+"""uvicorn with deadlines and limits against slow and hostile clients.
 
-A head has 5 s, a body 8 s from its first byte plus 1 s for every MiB declared, and neither is extended by
-dripping. A head has at most 32 KiB and 100 headers. Whoever does not read our answer is cut after 8 s.
-Time in which this process stood still counts against nobody: what came meanwhile is looked at first.
+uvicorn has a timeout for idle connections only (30 s here). Added are 5 s for a head, 8 s for the body after
+it plus 1 s for every MiB declared, neither extended by sending small pieces, and 8 s for a client that does
+not read its response. A head has at most 32 KiB and 100 headers. Time in which this process stood still does
+not count: data that arrived meanwhile is read before a connection is cut.
 """
 
 import asyncio
@@ -26,17 +27,18 @@ from receiver.domain.errors import Malformed
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 8.0
 WRITE_SECONDS = 8.0
+"""Seconds for a head, for a body (and more by its length), and for a client that does not read."""
 STOOD_STILL = 0.25
-"""Seconds that a deadline may come late; beyond them this process was stopped, or too busy to look."""
+"""Seconds that a timer may be late. A later one shows that this process was stopped or too busy to read."""
 LOOK_AGAIN = 1.0
-"""Seconds, once, for bytes that wait in the socket when the time is over."""
+"""Seconds, given once, to read bytes that wait in the socket at the deadline."""
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
+"""Most bytes and headers of a head; uvicorn's parser has no such limits."""
 MIB = 1024 * 1024
 
-
 Refusal = tuple[int, str, str]
-"""Status, reason and detail."""
+"""The status, reason and detail of a response to a refused request."""
 NO_HTTP: Refusal = (400, "Bad Request", "Invalid HTTP request received.")
 TOO_MUCH: Refusal = (
     431,
@@ -45,15 +47,15 @@ TOO_MUCH: Refusal = (
 )
 
 Shortcut = tuple[bytes, RawHandler]
-"""What the paths of the short way begin with, and who answers there."""
+"""The path prefix of the fast path, and its handler."""
 
 
 class _Refused(Exception):
-    """Ends the parsing of a request that is refused."""
+    """An exception that ends the parsing of a refused request."""
 
 
 class Awaited(enum.Enum):
-    """What a connection waits for."""
+    """The part of a request that a connection waits for."""
 
     HEAD = enum.auto()
     BODY = enum.auto()
@@ -61,7 +63,7 @@ class Awaited(enum.Enum):
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection with deadlines. A request that comes in one piece never starts a timer."""
+    """A connection with deadlines. A request that arrives in one piece never starts a timer."""
 
     def __init__(self, *args: Any, short: Shortcut | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,26 +78,26 @@ class GuardedProtocol(HttpToolsProtocol):
         self._offered = self._last = False
         self._answering: RequestResponseCycle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
-        """The first head's time starts with the connection."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+        """Start the deadline of the first head."""
         super().connection_made(transport)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more to wait for."""
+        """Cancel both deadlines."""
         self._disarm()
         self._disarm_write()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn never keeps it open
-        """The other side sends no more. Returns whether the connection stays, for an answer that is owed."""
+        """Handle the end of the client's data. Returns whether to keep the connection for a response."""
         if self._idle() or self._awaited is Awaited.BODY:
             return False
         self.cycle.keep_alive = False
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, unless the head has grown too large; then look what is still awaited."""
+        """Feed the parser, refuse a head that is too large, and set the deadline of the awaited part."""
         if self._awaited is not Awaited.BODY:
             self._head_size += len(data)
         self._unset_keepalive_if_required()
@@ -110,10 +112,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._watch()
 
     def _feed(self, data: bytes) -> None:
-        """Feed the parser; a head that offers to upgrade is read anew without the offer, then the rest.
-
-        The parser takes what follows such a head for another protocol, and would drop the body.
-        """
+        """Feed the parser. A head that offers to upgrade is parsed again without the offer, then the rest."""
+        # The parser takes the data after such a head for another protocol, and would drop the body.
         rest: bytes | memoryview = data
         while True:
             try:
@@ -129,13 +129,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
-        """A head starts, and its time with it."""
+        """Start a head and its deadline."""
         self._await(Awaited.HEAD)
         self._hosts = []
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, as uvicorn takes it; those that name a host are kept apart."""
+        """Add a header as uvicorn does, and keep Host headers apart as well."""
         name = name.lower()
         if name == b"host":
             self._hosts.append(value)
@@ -144,10 +144,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole and the body's time starts; none of a head that is refused."""
+        """Check the head, start the deadline of the body, and choose the fast path or ASGI."""
         self._offered = self.parser.should_upgrade()
         self._check_head()
-        if self._offered:
+        if self._offered:  # `_feed` parses this head again, without its offer
             return
         self._head_size = 0
         self._await(Awaited.BODY)
@@ -160,7 +160,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _check_head(self) -> None:
-        """Raises `_Refused`, which ends the parsing, for a head that is too large or ambiguous."""
+        """Raise `_Refused`, which ends the parsing, for a head that is too large or ambiguous."""
         if len(self.headers) > HEADERS or (self._head_size > HEAD_BYTES and self._parsed() > HEAD_BYTES):
             self._refusal = TOO_MUCH
         else:
@@ -173,7 +173,7 @@ class GuardedProtocol(HttpToolsProtocol):
         raise _Refused
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Handle the end of a request. A request on the fast path gets its response now."""
         if self._offered:
             return
         self._await(Awaited.NOTHING)
@@ -184,17 +184,18 @@ class GuardedProtocol(HttpToolsProtocol):
             task.add_done_callback(self.tasks.discard)
 
     def pause_writing(self) -> None:
-        """The other side does not read: it has a while."""
+        """Start the deadline of a client that does not read."""
         super().pause_writing()
         if self._write_deadline is None:
             self._arm_write(WRITE_SECONDS)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Cancel the deadline: the client reads again."""
         self._disarm_write()
         super().resume_writing()
 
     def _is_short(self) -> bool:
+        # Not behind a response under way: uvicorn queues ASGI requests, and keeps their responses in order.
         return (
             self._short is not None
             and self.url.startswith(self._short[0])
@@ -220,12 +221,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def _parsed(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
-    def _await(self, what: Awaited) -> None:
-        if what is not self._awaited:
-            self._awaited, self._watched = what, False
+    def _await(self, part: Awaited) -> None:
+        if part is not self._awaited:
+            self._awaited, self._watched = part, False
 
     def _watch(self) -> None:
-        """One timer for what is awaited; blank lines between requests count as the next one's head."""
+        """Set one timer for the awaited part. Blank lines between requests count as the next head."""
         if self._watched:
             if self._deadline is None and self._idle():
                 self._arm(HEAD_SECONDS)
@@ -237,6 +238,7 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._awaited is Awaited.BODY:
             declared = next((value for name, value in self.headers if name == b"content-length"), b"0")
             mib = int(declared) / MIB if declared.isdigit() and len(declared) < 16 else 0.0
+            # A client may declare any length, so it gains 64 s at most.
             self._arm(BODY_SECONDS + min(mib, 64.0))
 
     def _idle(self) -> bool:
@@ -252,7 +254,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_deadline = self.loop.call_later(seconds, self._overdue_write, due, seconds, looked)
 
     def _overdue(self, due: float, seconds: float, looked: bool) -> None:
-        """The time is over: cut, unless something has come that was not looked at yet."""
+        """Cut the connection at its deadline, unless data has arrived that was not read yet."""
         more = self._more_time(due, seconds, None if looked else select.POLLIN)
         if more is None:
             self._abort()
@@ -260,7 +262,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._arm(more[0], looked=more[1] or looked)
 
     def _overdue_write(self, due: float, seconds: float, looked: bool) -> None:
-        """The time is over: cut, unless the other side has made room that was not used yet."""
+        """Cut the connection at its deadline, unless the client has made room that was not used yet."""
         more = self._more_time(due, seconds, None if looked else select.POLLOUT)
         if more is None:
             self._abort()
@@ -268,17 +270,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._arm_write(more[0], looked=more[1] or looked)
 
     def _more_time(self, due: float, seconds: float, sign: int | None) -> tuple[float, bool] | None:
-        """Returns how much longer to wait and whether a `sign` on the socket is why; None: not at all.
-
-        The loop runs its timers before it reads: after a pause of this process they end together.
-        """
+        """Return the seconds to wait on and whether a `sign` on the socket is the reason, or None to cut."""
+        # After a pause of this process, the loop runs its timers before it reads the data that arrived.
         late = self.loop.time() - due
         if late > STOOD_STILL:
             return min(late, seconds), False
         return (LOOK_AGAIN, True) if sign is not None and self._shows(sign) else None
 
     def _shows(self, sign: int) -> bool:
-        """Whether the socket can be read, or written, right now."""
+        """Return whether the socket can be read, or written, right now."""
         number = self.transport.get_extra_info("socket").fileno()
         if number < 0:
             return False
@@ -287,12 +287,12 @@ class GuardedProtocol(HttpToolsProtocol):
         return any(found & sign for _, found in looking.poll(0))
 
     def timeout_keep_alive_handler(self) -> None:
-        """The connection was idle for long: close it, unless a request has come that was not read yet."""
+        """Close an idle connection, unless a request has arrived that was not read yet."""
         if not self._shows(select.POLLIN):
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
-        """The server stops: the connection ends with the request that it is on, or that has come."""
+        """Close the connection after the request under way, or after one that has already arrived."""
         self._last = True
         if not self._idle() or not self._shows(select.POLLIN):
             super().shutdown()
@@ -312,14 +312,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _abort(self) -> None:
-        """Cut the connection; whoever answers on it is told, lest they write to it once more."""
+        """Cut the connection and mark it as disconnected, so that the application writes no more to it."""
         self._deadline = self._write_deadline = None
         if self._answering is not None:
             self._answering.disconnected = True
         self.transport.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer with an error in the form of all others, and end."""
+        """Respond with an error in the form of all others and close the connection."""
         status, reason, detail = refusal
         if self.transport.is_closing():
             return
@@ -335,7 +335,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class SignalFree(Server):
-    """A server that leaves signals to its owner, tells when it is up and is idle while nothing comes in."""
+    """A server that leaves signals to its owner, sets `up` once it listens, and is idle between requests."""
 
     def __init__(self, config: Config) -> None:
         self.up = asyncio.Event()
@@ -345,18 +345,18 @@ class SignalFree(Server):
         super().__init__(config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell."""
+        """Start, then set `up`."""
         await super().startup(sockets)
         self.up.set()
 
     def stop(self, seconds: float) -> None:
-        """Take no more, and give answers under way so many seconds."""
-        self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # it is handed to `wait_for`
+        """Accept no more connections, and give responses under way this many seconds."""
+        self.config.timeout_graceful_shutdown = max(0.05, seconds)  # type: ignore[assignment]  # or a float
         self.should_exit = True
 
     @property
     def should_exit(self) -> bool:
-        """Whether the server takes no more. Setting it ends the server at once; any thread may."""
+        """Return whether the server is to stop. Setting it ends the server at once; any thread may set it."""
         return self._exit
 
     @should_exit.setter
@@ -366,18 +366,18 @@ class SignalFree(Server):
             self._loop.call_soon_threadsafe(self._exiting.set)
 
     async def main_loop(self) -> None:
-        """Serve until told to stop: without a date header nothing changes from one second to the next."""
+        """Serve until `should_exit` is set, without uvicorn's tick: there is no date header to renew."""
         await self.on_tick(0)
         await self._exiting.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are somebody else's: uvicorn would raise them again before our own work has stopped."""
+        """Yield without handling signals: uvicorn would raise them again before the service has stopped."""
         yield
 
 
 def new_server(app: Any, host: str, port: int, grace: float, *, short: Shortcut | None = None) -> SignalFree:
-    """A server for `app`; it stops within `grace` seconds."""
+    """Return a server of `app` that stops within `grace` seconds."""
     protocol: Any = functools.partial(GuardedProtocol, short=short)
     return SignalFree(
         Config(

@@ -1,4 +1,4 @@
-"""The services that answer requests: everything that the routes use."""
+"""The services that the routes use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

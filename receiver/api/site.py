@@ -1,4 +1,4 @@
-"""The pages for people: the reference at `/docs`, one for each problem, and the way from one to another."""
+"""The HTML pages `/docs` (API reference) and `/problems` (error codes), and `/openapi.json`."""
 
 from html import escape
 
@@ -20,6 +20,7 @@ padding:.25rem .6rem .25rem 0;border-bottom:1px solid #eee}}summary{{cursor:poin
 @media(prefers-color-scheme:dark){{body{{background:#151515;color:#ddd}}code,pre{{background:#2a2a2a}}
 a,summary{{color:#7af}}small{{color:#999}}td,th{{border-color:#333}}h2{{border-color:#444}}}}</style>
 {body}</html>"""
+# The pages have inline styles and nothing else to load: no scripts, no images, no frames.
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -31,22 +32,22 @@ def _page(title: str, body: str) -> Response:
 
 
 async def front(_context: RequestContext) -> Response:
-    """Lead to the API reference."""
+    """Redirect to the API reference."""
     return RedirectResponse("/docs", 307)
 
 
 async def openapi(context: RequestContext) -> Response:
-    """Show the OpenAPI document, made from the models that check requests."""
+    """Show the OpenAPI document, generated from the models that validate requests."""
     return answer(context.document())
 
 
 async def docs(context: RequestContext) -> Response:
-    """Show the API reference: calls, events, errors."""
+    """Show the API reference: calls, events and errors."""
     return _page("Ringback API", reference(context.document()))
 
 
 async def problem_list(_context: RequestContext) -> Response:
-    """List the codes of errors."""
+    """List the error codes."""
     rows = "".join(
         f"<tr><td><a href='/problems/{kind.code}'><code>{kind.code}</code></a></td>"
         f"<td>{kind.http_status}</td><td>{escape(kind.title)}</td></tr>"
@@ -60,7 +61,7 @@ async def problem_list(_context: RequestContext) -> Response:
 
 
 async def problems(context: RequestContext) -> Response:
-    """Explain an error by its code."""
+    """Explain an error code. Raises `NotFound` for an unknown one."""
     code = context.path["code"]
     kinds = [kind for kind in PROBLEMS if kind.code == code]
     if not kinds:

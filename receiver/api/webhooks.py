@@ -1,4 +1,4 @@
-"""Events as they are announced: a model for each kind, an example and a meaning for each type."""
+"""Webhooks: a model for each kind of event, an example and a meaning for each event type."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -27,7 +27,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 class JobData(JobFields):
-    """A job as it was when the event was made. `sequence` grows with each event of the job."""
+    """A job at the time of the event. `sequence` grows with each event of the job."""
 
     sequence: int
     result: dict[str, Any] | None = Field(
@@ -36,7 +36,7 @@ class JobData(JobFields):
 
 
 class ProviderData(ResponseModel):
-    """An account that its provider refuses, or takes again."""
+    """An account that its provider refuses, or accepts again."""
 
     object: Literal["provider"]
     id: str
@@ -48,7 +48,7 @@ class ProviderData(ResponseModel):
 
 
 class DisabledData(ResponseModel):
-    """An endpoint that was disabled, and why."""
+    """An endpoint that was disabled, with the reason."""
 
     object: Literal["endpoint"]
     id: str
@@ -60,7 +60,7 @@ class DisabledData(ResponseModel):
 
 
 class TrialData(ResponseModel):
-    """The endpoint that is tried."""
+    """The endpoint that is tested."""
 
     object: Literal["endpoint"]
     id: str
@@ -77,7 +77,7 @@ class Announced(ResponseModel):
 
 
 class JobAnnounced(Announced):
-    """Something happened to a job."""
+    """An event of a job."""
 
     type: Literal[
         "job.succeeded",
@@ -93,21 +93,21 @@ class JobAnnounced(Announced):
 
 
 class ProviderAnnounced(Announced):
-    """An account is blocked or works again."""
+    """An event of an account: its provider refuses it, or accepts it again."""
 
     type: Literal["provider.blocked", "provider.unblocked"]
     data: ProviderData
 
 
 class DisabledAnnounced(Announced):
-    """An endpoint was disabled."""
+    """An event of an endpoint that was disabled."""
 
     type: Literal["endpoint.disabled"]
     data: DisabledData
 
 
 class TrialAnnounced(Announced):
-    """An endpoint is tried."""
+    """A test of an endpoint."""
 
     type: Literal["endpoint.test"]
     data: TrialData
@@ -123,24 +123,25 @@ class Webhook(
     """The body of a delivery."""
 
 
+# Only the feed adds `object`: delivered events are signed without it.
 class _Listed(ResponseModel):
     object: Literal["event"]
 
 
 class JobEvent(JobAnnounced, _Listed):
-    """An event of a job, as the feed tells it."""
+    """An event of a job in the feed."""
 
 
 class ProviderEvent(ProviderAnnounced, _Listed):
-    """An event of an account, as the feed tells it."""
+    """An event of an account in the feed."""
 
 
 class DisabledEvent(DisabledAnnounced, _Listed):
-    """An event of an endpoint, as the feed tells it."""
+    """An event of a disabled endpoint in the feed."""
 
 
 class TrialEvent(TrialAnnounced, _Listed):
-    """A test of an endpoint, as the feed tells it."""
+    """A test of an endpoint in the feed."""
 
 
 class EventResponse(
@@ -156,19 +157,19 @@ class _Explained(ResponseModel):
 
 
 class JobEventWithReasons(JobEvent, _Explained):
-    """An event of a job with, for every endpoint, why it went or did not."""
+    """An event of a job with its delivery status at each endpoint."""
 
 
 class ProviderEventWithReasons(ProviderEvent, _Explained):
-    """An event of an account with, for every endpoint, why it went or did not."""
+    """An event of an account with its delivery status at each endpoint."""
 
 
 class DisabledEventWithReasons(DisabledEvent, _Explained):
-    """An event of an endpoint with, for every endpoint, why it went or did not."""
+    """An event of a disabled endpoint with its delivery status at each endpoint."""
 
 
 class TrialEventWithReasons(TrialEvent, _Explained):
-    """A test of an endpoint with, for every endpoint, why it went or did not."""
+    """A test of an endpoint with its delivery status at each endpoint."""
 
 
 class EventWithReasons(
@@ -179,7 +180,7 @@ class EventWithReasons(
         ]
     ]
 ):
-    """An event with, for every endpoint, why it went or did not."""
+    """An event with its delivery status at each endpoint and the reason for it."""
 
 
 def _job(state: str, **more: Any) -> dict[str, Any]:
@@ -242,4 +243,4 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     name: {"id": "evt_5f0e6c1d2b3a4958", "type": name, "timestamp": AT, "data": data}
     for name, data in _DATA.items()
 }
-"""The body of a delivery of each type."""
+"""An example of a delivery's body for each event type."""

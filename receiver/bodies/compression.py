@@ -1,35 +1,36 @@
-"""Bodies that came compressed although they were asked for plain: unpacked, to a limit.
+"""Decompression, up to a limit, of bodies that are compressed although an uncompressed one was requested.
 
-Pure. gzip (in several members, too) and deflate (with and without zlib's own frame) are read. A body that is
-not in the coding it claims is taken as it is, because such claims are met.
+Pure. gzip (also in several members) and deflate (with and without zlib's own frame) are supported. A body
+that is not in the coding of its header is returned unchanged, because such headers occur.
 """
 
 import zlib
 
 CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 MEMBERS = 16
-"""Parts of a gzip body; a tiny one costs little to send and a copy of the rest to unpack."""
+"""The most members of a gzip body: a tiny one costs little to send, but unpacking it copies the rest."""
 LAYERS = 2
+"""The most codings of one body: each costs a whole decompression up to the limit."""
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP, FRAMED, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
 class Unreadable(ValueError):
-    """The body is damaged, cut, or in a coding that we do not read."""
+    """A body that is damaged, cut, or in a coding that is not supported."""
 
 
 class UnpackedTooLarge(ValueError):
-    """The body is over the limit once it is unpacked."""
+    """A body over the limit once it is decompressed."""
 
 
 def codings(values: list[str]) -> list[str]:
-    """Return the codings of a body, the outermost first, `identity` left out, from its header's values."""
+    """Return the codings in the values of `content-encoding`, the outermost first, without `identity`."""
     names = [name.strip().lower() for value in values for name in value.split(",")]
     return [name for name in reversed(names) if name not in {"", "identity"}]
 
 
 def unpacked(body: bytes, names: list[str], limit: int) -> bytes:
-    """Undo the codings `names`; raises `Unreadable` or `UnpackedTooLarge`."""
+    """Return `body` with the codings `names` undone. Raises `Unreadable` or `UnpackedTooLarge`."""
     if not CODINGS.issuperset(names) or len(names) > LAYERS:
         raise Unreadable(f"the answer is compressed in a way that is not read: {', '.join(names)[:100]}")
     for name in names:
@@ -54,6 +55,7 @@ def _inflated(body: bytes, limit: int) -> bytes:
         return body
     if body.startswith(GZIP_MAGIC):
         return _gunzipped(body, limit)
+    # `deflate` is the zlib format, but some servers send the raw stream without its frame.
     for form in (FRAMED, RAW):
         try:
             return _one(body, form, limit)[0]
@@ -65,9 +67,10 @@ def _inflated(body: bytes, limit: int) -> bytes:
 
 
 def _one(body: bytes, form: int, limit: int) -> tuple[bytes, bytes]:
-    """Unpack one stream; bytes behind it are left over."""
+    """Decompress one stream. Returns its content and the bytes that follow it."""
     engine = zlib.decompressobj(form)
     try:
+        # One byte above the limit shows that a body is too large, without decompressing the rest of a bomb.
         found = engine.decompress(body, limit + 1)
     except zlib.error:
         raise Unreadable("the compressed answer is damaged or cut") from None

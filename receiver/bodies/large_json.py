@@ -1,7 +1,7 @@
-"""JSON bodies that are mostly a few long texts (files in base64): read without ever making those texts.
+"""A reader for JSON bodies that are mostly a few long texts (files in base64), without a copy of those texts.
 
-The long texts are checked piece by piece where they lie and replaced by marks; what is left is small and is
-read by the strict reader. What is written again gets the texts back, byte for byte as they came.
+The long texts are checked in place, piece by piece, and replaced by marks. The rest is small and is read by
+the strict reader. JSON that is written from the result gets the texts back, byte for byte as they arrived.
 """
 
 import codecs
@@ -22,14 +22,16 @@ from receiver.domain.errors import TooLarge
 
 MIB = 1024 * 1024
 LONG = 32 * 1024
-"""Bytes of a text's spelling from which it may count as long."""
+"""Bytes of JSON, quotes included, above which a string may count as long."""
 HEAD = 5000
-"""Characters of a long text that are kept for checks and for showing; one with fewer is not long."""
+"""Characters of a long text that are kept for checks and display; a text of at most so many is not long."""
 REST = 4 * MIB
 """Bytes that a request may have beside its long texts."""
 PIECE = 64 * 1024
+"""Bytes examined in one step: a call into the C library holds the interpreter lock as long as it lasts."""
 TURN = 500
-"""Bytes, and strings, that are looked at in one go."""
+"""Strings that are counted before the interpreter lock is released once, for the same reason."""
+# Possessive quantifiers never backtrack. Surrogate escapes match as pairs, so no piece ends inside a pair.
 _IN_LONG = re.compile(
     rb"(?:[^\\\x00-\x1f]++|\\[\"\\/bfnrt]|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
@@ -41,7 +43,7 @@ _NOT_JSON = "the body is not valid JSON"
 
 @immutable
 class LongText:
-    """A long text: its spelling with its quotes, how it begins, how long it is, and a hash of it all."""
+    """A long text: its JSON with the quotes, its first characters, its length in characters and its hash."""
 
     spelled: memoryview = field(repr=False)
     head: str = field(repr=False)
@@ -51,14 +53,14 @@ class LongText:
 
 @immutable
 class LargeJson:
-    """A body as read: `value` with marks in place of the long `texts`."""
+    """A body that was read: `value` with marks in place of the long `texts`."""
 
     value: Any = field(repr=False)
     texts: Mapping[str, LongText] = field(repr=False)
     mark: str = ""
 
     def with_texts(self, value: Any, chosen: Callable[[LongText], str]) -> Any:
-        """Return `value` with each text replaced by `chosen`; parts without a text are shared."""
+        """Return `value` with each mark replaced by `chosen` of its text. Parts without a mark are shared."""
         if not self.texts:
             return value
 
@@ -69,10 +71,11 @@ class LargeJson:
         return with_strings(value, replaced)
 
     def restored(self, written: bytes) -> Parts | None:
-        """JSON that was `written` of a part of ours, with its texts; None when a mark was changed in it."""
+        """Return the JSON `written` from a part of `value`, with its texts; None when a mark was changed."""
         if not self.texts:
             return Parts((written,))
         view, opening, place = memoryview(written), b'"' + self.mark.encode(), 0
+        # A mark that does not begin its string became part of another text and cannot be replaced.
         if written.count(opening[1:]) != written.count(opening):
             return None
         found: list[bytes | memoryview] = []
@@ -87,7 +90,7 @@ class LargeJson:
 
 
 def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
-    """Return a value of JSON with its strings as `replaced` has them. A part where none changes is shared."""
+    """Return a JSON value with `replaced` applied to each string. Parts without a change are shared."""
     if isinstance(value, str):
         return replaced(value)
     if isinstance(value, dict):
@@ -107,17 +110,21 @@ def with_strings(value: Any, replaced: Callable[[str], str]) -> Any:
 
 
 def unpack(data: bytes, *, stored: bool = False) -> LargeJson:
-    """Return the body that `data` spells, `BadJson` or `TooLarge`. A `stored` one is not counted again."""
+    """Return the parsed body. Raises `BadJson` or `TooLarge`.
+
+    The limits do not apply to a `stored` body, which was checked when it arrived.
+    """
     values = None if stored else json.VALUES
     if len(data) <= LONG:
         return LargeJson(json.read(data, values=values), {})
+    # The mark is random, so that no sender can put one into a body.
     mark = secrets.token_hex(16)
     rest, texts = _apart(data, mark, stored)
     return LargeJson(json.read(rest.whole(), values=values), texts, mark)
 
 
 class _Rest:
-    """The parts of a body beside its long texts, as far as it was looked through."""
+    """The parts of a body beside its long texts, collected as the body is scanned."""
 
     def __init__(self, data: bytes, *, bounded: bool) -> None:
         self._view = memoryview(data)
@@ -126,7 +133,7 @@ class _Rest:
         self._size = self._strings = self._commas = 0
 
     def string(self) -> None:
-        """Count a string."""
+        """Count a string. Raises `BadJson` for too many."""
         self._strings += 1
         if self._strings % TURN == 0:
             _give_way()
@@ -134,14 +141,14 @@ class _Rest:
             raise _too_many()
 
     def add(self, part: bytes | memoryview) -> None:
-        """Keep `part`, or raise `TooLarge`."""
+        """Store `part`. Raises `TooLarge` when the parts exceed `REST`."""
         self._parts.append(part)
         self._size += len(part)
         if self._bounded and self._size > REST:
             raise TooLarge(f"a body may have {REST} bytes beside blanks and texts of more than {LONG} bytes")
 
     def gap(self, start: int, end: int) -> None:
-        """Keep the text between two strings, every run of blanks in it as one."""
+        """Store the bytes between two strings, each run of blanks as one. Raises `BadJson` or `TooLarge`."""
         for place in range(start, end, PIECE):
             _give_way()
             piece = bytes(self._view[place : min(place + PIECE, end)])
@@ -151,13 +158,13 @@ class _Rest:
             self.add(_BLANKS.sub(b" ", piece))
 
     def whole(self) -> bytes:
-        """All of it, which is kept here no longer."""
+        """Return all parts as one value, and release them."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
 
 def _give_way() -> None:
-    """Let go of the interpreter: a thread that waits for it would get it only after milliseconds."""
+    """Release the interpreter lock: a waiting thread would otherwise get it only after milliseconds."""
     time.sleep(0)
 
 
@@ -166,10 +173,11 @@ def _too_many() -> BadJson:
 
 
 def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, LongText]]:
-    """The body with marks in place of its long texts, and the texts."""
+    """Return the body with marks in place of its long texts, and the texts by mark."""
     view, texts, rest = memoryview(data), dict[str, LongText](), _Rest(data, bounded=not stored)
     start = place = 0
     while (opened := data.find(b'"', place)) >= 0:
+        # Long runs of blanks must not count against `REST`; shorter gaps are kept with their surroundings.
         if opened - place > PIECE:
             rest.add(view[start:place])
             rest.gap(place, opened)
@@ -177,6 +185,7 @@ def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, LongT
         closed = _closing(data, opened + 1)
         rest.string()
         place = closed + 1
+        # Object keys stay as they are: only values get their texts back.
         if place - opened <= LONG or _OF_A_NAME.match(data, place):
             continue
         text = _text(view[opened:place])
@@ -192,10 +201,11 @@ def _apart(data: bytes, mark: str, stored: bool) -> tuple[_Rest, dict[str, LongT
 
 
 def _closing(data: bytes, place: int) -> int:
-    """Where the string that goes on at `place` ends."""
+    """Return the place of the closing quote of the string that continues at `place`."""
     found = data.find(b'"', place)
     if found < 0:
         raise BadJson(_NOT_JSON)
+    # Only a quote behind a backslash may be escaped, so most strings need no search by pattern.
     if data[found - 1] != ord("\\"):
         return found
     while True:
@@ -210,7 +220,7 @@ def _closing(data: bytes, place: int) -> int:
 
 
 def _text(spelled: memoryview) -> LongText | None:
-    """The string that is `spelled`, checked piece by piece; None when it is not long after all."""
+    """Check a string piece by piece. Returns its `LongText`, or None when it is not long once decoded."""
     head, length, hashed = "", 0, hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     place, end = 1, len(spelled) - 1
@@ -225,6 +235,7 @@ def _text(spelled: memoryview) -> LongText | None:
             raise BadJson("the body is not valid UTF-8") from None
         text = plain.loads(f'"{piece}"')
         head, length = head + text[: HEAD - len(head)] if len(head) < HEAD else head, length + len(text)
+        # The hash is of the decoded text, so that it does not depend on the escapes of the sender.
         hashed.update(text.encode())
         place = reached
         _give_way()

@@ -1,9 +1,9 @@
-"""Large bodies are read on a thread, a few at once, so that the event loop goes on meanwhile.
+"""Threads that read large bodies, a few at once, while the event loop continues.
 
-A thread helps only as far as no single call into the C library takes long, because each of them holds the
-interpreter: `handlers.json` limits the values of a body and reads them in steps, and `large_json` cuts long
-texts into pieces. A parsed body is freed on the thread, too, where little of it is needed: to free
-100,000 values is one such call.
+A thread helps only if no single call into the C library takes long, because each call holds the interpreter
+lock: `handlers.json` limits the values of a body and reads them in steps, and `large_json` cuts long texts
+into pieces. A parsed body of which little is needed is also freed on the thread: freeing 100,000 values is
+one such call.
 """
 
 import asyncio
@@ -18,35 +18,37 @@ from receiver.domain.errors import StoreUnavailable
 Result = TypeVar("Result")
 
 LIGHT = json.LIGHT
-"""Bytes of a body that is read at once, on the loop."""
+"""Bytes of the largest body that is read on the event loop, without a thread."""
 THREADS = 2
+"""Large bodies that are read at the same time."""
 ROOM = 128 * 1024 * 1024
-"""Bytes of large requests that may be read or wait for it; beyond them a request is told to come again."""
+"""Bytes of large requests that are read or wait for it, to bound memory. Further ones are refused for now."""
 
 SWITCH = sys.getswitchinterval()
 SWITCH_SOON = 0.001
-"""Seconds after which a thread lets go of the interpreter when another waits for it: usually, and while
-large bodies are read, because the loop waits so long each time that it wakes.
+"""Seconds after which a thread releases the interpreter lock when another waits for it: `SWITCH` usually,
+`SWITCH_SOON` while large bodies are read, because the event loop waits so long each time that it wakes.
 """
 
 
 class Offload:
-    """The threads, and the bytes that they have in hand."""
+    """The threads, and the number of bytes that they are reading."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="large")
         self._held = 0
 
     async def read(self, size: int, work: Callable[[], Result]) -> Result:
-        """Return the result of `work` on a body of `size` bytes; `StoreUnavailable` when too much waits."""
+        """Return the result of `work` on a body of `size` bytes. Raises `StoreUnavailable` above `ROOM`."""
         if size <= LIGHT:
             return work()
+        # While no other body is held, refusing one for its size would refuse it always.
         if self._held and self._held + size > ROOM:
             raise StoreUnavailable("too many large bodies are being read")
         return await self.run(size, work)
 
     async def run(self, size: int, work: Callable[[], Result]) -> Result:
-        """Return the result of `work` on `size` bytes, of which something else bounds the number."""
+        """Return the result of `work` on `size` bytes. The caller bounds the number of such calls."""
         if size <= LIGHT:
             return work()
         if not self._held:
@@ -55,9 +57,10 @@ class Offload:
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         working.add_done_callback(lambda _: self._let_go(size))
         try:
+            # A canceled caller must not cancel the future: its bytes are held until the thread has ended.
             return await asyncio.shield(working)
         finally:
-            del working  # its error knows this frame: a cycle would keep the body in memory
+            del working  # its error refers to this frame: a cycle would keep the body in memory
 
     def _let_go(self, size: int) -> None:
         self._held -= size
@@ -66,4 +69,4 @@ class Offload:
 
 
 OFFLOAD = Offload()
-"""One for the process: the interpreter is one too."""
+"""The only instance of the process: all threads share one interpreter lock and its switch interval."""

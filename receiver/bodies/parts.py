@@ -1,4 +1,4 @@
-"""Bytes as the parts that they lie in: stored and sent piece by piece, without a copy of the whole."""
+"""Bytes in several parts, which are stored and sent piece by piece without a copy of the whole."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,18 +13,18 @@ class Parts:
         self._size = sum(map(len, parts))
 
     def __len__(self) -> int:
-        """Return how many bytes there are, or were before `drop`."""
+        """Return the number of bytes, also after `drop`."""
         return self._size
 
     def joined(self) -> bytes:
-        """Return all of it as one value: no copy where there is one part."""
+        """Return all bytes as one value, without a copy when they are one part."""
         parts = self._kept()
         if len(parts) == 1 and isinstance(parts[0], bytes):
             return parts[0]
         return b"".join(parts)
 
     def pieces(self, size: int) -> Iterator[bytes | memoryview]:
-        """Return all bytes in pieces of `size`; the last one may be shorter."""
+        """Yield all bytes in pieces of `size`; the last one may be shorter."""
         gathered: list[memoryview] = []
         room = size
         for part in self._kept():
@@ -41,7 +41,7 @@ class Parts:
             yield b"".join(gathered)
 
     def drop(self) -> None:
-        """Free the bytes: an owner that lives longer no longer keeps them in memory."""
+        """Free the bytes, for an owner that outlives their use. Reading them later raises `ValueError`."""
         self._parts = None
 
     def _kept(self) -> Sequence[bytes | memoryview]:

@@ -1,4 +1,8 @@
-"""The commands. Every error is one line that names the fix; exit code 1 is a failure, 2 a mistake."""
+"""The commands of `ringback`.
+
+Every error is one line that names the fix. Exit code 1 means a failure, 2 a mistake in the command or in a
+setting.
+"""
 
 import sys
 from importlib import import_module
@@ -27,18 +31,22 @@ COMMANDS = {
     "secrets": ("receiver.cli.secrets", LOCAL),
     "completion": ("receiver.cli.completion", ALONE),
 }
-"""Every command: its module, and the environment that its help tells."""
+"""The commands by name: the module of each, and the environment section of its help."""
 
 
 class Commands(Group):
-    """The commands by name, each imported only when it is used."""
+    """The group of all commands. A command is imported only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
-        """Return their names, in the order of use."""
+        """Return the names of the commands, in the order of `COMMANDS`."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
-        """Return one command."""
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Return a command, or None when there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
         module, environment = COMMANDS[cmd_name]
@@ -59,7 +67,8 @@ def ringback() -> None:
 
 
 def main() -> None:
-    """Run a command; the exit code tells how it went."""
+    """Run a command and exit with its code."""
+    # Output may hold characters that the terminal's encoding lacks; they must not end the command.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
     try:
@@ -81,6 +90,8 @@ def main() -> None:
     except ReceiverError as error:
         _fail(error.detail, 1)
     except BrokenPipeError:
+        # The reader of a pipe has ended, as `head` does. At exit, Python flushes stdout once more and would
+        # print the same error to stderr.
         sys.stderr.close()
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""Settings that work and are probably not meant: `serve` logs each as a warning, `doctor` lists them."""
+"""Settings that are valid but probably mistakes: `serve` logs each as a warning, `doctor` lists them."""
 
 import ipaddress
 from collections.abc import Callable, Iterator
@@ -11,19 +11,24 @@ from receiver.egress.address_guard import BadUrl, split
 from receiver.store.postgres.url import addresses, is_postgres, without_password
 
 READABLE_BY_OTHERS = 0o004
+"""The mode bit that lets every user of the machine read a file."""
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on
+"""The hosts that stand for all addresses of the machine."""
 
 
 @immutable
 class Advice:
-    """A setting, and a sentence that tells its consequence and the fix."""
+    """A warning about a setting: a sentence with the consequence and the fix."""
 
     setting: str
     said: str
 
 
 def advice(loaded: Loaded, check: Callable[[str], None]) -> Iterator[Advice]:
-    """Return the faults worth a warning; `check` raises `BadUrl` for a URL that the egress guard blocks."""
+    """Yield a warning for each setting that is probably a mistake.
+
+    `check` must raise `BadUrl` for a URL that the egress guard blocks.
+    """
     yield from _accounts(loaded, check)
     yield from _public_url(loaded.settings)
     yield from _file(loaded)
@@ -65,6 +70,7 @@ def _is_loopback(host: str) -> bool:
 def _file(loaded: Loaded) -> Iterator[Advice]:
     if loaded.file is None or not loaded.file.stat().st_mode & READABLE_BY_OTHERS:
         return
+    # A secret that comes from the environment is not in the file, so its mode does not matter.
     found = [name for name, origin in loaded.origins.items() if origin.startswith("file ")]
     secret = [name for name in found if _holds_secret(loaded.settings, name)]
     if secret:
@@ -85,6 +91,7 @@ def _database(url: str) -> Iterator[Advice]:
         return
     given = [host.rpartition(":")[0] if _has_port(host) else host for host in addresses(url)]
     hosts = [host.strip("[]") for host in given]
+    # Unix sockets and loopback connections do not leave the machine, so no certificate is needed there.
     remote = [host for host in hosts if not host.startswith("/") and not _is_loopback(host)]
     if remote and parse_qs(urlsplit(url).query).get("sslmode", [""])[-1] != "verify-full":
         said = (

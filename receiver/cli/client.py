@@ -1,4 +1,4 @@
-"""How commands reach a service: its address, the key, and an error in one line."""
+"""The HTTP client of the commands: it finds the service and its key, and reports an error in one line."""
 
 import json
 from typing import Any
@@ -13,11 +13,11 @@ from receiver.cli.service import given_url as _given_url
 from receiver.domain.errors import Misconfigured
 
 BY_PROXY = frozenset({502, 503, 504})
-"""Statuses of a reverse proxy that does not reach its service."""
+"""Statuses with which a reverse proxy answers when it cannot reach the service."""
 
 
 class Away(click.ClickException):
-    """No answer of the service; the same call may succeed later. `sent` when it may have been carried out."""
+    """A failed call that may succeed later. `sent` means that the service may have carried it out."""
 
     def __init__(self, message: str, *, sent: bool = False) -> None:
         super().__init__(message)
@@ -25,18 +25,22 @@ class Away(click.ClickException):
 
 
 def path(*parts: str) -> str:
-    """Return the path of a call, its parts quoted."""
+    """Return the path of an API call, with its parts URL-quoted."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **request: Any) -> Any:
-    """Return the service's answer, None for an empty one; raises `click.ClickException` in one line."""
+    """Call the service and return its JSON answer, None for an empty one.
+
+    Raises `click.ClickException` with a message of one line: `Away` when the same call may succeed later.
+    """
     service = find_service()
     headers = {"authorization": f"Bearer {service.key}", **request.pop("headers", {})}
     if body is not None:
         headers["content-type"] = "application/json"
         request["content"] = json.dumps(body).encode()
     try:
+        # `trust_env=False`: the proxies and the .netrc of the environment are for other programs.
         with httpx.Client(base_url=service.url, timeout=timeout, trust_env=False) as client:
             answer = client.request(method, where, headers=headers, **request)
     except UnicodeError:
@@ -48,6 +52,7 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
             raise click.ClickException(
                 f"no TLS that we trust is spoken at {service.url} ({error}); correct {URL}, or write http://"
             ) from None
+        # Only an error from before the connection was made proves that the request was not received.
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
         raise Away(
             f"no service answers at {service.url}; set {URL} or start `ringback serve`", sent=sent
@@ -66,16 +71,17 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
 
 def _told(answer: httpx.Response, service: Service) -> Any:
     try:
-        told = answer.json()
+        parsed = answer.json()
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict) or not told.keys() & {"object", "data", "secret"}:
+        parsed = None
+    # Every JSON answer of Ringback has one of these keys, so another service at this URL is recognized.
+    if not isinstance(parsed, dict) or not parsed.keys() & {"object", "data", "secret"}:
         raise click.ClickException(f"what answers at {service.url} is not Ringback; set {URL}")
-    return told
+    return parsed
 
 
 def _nothing_at(where: str, problem: str) -> str:
-    """Return a problem, and for an id that names nothing the id and the command that lists those that do."""
+    """Return `problem`; for an unknown id, a sentence that names the id and the command that lists all."""
     _, _, resource, *rest = where.split("/")
     if not rest or not problem.startswith("not-found: no such "):
         return problem
@@ -85,10 +91,10 @@ def _nothing_at(where: str, problem: str) -> str:
 
 def _problem(answer: httpx.Response, service: Service) -> str:
     try:
-        told = answer.json()
-        places = [(one["pointer"] or one["name"], one["detail"]) for one in told.get("errors") or []]
+        parsed = answer.json()
+        places = [(one["pointer"] or one["name"], one["detail"]) for one in parsed.get("errors") or []]
         details = "; ".join(f"{place}: {detail}" if place else str(detail) for place, detail in places)
-        return f"{told['code']}: {details or told['detail']}"
+        return f"{parsed['code']}: {details or parsed['detail']}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         status = answer.status_code
         if status in BY_PROXY:
@@ -97,7 +103,10 @@ def _problem(answer: httpx.Response, service: Service) -> str:
 
 
 def find_service() -> Service:
-    """Return the service that the environment names, or that of this machine's settings."""
+    """Return the service named by the environment, or the one of this machine's settings.
+
+    Raises `click.UsageError` when the URL or the key is malformed, or when there is no key.
+    """
     url, key = _given_url(), _given_key()
     if url is None or key is None:
         from receiver.cli.own_service import own_service  # noqa: PLC0415  # reading settings takes long

@@ -1,4 +1,4 @@
-"""`ringback completion`."""
+"""The command `ringback completion`."""
 
 from importlib import import_module
 from typing import Any
@@ -20,5 +20,6 @@ def completion(shell: str) -> None:
       eval "$(ringback completion zsh)"                     (in ~/.zshrc)
       ringback completion fish > ~/.config/fish/completions/ringback.fish
     """
+    # Imported by name: `receiver.cli` lists this module, so an import at the top would be circular.
     complete = SHELLS[shell](import_module("receiver.cli").ringback, {}, "ringback", "_RINGBACK_COMPLETE")
     click.echo(complete.source_template % complete.source_vars())

@@ -1,4 +1,4 @@
-"""`ringback config`: the settings in effect, and whether a service would start with them."""
+"""The command `ringback config`: prints the effective settings and checks that a start would accept them."""
 
 import asyncio
 import json
@@ -21,15 +21,16 @@ from receiver.store import database_path
 from receiver.store.postgres.url import is_postgres, target, without_password
 
 MASK = "***"
+"""The text that is printed in place of a secret."""
 
 
 @click.command()
 @CONFIG
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(config: Path | None, as_json: bool) -> None:
-    """Print the effective settings, one a line, and where each came from, secrets masked.
+    """Print the effective settings, one per line, with the origin of each and with secrets masked.
 
-    Settings with which `ringback serve` does not start are refused.
+    Fails when `ringback serve` would not start with these settings.
 
     \b
     Example:
@@ -48,7 +49,7 @@ def config(config: Path | None, as_json: bool) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise `Misconfigured` for all that a start refuses, without opening or making anything."""
+    """Raise `Misconfigured` for settings that a start would refuse. Opens no database and creates no file."""
     if is_postgres(settings.database_url):
         target(settings.database_url)
         for name in ("secret_keys", "admin_key"):
@@ -58,6 +59,7 @@ def check(settings: Settings) -> None:
         folder = database_path(settings.database_url).parent
         if not folder.is_dir():
             raise Misconfigured("database_url", f"the folder {folder} does not exist; make it")
+    # Creating the HTTP client reads `egress_ca_file` and fails as a start would.
     asyncio.run(_close(settings))
 
 
@@ -66,7 +68,7 @@ async def _close(settings: Settings) -> None:
 
 
 def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
-    """Return every setting: its name, its value with secrets masked, and where it came from."""
+    """Return every setting: its name, its value with secrets masked, and its origin."""
     settings = loaded.settings
     found = []
     for name in type(settings).model_fields:
@@ -82,7 +84,7 @@ def effective(loaded: Loaded) -> list[tuple[str, Any, str]]:
 
 
 def _in_effect(settings: Settings, name: str) -> Any:
-    """Return the settings in effect, where one that was not given has its value from elsewhere."""
+    """Return the effective value of a setting; some defaults depend on the database or the terminal."""
     if name == "database_url":
         return without_password(settings.database_url)
     if name == "data_dir" and not is_postgres(settings.database_url):
@@ -94,15 +96,17 @@ def _in_effect(settings: Settings, name: str) -> Any:
 
 def _account(setup: AccountSetup) -> dict[str, Any]:
     settings, cadence = setup.settings, setup.handler.cadence
-    told = {
+    # `options` is left out here: the file has a handler's options beside the account's own keys, and so does
+    # the output.
+    values = {
         name: _plain(getattr(settings, name)) for name in type(settings).model_fields if name != "options"
     }
-    told |= {"handler": setup.handler.name, "base_url": setup.base_url or None}
+    values |= {"handler": setup.handler.name, "base_url": setup.base_url or None}
     if settings.poll_interval is None:
-        told["poll_interval"] = cadence.interval.total_seconds()
+        values["poll_interval"] = cadence.interval.total_seconds()
     if settings.backstop_after is None:
-        told["backstop_after"] = cadence.backstop.total_seconds()
-    return told | {key: _masked(key, inner) for key, inner in settings.options.items()}
+        values["backstop_after"] = cadence.backstop.total_seconds()
+    return values | {key: _masked(key, inner) for key, inner in settings.options.items()}
 
 
 def _masked(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`ringback deliveries`."""
+"""The command group `ringback deliveries`."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ def show_delivery(id: str) -> None:  # noqa: A002  # the argument is called ID
 @click.argument("id", type=Id())
 @formed
 def retry_delivery(id: str) -> None:  # noqa: A002  # the argument is called ID
-    """Retry a delivery now, whatever its state.
+    """Retry a delivery now, in any state.
 
     \b
     Example:

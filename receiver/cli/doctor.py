@@ -1,4 +1,4 @@
-"""`ringback doctor`: what is set up well, what is not, and what to do about it."""
+"""The command `ringback doctor`: checks a deployment and names the fix of each fault."""
 
 import asyncio
 import time
@@ -34,14 +34,20 @@ from receiver.store.sqlite.check import FIXED, SOUND, engine, losses, quick_chec
 from receiver.store.statements import moment
 
 GOOD, ODD, BAD = "ok", "warn", "wrong"
+"""The grades of a finding. Only `BAD` makes the command fail."""
 SKEW = 60.0
+"""Seconds by which a provider's `Date` may differ from this machine's clock."""
 MEND_KEY = "correct its api_key and restart the service, or see to its credit and plan"
 MEND_WAY = "correct its base_url and restart the service, or see to this machine's network and name servers"
+"""The fixes when a provider refuses the key, and when its address does not answer."""
 
 
 @immutable
 class Finding:
-    """One thing that was checked: its grade and a sentence."""
+    """The result of one check.
+
+    `what` names the check, `how` is the grade, `said` is a sentence for people.
+    """
 
     what: str
     how: str
@@ -81,6 +87,7 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     client = client_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
     findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
+    # Without any account, the finding `accounts` below says the same as the advice on `providers`.
     advised = [one for one in advice(loaded, client.check) if loaded.accounts or one.setting != "providers"]
     findings += [Finding(one.setting, ODD, one.said) for one in advised]
     checks: list[Callable[[], Awaitable[Finding]]] = []
@@ -90,6 +97,7 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
         if not setup.on:
             findings.append(Finding(f"account {setup.name}", ODD, "off: it has no api_key"))
         elif not offline:
+            # `setup=setup` binds the account of this turn of the loop.
             checks.append(lambda setup=setup: _account(loaded, setup, client))  # type: ignore[misc]  # bound now
     if not loaded.accounts:
         findings.append(
@@ -121,7 +129,7 @@ def _keys(loaded: Loaded) -> Iterator[Finding]:
 
 
 async def examined(url: str) -> list[Finding]:
-    """What there is to say of a database."""
+    """Return the findings about a database: its state, and the deliveries that it lost."""
     return await _server(url) if is_postgres(url) else list(_file(url))
 
 
@@ -130,6 +138,7 @@ async def _server(url: str) -> list[Finding]:
     try:
         await driver.open()
         try:
+            # A database with pending migrations may not have the table of lost deliveries yet.
             pending, skew = await driver.pending(), await driver.skew()
             lost = [] if pending else await driver.read(taken())
         finally:
@@ -182,7 +191,7 @@ async def _public_url(loaded: Loaded, client: HttpClient) -> Finding:
     if url is None:
         return Finding("public_url", ODD, "none: no callback URL is sent, every job is polled")
     try:
-        answer = await client.call(HttpCall("GET", f"{url}/healthz", timeout=10))
+        answer = await client.call(HttpCall(method="GET", url=f"{url}/healthz", timeout=10))
     except CallFailed as error:
         trouble = f"{url} does not answer ({error}); is the service up and routed?"
     else:
@@ -190,6 +199,7 @@ async def _public_url(loaded: Loaded, client: HttpClient) -> Finding:
             return Finding("public_url", GOOD, f"{url} reaches this service")
         trouble = f"{url}/healthz answers {answer.status}: something else serves it"
     settings = loaded.settings
+    # While the service is not started, a failure of the public URL proves nothing.
     if await _serves(settings.host, settings.port):
         return Finding("public_url", BAD, trouble)
     return Finding(
@@ -201,7 +211,7 @@ async def _public_url(loaded: Loaded, client: HttpClient) -> Finding:
 
 
 async def _serves(host: str, port: int) -> bool:
-    """Return whether anything listens where this machine's service would."""
+    """Return whether a process accepts connections at the address that the service would use."""
     try:
         async with asyncio.timeout(5):
             _, writer = await asyncio.open_connection(ANY_HOST.get(host, host), port)
@@ -212,28 +222,30 @@ async def _serves(host: str, port: int) -> bool:
 
 
 async def _account(loaded: Loaded, setup: AccountSetup, client: HttpClient) -> Finding:
-    what, clock = f"account {setup.name}", Clock()
+    check, clock = f"account {setup.name}", Clock()
+    # A random master key will do: the call is about a job that does not exist.
     nobodys = MasterKeys([clock.entropy(32).hex()], clock.entropy)
     accounts = Accounts(loaded.accounts, client, nobodys, clock, None, lambda _account, _what: None)
     if setup.handler.poll is None:
-        return Finding(what, ODD, "cannot be checked: it has nothing to ask")
+        return Finding(check, ODD, "cannot be checked: it has nothing to ask")
     nobody = JobRef("job_doctor", "ringback-doctor-0", setup.handler.default_operation)
     try:
         _, message = await accounts.ask(setup, setup.handler.poll, nobody, POLL)
     except AccountRefused as error:
-        return Finding(what, BAD, f"the provider refuses the key: {error.said or error.status}; {MEND_KEY}")
+        return Finding(check, BAD, f"the provider refuses the key: {error.said or error.status}; {MEND_KEY}")
     except (Unreachable, Unavailable) as error:
         return Finding(
-            what, BAD, f"{setup.base_url} does not answer: {error.said or error.status}; {MEND_WAY}"
+            check, BAD, f"{setup.base_url} does not answer: {error.said or error.status}; {MEND_WAY}"
         )
     except Throttled:
-        return Finding(what, ODD, "the provider asks us to slow down")
+        return Finding(check, ODD, "the provider asks us to slow down")
     except ProviderError:
-        return Finding(what, GOOD, "answers, and takes the key")
-    return _clock_of(what, message.headers)
+        # Any other error means that the key was accepted and that the job is unknown, as expected.
+        return Finding(check, GOOD, "answers, and takes the key")
+    return _clock_of(check, message.headers)
 
 
-def _clock_of(what: str, headers: tuple[tuple[str, str], ...]) -> Finding:
+def _clock_of(check: str, headers: tuple[tuple[str, str], ...]) -> Finding:
     date = next((value for name, value in headers if name == "date"), None)
     try:
         skew = abs(parsedate_to_datetime(date).timestamp() - time.time()) if date else 0.0
@@ -241,6 +253,6 @@ def _clock_of(what: str, headers: tuple[tuple[str, str], ...]) -> Finding:
         skew = 0.0
     if skew > SKEW:
         return Finding(
-            what, BAD, f"answers, but its clock and ours differ by {skew:.0f} s: set this machine's"
+            check, BAD, f"answers, but its clock and ours differ by {skew:.0f} s: set this machine's"
         )
-    return Finding(what, GOOD, "answers, and takes the key")
+    return Finding(check, GOOD, "answers, and takes the key")

@@ -1,4 +1,4 @@
-"""`ringback endpoints`."""
+"""The command group `ringback endpoints`."""
 
 from typing import Any
 
@@ -44,9 +44,9 @@ def endpoints() -> None:
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
 @formed
 def create_endpoint(url: str, include_result: bool, **others: Any) -> None:
-    """Create an endpoint; prints the secret that verifies its deliveries.
+    """Create an endpoint and print the secret that verifies its deliveries.
 
-    Without --event it gets the four final types: job.succeeded, job.failed, job.canceled and job.expired.
+    Without --event it receives the four final types: job.succeeded, job.failed, job.canceled and job.expired.
 
     \b
     Example:
@@ -99,8 +99,13 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
     "--include-result/--no-include-result", default=None, help="Events carry the provider's terminal body."
 )
 @formed
-def update_endpoint(id: str, include_result: bool | None, dropped: tuple[str, ...], **others: Any) -> None:  # noqa: A002  # the argument is called ID
-    """Update an endpoint; only given fields change.
+def update_endpoint(
+    id: str,  # noqa: A002  # the argument is called ID
+    include_result: bool | None,
+    dropped: tuple[str, ...],
+    **others: Any,
+) -> None:
+    """Update an endpoint; only the given fields change.
 
     --event replaces the list of events, --header adds or replaces one header.
 
@@ -109,8 +114,10 @@ def update_endpoint(id: str, include_result: bool | None, dropped: tuple[str, ..
       ringback endpoints update ep_... --url https://new.example/hooks
       ringback endpoints update ep_... --event job.succeeded --event job.failed
     """
+    # `given` drops empty values, but an empty description clears the note.
     note = others.pop("description")
     body = given(url=others["url"], events=list(others["events"]), max_in_flight=others["max_in_flight"])
+    # The API removes a header whose value is null.
     body |= given(headers=others["headers"] | dict.fromkeys(dropped))
     body |= {} if note is None else {"description": note}
     body |= {} if include_result is None else {"include": ["result"] if include_result else []}

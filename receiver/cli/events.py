@@ -1,4 +1,4 @@
-"""`ringback events`."""
+"""The command group `ringback events`."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def list_events(**query: Any) -> None:
 @click.argument("id", type=Id())
 @formed
 def show_event(id: str) -> None:  # noqa: A002  # the argument is called ID
-    """Show an event with its data and, for every endpoint, why it went or did not.
+    """Show an event with its data and, for every endpoint, why it was sent there or not.
 
     \b
     Example:

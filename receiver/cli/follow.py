@@ -1,4 +1,4 @@
-"""Waiting for a job: its id is told at once, and an interruption leaves it going."""
+"""Waiting for a job: its id is printed first, and an interruption ends the wait but not the job."""
 
 import contextlib
 import sys
@@ -16,20 +16,24 @@ from receiver.cli.output import is_quiet
 from receiver.cli.terminal import plain, say, wrapped
 
 LIVE_STEP, STEP = 1, 5
-"""Seconds that one look waits: on a terminal, where percent and time are shown, and elsewhere."""
+"""Seconds that one call waits for the job: on a terminal, which shows progress and time, and elsewhere."""
 PATIENCE = 600.0
-"""Seconds for which a service may be away before waiting ends."""
+"""Seconds for which the service may be unreachable before the wait fails."""
 PAUSE = 1.0
+"""Seconds between two calls to an unreachable service."""
 REMEDIES = {
     "account_blocked": "`ringback doctor` asks the provider; a corrected key counts after a restart",
     "unreachable": "`ringback doctor` looks at the way there",
 }
-"""Reasons why a job waits that somebody has to see to, and the next step."""
+"""The next step for each wait reason that needs an operator."""
 Tell = Callable[[dict[str, Any], str], None]
 
 
 def follow(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the job once it is final; an interruption exits with 130 and tells how to go on."""
+    """Wait until a job is final and return it.
+
+    An interruption exits with code 130 and prints the command that shows the job.
+    """
     try:
         with _telling(job["id"]) as tell:
             return _final(job, tell)
@@ -43,7 +47,7 @@ def follow(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _final(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
-    """Look until the job is final, through restarts of the service."""
+    """Read the job until it is final, also across restarts of the service."""
     step = LIVE_STEP if sys.stderr.isatty() else STEP
     seen = time.monotonic()
     tell(job, "")
@@ -52,6 +56,7 @@ def _final(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
             wait = step if job["completed_at"] is None else 0
             job = call("GET", path("jobs", job["id"]), params={"wait": wait})
         except Away as error:
+            # Counted from the last answer, not from the start: a long job outlives many short restarts.
             if time.monotonic() - seen > PATIENCE:
                 raise
             tell(job, error.format_message())
@@ -65,7 +70,7 @@ def _final(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _telling(job_id: str) -> Iterator[Tell]:
-    """Give the way to tell how a job goes: a live line on a terminal, a line for each change elsewhere."""
+    """Yield a function that shows the job: a live line on a terminal, elsewhere a line for each change."""
     if is_quiet():
         yield lambda _job, _trouble: None
         return
@@ -79,7 +84,7 @@ def _telling(job_id: str) -> Iterator[Tell]:
 
 @contextlib.contextmanager
 def _alive() -> Iterator[Tell]:
-    """Give a live line of state, percent and time; why the job waits stands above it, once."""
+    """Yield a function that updates a live line of state, percent and time, below the latest wait reasons."""
     console, began, last = Console(stderr=True), time.monotonic(), ""
     with console.status("") as status:
 
@@ -116,7 +121,7 @@ def _state(job: dict[str, Any], *, percent: bool) -> str:
 
 
 def waits_for(job: dict[str, Any], trouble: str) -> str:
-    """Return why a job does not move and the next step, empty where it moves."""
+    """Return the reason why a job waits and the next step, empty when it does not wait."""
     waiting = job.get("waiting") or {}
     reason = trouble or str(waiting.get("detail") or waiting.get("reason") or "")
     remedy = "" if trouble else REMEDIES.get(str(waiting.get("reason")), "")

@@ -1,4 +1,4 @@
-"""Groups of commands: whole summaries, the nearest command for a typo, and the environment in every help."""
+"""Command groups: full summaries, the nearest command for a typo, and the environment in every help text."""
 
 import click
 
@@ -15,6 +15,7 @@ Environment:
   RINGBACK_CONFIG        the settings file; default: ./ringback.toml
 
 Exit codes: 0 done, 1 failed, 2 a mistake in the command, 130 interrupted."""
+"""The end of the help of commands that call a service."""
 LOCAL = """\b
 Environment:
   RINGBACK_CONFIG        the settings file; default: ./ringback.toml
@@ -22,20 +23,23 @@ Environment:
                          RINGBACK_<SETTING>_FILE reads it from a file
 
 Exit codes: 0 done, 1 failed, 2 a mistake in the command or a setting."""
+"""The end of the help of commands that read the settings of this machine."""
 ALONE = """\b
 Environment: nothing is read; settings of this machine do not count here.
 
 Exit codes: 0 done, 1 failed, 2 a mistake in the command."""
+"""The end of the help of commands that read no settings."""
 
 
 class Group(click.Group):
-    """A group of commands."""
+    """A group of commands that shows full summaries and suggests the nearest command for a typo."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is meant; raises `click.UsageError` with the nearest one."""
+        """Return the named command. Raises `click.UsageError` with the nearest name when there is none."""
         name = args[0]
+        # Shell completion parses with `resilient_parsing`: an unfinished word is no mistake there.
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             known = self.list_commands(ctx)
             hint = nearest(name, known) or f"; there are {', '.join(known)}"
@@ -43,7 +47,7 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write every command with its whole summary."""
+        """Write every command with its full summary, which click would cut."""
         rows = []
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
@@ -54,7 +58,7 @@ class Group(click.Group):
 
 
 def with_environment(command: click.Command, text: str) -> click.Command:
-    """Let the help of a command and of all its sub-commands end in `text`."""
+    """Append `text` to the help of a command and of its subcommands. Returns the command."""
     command.epilog = text
     for inner in getattr(command, "commands", {}).values():
         with_environment(inner, text)

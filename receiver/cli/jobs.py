@@ -1,4 +1,4 @@
-"""`ringback jobs`."""
+"""The command group `ringback jobs`."""
 
 import uuid
 from typing import Any
@@ -30,7 +30,7 @@ BECAME = {
     "miss": "not found",
     "reject": "rejected",
 }
-"""The meaning of a message that is no update, in the words of a table."""
+"""The texts that a table shows for timeline entries that did not update the job, by verdict."""
 
 
 @click.group(cls=Group)
@@ -58,7 +58,12 @@ def jobs() -> None:
 @click.option("--key", help="The Idempotency-Key: the same one gives the same job.")
 @click.option("--wait", is_flag=True, help="Wait until the job is final; exit code 1 unless it succeeded.")
 @formed
-def submit(provider: str, input: dict[str, Any] | None, wait: bool, **options: Any) -> None:  # noqa: A002  # the argument is called INPUT
+def submit(
+    provider: str,
+    input: dict[str, Any] | None,  # noqa: A002  # the argument is called INPUT
+    wait: bool,
+    **options: Any,
+) -> None:
     """Submit a job to an account of a provider.
 
     INPUT is the provider's own request body: a JSON object, @file, or - for standard input. It may be left
@@ -88,7 +93,10 @@ def submit(provider: str, input: dict[str, Any] | None, wait: bool, **options: A
 def _submitted(
     body: dict[str, Any], *, key: str | None, deadline: int | None, **options: Any
 ) -> dict[str, Any]:
-    """Submit under a key of our own where none is given: an answer that is lost can be asked for again."""
+    """Submit a job, under a generated idempotency key when none is given.
+
+    When the answer is lost, the command can be repeated with that key and returns the same job.
+    """
     body |= given(deadline_seconds=deadline, **options)
     chosen = key or f"cli-{uuid.uuid4().hex}"
     again = f"the job may exist: repeat with --key {chosen} to get the same one"
@@ -105,7 +113,7 @@ def _submitted(
 
 
 def _followed(job: dict[str, Any], secret: dict[str, str]) -> dict[str, Any]:
-    """Wait for the job. Its id and fields shown once are told before, lest an interruption loses them."""
+    """Wait for the job. Its secret, shown only once, is printed first: an interruption would lose it."""
     if secret:
         say(f"callback_secret: {secret['callback_secret']}", err=True)
     return follow(job) | secret
@@ -162,11 +170,11 @@ def show_timeline(id: str, **query: Any) -> None:  # noqa: A002  # the argument 
     Example:
       ringback jobs timeline job_... --limit 200
     """
-    told = call("GET", path("jobs", id, "timeline"), params=given(**query))
+    page = call("GET", path("jobs", id, "timeline"), params=given(**query))
     if not is_json():
-        for entry in told["data"]:
+        for entry in page["data"]:
             entry["outcome"] = BECAME.get(entry.get("verdict"), entry.get("outcome"))
-    show_list(told, ENTRY, short=ENTRY_SHORT)
+    show_list(page, ENTRY, short=ENTRY_SHORT)
 
 
 @jobs.command("cancel")

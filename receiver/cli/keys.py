@@ -1,4 +1,4 @@
-"""`ringback keys`."""
+"""The command group `ringback keys`."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def keys() -> None:
 @click.option("--expires-at", help="When it ends, for example 2027-01-31T00:00:00Z.")
 @formed
 def create_key(name: str, scopes: tuple[str, ...], expires_at: str | None) -> None:
-    """Create an API key; it is printed here only.
+    """Create an API key and print it; it is not shown again.
 
     \b
     Example:

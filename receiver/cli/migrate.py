@@ -1,4 +1,4 @@
-"""`ringback migrate`."""
+"""The command `ringback migrate`."""
 
 import asyncio
 from pathlib import Path
@@ -28,8 +28,8 @@ from receiver.store.transfer import move
 def migrate(config: Path | None, plan: bool, source: str | None, goal: str | None) -> None:
     """Bring the database up to date, or move a deployment from SQLite to PostgreSQL.
 
-    A move that was interrupted goes on where it stopped when it is started again, and ends with a comparison
-    of every row on both sides. The source stays as it is.
+    An interrupted move continues where it stopped when the command is run again. A move ends by comparing
+    every row on both sides. The source keeps its data.
 
     \b
     Example:
@@ -51,6 +51,7 @@ def migrate(config: Path | None, plan: bool, source: str | None, goal: str | Non
 
 async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
     url = loaded.settings.database_url
+    # Opening a driver would lock the file; this way a plan also works while a service uses it.
     if plan and not is_postgres(url):
         return waiting(database_path(url))
     driver = open_driver(url, on_fatal=click.echo)
@@ -68,6 +69,7 @@ async def _move(source: str, goal: str) -> None:
     theirs = PostgresDriver(target(goal))
     await ours.open()
     try:
+        # Rows are copied as they are, so both sides need the same schema first.
         await ours.migrate()
         await theirs.open()
         try:

@@ -89,18 +89,20 @@ ENTRY_SHORT: Columns = (
     "note",
     "endpoint",
 )
-"""The same for a terminal, which has less room: `header=a|b` is the first of the fields that is filled."""
+"""The columns for a terminal, which has less room. `header=a|b` shows the first field that is not empty."""
 ATTEMPT: Columns = ("at", "status", "latency_ms", "error", "answer")
 REASON: Columns = ("endpoint", "status", "delivery", "reason")
 PROVIDER: Columns = ("id", "on", "blocked", "handler", "default_operation", "operations", "blocked_reason")
 TEXTS = frozenset({"error", "reason", "note", "answer", "finding", "blocked_reason", "operations"})
-"""Columns of sentences: one that has no room beside its row stands below it."""
+"""The columns that hold sentences. A sentence that does not fit in its row is printed below it."""
 TEXT_WIDTH = 24
-"""Columns of the terminal that a column of long sentences has at least."""
+"""The least width of a column of long sentences, in characters."""
 GAP = 2
+"""Blanks between two columns."""
 BELOW = "    "
+"""The indent of a sentence below its row."""
 SECRETS = ("secret", "callback_secret", "key")
-"""Fields that an answer shows once."""
+"""Fields with secrets, which the API returns only once."""
 COLOURS = {
     "unconfirmed": "yellow",
     "queued": "cyan",
@@ -118,6 +120,7 @@ COLOURS = {
     "wrong": "red",
 }
 FORM = "ringback.form"
+"""The key of the chosen form of output in the `meta` of click's context."""
 
 
 def _form(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
@@ -137,57 +140,63 @@ _QUIET = click.option(
 
 
 def formed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options `--json` and `--quiet`."""
+    """Add the options `--json` and `--quiet` to a command."""
     return _JSON(_QUIET(command))
 
 
 def is_json() -> bool:
-    """Return whether the command was asked for JSON."""
+    """Return whether `--json` was given."""
     return click.get_current_context().meta.get(FORM) == "as_json"
 
 
 def is_quiet() -> bool:
-    """Return whether the command was asked for ids only."""
+    """Return whether `--quiet` was given: only ids are printed."""
     return click.get_current_context().meta.get(FORM) == "quiet"
 
 
 def print_json(value: Any) -> None:
-    """Print JSON in ASCII, so that no character of it reaches the terminal as itself."""
+    """Print JSON in ASCII, so that no control character reaches the terminal."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f"))
 
 
 def show_list(
-    told: Mapping[str, Any], columns: Columns, *, short: Columns = (), more: str = "--cursor"
+    page: Mapping[str, Any], columns: Columns, *, short: Columns = (), more: str = "--cursor"
 ) -> None:
-    """Print a page of a list: `short` columns on a terminal; `more` is the option that leads to the next."""
+    """Print a page of a list as a table, as JSON or as ids.
+
+    `short` are the columns for a terminal; `more` is the option that takes the cursor of the next page.
+    """
     if is_json():
-        print_json(told)
+        print_json(page)
         return
     if is_quiet():
-        for row in told["data"]:
+        for row in page["data"]:
             say(str(row["id"]))
     else:
-        table(told["data"], columns, short)
-    if told.get("next_cursor") and told.get("has_more", True):
-        say(f"there are more: add {more} {told['next_cursor']}", err=True)
+        table(page["data"], columns, short)
+    if page.get("next_cursor") and page.get("has_more", True):
+        say(f"there are more: add {more} {page['next_cursor']}", err=True)
 
 
-def show_one(told: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
-    """Print one thing as `key: value`; quietly its id, and fields that are shown once on standard error."""
+def show_one(item: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
+    """Print one object as lines of `key: value`, as JSON or as its id.
+
+    With `--quiet`, secrets that are returned only once are printed to standard error.
+    """
     if is_json():
-        print_json(told)
+        print_json(item)
     elif is_quiet():
-        say(str(told["id"]))
+        say(str(item["id"]))
         for name in SECRETS:
-            if told.get(name):
-                say(f"{name}: {told[name]}", err=True)
+            if item.get(name):
+                say(f"{name}: {item[name]}", err=True)
     else:
-        for name, value in flat({name: told[name] for name in told if name not in {"object", *without}}):
+        for name, value in flat({name: item[name] for name in item if name not in {"object", *without}}):
             tell(f"{name}: {value}")
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every value inside `value` with its dotted name; of empty ones, only the outermost."""
+    """Yield every value inside `value` with its dotted name; empty values at the top level only."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from flat(inner, f"{name}.{key}" if name else str(key))
@@ -215,7 +224,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Columns, short: Columns = 
 
 
 def _one_day(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Put the day of a first column `at` into its header, where all rows share it."""
+    """Move the date of a first column `at` into its header when all rows share the date."""
     days = {row[0][:10] for row in rows}
     if names[0] != "at" or len(days) != 1:
         return names, rows
@@ -223,9 +232,9 @@ def _one_day(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[l
 
 
 def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns side by side: each as wide as it needs, and only those for which there is room.
+    """Print aligned columns, each as wide as its content; a column that does not fit is left out.
 
-    A sentence that is longer than its column stands below its row: nothing is cut or folded within a cell.
+    A sentence that is longer than its column is printed below its row. Cells are never cut or wrapped.
     """
     console = Console(highlight=False)
     filled = [at for at in range(len(names)) if at == 0 or any(row[at] for row in rows)]
@@ -252,9 +261,9 @@ def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def fitted(columns: Sequence[tuple[str, int]], width: int) -> dict[str, int]:
-    """Return the columns that fit and how wide each is: long sentences share the room that the others leave.
+    """Return the widths of the columns that fit. Long sentences share the room that other columns leave.
 
-    The first column stays as it is; of the others, those in front have the first claim.
+    The first column always fits; the others get room in their order.
     """
     texts = {name: natural for name, natural in columns if name in TEXTS and natural > TEXT_WIDTH}
     used, widths = 0, {}
@@ -262,6 +271,7 @@ def fitted(columns: Sequence[tuple[str, int]], width: int) -> dict[str, int]:
         if name not in texts and (number == 0 or used + natural <= width):
             widths[name] = natural
             used += natural + GAP
+    # The shortest first, so that the room that one does not need goes to the longer ones.
     for count, name in enumerate(sorted(texts, key=lambda one: texts[one])):
         share = (width - used + GAP) // (len(texts) - count) - GAP
         if share >= TEXT_WIDTH:
@@ -271,7 +281,7 @@ def fitted(columns: Sequence[tuple[str, int]], width: int) -> dict[str, int]:
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
-    """Return the first of the fields `a|b` that is filled."""
+    """Return the text of the first of the fields `a|b` that is not empty."""
     for name in column.split("|"):
         value: Any = row
         for part in name.split("."):
@@ -296,7 +306,7 @@ def _text(value: Any) -> str:
 
 
 def show_below(rows: list[dict[str, Any]], columns: Columns) -> None:
-    """Print the rows that belong to the object just shown, on a terminal or in a pipe."""
+    """Print the rows that belong to the object just shown, unless `--json` or `--quiet` was given."""
     if not (is_json() or is_quiet()):
         click.echo("")
         table(rows, columns)

@@ -1,4 +1,4 @@
-"""The service of this machine's settings, which a command uses when the environment names none."""
+"""The service of this machine's settings, which commands call when the environment names none."""
 
 import os
 
@@ -14,19 +14,20 @@ from receiver.store.postgres.url import is_postgres
 
 
 def own_service(url: str | None) -> Service:
-    """Return where this machine's service is; its key goes with it only where `url` is none or its own."""
+    """Return this machine's service, with its key only if `url` is None or one of the service's own URLs."""
     environment = {name: text for name, text in os.environ.items() if name not in {KEY, KEY_FILE}}
     settings = load(None, environment).settings
     host = ANY_HOST.get(settings.host, settings.host)
     own = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     if url is None and not settings.port:
         raise click.UsageError(f"the settings leave the port open (0): set {URL}")
+    # The admin key of this machine must not be sent to another service.
     ours = {None, own, settings.public_url, f"http://localhost:{settings.port}"}
     return Service(own, _key(settings) if url in ours else "")
 
 
 def say_whose_settings() -> None:
-    """Print a note, where RINGBACK_URL is set, that the command reads the settings of this machine."""
+    """Print a note that the command reads the settings of this machine, if RINGBACK_URL is set."""
     if os.environ.get(URL):
         tell(f"these are the settings of this machine; the service that {URL} names is not asked", err=True)
 

@@ -13,7 +13,8 @@ import click
 from receiver.domain.errors import no_file
 from receiver.domain.event_types import TYPES, is_pattern, nearest_type
 
-# written out: the model imports the providers' contract, which no command that speaks to a service needs
+# Written out here: importing the model would import the providers' contract, which makes commands that only
+# call a service slower to start.
 STATES = (
     "pending",
     "submitting",
@@ -36,7 +37,7 @@ SCOPES = (
     "admin",
 )
 LARGEST_INPUT = 32 * 1024 * 1024
-"""Bytes that a job's body may have."""
+"""The most bytes of a job's request body, the same as in the API."""
 CONFIG = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False, readable=False),
@@ -46,26 +47,30 @@ CONFIG = click.option(
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint at the nearest known word, empty when nothing is near."""
+    """Return a hint that names the nearest known word, empty when none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 class NearestChoice(click.Choice[str]):
-    """One of some words; a typo gets the nearest one."""
+    """A choice of words. The error for a typo names the nearest word."""
 
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's
-        """Return the words, and the nearest."""
+    def get_invalid_choice_message(
+        self,
+        value: Any,
+        ctx: click.Context | None,  # noqa: ARG002  # click's
+    ) -> str:
+        """Return an error message with all words, and the nearest one."""
         return f"{value!r} is none of {', '.join(self.choices)}{nearest(str(value), self.choices)}"
 
 
 class Pattern(click.ParamType[str]):
-    """An event type or a pattern of them."""
+    """An event type, or a pattern of event types."""
 
     name = "type"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the pattern, if it can match anything."""
+        """Return the pattern. Raises `click.BadParameter` when it matches no event type."""
         text = str(value)
         if not is_pattern(text):
             near = nearest_type(text)
@@ -82,7 +87,7 @@ class Whole(click.IntRange):
     """A whole number within bounds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
+        """Return the number. Raises `click.BadParameter` with the bounds."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
@@ -93,7 +98,7 @@ class Real(click.FloatRange):
     """A number within bounds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
+        """Return the number. Raises `click.BadParameter` with the bounds."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
@@ -113,12 +118,12 @@ limit = click.option("--limit", type=Whole(1, 200), default=20, show_default=Tru
 
 
 class Id(click.ParamType[str]):
-    """An id as lists show it."""
+    """An id, in the form that lists print."""
 
     name = "id"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the id, if it can be one."""
+        """Return the id. Raises `click.BadParameter` when it cannot be one."""
         text = str(value)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text, re.ASCII):
             self.fail(f"{text!r} is no id; lists show them", param, ctx)
@@ -126,9 +131,13 @@ class Id(click.ParamType[str]):
 
 
 def read_input(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Any:
-    """Return the JSON object in `text`, in the file of `@file`, or on standard input for `-`."""
+    """Return the JSON object in `text`, in the file of `@file`, or on standard input for `-`.
+
+    Raises `click.BadParameter` when it cannot be read, is too large or is no JSON object.
+    """
     if text is None:
         return None
+    # One byte more than allowed is enough to see that an input is too large.
     if text == "-":
         return _object(_decoded(sys.stdin.buffer.read(LARGEST_INPUT + 1), "standard input"), "standard input")
     if text.startswith("@"):
@@ -151,6 +160,7 @@ def _decoded(raw: bytes, named: str) -> str:
 
 
 def _object(text: str, named: str) -> dict[str, Any]:
+    # The API refuses duplicate keys and NaN; here the error names the file.
     try:
         value = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -177,12 +187,12 @@ def _no_constant(word: str) -> Any:
 
 
 def pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Return the pairs of several `key=value`."""
+    """Return a dict of several `key=value`. Raises `click.BadParameter` when one has no `=`."""
     if any("=" not in text for text in texts):
         raise click.BadParameter("write key=value")
     return dict(text.split("=", 1) for text in texts)
 
 
 def given(**parameters: Any) -> dict[str, Any]:
-    """Return the parameters that were given."""
+    """Return the parameters without those that are None or empty."""
     return {name: value for name, value in parameters.items() if value not in (None, (), [], {}, "")}

@@ -1,4 +1,4 @@
-"""`ringback providers`."""
+"""The command `ringback providers`."""
 
 from typing import Any
 
@@ -30,10 +30,10 @@ def providers(**query: Any) -> None:
       ringback providers
       ringback providers --json
     """
-    told = call("GET", "/v1/providers", params=given(**query))
+    page = call("GET", "/v1/providers", params=given(**query))
     if not is_json():
-        told["data"] = [
+        page["data"] = [
             one | {"operations": [operation["name"] for operation in one["operations"]]}
-            for one in told["data"]
+            for one in page["data"]
         ]
-    show_list(told, PROVIDER)
+    show_list(page, PROVIDER)

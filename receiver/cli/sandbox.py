@@ -1,4 +1,4 @@
-"""`ringback sandbox`."""
+"""The command `ringback sandbox`."""
 
 import asyncio
 import contextlib
@@ -23,21 +23,22 @@ from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import OUTCOMES, QUIRKS, Knobs, World
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+"""The networks to which the simulated providers may send callbacks over plain http."""
 
 
 class Later:
-    """An application that is made only once the URL that it will be served at is known."""
+    """A placeholder for an ASGI application. Its `app` is set once the URL that serves it is known."""
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what was made meanwhile."""
+        """Pass a request on to `app`."""
         await self.app(scope, receive, send)
 
 
 @contextlib.asynccontextmanager
 async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serve `app` on a port of this machine; its URL."""
+    """Serve `app` on this machine as long as the context lasts. Yields its URL."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -66,9 +67,9 @@ async def listening(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Asy
 
 @contextlib.asynccontextmanager
 async def world(knobs: Knobs) -> AsyncIterator[World]:
-    """A world whose callbacks go to this machine, or out by https."""
+    """Yield a `World` that sends callbacks to this machine or, over https only, to public addresses."""
     client = HttpClient(guard(LOOPBACK, http=False), agent="ringback-sandbox")
-    made = World(client, knobs)
+    made = World(client=client, knobs=knobs)
     try:
         yield made
     finally:
@@ -77,7 +78,7 @@ async def world(knobs: Knobs) -> AsyncIterator[World]:
 
 
 def stopping() -> asyncio.Event:
-    """Return an event that Ctrl-C, SIGTERM and the end of the terminal set; `nohup` keeps off the last."""
+    """Return an event that SIGINT, SIGTERM and SIGHUP set. Under `nohup`, SIGHUP stays ignored."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -96,16 +97,19 @@ QUIRK_HELP = {
     "throttled": "submissions answered 429 the first time",
     "slow": "submissions answered after --latency",
 }
+"""The second half of the help of each quirk's option."""
 SECONDS_HELP = {
     "takes": (1.0, "Seconds that a generation takes."),
     "delay": (3.0, "Delay of a late callback, in seconds."),
     "latency": (2.0, "Delay of a slow answer, in seconds."),
     "every-answer": (0.0, "Delay of every answer, in seconds."),
 }
+"""The default and the help of each option in seconds."""
 
 
 def knobbed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that turn the providers' knobs."""
+    """Add the options for the knobs of the simulated providers to a command."""
+    # click lists the option that was added last first, hence the reversed order.
     for name, (default, text) in reversed(SECONDS_HELP.items()):
         kind = Real(0)
         command = click.option(f"--{name}", type=kind, default=default, show_default=True, help=text)(command)
@@ -119,11 +123,12 @@ def knobbed(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--port", type=Whole(0, 65535), default=9090, show_default=True, help="Where to listen.")
 @knobbed
 def sandbox(port: int, **shares: float) -> None:
-    """Run simulated providers only, each at http://127.0.0.1:PORT/<handler>.
+    """Run only the simulated providers, each at http://127.0.0.1:PORT/<handler>.
 
-    Prints settings that use them, ready for ringback.toml. A word in a job's prompt does for that job what an
-    option does for a share of all: late, lost, doubled, reordered, forged, lost-answer, throttled, slow. The
-    words fail, refused, blocked and empty choose its outcome; blocked closes the account for half a minute.
+    Prints settings that use them, ready for ringback.toml. The options --late to --slow apply a fault to a
+    share of all jobs. The same words in a prompt apply it to that job: late, lost, doubled, reordered,
+    forged, lost-answer, throttled, slow. The words fail, refused, blocked and empty choose the job's outcome;
+    blocked closes the account for half a minute.
 
     \b
     Example:
@@ -142,7 +147,7 @@ async def _run(port: int, knobs: Knobs) -> None:
 
 
 def settings_for(url: str) -> str:
-    """Return settings, as TOML, of a service that uses the simulated providers at `url`."""
+    """Return the settings, as TOML, for a service that uses the simulated providers at `url`."""
     lines = [
         f"# Simulated providers at {url}",
         f"# accepted so far: {url}/_ledger",

@@ -1,4 +1,4 @@
-"""`ringback secrets`."""
+"""The command group `ringback secrets`."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,9 @@ SET = (
     "are set: put the new key last and restart every replica, put it first and restart every replica, "
     "then run `ringback secrets reencrypt`"
 )
+"""The steps to change keys that are set, for an error message."""
 NAME_IT = "name the settings of the service with --config, or set RINGBACK_DATABASE_URL and RINGBACK_DATA_DIR"
+"""The fix when the settings name no database or no key file."""
 
 
 @click.group(cls=Group)
@@ -39,11 +41,11 @@ def secrets() -> None:
 @secrets.command()
 @CONFIG
 def rotate(config: Path | None) -> None:
-    """Add a master key, encrypt stored secrets under it, and say when the old one may go.
+    """Add a master key, encrypt stored secrets under it, and print when the old key may be removed.
 
-    For one process whose keys lie in `data_dir`; stop it first. The key file keeps its owner and its mode, so
-    this may run as root. Where `secret_keys` are set, deploy/README.md has the steps: new key last, restart
-    every replica, new key first, restart every replica, `ringback secrets reencrypt`.
+    For a single process with its keys in `data_dir`; stop it first. The key file keeps its owner and mode, so
+    the command may run as root. When `secret_keys` is set, follow the steps in deploy/README.md: new key
+    last, restart every replica, new key first, restart every replica, `ringback secrets reencrypt`.
 
     \b
     Example:
@@ -62,8 +64,8 @@ def rotate(config: Path | None) -> None:
 def reencrypt(config: Path | None) -> None:
     """Encrypt stored secrets under the newest master key.
 
-    Every replica must know that key before: restart all replicas with both keys first. While one runs that
-    does not have it, this is refused: that replica could not sign for any endpoint.
+    Every replica must have that key already: restart all replicas with both keys first. The command fails
+    while a replica without the key runs, because that replica could not sign for any endpoint.
 
     \b
     Example:
@@ -79,7 +81,10 @@ def reencrypt(config: Path | None) -> None:
 
 
 def _keys_file(loaded: Loaded) -> Path:
-    """The file of the master keys, which must be there, beside the database, which must be there too."""
+    """Return the file of the master keys.
+
+    Raises `Misconfigured` with PostgreSQL, and when the database or the file does not exist.
+    """
     settings = loaded.settings
     if is_postgres(settings.database_url):
         raise Misconfigured("secret_keys", "are required with PostgreSQL, the same for every replica")
@@ -94,11 +99,12 @@ def _keys_file(loaded: Loaded) -> Path:
 
 
 def _name(loaded: Loaded) -> None:
-    """Say which database is about to be changed."""
+    """Print the database that is about to be changed."""
     click.echo(f"database: {without_password(loaded.settings.database_url)}")
 
 
 def _say_when(loaded: Loaded) -> None:
+    # A job is open for 7 days at most, and its callback URL is made with the newest key at submission.
     days = max(loaded.settings.asset_link_days, 7)
     click.echo(
         f"keep the old key for {days:g} days: until then callbacks of open jobs and asset links may carry it"
@@ -110,6 +116,7 @@ async def _rotate(loaded: Loaded, path: Path, clock: Clock) -> None:
     store = Store(open_driver(loaded.settings.database_url, on_fatal=click.echo))
     await store.open(migrate=loaded.settings.migrate_on_start)
     try:
+        # The file has the new key before any row needs it, so an interruption here loses no secret.
         master_keys = MasterKeys(add_master(path.parent, clock.entropy), clock.entropy)
         count = await _reencrypt(store, master_keys)
     finally:
@@ -128,7 +135,11 @@ async def _with_store(loaded: Loaded, master_keys: MasterKeys) -> int:
 
 
 async def _reencrypt(store: Store, master_keys: MasterKeys) -> int:
-    """Encrypt all stored secrets under the newest key, which every replica that runs must have."""
+    """Encrypt all stored secrets under the newest key. Returns the number of rows.
+
+    Raises `Misconfigured` while a running replica does not have that key.
+    """
+    # Heartbeats carry the database's time, hence the skew.
     since = Clock().now() + await store.skew() - DEAD
     late = await store.read(without_key(master_keys.newest, since))
     if store.shared and late:

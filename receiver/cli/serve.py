@@ -1,4 +1,4 @@
-"""`ringback serve`."""
+"""The command `ringback serve`."""
 
 import asyncio
 import contextlib
@@ -33,18 +33,20 @@ from receiver.store.postgres.url import is_postgres, without_password
 from receiver.work.heartbeat import Role
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Settings of glibc's `mallopt`."""
+"""Parameters of glibc's `mallopt`."""
 LARGE_BLOCK = 256 * 1024
+"""Bytes from which a block is mapped by itself and given back to the system as soon as it is freed."""
 KEPT_FREE = 4 * 1024 * 1024
+"""Bytes of free memory at the end of the heap that are not given back to the system."""
 MAY_PASS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
-"""A process before this one that still drains, an address that comes with its network."""
+"""Errors that may pass: the process before still drains, or the address comes up with its network."""
 LINGER = 5.0
-"""Seconds for which a stopping replica goes on answering, readiness apart: a proxy looks every few."""
+"""Seconds for which a stopping replica still answers while `/readyz` fails, until its proxy has noticed."""
 MOST_FILES = 1 << 20
-"""Where the system sets no limit; no system of today refuses so many."""
+"""The limit of open files where the system sets none: a number that every current system accepts."""
 GC_THRESHOLDS = (10_000, 20, 50)
-"""Python's own 700 lets the collector run several times for every batch of callbacks, and find nothing; a run
-over as many as 50,000 takes 20 ms."""
+"""Thresholds of the garbage collector. With Python's own 700 it runs several times for every batch of
+callbacks and finds nothing; a run over as many as 50,000 objects takes 20 ms."""
 
 
 @click.command()
@@ -59,7 +61,7 @@ over as many as 50,000 takes 20 ms."""
     help="What this process does; others than `all` need PostgreSQL.",
 )
 def serve(config: Path | None, host: str | None, port: int | None, role: str) -> None:
-    """Run the API and the workers in one process, or one of them beside others on PostgreSQL.
+    """Run the API and the workers in one process, or only one of the two with --role on PostgreSQL.
 
     With `--role worker` only `/healthz` and `/readyz` are answered.
 
@@ -83,10 +85,10 @@ def serve(config: Path | None, host: str | None, port: int | None, role: str) ->
 
 
 def give_back_memory() -> None:
-    """Have the C library return large blocks to the system as soon as they are freed.
+    """Make the C library return large blocks to the system as soon as they are freed.
 
-    By default glibc raises its limit with the blocks that it sees freed: after one body of 20 MiB it would
-    keep up to 40 MiB for later ones.
+    By default glibc raises its thresholds to the size of freed blocks: after one body of 20 MiB it would keep
+    up to 40 MiB for later ones.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such setting
         mallopt = ctypes.CDLL(None).mallopt
@@ -95,7 +97,8 @@ def give_back_memory() -> None:
 
 
 def more_files() -> None:
-    """Allow as many open files as the system lets us: a socket is one, and 1,024 are soon used up."""
+    """Raise the limit of open files to the maximum: each socket is one, and 1,024 are soon used up."""
+    # Outgoing calls may use half of them. Why: receiver/README.md#half-the-files-are-for-calls
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if most == resource.RLIM_INFINITY else most
     with contextlib.suppress(ValueError, OSError):
@@ -103,7 +106,10 @@ def more_files() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The listening socket, taken before anything else so that a used port is told at once."""
+    """Return the listening socket, bound before anything else so that a used port is reported at once.
+
+    Raises `NotReady` when the fault may pass, and `Misconfigured` otherwise.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,7 +125,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _whole(loaded: Loaded, listening: socket.socket, role: Role) -> int:
-    """Serve until a signal, also one that comes before we serve; the exit code."""
+    """Serve until a signal, which may also come during the start. Returns the exit code."""
     try:
         code = await _serve(loaded, listening, role)
     except asyncio.CancelledError:
@@ -130,15 +136,16 @@ async def _whole(loaded: Loaded, listening: socket.socket, role: Role) -> int:
 
 
 def leave_threads(code: int) -> None:
-    """End the process where threads still run: one may wait long for a name server, and all is stored."""
+    """End the process at once if threads still run: one may wait long for a name server. All is stored."""
     others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     if others:
+        # A normal exit would wait for the threads. `os._exit` does not, and flushes nothing by itself.
         logging.shutdown()
         os._exit(code)
 
 
 async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
-    """Serve until a signal; the exit code."""
+    """Serve until a signal or a fatal error. Returns the exit code."""
     failed: list[str] = []
     stopping: list[SignalFree] = []
 
@@ -148,6 +155,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         for one in stopping:
             one.should_exit = True
 
+    # Until the server exists, a signal cancels the start.
     _on_signals(_this_task().cancel)
     async with running(loaded, on_fatal=give_up, role=role) as app:
         settings = app.core.settings
@@ -155,6 +163,8 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
         http = http_server(app.api, settings.host, settings.port, settings.shutdown_grace)
         stopping.append(http)
         _on_signals(_stop(http, app, role))
+        # Objects made during the start live as long as the process, so the collector need not look
+        # at them again. Why: receiver/README.md#the-garbage-collector
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -165,7 +175,7 @@ async def _serve(loaded: Loaded, listening: socket.socket, role: Role) -> int:
 
 
 async def _tell(http: SignalFree, loaded: Loaded, app: App) -> None:
-    """Print the addresses that are served, once a connection is taken there."""
+    """Log the address and the main settings, once the server accepts connections."""
     await http.up.wait()
     _say_what_is_served(loaded, app)
     if app.core.settings.public_url is None:
@@ -177,7 +187,7 @@ async def _tell(http: SignalFree, loaded: Loaded, app: App) -> None:
 
 
 def _say_what_is_served(loaded: Loaded, app: App) -> None:
-    """Log the settings that an operator looks for first, and a warning for each that looks wrong."""
+    """Log the settings that an operator looks for first, and a warning for each probable mistake."""
     settings = app.core.settings
     on = [name for name, setup in loaded.accounts.items() if setup.on]
     off = [name for name, setup in loaded.accounts.items() if not setup.on]
@@ -203,7 +213,11 @@ def _this_task() -> "asyncio.Task[int]":
 
 
 def _stop(http: SignalFree, app: App, role: Role) -> Callable[[], None]:
-    """What a signal does: the first drains while readiness says so, the second ends at once."""
+    """Return the handler of signals.
+
+    The first signal drains the service: `/readyz` fails, and running work gets the grace period. The second
+    signal stops the service at once.
+    """
     drains: list[asyncio.Task[None]] = []
 
     async def drain(linger: float) -> None:
@@ -213,6 +227,8 @@ def _stop(http: SignalFree, app: App, role: Role) -> Callable[[], None]:
 
     def stop() -> None:
         grace = app.core.settings.shutdown_grace
+        # On PostgreSQL a proxy moves requests to other replicas, once it has seen that this one is not ready.
+        # A worker has no requests.
         lingers = app.core.store.shared and role is not Role.WORKER
         if drains:
             LOGGER.info("stopping at once")

@@ -1,4 +1,4 @@
-"""The address and the key of a service, as the environment names them."""
+"""The URL and the API key of a service, read from the environment."""
 
 import os
 import re
@@ -12,19 +12,21 @@ from receiver.domain.errors import missing, no_file
 
 URL, KEY, KEY_FILE = "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
-"""Where a service is that listens everywhere."""
+"""The address of a service that listens on all addresses, for calls from its own machine."""
 KEY_FORM = re.compile(r"[!-~]+", re.ASCII)
+"""The form of a key: visible ASCII, which fits into a header."""
 
 
 @immutable
 class Service:
-    """Where a service is, and the key to use there."""
+    """The URL of a service, and an API key for it."""
 
     url: str
     key: str = field(repr=False)
 
 
 def given_url() -> str | None:
+    """Return the URL in RINGBACK_URL, None if it is not set. Raises `click.UsageError` if it is malformed."""
     text = os.environ.get(URL, "").strip()
     if not text:
         return None
@@ -44,6 +46,10 @@ def given_url() -> str | None:
 
 
 def given_key() -> str | None:
+    """Return the key in RINGBACK_API_KEY or in the file of RINGBACK_API_KEY_FILE, None if none is set.
+
+    Raises `click.UsageError` if both are set or the file cannot be read.
+    """
     text = os.environ.get(KEY, "").strip()
     file = os.environ.get(KEY_FILE, "").strip()
     if text and file:
@@ -54,7 +60,10 @@ def given_key() -> str | None:
 
 
 def read_key(file: Path, named: str, *, needed: bool = True) -> str:
-    """Return the key in a file, "" when none is there nor `needed`; raises `click.UsageError`."""
+    """Return the key in a file, "" when the file does not exist and is not `needed`.
+
+    Raises `click.UsageError`, which names the setting `named`, when the file cannot be read.
+    """
     try:
         return file.read_text("utf-8").strip()
     except FileNotFoundError:

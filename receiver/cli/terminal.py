@@ -1,4 +1,4 @@
-"""Other people's text on a terminal: nothing in it moves the cursor, changes colours or reorders a line."""
+"""Output of untrusted text: it cannot move the cursor, change colours or reorder a line."""
 
 import shutil
 import sys
@@ -19,12 +19,12 @@ def plain(text: str) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print one line of text, whatever it holds."""
+    """Print text on one line, with unsafe characters escaped."""
     click.echo(plain(text), err=err)
 
 
 def tell(text: str, *, note: str = "", err: bool = False) -> None:
-    """Print a sentence and a note, whatever they hold: wrapped on a terminal, elsewhere on one line."""
+    """Print a sentence and a note, escaped: wrapped on a terminal, elsewhere on one line."""
     text, note = plain(text), plain(note)
     on_terminal = (sys.stderr if err else sys.stdout).isatty()
     width = shutil.get_terminal_size().columns if on_terminal else len(text) + len(note) + 3
@@ -32,7 +32,7 @@ def tell(text: str, *, note: str = "", err: bool = False) -> None:
 
 
 def noted(text: str, note: str, width: int) -> str:
-    """Return a wrapped sentence and its note, which stays whole: below it where it has no room behind."""
+    """Return a wrapped sentence and its note, which is not wrapped: behind it if it fits, else below."""
     lines = wrapped(text, width)
     if not note:
         return lines
@@ -41,7 +41,7 @@ def noted(text: str, note: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int, *, first: str = "", rest: str = "  ") -> str:
-    """Return a sentence in lines of at most `width`, unless one word is longer: ids and URLs stay whole."""
+    """Return `text` in lines of at most `width` characters. A longer word, such as a URL, is not broken."""
     return textwrap.fill(
         text,
         max(width, len(rest) + 1),

@@ -1,4 +1,4 @@
-"""Keys that are made once and kept in `data_dir`, readable by the owner only."""
+"""Keys that are generated once and kept in `data_dir`, readable by their owner only."""
 
 import os
 import stat
@@ -13,7 +13,10 @@ API_KEY_FILE = "ringback-api-key"
 
 
 def read_masters(folder: Path) -> list[str]:
-    """The master keys that lie in `folder`, newest first; none when there is no file."""
+    """Return the master keys in `folder`, newest first; none when there is no file.
+
+    Raises `Misconfigured` when the file cannot be read or a key in it is too short or not ASCII.
+    """
     path = folder / MASTERS_FILE
     try:
         lines = path.read_text("utf-8-sig").split()
@@ -30,28 +33,31 @@ def read_masters(folder: Path) -> list[str]:
 
 
 def add_master(folder: Path, entropy: Callable[[int], bytes]) -> list[str]:
-    """Put a new master key in front of those in `folder`; all of them."""
+    """Add a new master key in front of those in `folder`. Returns all of them."""
     master_keys = [entropy(32).hex(), *read_masters(folder)]
     write_private(folder / MASTERS_FILE, "\n".join(master_keys) + "\n")
     return master_keys
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all, safe from a power cut.
+    """Write a file that only its owner can read, atomically: a power cut leaves the old file or the new one.
 
-    One that is there keeps its owner and its mode, unless everybody could read it: a service that runs under
-    another user must be able to read a file that an operator rewrote as root.
+    An existing file keeps its owner and its mode, unless all users had access: a service that runs under
+    another user must be able to read a file that an operator rewrote as root. Raises `Misconfigured` when the
+    file cannot be written.
     """
     fresh = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
+        # O_EXCL and the mode make the file private before it has content, and follow no symbolic link.
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(file, "w", encoding="ascii") as stream:
             stream.write(text)
             stream.flush()
             _keep_owner(stream.fileno(), path)
             os.fsync(stream.fileno())
+        # The content is on disk before its name is, and the name before this returns.
         fresh.replace(path)
         _sync_folder(path.parent)
     except OSError as error:

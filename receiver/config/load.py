@@ -1,4 +1,4 @@
-"""Reading the settings: a TOML file, the environment over it, errors that name the setting and the fix."""
+"""The loader of settings: a TOML file, overridden by the environment. Errors name the setting and the fix."""
 
 import json
 import os
@@ -23,14 +23,15 @@ PREFIX = "RINGBACK_"
 NOT_SETTINGS = frozenset(
     {"RINGBACK_CONFIG", "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"},
 )
-"""The place of the settings, and the ones that commands for a running service read."""
+"""Variables that are no settings: the path of the file, and those for commands that call a service."""
 LINK = re.compile(
     r"RINGBACK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)",
     re.ASCII,
 )
 LINK_VALUE = re.compile(r"(tcp|udp|sctp)://\S*", re.ASCII)
-"""Kubernetes sets these for each Service, `RINGBACK_PORT=tcp://...` for one that is called `ringback`."""
+"""Kubernetes sets such variables for a Service: `RINGBACK_PORT=tcp://...` for one named `ringback`."""
 RENAMED = {"api_key": "admin_key"}
+"""Old names of settings, with the new ones."""
 BYTE_ORDER_MARK = "\ufeff"
 SHAPES = {"a list": """'["a", "b"]'""", "a table": """'{"a": "b"}'"""}
 JSON_FORMS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table", "model_type": "a table"}
@@ -44,12 +45,14 @@ NUMBERS = {
     "bool_type": "true or false",
     "string_type": "a text",
 }
+"""The expected kind of value by type of pydantic's error."""
 ACCOUNT_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+"""The form of an account's name, which is a part of its callback URLs."""
 
 
-@immutable
+@immutable(kw_only=True)
 class AccountSetup:
-    """An account as the service uses it."""
+    """A configured account, with its handler. `on` means that it has an API key."""
 
     name: str
     handler: Handler
@@ -60,7 +63,7 @@ class AccountSetup:
 
 @immutable
 class Loaded:
-    """Settings, the accounts they make, where each setting came from, and the file if there is one."""
+    """The loaded settings, their accounts, the origin of each setting, and the file if there is one."""
 
     settings: Settings
     accounts: Mapping[str, AccountSetup]
@@ -68,7 +71,7 @@ class Loaded:
     file: Path | None = None
 
     def secrets(self) -> tuple[str, ...]:
-        """Every configured secret, for whatever must not tell one: keys, secrets, the database's password."""
+        """Return all configured secrets, to be hidden in logs: keys, secrets and the database password."""
         options = [
             value
             for account in self.settings.providers.values()
@@ -81,10 +84,11 @@ class Loaded:
 
 
 def load(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
-    """The effective settings, or `Misconfigured` with every mistake and where each came from."""
+    """Return the effective settings. Raises `Misconfigured` with every mistake and its origin."""
     environment = os.environ if environment is None else environment
     values, origins = _from_file(config, environment)
     problems: list[Misconfigured] = []
+    # Sorted, so that RINGBACK_PROVIDERS is read before the RINGBACK_PROVIDERS__... that change parts of it.
     for variable in sorted(environment):
         if not _is_for_us(variable, environment[variable]):
             continue
@@ -124,7 +128,7 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[Misconfigu
 
 
 def _set_up(settings: Settings, accounts: dict[str, AccountSetup]) -> Iterator[Misconfigured]:
-    """Fill `accounts`. Returns the faults of each, and of the endpoints as a whole."""
+    """Fill `accounts`. Yields the mistakes of each account, and one for endpoints with the same id."""
     for name, account in settings.providers.items():
         try:
             accounts[name] = _account(name, account)
@@ -136,7 +140,7 @@ def _set_up(settings: Settings, accounts: dict[str, AccountSetup]) -> Iterator[M
 
 
 def config_file(config: Path | None, environment: Mapping[str, str]) -> tuple[Path, str | None]:
-    """The settings file, and the option or variable that named it; None for the default."""
+    """Return the settings file, and the option or variable that named it; None for the default file."""
     if config is not None:
         return config, "--config"
     named = environment.get("RINGBACK_CONFIG")
@@ -171,15 +175,16 @@ def _leaves(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _is_for_us(variable: str, text: str) -> bool:
-    """Whether a variable is a setting, well written or not."""
+    """Return whether a variable is meant as a setting, even if it is misspelled."""
     if not variable.startswith(PREFIX) or variable in NOT_SETTINGS or LINK.fullmatch(variable):
         return False
     return not (variable.endswith("_PORT") and LINK_VALUE.fullmatch(text))
 
 
 def _from_variable(variable: str, text: str, values: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
-    """The path and the value of a setting in the environment."""
+    """Return the path and the value of a setting in the environment."""
     name = variable
+    # The name of a setting may itself end in `_FILE`, as that of `egress_ca_file` does.
     if variable.endswith("_FILE") and not _is_setting(variable):
         name = variable.removesuffix("_FILE")
         text = _content(variable, text)
@@ -188,7 +193,7 @@ def _from_variable(variable: str, text: str, values: Mapping[str, Any]) -> tuple
 
 
 def _refuse_both(variable: str, environment: Mapping[str, str]) -> None:
-    """Refuse a value that is given twice, in a variable and in a file."""
+    """Raise `Misconfigured` for a value that is given both in a variable and in the file of its `_FILE`."""
     plain = variable.removesuffix("_FILE")
     if plain != variable and not _is_setting(variable) and environment.get(plain) and environment[variable]:
         raise Misconfigured(variable, f"is set beside {plain}; set one of the two")
@@ -208,6 +213,7 @@ def _is_setting(variable: str) -> bool:
 
 def _path(parts: list[str], values: Mapping[str, Any]) -> tuple[str, ...]:
     if parts[0] == "providers" and len(parts) > 1:
+        # The name of a variable cannot contain `-`, so `_` also matches it.
         configured = values.get("providers")
         known = [*(configured if isinstance(configured, dict) else ()), *handlers.ALL]
         parts[1] = next((name for name in known if name.replace("-", "_") == parts[1]), parts[1])
@@ -233,9 +239,9 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any, variable: st
 
 
 def _separate_options(values: dict[str, Any]) -> list[Misconfigured]:
-    """Move a handler's own keys of each account aside, where `AccountSettings` does not know them.
+    """Move the handler's options of each account into `options`, apart from the keys of `AccountSettings`.
 
-    Returns what is wrong, and leaves that out.
+    Returns the mistakes, and removes the keys and accounts that are wrong.
     """
     providers = values.get("providers")
     if not isinstance(providers, dict):
@@ -282,10 +288,11 @@ def _account(name: str, settings: AccountSettings) -> AccountSetup:
         raise Misconfigured(
             f"{place}.base_url", "is needed: this provider does not publish its API's address"
         )
-    return AccountSetup(name, handler, settings, base_url, on=bool(key))
+    return AccountSetup(name=name, handler=handler, settings=settings, base_url=base_url, on=bool(key))
 
 
 def _misconfigured(error: ValidationError, prefix: str = "") -> list[Misconfigured]:
+    # Without pydantic's input: it may be a secret.
     return [_one(found, prefix) for found in error.errors(include_url=False, include_input=False)]
 
 
@@ -306,10 +313,10 @@ def _one(found: ErrorDetails, prefix: str) -> Misconfigured:
 
 
 def _with_origin(problem: Misconfigured, origins: Mapping[str, str]) -> Misconfigured:
-    """The same mistake with the variable or the file that it stands in, where that is known."""
+    """Return the mistake with the variable or file that it is in, if that is known."""
     setting = problem.setting
     near = [name for name in origins if _inside(setting, name) or _inside(name, setting)]
-    if not near:  # one that is missing: beside it stand those of the same table
+    if not near:  # a missing setting: take the origin of others in the same table
         table = setting.rpartition(".")[0]
         near = [name for name in origins if table and _inside(name, table)]
     if not near:
@@ -341,7 +348,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def is_secret(option: str) -> bool:
-    """Whether a handler's option holds a secret, by its name."""
+    """Return whether a handler's option holds a secret, judged by its name."""
     return "secret" in option or "key" in option
 
 

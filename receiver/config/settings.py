@@ -1,4 +1,4 @@
-"""Every setting, with its type, its default and what it must be."""
+"""All settings, with their types, defaults and constraints."""
 
 import ipaddress
 import re
@@ -16,13 +16,16 @@ from pydantic import (
 )
 
 from receiver.domain.event_types import JOB_FINAL, complaint, unknown
+from receiver.domain.model import CALLBACK_TARGET, MAX_IN_FLIGHT
 from receiver.egress.address_guard import BadUrl, Origin, split
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import BadSecret, key_of
 from receiver.security.tokens import API_KEY_PREFIX, SHORTEST_MASTER
 
 RETRY_SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+"""Seconds between the attempts of a delivery: from 5 s to a day, about three days in all."""
 API_KEY = re.compile(re.escape(API_KEY_PREFIX) + r"[!-~]{32,500}", re.ASCII)
+"""The form of an admin key."""
 
 
 def _network(text: str) -> str:
@@ -70,22 +73,24 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TargetUrl = Annotated[str, AfterValidator(_target_url)]
 EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
 Seconds = Annotated[float, Field(gt=0, le=604800)]
+"""A time in seconds, at most 7 days."""
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1", "::0": "::1"}  # noqa: S104  # it is looked up
-"""Where a service that listens on all addresses is found from its own machine."""
+"""The addresses of a service that listens on all addresses, for calls from its own machine; none is bound."""
 
 
 NO_VALUE = object()
-"""Stands where no type takes it."""
+"""A value that no type accepts, so that its field fails validation."""
 
 
 class _Section(BaseModel):
+    # An error must not repeat its input, which may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
     def _no_numbers_by_chance(cls, values: Any) -> Any:
-        """`true` is no number, although it counts as one."""
+        """Make a boolean fail where none is expected: pydantic would accept `true` as the number 1."""
         if not isinstance(values, dict):
             return values
         fields = cls.model_fields
@@ -102,7 +107,7 @@ def _without_truth(value: Any) -> Any:
 
 
 class AccountSettings(_Section):
-    """An account at a provider."""
+    """The settings of an account at a provider."""
 
     handler: str | None = Field(default=None, description="which provider; default: the account's name")
     api_key: SecretStr | None = Field(
@@ -135,7 +140,7 @@ class AccountSettings(_Section):
 
 
 class EndpointSettings(_Section):
-    """An endpoint kept in the file."""
+    """The settings of an endpoint that is kept in the file."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="its id, stable over restarts")
     url: TargetUrl = Field(description="where events go")
@@ -143,13 +148,14 @@ class EndpointSettings(_Section):
     description: str = Field(default="", max_length=500, description="a note for people")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers sent along")
     secret: EndpointSecret | None = Field(default=None, description="`whsec_...`; made once when missing")
-    max_in_flight: int = Field(default=64, ge=1, le=1000, description="deliveries at once")
+    max_in_flight: int = Field(default=MAX_IN_FLIGHT, ge=1, le=1000, description="deliveries at once")
     include: tuple[Literal["result"], ...] = Field(default=(), description="what events carry on top")
 
     @field_validator("id")
     @classmethod
     def _not_ours(cls, name: str) -> str:
-        if name == "callback":
+        # Deliveries to a job's own `callback_url` have this word in place of an endpoint's id.
+        if name == CALLBACK_TARGET:
             raise ValueError("is a word of our own; choose another")
         return name
 
@@ -169,7 +175,7 @@ class EndpointSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that can be set; `deploy/README.md` and `ringback config` show it."""
+    """All settings of the service; `deploy/README.md` and `ringback config` list them."""
 
     database_url: str = Field(
         repr=False,
@@ -253,6 +259,6 @@ class Settings(_Section):
 
     @property
     def link_base(self) -> str:
-        """Return how links begin where no request tells an address; never one that stands for all."""
+        """Return the base of links that are made outside of a request; its host never means all addresses."""
         host = EVERYWHERE.get(self.host, self.host)
         return self.public_url or str(Origin("http", host, self.port))

@@ -1,4 +1,4 @@
-"""The keys and the way out that a start makes of its settings, held against the database."""
+"""The master keys and the HTTP client that a start makes from its settings, and a check of the keys."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -16,19 +16,21 @@ from receiver.store.postgres.url import is_postgres
 
 
 def data_dir(settings: Settings) -> Path:
-    """Where made keys lie: beside the database's file."""
+    """Return the folder of generated keys: `data_dir`, by default the folder of the database file."""
     return settings.data_dir or database_path(settings.database_url).resolve().parent
 
 
 def require(settings: Settings, name: str) -> None:
-    """Raise `Misconfigured` where this secret must be set: with PostgreSQL all replicas need the same one, so
-    none of them can make it."""
+    """Raise `Misconfigured` with PostgreSQL, where a secret must be set.
+
+    All replicas need the same one, so none of them can generate it.
+    """
     if is_postgres(settings.database_url):
         raise Misconfigured(name, "is required with PostgreSQL, the same for every replica")
 
 
 def master_keys_of(settings: Settings, clock: Clock) -> MasterKeys:
-    """The master keys: from the settings, or from `data_dir`, where one is made when there is none."""
+    """Return the master keys of the settings, or those in `data_dir`, where one is made if none exists."""
     given = [key.get_secret_value() for key in settings.secret_keys]
     if not given:
         require(settings, "secret_keys")
@@ -38,7 +40,7 @@ def master_keys_of(settings: Settings, clock: Clock) -> MasterKeys:
 
 
 def client_of(settings: Settings) -> HttpClient:
-    """The way out that these settings allow."""
+    """Return the HTTP client for these settings. Raises `Misconfigured` for a bad `egress_ca_file`."""
     try:
         return LoggedClient(
             guard(settings.egress_allow, http=settings.egress_http),

@@ -1,7 +1,6 @@
 """Pings: one `endpoint.test`, sent to one endpoint now, with no second attempt."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from handlers.values import immutable
 from receiver.delivery.sender import DeliverySender
@@ -10,7 +9,8 @@ from receiver.domain.rendering import stamp
 from receiver.egress.address_guard import printable
 from receiver.events.recorder import Recorder
 from receiver.store.attempts import Attempt
-from receiver.store.statements import Transaction, insert, ms
+from receiver.store.rows import delivery_row, due_row
+from receiver.store.statements import Transaction, insert
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 
@@ -30,20 +30,29 @@ class Pinger:
         now, delivery_id = clock.now(), self.sender.ids.new("dlv")
         data = {"object": "endpoint", "id": endpoint.id, "url": printable(endpoint.url), "at": stamp(now)}
         event = self.recorder.event("endpoint.test", endpoint.id, f"test|{delivery_id}", data, now)
-        claim = Claim(delivery_id, Work.DELIVER, endpoint.id, 1, 0, clock.monotonic() + 3600)
-        until, owner = now + timedelta(seconds=self.sender.timeout + 15), self.recorder.context.owner
+        claim = Claim(
+            id=delivery_id,
+            work=Work.DELIVER,
+            lane=endpoint.id,
+            fence=1,
+            tries=0,
+            until=clock.monotonic() + 3600,
+        )
+        until, owner = now + self.sender.lease, self.recorder.context.owner
 
         def promise() -> Transaction[Sequence[Event]]:
-            at = ms(now)
-            row = (delivery_id, event.id, endpoint.id, "test", None, "pending", at, at, 0, None)
+            row = delivery_row(
+                id=delivery_id, event=event.id, target=endpoint.id, job=None, at=now, origin="test"
+            )
+            due = due_row(id=delivery_id, work=Work.DELIVER, lane=endpoint.id, at=until, fence=1, owner=owner)
             yield insert("delivery", [row])
-            yield insert("due", [(delivery_id, Work.DELIVER.value, endpoint.id, ms(until), 1, 1, 0, owner)])
+            yield insert("due", [due])
             return [event]
 
         await self.recorder.write(promise, alone=True)
         self.limits.acquire(Work.DELIVER, endpoint.id)
         try:
-            delivery = PendingDelivery(delivery_id, event, endpoint.id, None)
+            delivery = PendingDelivery(id=delivery_id, event=event, endpoint_id=endpoint.id, job_id=None)
             return await self.sender.attempt(claim, delivery, last=True)
         finally:
             for work in self.limits.release(endpoint.id):

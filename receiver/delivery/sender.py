@@ -3,24 +3,31 @@
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from handlers.contract import HttpMessage
-from handlers.values import immutable
 from handlers.wishes import retry_after
+from receiver.delivery.request import DeliveryTarget, callback_target, endpoint_target, is_current, request_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, Endpoint, EndpointState, Event, PendingDelivery, ScheduledWork, Work
-from receiver.domain.rendering import stamp, with_result
+from receiver.domain.model import (
+    CALLBACK_TARGET,
+    Claim,
+    Endpoint,
+    Event,
+    PendingDelivery,
+    ScheduledWork,
+    Work,
+)
+from receiver.domain.rendering import stamp
 from receiver.domain.retry_policy import AttemptOutcome, Decision, decide
 from receiver.egress.address_guard import printable
-from receiver.egress.client import CallFailed, HttpCall, HttpClient
+from receiver.egress.client import CallFailed, HttpClient
 from receiver.egress.http1 import Answer
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.events.recorder import Recorder
-from receiver.security import signing
 from receiver.security.ids import IdGenerator
 from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store import Store, deliveries
@@ -48,23 +55,20 @@ FINAL = {
     AttemptOutcome.EXHAUSTED: "exhausted",
     AttemptOutcome.CANCELED: "canceled",
 }
-SETTLE: BatchedWrite[Settled, Standing] = BatchedWrite("settle", settle)
+SETTLE: BatchedWrite[Settled, Standing] = BatchedWrite(name="settle", run=settle)
 SHORT_OF_SOCKETS = timedelta(seconds=1)
+
+
+def lease_of(timeout: float) -> timedelta:
+    """Return the lease of a delivery whose attempt may take `timeout` seconds.
+
+    It is longer than the attempt, so that a live sender never loses its claim.
+    """
+    return timedelta(seconds=timeout + 15)
 
 
 class NoSocket(Exception):
     """An attempt that could not be made for want of a socket."""
-
-
-@immutable
-class DeliveryTarget:
-    """Where one delivery goes; `endpoint` as it is now, None for a job's own callback URL."""
-
-    endpoint: Endpoint | None
-    url: str
-    keys: Sequence[bytes] = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    include: Sequence[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class DeliverySender:
     @property
     def lease(self) -> timedelta:
         """Longer than an attempt can take, so that a live sender never loses its claim."""
-        return timedelta(seconds=self.timeout + 15)
+        return lease_of(self.timeout)
 
     def serves(self, lane: str) -> bool:
         """Every one-off callback; endpoints that are known here, active and can be signed for."""
@@ -184,20 +188,20 @@ class DeliverySender:
         else:
             try:
                 signed_at = int(self.clock.outside().timestamp())
-                answer = await self.client.call(self._call(target, delivery.event, signed_at))
+                answer = await self.client.call(request_of(target, delivery.event, signed_at, self.timeout))
             except CallFailed as failed:
                 if failed.local and not last:
                     raise NoSocket from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
         attempt = Attempt(
-            self.ids.new("att", at),
-            delivery.id,
-            at,
-            answer.status if answer else None,
-            round(took, 3),
-            error,
-            answer.body[:KEPT] if answer else b"",
+            id=self.ids.new("att", at),
+            delivery_id=delivery.id,
+            at=at,
+            status=answer.status if answer else None,
+            latency_ms=round(took, 3),
+            error=error,
+            answer=answer.body[:KEPT] if answer else b"",
         )
         return attempt, answer
 
@@ -227,14 +231,14 @@ class DeliverySender:
 
     def _is_current(self, sent: Endpoint | None) -> bool:
         """Whether an answer is one of the endpoint as it is now: it has not been changed or resumed since."""
-        return sent is None or _same(sent, self.endpoints.get(sent.id))
+        return sent is None or is_current(sent, self.endpoints.get(sent.id))
 
     async def _is_stored(self, sent: Endpoint | None) -> bool:
         """The same, of the endpoint as it is stored."""
         if sent is None:
             return True
         row = await self.store.read(table.get(sent.id))
-        return _same(sent, None if row is None else self.sealer.open(row))
+        return is_current(sent, None if row is None else self.sealer.open(row))
 
     async def _put_back(self, claim: Claim) -> None:
         """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
@@ -243,35 +247,11 @@ class DeliverySender:
         if await self.store.write(lambda: release([claim], again)):
             self.dispatcher.wake_at(ScheduledWork(self.work, claim.lane, again))
 
-    def _call(self, target: DeliveryTarget, event: Event, timestamp: int) -> HttpCall:
-        body = event.body
-        if event.result is not None and "result" in target.include:
-            body = with_result(body, event.result)
-        headers = [
-            ("content-type", "application/json"),
-            *signing.headers(event.id, timestamp, body, target.keys),
-            *target.headers.items(),
-        ]
-        return HttpCall("POST", target.url, headers, body, timeout=self.timeout, delivery=True)
-
     def _target(self, delivery: PendingDelivery) -> DeliveryTarget | None:
-        if delivery.endpoint_id is not None:
-            endpoint = self.endpoints.get(delivery.endpoint_id)
-            if endpoint is None:
-                return None
-            keys = self.endpoints.keys(endpoint.id)
-            return (
-                DeliveryTarget(endpoint, endpoint.url, keys, endpoint.headers, endpoint.include)
-                if keys
-                else None
-            )
-        if delivery.url is None or delivery.secret is None or delivery.job_id is None:
-            return None
-        try:
-            secret = self.master_keys.unseal(delivery.secret, delivery.job_id)
-        except BadToken:
-            return None
-        return DeliveryTarget(None, delivery.url, [signing.key_of(secret)], {}, ())
+        if delivery.endpoint_id is None:
+            return callback_target(delivery, self.master_keys)
+        endpoint = self.endpoints.get(delivery.endpoint_id)
+        return endpoint_target(endpoint, self.endpoints.keys(endpoint.id)) if endpoint else None
 
     async def _with_callback(self, claim: Claim, delivery: PendingDelivery) -> PendingDelivery:
         _, loaded = await self.store.read(deliveries.load([claim]))
@@ -317,7 +297,9 @@ class DeliverySender:
         hold = None
         if ruling.hold is not None:
             hold = (hold_of(claim.lane, delivery.url), self.clock.now() + ruling.hold)
-        return Settled(claim, attempt, state, ruling.next_at, reason, hold)
+        return Settled(
+            claim=claim, attempt=attempt, state=state, next_at=ruling.next_at, reason=reason, hold=hold
+        )
 
     def _follow_up(
         self, claim: Claim, delivery: PendingDelivery, settled: Settled, standing: Standing
@@ -344,7 +326,7 @@ class DeliverySender:
         if delivery.endpoint_id is None:
             if delivery.job_id is not None:
                 job_id = delivery.job_id
-                await self.store.write(lambda: deliveries.cancel_target("callback", job_id, reason, now))
+                await self.store.write(lambda: deliveries.cancel_target(CALLBACK_TARGET, job_id, reason, now))
         elif endpoint is not None:
             told_of = await self.recorder.write(lambda: self._disabling(endpoint, reason))
             if told_of:
@@ -370,10 +352,3 @@ class DeliverySender:
 
 def _about(delivery: PendingDelivery) -> dict[str, str | None]:
     return {"delivery": delivery.id, "endpoint": delivery.endpoint_id, "job": delivery.job_id}
-
-
-def _same(sent: Endpoint, now: Endpoint | None) -> bool:
-    """Whether an endpoint is as it was when something was sent to it; one that is served no longer is."""
-    if now is None or now.url != sent.url:
-        return False
-    return now.updated_at == sent.updated_at or now.state is not EndpointState.ACTIVE

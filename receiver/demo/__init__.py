@@ -1,4 +1,4 @@
-"""`ringback demo`: the whole job with nothing configured: service, simulated providers and a downstream."""
+"""The command `ringback demo`: runs a service, simulated providers and a receiver of events, unconfigured."""
 
 import asyncio
 import contextlib
@@ -21,12 +21,14 @@ from receiver.demo.show import Row, picture
 from receiver.sandbox.world import Knobs, World
 
 SECONDS = 25.0
+"""Seconds after which the demo ends, even if jobs are still open."""
 STEP = 0.1
+"""Seconds between two updates of the view."""
 
 
 @immutable
 class DemoJob:
-    """A job of the demo: what to ask for, and what is going to happen."""
+    """A job of the demo: the request, and in `says` the expected course in a few words."""
 
     provider: str
     operation: str
@@ -67,10 +69,10 @@ def _wishes() -> Sequence[DemoJob]:
 @click.command()
 @click.option("--once", is_flag=True, help="End when all jobs are final; exit code 0 when all is well.")
 def demo(once: bool) -> None:
-    """Watch jobs go out, come back by callback or by poll, and arrive signed downstream.
+    """Watch jobs being submitted, finished by callback or poll, and delivered as signed events.
 
-    Every handler takes part. Without --once the service goes on running afterwards: its URL, a key and a call
-    to try are printed.
+    Every handler takes part, with a simulated provider. Without --once the service keeps running afterwards;
+    its URL, a key and an example call are printed.
 
     \b
     Example:
@@ -99,15 +101,15 @@ async def _demo(once: bool) -> int:
 
 
 async def _run(client: httpx.AsyncClient, target: str, downstream: Downstream) -> list[Row]:
-    """Subscribe the downstream, submit every job, and watch until all are final and delivered."""
+    """Subscribe the downstream, submit every job, and wait until all are delivered or the time is up."""
     made = await client.post("/v1/endpoints", json={"url": f"{target}/hooks", "events": ["job.*"]})
     downstream.secret = made.json()["secret"]
     rows = []
-    for wish in _wishes():
-        body = {"provider": wish.provider, "operation": wish.operation, "input": wish.input}
+    for spec in _wishes():
+        body = {"provider": spec.provider, "operation": spec.operation, "input": spec.input}
         answered = await client.post("/v1/jobs", json=body)
         answered.raise_for_status()
-        rows.append(Row(answered.json(), wish.says))
+        rows.append(Row(answered.json(), spec.says))
     loop = asyncio.get_running_loop()
     ends = loop.time() + SECONDS
     console = Console()
@@ -141,7 +143,7 @@ def _counts(rows: list[Row], downstream: Downstream) -> dict[str, int]:
 
 
 async def _absorbed(client: httpx.AsyncClient, rows: list[Row]) -> int:
-    """Return how many callbacks came once more and changed nothing."""
+    """Return the number of repeated callbacks, which changed nothing."""
     count = 0
     for row in rows:
         story = await client.get(f"/v1/jobs/{row.job['id']}/timeline", params={"limit": 200})
@@ -150,7 +152,7 @@ async def _absorbed(client: httpx.AsyncClient, rows: list[Row]) -> int:
 
 
 def _report(rows: list[Row], downstream: Downstream, providers: World, absorbed: int) -> bool:
-    """Say how every job ended, and return whether all is well."""
+    """Print the outcome of every job. Returns whether all went as expected."""
     click.echo("")
     for job in (row.job for row in rows):
         say(f"{job['provider']:12} {job['operation']:16} {job['state']} by {job['completed_by']}")
@@ -158,6 +160,7 @@ def _report(rows: list[Row], downstream: Downstream, providers: World, absorbed:
     final = sum(1 for row in rows if row.delivered)
     signed = downstream.refused == 0 and downstream.verified > 0
     accepted = providers.accepted.total()
+    # More submissions than jobs would mean that a job was paid for twice, for example after a lost answer.
     paid = accepted == len(rows)
     ends = sum(downstream.finals.values())
     click.echo(f"jobs final: {final} of {len(rows)}")

@@ -1,4 +1,4 @@
-"""`ringback dev`: the service for trying and for tests, with simulated providers and nothing to configure."""
+"""The command `ringback dev`: runs the service with simulated providers, for trials and tests."""
 
 import contextlib
 import json
@@ -42,8 +42,9 @@ from receiver.sandbox.world import Knobs
 def dev(port: int, sandbox_port: int, as_json: bool, log_level: str, **shares: float) -> None:
     """Run the service with simulated providers on a temporary database, for trying and for tests.
 
-    Prints its URL, an admin key and a call to start with. Downstreams on this machine can be reached. Words
-    in a prompt make a job go wrong (`ringback sandbox --help` lists them). Ctrl-C ends it and leaves nothing.
+    Prints its URL, an admin key and an example call. Endpoints on this machine can be reached. Words in a
+    prompt make a job go wrong (`ringback sandbox --help` lists them). Ctrl-C stops the service and removes
+    its database and keys.
 
     \b
     Example:
@@ -60,8 +61,8 @@ async def _run(knobs: Knobs, port: int, sandbox_port: int, *, as_json: bool) -> 
     stopped = stopping()
     async with playground(knobs, port=port, sandbox_port=sandbox_port) as made:
         if as_json:
-            told: dict[str, Any] = {"url": made.url, "key": made.key, "docs": f"{made.url}/docs"}
-            click.echo(json.dumps(told | {"providers": made.providers, "accounts": list(SPEAKERS)}))
+            addresses: dict[str, Any] = {"url": made.url, "key": made.key, "docs": f"{made.url}/docs"}
+            click.echo(json.dumps(addresses | {"providers": made.providers, "accounts": list(SPEAKERS)}))
         else:
             lines = made.lines(narrow=sys.stdout.isatty())
             click.echo("\n".join([*lines, "", "Ctrl-C ends it and leaves nothing"]))

@@ -1,4 +1,4 @@
-"""A service of the user's, as the demo plays it: it takes deliveries and verifies every signature."""
+"""The receiver of the demo's deliveries, in place of a user's service. It verifies every signature."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from handlers.proofs import standard_webhooks
 from receiver.domain.bounded import keep
 
 KEPT = 10_000
-"""How many events and jobs are remembered."""
+"""The most events and jobs that are remembered, so that memory stays bounded."""
 FINAL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Downstream:
-    """What arrived: the events by job, and how many signatures held."""
+    """An ASGI application that counts good and bad signatures, and terminal events by job."""
 
     secret: str = ""
     verified: int = 0
@@ -31,7 +31,7 @@ class Downstream:
     copies: Counter[str] = field(default_factory=Counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one delivery."""
+        """Verify one delivery: answer 204, or 401 when the signature is wrong."""
         request = Request(scope, receive)
         body = await request.body()
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
@@ -49,6 +49,7 @@ class Downstream:
     def _note(self, event: json.Value) -> None:
         copies = self.copies[event["id"]] + 1
         keep(self.copies, event["id"], copies, KEPT)
+        # A delivery may be repeated; only its first copy counts as a terminal event of the job.
         if event["type"] in FINAL and copies == 1:
             job = event["data"]["id"]
             keep(self.finals, job, self.finals[job] + 1, KEPT)

@@ -1,4 +1,4 @@
-"""A service on a temporary database with simulated providers: the base of the demo and `ringback dev`."""
+"""A service on a temporary database, with simulated providers: the base of `ringback demo` and `dev`."""
 
 import asyncio
 import contextlib
@@ -28,14 +28,16 @@ from receiver.sandbox.world import Knobs, World
 
 HOST = "127.0.0.1"
 WIDTH = 80
+"""The width of the output on a terminal, in characters."""
 GRACE = 1.0
+"""Seconds for running work after the stop."""
 IMPATIENT = {"poll_interval": 0.5, "backstop_after": 4.0}
-"""A callback that is lost costs seconds, where real accounts wait for minutes before they ask."""
+"""Seconds between polls and before the backstop: a lost callback costs seconds here, elsewhere minutes."""
 
 
 @immutable
 class Playground:
-    """A service that runs, with the key to it, its providers and where they are."""
+    """A running service: its URL, a key, the simulated providers and their URL."""
 
     url: str
     key: str = field(repr=False)
@@ -43,9 +45,9 @@ class Playground:
     providers: str
 
     def lines(self, *, narrow: bool = False) -> list[str]:
-        """Return all that a person needs to go on: addresses, and a call to start with.
+        """Return lines for people: the addresses, and an example call.
 
-        `narrow` gives lines for a terminal of 80 columns, the others are one for each command.
+        `narrow` breaks them for a terminal of 80 columns; otherwise each command is one line.
         """
         accounts = ", ".join(SPEAKERS)
         body = {"provider": "apiframe", "operation": "imagine", "input": {"prompt": "a tide"}}
@@ -71,13 +73,14 @@ class Playground:
 
 
 def _program() -> str:
-    """Return how a shell finds this program: by its name, or by its path where PATH does not hold it."""
+    """Return the command that runs this program: its name, or its path when PATH does not lead to it."""
     return "ringback" if shutil.which("ringback") else shlex.quote(str(Path(sys.argv[0]).absolute()))
 
 
 @contextlib.asynccontextmanager
 async def playground(knobs: Knobs, *, port: int = 0, sandbox_port: int = 0) -> AsyncIterator[Playground]:
-    """Serve on this machine until the context ends, and leave nothing of it."""
+    """Yield a service that runs as long as the context lasts. Its files are removed afterwards."""
+    # Bound before the service is built, because its settings contain the port.
     bound = _bound(port)
     url = f"http://{HOST}:{bound.getsockname()[1]}"
     key = f"rb_{secrets.token_urlsafe(32)}"
@@ -108,7 +111,7 @@ def _bound(port: int) -> socket.socket:
 
 
 def _settings(folder: Path, url: str, key: str, providers: str) -> Loaded:
-    """Return settings of which nothing comes from this machine's own."""
+    """Return settings that take nothing from the settings of this machine."""
     accounts = {
         name: {"api_key": f"sandbox-{name}", "base_url": f"{providers}/{name}"}
         | ACCOUNTS.get(name, {})
@@ -123,6 +126,7 @@ def _settings(folder: Path, url: str, key: str, providers: str) -> Loaded:
         "RINGBACK_PROVIDERS": json.dumps(accounts),
         "RINGBACK_SHUTDOWN_GRACE": str(GRACE),
     }
+    # An empty file of its own, because without one ./ringback.toml would be read.
     config = folder / "ringback.toml"
     config.touch()
     return load(config, environment)

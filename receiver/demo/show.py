@@ -1,4 +1,4 @@
-"""How the demo looks: one row a job, live."""
+"""The live view of the demo: a table with one row per job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ COLOURS = {
 
 @dataclass(slots=True)
 class Row:
-    """One job of the demo."""
+    """A row of the table: a job, its expected course, and the type of its delivered terminal event."""
 
     job: dict[str, Any]
     says: str
@@ -35,12 +35,13 @@ class Row:
 
 
 WIDE = 112
-"""Columns of a terminal that has room for everything."""
+"""The least width, in characters, of a terminal that shows all columns."""
 NARROW = ("provider", "what goes on", "state", "", "downstream")
+"""The columns on a narrower terminal."""
 
 
 def picture(rows: Sequence[Row], counts: Mapping[str, int], width: int) -> RenderableType:
-    """All jobs as they are now, for a terminal of so many columns."""
+    """Return the view of all jobs for a terminal `width` characters wide."""
     table = Table(expand=False, pad_edge=False, box=None)
     shown = [_cells(row) for row in rows]
     names = tuple(shown[0]) if width >= WIDE else NARROW

@@ -1,4 +1,4 @@
-"""Things that are kept by name, of which only the newest stay."""
+"""Mappings that keep only their newest entries."""
 
 from typing import TypeVar
 
@@ -7,7 +7,8 @@ Thing = TypeVar("Thing")
 
 
 def keep(kept: dict[Name, Thing], name: Name, thing: Thing, most: int) -> None:
-    """Keep a thing as the newest of at most so many; the oldest makes room."""
+    """Store `thing` as the newest of at most `most` entries. Removes the oldest entry when there are more."""
+    # A dict keeps the order of insertion: the entry is removed first, so that it moves to the end.
     kept.pop(name, None)
     if len(kept) >= most:
         del kept[next(iter(kept))]

@@ -1,4 +1,4 @@
-"""Time and chance as arguments: what the service asks instead of the system."""
+"""Time and randomness as arguments: the service uses them instead of calling the system."""
 
 import functools
 import os
@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from handlers.values import immutable
 
 FOLLOW = 0.1
-"""How fast the service's time follows the system's after a step: so many seconds in one."""
+"""The seconds per second by which the service's time approaches the system's time after a step."""
 
 
 def elapsed() -> float:
-    """Return seconds since the machine started, those included in which it was suspended.
+    """Return the seconds since the machine started, including the time for which it was suspended.
 
-    `time.monotonic` stands still meanwhile on Linux: a machine that was suspended would take what it held
-    for its own although others took it over.
+    On Linux, `time.monotonic` does not count that time: a machine that was suspended would still rely on its
+    leases although other replicas had taken them over.
     """
     return time.clock_gettime(BOOT)
 
@@ -26,13 +26,14 @@ BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def _milliseconds(seconds: float) -> datetime:
-    """Whole milliseconds: what is stored and shown, so that a moment never changes on its way."""
+    """Return a moment in whole milliseconds, as it is stored and shown, so that storing never changes it."""
+    # An event and its job then agree on each moment. Why: receiver/README.md#whole-milliseconds
     return _moment(int(seconds * 1000))
 
 
 @functools.lru_cache(maxsize=16)
 def _moment(milliseconds: int) -> datetime:
-    """Return a moment; under load it is asked for many times within its millisecond."""
+    """Return a moment. The cache helps under load, when the same millisecond is requested many times."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
@@ -42,12 +43,13 @@ def system() -> datetime:
 
 
 class Wall:
-    """The time of the service: it goes with the system's time and never steps.
+    """The time of the service: it follows the system's time and never steps.
 
-    What is due, leased and kept is compared with it. When the system's time steps, the service's goes on and
-    follows by `FOLLOW` seconds a second, forward or slower: no lease, deadline or retention ends by a step,
-    and nothing waits longer for one. A machine that was suspended is where the system is. `ahead` is how far
-    the time of a database that several processes share is ahead of the system's.
+    Due work, leases and retention are compared with it. When the system's time steps, the service's time
+    continues and approaches it by `FOLLOW` seconds per second, running faster or slower: no lease, deadline
+    or retention ends early by the size of a step, and no wait becomes longer by it. After a suspension there
+    is no step to follow, because `elapsed` counts the suspended time. `ahead` is the difference by which the
+    clock of a shared database is ahead of the system's clock.
     """
 
     def __init__(self, now: Callable[[], float] = time.time, passed: Callable[[], float] = elapsed) -> None:
@@ -57,34 +59,36 @@ class Wall:
         self._mark = (passed(), now())
 
     def anchor(self) -> None:
-        """Go with the system from now on, wherever it is."""
+        """Set the service's time to the system's time, even if that is a step."""
         self._mark = (self._passed(), self._target())
 
     def now(self) -> datetime:
-        """Return the moment, in whole milliseconds."""
+        """Return the service's time, in whole milliseconds."""
         then, ours = self._mark
         mark = self._passed()
         went = mark - then if mark > then else 0.0
         ours += went
         gap = self._target() - ours
+        # Small corrections never turn this time back. Why: receiver/README.md#no-clock-step-ends-anything
         most = FOLLOW * went
         ours += gap if -most <= gap <= most else most if gap > 0 else -most
         self._mark = (mark, ours)
         return _milliseconds(ours)
 
     def real(self) -> datetime:
-        """Return the system's time, as the shared database has it."""
+        """Return the system's time, corrected to the clock of the shared database, in whole milliseconds."""
         return _milliseconds(self._target())
 
     def _target(self) -> float:
         return self._system() + self.ahead.total_seconds()
 
 
-@immutable
+@immutable(kw_only=True)
 class Clock:
-    """`now` is the time of the service, which never steps; `monotonic` counts seconds, for intervals.
+    """The sources of time and randomness.
 
-    `real` is the time that others have: signatures carry it, and what is signed is held against it.
+    `now` is the time of the service, which never steps. `monotonic` counts seconds, for intervals. `real` is
+    the time that other systems have: signatures contain it, and their times are checked against it.
     """
 
     now: Callable[[], datetime] = system
@@ -94,5 +98,5 @@ class Clock:
     real: Callable[[], datetime] | None = None
 
     def outside(self) -> datetime:
-        """Return the time that others have."""
+        """Return the time that other systems have: `real` where it is set, else `now`."""
         return (self.real or self.now)()

@@ -1,4 +1,4 @@
-"""What the service refuses or cannot do: one class per code of the public contract."""
+"""Errors of the service: one class for each code of the public contract."""
 
 import difflib
 import errno
@@ -10,13 +10,14 @@ from typing import ClassVar
 from handlers.values import immutable
 
 ERRORS = 100
-"""Errors of one request that are told; the rest are told once these are mended."""
+"""The most field errors in one response; the others are reported once these are fixed."""
 LONGEST_WORD = 100
+"""Characters of a name that are compared with the known names: the time of a comparison grows with them."""
 
 
 @immutable
 class FieldError:
-    """One thing wrong with a request: where it stands and what would mend it."""
+    """An error in one field of a request: its place, its JSON pointer, its name, and the fix as `detail`."""
 
     place: str
     pointer: str
@@ -25,7 +26,7 @@ class FieldError:
 
 
 class ReceiverError(Exception):
-    """An answer other than success; `detail` is for people and holds no secret and no input."""
+    """An error response of the API. `detail` is for people and contains no secret and no input."""
 
     code: ClassVar[str] = "unavailable"
     http_status: ClassVar[int] = 503
@@ -48,7 +49,7 @@ class ReceiverError(Exception):
 
 
 class Malformed(ReceiverError):
-    """The body is no JSON that we read."""
+    """A body that is not strict JSON, or a request that is not well-formed HTTP."""
 
     code = "malformed"
     http_status = 400
@@ -61,7 +62,7 @@ class Malformed(ReceiverError):
 
 
 class Unauthorized(ReceiverError):
-    """No valid key."""
+    """A request without a valid API key."""
 
     code = "unauthorized"
     http_status = 401
@@ -73,7 +74,7 @@ class Unauthorized(ReceiverError):
 
 
 class UnknownCallback(Unauthorized):
-    """A callback that we did not ask for: no hint why."""
+    """A callback with an unknown URL, or with a missing or wrong proof; the response does not say which."""
 
     title = "This callback is not one of ours"
     meaning = (
@@ -82,7 +83,7 @@ class UnknownCallback(Unauthorized):
 
 
 class Forbidden(ReceiverError):
-    """The key lacks the scope."""
+    """A request with an API key that lacks the required scope."""
 
     code = "forbidden"
     http_status = 403
@@ -91,7 +92,7 @@ class Forbidden(ReceiverError):
 
 
 class NotFound(ReceiverError):
-    """Nothing there."""
+    """A request for a path or an id that does not exist."""
 
     code = "not-found"
     http_status = 404
@@ -100,7 +101,7 @@ class NotFound(ReceiverError):
 
 
 class MethodNotAllowed(ReceiverError):
-    """The path exists, the method does not."""
+    """A request with a method that its path does not support."""
 
     code = "method-not-allowed"
     http_status = 405
@@ -109,7 +110,7 @@ class MethodNotAllowed(ReceiverError):
 
 
 class Conflict(ReceiverError):
-    """The thing is not in a state in which this can be done."""
+    """A request that the present state of its object does not allow."""
 
     code = "conflict"
     http_status = 409
@@ -118,7 +119,7 @@ class Conflict(ReceiverError):
 
 
 class Gone(ReceiverError):
-    """It was there once."""
+    """A request for something that existed once."""
 
     code = "gone"
     http_status = 410
@@ -127,7 +128,7 @@ class Gone(ReceiverError):
 
 
 class TooLarge(ReceiverError):
-    """The body is over the limit."""
+    """A body over the limit."""
 
     code = "too-large"
     http_status = 413
@@ -139,7 +140,7 @@ class TooLarge(ReceiverError):
 
 
 class UnsupportedMediaType(ReceiverError):
-    """The body comes in a form that we do not read."""
+    """A body in a media type or content coding that the service does not read."""
 
     code = "unsupported-media-type"
     http_status = 415
@@ -148,11 +149,11 @@ class UnsupportedMediaType(ReceiverError):
 
 
 TOLD = 5
-"""How many wrong fields the sentence of a refusal names; `errors` has all of them."""
+"""The number of wrong fields that `detail` names, to stay readable; `errors` has up to `ERRORS` of them."""
 
 
 class Invalid(ReceiverError):
-    """The request is readable and wrong."""
+    """A readable request with wrong fields."""
 
     code = "validation"
     http_status = 422
@@ -168,7 +169,7 @@ class Invalid(ReceiverError):
 
 
 class IdempotencyMismatch(ReceiverError):
-    """The same key with another body."""
+    """An idempotency key that is used again with another body."""
 
     code = "idempotency-mismatch"
     http_status = 422
@@ -177,9 +178,9 @@ class IdempotencyMismatch(ReceiverError):
 
 
 class Contended(Exception):
-    """Another transaction was in the way; the same one may succeed when it runs again. The cause is told.
+    """A conflict with another transaction: this one may succeed when it runs again. `__cause__` is the error.
 
-    `passes` tells that it surely will once the others are done: no row that is there stands against it.
+    `passes` means that it succeeds once the other transactions have ended: no existing row conflicts with it.
     """
 
     def __init__(self, *, passes: bool = False) -> None:
@@ -188,7 +189,7 @@ class Contended(Exception):
 
 
 class StoreUnavailable(ReceiverError):
-    """We cannot store now."""
+    """A store that does not take writes now, or a service that is stopping."""
 
     code = "unavailable"
     http_status = 503
@@ -200,7 +201,7 @@ class StoreUnavailable(ReceiverError):
 
 
 class ProviderUnavailable(ReceiverError):
-    """The provider does not answer now."""
+    """A provider that cannot be reached now, or an account that is switched off."""
 
     code = "provider-unavailable"
     http_status = 503
@@ -216,7 +217,7 @@ class ProviderUnavailable(ReceiverError):
 
 
 class TooManyWaiting(ReceiverError):
-    """A key waits more often at once than one may."""
+    """An API key with too many waiting calls at once."""
 
     code = "too-many-requests"
     http_status = 429
@@ -228,7 +229,7 @@ class TooManyWaiting(ReceiverError):
 
 
 class Internal(ReceiverError):
-    """A fault of ours."""
+    """A fault in the service itself."""
 
     code = "internal"
     http_status = 500
@@ -246,17 +247,17 @@ LISTS = {
 
 
 def no_such(kind: str) -> NotFound:
-    """Return the refusal of an id that names nothing, with the call that lists those that do."""
+    """Return the error for an unknown id. Its detail names the call that lists the existing objects."""
     return NotFound(f"no such {kind}; GET {LISTS[kind]} lists those that are there")
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """Return the known word that `name` was probably meant to be; None when none is near."""
+    """Return the known name that `name` was probably meant to be, or None when no name is similar."""
     return next(iter(difflib.get_close_matches(name[:LONGEST_WORD], known, n=1, cutoff=likeness)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that suggests the nearest known word; empty when none is near."""
+    """Return the end of a sentence that suggests the most similar known name, or "" when there is none."""
     near = nearest(name, known)
     return f"; did you mean `{near}`?" if near else ""
 
@@ -272,12 +273,12 @@ NEXT_STEPS = {
 
 
 def missing(path: Path) -> str:
-    """Return the sentence for a file that is not there, with the next step."""
+    """Return the sentence about a file that does not exist, with the next step."""
     return f"there is no file {path}; {NEXT_STEPS[errno.ENOENT]}"
 
 
 def no_file(error: OSError) -> str:
-    """Return why a file cannot be used, and the next step where one is known."""
+    """Return the reason why a file cannot be used, with the next step where one is known."""
     step = NEXT_STEPS.get(error.errno or 0)
     return f"{error.strerror}; {step}" if step else str(error.strerror)
 
@@ -290,7 +291,7 @@ LISTENING = {
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """Return why nothing can listen at an address, and the next step where one is known."""
+    """Return the reason why the server cannot listen at an address, with the next step where one is known."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     step = LISTENING.get(error.errno or 0)
     return f"cannot listen on {where}: {error.strerror}" + (f"; {step}" if step else "")
@@ -301,7 +302,7 @@ def _on_one_line(text: str) -> str:
 
 
 class Misconfigured(Exception):
-    """The service cannot start: the setting at fault and the fix, in one line; `others` are wrong too."""
+    """A mistake that prevents the start: the setting and the fix, in one line; `others` are more mistakes."""
 
     exit_code = 2
 
@@ -316,13 +317,13 @@ class Misconfigured(Exception):
 
 
 def several(problems: Sequence[Misconfigured]) -> Misconfigured:
-    """One refusal that tells all `problems`, at least one."""
+    """Return one error that lists all `problems`, of which there must be at least one."""
     first, *others = problems
     return Misconfigured(first.setting, first.problem, others) if others else first
 
 
 class NotReady(Misconfigured):
-    """The service cannot start now, and may later with nothing changed: what it needs is away or full."""
+    """A start that may succeed later without any change: a resource that it needs is unavailable or full."""
 
     exit_code = 1
 
@@ -347,6 +348,6 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
 
 
 def invalid(pointer: str, detail: str, *, place: str = "body") -> Invalid:
-    """One field is wrong: its JSON pointer (or name) and the fix."""
+    """Return the error for one wrong field, given by its JSON pointer (or name), with the fix as `detail`."""
     name = pointer.rsplit("/", 1)[-1]
     return Invalid(errors=[FieldError(place, pointer, name, detail)])

@@ -1,4 +1,4 @@
-"""Which events an endpoint wants."""
+"""Event types, and the patterns by which an endpoint subscribes to them."""
 
 import functools
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ TYPES = (
     "endpoint.test",
 )
 LITERAL_ONLY = frozenset({"job.progressed", "job.late_result", "endpoint.test"})
-"""Types that go only where they are named in full."""
+"""Types that are delivered only to endpoints that name them in full; no pattern includes them."""
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `text` can match anything: a type, `*`, or a prefix of one that ends in `.*`."""
+    """Return whether `text` can match an event type: a type, `*`, or a prefix of a type that ends in `.*`."""
     if text == "*" or text in TYPES:
         return True
     return text.endswith(".*") and any(name.startswith(text[:-1]) for name in TYPES)
@@ -30,7 +30,7 @@ def is_pattern(text: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def wants(patterns: tuple[str, ...], event_type: str) -> bool:
-    """Whether one of `patterns` asks for `event_type`."""
+    """Return whether one of `patterns` includes `event_type`."""
     if event_type in patterns:
         return True
     if event_type in LITERAL_ONLY:
@@ -42,17 +42,17 @@ def wants(patterns: tuple[str, ...], event_type: str) -> bool:
 
 
 def nearest_type(pattern: str) -> str | None:
-    """Return the event type that was probably meant; a family alone, such as `job.`, is no likeness."""
+    """Return the event type probably meant, or None; a shared prefix alone, such as `job.`, is not enough."""
     return nearest(pattern, TYPES, likeness=0.75)
 
 
 def complaint(pattern: str) -> str:
-    """Return why a pattern is refused: the nearest event type, and all of them."""
+    """Return the reason why a pattern is refused, with the most similar event type and all event types."""
     near = nearest_type(pattern)
     meant = f" (did you mean `{near}`?)" if near else ""
     return f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(TYPES)}"
 
 
 def unknown(patterns: Sequence[str]) -> list[int]:
-    """The places of those patterns that match no event type."""
+    """Return the indexes of the patterns that match no event type."""
     return [index for index, pattern in enumerate(patterns) if not is_pattern(pattern)]

@@ -3,11 +3,16 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from handlers.contract import Asset, FailureCode, Proof, Update
+from handlers.contract import Asset, FailureCode
 from handlers.values import immutable
+
+MAX_IN_FLIGHT = 64
+"""Deliveries under way at once to one endpoint or callback origin, where no setting says otherwise."""
+CALLBACK_TARGET = "callback"
+"""The target of a delivery to a job's own callback URL, in the place of an endpoint's id."""
 
 
 class State(enum.StrEnum):
@@ -169,12 +174,12 @@ class Endpoint:
     description: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     include: tuple[str, ...] = ()
-    max_in_flight: int = 64
+    max_in_flight: int = MAX_IN_FLIGHT
     secrets: tuple[str, ...] = field(default=(), repr=False)
     from_file: bool = False
 
 
-@immutable
+@immutable(kw_only=True)
 class Event:
     """Something that happened. `body` is what an endpoint gets, `result` what only some get on top."""
 
@@ -187,7 +192,7 @@ class Event:
     result: bytes | None = field(default=None, repr=False)
 
 
-@immutable
+@immutable(kw_only=True)
 class PendingDelivery:
     """A delivery with all that sending it needs. `endpoint_id` is None for a job's own callback URL."""
 
@@ -197,10 +202,9 @@ class PendingDelivery:
     job_id: str | None
     url: str | None = field(default=None, repr=False)
     secret: bytes | None = field(default=None, repr=False)
-    sealed_for: str | None = None
 
 
-@immutable
+@immutable(kw_only=True)
 class Claim:
     """Due work taken under a lease: `owner` and `fence` tell our claim from any other.
 
@@ -261,51 +265,3 @@ class Source(enum.StrEnum):
     CALLBACK = "callback"
     POLL = "poll"
     NOTE = "note"
-
-
-class Verdict(enum.StrEnum):
-    """What a word that is no update asks of the job."""
-
-    LOST = "lost"
-    RESTORE = "restore"
-    REJECT = "reject"
-    MISS = "miss"
-    TRANSIENT = "transient"
-    EXPIRE = "expire"
-    CANCEL = "cancel"
-    CANCEL_ASKED = "cancel-asked"
-    CANCEL_FAILED = "cancel-failed"
-    BIND = "bind"
-    RESUBMIT = "resubmit"
-    GIVE_UP = "give-up"
-
-
-@immutable(kw_only=True)
-class Word:
-    """Something said about a job: by the provider, a person or the clock.
-
-    Exactly one of `update` and `verdict` says what it means; neither, for a message that is only kept.
-    `claim` is the due work that it settles. `wait` is how long to leave the provider alone after it, and
-    `trouble` why. `intent` is the number of the submission that is answered. `guess` is the provider's id
-    that was polled, where it is not known but guessed.
-    """
-
-    job_id: str
-    source: Source
-    at: datetime
-    update: Update | None = None
-    verdict: Verdict | None = None
-    by: By | None = None
-    proof: Proof = Proof.PROVED
-    confirm: bool = False
-    claim: Claim | None = None
-    wait: timedelta | None = None
-    trouble: WaitReason | None = None
-    intent: int | None = None
-    guess: str | None = None
-    error: JobError | None = None
-    status: int | None = None
-    headers: bytes | None = field(default=None, repr=False)
-    body: bytes | None = field(default=None, repr=False)
-    note: str | None = None
-    kept_as: Outcome | None = None

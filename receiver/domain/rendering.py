@@ -1,4 +1,4 @@
-"""How a job looks from outside: in answers and in events."""
+"""The JSON of jobs and events, as API responses and deliveries contain it."""
 
 import functools
 from datetime import datetime
@@ -10,18 +10,18 @@ from receiver.domain.model import Job, Waiting
 
 
 def when(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
+    """Return a moment as RFC 3339 in UTC with milliseconds, or None for None."""
     return None if moment is None else stamp(moment)
 
 
 @functools.lru_cache(maxsize=1024)
 def stamp(moment: datetime) -> str:
-    """`when`, for a moment that is there."""
+    """Return a moment as RFC 3339 in UTC with milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def asset_view(index: int, asset: Asset, link: str) -> dict[str, Any]:
-    """One asset: `url` is our own stable link."""
+    """Return the JSON object of one asset. Its `url` is the service's own stable link."""
     return {
         "index": index,
         "kind": asset.kind.value,
@@ -39,7 +39,7 @@ def asset_view(index: int, asset: Asset, link: str) -> dict[str, Any]:
 
 
 def waiting_view(waiting: Waiting) -> dict[str, Any]:
-    """Return why an open job does not move."""
+    """Return the JSON object of the reason why an open job makes no progress."""
     return {
         "reason": waiting.reason.value,
         "detail": waiting.detail,
@@ -49,7 +49,7 @@ def waiting_view(waiting: Waiting) -> dict[str, Any]:
 
 
 def job_view(job: Job, assets: list[dict[str, Any]]) -> dict[str, Any]:
-    """A job, without its result and its input."""
+    """Return the JSON object of a job, without its result and its input."""
     error = job.error
     return {
         "object": "job",
@@ -75,10 +75,11 @@ def job_view(job: Job, assets: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def event_body(event_id: str, event_type: str, at: datetime, data: dict[str, Any]) -> bytes:
-    """The bytes of an event: rendered once, signed and sent as they are."""
+    """Return the body of an event. It is rendered once, then signed and sent unchanged."""
     return json.write({"id": event_id, "type": event_type, "timestamp": stamp(at), "data": data})
 
 
 def with_result(body: bytes, result: bytes) -> bytes:
-    """An event's body with `data.result` on top: spliced in, so that all else stays byte for byte."""
+    """Return the body of an event with `data.result` added and every other byte unchanged."""
+    # The body ends with the braces of `data` and of the event, so the result is spliced in before both.
     return body[:-2] + b',"result":' + result + b"}}"

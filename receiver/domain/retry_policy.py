@@ -1,4 +1,4 @@
-"""When to try a delivery again: the answer table of the contract, as data."""
+"""The retry policy of deliveries: the answer table of the public contract."""
 
 import enum
 from collections.abc import Sequence
@@ -7,15 +7,21 @@ from datetime import datetime, timedelta
 from handlers.values import immutable
 
 SLOW_DOWN = frozenset({429, 502, 503, 504})
+"""HTTP statuses of an overloaded or unavailable receiver: they hold the whole lane, not only the delivery."""
 HINT_CEILING = timedelta(hours=24)
+"""The longest `Retry-After` that is honoured: without a bound, one header could hold a lane for years."""
 JITTER = 0.1
+"""The largest fraction of a planned pause that is added to it at random, to spread deliveries that failed
+together. It is never subtracted, so a retry is never earlier than the schedule says.
+"""
 ASKED = "the endpoint asked to be disabled"
 GONE = "the endpoint answered 410 Gone"
 ABORTED = "the endpoint answered abort-message"
+"""Reasons that are stored with a delivery; the first two also with the endpoint that they disable."""
 
 
 class AttemptOutcome(enum.Enum):
-    """What an attempt means for its delivery."""
+    """The effect of an attempt on its delivery."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -23,12 +29,12 @@ class AttemptOutcome(enum.Enum):
     CANCELED = "canceled"
 
 
-@immutable
+@immutable(kw_only=True)
 class Decision:
-    """What follows from an attempt: for the delivery, for its endpoint, and when to go on.
+    """The consequences of an attempt for the delivery and its endpoint.
 
-    `hold` keeps the whole lane still; `disable` is the reason to disable the endpoint; `reason` is why the
-    delivery ends.
+    `next_at` is the moment of the next attempt; `hold` is the time for which the whole lane is left alone;
+    `disable` is the reason to disable the endpoint; `reason` is the reason why the delivery ends.
     """
 
     consequence: AttemptOutcome
@@ -40,7 +46,7 @@ class Decision:
 
 def decide(
     status: int | None,
-    asked: str | None,
+    directive: str | None,
     hint: timedelta | None,
     *,
     tries: int,
@@ -49,27 +55,31 @@ def decide(
     jitter: float,
     current: bool = True,
 ) -> Decision:
-    """What follows from the answer `status` (None: no answer) to the attempt number `tries`, from 1.
+    """Return the consequences of the answer `status` (None: no answer) to attempt number `tries`, from 1.
 
-    `asked` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
-    An answer that is not `current` came from where the endpoint is no longer: it is only not delivered.
+    `directive` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
+    An answer that is not `current` belongs to a request sent before the endpoint was changed or resumed: a
+    success counts without its directive, any other answer counts as none.
     """
+    # An old URL must not disable or slow a new one. Why: receiver/README.md#an-answer-counts-for-its-endpoint
     if not current and not (status is not None and 200 <= status < 300):
-        status, asked, hint = None, None, None
-    word = (asked or "").strip().lower()
+        status, directive, hint = None, None, None
+    word = (directive or "").strip().lower()
+    # A success comes first: the event has arrived, so `abort-message` has nothing left to cancel.
     if status is not None and 200 <= status < 300:
         disable = ASKED if word == "disable" and current else None
-        return Decision(AttemptOutcome.DELIVERED, disable=disable, reason=disable)
+        return Decision(consequence=AttemptOutcome.DELIVERED, disable=disable, reason=disable)
     if status == 410:
-        return Decision(AttemptOutcome.CANCELED, disable=GONE, reason=GONE)
+        return Decision(consequence=AttemptOutcome.CANCELED, disable=GONE, reason=GONE)
     if word == "disable":
-        return Decision(AttemptOutcome.CANCELED, disable=ASKED, reason=ASKED)
+        return Decision(consequence=AttemptOutcome.CANCELED, disable=ASKED, reason=ASKED)
     if word == "abort-message":
-        return Decision(AttemptOutcome.CANCELED, reason=ABORTED)
+        return Decision(consequence=AttemptOutcome.CANCELED, reason=ABORTED)
     wait = min(hint, HINT_CEILING) if hint is not None else timedelta()
     slow = status in SLOW_DOWN
     hold = max(wait, timedelta(seconds=schedule[0] if schedule else 0)) if slow else None
+    # The hold is kept: this delivery ends, but others of the same lane are still due.
     if tries > len(schedule):
-        return Decision(AttemptOutcome.EXHAUSTED, hold=hold)
+        return Decision(consequence=AttemptOutcome.EXHAUSTED, hold=hold)
     planned = timedelta(seconds=schedule[tries - 1] * (1 + JITTER * jitter))
-    return Decision(AttemptOutcome.RETRY, now + max(planned, wait), hold)
+    return Decision(consequence=AttemptOutcome.RETRY, next_at=now + max(planned, wait), hold=hold)

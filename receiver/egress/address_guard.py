@@ -1,4 +1,7 @@
-"""Which addresses we may call: our own list, because the standard library's flags differ by version."""
+"""The address guard: which URLs and addresses the service may call.
+
+It has a list of networks of its own, because the flags of the standard library differ by version.
+"""
 
 import ipaddress
 import re
@@ -20,8 +23,9 @@ NOT_PUBLIC: tuple[Network, ...] = tuple(
     """.split()  # noqa: SIM905  # a table reads better than 34 quoted strings
 )
 GLOBAL_V6 = ipaddress.ip_network("2000::/3")
-"""All of IPv6 that is handed out as public; what stands in the list above is taken out of it."""
+"""The IPv6 space that is allocated as public, except for the networks in the list above."""
 URL_LIMIT = 2048
+"""The most characters of a URL."""
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>(?:/[!-~]*)?)(?P<query>\?[!-~]*)?",
@@ -30,12 +34,12 @@ _URL = re.compile(
 
 
 class BadUrl(ValueError):
-    """The text is no URL that we would call; the message says why."""
+    """The error for a URL that the service does not call; the message gives the reason."""
 
 
 @immutable
 class Origin:
-    """Whom to call: a connection to one origin never serves another."""
+    """The scheme, host and port of a call. A connection to one origin never serves another."""
 
     scheme: str
     host: str
@@ -43,7 +47,7 @@ class Origin:
 
     @property
     def header(self) -> str:
-        """The value of the Host header."""
+        """Return the value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -62,11 +66,11 @@ class Guard:
     http: bool = False
 
     def allowed(self, address: Address) -> bool:
-        """Whether the operator named a network that holds `address`."""
+        """Return whether a network that the operator allows contains `address`."""
         return any(address in network for network in self.allow)
 
     def permits(self, address: Address, scheme: str) -> bool:
-        """Whether we may connect to `address`."""
+        """Return whether the service may connect to `address`."""
         if self.allowed(address):
             return True
         if address.version == 6 and address not in GLOBAL_V6:
@@ -77,15 +81,15 @@ class Guard:
 
 
 def guard(allow: Iterable[str], *, http: bool) -> Guard:
-    """The guard for these settings; ValueError for a text that is no network."""
+    """Return the guard for these settings. Raises `ValueError` for a text that is no network."""
     return Guard(tuple(ipaddress.ip_network(text) for text in allow), http)
 
 
 def split(url: str) -> tuple[Origin, str]:
-    """The origin and the target (path and query, byte for byte) of `url`, or `BadUrl`.
+    """Return the origin and the target (path and query, byte for byte) of `url`. Raises `BadUrl`.
 
     Strict on purpose: user names, fragments, backslashes, blanks, control and non-ASCII characters have
-    each made two readers of one URL see two hosts.
+    each made two parsers of one URL see two different hosts.
     """
     if len(url) > URL_LIMIT:
         raise BadUrl(f"a URL has at most {URL_LIMIT} characters")
@@ -113,7 +117,7 @@ def origin_of(url: str) -> str:
 
 
 def printable(url: str) -> str:
-    """Return `url` as notices and logs tell it: its origin. Its path and query may be a secret."""
+    """Return `url` as notices and logs show it: only its origin, as its path and query may be a secret."""
     try:
         return origin_of(url)
     except BadUrl:

@@ -1,4 +1,4 @@
-"""The only outgoing HTTP: a request in, an answer or one of our errors out.
+"""The HTTP client: sends a request, and returns an answer or raises `CallFailed`. All outgoing HTTP uses it.
 
 The dialled address is the checked address: every address of a name is resolved and checked, and the
 connection goes to one of those. One deadline spans resolving, connecting, TLS, writing and reading.
@@ -27,14 +27,18 @@ from receiver.egress.http1 import (
 )
 
 ANSWER_CAP = 16 * 1024
+"""Bytes of an answer's body that are kept where a call sets no `cap`."""
 IDLE_PER_ORIGIN = 256
+"""The most idle connections to one origin for one use; the one idle longest is closed for a new one."""
 IDLE_IN_ALL = 2048
+"""The most idle connections in all."""
 IDLE_SECONDS = 20.0
+"""Seconds for which an idle connection is kept."""
 
 
 @immutable
 class _Target:
-    """A URL, taken apart once for all the calls that go there."""
+    """A parsed URL, cached for all calls to it."""
 
     origin: Origin
     target: str
@@ -48,14 +52,14 @@ def _target(url: str) -> _Target:
 
 
 Whose = tuple[Origin, bool]
-"""The origin that an idle connection leads to, and whether it is for calls to providers."""
+"""The key of an idle connection: its origin, and whether it is for calls to providers."""
 
 
 class CallFailed(Exception):
-    """A call that brought no answer: the stage it failed at and why.
+    """The error for a call without an answer: the stage at which it failed, and the reason.
 
-    `written` tells whether the whole request may have left us, so that it may have been accepted; `local`
-    that the trouble was our own (no socket was free), which tells nothing about the other side.
+    `written` means that the whole request may have been sent, so that it may have been accepted; `local` that
+    the cause is in this process (no socket was free), which says nothing about the peer.
     """
 
     def __init__(self, stage: str, reason: str, *, written: bool = False, local: bool = False) -> None:
@@ -66,11 +70,12 @@ class CallFailed(Exception):
         self.local = local
 
 
-@immutable
+@immutable(kw_only=True)
 class HttpCall:
-    """A request to make. `fresh` asks for an unused connection; `cap` is how much of an answer is kept.
+    """A request to make. `fresh` demands an unused connection; `cap` is how many bytes of a body are kept.
 
-    Of a `delivery` the head of the answer decides: it is read leniently, and nothing behind it changes that.
+    For a `delivery` the head of the answer decides: it is read leniently, and nothing after it changes the
+    outcome.
     """
 
     method: str
@@ -84,16 +89,16 @@ class HttpCall:
 
 
 class Pool:
-    """The idle connections, by origin and use; so many for one origin, and so many in all."""
+    """The idle connections by origin and use, bounded for each origin and in all."""
 
     def __init__(self) -> None:
         self._idle: dict[Whose, deque[Connection]] = {}
         self._order: dict[Connection, Whose] = {}
-        """The same connections, those first that have been idle longest."""
+        """The same connections, the longest idle ones first."""
 
-    def take(self, whose: Whose, now: float) -> Connection | None:
-        """Return a connection that can be used again, the one used last first."""
-        while connections := self._idle.get(whose):
+    def take(self, key: Whose, now: float) -> Connection | None:
+        """Return a connection that can be used again, the last used one first, or None."""
+        while connections := self._idle.get(key):
             connection = connections[-1]
             self._forget(connection)
             if connection.reusable and now - connection.idle_since < IDLE_SECONDS and connection.silent:
@@ -101,25 +106,25 @@ class Pool:
             connection.close()
         return None
 
-    def keep(self, whose: Whose, connection: Connection, now: float) -> None:
+    def keep(self, key: Whose, connection: Connection, now: float) -> None:
         """Keep a connection for the next call."""
         connection.idle_since = now
-        connections = self._idle.setdefault(whose, deque())
+        connections = self._idle.setdefault(key, deque())
         connections.append(connection)
-        self._order[connection] = whose
+        self._order[connection] = key
         if len(connections) > IDLE_PER_ORIGIN:
             self._drop(connections[0])
         elif len(self._order) > IDLE_IN_ALL:
             self._drop(next(iter(self._order)))
 
     def spare(self, provider: bool) -> None:
-        """Close the connection of the providers, or of the others, that has been idle longest."""
-        found = next((one for one, whose in self._order.items() if whose[1] is provider), None)
+        """Close the longest idle connection of the calls to providers, or of the other calls."""
+        found = next((one for one, key in self._order.items() if key[1] is provider), None)
         if found is not None:
             self._drop(found)
 
     def sweep(self, now: float) -> bool:
-        """Close every connection that has been idle for long. Returns whether any is left."""
+        """Close every connection idle for `IDLE_SECONDS`. Returns whether any is left."""
         for connection in list(self._order):
             if now - connection.idle_since < IDLE_SECONDS:
                 return True
@@ -136,18 +141,18 @@ class Pool:
         connection.close()
 
     def _forget(self, connection: Connection) -> None:
-        whose = self._order.pop(connection)
-        connections = self._idle[whose]
+        key = self._order.pop(connection)
+        connections = self._idle[key]
         if connections[-1] is connection:
             connections.pop()
         else:
             connections.remove(connection)
         if not connections:
-            del self._idle[whose]
+            del self._idle[key]
 
 
 class HttpClient:
-    """A lean client with an address guard, a pool and one deadline per call."""
+    """An HTTP client with an address guard, a connection pool and one deadline per call."""
 
     def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
         self._loop = asyncio.get_running_loop()
@@ -160,11 +165,11 @@ class HttpClient:
         self._dialer = Dialer(guard, tls, self._pool.spare)
 
     def check(self, url: str) -> None:
-        """`BadUrl` when `url` can be told to be wrong without asking any name server."""
+        """Check `url` as far as that needs no name server. Raises `BadUrl`."""
         self._dialer.check(url)
 
     async def call(self, call: HttpCall) -> Answer:
-        """The answer to `call`, or `CallFailed`."""
+        """Return the answer to `call`. Raises `CallFailed`."""
         progress = Progress(self._loop.time() + call.timeout)
         try:
             return await self._call(call, progress)
@@ -183,11 +188,12 @@ class HttpClient:
             raise CallFailed(progress.stage, "the connection broke", written=progress.written) from None
 
     async def close(self) -> None:
-        """Close every idle connection, and give up every look-up."""
+        """Close every idle connection, and end every look-up."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         self._pool.close()
         await self._dialer.close()
+        # One turn of the loop, in which the aborted transports close their sockets.
         await asyncio.sleep(0)
 
     async def _call(self, call: HttpCall, progress: Progress) -> Answer:
@@ -201,6 +207,8 @@ class HttpClient:
         if kept is not None:
             try:
                 return await self._ask(place, kept, data, call, progress)
+            # A peer may close an idle connection just as it is used again. One new try is made where no byte
+            # of an answer came; calls that must not arrive twice ask for a `fresh` connection.
             except Broken as broken:
                 if not broken.fresh:
                     raise
@@ -222,6 +230,8 @@ class HttpClient:
                 ends=progress.ends,
             )
         except BaseException:
+            # A request that was not sent whole cannot have been accepted, unless the connection before this
+            # one took all of it, or the peer began to answer early.
             if connection.unwritten:
                 progress.stage, progress.written = "write", earlier or connection.heard
             connection.close()
@@ -236,6 +246,6 @@ class HttpClient:
         return answer
 
     def _sweep(self) -> None:
-        """Close idle connections although no call comes any more: most origins are called once."""
+        """Close idle connections even if no further call comes: most origins are called only once."""
         left = self._pool.sweep(self._loop.time())
         self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep) if left else None

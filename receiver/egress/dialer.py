@@ -1,7 +1,7 @@
-"""New connections: a name's addresses, every one checked, and a connection to one of those.
+"""The dialer: resolves a name, checks every address of it, and opens a connection to one of these.
 
-Addresses are tried one after the other, the next as soon as one has failed or let a moment pass (RFC 8305),
-and sockets are taken from a number that leaves room for the rest of the process.
+Addresses are tried one after the other, the next as soon as one has failed or has not answered for a moment
+(RFC 8305). The number of sockets is bounded and leaves files for the rest of the process.
 """
 
 import asyncio
@@ -21,26 +21,29 @@ from receiver.egress.places import NoPlace, Places
 from receiver.egress.resolver import Resolver, Unresolved
 
 STAGGER = 0.25
-"""Seconds after which the next address is tried beside the one that has not answered."""
+"""Seconds after which the next address is tried beside one that has not answered."""
 NEXT_ADDRESS = 3.0
-"""Seconds that an address gets while there are others to try."""
+"""Seconds that an address gets while others are left to try."""
 AT_ONCE = 4
+"""The most addresses of one name that are tried at the same time."""
 SOCKETS = 16384
-"""The most sockets that calls use at once, idle ones included, however many the system allows."""
+"""The most sockets that calls use at once, idle ones included, however many files the system allows."""
 FEWEST = 16
+"""The number of sockets for calls, however few files the process may open."""
 WAITING = 65536
+"""The most calls that wait for a socket, of those to providers and of the others each."""
 LOOPBACK = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""Errors of our own system, which tell nothing about the other side."""
+"""Errors of this machine, which say nothing about the peer."""
 NOT_PUBLIC = "this address is not public and no network in egress_allow holds it; add its network to call it"
 WAITS, NO_SOCKET = "wait", "no socket is free here"
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 NOBODYS = {4: ipaddress.ip_address("192.0.2.1"), 6: ipaddress.ip_address("2001:db8::1")}
-"""Addresses of documentation, which no machine has."""
+"""Addresses reserved for documentation, which no machine has."""
 
 
 class NoConnection(Exception):
-    """No connection could be had: the stage it failed at, why, and whether the trouble is our own."""
+    """The error for a failed connection: the stage, the reason, and whether the cause is local."""
 
     def __init__(self, stage: str, reason: str, *, local: bool = False) -> None:
         super().__init__(reason)
@@ -51,7 +54,7 @@ class NoConnection(Exception):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a call has come, for the error that names the stage, and when its time is over."""
+    """The progress of a call: its deadline, its stage, and whether its request may have been sent."""
 
     ends: float
     stage: str = "resolve"
@@ -59,9 +62,9 @@ class Progress:
 
 
 class Dialer:
-    """Makes connections for the gateway.
+    """A dialer that opens the connections of the HTTP client.
 
-    `spare` closes an idle connection of the providers (True) or of the others, where there is one.
+    `spare` closes an idle connection to providers (True) or to others (False), where there is one.
     """
 
     def __init__(self, guard: Guard, tls: ssl.SSLContext, spare: Callable[[bool], object]) -> None:
@@ -74,7 +77,7 @@ class Dialer:
         self._shares = {True: Places(most // 4, WAITING), False: Places(most - most // 4, WAITING)}
 
     def check(self, url: str) -> None:
-        """Check all that shows without asking a name server; raises `BadUrl`."""
+        """Check everything about `url` that needs no name server. Raises `BadUrl`."""
         origin, _ = split(url)
         literal = _literal(origin.host)
         shown = (literal,) if literal else _of_this_machine(origin.host)
@@ -84,9 +87,10 @@ class Dialer:
             raise BadUrl("use https: plain http needs egress_http or a network in egress_allow")
 
     async def connect(self, origin: Origin, progress: Progress, *, provider: bool) -> Connection:
-        """Connect to `origin`; raises `NoConnection`."""
+        """Return a connection to `origin`. Raises `NoConnection`."""
         progress.stage = "resolve"
         addresses = await self._resolve(origin, provider)
+        # The handshake is part of the loop: an address that accepts connections but fails TLS is passed over.
         while True:
             connection, left = await self._first(origin, addresses, progress, provider)
             try:
@@ -97,7 +101,7 @@ class Dialer:
                 addresses = left
 
     async def close(self) -> None:
-        """Give up the look-ups that are under way."""
+        """End the look-ups that are under way."""
         await self._resolver.close()
 
     async def _resolve(self, origin: Origin, provider: bool) -> Sequence[Address]:
@@ -122,12 +126,13 @@ class Dialer:
     async def _first(
         self, origin: Origin, addresses: Sequence[Address], progress: Progress, provider: bool
     ) -> tuple[Connection, Sequence[Address]]:
-        """Return a connection to the first address that takes one, and the addresses that have not failed."""
+        """Return a connection to the first address that accepts, and the addresses that have not failed."""
         if len(addresses) == 1:
             return await self._dial(addresses[0], origin, progress, provider, last=True), ()
         waiting = deque(_interleaved(addresses))
         running: dict[asyncio.Task[Connection], Address] = {}
         failure = NoConnection("connect", "no address answered")
+        # A slow address is not waited for: the next one is tried beside it, and the first connection is used.
         try:
             while waiting or running:
                 if waiting and len(running) < AT_ONCE:
@@ -143,6 +148,7 @@ class Dialer:
                     except NoConnection as error:
                         failure = error
         finally:
+            # A dial may have connected by now: `_drop` closes its connection, which gives its socket back.
             for task in running:
                 task.cancel()
                 task.add_done_callback(_drop)
@@ -166,14 +172,17 @@ class Dialer:
             connection.close()
             raise
         if origin.scheme == "https":
-            transport.pause_reading()  # whatever comes now is of the handshake
+            transport.pause_reading()  # the next bytes belong to the TLS handshake
         return connection
 
     async def _place(self, progress: Progress, provider: bool) -> Callable[[], None]:
         share = self._shares[provider]
         if share.taken >= share.places:
             progress.stage = WAITS
+            # Idle connections hold sockets too, so one of them is closed for this call.
             self._spare(provider)
+        # A call that finds no socket waits within its deadline, and its failure is a local one, which says
+        # nothing about the peer. Why: receiver/README.md#half-the-files-are-for-calls
         try:
             await share.acquire()
         except NoPlace:
@@ -200,13 +209,13 @@ class Dialer:
 
 
 def _drop(task: "asyncio.Task[Connection]") -> None:
-    """Close the connections of a dial that another has outrun."""
+    """Close the connection of a dial that another dial has overtaken."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
 def _interleaved(addresses: Sequence[Address]) -> list[Address]:
-    """Return the addresses with the two families in turns, so that one dead family costs a moment."""
+    """Return the addresses with the two families in turns, so that a dead family costs only a moment."""
     first = [one for one in addresses if one.version == addresses[0].version]
     other = [one for one in addresses if one.version != addresses[0].version]
     turns = itertools.zip_longest(first, other)
@@ -214,15 +223,15 @@ def _interleaved(addresses: Sequence[Address]) -> list[Address]:
 
 
 def _sockets() -> int:
-    """Return how many sockets calls may use: half of the files that the process may open."""
+    """Return how many sockets calls may use: half of the files that the process may open, within bounds."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return SOCKETS if most == resource.RLIM_INFINITY else max(FEWEST, min(SOCKETS, most // 2))
 
 
 def is_own(address: Address) -> bool:
-    """Whether `address` is one of this machine's own: whether a socket can be bound to it.
+    """Return whether `address` is one of this machine's own: whether a socket can be bound to it.
 
-    Where the system binds any address, the one it would send from tells instead.
+    Where the system lets a socket bind to any address, the address that it would send from decides instead.
     """
     if not _binds(address):
         return False
@@ -249,11 +258,12 @@ def _sends_from(address: Address) -> Address | None:
 
 
 def _explain(error: OSError, stage: str) -> NoConnection:
-    """Return why one address could not be used, by stage."""
+    """Return the error for an address that could not be used, with its stage and reason."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return NoConnection("tls", f"certificate: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return NoConnection("tls", (error.reason or "handshake failed").lower().replace("_", " "))
+    # A timeout of the system has an error text (ETIMEDOUT); one of this process has none.
     if isinstance(error, TimeoutError) and error.strerror is None:
         return NoConnection(stage, "timed out")
     return NoConnection(stage, (error.strerror or type(error).__name__).lower(), local=error.errno in LOCAL)
@@ -266,11 +276,12 @@ def _of_this_machine(host: str) -> tuple[Address, ...]:
 
 
 def _literal(host: str) -> Address | None:
-    """Return the address that `host` spells, in any of the spellings that the system itself would take."""
+    """Return the address that `host` spells, in any spelling that the system itself accepts, or None."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         pass
+    # The system takes 127.1, 0x7f000001 and 2130706433 for 127.0.0.1, so the guard has to see that address.
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except (OSError, ValueError):

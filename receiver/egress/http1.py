@@ -1,8 +1,8 @@
 """HTTP/1.1 as bytes: one connection, one exchange at a time, on `httptools`.
 
-What leaves is exactly what is asked for; what comes back is capped, and anything the parser refuses is
-`Unparsable`. No redirects, no cookies, no decompression, no environment. Where the head decides (deliveries),
-a head that strict HTTP refuses is read for what it means, and nothing that follows a head makes it undone.
+A request is sent exactly as given. An answer is capped, and anything the parser refuses is `Unparsable`. No
+redirects, no cookies, no decompression, no environment. Where the head decides (deliveries), a head that
+strict HTTP refuses is read leniently, and nothing that follows a head undoes it.
 """
 
 import asyncio
@@ -19,14 +19,17 @@ from receiver.bodies.parts import Parts
 from receiver.egress.lenient_head import Head, NoHead, read_head
 
 HEAD_LIMIT = 32 * 1024
+"""The most bytes of an answer's header names and values."""
 INTERIM_LIMIT = 16
+"""The most interim heads (1xx) before the final one."""
 OVERHEAD = 8
-"""Bytes of framing that a byte of body may cost: chunks of one byte cost six."""
+"""Bytes of framing that a byte of body may cost; chunks of one byte cost six."""
 BODY_SECONDS = 1.0
 """Seconds that the rest of a body gets where the head decides."""
 PIECE = 128 * 1024
+"""Bytes of a request body in parts that are written at once."""
 AT_ONCE = 16 * 1024
-"""Bytes of a request that the system takes whole; of more it is followed whether they have left us."""
+"""Bytes of a request that the system accepts at once; for more, it is tracked whether all are sent."""
 _METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
 _TOKENS = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", re.ASCII)
 _VALUES = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -34,11 +37,11 @@ _TARGET = re.compile(r"/[!-~]*", re.ASCII)
 
 
 class BadRequest(ValueError):
-    """The request cannot be written as HTTP: a name, a value or a target has characters it must not have."""
+    """The error for a request that is no valid HTTP: a name, value or target has forbidden characters."""
 
 
 class Broken(Exception):
-    """The connection ended before the answer was whole; `fresh` tells that not a byte of it had come."""
+    """The error for a connection that ended before its answer was whole, if `fresh` before any byte of it."""
 
     def __init__(self, fresh: bool) -> None:
         super().__init__("the connection broke")
@@ -46,13 +49,14 @@ class Broken(Exception):
 
 
 class Unparsable(Exception):
-    """What came is no HTTP answer that we read."""
+    """The error for an answer that is not readable as HTTP."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """An answer: header names in lower case. `cut` tells that the body is not whole: it went over the cap, or
-    broke where the head decides.
+    """An answer, with header names in lower case.
+
+    `cut` means that the body is not whole: it went over the cap, or broke where the head decides.
     """
 
     status: int
@@ -61,19 +65,19 @@ class Answer:
     cut: bool = False
 
     def header(self, name: str) -> str | None:
-        """The first value of a header."""
+        """Return the first value of a header, or None."""
         return next((value for key, value in self.headers if key == name), None)
 
 
 def request_bytes(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
-    """A request, byte for byte, or `BadRequest` before anything is written."""
+    """Return a request byte for byte. Raises `BadRequest` before anything is written."""
     return request_head(method, target, host, headers, len(body)) + body
 
 
 def request_head(method: str, target: str, host: str, headers: Sequence[tuple[str, str]], size: int) -> bytes:
-    """The head of a request with a body of `size` bytes, or `BadRequest`."""
+    """Return the head of a request with a body of `size` bytes. Raises `BadRequest`."""
     head = _head(method, target, host)
     names, values = [name for name, _ in headers], [value for _, value in headers]
     if "" in names or not _TOKENS.fullmatch("".join(names)) or not _VALUES.fullmatch("".join(values)):
@@ -93,7 +97,7 @@ def _head(method: str, target: str, host: str) -> str:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, `reusable` for a further exchange until anything goes wrong."""
+    """A connection that is `reusable` for a further exchange until anything goes wrong."""
 
     __slots__ = (
         "_body",
@@ -126,7 +130,7 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, lost: Callable[[], None] | None = None) -> None:
-        """Make a connection; `lost` is called once, when it has ended."""
+        """Create a connection. `lost` is called once, when it has ended."""
         self.transport: asyncio.Transport | None = None
         self._lost = lost
         self._paused = False
@@ -153,11 +157,11 @@ class Connection(asyncio.Protocol):
         head_decides: bool = False,
         ends: float = math.inf,
     ) -> asyncio.Future[Answer]:
-        """Write a request; the future tells the answer, `Broken`, `Unparsable`, or `TimeoutError`.
+        """Write a request. Returns a future of the answer, `Broken`, `Unparsable` or `TimeoutError`.
 
-        The bytes of `more` are written behind `data`, piece by piece, as fast as the peer reads them. `ends`
+        The bytes of `more` are written after `data`, piece by piece, as fast as the peer reads them. `ends`
         is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever length it
-        declares. Where the `head_decides`, it is read leniently and nothing behind it is an error.
+        declares. Where the `head_decides`, it is read leniently and nothing after it is an error.
         """
         self._future = self._loop.create_future()
         self._arm(ends)
@@ -173,7 +177,7 @@ class Connection(asyncio.Protocol):
             self._fail(Broken(fresh=True))
             return future
         if len(data) > AT_ONCE or more is not None:
-            # Not 0, which TLS has reached with nothing to write: it would pause, and nothing would end that.
+            # Not 0: an empty TLS buffer has reached that already, so writing would pause and never resume.
             self.transport.set_write_buffer_limits(high=1, low=0)
         self.transport.write(data)
         if more is not None:
@@ -183,9 +187,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def silent(self) -> bool:
-        """Whether the connection is open and nothing has come on it that nobody asked for."""
+        """Return whether the connection is open and no byte has come on it while idle."""
         if self.transport is None or self.transport.is_closing():
             return False
+        # Bytes that wait unread in the socket would be taken for the beginning of the next answer.
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -193,17 +198,17 @@ class Connection(asyncio.Protocol):
 
     @property
     def unwritten(self) -> bool:
-        """Return whether a part of the request has not left us, so that it cannot have been taken whole."""
+        """Return whether a part of the request is not sent, so that it cannot have been accepted whole."""
         if self._paused or self._left:
             return True
         return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
     def forget(self) -> None:
-        """Let go of the answer, which has been told: an idle connection is kept for long."""
+        """Drop the answer, which has been returned: an idle connection is kept for long."""
         self._body, self._headers = bytearray(), []
 
     def close(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         if self._timer is not None:
             self._timer.cancel()
         self.reusable, self._more = False, None
@@ -211,7 +216,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         self._leave()
 
-    # What the transport says.
+    # Callbacks of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # create_connection makes a full one
@@ -237,9 +242,12 @@ class Connection(asyncio.Protocol):
             self._end(Unparsable())
         except httptools.HttpParserError:
             self._misread()
+        # Also bounds bytes that reach neither headers nor body, such as chunk extensions.
         if self._raw > HEAD_LIMIT + (1 + OVERHEAD) * len(self._body):
             self._end(Unparsable())
         if self.answering and self._head_decides and self._future is not None:
+            # The head has decided, so the rest of the body may change nothing but the use of the connection.
+            # It gets a short time. Why: receiver/README.md#the-head-decides-a-delivery
             self._arm(min(self._ends, self._loop.time() + BODY_SECONDS))
 
     def eof_received(self) -> None:
@@ -256,10 +264,11 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.transport = None
-        del self._parser  # it knows us: a circle would keep all of this until the collector comes round
+        # The parser refers to this object: the cycle would keep both until the garbage collector runs.
+        del self._parser
 
     def _go_on(self) -> None:
-        """Write a further piece in a turn of its own: the loop does other things in between."""
+        """Write a further piece in a turn of its own, so that the loop does other work in between."""
         if self._more is not None and not self._paused and not self._going:
             self._going = True
             self._loop.call_soon(self._write_more)
@@ -275,7 +284,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(piece)
         self._go_on()
 
-    # What the parser says.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
         if self._future is None:
@@ -291,6 +300,7 @@ class Connection(asyncio.Protocol):
         self.answering = self._parser.get_status_code() >= 200
         if self._lenient is not None:
             self._headers = list(self._lenient.headers)
+        # The parser now waits for the body that was declared, so it cannot read another answer.
         if self.answering and self._bodyless:
             self.reusable = False
             self._finish(cut=False)
@@ -316,7 +326,7 @@ class Connection(asyncio.Protocol):
         self._finish(cut=False)
 
     def _misread(self) -> None:
-        """Take up a refused head: where the head decides, it is read leniently, once it is whole."""
+        """Handle a refused head: where the head decides, it is read leniently once it is whole."""
         if not self._head_decides or self.answering or self._lenient is not None:
             self._end(Unparsable())
             return
@@ -336,7 +346,9 @@ class Connection(asyncio.Protocol):
                 self._end(Unparsable())
 
     def _arm(self, ends: float) -> None:
-        """Have the exchange end by `ends`; the timer of an earlier one serves and looks again."""
+        """Set the deadline of the exchange to `ends`."""
+        # A timer of an earlier exchange is left running and sets itself again when it fires, so a connection
+        # in steady use makes no timer for each call.
         self._ends = ends
         if ends < self._wakes:
             if self._timer is not None:
@@ -344,7 +356,7 @@ class Connection(asyncio.Protocol):
             self._wakes, self._timer = ends, self._loop.call_at(ends, self._ring)
 
     def _ring(self) -> None:
-        """Tell that the time is over; whoever asked looks at how far it came and closes."""
+        """End the exchange if its deadline has passed, otherwise set the timer again."""
         self._wakes, self._timer = math.inf, None
         if self._future is None:
             return
@@ -354,7 +366,7 @@ class Connection(asyncio.Protocol):
         self._end(TimeoutError())
 
     def _end(self, error: Exception) -> None:
-        """End the exchange because something went wrong; a head that came decides where it does."""
+        """End the exchange with an error, or with its answer where the head decides and has come."""
         self.reusable = False
         if self._future is not None and self.answering and self._head_decides:
             self._finish(cut=True)
@@ -363,6 +375,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, *, cut: bool) -> None:
         future, self._future = self._future, None
+        # The peer still waits for the rest of this request, and would take the next request for it.
         if self._paused or self._left:
             self.reusable, self._more = False, None
         if future is not None and not future.done():
@@ -378,7 +391,7 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def _leave(self) -> None:
-        """Say once that the connection has ended."""
+        """Call `lost`, once, when the connection has ended."""
         lost, self._lost = self._lost, None
         if lost is not None:
             lost()

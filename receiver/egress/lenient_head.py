@@ -1,7 +1,7 @@
-"""The head of an answer that strict HTTP refuses, read for its meaning: its status and its fields.
+"""A lenient parser for the head of an answer that strict HTTP refuses: its status and its fields.
 
-Taken are lines that end with a bare LF, blanks before a colon, a doubled length, a length beside chunks, and
-lines that are no fields (passed over). Pure: bytes in, words out.
+It accepts lines that end with a bare LF, blanks before a colon, a repeated length, a length beside chunks,
+and lines that are no fields (skipped). It is pure, and does no I/O.
 """
 
 import re
@@ -15,12 +15,12 @@ _VISIBLE = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 
 
 class NoHead(ValueError):
-    """The bytes do not begin like an answer."""
+    """The error for bytes that do not begin like an HTTP answer."""
 
 
 @immutable
 class Head:
-    """A final head, the place where its body begins, and the one field that frames the body, if one does."""
+    """A final head, the offset at which its body begins, and the field that frames the body, or none."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -28,14 +28,14 @@ class Head:
     framing: bytes
 
     def strictly(self) -> bytes:
-        """Return a head that any reader takes and that frames the body alike."""
+        """Return a head that any parser accepts and that frames the body in the same way."""
         return b"HTTP/1.1 %d -\r\nconnection: close\r\n%b\r\n" % (self.status, self.framing)
 
 
 def read_head(data: bytes) -> Head | None:
-    """Return the first final head in `data`, interim ones passed over; None while it is not whole.
+    """Return the first final head in `data`, after any interim ones, or None while it is not whole.
 
-    Raises `NoHead` for what is no answer at all.
+    Raises `NoHead` for bytes that are no HTTP answer.
     """
     start = 0
     while found := _END.search(data, start):
@@ -48,6 +48,7 @@ def read_head(data: bytes) -> Head | None:
             headers = _fields(lines)
             return Head(status, headers, found.end(), _framing(headers))
         start = found.end()
+    # A first line that is no status line is refused at once: the end of such a head may never come.
     if b"\n" in data[start:] and not _LINE.fullmatch(re.split(rb"\r?\n", data[start:], maxsplit=1)[0]):
         raise NoHead
     return None
@@ -65,7 +66,7 @@ def _fields(lines: list[bytes]) -> tuple[tuple[str, str], ...]:
 
 
 def _framing(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Return the field that frames the body: chunks before a length, a length only where all are equal."""
+    """Return the field that frames the body: chunks before a length, and a length only if all are equal."""
     codings = [value.lower() for name, value in headers if name == "transfer-encoding"]
     if codings:
         return b"transfer-encoding: chunked\r\n" if codings[-1].endswith("chunked") else b""

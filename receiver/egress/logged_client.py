@@ -1,6 +1,6 @@
-"""Outgoing calls in the log, at debug: method, origin, status, milliseconds.
+"""The HTTP client with a debug line in the log for each call: method, origin, status, milliseconds.
 
-The path stays out: that of an endpoint may be all that keeps others from it.
+The path is not logged: the path of an endpoint may be its only protection.
 """
 
 import logging
@@ -14,10 +14,10 @@ LOGGER = logging.getLogger("ringback.outgoing")
 
 
 class LoggedClient(HttpClient):
-    """A gateway that logs every call and its outcome at debug."""
+    """An HTTP client that logs every call and its outcome at debug."""
 
     async def call(self, call: HttpCall) -> Answer:
-        """The answer to `call`, or `CallFailed`."""
+        """Return the answer to `call`. Raises `CallFailed`."""
         if not LOGGER.isEnabledFor(logging.DEBUG):
             return await super().call(call)
         began, url = time.monotonic(), printable(call.url)

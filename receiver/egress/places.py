@@ -1,4 +1,4 @@
-"""Numbers of places that many want at once: a caller that finds none waits, up to a deadline of its own."""
+"""A bounded number of places with a bounded queue: a caller that finds none waits, up to its own deadline."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,14 @@ from collections import deque
 
 
 class NoPlace(Exception):
-    """So many wait for a place already that one more would wait in vain."""
+    """The error for a full queue: so many callers wait already that one more would wait in vain."""
 
 
 class Places:
-    """A number of places. With `newest_first` the last to come is served first.
+    """A bounded number of places. With `newest_first`, the newest caller in the queue is served first.
 
-    Where more come than can be served, first come first served makes everybody late; newest first serves
-    some in time, and the others were late in any case.
+    Where more callers come than can be served, first come first served makes all of them late. Newest first
+    serves some in time, and the others would be late in any case.
     """
 
     def __init__(self, places: int, waiting: int, *, newest_first: bool = False) -> None:
@@ -24,7 +24,7 @@ class Places:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> None:
-        """Take a place, as soon as there is one; raises `NoPlace` where too many wait already."""
+        """Take a place as soon as one is free. Raises `NoPlace` where too many callers wait already."""
         if self.taken < self.places:
             self.taken += 1
             return
@@ -35,6 +35,7 @@ class Places:
         try:
             await mine
         except asyncio.CancelledError:
+            # The place was given to this caller just before its cancellation, so it passes the place on.
             if mine.done() and not mine.cancelled():
                 self.release()
             with contextlib.suppress(ValueError):
@@ -42,7 +43,7 @@ class Places:
             raise
 
     def release(self) -> None:
-        """Give a place back: to the next in line, if there is one."""
+        """Give a place back, to the next caller in the queue if there is one."""
         while self._waiting:
             following = self._waiting.pop() if self._newest_first else self._waiting.popleft()
             if not following.done():

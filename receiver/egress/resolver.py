@@ -1,8 +1,8 @@
-"""Names to addresses: the hosts file, then the name servers, asked without threads.
+"""The resolver: finds the addresses of names in the hosts file, then at the name servers, without threads.
 
 A look-up whose name server is silent costs a datagram and a timer, so it delays no other. One look-up at a
-time is under way for a name; results are kept for a few seconds. Providers, names that answered before, and
-all other names have places of their own, so that a flood of dead names holds up only names not met yet.
+time is under way for a name; results are kept for a few seconds. Providers, names that resolved before, and
+all other names have separate places, so that a flood of dead names delays only names not resolved before.
 """
 
 import asyncio
@@ -20,26 +20,30 @@ from receiver.egress.address_guard import Address
 from receiver.egress.places import NoPlace, Places
 
 KEPT = 5.0
-"""Seconds for which the result of a look-up serves, a failure included."""
+"""Seconds for which the result of a look-up is used, a failure included."""
 REMEMBERED = 4096
-"""Names with a remembered result; as many again that had no address."""
+"""The most names with a kept result, and as many again without an address."""
 FIRST_ANSWER, TRIES = 2.0, 4
 """Seconds that a name server gets at first, less once it has proved quick, and how often it is asked."""
 LONGEST = 30.0
+"""The most seconds of one look-up, all tries included."""
 PLACES = {"provider": 256, "known": 256, "stranger": 512}
+"""Look-ups that may be under way: of providers, of names that resolved before, and of all other names."""
 WAITING = 8192
+"""The most look-ups that wait for a place, of each of the three."""
 HOSTS = Path("/etc/hosts")
 HOSTS_LIMIT = 1 << 20
+"""Bytes of the hosts file that are read."""
 NO_ADDRESS = "the name has no address"
 NO_ANSWER = "the name servers do not answer"
 
 
 class Unresolved(Exception):
-    """A name without an address, or one that no name server answers for."""
+    """The error for a name without an address, or one that no name server answers for."""
 
 
 class HostsFile:
-    """The addresses that the machine's own file gives to names, read again when it changes."""
+    """The hosts file of this machine, read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +51,7 @@ class HostsFile:
         self._names: Mapping[str, list[str]] = {}
 
     def get(self, host: str) -> list[str]:
-        """The addresses of `host`; none where the file does not name it."""
+        """Return the addresses of `host`; none where the file does not list it."""
         try:
             now = self._path.stat()
             if (now.st_mtime_ns, now.st_size) != self._version:
@@ -68,7 +72,7 @@ class HostsFile:
 
 
 class NameServers:
-    """The machine's name servers, as its own configuration names them."""
+    """The name servers of this machine, as its own configuration lists them."""
 
     def __init__(self, servers: list[str] | None = None, hosts: Path = HOSTS) -> None:
         self._servers = servers
@@ -76,10 +80,11 @@ class NameServers:
         self._asking: aiodns.DNSResolver | None = None
 
     async def ask(self, host: str) -> list[str]:
-        """The addresses of `host`, or `Unresolved`."""
+        """Return the addresses of `host`. Raises `Unresolved`."""
         name = host.removesuffix(".")
         if found := self._hosts.get(name):
             return found
+        # These names always mean this machine, so no name server is asked (RFC 6761, 6.3).
         if name == "localhost" or name.endswith(".localhost"):
             return ["127.0.0.1"]
         if self._asking is None:
@@ -101,7 +106,7 @@ class NameServers:
 
 @immutable
 class Result:
-    """The result of a look-up, and until when it serves: addresses, or why there are none."""
+    """The result of a look-up: addresses or the reason for none, and the time until which it is used."""
 
     until: float
     addresses: tuple[Address, ...] = ()
@@ -110,7 +115,7 @@ class Result:
 
 @dataclass(slots=True)
 class Flight:
-    """A look-up: how many wait for it, and whether it has left us."""
+    """A look-up under way: the number of callers that wait for it, and whether it has been sent."""
 
     callers: int = 0
     left: bool = False
@@ -118,7 +123,7 @@ class Flight:
 
 
 class Resolver:
-    """Looks names up for many at once."""
+    """A resolver that looks up names for many callers at once."""
 
     def __init__(self, servers: NameServers | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -126,12 +131,14 @@ class Resolver:
         self._good: OrderedDict[str, Result] = OrderedDict()
         self._bad: OrderedDict[str, Result] = OrderedDict()
         self._flights: dict[tuple[str, bool], Flight] = {}
+        # Newest first, because first come first served makes all look-ups late under a flood of dead names.
+        # Providers and known names have other places. Why: receiver/README.md#names-resolve-without-threads
         self._shares = {
             name: Places(places, WAITING, newest_first=name == "stranger") for name, places in PLACES.items()
         }
 
     async def addresses(self, host: str, *, provider: bool) -> tuple[Address, ...]:
-        """The addresses of `host`, or `Unresolved`; the caller's own deadline ends the waiting."""
+        """Return the addresses of `host`. Raises `Unresolved`. The caller's own deadline ends the wait."""
         result = self._good.get(host) or self._bad.get(host)
         if result is None or result.until <= self._loop.time():
             result = await self._looked_up(host, provider)
@@ -140,7 +147,7 @@ class Resolver:
         return result.addresses
 
     async def close(self) -> None:
-        """Give up every call under way."""
+        """Cancel every look-up under way."""
         tasks = [flight.task for flight in self._flights.values()]
         for task in tasks:
             task.cancel()
@@ -156,9 +163,12 @@ class Resolver:
             flight.task.add_done_callback(lambda _: self._landed(key, flight))
         flight.callers += 1
         try:
+            # Shielded, because the deadline of one caller must not end the look-up for the others.
             return await asyncio.shield(flight.task)
         finally:
             flight.callers -= 1
+            # A look-up that was sent goes on without callers, and its result is kept; one that still waits
+            # for a place only takes up the queue.
             if not flight.callers and not flight.left and not flight.task.done():
                 self._landed(key, flight)
                 flight.task.cancel()

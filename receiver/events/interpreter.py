@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from handlers.contract import FailureCode, Operation, Proof, Update
+from handlers.contract import Operation, Proof
 from receiver.config.load import AccountSetup
 from receiver.domain import lifecycle
 from receiver.domain.lifecycle import BECOMES, RANK, Change
-from receiver.domain.model import By, Event, Job, JobError, Outcome, Source, State, Verdict, Word
+from receiver.domain.model import By, Event, Job, Outcome, Source, State
 from receiver.domain.poll_schedule import (
     ENDED_POLLS,
     HINTED_POLLS,
@@ -22,9 +22,22 @@ from receiver.domain.poll_schedule import (
     is_polled,
 )
 from receiver.domain.rendering import asset_view, event_body, job_view
+from receiver.domain.reports import (
+    LOST_ANSWER,
+    Action,
+    Command,
+    FailureKind,
+    Note,
+    ProviderFailure,
+    ProviderUpdate,
+    Report,
+    guess_of,
+    meaning_of,
+)
 from receiver.events.next_work import UNANSWERED, JobPolicy, NextWork, with_wait_reason
 from receiver.security.ids import event_id
 from receiver.security.tokens import MasterKeys
+from receiver.store.due_changes import Keep
 from receiver.store.record import Folded
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
@@ -59,19 +72,21 @@ class Interpreter:
         setup = self._accounts.get(job.account)
         return setup.handler.operations.get(job.operation) if setup else None
 
-    def fold(self, job: Job, word: Word) -> Folded:
-        """Return the change that `word` makes to `job`, and the work that is due after it.
+    def fold(self, job: Job, report: Report) -> Folded:
+        """Return the change that `report` makes to `job`, and the work that is due after it.
 
         A job past its deadline expires with its last poll. What that poll told short of an end is no event:
         it would show a state that the job is no longer in.
         """
-        change = self._change(job, word)
-        if word.source is Source.POLL and not change.job.state.final and word.at >= job.deadline_at:
-            change = replace(change, job=(ended := lifecycle.expire(change.job, now=word.at)).job)
+        change = self._change(job, report)
+        if report.source is Source.POLL and not change.job.state.final and report.at >= job.deadline_at:
+            change = replace(change, job=(ended := lifecycle.expire(change.job, now=report.at)).job)
             change = replace(change, events=ended.events)
-        change = self._remember(job, change, word)
-        due, then = self.next_work.after(job, change, word)
-        return Folded(with_wait_reason(change.job, word, due), change.events, change.outcome, due, then)
+        change = self._remember(job, change, report)
+        due = self.next_work.after(job, change, report)
+        scheduled = None if isinstance(due, Keep) else due.due
+        after = with_wait_reason(change.job, report, scheduled)
+        return Folded(after, change.events, change.outcome, due)
 
     def render(self, job: Job, event_type: str) -> Event:
         """The event of this type about `job` as it is now."""
@@ -80,7 +95,15 @@ class Interpreter:
         data = self.view(job)
         data = {"object": "job", "id": job.id, "sequence": job.sequence} | data
         body = event_body(identity, event_type, job.updated_at, data)
-        return Event(identity, event_type, job.id, job.updated_at, job.sequence, body, job.result)
+        return Event(
+            id=identity,
+            type=event_type,
+            job_id=job.id,
+            at=job.updated_at,
+            sequence=job.sequence,
+            body=body,
+            result=job.result,
+        )
 
     def view(self, job: Job) -> dict[str, Any]:
         """A job as answers and events show it, without its result."""
@@ -96,84 +119,104 @@ class Interpreter:
         token = self._master_keys.asset_token(job_id, index, ended + self._rules.link_life)
         return f"{self._rules.link_base}/assets/{token}"
 
-    def _change(self, job: Job, word: Word) -> Change:
-        if word.guess is not None:
-            return self._guessed(job, word)
-        if word.update is not None:
-            return self._advance(job, word, word.update)
-        if word.verdict is None:
-            late = job.state.final and word.kept_as is not Outcome.REFUSED
-            return Change(job, outcome=Outcome.LATE if late else word.kept_as or Outcome.UNPARSED)
-        change = self._rule(job, word)
-        return replace(change, outcome=word.kept_as) if word.kept_as else change
+    def _change(self, job: Job, report: Report) -> Change:
+        if guess_of(report) is not None:
+            return self._guessed(job, report)
+        match report:
+            case ProviderUpdate():
+                return self._advance(job, report)
+            case ProviderFailure():
+                change = self._failed(job, report)
+                return replace(change, outcome=report.kept_as) if report.kept_as else change
+            case Command():
+                return self._obey(job, report)
+            case Note():
+                late = job.state.final and report.kept_as is not Outcome.REFUSED
+                return Change(job, outcome=Outcome.LATE if late else report.kept_as)
 
-    def _advance(self, job: Job, word: Word, update: Update) -> Change:
-        if word.source is Source.CALLBACK and (word.proof is Proof.UNPROVED or word.confirm):
-            return lifecycle.hint(job, update, now=word.at, guess=self._guesses(job))
+    def _advance(self, job: Job, report: ProviderUpdate) -> Change:
+        if report.source is Source.CALLBACK and (report.proof is Proof.UNPROVED or report.confirm):
+            return lifecycle.hint(job, report.update, now=report.at, guess=self._guesses(job))
         operation = self.operation(job)
         return lifecycle.advance(
             job,
-            update,
-            now=word.at,
-            by=ENDED_BY[word.source],
+            report.update,
+            now=report.at,
+            by=ENDED_BY[report.source],
             needs_file=operation is None or operation.kind is not None,
             can_poll=self.can_poll(job),
         )
 
-    def _guessed(self, job: Job, word: Word) -> Change:
+    def _guessed(self, job: Job, report: Report) -> Change:
         """Take the answer to a poll of a guessed id: it makes the guess known, or drops it."""
-        if job.guessed_id != word.guess or job.provider_job_id is not None:
+        guess = guess_of(report)
+        if job.guessed_id != guess or job.provider_job_id is not None:
             return Change(job, outcome=Outcome.LATE)
-        if word.update is not None:
-            known = job.but(provider_job_id=word.guess)
-            return self._advance(known, word, replace(word.update, provider_job_id=word.guess))
-        if word.verdict is Verdict.TRANSIENT and word.claim is not None and not _last(word):
+        if isinstance(report, ProviderUpdate):
+            update = replace(report.update, provider_job_id=guess)
+            return self._advance(job.but(provider_job_id=guess), replace(report, update=update))
+        transient = meaning_of(report) is FailureKind.TRANSIENT
+        if transient and report.claim is not None and not _last(report):
             return Change(job, outcome=Outcome.ERROR)
         return Change(job.but(guessed_id=None), outcome=Outcome.ERROR)
 
-    def _rule(self, job: Job, word: Word) -> Change:
-        now, by = word.at, word.by or ENDED_BY.get(word.source, By.OPERATOR)
-        error = word.error or JobError(FailureCode.LOST, "the submission's answer was lost")
-        rules: Mapping[Verdict | None, Callable[[], Change]] = {
-            Verdict.LOST: lambda: self._lose(job, word),
-            Verdict.RESTORE: lambda: lifecycle.restore(job, now=now),
-            Verdict.RESUBMIT: lambda: lifecycle.resubmit(job, now=now),
-            Verdict.REJECT: lambda: lifecycle.fail(job, error, now=now, by=by),
-            Verdict.GIVE_UP: lambda: lifecycle.give_up(job, error, now=now, by=by),
-            Verdict.MISS: lambda: lifecycle.miss(job, now=now, by=by),
-            Verdict.EXPIRE: lambda: lifecycle.expire(job, now=now),
-            Verdict.CANCEL: lambda: lifecycle.cancel(job, now=now, ask=self._cancels(job)),
-            Verdict.CANCEL_ASKED: lambda: Change(job.but(cancel_wanted=False)),
-            Verdict.CANCEL_FAILED: lambda: lifecycle.cancel_failed(job, last=_last(word)),
-            Verdict.BIND: lambda: lifecycle.bind(job, word.note or "", now=now),
-            Verdict.TRANSIENT: lambda: Change(job, outcome=Outcome.ERROR),
-        }
-        return rules[word.verdict]()
+    def _failed(self, job: Job, report: ProviderFailure) -> Change:
+        now, by = report.at, ENDED_BY.get(report.source, By.OPERATOR)
+        match report.kind:
+            case FailureKind.LOST:
+                return self._lose(job, report)
+            case FailureKind.RESTORE:
+                return lifecycle.restore(job, now=now)
+            case FailureKind.REJECT:
+                return lifecycle.fail(job, report.error or LOST_ANSWER, now=now, by=by)
+            case FailureKind.MISS:
+                return lifecycle.miss(job, now=now, by=by)
+            case FailureKind.TRANSIENT:
+                return Change(job, outcome=Outcome.ERROR)
 
-    def _lose(self, job: Job, word: Word) -> Change:
+    def _obey(self, job: Job, command: Command) -> Change:
+        now = command.at
+        match command.action:
+            case Action.RESUBMIT:
+                return lifecycle.resubmit(job, now=now)
+            case Action.GIVE_UP:
+                by = command.by or By.OPERATOR
+                return lifecycle.give_up(job, command.error or LOST_ANSWER, now=now, by=by)
+            case Action.EXPIRE:
+                return lifecycle.expire(job, now=now)
+            case Action.CANCEL:
+                return lifecycle.cancel(job, now=now, ask=self._cancels(job))
+            case Action.CANCEL_ASKED:
+                return Change(job.but(cancel_wanted=False))
+            case Action.CANCEL_FAILED:
+                return lifecycle.cancel_failed(job, last=_last(command))
+            case Action.BIND:
+                return lifecycle.bind(job, command.provider_job_id or "", now=now)
+
+    def _lose(self, job: Job, report: Report) -> Change:
         setup = self._accounts.get(job.account)
         again = setup is not None and setup.handler.idempotent_submit and job.state is State.SUBMITTING
-        if again and word.claim is not None and word.claim.tries < RESUBMISSIONS:
+        if again and report.claim is not None and report.claim.tries < RESUBMISSIONS:
             return Change(job, outcome=Outcome.ERROR)
-        return lifecycle.lose(job, now=word.at)
+        return lifecycle.lose(job, now=report.at)
 
-    def _remember(self, before: Job, change: Change, word: Word) -> Change:
+    def _remember(self, before: Job, change: Change, report: Report) -> Change:
         """Note that a poll is to clear up a doubtful callback, within the budget of such polls."""
         job = change.job
-        if word.source is Source.POLL and change.outcome is Outcome.APPLIED and not job.state.final:
+        if report.source is Source.POLL and change.outcome is Outcome.APPLIED and not job.state.final:
             return replace(change, job=job.but(hinted_polls=0, hint_after=None))
-        if not self._doubtful(before, change, word) or job.poll_wanted:
+        if not self._doubtful(before, change, report) or job.poll_wanted:
             return change
         budget = ENDED_POLLS if job.state.final else HINTED_POLLS
         if job.hinted_polls >= budget:
             return change
-        at = max(word.at, job.hint_after or word.at)
+        at = max(report.at, job.hint_after or report.at)
         hinted = job.but(poll_wanted=True, hinted_polls=job.hinted_polls + 1)
         return replace(change, job=hinted.but(hint_after=at + hint_gap(hinted)))
 
-    def _doubtful(self, before: Job, change: Change, word: Word) -> bool:
+    def _doubtful(self, before: Job, change: Change, report: Report) -> bool:
         """Return whether a callback tells of something that only a poll can confirm."""
-        if word.source is not Source.CALLBACK or change.outcome not in DOUBTFUL:
+        if report.source is not Source.CALLBACK or change.outcome not in DOUBTFUL:
             return False
         job = change.job
         if job.state.final:
@@ -181,7 +224,7 @@ class Interpreter:
             unnamed = job.provider_job_id is None and self.can_poll(job)
             return late and before.state.final and (unnamed or self.polls(job))
         known = self.polls(job) or job.state in UNANSWERED or job.guessed_id is not None
-        return known and self._news(job, word)
+        return known and self._news(job, report)
 
     def can_poll(self, job: Job) -> bool:
         """Return whether the job's provider can be asked about it."""
@@ -202,11 +245,11 @@ class Interpreter:
             _seconds(setup.settings.backstop_after),
         )
 
-    def _news(self, job: Job, word: Word) -> bool:
+    def _news(self, job: Job, report: Report) -> bool:
         """Return whether a doubtful callback tells of more than is known."""
-        if word.update is None:
+        if not isinstance(report, ProviderUpdate):
             return True
-        state = BECOMES.get(word.update.phase)
+        state = BECOMES.get(report.update.phase)
         return state is None or RANK[state] > RANK[job.state]
 
     def _guesses(self, job: Job) -> bool:
@@ -224,8 +267,8 @@ class Interpreter:
         return setup is not None and setup.handler.cancel is not None
 
 
-def _last(word: Word) -> bool:
-    return word.claim is not None and word.claim.tries + 1 >= RETRIES
+def _last(report: Report) -> bool:
+    return report.claim is not None and report.claim.tries + 1 >= RETRIES
 
 
 def _seconds(value: float | None) -> timedelta | None:

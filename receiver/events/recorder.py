@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Event, ScheduledWork, Word
+from receiver.domain.model import Event, ScheduledWork
 from receiver.domain.rendering import event_body
+from receiver.domain.reports import ProviderUpdate, Report, raw_of
 from receiver.events import log_lines
 from receiver.events.long_polling import WaitingCalls
 from receiver.security.ids import event_id
@@ -26,8 +27,8 @@ Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], bool]
 Announced = tuple[list[Event], list[NewDelivery]]
 
 
-def _cost(word: Word) -> int:
-    return 10 + len(word.body or b"") // 1024
+def _cost(report: Report) -> int:
+    return 10 + len(raw_of(report)[1] or b"") // 1024
 
 
 class Recorder:
@@ -41,54 +42,54 @@ class Recorder:
         self._dispatcher = dispatcher
         self.context = context
         self.waiting_since: dict[str, datetime] = {}
-        self._verb: BatchedWrite[Word, RecordResult] = BatchedWrite(
-            "record",
-            lambda words: record(context, words),
-            _cost,
-            lambda recorded: self._give_back(recorded.born),
-            self._recorded,
+        self._verb: BatchedWrite[Report, RecordResult] = BatchedWrite(
+            name="record",
+            run=lambda reports: record(context, reports),
+            cost=_cost,
+            rollback=lambda recorded: self._give_back(recorded.born),
+            follow=self._recorded,
             in_order=True,
         )
         self._announcing: BatchedWrite[Announcing, Announced] = BatchedWrite(
-            "announce",
-            self._announce,
+            name="announce",
+            run=self._announce,
             rollback=lambda announced: self._give_back(announced[1]),
             follow=self._announced,
             in_order=True,
         )
 
-    async def record(self, word: Word) -> RecordResult:
-        """What became of `word`, once it is durable."""
-        return await self._store.do(self._verb, word)
+    async def record(self, report: Report) -> RecordResult:
+        """What became of `report`, once it is durable."""
+        return await self._store.do(self._verb, report)
 
-    async def settle(self, word: Word) -> RecordResult:
+    async def settle(self, report: Report) -> RecordResult:
         """Record the outcome of work, however long the store is away. Returns how the job stands after it.
 
         A provider's answer exists only here: without it a job that was paid for would have no id.
         """
 
         def away(error: StoreUnavailable) -> None:
-            if word.job_id not in self.waiting_since:
-                self.waiting_since[word.job_id] = word.at
+            if report.job_id not in self.waiting_since:
+                self.waiting_since[report.job_id] = report.at
                 LOGGER.warning(
-                    "the outcome of a job waits for the store: %s", error.detail, extra={"job": word.job_id}
+                    "the outcome of a job waits for the store: %s", error.detail, extra={"job": report.job_id}
                 )
 
         async def attempt() -> RecordResult:
-            return await self._store.do(self._verb, word, reserved=True)
+            return await self._store.do(self._verb, report, reserved=True)
 
         try:
             return await retry_until_stored(attempt, away)
         except asyncio.CancelledError:
-            theirs = word.update.provider_job_id if word.update else None
+            theirs = report.update.provider_job_id if isinstance(report, ProviderUpdate) else None
             LOGGER.error(
                 "an outcome was not stored before the process ended: the provider calls the job %s",
                 theirs,
-                extra={"job": word.job_id},
+                extra={"job": report.job_id},
             )
             raise
         finally:
-            self.waiting_since.pop(word.job_id, None)
+            self.waiting_since.pop(report.job_id, None)
 
     async def write(
         self, transaction: Callable[[], Transaction[Sequence[Event]]], *, alone: bool = False
@@ -104,10 +105,10 @@ class Recorder:
         """An event about something other than a job; the same subject and kind make the same event."""
         identity = event_id(subject, kind)
         body = event_body(identity, event_type, now, {**data, "sequence": 1})
-        return Event(identity, event_type, None, now, 1, body)
+        return Event(id=identity, type=event_type, job_id=None, at=now, sequence=1, body=body)
 
-    def _recorded(self, word: Word, recorded: RecordResult) -> None:
-        self._follow_up([word.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+    def _recorded(self, report: Report, recorded: RecordResult) -> None:
+        self._follow_up([report.job_id], recorded.born, recorded.due, events=bool(recorded.events))
         log_lines.recorded(recorded)
 
     def _announced(self, _asked: Announcing, announced: Announced) -> None:

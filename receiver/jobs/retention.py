@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Contended, StoreUnavailable
-from receiver.domain.model import Source, Verdict, Word
+from receiver.domain.model import Source
+from receiver.domain.reports import Action, Command
 from receiver.events.next_work import PAID_TRIES
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import POLL
@@ -140,8 +141,8 @@ class Retention:
         now = self._clock.now()
         found = await self._store.read(jobs.overdue(now, now - LAST_POLL, BATCH))
         for job_id in found:
-            word = Word(job_id=job_id, source=Source.NOTE, at=now, verdict=Verdict.EXPIRE, note="deadline")
-            await self._recorder.record(word)
+            expiry = Command(job_id=job_id, source=Source.NOTE, at=now, action=Action.EXPIRE, note="deadline")
+            await self._recorder.record(expiry)
         return len(found)
 
     def _watch_clock(self) -> None:

@@ -31,10 +31,9 @@ from receiver.domain.model import (
     ScheduledWork,
     Source,
     State,
-    Verdict,
-    Word,
     Work,
 )
+from receiver.domain.reports import Action, Command
 from receiver.events.long_polling import WaitingCalls
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
@@ -45,7 +44,7 @@ from receiver.store import Store, erasure
 from receiver.store import jobs as table
 from receiver.store.group_commit import BatchedWrite
 from receiver.store.jobs import Added, NewJob
-from receiver.store.statements import ms
+from receiver.store.rows import evidence_row
 from receiver.work.dispatcher import Dispatcher
 
 SHOWN = 1024
@@ -57,10 +56,10 @@ def _cost(item: NewJob) -> int:
     return 6 + len(item.whole_input) // 1024
 
 
-PROMISE: BatchedWrite[NewJob, Added] = BatchedWrite("promise", table.add, _cost)
+PROMISE: BatchedWrite[NewJob, Added] = BatchedWrite(name="promise", run=table.add, cost=_cost)
 
 
-@immutable
+@immutable(kw_only=True)
 class JobSpec:
     """A request as given, checked for its form only.
 
@@ -121,7 +120,16 @@ class JobService:
         job = self._job(setup, operation, wish, secret)
         due = ScheduledWork(Work.SUBMIT, setup.name, job.created_at)
         warnings = self._warnings(job.id, problems)
-        item = NewJob(job, wish.whole, wish.shown, due, warnings, owner, key, wish.hashed)
+        item = NewJob(
+            job=job,
+            whole_input=wish.whole,
+            shown_input=wish.shown,
+            due=due,
+            notes=warnings,
+            owner=owner,
+            key=key,
+            digest=wish.hashed,
+        )
         promised = await self.store.do(self._promise, item)
         if promised.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
@@ -194,8 +202,8 @@ class JobService:
         job, _ = await self.get(job_id)
         if job.state is State.CANCELED:
             return job
-        word = Word(job_id=job_id, source=Source.NOTE, at=self.clock.now(), verdict=Verdict.CANCEL)
-        recorded = await self.recorder.record(word)
+        command = Command(job_id=job_id, source=Source.NOTE, at=self.clock.now(), action=Action.CANCEL)
+        recorded = await self.recorder.record(command)
         if recorded.job is None:
             raise no_such("job")
         if recorded.outcome is Outcome.LATE and recorded.job.state is not State.CANCELED:
@@ -204,21 +212,22 @@ class JobService:
             )
         return recorded.job
 
-    async def resolve(self, job_id: str, verdict: Verdict, provider_job_id: str | None = None) -> Job:
+    async def resolve(self, job_id: str, action: Action, provider_job_id: str | None = None) -> Job:
         """Decide the fate of an unconfirmed job."""
         job, _ = await self.get(job_id)
         if job.state is not State.UNCONFIRMED:
             raise Conflict(f"only an unconfirmed job can be resolved; this one is {job.state}")
-        word = Word(
+        command = Command(
             job_id=job_id,
             source=Source.NOTE,
             at=self.clock.now(),
-            verdict=verdict,
+            action=action,
             by=By.OPERATOR,
             error=JobError(FailureCode.LOST, "given up by the operator"),
+            provider_job_id=provider_job_id,
             note=provider_job_id,
         )
-        recorded = await self.recorder.record(word)
+        recorded = await self.recorder.record(command)
         if recorded.job is None or recorded.outcome is Outcome.LATE:
             raise Conflict("the job was resolved meanwhile")
         if recorded.outcome is Outcome.MISMATCH:
@@ -279,19 +288,15 @@ class JobService:
         return problems
 
     def _warnings(self, job_id: str, problems: Sequence[Problem]) -> tuple[tuple[Any, ...], ...]:
-        at = ms(self.clock.now())
+        now = self.clock.now()
         return tuple(
-            (
-                self.ids.new("evd"),
-                job_id,
-                at,
-                Source.NOTE.value,
-                "warning",
-                json.write({"note": f"{problem.pointer}: {problem.detail}"}).decode(),
-                None,
-                None,
-                1,
-                at,
+            evidence_row(
+                id=self.ids.new("evd"),
+                job=job_id,
+                at=now,
+                kind=Source.NOTE,
+                outcome="warning",
+                details={"note": f"{problem.pointer}: {problem.detail}"},
             )
             for problem in problems
         )

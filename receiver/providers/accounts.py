@@ -45,18 +45,17 @@ FAILURES: Mapping[type[ProviderError], FailureCode] = {ContentRefused: FailureCo
 
 
 @immutable
-class Door:
-    """How an exchange is made: how long it may take, and whether on a connection of its own."""
+class CallOptions:
+    """How the provider is called: the seconds that it may take, and whether on a connection of its own."""
 
-    name: str
     timeout: float
     fresh: bool = False
 
 
-SUBMIT = Door("submit", SUBMIT_TIMEOUT.total_seconds(), fresh=True)
-POLL = Door("poll", ASK_TIMEOUT)
-RESOLVE = Door("resolve", ASK_TIMEOUT)
-CANCEL = Door("cancel", ASK_TIMEOUT, fresh=True)
+SUBMIT = CallOptions(SUBMIT_TIMEOUT.total_seconds(), fresh=True)
+POLL = CallOptions(ASK_TIMEOUT)
+RESOLVE = CallOptions(ASK_TIMEOUT)
+CANCEL = CallOptions(ASK_TIMEOUT, fresh=True)
 
 
 class Accounts:
@@ -94,7 +93,7 @@ class Accounts:
         known = setup.handler.operations[operation]
         return self._public_url is not None and setup.handler.callback is not None and known.callback
 
-    def submission(self, setup: AccountSetup, operation: str) -> Door:
+    def submission(self, setup: AccountSetup, operation: str) -> CallOptions:
         """How a submission of this operation is made, with the account's time-out or else the operation's."""
         own = setup.settings.submit_timeout
         known = setup.handler.operations.get(operation)
@@ -103,10 +102,12 @@ class Accounts:
 
     def longest_submission(self) -> timedelta:
         """How long a submission may take at most, of all accounts and operations."""
-        doors = [
-            self.submission(one, name) for one in self.setups.values() for name in one.handler.operations
-        ]
-        return timedelta(seconds=max((door.timeout for door in doors), default=SUBMIT.timeout))
+        timeouts = (
+            self.submission(one, name).timeout
+            for one in self.setups.values()
+            for name in one.handler.operations
+        )
+        return timedelta(seconds=max(timeouts, default=SUBMIT.timeout))
 
     def callback_url(self, job: Job) -> str | None:
         """The URL that the provider is given for this job."""
@@ -124,11 +125,11 @@ class Accounts:
         return Keys((job_secret,), setup.handler.callback_secrets, self._api_keys[setup.name])
 
     async def ask(
-        self, setup: AccountSetup, exchange: Exchange[Asked, Told], asked: Asked, door: Door
+        self, setup: AccountSetup, exchange: Exchange[Asked, Told], asked: Asked, options: CallOptions
     ) -> tuple[Told, HttpMessage]:
         """What the provider tells, and its message; raises `ProviderError` and nothing else."""
         request = exchange.build(asked, self.account(setup))
-        return await self.send(setup, request, request.body, exchange.parse, door)
+        return await self.send(setup, request, request.body, exchange.parse, options)
 
     async def send(
         self,
@@ -136,17 +137,17 @@ class Accounts:
         request: HttpRequest,
         body: bytes | Parts,
         parse: Callable[[HttpMessage], Told],
-        door: Door,
+        options: CallOptions,
     ) -> tuple[Told, HttpMessage]:
         """Send a built request with `body` in place of its own. Returns and raises as `ask` does."""
         call = HttpCall(
-            request.method,
-            setup.base_url + request.path,
-            request.headers,
-            body,
-            timeout=door.timeout,
+            method=request.method,
+            url=setup.base_url + request.path,
+            headers=request.headers,
+            body=body,
+            timeout=options.timeout,
             cap=ANSWER_CAP,
-            fresh=door.fresh,
+            fresh=options.fresh,
         )
         try:
             answer = await self._client.call(call)
@@ -155,14 +156,14 @@ class Accounts:
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
         codes, at = _codings(answer), self._clock.outside()
-        told = await OFFLOAD.run(
+        parsed = await OFFLOAD.run(
             ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, parse)
         )
-        if isinstance(told, ProviderError):
+        if isinstance(parsed, ProviderError):
             keys = forms(self.keys(setup, "").api)
-            told.said, told.provider_code = hide(told.said, keys), hide(told.provider_code, keys)
-            raise told
-        return told
+            parsed.said, parsed.provider_code = hide(parsed.said, keys), hide(parsed.provider_code, keys)
+            raise parsed
+        return parsed
 
     def account(self, setup: AccountSetup) -> Account:
         """The account as its handler sees it."""

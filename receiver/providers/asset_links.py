@@ -36,7 +36,7 @@ CACHE = 10_000
 Place = tuple[str, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AssetLinks:
     """Answers asset links."""
 

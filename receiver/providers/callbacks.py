@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from handlers import json
 from handlers.contract import Callback, HttpAnswer, HttpMessage, Keys, Proof, Update, no_challenge
-from handlers.errors import BadPayload, BadSignature, UnknownKey
+from handlers.errors import BadPayload, BadSignature
 from receiver.bodies.offload import OFFLOAD
 from receiver.config.load import AccountSetup
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable, UnknownCallback
-from receiver.domain.model import Outcome, Source, Word
+from receiver.domain.model import Outcome, Source
+from receiver.domain.reports import Note, ProviderUpdate
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
@@ -47,7 +49,7 @@ class CallbackReceiver:
         """The answer, once what was sent is durable; `UnknownCallback` for all that we did not ask for."""
         setup = self.accounts.setups.get(account)
         try:
-            told = self.master_keys.read_callback(account, token)
+            claims = self.master_keys.read_callback(account, token)
         except BadToken:
             self._say_refused("no such token", setup.name if setup else None)
             raise UnknownCallback from None
@@ -59,43 +61,46 @@ class CallbackReceiver:
             challenge = await OFFLOAD.read(size, lambda: callback.challenge(message))
             if challenge is not None:
                 return challenge
-        await self._record(setup, told, token, message)
+        await self._record(setup, callback, claims, token, message)
         return RECEIVED
 
     async def _record(
-        self, setup: AccountSetup, told: CallbackToken, token: str, message: HttpMessage
+        self,
+        setup: AccountSetup,
+        callback: Callback,
+        claims: CallbackToken,
+        token: str,
+        message: HttpMessage,
     ) -> None:
-        callback = setup.handler.callback
-        assert callback is not None  # noqa: S101  # the caller looked
-        keys = self.accounts.keys(setup, told.secret)
+        keys = self.accounts.keys(setup, claims.secret)
         try:
             proof = callback.verify(message, keys)
-        except (BadSignature, UnknownKey):
+        except BadSignature:
             self._say_refused("the proof is missing or wrong", setup.name)
-            await self._refuse(setup, told)
+            await self._refuse(setup, claims)
             raise UnknownCallback from None
         secrets = [*_secrets(keys), token]
         update, note = await OFFLOAD.read(len(message.body), lambda: self._read(callback, message, secrets))
         if update is None:
-            about = {"account": setup.name, "job": told.job_id}
+            about = {"account": setup.name, "job": claims.job_id}
             LOGGER.warning("an authentic callback cannot be read", extra=about)
         if callback.account_wide and update is not None and update.provider_job_id is None:
             proof = Proof.UNPROVED
         self.accounts.count(setup.name, "callbacks")
-        await self.recorder.record(
-            Word(
-                job_id=told.job_id,
-                source=Source.CALLBACK,
-                at=self.clock.now(),
-                update=update,
-                proof=proof,
-                confirm=setup.settings.confirm == "always" and setup.handler.poll is not None,
-                headers=json.write([pair for pair in message.headers if pair[0] in KEPT_HEADERS]),
-                body=message.body,
-                note=note,
-                kept_as=None if update is not None else Outcome.UNPARSED,
-            )
-        )
+        common: dict[str, Any] = {
+            "job_id": claims.job_id,
+            "source": Source.CALLBACK,
+            "at": self.clock.now(),
+            "proof": proof,
+            "headers": json.write([pair for pair in message.headers if pair[0] in KEPT_HEADERS]),
+            "body": message.body,
+            "note": note,
+        }
+        if update is None:
+            await self.recorder.record(Note(**common))
+            return
+        confirm = setup.settings.confirm == "always" and setup.handler.poll is not None
+        await self.recorder.record(ProviderUpdate(update=update, confirm=confirm, **common))
 
     def _read(
         self, callback: Callback, message: HttpMessage, secrets: Sequence[str]
@@ -107,17 +112,17 @@ class CallbackReceiver:
         except BadPayload:
             return None, None
 
-    async def _refuse(self, setup: AccountSetup, told: CallbackToken) -> None:
+    async def _refuse(self, setup: AccountSetup, claims: CallbackToken) -> None:
         """Note a failed proof in the job's timeline, as long as nobody fills it with them."""
         self.accounts.count(setup.name, "refused")
-        seen = self._refused.get(told.job_id, 0)
+        seen = self._refused.get(claims.job_id, 0)
         if seen >= REFUSALS_KEPT:
             return
         if len(self._refused) > 10_000:
             self._refused.clear()
-        self._refused[told.job_id] = seen + 1
-        word = Word(
-            job_id=told.job_id,
+        self._refused[claims.job_id] = seen + 1
+        refused = Note(
+            job_id=claims.job_id,
             source=Source.CALLBACK,
             at=self.clock.now(),
             proof=Proof.UNPROVED,
@@ -125,9 +130,9 @@ class CallbackReceiver:
             note="the proof is missing or wrong",
         )
         try:
-            await self.recorder.record(word)
+            await self.recorder.record(refused)
         except StoreUnavailable:
-            about = {"account": setup.name, "job": told.job_id}
+            about = {"account": setup.name, "job": claims.job_id}
             LOGGER.warning("a refused callback could not be noted", extra=about)
 
     def _say_refused(self, why: str, account: str | None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers.contract import FailureCode, JobRef
 from handlers.errors import (
@@ -18,7 +19,8 @@ from handlers.errors import (
 )
 from receiver.domain.backoff import LONGEST_HINT
 from receiver.domain.clock import Clock
-from receiver.domain.model import By, Claim, Job, JobError, Source, State, Verdict, WaitReason, Word, Work
+from receiver.domain.model import By, Claim, Job, JobError, Source, State, WaitReason, Work
+from receiver.domain.reports import Action, Command, FailureKind, ProviderFailure, ProviderUpdate, Report
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import CANCEL, FAILURES, POLL, Accounts
 from receiver.providers.circuit_breaker import CircuitBreaker
@@ -27,17 +29,17 @@ from receiver.store.jobs import ClaimedPoll, claim_for_poll
 from receiver.store.statements import Transaction
 from receiver.work.limits import ConcurrencyLimits
 
-CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
-    Unreachable: Verdict.TRANSIENT,
-    Throttled: Verdict.TRANSIENT,
-    AccountRefused: Verdict.TRANSIENT,
-    Rejected: Verdict.MISS,
-    ContentRefused: Verdict.REJECT,
-    Unavailable: Verdict.TRANSIENT,
-    Garbled: Verdict.TRANSIENT,
-    Redirected: Verdict.TRANSIENT,
+CONSEQUENCES: Mapping[type[ProviderError], FailureKind] = {
+    Unreachable: FailureKind.TRANSIENT,
+    Throttled: FailureKind.TRANSIENT,
+    AccountRefused: FailureKind.TRANSIENT,
+    Rejected: FailureKind.MISS,
+    ContentRefused: FailureKind.REJECT,
+    Unavailable: FailureKind.TRANSIENT,
+    Garbled: FailureKind.TRANSIENT,
+    Redirected: FailureKind.TRANSIENT,
 }
-POLICIES = {"fail": Verdict.GIVE_UP, "resubmit": Verdict.RESUBMIT}
+POLICIES = {"fail": Action.GIVE_UP, "resubmit": Action.RESUBMIT}
 FORBIDDEN = 403
 
 
@@ -79,26 +81,29 @@ class Poller:
         """Leave polls to others."""
         yield from release([one.claim for one in prepared], now)
 
-    async def perform(self, asked: ClaimedPoll) -> None:
+    async def perform(self, claimed: ClaimedPoll) -> None:
         """Ask once and record what it brought."""
-        job = asked.job
+        job = claimed.job
         if job.cancel_wanted and job.state.final:
-            await self._recorder.settle(await self._canceled(job, asked.claim))
+            await self._recorder.settle(await self._canceled(job, claimed.claim))
             return
         if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
-            await self._decide(asked)
+            await self._decide(claimed)
             return
-        recorded = await self._recorder.settle(await self.poll(job, asked.claim, hinted=asked.hinted))
+        recorded = await self._recorder.settle(await self.poll(job, claimed.claim, hinted=claimed.hinted))
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")
 
-    async def poll(self, job: Job, claim: Claim | None = None, *, hinted: bool = False) -> Word:
-        """Ask once. Returns the word that it brought; `hinted` where an unproved callback asked for it."""
+    async def poll(self, job: Job, claim: Claim, *, hinted: bool = False) -> Report:
+        """Ask the provider once. Returns the report that it brought.
+
+        `hinted` tells that an unproved callback asked for the poll.
+        """
         setup = self._accounts.setups[job.account]
         self._accounts.count(setup.name, "polls")
         theirs = job.provider_job_id or job.guessed_id
         if setup.handler.poll is None or theirs is None:
-            return self._word(job, claim, Verdict.TRANSIENT)
+            return self._failure(job, claim, FailureKind.TRANSIENT)
         ref = JobRef(job.id, theirs, job.operation)
         guess = theirs if job.provider_job_id is None else None
         try:
@@ -107,7 +112,7 @@ class Poller:
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
         await self._breaker.record_success(job, submit=False)
-        return Word(
+        return ProviderUpdate(
             job_id=job.id,
             source=Source.POLL,
             at=self._clock.now(),
@@ -118,73 +123,74 @@ class Poller:
             note=note,
         )
 
-    async def _canceled(self, job: Job, claim: Claim) -> Word:
-        """Ask the provider to cancel. Returns its answer as a word; a refusal ends the asking."""
+    async def _canceled(self, job: Job, claim: Claim) -> Command:
+        """Ask the provider to cancel. Returns how that went; a refusal ends the asking."""
         setup = self._accounts.setups[job.account]
-        word = replace(self._word(job, claim, Verdict.CANCEL_ASKED), source=Source.NOTE)
+        asked = Command(
+            job_id=job.id,
+            source=Source.NOTE,
+            at=self._clock.now(),
+            claim=claim,
+            action=Action.CANCEL_ASKED,
+        )
         if setup.handler.cancel is None or job.provider_job_id is None:
-            return word
+            return asked
         ref = JobRef(job.id, job.provider_job_id, job.operation)
         try:
             await self._accounts.ask(setup, self._accounts.heard(job, setup.handler.cancel), ref, CANCEL)
         except (Rejected, ContentRefused) as error:
-            return replace(word, note=f"the provider did not cancel: {self._told(job, error).message}")
+            return replace(asked, note=f"the provider did not cancel: {self._error(job, error).message}")
         except ProviderError as error:
-            note = f"the provider could not be asked to cancel: {self._told(job, error).message}"
-            return replace(word, verdict=Verdict.CANCEL_FAILED, wait=_wait(error), note=note)
-        return replace(word, note="the provider was asked to cancel")
+            note = f"the provider could not be asked to cancel: {self._error(job, error).message}"
+            return replace(asked, action=Action.CANCEL_FAILED, wait=_wait(error), note=note)
+        return replace(asked, note="the provider was asked to cancel")
 
-    async def _failed(self, job: Job, claim: Claim | None, error: ProviderError, *, hinted: bool) -> Word:
-        """Return the word for an error of a poll; one that is about the question says nothing about the job.
+    async def _failed(self, job: Job, claim: Claim, error: ProviderError, *, hinted: bool) -> ProviderFailure:
+        """Return the report for an error of a poll. An error about the request says nothing about the job.
 
-        Whoever knows the URL of one job's callback must not hold up the polls of all others.
+        A hinted poll neither blocks nor holds the account: the URL of one job's callback would be enough to
+        hold up the polls of all others.
         """
         self._accounts.count(job.account, "errors")
-        verdict, told, wait = CONSEQUENCES[type(error)], self._told(job, error), _wait(error)
+        kind, found, wait = CONSEQUENCES[type(error)], self._error(job, error), _wait(error)
         if isinstance(error, AccountRefused) and (error.certain or not hinted):
-            wait = await self._breaker.record_refusal(job, error, told.message, submit=False)
+            wait = await self._breaker.record_refusal(job, error, found.message, submit=False)
         elif isinstance(error, Throttled) and not hinted:
             self._limits.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         known = job.operation in self._accounts.setups[job.account].handler.operations
-        if verdict is Verdict.MISS and (error.status == FORBIDDEN or not known):
-            verdict = Verdict.TRANSIENT
-        return Word(
-            job_id=job.id,
-            source=Source.POLL,
-            at=self._clock.now(),
-            verdict=verdict,
-            claim=claim,
-            status=error.status,
-            wait=wait,
-            trouble=WaitReason.POLL_FAILING,
-            error=told,
-        )
+        if kind is FailureKind.MISS and (error.status == FORBIDDEN or not known):
+            kind = FailureKind.TRANSIENT
+        trouble, status = WaitReason.POLL_FAILING, error.status
+        return self._failure(job, claim, kind, status=status, wait=wait, trouble=trouble, error=found)
 
-    def _told(self, job: Job, error: ProviderError) -> JobError:
-        """The error for people, without our secrets."""
+    def _error(self, job: Job, error: ProviderError) -> JobError:
+        """Return the error for people, without our secrets."""
         code = FAILURES.get(type(error), FailureCode.LOST)
         return replace(self._accounts.plain(job, error), code=code)
 
-    async def _decide(self, asked: ClaimedPoll) -> None:
-        """What the policy says, once the callback of an unconfirmed job had its time."""
+    async def _decide(self, claimed: ClaimedPoll) -> None:
+        """Apply the policy for unconfirmed jobs, once the callback of one had its time.
+
+        The policy is queued as a poll because an unconfirmed job without an id has nothing else due.
+        """
         if self._policy is None:
-            await self._recorder.settle(self._word(asked.job, asked.claim, Verdict.TRANSIENT))
+            await self._recorder.settle(self._failure(claimed.job, claimed.claim, FailureKind.TRANSIENT))
             return
-        error = JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came")
-        word = Word(
-            job_id=asked.job.id,
+        command = Command(
+            job_id=claimed.job.id,
             source=Source.NOTE,
             at=self._clock.now(),
-            verdict=self._policy,
-            claim=asked.claim,
+            action=self._policy,
+            claim=claimed.claim,
             by=By.SUBMIT,
-            error=error,
+            error=JobError(FailureCode.LOST, "the submission's answer was lost, and no callback came"),
             note="on_unconfirmed",
         )
-        await self._recorder.settle(word)
+        await self._recorder.settle(command)
 
-    def _word(self, job: Job, claim: Claim | None, verdict: Verdict) -> Word:
-        return Word(job_id=job.id, source=Source.POLL, at=self._clock.now(), verdict=verdict, claim=claim)
+    def _failure(self, job: Job, claim: Claim, kind: FailureKind, **others: Any) -> ProviderFailure:
+        at = self._clock.now()
+        return ProviderFailure(job_id=job.id, source=Source.POLL, at=at, kind=kind, claim=claim, **others)
 
 
 def _wait(error: ProviderError) -> timedelta | None:

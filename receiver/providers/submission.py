@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers import json
 from handlers.contract import FailureCode, HttpMessage, HttpRequest, Submission
@@ -29,7 +30,8 @@ from receiver.config.load import AccountSetup
 from receiver.domain.backoff import LONGEST_HINT, LOST, THROTTLED, UNREACHABLE, Ladder
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, Job, JobError, Outcome, Source, Verdict, WaitReason, Word, Work
+from receiver.domain.model import Claim, Job, JobError, Outcome, Source, WaitReason, Work
+from receiver.domain.reports import FailureKind, ProviderFailure, ProviderUpdate
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts, Heard
@@ -39,15 +41,15 @@ from receiver.store.jobs import ClaimedSubmission, claim_for_submission, release
 from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.submission")
-CONSEQUENCES: Mapping[type[ProviderError], Verdict] = {
-    Unreachable: Verdict.RESTORE,
-    Throttled: Verdict.RESTORE,
-    AccountRefused: Verdict.RESTORE,
-    Rejected: Verdict.REJECT,
-    ContentRefused: Verdict.REJECT,
-    Unavailable: Verdict.LOST,
-    Garbled: Verdict.LOST,
-    Redirected: Verdict.REJECT,
+CONSEQUENCES: Mapping[type[ProviderError], FailureKind] = {
+    Unreachable: FailureKind.RESTORE,
+    Throttled: FailureKind.RESTORE,
+    AccountRefused: FailureKind.RESTORE,
+    Rejected: FailureKind.REJECT,
+    ContentRefused: FailureKind.REJECT,
+    Unavailable: FailureKind.LOST,
+    Garbled: FailureKind.LOST,
+    Redirected: FailureKind.REJECT,
 }
 LADDERS: Mapping[type[ProviderError], Ladder] = {
     Throttled: THROTTLED,
@@ -104,8 +106,7 @@ class Submitter:
         """Ask the provider, and record what it said or that it did not."""
         setup = self._accounts.setups[chosen.job.account]
         if chosen.crashed and not setup.handler.idempotent_submit:
-            lost = replace(self._word(chosen), verdict=Verdict.LOST, note=CRASHED)
-            await self._recorder.settle(lost)
+            await self._recorder.settle(self._failure(chosen, FailureKind.LOST, note=CRASHED))
             return
         job = chosen.job
         if job.operation not in setup.handler.operations:
@@ -119,8 +120,16 @@ class Submitter:
         if answered is None:
             return
         (update, note), message = answered
-        word = replace(self._word(chosen), update=update, status=message.status, note=note)
-        await self._recorder.settle(word)
+        accepted = ProviderUpdate(
+            job_id=job.id,
+            source=Source.SUBMISSION,
+            at=self._clock.now(),
+            claim=chosen.claim,
+            update=update,
+            status=message.status,
+            note=note,
+        )
+        await self._recorder.settle(accepted)
         await self._breaker.record_success(job, submit=True)
 
     async def _asked(
@@ -133,9 +142,9 @@ class Submitter:
             return None
         self._accounts.count(setup.name, "submissions")
         request, body = await self._built(setup, chosen.job, whole)
-        door = self._accounts.submission(setup, chosen.job.operation)
+        options = self._accounts.submission(setup, chosen.job.operation)
         parse = self._accounts.heard(chosen.job, setup.handler.submit).parse
-        return await self._accounts.send(setup, request, body, parse, door)
+        return await self._accounts.send(setup, request, body, parse, options)
 
     async def _input(self, chosen: ClaimedSubmission) -> bytes | None:
         """Return the whole input. None when nothing is sent: it cannot be read now, or is needed no more
@@ -145,8 +154,8 @@ class Submitter:
         try:
             return await self._store.read(inputs.read(chosen.job.id))
         except StoreUnavailable as error:
-            word = replace(self._word(chosen), verdict=Verdict.RESTORE, note=f"not sent: {error.detail}")
-            await self._recorder.settle(word)
+            note = f"not sent: {error.detail}"
+            await self._recorder.settle(self._failure(chosen, FailureKind.RESTORE, note=note))
             return None
 
     async def _built(self, setup: AccountSetup, job: Job, whole: bytes) -> tuple[HttpRequest, bytes | Parts]:
@@ -178,15 +187,15 @@ class Submitter:
         elif (ladder := LADDERS.get(type(error))) is not None:
             wait = self._breaker.troubled(job.account, ladder, wait) or wait
         in_progress = idempotent and error.status == CONFLICT
-        word = replace(
-            self._word(chosen),
-            verdict=Verdict.RESTORE if in_progress else CONSEQUENCES[type(error)],
+        failure = self._failure(
+            chosen,
+            FailureKind.RESTORE if in_progress else CONSEQUENCES[type(error)],
             status=error.status,
             wait=wait,
             trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
             error=told,
         )
-        await self._recorder.settle(word)
+        await self._recorder.settle(failure)
         if isinstance(error, Unreachable):
             self._say_unreachable(job, told.message)
 
@@ -197,21 +206,24 @@ class Submitter:
             about = {"job": job.id, "account": job.account, "operation": job.operation, "count": count}
             LOGGER.warning("a submission cannot go out and is tried again: %s", why, extra=about)
 
-    def _unknown(self, chosen: ClaimedSubmission, handler: str) -> Word:
-        """Return the word about a job of an operation that a change of the settings took away: refused before
-        a byte is sent, or lost where it may have been sent already."""
-        message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
-        verdict = Verdict.LOST if chosen.crashed else Verdict.REJECT
-        return replace(
-            self._word(chosen), verdict=verdict, error=JobError(FailureCode.REJECTED, message), note=message
-        )
+    def _unknown(self, chosen: ClaimedSubmission, handler: str) -> ProviderFailure:
+        """Return the report about a job whose operation is no longer configured.
 
-    def _word(self, chosen: ClaimedSubmission) -> Word:
-        return Word(
+        It is refused before a byte is sent, or lost where it may have been sent already.
+        """
+        message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
+        kind = FailureKind.LOST if chosen.crashed else FailureKind.REJECT
+        error = JobError(FailureCode.REJECTED, message)
+        return self._failure(chosen, kind, error=error, note=message)
+
+    def _failure(self, chosen: ClaimedSubmission, kind: FailureKind, **others: Any) -> ProviderFailure:
+        return ProviderFailure(
             job_id=chosen.job.id,
             source=Source.SUBMISSION,
             at=self._clock.now(),
             claim=chosen.claim,
             intent=chosen.job.intents,
+            kind=kind,
             kept_as=Outcome.ERROR if chosen.crashed else None,
+            **others,
         )

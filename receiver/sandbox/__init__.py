@@ -1,1 +1,1 @@
-"""Simulated providers that speak the real wire shapes of every handler, with knobs for what goes wrong."""
+"""Simulated providers, one for each handler and in its wire format, with knobs that inject faults."""

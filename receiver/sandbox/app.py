@@ -1,4 +1,4 @@
-"""The simulated providers over HTTP: each under its own prefix, `/<handler>`."""
+"""The HTTP application of the simulated providers, each under the prefix `/<handler>`."""
 
 import asyncio
 import hashlib
@@ -26,18 +26,21 @@ POLLS = {
     "getimg": "v2/videos/generations/",
     "replicate": PREDICTIONS,
 }
+"""The prefixes of poll paths that end in the id of a job, by provider."""
 MINIMAX_POLL = "v1/query/video_generation"
 MINIMAX_FILES = "v1/files/retrieve"
 MEDIA = "v1/media/videos/orgs%2F64%2Fvideos%2F"
 CHALLENGE_SECONDS = 3.0
+"""Seconds in which MiniMax wants its challenge echoed."""
 FILE = b"\x00\x00\x00\x18ftypmp42 made by the sandbox"
+"""The content of every generated file."""
 
 
 class Cut(Response):
-    """An answer that never comes whole: the connection ends in the middle."""
+    """A response that is never complete: its connection ends in the middle of the body."""
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Promise more than is sent."""
+        """Send fewer bytes than `content-length` declares."""
         headers = [(b"content-length", b"100"), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"{"})
@@ -45,17 +48,18 @@ class Cut(Response):
 
 @dataclass(slots=True)
 class Sandbox:
-    """Serves every simulated provider of a world."""
+    """The HTTP endpoints of the simulated providers of a world."""
 
     world: World
 
     async def serve(self, request: Request) -> Response:
-        """One call to one provider."""
+        """Answer one call to one provider."""
         speaker = SPEAKERS.get(request.path_params["provider"])
         if speaker is None:
             return JSONResponse({"error": f"providers: {', '.join(SPEAKERS)}"}, 404)
         if self.world.knobs.every_answer:
             await asyncio.sleep(self.world.knobs.every_answer)
+        # The undecoded path: AI.ML's media paths contain `%2F`.
         raw: bytes = request.scope["raw_path"]
         path = raw.decode("latin-1").split(f"/{speaker.name}/", 1)[-1]
         if path.startswith("files/"):
@@ -86,6 +90,7 @@ class Sandbox:
         made = self.world.known(f"{key}|{again}") if again else None
         if made is None:
             made = self._made(speaker, path, body, key, words, request)
+            # MiniMax accepts a job only after its callback URL has echoed a challenge.
             if speaker.name == "minimax" and not await self._challenged(made):
                 return _refuse(speaker.refusals["refused"])
             self.world.accept(made, speaker.says)
@@ -95,6 +100,7 @@ class Sandbox:
                 return Cut()
         if "slow" in words:
             await asyncio.sleep(self.world.knobs.latency)
+        # getimg answers an image submission with the finished job.
         if path == "v2/images/generations":
             made.takes = 0.0
             return JSONResponse(speaker.polled(made, made.phase(self.world.now()), 100))
@@ -107,6 +113,7 @@ class Sandbox:
         return self._told(speaker, identity)
 
     def _refusal(self, speaker: Speaker, words: frozenset[str], prompt: str) -> Refusal | None:
+        # By prompt, because a submission that is repeated after a 429 has to pass.
         once = hashlib.sha256(f"{speaker.name}|{prompt}".encode()).digest()
         if "throttled" in words and once not in self.world.throttled:
             keep(self.world.throttled, once, None, KEPT)
@@ -142,10 +149,10 @@ class Sandbox:
     async def _challenged(self, made: Made) -> bool:
         if made.callback_url is None:
             return True
-        asked = {"challenge": secrets.token_hex(6)}
-        told = await self.world.post(made.callback_url, Message(json.write(asked), ()), CHALLENGE_SECONDS)
+        challenge = {"challenge": secrets.token_hex(6)}
+        echo = await self.world.post(made.callback_url, Message(json.write(challenge), ()), CHALLENGE_SECONDS)
         try:
-            return told is not None and json.read(told) == asked
+            return echo is not None and json.read(echo) == challenge
         except json.BadJson:
             return False
 
@@ -161,6 +168,7 @@ class Sandbox:
             )
         if path == MINIMAX_FILES:
             file_id = request.query_params.get("file_id", "")
+            # A file id is the job's id behind a 9, see `_minimax` in speakers.py.
             made = self.world.jobs.get(file_id[1:])
             if made is None:
                 return _refuse(speaker.refusals["unknown"])
@@ -188,12 +196,12 @@ class Sandbox:
         return speaker.polled(made, made.phase(now), made.progress(now))
 
     async def ledger(self, _request: Request) -> Response:
-        """What was accepted, by provider, and how callbacks were answered."""
+        """Return the accepted submissions by provider, and the callbacks by the status of their answer."""
         return JSONResponse({"accepted": dict(self.world.accepted), "callbacks": dict(self.world.sent)})
 
 
 def application(world: World) -> Starlette:
-    """The ASGI application of a world."""
+    """Return the ASGI application of a world."""
     sandbox = Sandbox(world)
     return Starlette(
         routes=[
@@ -214,7 +222,7 @@ def _key(request: Request) -> str:
 
 
 def _prompt(body: dict[str, Any]) -> str:
-    """Every text in a request: the words that turn knobs may stand in any of them."""
+    """Return all texts of a request, which may contain the words for knobs, without URLs and secrets."""
     texts = []
     for name, value in body.items():
         if isinstance(value, str) and name not in {

@@ -1,4 +1,8 @@
-"""How each provider speaks: the shapes of its answers and callbacks, as its documentation shows them."""
+"""The wire formats of the simulated providers: their answers and callbacks.
+
+They follow the providers' documentation as far as it goes; each handler's module says what is unconfirmed.
+Gately has the answers of MiniMax and sends no callbacks.
+"""
 
 import base64
 import hashlib
@@ -35,30 +39,38 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "minimax": {"queued": "Queueing", "running": "Processing", "succeeded": "Success", "failed": "Fail"},
 }
+"""The status words of each provider's answers, by phase. Gately uses those of MiniMax."""
 REPLICATE_SECRET = "whsec_" + base64.b64encode(b"the sandbox signs for replicate").decode()
+"""The account's secret, with which the simulated Replicate signs its callbacks."""
 ACCOUNTS: Mapping[str, dict[str, Any]] = {"replicate": {"webhook_secret": REPLICATE_SECRET}}
-"""The settings of an account at a simulated provider besides its key and `base_url`."""
+"""The settings that an account at a simulated provider needs besides its key and `base_url`."""
 MINIMAX_CALLBACK = {
     "queued": "processing",
     "running": "processing",
     "succeeded": "success",
     "failed": "failed",
 }
+"""The status words of MiniMax's callbacks, which are not those of its answers."""
 SORRY = "the sandbox was asked to fail"
+"""The error message of every failed job."""
 FINE = {"status_code": 0, "status_msg": "success"}
+"""The part of a MiniMax answer that means success."""
 
 
 @immutable
 class Refusal:
-    """How a provider says no: its status and body, by cause."""
+    """An error answer of a provider: its status and body."""
 
     status: int
     body: Body
 
 
-@immutable
+@immutable(kw_only=True)
 class Speaker:
-    """A provider's side of the wire."""
+    """The wire format of one provider.
+
+    `submitted` and `polled` make the bodies of its answers, `says` its callbacks (None: it sends none).
+    """
 
     name: str
     submitted: Callable[[Made], Body]
@@ -110,6 +122,7 @@ def _apiframe_result(made: Made) -> Body:
 
 def _apiframe_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
     body = _apiframe(made, phase, progress)
+    # The documented final message of `imagine` has no status.
     if made.operation == "imagine" and phase == "succeeded":
         body = {name: value for name, value in body.items() if name not in {"status", "percentage"}}
     return Message(json.write(body), (("x-webhook-secret", "forged" if forged else made.secret or ""),))
@@ -141,6 +154,7 @@ def _v2_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
     body = _v2(made, phase, progress)
     body = {"event": event, "jobId": body.pop("id"), **body}
     raw = json.write(body)
+    # The vendor's SDK verifies with the raw SHA-256 digest of the API key.
     key = hashlib.sha256(b"forged" if forged else made.key.encode()).digest()
     signature = "sha256=" + hmac.digest(key, raw, "sha256").hex()
     return Message(raw, (("x-webhook-signature", signature), ("x-webhook-event", event)))
@@ -149,6 +163,7 @@ def _v2_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
 def _aiml(made: Made, phase: str, _progress: int) -> Body:
     task: Body = {"uuid": made.id, "status": WORDS["aiml"][phase]}
     if phase == "succeeded" and "empty" not in made.words:
+        # A path at the provider: a call with the key answers it with the URL of the file.
         task["videoUrl"] = f"/v1/media/videos/orgs%2F64%2Fvideos%2F{made.id}.mp4"
     if phase == "failed":
         task["error"] = {"code": "generation_error", "message": SORRY}
@@ -232,6 +247,7 @@ def _base_resp(code: int, message: str) -> Refusal:
     return Refusal(200, {"task_id": "", "base_resp": {"status_code": code, "status_msg": message}})
 
 
+# The error answers of each form, by cause.
 CODED = {
     "key": _coded(401)("unauthorized", "invalid api key"),
     "blocked": _coded(402)("insufficient_credit", "no credit left"),
@@ -257,61 +273,71 @@ SPEAKERS: Mapping[str, Speaker] = {
     speaker.name: speaker
     for speaker in (
         Speaker(
-            "imagineo",
-            lambda made: {"run_id": made.id, "status": "queued"},
-            _imagineo,
-            CODED,
-            _imagineo_says,
+            name="imagineo",
+            submitted=lambda made: {"run_id": made.id, "status": "queued"},
+            polled=_imagineo,
+            refusals=CODED,
+            says=_imagineo_says,
         ),
         Speaker(
-            "apiframe",
-            lambda made: {"task_id": made.id},
-            _apiframe,
-            CODED
+            name="apiframe",
+            submitted=lambda made: {"task_id": made.id},
+            polled=_apiframe,
+            refusals=CODED
             | {
                 "key": Refusal(401, {}),
                 "refused": Refusal(400, {"errors": [{"msg": "the prompt was refused"}]}),
             },
-            _apiframe_says,
+            says=_apiframe_says,
         ),
         Speaker(
-            "apiframe-v2",
-            lambda made: {"jobId": made.id, "status": "QUEUED"},
-            _v2,
-            {
+            name="apiframe-v2",
+            submitted=lambda made: {"jobId": made.id, "status": "QUEUED"},
+            polled=_v2,
+            refusals={
                 cause: Refusal(one.status, {"error": one.body["error"]["message"]})
                 for cause, one in CODED.items()
             },
-            _v2_says,
+            says=_v2_says,
             accepted_status=202,
             callback_field="webhookUrl",
         ),
-        Speaker("aiml", lambda made: {"data": {"uuid": made.id, "status": "queued"}}, _aiml, CODED),
         Speaker(
-            "getimg",
-            lambda made: {"id": made.id, "status": "pending"},
-            _getimg,
-            CODED,
+            name="aiml",
+            submitted=lambda made: {"data": {"uuid": made.id, "status": "queued"}},
+            polled=_aiml,
+            refusals=CODED,
+        ),
+        Speaker(
+            name="getimg",
+            submitted=lambda made: {"id": made.id, "status": "pending"},
+            polled=_getimg,
+            refusals=CODED,
             accepted_status=202,
             id_format="req-{}",
         ),
         Speaker(
-            "minimax",
-            lambda made: {"task_id": made.id, "base_resp": FINE},
-            _minimax,
-            MINIMAX,
-            _minimax_says,
+            name="minimax",
+            submitted=lambda made: {"task_id": made.id, "base_resp": FINE},
+            polled=_minimax,
+            refusals=MINIMAX,
+            says=_minimax_says,
             callback_field="callback_url",
         ),
         Speaker(
-            "replicate",
-            lambda made: _replicate(made, "queued", 0),
-            _replicate,
-            REPLICATE,
-            _replicate_says,
+            name="replicate",
+            submitted=lambda made: _replicate(made, "queued", 0),
+            polled=_replicate,
+            refusals=REPLICATE,
+            says=_replicate_says,
             accepted_status=201,
             callback_field="webhook",
         ),
-        Speaker("gately", lambda made: {"task_id": made.id, "base_resp": FINE}, _minimax, MINIMAX),
+        Speaker(
+            name="gately",
+            submitted=lambda made: {"task_id": made.id, "base_resp": FINE},
+            polled=_minimax,
+            refusals=MINIMAX,
+        ),
     )
 }

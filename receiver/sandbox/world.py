@@ -1,4 +1,4 @@
-"""What the simulated providers share: the jobs they accepted, their knobs, and the callbacks they owe."""
+"""The state that the simulated providers share: accepted jobs, knobs, and callbacks under way."""
 
 import asyncio
 import random
@@ -13,18 +13,20 @@ from receiver.domain.bounded import keep
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
 
 KEPT = 20_000
-"""How many jobs, idempotency keys and prompts are remembered, and how many callbacks may be on their way."""
+"""The most jobs, idempotency keys and prompts that are kept, and the most jobs with callbacks under way."""
 QUIRKS = ("late", "lost", "doubled", "reordered", "forged", "lost-answer", "throttled", "slow")
+"""The faults. A word in a prompt applies one to that job, a knob to a share of all jobs."""
 OUTCOMES = ("fail", "refused", "blocked", "empty")
+"""The outcomes that a word in a prompt chooses for its job."""
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
-@immutable
+@immutable(kw_only=True)
 class Knobs:
-    """How the providers behave: shares of jobs from 0 to 1, and seconds.
+    """The behaviour of the providers: shares of jobs with each quirk, from 0 to 1, and times in seconds.
 
-    `takes` is how long a generation takes, `delay` how much later a late callback comes, `latency` how
-    long a slow answer takes; every answer takes `every_answer`.
+    `takes` is the time of a generation, `delay` the delay of a late callback, `latency` the delay of a slow
+    answer, and `every_answer` the delay of every answer.
     """
 
     late: float = 0.0
@@ -41,12 +43,12 @@ class Knobs:
     every_answer: float = 0.0
 
     def share(self, quirk: str) -> float:
-        """The share of jobs with a quirk."""
+        """Return the share of jobs with a quirk."""
         found: float = getattr(self, quirk.replace("-", "_"))
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Made:
     """A job that a provider accepted; `words` are its quirks and its outcome."""
 
@@ -63,11 +65,11 @@ class Made:
     secret: str | None = field(default=None, repr=False)
 
     def progress(self, now: float) -> int:
-        """From 0 to 100."""
+        """Return the progress, from 0 to 100."""
         return max(0, min(100, int(100 * (now - self.started) / self.takes))) if self.takes else 100
 
     def phase(self, now: float) -> str:
-        """`queued`, `running`, `succeeded`, `failed` or `canceled`."""
+        """Return the phase: `queued`, `running`, `succeeded`, `failed` or `canceled`."""
         if "canceled" in self.words:
             return "canceled"
         progress = self.progress(now)
@@ -76,7 +78,7 @@ class Made:
         return "queued" if progress < 20 else "running"
 
     def file(self, name: str) -> str:
-        """Where one of its files lies."""
+        """Return the URL of one of the job's files."""
         return f"{self.origin}/files/{self.id}/{name}"
 
 
@@ -89,10 +91,10 @@ class Message:
 
 
 Says = Callable[[Made, str, int, bool], Message]
-"""What a provider posts about a job in a phase with a progress; the last argument asks for a forged one."""
+"""A function that makes a callback from a job, its phase, its progress, and whether to forge the proof."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class World:
     """All simulated providers of one process."""
 
@@ -107,18 +109,18 @@ class World:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def now(self) -> float:
-        """Seconds, for the jobs' progress."""
+        """Return the time of the event loop in seconds, for the progress of jobs."""
         return asyncio.get_running_loop().time()
 
     def words(self, prompt: str) -> frozenset[str]:
-        """The quirks and outcomes of a job: named in its prompt, or drawn by the knobs."""
+        """Return a job's quirks and outcomes: those named in its prompt, and quirks drawn by the knobs."""
         said = set(_WORD.findall(prompt.lower()))
         named = {word for word in (*QUIRKS, *OUTCOMES) if word in said}
         drawn = {quirk for quirk in QUIRKS if self.chance.random() < self.knobs.share(quirk)}
         return frozenset(named | drawn)
 
     def accept(self, made: Made, says: Says | None) -> Made:
-        """Take a job in, and promise its callbacks."""
+        """Store a job and start its callbacks."""
         keep(self.jobs, made.id, made, KEPT)
         self.accepted[made.provider] += 1
         rings = made.callback_url is not None and "lost" not in made.words
@@ -126,21 +128,24 @@ class World:
             self.later(self._ring(made, says))
         return made
 
-    def known(self, asked: str) -> Made | None:
-        """Return the job that was accepted under an idempotency key, while it is kept."""
-        return self.jobs.get(self.answered.get(asked, ""))
+    def known(self, key: str) -> Made | None:
+        """Return the job that was accepted under an idempotency key, None when it is not remembered."""
+        return self.jobs.get(self.answered.get(key, ""))
 
     def later(self, work: Any) -> None:
-        """Do something while answering others."""
+        """Run a coroutine in the background."""
+        # The event loop keeps only weak references to tasks.
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def post(self, url: str, message: Message, timeout: float = 10.0) -> bytes | None:
-        """Post a callback; the answer's body, or None when it was not taken."""
+        """Post a callback. Returns the body of the answer, or None when it failed or is not a 2xx."""
         headers = (("content-type", "application/json"), *message.headers)
         try:
-            answer = await self.client.call(HttpCall("POST", url, headers, message.body, timeout=timeout))
+            answer = await self.client.call(
+                HttpCall(method="POST", url=url, headers=headers, body=message.body, timeout=timeout)
+            )
         except CallFailed:
             self.sent["failed"] += 1
             return None
@@ -148,7 +153,7 @@ class World:
         return answer.body if 200 <= answer.status < 300 else None
 
     async def close(self) -> None:
-        """Forget what is still owed."""
+        """Cancel the callbacks under way."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -162,6 +167,7 @@ class World:
         progress, final = says(made, "running", 40, False), says(made, end, 100, False)
         if "reordered" not in made.words:
             await self._insist(url, progress)
+        # 0.4 + 0.65: the final callback is sent shortly after a poll would find the job final.
         await asyncio.sleep(made.takes * 0.65 + (self.knobs.delay if "late" in made.words else 0.0))
         await self._insist(url, final)
         if "doubled" in made.words:
@@ -176,5 +182,5 @@ class World:
             await asyncio.sleep(pause)
 
     def set(self, **changes: float) -> None:
-        """Turn knobs while running."""
+        """Change knobs at run time."""
         self.knobs = replace(self.knobs, **changes)

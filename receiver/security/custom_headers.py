@@ -1,4 +1,4 @@
-"""Which headers of their own users may have sent along to an endpoint."""
+"""Validation of the custom headers that users add to the deliveries of an endpoint."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,12 +7,13 @@ RESERVED = frozenset(
     {"host", "connection", "transfer-encoding", "upgrade", "te", "trailer", "expect", "user-agent"}
     | {"keep-alive", "proxy-authorization", "proxy-connection", "accept-encoding"}
 )
+"""Names, in lower case, of headers that belong to HTTP itself or that the HTTP client sets."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", re.ASCII)
 _VALUE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
 
 
 def header_problems(headers: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    """The names of those that cannot be sent, each with a sentence that says why."""
+    """Yield the name of each header that cannot be sent, with the end of a sentence that gives the reason."""
     seen: set[str] = set()
     for name, value in headers.items():
         low = name.lower()

@@ -1,4 +1,4 @@
-"""Ids of jobs, events, deliveries and all else: hexadecimal, and sorted by their time."""
+"""Ids of jobs, events, deliveries and other objects: hexadecimal, and sorted by their time."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -6,13 +6,17 @@ from datetime import datetime
 
 HEX = frozenset("0123456789abcdef")
 ID_DIGITS = 32
+"""Hexadecimal digits of an id: 12 of the time in milliseconds, 20 random ones."""
 KIND_DIGITS = 16
+"""Hexadecimal digits that tell apart the events of one subject."""
 CHANCE_BYTES = 10
+"""Random bytes in an id: 80 bits."""
 CHANCES = 256
+"""Ids for which random bytes are read at once: one system call for each id took longer than all else."""
 
 
 class IdGenerator:
-    """Makes ids that sort by time: 48 bits of milliseconds, 80 bits of chance."""
+    """A generator of ids that sort by time: 48 bits of milliseconds, then 80 random bits."""
 
     def __init__(self, now: Callable[[], datetime], entropy: Callable[[int], bytes]) -> None:
         self._now = now
@@ -20,15 +24,16 @@ class IdGenerator:
         self._chances: Iterator[str] = iter(())
 
     def new(self, kind: str, at: datetime | None = None) -> str:
-        """A new id of `kind`, for example `job_...`; of the moment `at`, or of now."""
+        """Return a new id of `kind`, for example `job_...`, for the moment `at` or for now."""
         try:
             chance = next(self._chances)
         except StopIteration:
             chance = self._more()
+        # Hexadecimal is quick to format and sorts as text. Why: receiver/README.md#hexadecimal-ids
         return f"{kind}_{int((at or self._now()).timestamp() * 1000):012x}{chance}"
 
     def _more(self) -> str:
-        """Chance for many ids at once: asking the system for each took longer than all else."""
+        """Return the random digits of one id, after reading those of many ids from the system at once."""
         text = self._entropy(CHANCE_BYTES * CHANCES).hex()
         self._chances = iter(
             [text[at : at + 2 * CHANCE_BYTES] for at in range(0, len(text), 2 * CHANCE_BYTES)]
@@ -36,22 +41,22 @@ class IdGenerator:
         return next(self._chances)
 
     def __repr__(self) -> str:
-        return "Ids()"
+        return "IdGenerator()"
 
 
 def is_id(kind: str, text: str) -> bool:
-    """Whether `text` has the form of an id of `kind`."""
+    """Return whether `text` has the form of an id of `kind`."""
     prefix, _, rest = text.partition("_")
     length = ID_DIGITS + KIND_DIGITS if kind == "evt" else ID_DIGITS
     return prefix == kind and len(rest) == length and HEX.issuperset(rest)
 
 
 def event_id(subject: str, kind: str) -> str:
-    """The id of the event of `kind` about `subject`: the same words give the same id.
+    """Return the id of the event of `kind` about `subject`. The same arguments always give the same id.
 
-    It begins with the job's own digits where the subject is one, so that what happens together lies together
-    in every index; random ids made a commit several times as large. Others do not begin with a time: they
-    are about what lives longer than its history.
+    The id of a job's event begins with the digits of the job's id, so that rows written together lie together
+    in every index; random ids made a commit several times as large. Ids of other events do not begin with a
+    time, because their subjects (endpoints, accounts) live longer than the stored history.
     """
     digest = hashlib.sha256(f"event|{subject}|{kind}".encode()).hexdigest()
     kind_of, _, digits = subject.rpartition("_")

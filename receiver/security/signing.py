@@ -1,4 +1,4 @@
-"""Standard Webhooks, outgoing: the scheme `v1` over exactly the bytes that are sent."""
+"""Signatures of outgoing deliveries: Standard Webhooks, scheme `v1`, over exactly the bytes that are sent."""
 
 import base64
 import binascii
@@ -7,21 +7,21 @@ import hmac
 from collections.abc import Sequence
 
 PREFIX = "whsec_"
-SECRET_BYTES = 32
 SHORTEST, LONGEST = 24, 75
+"""The fewest and most bytes of a signing key: 32 to 100 characters of base64."""
 
 
 class BadSecret(ValueError):
-    """The text is no secret in Standard Webhooks form."""
+    """A text that is not a secret in Standard Webhooks form."""
 
 
 def new_secret(entropy: bytes) -> str:
-    """A secret in the form that the libraries of receivers take."""
+    """Return a secret in the form that the Standard Webhooks libraries of receivers accept."""
     return PREFIX + base64.b64encode(entropy).decode()
 
 
 def key_of(secret: str) -> bytes:
-    """The bytes that sign, or `BadSecret`: base64 of 24 to 75 bytes behind `whsec_`."""
+    """Return the key of a secret. Raises `BadSecret` unless it is `whsec_` and base64 of 24 to 75 bytes."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -32,7 +32,8 @@ def key_of(secret: str) -> bytes:
 
 
 def mac(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256, copied from a keyed state: `hmac.digest` is slower and lets go of the interpreter."""
+    """Return the HMAC-SHA256 of `message`."""
+    # The keyed state is cached and copied: `hmac.digest` is slower and releases the interpreter lock.
     made = _keyed(key).copy()
     made.update(message)
     return made.digest()
@@ -44,7 +45,7 @@ def _keyed(key: bytes) -> hmac.HMAC:
 
 
 def headers(event_id: str, timestamp: int, body: bytes, keys: Sequence[bytes]) -> list[tuple[str, str]]:
-    """The three headers for one attempt; one signature for every key, newest first."""
+    """Return the three headers of one attempt, with one signature for each key in the order of `keys`."""
     signed = b"%b.%d.%b" % (event_id.encode(), timestamp, body)
     signatures = " ".join("v1," + base64.b64encode(mac(key, signed)).decode() for key in keys)
     return [

@@ -1,8 +1,9 @@
-"""Keys and tokens: what we hand out, and what we can tell from it when it comes back.
+"""API keys, callback and asset tokens, and the encryption of stored secrets under the master keys.
 
-`itsdangerous` signs; a token names the master key that signed it by `kid`, the first eight hex digits of
-the key's SHA-256. The signature's text is compared, not its decoding, so one token has one spelling.
-Tokens of one purpose mean nothing for another: the purpose salts the key.
+A token is a key id, its claims and a signature, separated by dots. The key id (`kid`) names the master key
+that signed the token: it is the first eight hex digits of a SHA-256 of that key. Verification compares the
+text of the signature, not its decoded bytes, so each token has exactly one spelling. The purpose of a token
+salts the signing key, so that a token for one purpose is invalid for every other.
 """
 
 import base64
@@ -22,13 +23,16 @@ from handlers.values import immutable
 from receiver.security.signing import mac
 
 KID = 8
+"""Hexadecimal digits of a key id."""
 NONCE = 12
+"""Bytes of an AES-GCM nonce: 96 bits, the size that the mode is made for."""
 API_KEY_PREFIX = "rb_"
 SHORTEST_MASTER = 32
+"""The fewest characters of a master key: every signature and every encrypted secret depends on it."""
 
 
 class _Sha256(HMACAlgorithm):
-    """The fast HMAC: it signs every callback URL and asset link."""
+    """HMAC-SHA256 from a cached keyed state, which is faster: it signs every callback URL and asset link."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         return mac(key, value)
@@ -38,12 +42,12 @@ ALGORITHM = _Sha256()
 
 
 class BadToken(Exception):
-    """The token is not one of ours, or not for this purpose."""
+    """A token that this service did not sign, or not for this purpose."""
 
 
 @immutable
 class CallbackToken:
-    """What a callback token tells: whose job, and the secret that the provider was given for it."""
+    """The claims of a callback token: the id of the job, and the secret that the provider received for it."""
 
     job_id: str
     secret: str
@@ -51,7 +55,7 @@ class CallbackToken:
 
 @immutable
 class AssetToken:
-    """What an asset link tells."""
+    """The claims of an asset link: the job, the index of the asset, and the moment at which the link ends."""
 
     job_id: str
     index: int
@@ -59,22 +63,23 @@ class AssetToken:
 
 
 def kid_of(master: str) -> str:
-    """The short public name of a master key."""
+    """Return the key id of a master key: its short public name."""
     return hashlib.sha256(b"kid|" + master.encode()).hexdigest()[:KID]
 
 
 def hash_api_key(key: str) -> bytes:
-    """What is stored of an API key: it has enough chance in it that one hash is safe."""
+    """Return the hash that is stored for an API key. A key is so random that a single fast hash is safe."""
+    # A text with lone surrogates must be an unknown key, not an error: `surrogatepass` encodes it.
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def new_api_key(entropy: bytes) -> str:
-    """An API key from 32 bytes of chance."""
+    """Return an API key made from 32 random bytes."""
     return API_KEY_PREFIX + base64.urlsafe_b64encode(entropy).decode().rstrip("=")
 
 
 class MasterKeys:
-    """The master keys, newest first: signs with the first, verifies and decrypts with all."""
+    """The master keys, newest first: the first signs and encrypts, all of them verify and decrypt."""
 
     def __init__(self, master_keys: Sequence[str], entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
@@ -84,20 +89,20 @@ class MasterKeys:
         self._derived = functools.lru_cache(maxsize=64)(self._derive)
 
     def __repr__(self) -> str:
-        return f"Masters(kids={self.kids!r})"
+        return f"MasterKeys(kids={self.kids!r})"
 
     def callback_token(self, account: str, job_id: str) -> str:
-        """The last part of the callback URL for a job of `account`."""
+        """Return the last path segment of the callback URL for a job of `account`."""
         return self._token("callback/1", self.newest, f"{account}|{job_id}", job_id)
 
     def callback_secret(self, account: str, job_id: str, kid: str | None = None) -> str:
-        """The secret that the provider is given for one job; nothing of it is stored."""
+        """Return the secret that the provider receives for one job. It is derived, never stored."""
         master = self._masters[kid or self.newest]
         digest = mac(master, f"secret/1|{account}|{job_id}".encode())
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def read_callback(self, account: str, token: str) -> CallbackToken:
-        """What a callback token says; `BadToken` for any text that we did not sign for `account`."""
+        """Return the claims of a callback token. Raises `BadToken` for a text not signed for `account`."""
         parts = token.split(".")
         if len(parts) != 3:
             raise BadToken
@@ -106,12 +111,12 @@ class MasterKeys:
         return CallbackToken(job_id, self.callback_secret(account, job_id, kid))
 
     def asset_token(self, job_id: str, index: int, expires_at: datetime) -> str:
-        """The last part of an asset link."""
+        """Return the last path segment of an asset link."""
         said = f"{job_id}.{index}.{int(expires_at.timestamp())}"
         return self._token("asset/1", self.newest, said, said)
 
     def read_asset(self, token: str) -> AssetToken:
-        """What an asset link says, whether or not it has ended; `BadToken` for a foreign text."""
+        """Return the claims of an asset link, ended or not. Raises `BadToken` for any other text."""
         parts = token.split(".")
         if len(parts) != 5 or not all(part.isascii() and part.isdigit() for part in parts[2:4]):
             raise BadToken
@@ -121,13 +126,14 @@ class MasterKeys:
         return AssetToken(job_id, int(index), datetime.fromtimestamp(int(ends), UTC))
 
     def seal(self, secret: str, subject: str) -> bytes:
-        """`secret` encrypted for the row `subject`, with the newest key's name in front."""
+        """Return `secret` encrypted under the newest key for the row `subject`, with the key id in front."""
+        # The subject is authenticated: sealed bytes that are copied to another row cannot be decrypted there.
         nonce = self._entropy(NONCE)
         sealed = self._cipher(self.newest).encrypt(nonce, secret.encode(), subject.encode())
         return self.newest.encode() + nonce + sealed
 
     def unseal(self, sealed: bytes, subject: str) -> str:
-        """The secret again; `BadToken` when the key is not configured or the bytes are not ours."""
+        """Return the decrypted secret. Raises `BadToken` for an unknown key id and for forged bytes."""
         kid = sealed[:KID].decode("ascii", "replace")
         if kid not in self._masters:
             raise BadToken
@@ -141,6 +147,9 @@ class MasterKeys:
         return AESGCM(hmac.digest(self._masters[kid], b"encrypt/1", "sha256"))
 
     def _derive(self, purpose: str, kid: str) -> bytes:
+        # `Signer` only derives the key. Its `unsign` compares decoded bytes, so that one token has several
+        # spellings, and tries each key in turn. The text of a token is the service's own: the key id in front
+        # selects the key, and the whole text is compared.
         salt = f"ringback/{purpose}".encode()
         signer = Signer(self._masters[kid], salt, key_derivation="hmac", digest_method=hashlib.sha256)
         return signer.derive_key()
@@ -151,6 +160,7 @@ class MasterKeys:
         return f"{kid}.{shown}.{signature}"
 
     def _verify(self, purpose: str, kid: str, signed: str, token: str, shown: str) -> None:
+        # A lone surrogate could not be encoded for the comparison; a token is always ASCII.
         if kid not in self._masters or not token.isascii():
             raise BadToken
         expected = self._token(purpose, kid, signed, shown)

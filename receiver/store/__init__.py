@@ -1,4 +1,4 @@
-"""The store: verbs of intent over one database, durable before they answer."""
+"""The store: reads and writes over one database; a write is durable before it returns."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -21,9 +21,12 @@ SQLITE = "sqlite:///"
 
 
 class Driver(Protocol):
-    """What the SQL stands on. `writers` is how many transactions that write it runs at once, `shared` whether
-    other processes may serve the same database, `scan` how many seconds may pass between two looks at what is
-    due there, `in_parts` whether its history lies in parts that can be dropped."""
+    """A database engine that runs transactions.
+
+    `writers` is the number of writing transactions that it runs at once, `shared` whether other processes
+    may serve the same database, `scan` the maximum number of seconds between two reads of due work, and
+    `in_parts` whether its history lies in partitions that can be dropped.
+    """
 
     writers: int
     shared: bool
@@ -31,48 +34,52 @@ class Driver(Protocol):
     in_parts: bool
 
     async def open(self) -> None:
-        """Connect, or say what is wrong (`Misconfigured`)."""
+        """Connect. Raises `Misconfigured` with the reason when that is impossible."""
 
     async def close(self) -> None:
-        """Finish and disconnect."""
+        """Finish queued work and disconnect."""
 
     async def write(self, transaction: Transaction[Result]) -> Result:
-        """Run to the commit."""
+        """Run a transaction to its commit. Returns its result."""
 
     async def alone(self, transaction: Transaction[Result]) -> Result:
-        """Run to the commit while nobody else runs anything."""
+        """Run a transaction to its commit while no other transaction runs, in any process."""
 
     async def between_commits(self) -> None:
-        """Do what is best done between two transactions, if anything is due."""
+        """Do the maintenance that belongs between two transactions, if any is due."""
 
     async def read(self, transaction: Transaction[Result]) -> Result:
-        """Run a reading transaction."""
+        """Run a reading transaction. Returns its result."""
 
     def tell(self, word: str) -> None:
-        """Pass a hint on to the other processes, soon and together with others."""
+        """Send a hint to the other processes, soon and together with other hints."""
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Hear their hints from now on; an empty one says that some may have been missed."""
+        """Call `heard` with each hint of other processes; an empty one means that some may be missed."""
 
     async def skew(self) -> timedelta:
-        """How far the database's clock is ahead of this machine's."""
+        """Return how far the database's clock is ahead of this machine's."""
 
     async def pending(self) -> list[Migration]:
-        """Migrations that have not run."""
+        """Return the migrations that have not run."""
 
     async def migrate(self) -> list[Migration]:
-        """Run them."""
+        """Run the pending migrations and return them."""
 
 
 class Store:
-    """Writes go through one group commit, reads beside it."""
+    """A database: writes go through one group commit, reads run beside it."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self._commit = GroupCommit(driver.write, driver.between_commits, driver.writers)
 
     async def open(self, *, migrate: bool) -> None:
-        """Connect and bring the database up to date; `Misconfigured` when that may not be."""
+        """Connect and run pending migrations.
+
+        Raises `Misconfigured` when the database cannot be used, or migrations are pending and `migrate` is
+        false.
+        """
         await self.driver.open()
         try:
             pending = await self.driver.pending()
@@ -86,78 +93,84 @@ class Store:
             raise
 
     async def close(self) -> None:
-        """Store what is queued and disconnect."""
+        """Store the queued writes and disconnect."""
         await self._commit.close()
         await self.driver.close()
 
     @property
     def shared(self) -> bool:
-        """Whether other processes may serve the same database."""
+        """Return whether other processes may serve the same database."""
         return self.driver.shared
 
     @property
     def in_parts(self) -> bool:
-        """Whether old history is dropped in parts instead of being deleted row by row."""
+        """Return whether old history is dropped in partitions instead of being deleted row by row."""
         return self.driver.in_parts
 
     @property
     def scan(self) -> float:
-        """Seconds between two looks at what is due: hints only make it earlier."""
+        """Return the seconds between two reads of due work: hints only make the next one earlier."""
         return self.driver.scan
 
     async def skew(self) -> timedelta:
-        """How far the database's clock is ahead of this machine's."""
+        """Return how far the database's clock is ahead of this machine's."""
         return await self.driver.skew()
 
     def tell(self, word: str) -> None:
-        """Pass a hint on to the other processes."""
+        """Send a hint to the other processes."""
         self.driver.tell(word)
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Hear their hints; an empty one says that some may have been missed."""
+        """Call `heard` with each hint of other processes; an empty one means that some may be missed."""
         self.driver.listen(heard)
 
     def share(self, live: int) -> None:
-        """So many replicas write: each with fewer transactions at once, which are larger for it."""
+        """Divide the concurrent transactions among `live` replicas: fewer at once, each of them larger."""
         self._commit.writers = max(1, self.driver.writers // live)
 
     async def do(self, verb: BatchedWrite[Item, Told], item: Item, *, reserved: bool = False) -> Told:
-        """Return the result of `verb` for `item`, once it is durable; a `reserved` one finds room longer."""
+        """Return the result of `verb` for `item` once it is durable; `reserved` allows a longer queue."""
         return await self._commit.do(verb, item, reserved=reserved)
 
     async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:
-        """Run one transaction of its own kind, in the company of whatever else is written; `last` of all
-        when it may begin what others wait for and itself waits for nobody.
+        """Run one transaction in the same commit as other queued writes. Returns its result.
+
+        With `last` it runs behind all of them: for a transaction that may take the order lock
+        (`Step.IN_ORDER`), for which other writers wait until the commit, and that itself waits for no row of
+        another transaction.
         """
-        told: Result = await self._commit.do(LAST if last else SINGLE, transaction)
-        return told
+        result: Result = await self._commit.do(LAST if last else SINGLE, transaction)
+        return result
 
     async def alone(self, transaction: Transaction[Result]) -> Result:
-        """Run one transaction while nobody, in no process, runs another; `StoreUnavailable` if they do not
-        make room soon."""
+        """Run one transaction while no other runs, in any process. Returns its result.
+
+        Raises `StoreUnavailable` when running transactions do not end soon.
+        """
         return await self.driver.alone(transaction)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
-        """Run a reading transaction."""
+        """Run a reading transaction. Returns its result."""
         return await self.driver.read(transaction)
 
 
 def _singly(transactions: Sequence[Callable[[], Transaction[Any]]]) -> Transaction[list[Any]]:
-    told: list[Any] = []
+    results: list[Any] = []
     for transaction in transactions:
         answer = yield from transaction()
-        told.append(answer)
-    return told
+        results.append(answer)
+    return results
 
 
-SINGLE: BatchedWrite[Callable[[], Transaction[Any]], Any] = BatchedWrite("single", _singly)
+SINGLE: BatchedWrite[Callable[[], Transaction[Any]], Any] = BatchedWrite(name="single", run=_singly)
+# Claims use `LAST`: with a limit of running jobs they take the order lock, and they skip locked rows.
 LAST: BatchedWrite[Callable[[], Transaction[Any]], Any] = BatchedWrite(
-    "last", _singly, in_order=True, last=True
+    name="last", run=_singly, in_order=True, last=True
 )
 
 
 def database_path(url: str) -> Path:
-    """The file of a `sqlite:///` URL, or `Misconfigured`."""
+    """Return the file of a `sqlite:///` URL. Raises `Misconfigured` when it names no plain file."""
     path = url.removeprefix(SQLITE)
     if (
         not url.startswith(SQLITE)
@@ -173,7 +186,7 @@ def database_path(url: str) -> Path:
 
 
 def existing(url: str) -> Path:
-    """The file of a `sqlite:///` URL that must be there."""
+    """Return the file of a `sqlite:///` URL. Raises `Misconfigured` when it does not exist."""
     path = database_path(url)
     if not path.is_file():
         raise Misconfigured("database_url", f"there is no file {path}")
@@ -181,7 +194,10 @@ def existing(url: str) -> Path:
 
 
 def open_driver(url: str, *, on_fatal: Callable[[str], None]) -> Driver:
-    """The driver for a database URL, not yet connected."""
+    """Return the driver for a database URL, not yet connected.
+
+    Raises `Misconfigured` for a wrong URL and for a SQLite file in a folder that does not exist.
+    """
     if is_postgres(url):
         return PostgresDriver(target(url))
     path = database_path(url)

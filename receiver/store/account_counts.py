@@ -1,4 +1,4 @@
-"""The events of each account, counted by the minute: every replica adds to the same rows."""
+"""Counts of the calls and events of each account, by minute: every replica adds to the same rows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,26 +9,27 @@ Counts = Mapping[tuple[str, int, str], int]
 
 
 def add(counts: Counts, oldest: int) -> Transaction[None]:
-    """Add counts by account, minute and word, and forget every minute before `oldest`."""
-    for (account, minute, what), count in sorted(counts.items()):
+    """Add counts by account, minute and kind, and delete every minute before `oldest`."""
+    # Sorted, so that replicas that add to the same rows lock them in the same order.
+    for (account, minute, kind), count in sorted(counts.items()):
         yield query(
             "insert into tally values (:account, :minute, :what, :count) on conflict (account, minute, what) "
             "do update set count = tally.count + excluded.count",
             account=account,
             minute=minute,
-            what=what,
+            what=kind,
             count=count,
         )
     yield query("delete from tally where minute < :oldest", oldest=oldest)
 
 
 def totals(oldest: int) -> Transaction[dict[str, Counter[str]]]:
-    """Return the counts since a minute, by account."""
+    """Return the counts from the minute `oldest` on, by account and kind."""
     found = yield query(
         "select account, what, sum(count) as total from tally where minute >= :oldest group by account, what",
         oldest=oldest,
     )
-    told: dict[str, Counter[str]] = {}
+    by_account: dict[str, Counter[str]] = {}
     for row in found:
-        told.setdefault(row["account"], Counter())[row["what"]] = int(row["total"])
-    return told
+        by_account.setdefault(row["account"], Counter())[row["what"]] = int(row["total"])
+    return by_account

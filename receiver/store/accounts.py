@@ -1,4 +1,4 @@
-"""Provider accounts: which are blocked, since when and why."""
+"""Blocked provider accounts, with the time and the reason of each block."""
 
 from datetime import datetime
 
@@ -7,7 +7,8 @@ from receiver.store.statements import Transaction, insert, ms, one_or_none, quer
 
 
 def block(account: str, reason: str, now: datetime) -> Transaction[int | None]:
-    """Note that an account is blocked; the number of this block when it was not blocked before."""
+    """Mark an account as blocked. Returns the number of this block, None if it was blocked already."""
+    # Before the read: its order lock keeps two replicas from both counting the same block.
     yield from bump()
     found = yield query("select blocked_at, blocks from account where name = :name", name=account)
     row = one_or_none(found)
@@ -20,7 +21,7 @@ def block(account: str, reason: str, now: datetime) -> Transaction[int | None]:
 
 
 def unblock(account: str) -> Transaction[int | None]:
-    """Note that an account works again; the number of the block that ended."""
+    """Mark an account as working. Returns the number of the block that ended, None if it was not blocked."""
     yield from bump()
     found = yield query(
         "update account set blocked_at = null, reason = null where name = :name and blocked_at is not null "
@@ -32,6 +33,6 @@ def unblock(account: str) -> Transaction[int | None]:
 
 
 def blocked() -> Transaction[dict[str, tuple[int, str]]]:
-    """The blocked accounts: since when, and why."""
+    """Return the blocked accounts: the time of the block, in milliseconds, and its reason, by name."""
     found = yield query("select name, blocked_at, reason from account where blocked_at is not null")
     return {row["name"]: (row["blocked_at"], row["reason"] or "") for row in found}

@@ -7,10 +7,10 @@ from receiver.store.schema import named
 from receiver.store.statements import Transaction, insert, query
 
 MOST_KEYS = 10_000
-"""How many API keys there may be: every process that serves the API holds them all."""
+"""Maximum number of API keys: every process that serves the API holds all of them in memory."""
 
 
-@immutable
+@immutable(kw_only=True)
 class ApiKey:
     """A stored key: its hash, never the key."""
 
@@ -23,7 +23,8 @@ class ApiKey:
 
 
 def add(key: ApiKey) -> Transaction[None]:
-    """Store a key; `Conflict` where there are as many as there may be."""
+    """Store a key. Raises `Conflict` when there are `MOST_KEYS` already."""
+    # Before the count: its order lock keeps two concurrent additions from both passing the limit.
     yield from bump()
     found = yield query("select count(*) as there from api_key")
     if found[0]["there"] >= MOST_KEYS:
@@ -35,23 +36,23 @@ def add(key: ApiKey) -> Transaction[None]:
 
 
 def list_all() -> Transaction[list[ApiKey]]:
-    """Every key, newest first."""
+    """Return every key, newest first."""
     found = yield query(f"select {named('api_key')} from api_key order by id desc")
     return [
         ApiKey(
-            row["id"],
-            row["name"],
-            bytes(row["hash"]),
-            tuple(row["scopes"].split()),
-            row["created_at"],
-            row["expires_at"],
+            id=row["id"],
+            name=row["name"],
+            hash=bytes(row["hash"]),
+            scopes=tuple(row["scopes"].split()),
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
         )
         for row in found
     ]
 
 
 def delete(key_id: str) -> Transaction[bool]:
-    """Revoke a key."""
+    """Revoke a key. Returns False if it does not exist."""
     yield from bump()
     found = yield query("delete from api_key where id = :id returning id", id=key_id)
     return bool(found)

@@ -1,4 +1,4 @@
-"""Attempts: one row for each request to a receiver."""
+"""Attempts: one row for each HTTP request of a delivery."""
 
 from collections.abc import Sequence
 from dataclasses import field
@@ -8,9 +8,9 @@ from handlers.values import immutable
 from receiver.store.statements import Transaction, insert, ms, query
 
 
-@immutable
+@immutable(kw_only=True)
 class Attempt:
-    """One HTTP try: `error` names the stage and the cause where there was no answer."""
+    """One HTTP request of a delivery. Without an answer, `error` names the stage and the cause."""
 
     id: str
     delivery_id: str
@@ -22,10 +22,11 @@ class Attempt:
 
 
 def add_attempts(attempts: Sequence[tuple[Attempt, bool]]) -> Transaction[None]:
-    """Store attempts. One that comes again may be there: a commit of which no answer came was made."""
+    """Store attempts. A repeated one may be stored already, by a commit that was never acknowledged."""
     again = [one for one, comes_again in attempts if comes_again]
     stored: set[str] = set()
     if again:
+        # The delivery's id selects the partition. Why: receiver/README.md#history-in-partitions
         found = yield query(
             "select id from attempt where delivery in (:deliveries) and id in (:attempts)",
             deliveries=[one.delivery_id for one in again],

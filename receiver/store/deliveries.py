@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.domain.model import Claim, Event, PendingDelivery, Work
+from receiver.domain.model import CALLBACK_TARGET, Claim, Event, PendingDelivery, Work
 from receiver.store.attempts import Attempt, add_attempts
-from receiver.store.due import HAND_LANES, NOBODY, WAITING, first_fence, plain
+from receiver.store.due import HAND_LANES, WAITING, first_fence, plain
 from receiver.store.holds import hold, let_go
-from receiver.store.record import CALLBACK_TARGET
-from receiver.store.rows import read_event
+from receiver.store.rows import due_row, read_event
 from receiver.store.schema import named
 from receiver.store.statements import (
     Row,
@@ -42,7 +41,7 @@ class ClaimedDelivery:
     delivery: PendingDelivery
 
 
-@immutable
+@immutable(kw_only=True)
 class Settled:
     """An attempt and its consequence: another try at `next_at`, or the final `state` with its reason.
 
@@ -67,7 +66,7 @@ class Standing:
     next_at: datetime | None = None
 
 
-@immutable
+@immutable(kw_only=True)
 class StoredDelivery:
     """A delivery as it is told; `url` only where it went to a job's own callback URL. `status` and `error`
     are those of its last attempt."""
@@ -97,7 +96,7 @@ class Listed:
     place: str | None = None
 
 
-@immutable
+@immutable(kw_only=True)
 class DeliveryFilter:
     """What a list of deliveries is asked for."""
 
@@ -238,13 +237,13 @@ def get(delivery_id: str) -> Transaction[tuple[StoredDelivery, list[Attempt]] | 
 def read_attempt(row: Row) -> Attempt:
     """A row of `attempt`."""
     return Attempt(
-        row["id"],
-        row["delivery"],
-        moment(row["at"]),
-        row["status"],
-        row["latency_ms"],
-        row["error"],
-        row["answer"] or b"",
+        id=row["id"],
+        delivery_id=row["delivery"],
+        at=moment(row["at"]),
+        status=row["status"],
+        latency_ms=row["latency_ms"],
+        error=row["error"],
+        answer=row["answer"] or b"",
     )
 
 
@@ -286,7 +285,7 @@ def retry(delivery_id: str, lane: str, now: datetime, held: str | None = None) -
     row = one_or_none((yield for_update("select leased, lane from due where id = :id", id=delivery_id)))
     by_hand = next(lane + end for end in HAND_LANES if row is None or row["lane"] != lane + end)
     if row is None:
-        values = (delivery_id, Work.DELIVER.value, by_hand, ms(now), 0, first_fence(now), 0, NOBODY)
+        values = due_row(id=delivery_id, work=Work.DELIVER, lane=by_hand, at=now, fence=first_fence(now))
         yield insert("due", [values])
     elif row["leased"]:
         yield query("update due set lane = :lane where id = :id", lane=by_hand, id=delivery_id)

@@ -8,12 +8,11 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.domain.model import Claim, Work
-from receiver.store.statements import Rows, Step, Transaction, moment, ms, query, skip_locked
+from receiver.store.statements import Row, Rows, Step, Transaction, moment, ms, query, skip_locked
 
 PASSED_BY = 50
 """Milliseconds after which a job is looked at again that another transaction was at work on: whoever claims
 holds what is due, and waits for nobody who holds the job and wants that."""
-NOBODY = ""
 """Whose lease it is while there is none."""
 WAITING = "~"
 """The end of a lane's name for retries that are not due yet. They lie in the order of their moments
@@ -41,7 +40,7 @@ FILLED = 1000
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
-@immutable
+@immutable(kw_only=True)
 class ClaimRequest:
     """What a worker asks for: due work of one kind, for every lane that has room.
 
@@ -80,38 +79,47 @@ def first_fence(now: datetime) -> int:
 
 
 def claim(request: ClaimRequest) -> Transaction[Claimed]:
-    """Take what is due in every lane that has room, oldest first; of an endpoint its retries before the rest,
-    because they leave it half of the room.
+    """Claim the due work of every lane that has room, oldest first.
 
     A lease of another replica is not taken, whatever the clock says: its holder is alive, or `void_leases`
-    ends it. A lease of our own that ended while its work is still under way, after a pause of the process or
-    a step of the clock, is renewed.
+    ends it. A lease of this replica that ended while its work is still under way, after a pause of the
+    process or a step of the clock, is renewed.
     """
     next_waiting = yield from _promoted(request)
     lanes = yield query(LANES, work=request.work.value, now=ms(request.now))
-    taken: list[tuple[str, str, int, int]] = []
+    rows: list[Row] = []
+    # In reverse, because `~` sorts behind every character of an id or a URL: a lane's retries (`lane~now`)
+    # come before the lane itself. They leave half of the shared room, which the lane may then fill.
     for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
         found = yield from _found(request, lane)
         request.found(lane, len(found))
-        taken.extend((row["id"], row["lane"], row["fence"] + 1, row["tries"]) for row in found)
+        rows.extend(found)
     prepared: Sequence[Any] = ()
     ahead = [row["ahead"] for row in lanes if row["ahead"] is not None] + next_waiting
-    if taken:
+    if rows:
         yield query(
             "update due set at = :until, leased = 1, owner = :owner, fence = fence + 1 where id in (:ids)",
             owner=request.owner,
             until=ms(request.lease_until),
-            ids=[one[0] for one in taken],
+            ids=[row["id"] for row in rows],
         )
-        claims = [
-            Claim(i, request.work, lane, fence, tries, request.until, request.owner)
-            for i, lane, fence, tries in taken
-        ]
-        prepared = yield from request.prepare(claims)
+        prepared = yield from request.prepare([_claim_of(row, request) for row in rows])
         ahead.append(ms(request.lease_until))
-    if len(prepared) < len(taken):
+    if len(prepared) < len(rows):
         ahead.append(ms(request.now) + PASSED_BY)
     return Claimed(prepared, moment(min(ahead)) if ahead else None)
+
+
+def _claim_of(row: Row, request: ClaimRequest) -> Claim:
+    return Claim(
+        id=row["id"],
+        work=request.work,
+        lane=row["lane"],
+        fence=row["fence"] + 1,
+        tries=row["tries"],
+        until=request.until,
+        owner=request.owner,
+    )
 
 
 def _promoted(request: ClaimRequest) -> Transaction[list[int]]:

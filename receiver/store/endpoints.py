@@ -1,7 +1,7 @@
-"""Endpoints, API keys and accounts: what changes seldom and every recording must know.
+"""Endpoints: they change seldom, and every recording transaction needs them.
 
 Each change bumps the generation, so that a recording transaction that remembers an older one reads the
-endpoints again, and other replicas take up the rest.
+endpoints again, and other replicas reload them.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,19 @@ from receiver.store.statements import Rows, Step, Transaction, insert, ms, one_o
 from receiver.store.statements import delete as many_removed
 
 MOST = 10_000
-"""How many endpoints there may be: every event is held against each of them."""
+"""Maximum number of endpoints: every event is compared with each of them."""
 DELETED = "the endpoint was deleted"
 OWING = "deleting"
 """The state of a removed endpoint until all its deliveries are canceled."""
 CANCELED_AT_ONCE = 100
+"""Newest deliveries that the removal of an endpoint cancels at once: the rest may be millions."""
 FOREVER = 2**62
+"""Milliseconds: a moment after the creation of every endpoint."""
 
 
 def add(row: tuple[Any, ...]) -> Transaction[None]:
-    """Write a new endpoint; `Conflict` where there are as many as there may be."""
+    """Store a new endpoint. Raises `Conflict` when there are `MOST` already."""
+    # Before the count, so that two concurrent additions cannot both pass the limit.
     yield Step.IN_ORDER
     found = yield query("select count(*) as there from endpoint where deleted_at is null")
     if found[0]["there"] >= MOST:
@@ -36,7 +39,7 @@ def add(row: tuple[Any, ...]) -> Transaction[None]:
 
 
 def put(row: tuple[Any, ...]) -> Transaction[None]:
-    """Write an endpoint, new or changed."""
+    """Store an endpoint, new or changed."""
     yield from bump()
     yield query("delete from endpoint where id = :id", id=row[0])
     yield insert("endpoint", [row])
@@ -45,8 +48,9 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
 def alter(
     endpoint_id: str, changed: Callable[[Any], tuple[Endpoint, tuple[Any, ...]]]
 ) -> Transaction[Endpoint | None]:
-    """Change an endpoint as it is now, and end its hold. `changed` makes the endpoint and its new row of the
-    stored row. Returns the endpoint, None where it is there no more."""
+    """Change an endpoint as it is stored now, and end its hold. `changed` makes the endpoint and its new row
+    from the stored row. Returns the endpoint, None if it no longer exists.
+    """
     yield Step.IN_ORDER
     row = yield from get(endpoint_id)
     if row is None:
@@ -58,18 +62,18 @@ def alter(
 
 
 def listed() -> Transaction[Rows]:
-    """Every endpoint."""
+    """Return the rows of all endpoints."""
     return (yield query(ENDPOINTS))
 
 
 def of_generation() -> Transaction[tuple[str, Rows]]:
-    """The present generation and its endpoints."""
+    """Return the current generation and the rows of its endpoints."""
     present = yield from generation()
     return present, (yield query(ENDPOINTS))
 
 
 def page(behind: tuple[int, str] | None, limit: int) -> Transaction[Rows]:
-    """Endpoints, newest first, behind one that was made at a moment and has an id."""
+    """Return rows of endpoints, newest first, after the endpoint with this creation time and id."""
     at, endpoint_id = behind or (FOREVER, "")
     return (
         yield query(
@@ -84,13 +88,13 @@ def page(behind: tuple[int, str] | None, limit: int) -> Transaction[Rows]:
 
 
 def made_at(endpoint_id: str) -> Transaction[int | None]:
-    """When an endpoint was made, removed ones included: its place in the list."""
+    """Return the creation time of an endpoint, removed or not: its position in the list of `page`."""
     found = one_or_none((yield query("select created_at from endpoint where id = :id", id=endpoint_id)))
     return None if found is None else int(found["created_at"])
 
 
 def get(endpoint_id: str) -> Transaction[Any | None]:
-    """One endpoint."""
+    """Return the row of one endpoint, None if it does not exist."""
     found = yield query(
         f"select {named('endpoint')} from endpoint where id = :id and deleted_at is null", id=endpoint_id
     )
@@ -98,7 +102,7 @@ def get(endpoint_id: str) -> Transaction[Any | None]:
 
 
 def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -> Transaction[bool]:
-    """Pause or resume an endpoint, and end its hold; False when it is there no more."""
+    """Pause or resume an endpoint, and end its hold. Returns False if it no longer exists."""
     yield from bump()
     yield from holds.let_go(endpoint_id)
     found = yield query(
@@ -113,9 +117,12 @@ def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -
 
 
 def disable(sent: Endpoint, reason: str, now: datetime) -> Transaction[bool]:
-    """Disable an endpoint for its answer; False where it was changed or resumed since it was `sent` to,
-    is there no more or is disabled already."""
+    """Disable an endpoint because of an answer. Returns False if it was changed or resumed since it was
+    `sent` to, no longer exists or is disabled already.
+    """
     yield from bump()
+    # A pause also changes `updated_at`, but the endpoint at this URL is still the one that answered: it
+    # is disabled all the same. Why: receiver/README.md#an-answer-counts-for-its-endpoint
     found = yield query(
         "update endpoint set state = 'disabled', disabled_reason = :reason, updated_at = :now "
         "where id = :id and deleted_at is null and state <> 'disabled' and url = :url "
@@ -130,9 +137,11 @@ def disable(sent: Endpoint, reason: str, now: datetime) -> Transaction[bool]:
 
 
 def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
-    """Remove an endpoint: it is sent nothing more. Its deliveries are canceled, the newest here, the rest by
-    and by (`cancel_removed`), because there may be millions."""
+    """Remove an endpoint: nothing more is sent to it. Its newest deliveries are canceled here, the rest later
+    in pieces (`cancel_removed`), because there may be millions.
+    """
     yield from bump()
+    # `removed` finds this state after a restart. Why: receiver/README.md#long-removals-go-in-pieces
     yield query(
         "update endpoint set deleted_at = :now, state = :owing where id = :id and deleted_at is null",
         now=ms(now),
@@ -143,7 +152,7 @@ def remove(endpoint_id: str, now: datetime) -> Transaction[None]:
 
 
 def removed() -> Transaction[list[str]]:
-    """Return the removed endpoints with deliveries that are not all canceled yet."""
+    """Return the ids of removed endpoints with deliveries that are not all canceled yet."""
     found = yield query(
         "select id from endpoint where deleted_at is not null and state = :owing", owing=OWING
     )
@@ -151,8 +160,9 @@ def removed() -> Transaction[list[str]]:
 
 
 def cancel_removed(endpoint_id: str, before: str, limit: int, now: datetime) -> Transaction[str]:
-    """Cancel deliveries owed to a removed endpoint, of its `limit` newest before one. Returns where to go on,
-    "" once nothing is left."""
+    """Cancel the pending deliveries of a removed endpoint among its `limit` newest before the id `before`.
+    Returns the id to continue from, "" once none are left.
+    """
     place = yield from deliveries.cancel_some(endpoint_id, before, limit, DELETED, now)
     if not place:
         yield query(
@@ -162,7 +172,7 @@ def cancel_removed(endpoint_id: str, before: str, limit: int, now: datetime) -> 
 
 
 def prune(before: datetime, limit: int) -> Transaction[int]:
-    """Forget endpoints that were removed before a moment, once they are owed nothing; how many."""
+    """Delete endpoints removed before a moment, once their deliveries are canceled. Returns their number."""
     found = yield query(
         "select id from endpoint where deleted_at < :before and state = 'deleted' limit :limit",
         before=ms(before),

@@ -1,4 +1,4 @@
-"""Erasing jobs with all that hangs on them, a bounded number of rows and bytes in one transaction."""
+"""Erasure of jobs with all their rows, a bounded number of rows and bytes in one transaction."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from receiver.store.statements import Rows, Transaction, for_update, ms, query
 
 ROWS = 1_000
 BYTES = 4 << 20
-"""How many rows and bytes one transaction removes, about: other writers wait for it."""
+"""Approximate maximum of rows and bytes that one transaction removes: other writers wait for it."""
 OWED_AT_ONCE = ROWS // 10
-"""How many deliveries: each may have many attempts."""
+"""Maximum number of deliveries that one transaction removes: each may have many attempts."""
 
 WEIGHT = """
 select j.id, (select count(*) from (select 1 from evidence e where e.job = j.id limit :most) c) as words,
@@ -26,7 +26,8 @@ from job j where j.id in (:ids) order by j.completed_at, j.id
 
 
 def groups(ids: Sequence[str]) -> Transaction[list[tuple[list[str], bool]]]:
-    """These jobs in groups that one transaction can remove; True with one that is too heavy even alone."""
+    """Return jobs in groups that one transaction can remove; True marks one job that is too heavy."""
+    # Counts stop one above the bound: that is enough to know that a job is too heavy.
     found = yield query(WEIGHT, ids=list(ids), most=ROWS + 1)
     return list(_grouped(found))
 
@@ -35,6 +36,7 @@ def _grouped(found: Rows) -> Iterator[tuple[list[str], bool]]:
     group: list[str] = []
     total = 0.0
     for row in found:
+        # A delivery weighs ten rows, as `OWED_AT_ONCE` does: it may have many attempts.
         weight = max((row["words"] + 10 * row["owed"]) / ROWS, row["bytes"] / BYTES)
         if weight > 1:
             yield [row["id"]], True
@@ -49,9 +51,9 @@ def _grouped(found: Rows) -> Iterator[tuple[list[str], bool]]:
 
 
 def lighten(job_id: str, erased_at: datetime | None) -> Transaction[tuple[bool, Mapping[str, int]]]:
-    """Remove a piece of all that hangs on a job. Returns whether more may be left, and counts owed by target.
+    """Remove some rows of a heavy job. Returns whether more may be left, and pending deliveries by target.
 
-    With `erased_at` the places that its events had in the feed are remembered: retention did not remove them.
+    With `erased_at` the feed positions of its events are kept: retention did not remove them.
     """
     yield for_update("select id from job where id = :id", id=job_id)
     if (yield from _some_evidence(job_id)):
@@ -86,6 +88,7 @@ def _some_events(job_id: str, erased_at: datetime | None) -> Transaction[bool]:
         most=ROWS,
     )
     ids = _within(found)
+    # The remaining events fit into the transaction of `erase`.
     if len(found) < ROWS and len(ids) == len(found):
         return False
     yield from note_issued()
@@ -106,10 +109,11 @@ def _within(found: Rows) -> list[str]:
 
 
 def erase_deliveries(ids: Sequence[str]) -> Transaction[Mapping[str, int]]:
-    """Remove deliveries with their attempts; how many of them were owed, by target."""
+    """Remove deliveries with their attempts. Returns the number of pending ones by target."""
     these = list(ids)
     if not these:
         return {}
+    # Locked before the read, so that a delivery that is settled meanwhile does not count as pending.
     yield for_update("select id from due where id in (:ids) order by id", ids=these)
     owed = yield query(
         "select target from delivery where id in (:ids) and id in (select id from due where id in (:ids))",
@@ -122,7 +126,7 @@ def erase_deliveries(ids: Sequence[str]) -> Transaction[Mapping[str, int]]:
 
 
 def erase_some_of(event_id: str) -> Transaction[Mapping[str, int]]:
-    """Remove some deliveries of one event; how many of them were owed, by target."""
+    """Remove at most `OWED_AT_ONCE` deliveries of an event. Returns the number of pending ones by target."""
     found = yield query(
         "select id from delivery where event = :event limit :most", event=event_id, most=OWED_AT_ONCE
     )
@@ -130,10 +134,10 @@ def erase_some_of(event_id: str) -> Transaction[Mapping[str, int]]:
 
 
 def erase(job_ids: Sequence[str], erased_at: datetime | None) -> Transaction[Mapping[str, int]]:
-    """Remove jobs and all that hangs on them. Returns the counts of deliveries owed, by target.
+    """Remove jobs with all their rows. Returns the number of pending deliveries by target.
 
-    Their rows are taken first: a word that comes meanwhile finds no job behind them. With `erased_at` the
-    places that their events had in the feed are remembered: retention did not remove them.
+    The rows of the jobs are locked first: a report that comes meanwhile waits and then finds no job. With
+    `erased_at` the feed positions of their events are kept: retention did not remove them.
     """
     ids = list(job_ids)
     if not ids:
@@ -168,15 +172,17 @@ with recursive kept(job, place) as (
 select kept.job, j.id from kept left join job j on j.id = kept.job where kept.job is not null
 order by kept.job
 """
-"""The jobs that have evidence, whether they are there or not: a loose index scan."""
+"""A loose index scan over the job ids in `evidence`, each with null where its job no longer exists."""
 
 
 def prune_orphans(before: datetime, after: str, limit: int) -> Transaction[str]:
-    """Remove old evidence of jobs that are gone (callbacks that came after them) from the `limit` jobs behind
-    `after`; where to go on, "" at the end."""
+    """Remove old evidence of jobs that no longer exist (callbacks that came after their removal), among the
+    `limit` jobs after the id `after`. Returns the id to continue from, "" at the end.
+    """
     found = yield query(ORPHANS, after=after, limit=limit)
     for row in found:
         if row["id"] is None and (yield from _some_old(row["job"], before)):
+            # More of this job's evidence is left: the next call begins with the same job.
             return after
         after = str(row["job"])
     return after if len(found) == limit else ""

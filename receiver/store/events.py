@@ -1,23 +1,23 @@
-"""Events: the feed in the order of their commits, and one event with where it went."""
+"""Events: the feed in the order of commits, and single events with their deliveries."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
-from receiver.domain.model import Event
+from receiver.domain.model import CALLBACK_TARGET, Event
 from receiver.store.rows import read_event
 from receiver.store.schema import named
 from receiver.store.statements import Rows, Transaction, ms, one_or_none, query
 
 EVENT = named("event", numbered=True)
 SCAN = 2_000
-"""How many events one look at the feed goes through, at most."""
+"""Maximum number of events that one read of the feed examines."""
 
 
-@immutable
+@immutable(kw_only=True)
 class Page:
-    """A piece of the feed. `after` is the place behind it; `lost` tells that the asked place is gone."""
+    """A page of the feed, and the position `after` it. `lost`: the requested position no longer exists."""
 
     events: Sequence[Event]
     after: int
@@ -28,7 +28,7 @@ class Page:
 
 @immutable
 class EventDelivery:
-    """What became of one event at one endpoint, or at the job's own callback URL."""
+    """The outcome of one event at one endpoint, or at the job's own callback URL."""
 
     endpoint_id: str | None
     delivery_id: str | None
@@ -39,14 +39,15 @@ class EventDelivery:
 def feed(
     after: int | str | None, types: Sequence[str], prefixes: Sequence[str], job: str | None, limit: int
 ) -> Transaction[Page]:
-    """Events behind the place `after` (an event's id or a number), oldest first, among the next `SCAN`.
+    """Return events after the position `after` (an event's id or a number), oldest first, from the next
+    `SCAN` events. With `job` all later events of the job are searched.
 
-    The place behind them is that of the last event that was looked at, whether it fits or not.
+    The position of the page is that of the last event examined, whether or not it matches.
     """
     place = yield from _place(after)
     if place is None:
         oldest = one_or_none((yield query("select id from event order by seq limit 1")))
-        return Page((), 0, more=False, lost=True, oldest=oldest["id"] if oldest else None)
+        return Page(events=(), after=0, more=False, lost=True, oldest=oldest["id"] if oldest else None)
     reached = yield from (_end() if job is not None else _reached(place))
     conditions, parameters = _wanted(types, prefixes)
     if job is not None:
@@ -62,13 +63,14 @@ def feed(
     )
     page = found[:limit]
     if len(found) > limit:
-        return Page([read_event(row) for row in page], page[-1]["seq"], more=True)
-    return Page([read_event(row) for row in page], max(place, reached.seq), more=reached.more)
+        return Page(events=[read_event(row) for row in page], after=page[-1]["seq"], more=True)
+    # A reader of a rare type keeps up with retention. Why: receiver/README.md#the-feed-says-how-far-it-looked
+    return Page(events=[read_event(row) for row in page], after=max(place, reached.seq), more=reached.more)
 
 
 @immutable
 class _Reached:
-    """The last event that is looked at, and whether there are others behind it."""
+    """The position of the last event to examine, and whether others may follow it."""
 
     seq: int
     more: bool
@@ -113,13 +115,14 @@ def _place(after: int | str | None) -> Transaction[int | None]:
             return int(row["seq"])
         row = one_or_none((yield query("select place from erased where id = :id", id=after)))
         return None if row is None or row["place"] < removed else int(row["place"])
+    # The newest events may have been removed since: `issued_until` shows that their positions existed.
     last = one_or_none((yield query("select max(seq) as last from event")))
     known = max((last["last"] or 0) if last else 0, *marks.values(), 0)
     return after if removed <= after <= known else None
 
 
 def get(event_id: str) -> Transaction[tuple[Event, list[EventDelivery]] | None]:
-    """One event with what became of it everywhere."""
+    """Return an event with its outcome at every endpoint, None if it does not exist."""
     row = one_or_none((yield query(f"select {EVENT} from event where id = :id", id=event_id)))
     if row is None:
         return None
@@ -132,8 +135,9 @@ def get(event_id: str) -> Transaction[tuple[Event, list[EventDelivery]] | None]:
     for endpoint in endpoints:
         mine = deliveries.pop(endpoint["id"], None)
         places.append(_whereabouts(endpoint["id"], mine, _status(mine, endpoint, row["at"])))
+    # Left over: deliveries to removed endpoints and to the job's callback URL.
     for target, mine in deliveries.items():
-        places.append(_whereabouts(None if target == "callback" else target, mine, mine["state"]))
+        places.append(_whereabouts(None if target == CALLBACK_TARGET else target, mine, mine["state"]))
     return read_event(row), places
 
 
@@ -152,7 +156,7 @@ def _status(delivery: Any | None, endpoint: Any, at: int) -> str:
 
 
 def old(before: datetime, limit: int) -> Transaction[list[tuple[str, int]]]:
-    """Events of no job that are older than a moment, and how many deliveries each has."""
+    """Return events without a job that are older than a moment, each with its number of deliveries."""
     found = yield query(
         "select e.id, (select count(*) from delivery d where d.event = e.id) as many from event e "
         "where e.job is null and e.at < :before order by e.at limit :limit",
@@ -163,23 +167,23 @@ def old(before: datetime, limit: int) -> Transaction[list[tuple[str, int]]]:
 
 
 def remove(ids: Sequence[str]) -> Transaction[None]:
-    """Remove events of no job that retention takes."""
+    """Remove events without a job that are older than the retention."""
     yield from note_removed_events(ids)
     yield query("delete from event where id in (:ids)", ids=list(ids))
 
 
 def note_removed(job_ids: Sequence[str]) -> Transaction[None]:
-    """Remember how far the feed is about to lose events, so that a reader's lost place is told as lost."""
+    """Store the position up to which events are removed, so that a reader before it learns of the loss."""
     yield from _note_removed("job in (:ids)", list(job_ids))
 
 
 def note_removed_events(ids: Sequence[str]) -> Transaction[None]:
-    """The same for events by their ids."""
+    """Do the same as `note_removed` for events by their ids."""
     yield from _note_removed("id in (:ids)", list(ids))
 
 
 def remember_places(ids: Sequence[str], now: datetime) -> Transaction[None]:
-    """Keep the places in the feed of events that are erased by hand: a reader that stands there goes on."""
+    """Keep the feed positions of events that are erased by hand, so that a reader at one can continue."""
     yield query(
         "insert into erased (id, place, at) select id, seq, :now from event where id in (:ids) "
         "on conflict (id) do nothing",
@@ -189,12 +193,12 @@ def remember_places(ids: Sequence[str], now: datetime) -> Transaction[None]:
 
 
 def forget_places(before: datetime) -> Transaction[None]:
-    """Forget the places of events that were erased before a moment."""
+    """Delete the feed positions of events that were erased before a moment."""
     yield query("delete from erased where at < :before", before=ms(before))
 
 
 def note_removed_between(low: str, high: str) -> Transaction[None]:
-    """The same for all events between two ids."""
+    """Do the same as `note_removed` for all events from the id `low` to before `high`."""
     found = yield query(
         "select max(seq) as last from event where id >= :low and id < :high", low=low, high=high
     )
@@ -207,7 +211,7 @@ def _note_removed(which: str, ids: list[str]) -> Transaction[None]:
 
 
 def note_issued() -> Transaction[None]:
-    """Remember the newest place of the feed before it loses events: who has read so far lost nothing."""
+    """Store the newest feed position before events are removed: a reader that stands there lost nothing."""
     found = yield query("select max(seq) as last from event")
     yield from _raise_mark("issued_until", found)
 

@@ -1,14 +1,15 @@
 """Evidence: every word about a job, as its timeline keeps it, within a budget for each job."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from handlers import json
 from handlers.contract import Proof
 from handlers.values import immutable
-from receiver.domain.model import Job, Outcome, Source, Word
+from receiver.domain.model import Job, Outcome, Source
+from receiver.domain.reports import Report, details_of, proof_of, raw_of
 from receiver.security.ids import IdGenerator
+from receiver.store.rows import evidence_row
 from receiver.store.statements import Transaction, insert, ms, query, update
 
 
@@ -61,72 +62,91 @@ class Evidence:
         self._entries: list[tuple[Any, ...]] = []
         self._counted: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def file(self, word: Word, outcome: Outcome, before: Job, after: Job) -> Job:
+    def file(self, report: Report, outcome: Outcome, before: Job, after: Job) -> Job:
         """Keep a word. Returns the job with the entry noted.
 
         Unchanged polls in a row share an entry, as do the callbacks beyond the budget. The callback that
         ends its job is always kept.
         """
-        quiet = word.source is Source.POLL and outcome is Outcome.UNCHANGED
+        quiet = report.source is Source.POLL and outcome is Outcome.UNCHANGED
         if quiet and after.quiet_poll is not None:
-            self._count(word, after.quiet_poll)
+            self._count(report, after.quiet_poll)
             return after
-        if word.source is Source.CALLBACK:
+        if report.source is Source.CALLBACK:
             ends = after.state.final and not before.state.final
-            heard, size = after.heard + 1, after.heard_bytes + _size(word)
-            budget = PROVED if word.proof is Proof.PROVED else UNPROVED
+            heard, size = after.heard + 1, after.heard_bytes + _size(report)
+            budget = PROVED if proof_of(report) is Proof.PROVED else UNPROVED
             if not ends and not budget.holds(heard, size):
-                return self._overflow(word, outcome, after)
+                return self._overflow(report, outcome, after)
             after = after.but(heard=heard, heard_bytes=size)
-        entry = self._add(word, outcome, before, after)
+        entry = self._add(report, outcome, before, after)
         if quiet:
             return after.but(quiet_poll=entry)
         return after.but(quiet_poll=None) if after.quiet_poll is not None else after
 
-    def file_orphan(self, word: Word) -> None:
+    def file_orphan(self, report: Report) -> None:
         """Keep a word about a job that is gone, within the budget of unproved callbacks."""
-        heard = self._orphans.get(word.job_id)
+        heard = self._orphans.get(report.job_id)
         if heard is None:
-            heard = self._orphans[word.job_id] = Heard(0, 0, "")
-        heard.entries, size = heard.entries + 1, heard.size + _size(word)
+            heard = self._orphans[report.job_id] = Heard(0, 0, "")
+        heard.entries, size = heard.entries + 1, heard.size + _size(report)
         if heard.last and not UNPROVED.holds(heard.entries, size):
-            self._count(word, heard.last)
+            self._count(report, heard.last)
             return
-        if UNPROVED.holds(heard.entries, size):
+        fits = UNPROVED.holds(heard.entries, size)
+        if fits:
             heard.size = size
-        else:
-            word = replace(word, headers=None, body=None, note=UNKEPT)
-        heard.last = self._add(word, Outcome.LATE, None, None)
+        heard.last = self._add(report, Outcome.LATE, None, None, whole=fits)
 
     def write(self) -> Transaction[None]:
         """Write the entries, and count on those that were there."""
         yield insert("evidence", self._entries)
         yield from count_quiet(self._counted)
 
-    def _overflow(self, word: Word, outcome: Outcome, job: Job) -> Job:
+    def _overflow(self, report: Report, outcome: Outcome, job: Job) -> Job:
         if job.overflow is not None:
-            self._count(word, job.overflow)
+            self._count(report, job.overflow)
             return job
-        return job.but(
-            overflow=self._add(replace(word, headers=None, body=None, note=UNKEPT), outcome, job, job)
-        )
+        return job.but(overflow=self._add(report, outcome, job, job, whole=False))
 
-    def _count(self, word: Word, entry: str) -> None:
-        place = (word.job_id, entry)
+    def _count(self, report: Report, entry: str) -> None:
+        place = (report.job_id, entry)
         count, _ = self._counted.get(place, (0, 0))
-        self._counted[place] = (count + 1, ms(word.at))
+        self._counted[place] = (count + 1, ms(report.at))
 
-    def _add(self, word: Word, outcome: Outcome, before: Job | None, after: Job | None) -> str:
-        entry, at = self._ids.new("evd", word.at), ms(word.at)
-        told = json.write(told_of(word, before, after)).decode()
+    def _add(
+        self, report: Report, outcome: Outcome, before: Job | None, after: Job | None, *, whole: bool = True
+    ) -> str:
+        """Add an entry; one that is not `whole` leaves out the raw callback. Returns its id."""
+        entry = self._ids.new("evd", report.at)
+        details = dict(details_of(report)) | _move(before, after)
+        if not whole:
+            details["note"] = UNKEPT
+        headers, body = raw_of(report) if whole else (None, None)
         self._entries.append(
-            (entry, word.job_id, at, word.source.value, outcome.value, told, word.headers, word.body, 1, at)
+            evidence_row(
+                id=entry,
+                job=report.job_id,
+                at=report.at,
+                kind=report.source,
+                outcome=outcome.value,
+                details={name: value for name, value in details.items() if value is not None},
+                headers=headers,
+                body=body,
+            )
         )
         return entry
 
 
-def _size(word: Word) -> int:
-    return len(word.body or b"") + len(word.headers or b"")
+def _size(report: Report) -> int:
+    return sum(len(part or b"") for part in raw_of(report))
+
+
+def _move(before: Job | None, after: Job | None) -> dict[str, str]:
+    """Return the states between which a report moved its job."""
+    if before is None or after is None or before.state is after.state:
+        return {}
+    return {"from": before.state.value, "to": after.state.value}
 
 
 def count_quiet(quiet: Mapping[tuple[str, str], tuple[int, int]]) -> Transaction[None]:
@@ -143,23 +163,3 @@ def count_quiet(quiet: Mapping[tuple[str, str], tuple[int, int]]) -> Transaction
         more, last_at = quiet[job, entry]
         values.append((count + more, last_at, job, entry))
     yield update("evidence", ("count", "last_at"), values, key=("job", "id"))
-
-
-def told_of(word: Word, before: Job | None, after: Job | None) -> dict[str, Any]:
-    """What a word said, and how it moved its job, without what is unknown."""
-    update = word.update
-    told: dict[str, Any] = {
-        "status": word.status,
-        "phase": update.phase.value if update else None,
-        "progress": update.progress if update else None,
-        "provider_job_id": update.provider_job_id if update else None,
-        "files_left": update.left if update else None,
-        "proof": word.proof.value if word.source is Source.CALLBACK and update else None,
-        "error": word.error.message if word.error else None,
-        "provider_code": word.error.provider_code if word.error else None,
-        "note": word.note,
-        "verdict": word.verdict.value if word.verdict else None,
-    }
-    if before is not None and after is not None and before.state is not after.state:
-        told |= {"from": before.state.value, "to": after.state.value}
-    return {name: value for name, value in told.items() if value is not None}

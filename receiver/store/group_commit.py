@@ -1,9 +1,9 @@
-"""Group commit: many callers' writes in one transaction, each answered after its COMMIT.
+"""Group commit: the writes of many callers in one transaction, each answered after the COMMIT.
 
-One bounded queue takes every write verb. A transaction takes what has gathered at the moment when it
-begins, bounded by its cost, so that what comes while the writer is still busy goes along. When it fails for
-a reason of its content, the items run again one by one, so that a bad one never fails its neighbours; when
-the database itself is away, all of them are told so at once.
+One bounded queue takes all writes. A transaction takes the items that are queued when it begins, up to a
+maximum cost, so that items that arrive while the writer is busy join it. When it fails because of its
+content, the items run again one by one, so that a bad item never fails its neighbours; when the database
+itself is unavailable, all of them fail at once.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ Result = TypeVar("Result")
 
 LOGGER = logging.getLogger("ringback.store")
 DRAIN = 2_000
-"""The cost that one transaction takes at most: about one for a row or a kilobyte."""
+"""Maximum cost of one transaction: a row or a kilobyte costs about 1."""
 ROOM = 64_000
-"""The cost that may wait; beyond it a write is refused at once."""
+"""Maximum cost of the queue: a write beyond it is refused at once."""
 RESERVED = 16_000
-"""The cost that may wait beyond it of outcomes of paid work."""
+"""Additional cost of the queue that only outcomes of paid work may use."""
 
 
 TRIES = 3
-"""How often an item runs alone when other transactions are in its way."""
+"""Maximum number of times that an item runs alone while other transactions conflict with it."""
 
 
 def _flat(_item: object) -> int:
@@ -40,13 +40,17 @@ def _nothing(_told: object) -> None:
     return None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class BatchedWrite(Generic[Item, Result]):
-    """A write: the transaction of a batch of its items, the cost of one, the undoing of a promise on failure,
-    and the work that follows the commit of each, even where the caller is gone: it may hold slots for it.
+    """A kind of write.
 
-    A batch that writes `in_order` runs behind the others of its transaction, because other writers wait for
-    it from there to the commit; the `last` is one that waits for none of their rows.
+    `run` makes the transaction of a batch of items, and `cost` is the cost of one item. `rollback` gives back
+    the slots that a result holds when the transaction fails. `follow` runs after the commit for each item,
+    even if its caller is gone, because the result may hold slots.
+
+    A batch that writes `in_order` takes the order lock (`Step.IN_ORDER`), for which other writers wait until
+    the commit, so it runs behind the other batches. One that is also `last` runs behind all: it waits for no
+    row of another transaction.
     """
 
     name: str
@@ -67,11 +71,12 @@ class _Waiting:
 
 
 class GroupCommit:
-    """The one way to write. `write` runs a transaction to its commit, `writers` of them at once. A writer
-    calls `between_commits` once the callers of one have their answers, before the next begins.
+    """The queue of all writes. `write` runs a transaction to its commit, up to `writers` of them at once. A
+    writer calls `between_commits` after the callers of one transaction have their answers and before the next
+    begins.
 
-    The queue is filled by the loop and emptied by the writer, perhaps on a thread of its own: each has its
-    own counter of cost.
+    The event loop fills the queue and the writer empties it, possibly on a thread of its own, so each of them
+    has its own counter of cost.
     """
 
     def __init__(
@@ -90,18 +95,23 @@ class GroupCommit:
         self._closed = self._in_trouble = False
 
     async def do(self, verb: BatchedWrite[Item, Result], item: Item, *, reserved: bool = False) -> Result:
-        """What `verb` says of `item`, once it is durable; `StoreUnavailable` when it cannot be."""
+        """Return the result of `verb` for `item` once it is durable.
+
+        Raises `StoreUnavailable` when it cannot be stored now, and any error that its transaction raises.
+        """
         future = self.start(verb, item, reserved=reserved)
         return await future
 
     def start(
         self, verb: BatchedWrite[Item, Result], item: Item, *, reserved: bool = False
     ) -> "asyncio.Future[Result]":
-        """Queue `item` now; the future tells once it is durable. A `reserved` one finds room longer.
+        """Queue `item` now. Returns a future of its result, set once the item is durable. A `reserved` item
+        may also use the part of the queue that is kept for outcomes of paid work.
 
-        Raises `TooLarge` for an item that would never fit.
+        Raises `TooLarge` for an item that never fits, `StoreUnavailable` when the queue is full or closed.
         """
         cost = verb.cost(item)
+        # A paid outcome exists only in this process. Why: receiver/README.md#an-outcome-waits-for-the-store
         room = ROOM + RESERVED if reserved else ROOM
         if cost > room:
             raise TooLarge("this is more than can be stored at once")
@@ -115,7 +125,7 @@ class GroupCommit:
         return future
 
     async def close(self) -> None:
-        """Store what is queued, then take no more."""
+        """Refuse further items, and wait until the queued ones are stored or have failed."""
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
@@ -125,23 +135,26 @@ class GroupCommit:
             while self._waiting:
                 batch: list[_Waiting] = []
                 try:
-                    told = await self._write(self._gathered(batch))
+                    results = await self._write(self._gathered(batch))
                 except StoreUnavailable as error:
                     self._tell(error)
+                    # `batch` is empty when the transaction failed before it began. The waiting items fail
+                    # with it, because the loop would otherwise retry them without a pause.
                     _fail(batch or self._take(), error)
-                except Exception as error:  # noqa: BLE001  # the caller gets it, whatever it is
+                except Exception as error:  # noqa: BLE001  # the caller gets any error
                     await self._one_by_one(batch or self._take(), error)
                 else:
                     self._tell(None)
-                    self._answer(batch, told)
+                    self._answer(batch, results)
                 await self._between_commits()
         finally:
+            # There is no await after the queue was seen empty, so the next item starts a new task.
             task = asyncio.current_task()
             if task is not None:
                 self._running.discard(task)
 
     def _tell(self, trouble: StoreUnavailable | None) -> None:
-        """Log once that nothing can be stored, and why, and once that it can again."""
+        """Log once when the store stops taking writes, with the reason, and once when it takes them again."""
         if trouble is not None and not self._in_trouble:
             LOGGER.error("cannot store: %s (%s)", trouble.detail, trouble.__cause__)
         elif trouble is None and self._in_trouble:
@@ -149,13 +162,17 @@ class GroupCommit:
         self._in_trouble = trouble is not None
 
     def _gathered(self, batch: list[_Waiting]) -> Transaction[list[Any]]:
-        """One transaction of all that waits when it begins; `batch` tells what that was."""
+        """Run all items that wait when the transaction begins, and add them to `batch`."""
+        # The body of a generator runs when the driver begins the transaction, not when `_run` makes it. Until
+        # then the writer may be busy (it moves the log between commits), and items that arrive meanwhile join
+        # this commit instead of waiting for the next. Why: receiver/README.md#the-log-moves-behind-an-answer
         batch += self._take()
         return (yield from _together(batch))
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         cost = 0
+        # An item above the maximum runs in a transaction of its own.
         while self._waiting and (not batch or cost + self._waiting[0].cost <= DRAIN):
             batch.append(self._waiting.popleft())
             cost += batch[-1].cost
@@ -163,29 +180,32 @@ class GroupCommit:
         return batch
 
     async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        # A single item would fail again with the same error, unless a conflict caused it and may be over.
         if len(batch) == 1 and not isinstance(error, Contended):
             _fail(batch, error)
             return
+        # The error does not name its item. In transactions of their own, the other items are stored.
         for waiting in batch:
             await self._alone(waiting)
 
     async def _alone(self, waiting: _Waiting) -> None:
         for left in range(TRIES - 1, -1, -1):
             try:
-                told = await self._write(_together([waiting]))
+                results = await self._write(_together([waiting]))
             except Contended as conflict:
                 if left == 0:
                     away = StoreUnavailable("other transactions change the same rows again and again")
                     _fail([waiting], away if conflict.passes else conflict.__cause__ or conflict)
-            except Exception as own:  # noqa: BLE001  # as above, each its own
+            except Exception as own:  # noqa: BLE001  # as above, each item its own error
                 _fail([waiting], own)
                 return
             else:
-                self._answer([waiting], told)
+                self._answer([waiting], results)
                 return
 
-    def _answer(self, batch: Sequence[_Waiting], told: Sequence[Any]) -> None:
-        for waiting, answer in zip(batch, told, strict=True):
+    def _answer(self, batch: Sequence[_Waiting], results: Sequence[Any]) -> None:
+        for waiting, answer in zip(batch, results, strict=True):
+            # Even if the caller is gone. Why: receiver/README.md#follow-ups-hang-on-the-write
             if waiting.verb.follow is not None:
                 self._loop.call_soon(waiting.verb.follow, waiting.item, answer)
             if not waiting.future.done():
@@ -196,21 +216,25 @@ def _together(batch: Sequence[_Waiting]) -> Transaction[list[Any]]:
     groups: dict[BatchedWrite[Any, Any], list[int]] = {}
     for index, waiting in enumerate(batch):
         groups.setdefault(waiting.verb, []).append(index)
-    told: list[Any] = [None] * len(batch)
+    results: list[Any] = [None] * len(batch)
     done: list[tuple[BatchedWrite[Any, Any], Sequence[Any]]] = []
     try:
+        # From the order lock to the commit other writers wait, so batches that take it run behind the others.
+        # A `last` batch may take it and skips locked rows; a batch behind it could hold the lock while it
+        # waits for a row of a transaction that waits for the lock.
         for verb, indexes in sorted(groups.items(), key=lambda group: (group[0].in_order, group[0].last)):
             answers = yield from verb.run([batch[index].item for index in indexes])
             done.append((verb, answers))
             for index, answer in zip(indexes, answers, strict=True):
-                told[index] = answer
+                results[index] = answer
+        # Yielded here, so that a COMMIT that fails also releases the slots that the results hold.
         yield Step.COMMIT
     except BaseException:
         for verb, answers in done:
             for answer in answers:
                 verb.rollback(answer)
         raise
-    return told
+    return results
 
 
 def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Holds: until when lanes are left alone, known to every replica and kept over a restart."""
+"""Holds: the times until which lanes are left alone, shared by all replicas and kept over a restart."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from receiver.store.statements import Transaction, moment, ms, query
 
 
 def hold(lanes: Sequence[tuple[str, datetime]]) -> Transaction[None]:
-    """Leave lanes alone until a moment, or until the later one that was noted before."""
+    """Hold lanes until a moment each; an earlier hold that ends later stays."""
+    # Sorted, so that replicas that hold the same lanes lock their rows in the same order.
     for lane, until in sorted(lanes):
         yield query(
             "insert into hold values (:lane, :until) on conflict (lane) do update set until = "
@@ -20,7 +21,7 @@ def hold(lanes: Sequence[tuple[str, datetime]]) -> Transaction[None]:
 
 
 def held(now: datetime, limit: int) -> Transaction[dict[str, datetime]]:
-    """The lanes that are left alone, and until when; the longest holds where there are more than `limit`."""
+    """Return the held lanes with the end of each hold; the longest holds if there are more than `limit`."""
     found = yield query(
         "select lane, until from hold where until > :now order by until desc limit :limit",
         now=ms(now),
@@ -30,18 +31,20 @@ def held(now: datetime, limit: int) -> Transaction[dict[str, datetime]]:
 
 
 def let_go(lane: str) -> Transaction[None]:
-    """Leave a lane alone no longer."""
+    """End the hold of a lane."""
     yield query("delete from hold where lane = :lane", lane=lane)
 
 
 def forget(now: datetime) -> Transaction[None]:
-    """Remove the holds that are over."""
+    """Remove the holds that have ended."""
     yield query("delete from hold where until <= :now", now=ms(now))
 
 
 def hold_of(lane: str, url: str | None) -> str:
-    """Return the name to hold when a delivery of `lane` is told to wait: an endpoint's lane, or a job's own
-    callback URL and not all of its host. The URL itself may be a secret."""
+    """Return the name to hold when a delivery of `lane` must wait: the endpoint's lane, or the job's own
+    callback URL (as a digest), not its whole host.
+    """
     if url is None:
         return plain(lane)
+    # A digest, because the URL may be a secret. Why: receiver/README.md#a-hold-is-a-row
     return f"{plain(lane)}#{hashlib.sha256(url.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The news that calls wait for, in one read for all of them."""
+"""The states of jobs for which API calls wait, in one read for all calls."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ from receiver.domain.model import State
 from receiver.store.statements import Transaction, chunks, query
 
 AT_ONCE = 500
+"""Maximum number of jobs that one statement reads."""
 
 
 def watched(job_ids: Sequence[str]) -> Transaction[tuple[int, dict[str, State]]]:
-    """Returns the newest place of the feed, and the state of each of these jobs that is there."""
+    """Return the newest feed position (0 if there is none), and the state of each job that exists."""
     last = yield query("select max(seq) as last from event")
     states: dict[str, State] = {}
     for some in chunks(job_ids, AT_ONCE):

@@ -8,10 +8,10 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
-from receiver.domain.model import FINAL, Claim, Job, ScheduledWork, State
+from receiver.domain.model import FINAL, Claim, Job, ScheduledWork, State, Work
 from receiver.store import inputs
-from receiver.store.due import NOBODY, PASSED_BY, release
-from receiver.store.rows import JOB_SEEN, job_row, read_job
+from receiver.store.due import PASSED_BY, release
+from receiver.store.rows import JOB_SEEN, due_row, job_row, read_job
 from receiver.store.statements import Transaction, insert, ms, one_or_none, query, skip_locked
 
 UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
@@ -19,7 +19,7 @@ SELDOM = FINAL - {State.SUCCEEDED}
 """The states that an index knows: final ones in which few jobs end."""
 
 
-@immutable
+@immutable(kw_only=True)
 class NewJob:
     """A job to promise. `owner`, `key` and `digest` are its Idempotency-Key's, where it has one."""
 
@@ -63,7 +63,7 @@ class ClaimedPoll:
     hinted: bool = False
 
 
-@immutable
+@immutable(kw_only=True)
 class JobFilter:
     """What a list of jobs is asked for."""
 
@@ -124,7 +124,7 @@ def by_key(owner: str, key: str, digest: bytes) -> Transaction[Added | None]:
 
 def _due_row(item: NewJob) -> tuple[Any, ...]:
     due = item.due
-    return (item.job.id, due.work.value, due.lane, ms(due.at), 0, 0, due.tries, NOBODY)
+    return due_row(id=item.job.id, work=due.work, lane=due.lane, at=due.at, tries=due.tries)
 
 
 def label(key: str, value: str) -> bytes:
@@ -276,8 +276,11 @@ def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
         paid=paid,
         limit=limit,
     )
-    at = ms(policy_at)
-    yield insert("due", [(row["id"], "poll", row["account"], at, 0, at, 0, NOBODY) for row in found])
+    rows = [
+        due_row(id=row["id"], work=Work.POLL, lane=row["account"], at=policy_at, fence=ms(policy_at))
+        for row in found
+    ]
+    yield insert("due", rows)
     return len(found)
 
 

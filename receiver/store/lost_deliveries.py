@@ -1,4 +1,4 @@
-"""Lost deliveries: those that retention took although they were owed, counted by target and reason."""
+"""Lost deliveries: pending deliveries that retention canceled or removed, by target and reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from datetime import datetime
 from handlers.values import immutable
 from receiver.store.deliveries import cancel
 from receiver.store.rows import first_id
-from receiver.store.schema import named
 from receiver.store.statements import (
     Transaction,
     ms,
@@ -15,19 +14,19 @@ from receiver.store.statements import (
 )
 
 
-@immutable
+@immutable(kw_only=True)
 class LostDelivery:
-    """How many deliveries a target lost for one reason, between which moments (in milliseconds)."""
+    """The deliveries that a target lost for one reason: their number, and first and last time in ms."""
 
     target: str
     reason: str
     count: int
-    first_at: int
     last_at: int
 
 
 def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]:
-    """Deliveries that are owed since before a moment and that nobody sends just now, with their targets."""
+    """Return pending deliveries that are older than a moment and not being sent, with their targets."""
+    # Ids begin with their time, so a range of ids is a range of time. Why: receiver/README.md#hexadecimal-ids
     found = yield query(
         "select due.id, delivery.target from due join delivery on delivery.id = due.id "
         "where due.id >= :first and due.id < :before and due.leased = 0 order by due.id limit :limit",
@@ -39,7 +38,7 @@ def outdated(before: datetime, limit: int) -> Transaction[list[tuple[str, str]]]
 
 
 def lose(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transaction[Mapping[str, int]]:
-    """Owe these no more, and keep a count of how many each target lost and why; those that it lost now."""
+    """Cancel deliveries and count them by target and reason. Returns the number lost now by target."""
     gone = yield from cancel([delivery for delivery, _ in owed], reason, now)
     lost = Counter(target for delivery, target in owed if delivery in gone)
     yield from count(lost, reason, now)
@@ -47,7 +46,7 @@ def lose(owed: Sequence[tuple[str, str]], reason: str, now: datetime) -> Transac
 
 
 def count(lost: Mapping[str, int], reason: str, now: datetime) -> Transaction[None]:
-    """Keep a count of how many deliveries each target lost, and why."""
+    """Add to the stored number of deliveries that each target lost for a reason."""
     for target, count in sorted(lost.items()):
         yield query(
             "insert into taken values (:target, :reason, :count, :now, :now) on conflict (target, reason) "
@@ -60,6 +59,9 @@ def count(lost: Mapping[str, int], reason: str, now: datetime) -> Transaction[No
 
 
 def list_all() -> Transaction[list[LostDelivery]]:
-    """What was owed and taken, by target."""
-    found = yield query(f"select {named('taken')} from taken order by target, reason")
-    return [LostDelivery(*row) for row in found]
+    """Return the counts of lost deliveries, by target and reason."""
+    found = yield query("select target, reason, count, last_at from taken order by target, reason")
+    return [
+        LostDelivery(target=target, reason=reason, count=count, last_at=at)
+        for target, reason, count, at in found
+    ]

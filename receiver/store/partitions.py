@@ -1,4 +1,7 @@
-"""History in parts by time, where the engine has them: made ahead, dropped whole once all of it is old."""
+"""Partitions of history by time, on PostgreSQL: created ahead, dropped whole once everything in them is old.
+
+Why: receiver/README.md#history-in-partitions
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,56 +11,62 @@ from receiver.store.rows import first_id
 from receiver.store.statements import Transaction, query
 
 DAY = 86_400_000
-"""Milliseconds; parts begin and end with a day, UTC."""
+"""Milliseconds of a day. Partitions begin and end at midnight UTC."""
 PAGE = 5_000
+"""Jobs that one query of `busy` reads, at most."""
 
 
 @immutable
 class Part:
-    """What began between two moments, in milliseconds: jobs' events and evidence by the job, deliveries and
-    their attempts by the delivery.
+    """A partition: the history that began from `low` to before `high`, in milliseconds since 1970.
+
+    The id by which a row is kept begins with its time: an event by its own, evidence by its job's, a delivery
+    and its attempts by the delivery's.
     """
 
     low: int
     high: int
 
     def ids(self, kind: str) -> dict[str, str]:
-        """The ids of a kind that lie in it, from `low` to before `high`."""
+        """Return the range of ids of a kind in this partition: from `low` to before `high`."""
         return {"low": first_id(kind, self.low), "high": first_id(kind, self.high)}
 
     def overdue(self, before: int) -> bool:
-        """Whether it should have gone before a moment, and as long ago as it is long."""
+        """Return whether the partition ended before `before` by at least its own length."""
         return 2 * self.high - self.low <= before
 
 
 def parts() -> Transaction[Sequence[Part]]:
-    """The parts that there are, oldest first."""
+    """Return the existing partitions, oldest first."""
     found = yield query("select low, high from history order by low")
     return [Part(row["low"], row["high"]) for row in found]
 
 
 def gaps(found: Sequence[Part], since: int, until: int, width: int) -> Iterator[Part]:
-    """What is missing for everything from one moment to another, in parts of at most so many days."""
+    """Yield the partitions missing from `since` to `until` (milliseconds), each at most `width` days long."""
     low = since // DAY * DAY
     while low < until:
         there = next((part for part in found if part.low <= low < part.high), None)
         if there is None:
+            # A new partition ends where the next existing one begins: PostgreSQL refuses overlapping ranges.
             there = Part(low, min([low + width * DAY, *(part.low for part in found if part.low > low)]))
             yield there
         low = there.high
 
 
 def make(missing: Iterable[Part]) -> Transaction[None]:
-    """Make parts; those that somebody else made meanwhile stay."""
+    """Create partitions. Those that another replica has created meanwhile are kept."""
     for part in missing:
         yield query("select make_history(:low, :high)", low=part.low, high=part.high)
 
 
 def busy(part: Part, before: int) -> Transaction[bool]:
-    """Whether a job of this part is open or ended only since a moment (the newest are the likeliest), or
-    something of it is owed."""
+    """Return whether a partition must be kept: it has a job that is open or ended at `before` or later, or a
+    delivery that is still due.
+    """
     ids = part.ids("job")
     place = ids["high"]
+    # Newest first: the newest jobs are the likeliest to be open, so the first page usually decides.
     while place:
         found = yield query(
             "select id, completed_at from job where id >= :low and id < :high order by id desc limit :page",
@@ -72,7 +81,7 @@ def busy(part: Part, before: int) -> Transaction[bool]:
 
 
 def owed(part: Part) -> Transaction[bool]:
-    """Whether a delivery of this part, or of an event in it, is still to be made."""
+    """Return whether a delivery in this partition, or of an event in it, is still due."""
     for kind, sql in OWED.items():
         if (yield query(sql, **part.ids(kind))):
             return True
@@ -80,9 +89,11 @@ def owed(part: Part) -> Transaction[bool]:
 
 
 def drop(part: Part) -> Transaction[bool]:
-    """Remove a part, unless something of it is owed by now; whether it is gone."""
+    """Drop a partition, unless a delivery of it is due by now. Returns whether it was dropped."""
+    # Checked again: a delivery may have become due since `busy` ran in a transaction of its own.
     if (yield from owed(part)):
         return False
+    # Before the drop, because the feed's marks are computed from the events that it removes.
     yield from note_issued()
     yield from note_removed_between(**part.ids("evt"))
     yield query("select drop_history(:low)", low=part.low)

@@ -1,10 +1,10 @@
-"""The readiness probe: a write of no consequence."""
+"""The write of the readiness probe."""
 
 from receiver.store.statements import Transaction, query
 
 
 def write() -> Transaction[None]:
-    """Write something of no consequence: whether that works is whether we can store.
+    """Write a value without meaning, to find out whether the store takes writes.
 
     The value changes each time, because an engine writes nothing for a row that stays as it is.
     """

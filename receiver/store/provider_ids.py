@@ -1,25 +1,38 @@
 """The provider's ids: one of them names one job of an account."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 from handlers.contract import Proof
-from receiver.domain.model import Job, Outcome, Source, Verdict, Word
+from receiver.domain.model import Job, Outcome, Source
+from receiver.domain.reports import (
+    Action,
+    Command,
+    FailureKind,
+    Note,
+    ProviderFailure,
+    ProviderUpdate,
+    Report,
+    guess_of,
+    meaning_of,
+    proof_of,
+    raw_of,
+)
 from receiver.store.statements import Transaction, delete, query
 
 
-def taken_by(words: Sequence[Word], jobs: dict[str, Job]) -> Transaction[dict[tuple[str, str], str]]:
+def taken_by(reports: Sequence[Report], jobs: dict[str, Job]) -> Transaction[dict[tuple[str, str], str]]:
     """Return the jobs that hold the provider ids that these words would bind.
 
     A job that holds an id only because an unproved callback guessed it gives it up to a word that proves it.
     """
     wanted: dict[tuple[str, str], bool] = {}
-    for word in words:
-        job = jobs.get(word.job_id)
-        theirs = _names(word)
-        if job is not None and theirs is not None and _may_bind(word, job):
+    for report in reports:
+        job = jobs.get(report.job_id)
+        theirs = _names(report)
+        if job is not None and theirs is not None and _may_bind(report, job):
             place = (job.account, theirs)
-            wanted[place] = wanted.get(place, False) or _proves(word)
+            wanted[place] = wanted.get(place, False) or _proves(report)
     taken: dict[tuple[str, str], str] = {}
     for account in sorted({account for account, _ in wanted}):
         found = yield query(
@@ -48,35 +61,54 @@ def _unbind(job_id: str, *, ended: bool) -> Transaction[None]:
     yield delete("due", [job_id])
 
 
-def _proves(word: Word) -> bool:
-    """Return whether a word proves the provider's id that it names."""
-    if word.source is Source.CALLBACK:
-        return word.proof is Proof.PROVED and not word.confirm
-    return word.guess is None
+def _proves(report: Report) -> bool:
+    """Return whether a report proves the provider's id that it names."""
+    if isinstance(report, ProviderUpdate) and report.source is Source.CALLBACK:
+        return report.proof is Proof.PROVED and not report.confirm
+    return guess_of(report) is None
 
 
-def _names(word: Word) -> str | None:
-    """Return the provider's id that a word would bind to its job."""
-    if word.update is not None:
-        return word.guess or word.update.provider_job_id
-    return word.note if word.verdict is Verdict.BIND else None
+def _names(report: Report) -> str | None:
+    """Return the provider's id that a report would bind to its job."""
+    match report:
+        case ProviderUpdate():
+            return report.guess or report.update.provider_job_id
+        case Command(action=Action.BIND):
+            return report.provider_job_id
+        case _:
+            return None
 
 
-def _may_bind(word: Word, job: Job) -> bool:
-    """Return whether a word may name the job's id at the provider."""
-    return job.provider_job_id is None or word.verdict is Verdict.BIND
+def _may_bind(report: Report, job: Job) -> bool:
+    """Return whether a report may name the job's id at the provider."""
+    return job.provider_job_id is None or meaning_of(report) is Action.BIND
 
 
-def unless_taken(word: Word, job: Job, taken: dict[tuple[str, str], str]) -> Word:
-    """An id that another job holds binds nothing: the answer is kept, the job is as good as unanswered."""
-    theirs = _names(word)
-    if theirs is None or not _may_bind(word, job):
-        return word
+def unless_taken(report: Report, job: Job, taken: dict[tuple[str, str], str]) -> Report:
+    """Return a report as it counts: one that names the id of another job binds nothing. It is kept, and its
+    job counts as unanswered."""
+    theirs = _names(report)
+    if theirs is None or not _may_bind(report, job):
+        return report
     owner = taken.get((job.account, theirs))
     if owner is None or owner == job.id:
-        return word
-    note = "the provider named an id that belongs to another job"
-    verdict = Verdict.LOST if word.source is Source.SUBMISSION else None
-    if word.guess is not None:
-        verdict = Verdict.MISS
-    return replace(word, update=None, verdict=verdict, note=note, kept_as=Outcome.MISMATCH)
+        return report
+    return _mismatch(report)
+
+
+def _mismatch(report: Report) -> Report:
+    common: dict[str, Any] = {
+        "job_id": report.job_id,
+        "source": report.source,
+        "at": report.at,
+        "claim": report.claim,
+        "note": "the provider named an id that belongs to another job",
+        "kept_as": Outcome.MISMATCH,
+    }
+    guess, status = guess_of(report), report.status if isinstance(report, ProviderUpdate) else None
+    if guess is not None:
+        return ProviderFailure(kind=FailureKind.MISS, guess=guess, status=status, **common)
+    if report.source is Source.SUBMISSION:
+        return ProviderFailure(kind=FailureKind.LOST, status=status, **common)
+    headers, body = raw_of(report)
+    return Note(proof=proof_of(report), status=status, headers=headers, body=body, **common)

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from handlers.values import immutable
-from receiver.domain.event_types import wants
+from receiver.domain.event_types import JOB_FINAL, wants
 from receiver.domain.model import (
+    CALLBACK_TARGET,
     Claim,
     Endpoint,
     EndpointState,
@@ -23,22 +24,28 @@ from receiver.domain.model import (
     ScheduledWork,
     Source,
     State,
-    Verdict,
-    Word,
     Work,
 )
+from receiver.domain.reports import Action, FailureKind, ProviderFailure, ProviderUpdate, Report, meaning_of
 from receiver.egress.address_guard import origin_of
 from receiver.security.ids import IdGenerator
-from receiver.store.due import NOBODY
-from receiver.store.due_changes import Plans, Then
+from receiver.store.due_changes import DueChange, DueChanges, Keep
 from receiver.store.evidence import Evidence, heard_of
 from receiver.store.inputs import forget
 from receiver.store.provider_ids import taken_by, unless_taken
-from receiver.store.rows import ENDPOINTS, JOB_CHANGES, JOB_SEEN, event_row, job_changes, read_job
+from receiver.store.rows import (
+    ENDPOINTS,
+    JOB_CHANGES,
+    JOB_SEEN,
+    delivery_row,
+    due_row,
+    event_row,
+    job_changes,
+    read_job,
+)
 from receiver.store.statements import Step, Transaction, for_update, insert, ms, query, update
 
-TO_CALLBACK_URL = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.unconfirmed"})
-CALLBACK_TARGET = "callback"
+TO_CALLBACK_URL = frozenset({*JOB_FINAL, "job.unconfirmed"})
 UNCERTAIN = frozenset({State.SUBMITTING, State.UNCONFIRMED})
 UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
@@ -50,8 +57,7 @@ class Folded:
     job: Job
     events: tuple[str, ...]
     outcome: Outcome
-    due: ScheduledWork | None = None
-    then: Then = Then.REPLACE
+    due: DueChange
 
 
 @immutable
@@ -63,7 +69,7 @@ class NewDelivery:
     claim: Claim | None
 
 
-@immutable
+@immutable(kw_only=True)
 class RecordResult:
     """What became of a word."""
 
@@ -87,8 +93,8 @@ class SlotReservation(Protocol):
 class EventRules(Protocol):
     """The meaning of reports, which the service knows and the store does not. Pure."""
 
-    def fold(self, job: Job, word: Word) -> Folded:
-        """What `word` does to `job`; pure."""
+    def fold(self, job: Job, report: Report) -> Folded:
+        """What `report` does to `job`; pure."""
 
     def render(self, job: Job, event_type: str) -> Event:
         """The event of this type about `job` as it is now."""
@@ -104,7 +110,7 @@ class EndpointSource(Protocol):
         """Take these rows as the endpoints of a generation, and return them."""
 
 
-@immutable
+@immutable(kw_only=True)
 class RecordContext:
     """All that recording needs beside the words."""
 
@@ -127,19 +133,19 @@ class _Batch:
     bound: dict[str, str | None] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     events: list[tuple[Event, Job | None]] = field(default_factory=list)
-    due: Plans = field(default_factory=Plans)
+    due: DueChanges = field(default_factory=DueChanges)
 
 
-def record(context: RecordContext, words: Sequence[Word]) -> Transaction[list[RecordResult]]:
-    """Fold `words` into their jobs and write all that follows."""
-    ids = sorted({word.job_id for word in words})
+def record(context: RecordContext, reports: Sequence[Report]) -> Transaction[list[RecordResult]]:
+    """Fold `reports` into their jobs and write all that follows."""
+    ids = sorted({report.job_id for report in reports})
     found = yield for_update(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
     jobs = {row["id"]: read_job(row) for row in found}
     orphans = yield from heard_of([job_id for job_id in ids if job_id not in jobs])
     batch = _Batch(jobs, Evidence(context.ids, orphans))
-    held = yield from _held([word.claim for word in words if word.claim is not None])
-    taken = yield from taken_by(words, batch.jobs)
-    told = [_fold(context, batch, word, held, taken) for word in words]
+    held = yield from _held([report.claim for report in reports if report.claim is not None])
+    taken = yield from taken_by(reports, batch.jobs)
+    told = [_fold(context, batch, report, held, taken) for report in reports]
     yield from batch.evidence.write()
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield update("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
@@ -217,30 +223,34 @@ def _bear(
     now: datetime,
     until: float,
 ) -> NewDelivery:
-    owed = PendingDelivery(context.ids.new("dlv", now), event, endpoint_id, event.job_id)
+    owed = PendingDelivery(
+        id=context.ids.new("dlv", now), event=event, endpoint_id=endpoint_id, job_id=event.job_id
+    )
     waits_in = context.limits.reserve(lane).waits_in if live else lane
     if waits_in is not None:
         return NewDelivery(owed, waits_in, None)
-    return NewDelivery(owed, lane, Claim(owed.id, Work.DELIVER, lane, 1, 0, until, context.owner))
+    return NewDelivery(
+        owed,
+        lane,
+        Claim(id=owed.id, work=Work.DELIVER, lane=lane, fence=1, tries=0, until=until, owner=context.owner),
+    )
 
 
 def _delivery_row(born: NewDelivery, now: datetime) -> tuple[Any, ...]:
-    owed, at = born.delivery, ms(now)
-    target = owed.endpoint_id or CALLBACK_TARGET
-    return (owed.id, owed.event.id, target, "", owed.job_id, "pending", at, at, 0, None)
+    delivery = born.delivery
+    target = delivery.endpoint_id or CALLBACK_TARGET
+    return delivery_row(id=delivery.id, event=delivery.event.id, target=target, job=delivery.job_id, at=now)
 
 
 def _due_row(born: NewDelivery, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
     leased = born.claim is not None
-    return (
-        born.delivery.id,
-        Work.DELIVER.value,
-        born.lane,
-        ms(until if leased else now),
-        int(leased),
-        int(leased),
-        0,
-        owner if leased else NOBODY,
+    return due_row(
+        id=born.delivery.id,
+        work=Work.DELIVER,
+        lane=born.lane,
+        at=until if leased else now,
+        fence=int(leased),
+        owner=owner if leased else None,
     )
 
 
@@ -258,20 +268,20 @@ def _held(claims: Sequence[Claim]) -> Transaction[Mapping[str, Any]]:
 def _fold(
     context: RecordContext,
     batch: _Batch,
-    word: Word,
+    report: Report,
     held: Mapping[str, Any],
     taken: dict[tuple[str, str], str],
 ) -> RecordResult:
-    job = batch.jobs.get(word.job_id)
+    job = batch.jobs.get(report.job_id)
     if job is None:
-        batch.evidence.file_orphan(word)
-        return RecordResult(None, Outcome.LATE)
-    row = held.get(word.claim.id) if word.claim is not None else None
-    stale = word.claim is not None and (row is None or row["fence"] != word.claim.fence)
-    if stale and not _still_tells(word, job):
-        _keep(batch, job, batch.evidence.file(word, Outcome.LATE, job, job))
-        return RecordResult(job, Outcome.LATE)
-    folded = context.rules.fold(job, unless_taken(word, job, taken))
+        batch.evidence.file_orphan(report)
+        return RecordResult(job=None, outcome=Outcome.LATE)
+    row = held.get(report.claim.id) if report.claim is not None else None
+    stale = report.claim is not None and (row is None or row["fence"] != report.claim.fence)
+    if stale and not _still_tells(report, job):
+        _keep(batch, job, batch.evidence.file(report, Outcome.LATE, job, job))
+        return RecordResult(job=job, outcome=Outcome.LATE)
+    folded = context.rules.fold(job, unless_taken(report, job, taken))
     after = folded.job
     if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
         taken[(job.account, after.provider_job_id)] = job.id
@@ -282,13 +292,13 @@ def _fold(
         event = context.rules.render(after, event_type)
         events.append(event)
         batch.events.append((event, after))
-    if word.verdict is not Verdict.EXPIRE or folded.outcome is not Outcome.LATE:
-        after = batch.evidence.file(word, folded.outcome, job, after)
+    if meaning_of(report) is not Action.EXPIRE or folded.outcome is not Outcome.LATE:
+        after = batch.evidence.file(report, folded.outcome, job, after)
     _keep(batch, job, after)
-    if not stale or _supersedes(job, after) or _gives_way(row, folded.due, after):
-        batch.due.add(job.id, folded.due, folded.then)
-    due = None if folded.then is Then.KEEP else folded.due
-    return RecordResult(after, folded.outcome, tuple(events), due=due)
+    due = None if isinstance(folded.due, Keep) else folded.due.due
+    if not stale or _supersedes(job, after) or _gives_way(row, due, after):
+        batch.due.add(job.id, folded.due)
+    return RecordResult(job=after, outcome=folded.outcome, events=tuple(events), due=due)
 
 
 def _keep(batch: _Batch, before: Job, after: Job) -> None:
@@ -301,16 +311,18 @@ def _keep(batch: _Batch, before: Job, after: Job) -> None:
     batch.changed.add(before.id)
 
 
-def _still_tells(word: Word, job: Job) -> bool:
+def _still_tells(report: Report, job: Job) -> bool:
     """Return whether a word under a lost lease changes its job all the same.
 
     An update of the provider does. So does the proof that its latest submission was not accepted; of
     an earlier one it would say nothing about a later one.
     """
-    if word.update is not None:
+    if isinstance(report, ProviderUpdate):
         return True
-    proves = word.verdict in {Verdict.RESTORE, Verdict.REJECT} and word.source is Source.SUBMISSION
-    return proves and job.state in UNCERTAIN and word.intent == job.intents
+    if not isinstance(report, ProviderFailure) or report.source is not Source.SUBMISSION:
+        return False
+    proves = report.kind in {FailureKind.RESTORE, FailureKind.REJECT}
+    return proves and job.state in UNCERTAIN and report.intent == job.intents
 
 
 def _supersedes(before: Job, after: Job) -> bool:
@@ -344,6 +356,12 @@ def _with_born(told: Sequence[RecordResult], born: dict[str, list[NewDelivery]])
     for recorded in told:
         if recorded.events:
             mine = [one for event in recorded.events for one in born.get(event.id, ())]
-            yield RecordResult(recorded.job, recorded.outcome, recorded.events, tuple(mine), recorded.due)
+            yield RecordResult(
+                job=recorded.job,
+                outcome=recorded.outcome,
+                events=recorded.events,
+                born=tuple(mine),
+                due=recorded.due,
+            )
         else:
             yield recorded

@@ -1,4 +1,4 @@
-"""Encrypting stored secrets anew, under the newest master key."""
+"""Re-encryption of stored secrets under the newest master key."""
 
 from receiver.domain.errors import Misconfigured
 from receiver.security.tokens import KID, BadToken, MasterKeys
@@ -8,20 +8,21 @@ from receiver.store.sealing import EndpointSealer
 from receiver.store.statements import Rows, Step, Transaction, query, update
 
 BATCH = 500
+"""Jobs that one read examines and one transaction changes, at most."""
 
 
 async def reseal(store: Store, master_keys: MasterKeys) -> int:
-    """Encrypt stored secrets under the newest key, where they are not. Returns how many rows. An interrupted
-    run goes on where it stopped.
+    """Encrypt all stored secrets under the newest master key. Returns the number of rows that changed.
 
-    Raises `Misconfigured` when one cannot be read.
+    An interrupted run continues where it stopped, because rows already under that key are skipped.
+    Raises `Misconfigured` when a secret needs a master key that is not configured.
     """
     count, place = await store.write(lambda: _endpoints(master_keys)), ""
     while True:
         found, place = await store.read(sealed_jobs(place, BATCH))
         old = [row for row in found if not _is_newest(master_keys, row["callback_secret"])]
         if old:
-            await store.write(lambda some=old: _jobs(master_keys, some))  # type: ignore[misc]  # bound at once
+            await store.write(lambda some=old: _jobs(master_keys, some))  # type: ignore[misc]  # bound now
         count += len(old)
         if not place:
             return count
@@ -32,6 +33,7 @@ def _is_newest(master_keys: MasterKeys, sealed: bytes) -> bool:
 
 
 def _endpoints(master_keys: MasterKeys) -> Transaction[int]:
+    # Before the read, so that no other transaction changes an endpoint between the read and the update.
     yield Step.IN_ORDER
     sealer = EndpointSealer(master_keys)
     fresh = []
@@ -61,12 +63,13 @@ def _jobs(master_keys: MasterKeys, found: Rows) -> Transaction[None]:
     yield update("job", ("callback_secret",), fresh)
 
 
-def _unreadable(whose: str) -> Misconfigured:
-    return Misconfigured("secret_keys", f"the secret of {whose} needs a key that is not configured")
+def _unreadable(owner: str) -> Misconfigured:
+    return Misconfigured("secret_keys", f"the secret of {owner} needs a key that is not configured")
 
 
 def kids() -> Transaction[set[str]]:
-    """The master keys under which endpoints and open jobs have secrets: their names are in front."""
+    """Return the ids of the master keys that encrypt secrets of endpoints and open jobs."""
+    # An encrypted value begins with its key id, so nothing has to be decrypted.
     of_endpoints = yield query(
         "select distinct substr(secrets, 1, :size) as kid from endpoint where deleted_at is null", size=KID
     )
@@ -84,7 +87,10 @@ def sealed_endpoints() -> Transaction[Rows]:
 
 
 def sealed_jobs(after: str, limit: int) -> Transaction[tuple[Rows, str]]:
-    """The callback secrets among `limit` jobs behind one, and where to go on, "" at the end."""
+    """Return the callback secrets of the `limit` jobs after `after`, and the id to continue from.
+
+    The id is "" at the end.
+    """
     found = yield query(
         "select id, callback_secret from job where id > :after order by id limit :limit",
         after=after,

@@ -1,4 +1,4 @@
-"""Replicas: who serves this database, and what those held who do no more."""
+"""Replicas: the processes that serve this database, and the leases of those that have gone."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,13 +9,13 @@ from receiver.store.statements import Transaction, ms, query
 
 
 def alone() -> Transaction[None]:
-    """Forget every other replica: the file is ours alone."""
+    """Remove every replica: this process is the only one that serves the file."""
     yield query("delete from replica")
 
 
 @immutable
 class Present:
-    """A replica that says that it is there. `kids` names its master keys, with blanks between."""
+    """A heartbeat of a replica. `kids` holds the ids of its master keys, separated by spaces."""
 
     id: str
     role: str
@@ -24,15 +24,16 @@ class Present:
 
 
 def seen() -> Transaction[dict[str, int]]:
-    """Return when each replica said last that it is there."""
+    """Return the time of the last heartbeat of each replica, in milliseconds, by id."""
     found = yield query("select id, seen_at from replica")
     return {row["id"]: row["seen_at"] for row in found}
 
 
 def beat(replica: Present, silent: Mapping[str, int]) -> Transaction[tuple[int, bool]]:
-    """Say that a replica is there, and forget the `silent` ones, with their leases, unless they spoke since.
+    """Store a heartbeat, and remove the `silent` replicas with their leases, unless they sent one since.
 
-    Returns how many there are, and whether anything was taken back.
+    Returns the number of replicas that work (at least 1; the role `api` does not count), and whether any
+    lease was taken back.
     """
     yield query(
         "insert into replica (id, role, seen_at, kids) values (:id, :role, :now, :kids) "
@@ -44,17 +45,23 @@ def beat(replica: Present, silent: Mapping[str, int]) -> Transaction[tuple[int, 
     )
     gone = 0
     for name, at in silent.items():
+        # Equal, not older: after a step of a clock, a replica that works must not look silent and so lose
+        # its leases. Why: receiver/README.md#no-clock-step-ends-anything
         found = yield query(
             "delete from replica where id = :id and seen_at = :at returning id", id=name, at=at
         )
         gone += len(found)
-    taken = (yield from void_leases(replica.at)) if gone else 0
+    reclaimed = (yield from void_leases(replica.at)) if gone else 0
     found = yield query("select count(*) as live from replica where role <> 'api'")
-    return max(1, found[0]["live"]), taken > 0
+    return max(1, found[0]["live"]), reclaimed > 0
 
 
 def join(replica: Present, dead_before: datetime) -> Transaction[int]:
-    """The first beat of a replica: it has watched none of the others, so the clock tells which are gone."""
+    """Store the first heartbeat of a replica, and remove replicas without one since `dead_before`.
+
+    A new replica has not observed the others yet, so it has only the clock to find those that are gone.
+    Returns the number of replicas that work.
+    """
     yield query("delete from replica where seen_at < :dead", dead=ms(dead_before))
     live, _ = yield from beat(replica, {})
     yield from void_leases(replica.at)
@@ -62,7 +69,7 @@ def join(replica: Present, dead_before: datetime) -> Transaction[int]:
 
 
 def without_key(kid: str, seen_since: datetime) -> Transaction[list[str]]:
-    """Return the replicas seen since a moment that do not have a master key."""
+    """Return the ids of replicas with a heartbeat at `seen_since` or later that lack the master key `kid`."""
     found = yield query(
         "select id, kids from replica where seen_at >= :since order by id", since=ms(seen_since)
     )
@@ -70,6 +77,6 @@ def without_key(kid: str, seen_since: datetime) -> Transaction[list[str]]:
 
 
 def leave(replica: str, now: datetime) -> Transaction[None]:
-    """A replica stops: what it still holds is due at once."""
+    """Remove a replica that stops. Due work that it still holds is due at once."""
     yield query("delete from replica where id = :id", id=replica)
     yield from void_leases(now)

@@ -1,7 +1,9 @@
 """Rows to our words and back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from pydantic_core import from_json
@@ -15,43 +17,18 @@ from receiver.domain.model import (
     Event,
     Job,
     JobError,
+    Source,
     State,
     Waiting,
     WaitReason,
+    Work,
 )
 from receiver.store.schema import TABLES, named
 from receiver.store.statements import Row, from_ms, moment, ms, to_ms
 
+UNOWNED = ""
+"""The owner of due work that no replica has leased."""
 ENDPOINTS = f"select {named('endpoint')} from endpoint where deleted_at is null order by id"
-JOB_CHANGES = (
-    "state",
-    "updated_at",
-    "completed_at",
-    "progress",
-    "progressed_at",
-    "assets",
-    "result",
-    "error",
-    "usage",
-    "completed_by",
-    "sequence",
-    "misses",
-    "missing_since",
-    "quiet_poll",
-    "expects_callback",
-    "callback_off",
-    "poll_wanted",
-    "guessed_id",
-    "hinted_polls",
-    "hint_after",
-    "heard",
-    "heard_bytes",
-    "overflow",
-    "cancel_wanted",
-    "waiting",
-)
-"""The columns that words change, in the order of `job_changes`. The provider's id is written once, by
-itself: naming it in every change would rewrite its index each time."""
 JOB_FIELDS = tuple(one.name for one in fields(Job))
 JOB_SEEN = ", ".join(JOB_FIELDS)
 """Every column but the input, which is read only where it is needed."""
@@ -105,63 +82,72 @@ def _asset(told: Mapping[str, Any]) -> Asset:
     return Asset(**known)
 
 
-def job_changes(job: Job) -> tuple[Any, ...]:
-    """The values of `JOB_CHANGES`."""
-    error = job.error
-    return (
-        job.state.value,
-        ms(job.updated_at),
-        to_ms(job.completed_at),
-        job.progress,
-        to_ms(job.progressed_at),
-        write_assets(job.assets),
-        job.result.decode() if job.result is not None else None,
-        _dump([error.code.value, error.message, error.provider_code]) if error else None,
-        _dump(job.usage),
-        job.completed_by.value if job.completed_by else None,
-        job.sequence,
-        job.misses,
-        to_ms(job.missing_since),
-        job.quiet_poll,
-        int(job.expects_callback),
-        int(job.callback_off),
-        int(job.poll_wanted),
-        job.guessed_id,
-        job.hinted_polls,
-        to_ms(job.hint_after),
-        job.heard,
-        job.heard_bytes,
-        job.overflow,
-        int(job.cancel_wanted),
-        _write_waiting(job.waiting),
-    )
-
-
-def job_row(job: Job, whole_input: bytes, shown_input: bytes) -> tuple[Any, ...]:
-    """A new job as a row of `job`."""
-    changes = dict(zip(JOB_CHANGES, job_changes(job), strict=True))
-    fixed = {
-        "id": job.id,
-        "account": job.account,
-        "operation": job.operation,
-        "created_at": ms(job.created_at),
-        "deadline_at": ms(job.deadline_at),
-        "metadata": _dump(dict(job.metadata)),
-        "provider_job_id": job.provider_job_id,
-        "callback_url": job.callback_url,
-        "callback_secret": job.callback_secret,
-        "input": whole_input,
-        "input_shown": shown_input,
-        "intents": job.intents,
-    }
-    values = fixed | changes
-    return tuple(values[column] for column in TABLES["job"])
+def _write_error(error: JobError | None) -> str | None:
+    return _dump([error.code.value, error.message, error.provider_code]) if error else None
 
 
 def _write_waiting(waiting: Waiting | None) -> str | None:
     if waiting is None:
         return None
     return _dump([waiting.reason.value, waiting.detail, ms(waiting.since), to_ms(waiting.until)])
+
+
+_FIXED: Mapping[str, Callable[[Job], Any]] = {
+    "id": attrgetter("id"),
+    "account": attrgetter("account"),
+    "operation": attrgetter("operation"),
+    "created_at": lambda job: ms(job.created_at),
+    "deadline_at": lambda job: ms(job.deadline_at),
+    "metadata": lambda job: _dump(dict(job.metadata)),
+    "provider_job_id": attrgetter("provider_job_id"),
+    "callback_url": attrgetter("callback_url"),
+    "callback_secret": attrgetter("callback_secret"),
+    "intents": attrgetter("intents"),
+}
+"""The columns that reports do not change with the others, and how each is made of a job. The provider's id is
+written once, by itself: naming it in every change would rewrite its index each time."""
+_CHANGING: Mapping[str, Callable[[Job], Any]] = {
+    "state": lambda job: job.state.value,
+    "updated_at": lambda job: ms(job.updated_at),
+    "completed_at": lambda job: to_ms(job.completed_at),
+    "progress": attrgetter("progress"),
+    "progressed_at": lambda job: to_ms(job.progressed_at),
+    "assets": lambda job: write_assets(job.assets),
+    "result": lambda job: None if job.result is None else job.result.decode(),
+    "error": lambda job: _write_error(job.error),
+    "usage": lambda job: _dump(job.usage),
+    "completed_by": lambda job: job.completed_by.value if job.completed_by else None,
+    "sequence": attrgetter("sequence"),
+    "misses": attrgetter("misses"),
+    "missing_since": lambda job: to_ms(job.missing_since),
+    "quiet_poll": attrgetter("quiet_poll"),
+    "expects_callback": lambda job: int(job.expects_callback),
+    "callback_off": lambda job: int(job.callback_off),
+    "poll_wanted": lambda job: int(job.poll_wanted),
+    "guessed_id": attrgetter("guessed_id"),
+    "hinted_polls": attrgetter("hinted_polls"),
+    "hint_after": lambda job: to_ms(job.hint_after),
+    "heard": attrgetter("heard"),
+    "heard_bytes": attrgetter("heard_bytes"),
+    "overflow": attrgetter("overflow"),
+    "cancel_wanted": lambda job: int(job.cancel_wanted),
+    "waiting": lambda job: _write_waiting(job.waiting),
+}
+"""The columns that reports change, and how each is made of a job."""
+JOB_CHANGES = tuple(_CHANGING)
+_CHANGED_VALUES = tuple(_CHANGING.values())
+
+
+def job_changes(job: Job) -> tuple[Any, ...]:
+    """Return the values of the columns `JOB_CHANGES`."""
+    return tuple([value(job) for value in _CHANGED_VALUES])
+
+
+def job_row(job: Job, whole_input: bytes, shown_input: bytes) -> tuple[Any, ...]:
+    """Return a new job as a row of `job`."""
+    values = {column: value(job) for column, value in {**_FIXED, **_CHANGING}.items()}
+    values |= {"input": whole_input, "input_shown": shown_input}
+    return tuple(values[column] for column in TABLES["job"])
 
 
 def _read_waiting(stored: str | None) -> Waiting | None:
@@ -253,3 +239,45 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
 def first_id(kind: str, at: int) -> str:
     """What ids of a moment (in milliseconds) begin with: all that are older come before it."""
     return f"{kind}_{at:012x}"
+
+
+def due_row(
+    *,
+    id: str,  # noqa: A002  # the columns of the table
+    work: Work,
+    lane: str,
+    at: datetime,
+    fence: int = 0,
+    tries: int = 0,
+    owner: str | None = None,
+) -> tuple[Any, ...]:
+    """Return due work as a row of `due`. With an owner it is leased to that replica until `at`."""
+    return (id, work.value, lane, ms(at), int(owner is not None), fence, tries, owner or UNOWNED)
+
+
+def delivery_row(
+    *,
+    id: str,  # noqa: A002  # the columns of the table
+    event: str,
+    target: str,
+    job: str | None,
+    at: datetime,
+    origin: str = "",
+) -> tuple[Any, ...]:
+    """Return a pending delivery as a row of `delivery`. `origin` is `test` for a ping."""
+    return (id, event, target, origin, job, "pending", ms(at), ms(at), 0, None)
+
+
+def evidence_row(
+    *,
+    id: str,  # noqa: A002  # the columns of the table
+    job: str,
+    at: datetime,
+    kind: Source,
+    outcome: str,
+    details: Mapping[str, Any],
+    headers: bytes | None = None,
+    body: bytes | None = None,
+) -> tuple[Any, ...]:
+    """Return a timeline entry as a row of `evidence`, counted once so far."""
+    return (id, job, ms(at), kind.value, outcome, _dump(details), headers, body, 1, ms(at))

@@ -1,7 +1,7 @@
-"""The tables as data: their columns in order, each with its type.
+"""The tables as data: the columns of each, in order, with their PostgreSQL types.
 
-The drivers build their batch statements from this; the migrations create the same tables, and the
-conformance suite holds the two against each other.
+The drivers build their batch statements from it. The migrations create the same tables, and the tests compare
+the two.
 """
 
 from collections.abc import Mapping
@@ -142,12 +142,14 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 
 
 def columns(table: str, *, numbered: bool = False) -> Mapping[str, str]:
-    """The columns of a table with their types; `numbered`: in front the number that the store gives."""
+    """Return the columns of a table with their types. `numbered` puts `seq`, an event's number, first."""
     return {"seq": "bigint", **TABLES[table]} if numbered else TABLES[table]
 
 
 def named(table: str, prefix: str = "", *, numbered: bool = False) -> str:
-    """The columns of a table for a `select`. Never `*`: its rows change their shape when a newer release adds
-    a column, and a server then refuses what an older one prepared.
+    """Return the columns of a table, joined for a `select`.
+
+    They replace `*`, whose rows change their shape when a newer release adds a column: PostgreSQL then
+    refuses the statements that an older release has prepared.
     """
     return ", ".join(f"{prefix}{column}" for column in columns(table, numbered=numbered))

@@ -1,8 +1,9 @@
-"""The seam below the SQL: statements as data, and transactions as generators that yield them.
+"""Statements as data, and transactions as generators that yield them.
 
-A transaction yields statements and receives their rows; the driver decides how it runs. Parameters are
-named (`:now`); a list stands for a set of our own ids or words, `id in (:ids)`. These are the words of
-dialect; DDL aside, everything else is SQL that SQLite and PostgreSQL share.
+A transaction yields statements and receives their rows; the driver decides how to run it. Parameters are
+named (`:now`). A list parameter, written `id in (:ids)`, holds only ids or keywords of this service. The
+functions and steps of this module cover the differences between the dialects; all other SQL, apart from DDL,
+is shared by SQLite and PostgreSQL.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -20,9 +21,9 @@ Result = TypeVar("Result")
 
 
 class Lock(Enum):
-    """What becomes of rows that another transaction works on: left alone, waited for, or passed by.
+    """The row lock of a query: none, `FOR UPDATE` or `FOR UPDATE SKIP LOCKED`.
 
-    Where there is only one writer, nobody else works on them.
+    SQLite takes no row locks: it has one writer, so no other transaction changes the rows.
     """
 
     NONE = auto()
@@ -32,7 +33,7 @@ class Lock(Enum):
 
 @immutable
 class QueryStatement:
-    """SQL with named parameters; its rows come back."""
+    """SQL with named parameters. Returns rows."""
 
     sql: str
     parameters: Mapping[str, Any]
@@ -41,8 +42,9 @@ class QueryStatement:
 
 @immutable
 class InsertStatement:
-    """Many rows into a table, values in the order of `schema.TABLES`; nothing comes back. `numbered` events
-    bring their own `seq` in front: they were numbered elsewhere.
+    """An `INSERT` of many rows, with values in the order of `schema.TABLES`.
+
+    `numbered` events have their `seq`, which another database assigned, as the first value.
     """
 
     table: str
@@ -52,7 +54,7 @@ class InsertStatement:
 
 @immutable
 class UpdateStatement:
-    """Many rows of a table changed: each value row holds the `columns`, then the `key` columns."""
+    """An `UPDATE` of many rows: each row of values holds the `columns`, then the `key` columns."""
 
     table: str
     columns: tuple[str, ...]
@@ -62,23 +64,23 @@ class UpdateStatement:
 
 @immutable
 class DeleteStatement:
-    """Many rows of a table removed by their ids."""
+    """A `DELETE` of many rows by their ids."""
 
     table: str
     ids: Sequence[str]
 
     @property
     def values(self) -> Sequence[Sequence[str]]:
-        """The rows of values that it binds."""
+        """Return the rows of values to bind: one id each."""
         return [(one,) for one in self.ids]
 
 
 class Step(Enum):
-    """What a transaction may ask of its driver besides rows.
+    """A step of a transaction that is no SQL.
 
-    `IN_ORDER`: from here to the commit no other transaction is between these two, so that what both write
-    afterwards becomes visible in the order in which it was written; the present generation comes back, as
-    one row. `COMMIT`: the end, for a transaction that must know whether it was reached.
+    `IN_ORDER`: serialize with other transactions that take this step, from here to the commit, so that later
+    writes become visible in the order in which they are made. Returns the current generation as one row.
+    `COMMIT`: commit now, for a transaction that must know whether the commit succeeded.
     """
 
     IN_ORDER = auto()
@@ -86,68 +88,74 @@ class Step(Enum):
 
 
 Write: TypeAlias = InsertStatement | UpdateStatement | DeleteStatement
-"""What brings nothing back, so that a driver may send several together: each table once, in any order."""
+"""A statement without result rows. A driver may send several together: each table once, in any order."""
 Statement: TypeAlias = QueryStatement | Write | Step
 Transaction: TypeAlias = Generator[Statement, Rows, Result]
 
 
 def query(sql: str, **parameters: Any) -> QueryStatement:
-    """A statement by its SQL."""
+    """SELECT ..., or any other SQL that both engines share, with named parameters. Returns rows."""
     return QueryStatement(sql, parameters)
 
 
 def for_update(sql: str, **parameters: Any) -> QueryStatement:
-    """A statement whose rows are ours until the commit."""
+    """SELECT ... FOR UPDATE: lock the rows until the commit, wait for locked ones. Returns rows."""
     return QueryStatement(sql, parameters, Lock.WAIT)
 
 
 def skip_locked(sql: str, **parameters: Any) -> QueryStatement:
-    """A statement that passes by the rows of other transactions; those that it tells are ours."""
+    """SELECT ... FOR UPDATE SKIP LOCKED: lock the rows until the commit, skip locked ones. Returns rows."""
     return QueryStatement(sql, parameters, Lock.SKIP)
 
 
 def insert(table: str, values: Sequence[Sequence[Any]]) -> InsertStatement:
-    """A batch of new rows."""
+    """INSERT INTO `table` VALUES (...), (...): each row in the order of `schema.TABLES`."""
     return InsertStatement(table, values)
 
 
 def update(
     table: str, columns: tuple[str, ...], values: Sequence[Sequence[Any]], key: tuple[str, ...] = ("id",)
 ) -> UpdateStatement:
-    """A batch of changed rows."""
+    """UPDATE `table` SET `columns` WHERE `key`, for many rows.
+
+    Each row of values holds the new values of `columns`, then those of the `key` columns.
+    """
     return UpdateStatement(table, columns, key, values)
 
 
 def delete(table: str, ids: Sequence[str]) -> DeleteStatement:
-    """A batch of rows out of a table."""
+    """DELETE FROM `table` WHERE id IN (`ids`)."""
     return DeleteStatement(table, ids)
 
 
 def to_ms(moment: datetime | None) -> int | None:
-    """A moment as it is stored: whole milliseconds since 1970, what is shown of it and no more."""
+    """Return the stored form of a moment: milliseconds since 1970. None stays None.
+
+    Only whole milliseconds are stored, because no more is shown. Why: receiver/README.md#whole-milliseconds
+    """
     return None if moment is None else ms(moment)
 
 
 def ms(moment: datetime) -> int:
-    """A moment that is there, as it is stored."""
+    """Return a moment in whole milliseconds since 1970."""
     return (moment - EPOCH) // MILLISECOND
 
 
 def from_ms(stored: int | None) -> datetime | None:
-    """A stored moment."""
+    """Return the moment of a stored value. None stays None."""
     return None if stored is None else moment(stored)
 
 
 def moment(stored: int) -> datetime:
-    """A stored moment that is there."""
+    """Return the moment that is `stored` milliseconds after 1970."""
     return EPOCH + timedelta(milliseconds=stored)
 
 
 def one_or_none(found: Rows) -> Any | None:
-    """The one row, or None."""
+    """Return the row of a `SELECT` that finds at most one row, or None."""
     return found[0] if found else None
 
 
 def chunks(items: Sequence[Result], size: int) -> Iterable[Sequence[Result]]:
-    """`items` in pieces of at most `size`."""
+    """Return `items` in slices of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,4 +1,4 @@
-"""A job's timeline: one ordered story out of evidence, events, deliveries and attempts."""
+"""A job's timeline: its evidence, events, deliveries and attempts as one ordered list."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -6,13 +6,13 @@ from typing import Any
 
 from handlers import json
 from handlers.values import immutable
-from receiver.store.record import CALLBACK_TARGET
+from receiver.domain.model import CALLBACK_TARGET
 from receiver.store.statements import Row, Transaction, moment, query
 
 
 @immutable(order=True)
 class TimelinePlace:
-    """Where an entry stands: by time, then by what follows from what."""
+    """A position in a timeline: by time, then by rank, so that an effect follows its cause, then by id."""
 
     at: int
     rank: int
@@ -21,7 +21,7 @@ class TimelinePlace:
 
 @immutable
 class TimelineEntry:
-    """One thing that happened."""
+    """An entry of a timeline. `told` holds its fields."""
 
     place: TimelinePlace
     kind: str
@@ -29,7 +29,7 @@ class TimelineEntry:
 
     @property
     def at(self) -> datetime:
-        """When."""
+        """Return the time of the entry."""
         return moment(self.place.at)
 
 
@@ -50,15 +50,17 @@ where d.event in (select id from event where job = :job) and {behind} order by a
 _SOURCES = ((0, _EVIDENCE), (2, _EVENTS), (3, _DELIVERIES), (4, _ATTEMPTS))
 _COLUMNS = {0: ("at", "id"), 2: ("at", "id"), 3: ("created_at", "id"), 4: ("a.at", "a.id")}
 _MOVED = "~"
-"""What the id of an update ends in: it stands right behind the evidence that caused it."""
+"""The suffix of an update's id: the update sorts directly after the evidence that caused it."""
 
 
 def timeline(job: str, after: TimelinePlace | None, limit: int) -> Transaction[list[TimelineEntry]]:
-    """Entries behind `after`, oldest first; one more than `limit` when there are more."""
+    """Return the entries after `after`, oldest first: `limit` of them, and one more when there are more."""
     place = after or TimelinePlace(-1, -1, "")
     entries: list[TimelineEntry] = []
     for rank, sql in _SOURCES:
         at, identity = _COLUMNS[rank]
+        # `>=` reads the row at `after` again, because its update may still follow it. The limit is therefore
+        # one row more than the `limit + 1` entries that are returned.
         same = f"{identity} >= :id" if rank == place.rank else f"{rank} > :rank"
         behind = f"({at} > :at or ({at} = :at and {same}))"
         found = yield query(
@@ -81,29 +83,29 @@ def _entries(rank: int, row: Row) -> list[TimelineEntry]:
         return [TimelineEntry(place, "event", {"event": row["id"], "type": row["type"]})]
     if rank == 3:
         own = row["target"] == CALLBACK_TARGET
-        told = {
+        fields = {
             "delivery": row["id"],
             "event": row["event"],
             "endpoint": None if own else row["target"],
             "state": row["state"],
         }
-        return [TimelineEntry(place, "delivery", told)]
+        return [TimelineEntry(place, "delivery", fields)]
     if rank == 4:
-        told = {
+        fields = {
             "attempt": row["id"],
             "delivery": row["delivery"],
             "status": row["status"],
             "latency_ms": row["latency_ms"],
             "error": row["error"],
         }
-        return [TimelineEntry(place, "attempt", told)]
+        return [TimelineEntry(place, "attempt", fields)]
     return _evidence(place, row)
 
 
 def _evidence(place: TimelinePlace, row: Row) -> list[TimelineEntry]:
-    told = json.read_object(row["told"].encode())
-    moved: dict[str, Any] = {name: told.pop(name) for name in ("from", "to") if name in told}
-    said = {"outcome": row["outcome"], **told}
+    fields = json.read_object(row["told"].encode())
+    moved: dict[str, Any] = {name: fields.pop(name) for name in ("from", "to") if name in fields}
+    said = {"outcome": row["outcome"], **fields}
     if row["bytes"] is not None:
         said["bytes"] = row["bytes"]
     if row["count"] > 1:

@@ -1,4 +1,4 @@
-"""Moving a database from a file to a server, batch by batch, so that it can be taken up where it stopped."""
+"""The move of a SQLite database to PostgreSQL: in batches, so that an interrupted move can be resumed."""
 
 import hashlib
 import time
@@ -16,12 +16,13 @@ from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import InsertStatement, Transaction, one_or_none, query
 
 BATCH = 200
+"""Rows of a table in one batch."""
 BATCHES = {"input_piece": 16}
-"""Rows of a table in one batch, where they are large."""
+"""Rows in one batch, by table, of tables whose rows are large (up to 256 KiB)."""
 PARTS, PART_DAYS = 8, 7
-"""In at most how many parts the history that is moved will lie, and of how many days at least."""
+"""The most partitions that the moved history is divided into, and the fewest days that one covers."""
 MOVING = "moving"
-"""The mark in `meta` of a database whose move is not finished."""
+"""The key in `meta` of a database whose move is not finished."""
 KEYS: Mapping[str, tuple[str, ...]] = {
     "job": ("id",),
     "input_piece": ("job", "number"),
@@ -40,16 +41,16 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "hold": ("lane",),
     "meta": ("key",),
 }
-"""What is moved, each table in the order of its key."""
+"""The tables to move, each with its key. Rows are copied in the order of the key."""
 NUMBERED = "event"
-"""The table whose rows keep the number that the store gave them."""
+"""The table whose rows keep the `seq` that the source assigned."""
 OWN = ("generation", "probe")
-"""Rows of `meta` that each database has for itself."""
+"""Keys of rows of `meta` that belong to one database and are not moved."""
 
 
 @immutable
 class Moved:
-    """A table that was moved: how many rows, and their checksum, the same on both sides."""
+    """A moved table: the number of its rows and their checksum, equal in source and target."""
 
     table: str
     count: int
@@ -57,18 +58,22 @@ class Moved:
 
 
 def all_columns(table: str) -> Mapping[str, str]:
-    """What is moved of a table: its columns with their types."""
+    """Return the columns of a table that are moved, with their types."""
     return columns(table, numbered=table == NUMBERED)
 
 
 async def move(
     source: SqliteDriver, target: PostgresDriver, progress: Callable[[str, int], None]
 ) -> list[Moved]:
-    """Copy what `target` has not yet, then compare all of it; `progress` is told after every batch.
+    """Copy the rows that `target` lacks, then compare all rows. Returns the moved tables.
 
-    `Misconfigured` when the target holds something else, or what came of it is not equal.
+    `progress` is called after every batch with the table and the number of its rows so far, and once for each
+    table after the comparison. Raises `Misconfigured` when the target holds other data, or a table differs
+    after the copy.
     """
     await target.write(_begin())
+    # Partitions come first: rows stored before their partition exists stay in the default partition, which is
+    # deleted row by row. Why: receiver/README.md#history-in-partitions
     oldest, now = await source.read(_oldest()), _now()
     width = max(PART_DAYS, (now - oldest) // DAY // PARTS + 1)
     await target.alone(make(gaps(await target.read(parts()), oldest, now, width)))
@@ -80,7 +85,7 @@ async def move(
 
 
 def unfinished() -> Transaction[bool]:
-    """Whether a move into this database has begun and not ended."""
+    """Return whether a move into this database has begun and is not finished."""
     return bool((yield query("select 1 as found from meta where key = :mark", mark=MOVING)))
 
 
@@ -95,7 +100,7 @@ def _begin() -> Transaction[None]:
 
 
 def _oldest() -> Transaction[int]:
-    """When the oldest thing began that has a place in time."""
+    """Return the creation time of the oldest job or delivery, in milliseconds; now, if there is none."""
     firsts = []
     for table in ("job", "delivery"):
         found = yield query(f"select min(created_at) as first from {table}")
@@ -109,6 +114,7 @@ def _now() -> int:
 
 def _finish() -> Transaction[None]:
     yield query("delete from meta where key = :mark or key like :places", mark=MOVING, places=f"{MOVING}:%")
+    # The events brought their `seq` along, so the sequence has not advanced: new events continue behind them.
     yield query("select setval(pg_get_serial_sequence('event', 'seq'), coalesce(max(seq), 1)) from event")
 
 
@@ -124,12 +130,13 @@ async def _copy(
 
 
 def _take(table: str, found: list[tuple[Any, ...]], place: list[Any], count: int) -> Transaction[None]:
+    # The position is stored in the transaction of its rows, so a resumed move neither repeats nor skips one.
     yield InsertStatement(table, found, numbered=table == NUMBERED)
-    told = json.write([[_shown(one) for one in place], count]).decode()
+    position = json.write([[_shown(one) for one in place], count]).decode()
     yield query(
         "insert into meta values (:mark, :told) on conflict (key) do update set value = excluded.value",
         mark=f"{MOVING}:{table}",
-        told=told,
+        told=position,
     )
 
 
@@ -142,6 +149,7 @@ def _place(table: str) -> Transaction[tuple[list[Any] | None, int]]:
 
 
 def _behind(table: str, place: list[Any] | None) -> Transaction[list[Any]]:
+    # Keyset pagination by the whole key: it reads one index range, however far the move has come.
     key = KEYS[table]
     named = dict(zip((f"k{index}" for index in range(len(key))), place or (), strict=False))
     behind = f"({', '.join(key)}) > ({', '.join(f':{name}' for name in named)})" if named else "1 = 1"
@@ -177,6 +185,7 @@ async def _summed(table: str, driver: SqliteDriver | PostgresDriver) -> Moved:
 
 
 def _plain(value: Any) -> Any:
+    # The target stores text without NUL, so the source is cleaned in the same way before the comparison.
     return clean(bytes(value) if isinstance(value, memoryview) else value)
 
 

@@ -1,6 +1,6 @@
-"""The dispatcher: wakes the worker of a kind of work, and hands it new deliveries that may go out at once.
+"""The dispatcher: wakes the worker of a kind of work, and starts new deliveries that already hold a slot.
 
-It is made before the workers, which register; everything that creates due work gets it as an argument.
+It is made before the workers, which register with it. Everything that creates due work gets it passed in.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,44 +13,49 @@ from receiver.store.record import NewDelivery
 
 
 class Prepared(Protocol):
-    """Work that was claimed, with all that performing it needs."""
+    """Claimed work with the data that performing it needs."""
 
     @property
     def claim(self) -> Claim:
-        """The lease under which it is performed."""
+        """Return the claim under which the work is performed."""
 
 
 class WakeableWorker(Protocol):
-    """A worker as the dispatcher knows it."""
+    """The interface of a worker that the dispatcher uses."""
 
     @property
     def work(self) -> Work:
-        """The kind of work that it performs."""
+        """Return the kind of work that the worker performs."""
 
     def wake(self, at: datetime | None = None) -> None:
         """Look for due work at a moment, or now."""
 
     def start(self, prepared: Any, /) -> None:
-        """Perform work of its kind that holds a slot of its lane."""
+        """Perform work that holds a slot of its lane."""
 
     def mark_waiting(self, lane: str) -> None:
-        """Note that due work waits for a slot of a lane."""
+        """Note that due work of a lane waits for a slot."""
 
 
 class Dispatcher:
-    """Wakes workers and starts deliveries. Work of a kind that has no worker here is announced to the other
-    processes through `tell`."""
+    """A dispatcher that wakes workers and starts deliveries.
+
+    Work of a kind without a worker in this process is announced to the other processes through `tell`.
+    """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.workers: dict[Work, WakeableWorker] = {}
         self._tell = tell
 
     def register(self, worker: WakeableWorker) -> None:
-        """Wake this worker for its kind of work from now on."""
+        """Register the worker of a kind of work."""
         self.workers[worker.work] = worker
 
     def wake_at(self, due: ScheduledWork) -> None:
-        """Wake the worker of this work's kind when the work is due."""
+        """Wake the worker of this kind of work when the work is due.
+
+        Where this process has none, the other processes are notified at once.
+        """
         worker = self.workers.get(due.work)
         if worker is not None:
             worker.wake(due.at)
@@ -66,15 +71,19 @@ class Dispatcher:
             self._tell(work.value)
 
     def heard(self, word: str) -> None:
-        """Wake the worker that another process names; an empty word stands for lost ones and wakes all."""
+        """Wake the worker of the kind of work that another process names.
+
+        An empty `word` stands for hints that were lost, and wakes all workers.
+        """
         for work, worker in self.workers.items():
             if word in {"", work.value}:
                 worker.wake()
 
     def deliver(self, deliveries: Sequence[NewDelivery]) -> None:
-        """Start the deliveries that hold a slot, and have a worker claim the others once there is room.
+        """Start the deliveries that hold a slot; the worker claims the others once there is room.
 
-        That they wait is noted once more: a claim may have found nothing of them before they were committed.
+        The lanes of the others are marked as waiting a second time: a claim that ran before these deliveries
+        were committed did not find them and may have cleared the first mark.
         """
         worker = self.workers.get(Work.DELIVER)
         for one in deliveries:

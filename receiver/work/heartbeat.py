@@ -1,4 +1,4 @@
-"""This process as one of several: it says that it lives, knows how many do, and hears what others did."""
+"""The heartbeat of a replica: writes its beats, counts live replicas and takes up the changes of others."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,19 +16,20 @@ from receiver.work.periodic import run_periodically
 
 LOGGER = logging.getLogger("ringback.replica")
 LOOK = 0.5
-"""Seconds between looks at the generation: what is changed through one replica holds everywhere within it."""
+"""Seconds between reads of the generation; a change made through one replica holds in all within them."""
 BEAT = 5.0
+"""Seconds between the writes that show that this replica is alive."""
 LOST = 12.0
-"""Seconds without a beat after which a replica starts nothing: its leases may be taken back soon."""
+"""Seconds without a beat after which a replica starts no work: its leases may be taken back soon."""
 DEAD = timedelta(seconds=20)
-"""How long a replica may be silent before others take its leases; with a beat, less than 30 s in all."""
+"""The silence after which others take back the leases of a replica; with a beat, less than 30 s in all."""
 SPAN = 2.0
-"""Seconds that one look adds to the silence of others at most: a replica that was itself stopped or suspended
-has heard nothing of them, which says nothing about them."""
+"""The most seconds that one look adds to the silence of others: a replica that was itself stopped or
+suspended saw none of their beats, which says nothing about them."""
 
 
 class Role(StrEnum):
-    """What a process does."""
+    """The role of a process."""
 
     ALL = "all"
     API = "api"
@@ -36,10 +37,13 @@ class Role(StrEnum):
 
 
 class ReplicaHeartbeat:
-    """One process that serves the database. `on_change` is told when endpoints or keys changed elsewhere,
-    `on_reclaim` when work was taken back from a replica that is gone."""
+    """The heartbeat of one process that serves the database.
 
-    def __init__(  # noqa: PLR0913  # what a replica tells of itself, and whom it tells
+    `on_change` is called when the generation has changed, `on_reclaim` when there may be work to claim: the
+    leases of a lost replica were taken back, or this replica is live again.
+    """
+
+    def __init__(  # noqa: PLR0913  # the row of a replica, and its two callbacks
         self,
         store: Store,
         clock: Clock,
@@ -68,11 +72,13 @@ class ReplicaHeartbeat:
 
     @property
     def live(self) -> bool:
-        """Whether what we hold is still ours for a while."""
+        """Return whether the leases of this replica are still its own for a while."""
+        # A database that is not shared has one replica, so nothing else can take its leases; a shared one has
+        # others, which do so after `DEAD`. Why: receiver/README.md#leases-end-with-their-replica
         return not self._store.shared or self._clock.monotonic() - self.beat_at < LOST
 
     async def join(self) -> None:
-        """Be one of those who serve."""
+        """Register this replica, and take its share of every limit."""
         if not self._store.shared:
             await self._store.write(replicas.alone)
         self._wall.ahead = await self._store.skew()
@@ -84,12 +90,12 @@ class ReplicaHeartbeat:
         self.beat_at = self._clock.monotonic()
 
     async def run(self) -> None:
-        """Beat and look, until cancelled; where nobody else serves there is nothing to do."""
+        """Run `tick` until cancelled. Returns at once where no other process may serve the database."""
         if self._store.shared:
             await run_periodically(self.tick, every=LOOK, logger=LOGGER)
 
     async def tick(self) -> None:
-        """Take up what others changed, and beat when it is time."""
+        """Take up the changes of other replicas, and write a beat when one is due."""
         present, seen = await self._store.read(_news())
         if present != self._generation:
             self._generation = present
@@ -97,20 +103,22 @@ class ReplicaHeartbeat:
         silent = self._silent(seen)
         if not silent and self._clock.monotonic() - self.beat_at < BEAT:
             return
-        asked, was_live = self._clock.monotonic(), self.live
+        began, was_live = self._clock.monotonic(), self.live
         self._wall.ahead = await self._store.skew()
         now = self._clock.outside()
-        live, taken = await self._store.write(lambda: replicas.beat(self._as_row(now), silent))
-        self.beat_at = asked
+        live, reclaimed = await self._store.write(lambda: replicas.beat(self._as_row(now), silent))
+        # Counted from before the write: a slow write must not make this replica trust its leases for longer
+        # than the others do.
+        self.beat_at = began
         self._share(live)
-        if taken or not was_live:
+        # Workers claim nothing while the replica is not live, so they are woken once it is again.
+        if reclaimed or not was_live:
             self._on_reclaim()
 
     def _silent(self, seen: Mapping[str, int]) -> dict[str, int]:
-        """Return the replicas that have not spoken for too long, with the time that each told last.
-
-        Times are compared for being equal only: a step of the clock makes none of them silent.
-        """
+        """Return the replicas that have been silent for too long, with the time in the last beat of each."""
+        # Times in beats are compared for equality only, and silence is measured by the clock of this process:
+        # a step of a clock makes no replica silent. Why: receiver/README.md#no-clock-step-ends-anything
         now = self._clock.monotonic()
         span, self._looked_at = min(now - self._looked_at, SPAN), now
         others = {name: at for name, at in seen.items() if name != self.name}
@@ -128,7 +136,10 @@ class ReplicaHeartbeat:
         self._store.share(live)
 
     async def leave(self) -> None:
-        """Serve no more; where nobody else serves, the next start takes everything back."""
+        """Remove this replica, so that the others take over its work.
+
+        Where there are no others, nothing is written: the next start takes everything back.
+        """
         if not self._store.shared:
             return
         try:

@@ -1,9 +1,10 @@
-"""Lanes: whose turn due work shares, and how many of a lane may be under way at once.
+"""Concurrency limits: how many calls of each lane may start now, and which kinds of work wait for a slot.
 
-Slots are handed out on the writer's thread too, so counting is under a lock.
+Slots are taken on the writer's thread too, so all counting is under a lock.
 
-A lane is there while something of it is under way, waits or was promised; its slots, while one of their lanes
-is, and longer where they have learned something: one-off callbacks name any number of origins.
+A lane is kept while it has work under way, waiting or reserved for a claim. Slots are kept as long as one of
+their lanes, and longer where they have learned something. All others are forgotten, because one-off callbacks
+name any number of origins.
 """
 
 import threading
@@ -16,16 +17,16 @@ from receiver.store.due import WAITING, plain
 from receiver.work.slots import UNPROVEN, ConcurrencyLimit, Lane, UnprovenOrigins
 
 LEARNED = 1_000
-"""How many idle endpoints and origins keep the slots that they have earned."""
+"""The number of idle endpoints and origins, at most, that keep the slots that they have earned."""
 HELD = 10_000
-"""How many holds are remembered at least; of many more, those that end first are forgotten."""
+"""The number of holds that is always kept; of many more, those that end first are forgotten."""
 SOME_HOLDS = 256
-"""Beyond how many holds it is looked for those that are over, and then whenever there are twice as many."""
+"""The number of holds beyond which ended ones are removed, and again whenever the rest has doubled."""
 
 
 @dataclass(slots=True)
 class ConcurrencyLimits:
-    """Every lane in which something goes on, made when it is first met."""
+    """The concurrency limits of every lane in use; a lane is made when it is first used."""
 
     make: Callable[[Work, str], ConcurrencyLimit]
     monotonic: Callable[[], float]
@@ -41,36 +42,39 @@ class ConcurrencyLimits:
     _live: int = 1
 
     def share(self, live: int) -> None:
-        """Every cap and rate is shared by so many replicas from now on."""
+        """Share every limit and rate among `live` replicas from now on."""
         with self._lock:
             self._live = live
             for slots in self._slots.values():
                 slots.live = live
 
     def lane(self, work: Work, name: str) -> Lane:
-        """The lane of `work` with this name."""
+        """Return the lane of `work` with this name, created where it is missing."""
         with self._lock:
             return self._lane(work, name)
 
     def room(self, work: Work, name: str) -> int:
-        """How many of this lane may start now."""
+        """Return how many calls of this lane may start now."""
         with self._lock:
             return self._room(self._look(work, name))
 
     def opens_in(self, work: Work, name: str) -> float | None:
-        """Seconds until one of this lane may start, 0 where it may; None where another has to end first."""
+        """Return the seconds until a call of this lane may start, 0 where it may start now.
+
+        Returns None where another call has to end first.
+        """
         with self._lock:
             if name.endswith(WAITING):
                 return 0.0 if self.unproven.opens else None
             return self._look(work, name).opens_in(self.monotonic())
 
     def acquire(self, work: Work, name: str) -> None:
-        """Count one that starts."""
+        """Take a slot for claimed work that starts."""
         with self._lock:
             self._take(self._lane(work, name))
 
     def seize(self, work: Work, name: str) -> bool:
-        """Take a slot for a call that no claim stands for. Returns False where there is no room."""
+        """Take a slot for a call without a claim. Returns False where there is no room."""
         with self._lock:
             lane = self._lane(work, name)
             if self._room(lane) <= 0:
@@ -79,13 +83,20 @@ class ConcurrencyLimits:
             return True
 
     def reserve(self, name: str) -> Reserved:
-        """Take a slot for a delivery that is being recorded. Returns whether one was free."""
+        """Take a slot for a delivery that is being recorded.
+
+        Returns a true value where one was free, or else the lane in which the delivery waits.
+        """
         with self._lock:
             lane = self._look(Work.DELIVER, name)
+            # Unproven origins share one queue in the store, in the order of moments, so no lane is kept or
+            # noted for each of them. Why: receiver/README.md#unproven-origins-share-a-bound
             if lane.slots.lines_up:
                 self.unproven.behind = True
                 return Reserved(name + WAITING)
             self._enter(lane)
+            # Half of the slots are left to deliveries of this lane that wait in the store: those need a
+            # claim, and new deliveries, which take a slot as they are recorded, would always come first.
             kept = lane.slots.share // 2 if lane.waiting else 0
             if self._room(lane) <= kept:
                 self._note(lane)
@@ -94,15 +105,17 @@ class ConcurrencyLimits:
             return Reserved()
 
     def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
-        """Count one that ended; the kinds of work that wait for its slot, the others before its own."""
+        """Free the slot of an ended call. Returns the kinds of work that wait for it, its own kind last."""
         with self._lock:
             lane = self._lane(work, name)
             lane.in_flight -= 1
             lane.slots.count(started=-1)
             waiting = {one.work for one in lane.slots.lanes if one.waiting}
+            # The call may have freed a place that deliveries to other origins wait for.
             if self.unproven.opens:
                 waiting.add(Work.DELIVER)
             self._leave(lane)
+            # Its own kind comes last, so that it does not take back every slot that it frees.
             return sorted(waiting, key=lambda kind: (kind is work, kind))
 
     def others(self, work: Work, name: str) -> Sequence[Work]:
@@ -112,9 +125,10 @@ class ConcurrencyLimits:
             return sorted({one.work for one in lanes if one.work is not work and one.waiting})
 
     def mark_waiting(self, work: Work, name: str) -> int:
-        """Note that something of this lane waits, or may; how often that was noted.
+        """Note that work of this lane waits, or may wait. Returns how often that was noted.
 
-        Those that wait whatever their lanes are not noted one by one: there may be any number.
+        Deliveries that wait for a place of the unproven origins are not noted by lane, because there may be
+        any number of these lanes.
         """
         with self._lock:
             if name.endswith(WAITING):
@@ -125,24 +139,27 @@ class ConcurrencyLimits:
             return lane.waiting
 
     def reserve_for_claim(self, work: Work, name: str, count: int) -> None:
-        """A claim keeps so many slots for itself, instead of what it kept of this lane before."""
+        """Reserve `count` slots of this lane for a running claim, in place of its earlier reservation."""
         with self._lock:
             lane = self._lane(work, name)
-            lane.slots.count(promised=count - lane.reserved)
+            lane.slots.count(reserved=count - lane.reserved)
             lane.reserved = count
 
     def release_claim(self, work: Work, names: Iterable[str]) -> None:
-        """The claim has taken its slots, or failed."""
+        """Drop the reservations of a claim that has taken its slots, or failed."""
         for name in names:
             self.reserve_for_claim(work, name, 0)
 
     def waiting(self, work: Work) -> dict[str, int]:
-        """The lanes of this kind in which something waits, and how often that was noted."""
+        """Return the lanes of this kind in which work waits, with how often that was noted."""
         with self._lock:
             return {name: lane.waiting for (kind, name), lane in self._waiting.items() if kind is work}
 
     def clear_waiting(self, work: Work, name: str, noted: int) -> bool:
-        """A claim left nothing of this lane waiting; False where more was noted than the claim knew of."""
+        """Clear the mark of a lane that a claim left empty.
+
+        Returns False, and keeps the mark, where more was noted than the `noted` that the claim knew of.
+        """
         with self._lock:
             lane = self._look(work, name)
             if lane.waiting not in {0, noted}:
@@ -155,7 +172,7 @@ class ConcurrencyLimits:
             return True
 
     def succeeded(self, name: str) -> bool:
-        """An endpoint took a delivery: it may have one more at once; whether it was failing before."""
+        """Give one more slot to an endpoint that took a delivery. Returns whether it was failing before."""
         with self._lock:
             slots = self._look(Work.DELIVER, name, learns=True).slots
             slots.allow(slots.current + 1)
@@ -163,7 +180,7 @@ class ConcurrencyLimits:
             return was
 
     def failed(self, name: str) -> bool:
-        """An endpoint failed: it is held to a few until it proves itself again; whether that began now."""
+        """Limit an endpoint that failed to `UNPROVEN` slots. Returns whether it was working until now."""
         with self._lock:
             slots = self._look(Work.DELIVER, name, learns=True).slots
             slots.allow(UNPROVEN)
@@ -171,17 +188,17 @@ class ConcurrencyLimits:
             return not was
 
     def hold(self, work: Work, name: str, seconds: float) -> None:
-        """Let nothing of this lane, its retries included, start for a while."""
+        """Hold a lane and its retries: nothing of it starts for so many seconds."""
         with self._lock:
             self._hold(work, plain(name), self.monotonic() + seconds)
 
     def held(self, name: str) -> float:
-        """Seconds for which an endpoint, or a job's own callback URL, is left alone."""
+        """Return the seconds for which an endpoint, or a job's own callback URL, is still held."""
         with self._lock:
             return max(0.0, self._holds.get((Work.DELIVER, name), 0.0) - self.monotonic())
 
     def replace_holds(self, seconds: Mapping[str, float]) -> None:
-        """Hold all lanes that any replica holds, and no longer those that none holds."""
+        """Apply the holds of all replicas, and end those applied before that no replica has any more."""
         with self._lock:
             now = self.monotonic()
             for name in self._told - seconds.keys():
@@ -191,7 +208,7 @@ class ConcurrencyLimits:
             self._told = set(seconds)
 
     def end_hold(self, name: str, top: int | None = None) -> None:
-        """End an endpoint's hold; with `top`, it may have so many at once from now on."""
+        """End an endpoint's hold; `top` is its new maximum of calls at once, where one is given."""
         with self._lock:
             self._holds.pop((Work.DELIVER, name), None)
             slots = self._slots.get((True, name))
@@ -200,7 +217,7 @@ class ConcurrencyLimits:
                 slots.allow(slots.current)
 
     def block(self, name: str, *, blocked: bool, probe_in: float = 0.0) -> None:
-        """Close an account's submissions but for one probe at a time, or open them again."""
+        """Block an account's submissions except for one probe at a time, or unblock them."""
         with self._lock:
             self._lane(Work.SUBMIT, name).blocked = blocked
             if blocked:
@@ -209,16 +226,18 @@ class ConcurrencyLimits:
                 self._holds.pop((Work.SUBMIT, name), None)
 
     def unproven_room(self) -> int:
-        """Return how many deliveries may start to origins that have not proved themselves."""
+        """Return how many deliveries to unproven origins may start."""
         with self._lock:
             return self.unproven.free
 
     def set_unproven_backlog(self, left: bool) -> None:
-        """Note whether a claim left deliveries to such origins waiting in the store."""
+        """Note whether a claim left deliveries to unproven origins waiting in the store."""
         with self._lock:
             self.unproven.behind = left
 
     def _room(self, lane: Lane) -> int:
+        # This lane may have no call under way whose end wakes a claim: with the backlog noted, the end of a
+        # call to any other unproven origin does.
         if lane.slots.crowded_out:
             self.unproven.behind = True
         return lane.room(self.monotonic())
@@ -235,13 +254,13 @@ class ConcurrencyLimits:
             self._many_holds = max(SOME_HOLDS, 2 * len(self._holds))
 
     def _lane(self, work: Work, name: str) -> Lane:
-        """The lane, made where it is not there."""
+        """Return the lane, created where it is missing."""
         lane = self._look(work, name)
         self._enter(lane)
         return lane
 
     def _enter(self, lane: Lane) -> None:
-        """Keep a lane in which something goes on."""
+        """Keep a lane that is in use."""
         if (lane.work, lane.name) in self._lanes:
             return
         self._lanes[lane.work, lane.name] = lane
@@ -250,7 +269,7 @@ class ConcurrencyLimits:
         self._learned.pop(key, None)
 
     def _look(self, work: Work, name: str, *, learns: bool = False) -> Lane:
-        """Return the lane, or one as it would be; where it `learns`, its slots are kept while it is idle."""
+        """Return the lane, or a new one that is not kept; with `learns`, its slots are kept while idle."""
         lane = self._lanes.get((work, name))
         if lane is not None:
             return lane
@@ -264,11 +283,12 @@ class ConcurrencyLimits:
                 self._slots[key] = slots
         if learns and not slots.lanes:
             self._keep(key)
-        return Lane(slots, work, name, self._holds)
+        return Lane(slots=slots, work=work, name=name, holds=self._holds)
 
     def _leave(self, lane: Lane) -> None:
         """Forget an idle lane, and its slots if they have no other lane and have learned nothing."""
         slots = lane.slots
+        # Slots that do not adapt belong to configured accounts: their number is bounded, so they stay.
         if not lane.idle or not slots.adaptive:
             return
         del self._lanes[lane.work, lane.name]
@@ -284,6 +304,8 @@ class ConcurrencyLimits:
     def _keep(self, key: tuple[bool, str]) -> None:
         self._learned[key] = None
         self._learned.move_to_end(key)
+        # Slots in this list have no lane, so none with calls under way are dropped. A forgotten endpoint only
+        # has to prove itself again.
         if len(self._learned) > LEARNED:
             oldest, _ = self._learned.popitem(last=False)
             del self._slots[oldest]
@@ -300,12 +322,15 @@ class ConcurrencyLimits:
 
 
 class NullLimits:
-    """Where nobody delivers: whatever is recorded waits for a process that does."""
+    """A null object for API-only processes.
+
+    It never grants a slot, so workers elsewhere claim the deliveries.
+    """
 
     def reserve(self, lane: str, /) -> Reserved:
-        """Take no slot: there are none here."""
+        """Return the lane in which the delivery waits: no slot is granted."""
         return Reserved(lane)
 
     def release(self, _lane: str, /) -> object:
-        """There was none."""
+        """Do nothing: no slot was granted."""
         return None

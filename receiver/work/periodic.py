@@ -1,4 +1,4 @@
-"""Work that is looked at again and again, whatever goes wrong in between."""
+"""Loops that outlive failures: retries until a write is stored, and functions that run periodically."""
 
 import asyncio
 import logging
@@ -11,19 +11,21 @@ Told = TypeVar("Told")
 
 
 PAUSE = 0.1
+"""Seconds before the second try to store; each further pause is twice as long."""
 LONGEST_PAUSE = 2.0
-"""Seconds between tries to store; the first and the longest."""
+"""Seconds between two tries to store at most."""
 
 
 async def retry_until_stored(
     attempt: Callable[[], Awaitable[Told]], away: Callable[[StoreUnavailable], object]
 ) -> Told:
-    """Try to store again and again until it works. Returns the result of the attempt.
+    """Run `attempt` until the store is available. Returns the result of the attempt.
 
-    What happened outside cannot be had a second time, so it waits here as long as the process lives. `away`
-    is told of every failure.
+    `away` is called with the error of every failure.
     """
     pause = PAUSE
+    # There is no last try: the outcome of a call exists only in this process, and the call cannot be made
+    # a second time. Why: receiver/README.md#an-outcome-waits-for-the-store
     while True:
         try:
             return await attempt()
@@ -36,8 +38,9 @@ async def retry_until_stored(
 async def run_periodically(
     look: Callable[[], Awaitable[object]], *, every: float, logger: logging.Logger
 ) -> None:
-    """Look every so many seconds until cancelled; what goes wrong is logged and costs one look. That nothing
-    can be stored is told by the store, once.
+    """Call `look` every `every` seconds until cancelled. A failure is logged and costs one call.
+
+    An unavailable database is logged at debug only, because the store itself reports it, once.
     """
     while True:
         await asyncio.sleep(every)

@@ -1,11 +1,11 @@
-"""The shutdown of the process: one grace that everything which stops shares."""
+"""The shutdown of the process: one grace period for everything that stops."""
 
 import math
 from collections.abc import Callable
 
 
 class Shutdown:
-    """Whether the process is stopping, and the seconds that are left of its grace."""
+    """The state of the shutdown: whether the process is stopping, and the rest of its grace period."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -14,10 +14,10 @@ class Shutdown:
 
     @property
     def time_left(self) -> float:
-        """Return the seconds that are left of the grace."""
+        """Return the seconds left of the grace period, infinity where no end is set."""
         return max(0.0, self._ends - self._monotonic())
 
     def hurry(self, seconds: float) -> None:
-        """Begin to stop, and end within so many seconds where an earlier end is not set already."""
+        """Begin the shutdown. It ends in `seconds`, or earlier where an earlier end is already set."""
         self.begun = True
         self._ends = min(self._ends, self._monotonic() + seconds)

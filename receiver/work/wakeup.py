@@ -1,13 +1,14 @@
-"""When to look next: one who sleeps, many who know a moment at which it pays to be awake."""
+"""The wake-up timer of a worker: one task waits for it, and many callers set it."""
 
 import asyncio
 import math
 
 SHORTEST = 0.001
+"""The shortest delay of a timer in seconds."""
 
 
 class Wakeup:
-    """Rings at once, or at the earliest of the moments that it was set to since it was last stilled."""
+    """A wake-up timer. It fires at once, or at the earliest moment that was set since its last reset."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -15,7 +16,7 @@ class Wakeup:
         self._timer: asyncio.TimerHandle | None = None
 
     def rings_in(self) -> float:
-        """Seconds until it rings: 0 where it has, infinite where it was not set."""
+        """Return the seconds until the timer fires: 0 where it has fired, infinity where it is not set."""
         if self._rung.is_set():
             return 0.0
         if self._timer is None:
@@ -23,7 +24,7 @@ class Wakeup:
         return max(0.0, self._timer.when() - self._loop.time())
 
     def schedule(self, seconds: float = 0.0) -> None:
-        """Ring in so many seconds, where it would not before."""
+        """Fire in `seconds`, unless the timer fires earlier anyway."""
         if seconds >= self.rings_in():
             return
         self._cancel()
@@ -33,12 +34,12 @@ class Wakeup:
             self._timer = self._loop.call_later(max(SHORTEST, seconds), self._rung.set)
 
     def reset(self) -> None:
-        """Forget all that it was set to."""
+        """Clear the timer, whether it is set or has fired."""
         self._cancel()
         self._rung.clear()
 
     async def wait(self) -> None:
-        """Wait until it rings."""
+        """Wait until the timer fires."""
         await self._rung.wait()
 
     def _cancel(self) -> None:

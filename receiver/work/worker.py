@@ -1,6 +1,7 @@
-"""Claim, perform, settle: one loop for every kind of due work, none of which it knows by name."""
+"""The worker: one loop that claims and performs due work of any kind, and knows none of the kinds by name."""
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,49 +22,50 @@ Item = TypeVar("Item", bound=Prepared)
 
 LOGGER = logging.getLogger("ringback.worker")
 AFTER_TROUBLE = 1.0
+"""Seconds between a claim that failed and the next one."""
 AT_LAST = 0.4
-"""Seconds for tasks that were told to end, or are within a commit, when the grace is over."""
+"""Seconds for tasks that were cancelled, or are within a commit, when the grace period is over."""
 
 
 class Performer(Protocol[Item]):
-    """Who does one kind of work."""
+    """A performer of one kind of work."""
 
     @property
     def work(self) -> Work:
-        """Which kind."""
+        """Return the kind of work."""
 
     @property
     def lease(self) -> timedelta:
-        """How long performing one may take."""
+        """Return how long performing one piece of work may take."""
 
     def serves(self, lane: str) -> bool:
-        """Whether anything of this lane may start now, if there is room."""
+        """Return whether work of this lane may start now, if there is room."""
 
     def job_limits(self) -> Mapping[str, int]:
-        """How many jobs of a lane may run at the provider at once."""
+        """Return how many jobs of each lane may run at the provider at once."""
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Item]]:
-        """Inside the claiming transaction: what performing each claim needs."""
+        """Load the data that performing each claim needs, inside the claiming transaction."""
 
     def give_back(self, prepared: Sequence[Item], now: datetime) -> Transaction[None]:
-        """Leave what was claimed and prepared to others, as if it never had been."""
+        """Release claimed and prepared work untried, as if it had never been claimed."""
 
     async def perform(self, prepared: Item) -> None:
-        """Do it and record what came of it."""
+        """Perform the work and record its outcome."""
 
 
 class LeaseOwner(Protocol):
-    """Whose leases they are; while it is not `live`, nothing is started under them."""
+    """The owner of leases. While it is not `live`, no work is started under them."""
 
     name: str
 
     @property
     def live(self) -> bool:
-        """Whether what it holds is still its own."""
+        """Return whether its leases are still its own."""
 
 
 class Worker(Generic[Item]):
-    """Performs one kind of due work until it is stopped."""
+    """A worker that performs one kind of due work until it is stopped."""
 
     def __init__(
         self,
@@ -90,16 +92,16 @@ class Worker(Generic[Item]):
         self._claiming = asyncio.Lock()
 
     def wake(self, at: datetime | None = None) -> None:
-        """Something is due at a moment, or now."""
+        """Look for due work at a moment, or now."""
         self.alarm.schedule(0.0 if at is None else (at - self._clock.now()).total_seconds())
 
     def mark_waiting(self, lane: str) -> None:
-        """Something that is due was told to wait: it is claimed as soon as its lane has room."""
+        """Note that due work of a lane waits for a slot: it is claimed as soon as the lane has room."""
         self._limits.mark_waiting(self.work, lane)
         self._watch(lane)
 
     async def run(self) -> None:
-        """Claim and perform until stopped; look once per scan where nobody hints, and again after trouble."""
+        """Claim and perform until stopped: at each hint, at least once a scan, and again after a failure."""
         while not self._stopping:
             try:
                 await self.tick()
@@ -113,48 +115,63 @@ class Worker(Generic[Item]):
             await self.alarm.wait()
 
     async def tick(self) -> int:
-        """Claim what is due now and start on it; how many were claimed.
+        """Claim due work and start it. Returns the number of claims.
 
-        One at a time: between its commit and its start, only the claim knows that work is under way.
+        One claim runs at a time: between its commit and the start, only the claim knows that the work is
+        under way.
         """
         async with self._claiming:
             return await self._tick()
 
     async def _tick(self) -> int:
+        # Reset before the claim, not after it: a hint that comes while the claim runs sets the timer again,
+        # and must not be lost. Why: receiver/README.md#time-frees-slots
         self.alarm.reset()
         if not self._holder.live:
             return 0
         if self._unsure:
             await self._give_back(self._unsure)
             self._unsure = ()
+        # The claim clears only the marks that it knows of, by their number: work that begins to wait while it
+        # runs stays marked. Why: receiver/README.md#waiters-are-counted
         noted = dict(self._limits.waiting(self.work))
         room: dict[str, int] = {}
 
-        def promised(lane: str) -> int:
-            noted[lane] = self._limits.mark_waiting(self.work, lane)
-            self._limits.reserve_for_claim(self.work, lane, 0)
-            room[lane] = self._limits.room(self.work, lane) if self._performer.serves(lane) else 0
-            self._limits.reserve_for_claim(self.work, lane, room[lane])
-            return room[lane]
-
         try:
-            taken = await self._claim(promised)
-            if taken.next_at is not None:
-                self.wake(taken.next_at)
-            claimed = await self._take_up(taken.prepared)
+            result = await self._claim(functools.partial(self._reserve, noted, room))
+            if result.next_at is not None:
+                self.wake(result.next_at)
+            claimed = await self._take_up(result.prepared)
         finally:
+            # Started work has taken its slots by now: released earlier, they would look free in between.
             self._limits.release_claim(self.work, room)
+        self._unmark(noted, room, claimed)
+        return claimed.total()
+
+    def _reserve(self, noted: dict[str, int], room: dict[str, int], lane: str) -> int:
+        """Reserve the free slots of a lane for the claim that runs. Returns their number."""
+        # Called within the claim's transaction, which may run twice, so an earlier reservation is dropped
+        # first. The mark keeps half of the slots from deliveries recorded meanwhile; the reservation keeps
+        # them from lanes with the same slots. Why: receiver/README.md#a-claim-reserves-slots-once
+        noted[lane] = self._limits.mark_waiting(self.work, lane)
+        self._limits.reserve_for_claim(self.work, lane, 0)
+        room[lane] = self._limits.room(self.work, lane) if self._performer.serves(lane) else 0
+        self._limits.reserve_for_claim(self.work, lane, room[lane])
+        return room[lane]
+
+    def _unmark(self, noted: Mapping[str, int], room: Mapping[str, int], claimed: Counter[str]) -> None:
+        # A lane whose room was used up may have more work due: it stays marked, and the timer is set to when
+        # time alone opens it. A lane that was left empty leaves its slots to the other kinds of work.
         for lane, count in noted.items():
             full = claimed[lane] == room.get(lane)
             if full or not self._limits.clear_waiting(self.work, lane, count):
                 self._watch(lane)
             else:
                 self._wake(self._limits.others(self.work, lane))
-        return claimed.total()
 
     async def _claim(self, room: Callable[[str], int]) -> Claimed:
-        """Claim due work. Where it is unknown whether that was committed, it is given back by the next look:
-        nothing was started, and the lease would end as if it had been."""
+        """Claim due work. Where it is unknown whether the claim was committed, the next tick gives it back:
+        the work was not started, but would count as started once its lease ended."""
         request = self._request(room)
         try:
             return await self._store.write(lambda: claim(request), last=True)
@@ -179,6 +196,8 @@ class Worker(Generic[Item]):
             room=room,
             found=lambda lane, count: self._limits.reserve_for_claim(self.work, lane, count),
             prepare=self._prepare,
+            # Work whose lease ended although it is under way here gets a new lease, and is not started a
+            # second time. Why: receiver/README.md#no-clock-step-ends-anything
             busy=frozenset(self._under_way.values()),
             running_limits=self._performer.job_limits(),
             places=self._limits.unproven_room,
@@ -186,7 +205,7 @@ class Worker(Generic[Item]):
         )
 
     async def _take_up(self, prepared: Sequence[Item]) -> Counter[str]:
-        """Start on what was claimed, or give it back when we may not any more; how many, by lane."""
+        """Start claimed work, or give it back if it may not start any more. Returns the starts by lane."""
         if self._stopping or not self._holder.live:
             await self._give_back(prepared)
             return Counter()
@@ -197,7 +216,7 @@ class Worker(Generic[Item]):
         return Counter(lanes)
 
     def start(self, prepared: Item) -> None:
-        """Perform something that holds a slot of its lane; while stopping, its lease is left to end."""
+        """Perform work that holds a slot of its lane. While stopping, it is left until its lease ends."""
         if self._stopping:
             return
         task = self._loop.create_task(self._perform(prepared))
@@ -205,9 +224,10 @@ class Worker(Generic[Item]):
         task.add_done_callback(self._under_way.pop)
 
     async def stop(self, grace: float) -> None:
-        """Claim no more, and give work under way `grace` seconds, then `AT_LAST`.
+        """Claim no more, and wait for work under way: `grace` seconds, then `AT_LAST` after its cancellation.
 
-        A claim that is cut within its commit would leave a job that nobody sends: it ends, and gives back.
+        A claim cancelled within its commit would leave a job that no process sends, so a running claim may
+        end by itself, and gives its work back.
         """
         self._stopping = True
         self.alarm.schedule()
@@ -220,7 +240,7 @@ class Worker(Generic[Item]):
         claiming.cancel()
 
     async def _claimed(self) -> None:
-        """Wait until the claim that runs, if one does, has ended."""
+        """Wait until the running claim, if there is one, has ended."""
         async with self._claiming:
             pass
 
@@ -249,7 +269,7 @@ class Worker(Generic[Item]):
         self.alarm.schedule()
 
     def _watch(self, lane: str) -> None:
-        """Look when the lane has room by itself; where another has to end first, that tells."""
+        """Wake when time alone opens the lane. Where a call has to end first, its end wakes the worker."""
         opens = self._limits.opens_in(self.work, lane) if self._performer.serves(lane) else None
         if opens is not None:
             self.alarm.schedule(opens)

@@ -186,7 +186,9 @@ async def posts() -> Figures:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def ours() -> None:
-                await gateway.call(HttpCall("POST", url, tuple(headers.items()), body))
+                await gateway.call(
+                    HttpCall(method="POST", url=url, headers=tuple(headers.items()), body=body)
+                )
 
             async def theirs() -> None:
                 async with session.post(url, data=body, headers=headers) as answer:

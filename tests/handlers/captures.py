@@ -15,7 +15,7 @@ from typing import Any
 
 from handlers import ALL
 from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, no_challenge
-from handlers.errors import BadPayload, BadSignature, ProviderError, UnknownKey
+from handlers.errors import BadPayload, BadSignature, ProviderError
 from handlers.values import immutable
 
 CASES = Path(__file__).with_name("cases")
@@ -159,7 +159,7 @@ def _callback(door: Callback) -> Read:
     def read(told: HttpMessage) -> dict[str, Any]:
         try:
             proof = door.verify(told, KEYS)
-        except (BadSignature, UnknownKey) as error:
+        except BadSignature as error:
             return {"error": type(error).__name__}
         try:
             return {"proof": proof.value, "update": rendered(door.parse(told))}

@@ -3,7 +3,8 @@
 from typing import Any
 
 from handlers.contract import Phase, Proof
-from receiver.domain.model import Job, Source, Verdict, Work
+from receiver.domain.model import Job, Source, Work
+from receiver.domain.reports import FailureKind
 from tests.receiver.store_fixture import Storehouse, told, word
 
 SUBMIT, POLL, NOTE, CALLBACK = Source.SUBMISSION, Source.POLL, Source.NOTE, Source.CALLBACK
@@ -19,7 +20,7 @@ async def out(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
 async def unconfirmed(house: Storehouse, account: str = "aiml") -> tuple[Job, Any]:
     """Return a job that lost its submission's answer, and the claim it had."""
     job, claim = await out(house, account)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
+    await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=claim))
     return job, claim
 
 

@@ -27,8 +27,16 @@ from receiver.domain.model import (
     ScheduledWork,
     Source,
     State,
-    Word,
     Work,
+)
+from receiver.domain.reports import (
+    Action,
+    Command,
+    FailureKind,
+    Note,
+    ProviderFailure,
+    ProviderUpdate,
+    Report,
 )
 from receiver.jobs.service import PROMISE
 from receiver.store import Store
@@ -143,7 +151,9 @@ class Storehouse:
     def wish(self, job: Job, **others: Any) -> NewJob:
         """A job to promise."""
         whole = others.pop("whole_input", b'{"prompt":"a tide"}')
-        return NewJob(job, Parts([whole]), b'{"prompt":"a"}', self.due(job), **others)
+        return NewJob(
+            job=job, whole_input=Parts([whole]), shown_input=b'{"prompt":"a"}', due=self.due(job), **others
+        )
 
     def due(self, job: Job) -> ScheduledWork:
         """When its submission is due: now."""
@@ -192,11 +202,11 @@ class Storehouse:
         )
         return await self.store.write(lambda: claim(request))
 
-    async def hear(self, *words: Word) -> list[RecordResult]:
+    async def hear(self, *words: Report) -> list[RecordResult]:
         """What became of these words, all recorded in one transaction."""
         return await asyncio.gather(*(self.services.core.recorder.record(one) for one in words))
 
-    def recording(self, *words: Word) -> Transaction[list[RecordResult]]:
+    def recording(self, *words: Report) -> Transaction[list[RecordResult]]:
         """The transaction that records these words."""
         return (yield from record(self.context, words))
 
@@ -235,8 +245,14 @@ class Storehouse:
     def attempted(self, claim_: Claim, state: str = "delivered", **others: Any) -> Settled:
         """An attempt under a claim."""
         status = 204 if state == "delivered" else 500
-        attempt = Attempt(self.services.core.ids.new("att"), claim_.id, self.hands.at, status, 1.5)
-        return Settled(claim_, attempt, state, **others)
+        attempt = Attempt(
+            id=self.services.core.ids.new("att"),
+            delivery_id=claim_.id,
+            at=self.hands.at,
+            status=status,
+            latency_ms=1.5,
+        )
+        return Settled(claim=claim_, attempt=attempt, state=state, **others)
 
     async def now(self, job: Job) -> Job:
         """The job as it is stored."""
@@ -302,10 +318,17 @@ def told(phase: Phase, theirs: str | None = None, **others: Any) -> Update:
 
 def word(
     job: Job, house: Storehouse, update: Update | None = None, source: Source = Source.CALLBACK, **others: Any
-) -> Word:
-    """A word about a job, said now."""
-    others.setdefault("at", house.hands.at)
-    return Word(job_id=job.id, source=source, update=update, **others)
+) -> Report:
+    """Return a report about a job, made now: an update, or else what `verdict` says, or a note."""
+    given: dict[str, Any] = {"job_id": job.id, "source": source, "at": house.hands.at} | others
+    verdict = given.pop("verdict", None)
+    if update is not None:
+        return ProviderUpdate(update=update, **given)
+    if isinstance(verdict, FailureKind):
+        return ProviderFailure(kind=verdict, **given)
+    if verdict is Action.BIND:
+        return Command(action=verdict, provider_job_id=given["note"], **given)
+    return Command(action=verdict, **given) if verdict is not None else Note(**given)
 
 
 def lock_of(path: Path) -> Path:

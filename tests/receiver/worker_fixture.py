@@ -141,7 +141,7 @@ async def shop_in(folder: Path) -> AsyncIterator[Shop]:
     """A worker over a store in `folder`, whose lanes take three at once; nothing runs yet."""
     async with storehouse(folder) as house:
         clock = house.services.core.clock
-        lanes = Slotted(lambda _work, _name: ConcurrencyLimit(3), clock.monotonic)
+        lanes = Slotted(lambda _work, _name: ConcurrencyLimit(max=3), clock.monotonic)
         made = Made(lanes, house)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
         held = Held()

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from receiver.domain import lifecycle
 from receiver.domain.lifecycle import Change
-from receiver.domain.model import Claim, Job, Verdict, Word, Work
+from receiver.domain.model import Claim, Job, Work
+from receiver.domain.reports import FailureKind, ProviderFailure, Report, meaning_of
 from receiver.events import next_work
 from receiver.events.interpreter import Interpreter
 from receiver.events.next_work import NextWork
@@ -37,7 +38,7 @@ _lose, _cancel, _ended, _release = (
 )
 
 
-def _lose_once(self: Interpreter, job: Job, word: Word) -> Change:
+def _lose_once(self: Interpreter, job: Job, word: ProviderFailure) -> Change:
     return lifecycle.lose(job, now=word.at) if word.kept_as is not None else _lose(self, job, word)
 
 
@@ -49,8 +50,8 @@ def _cancel_if_known(job: Job, *, now: datetime, ask: bool = False) -> Change:
     return _cancel(job, now=now, ask=ask and job.provider_job_id is not None)
 
 
-def _ended_with_one_poll(self: NextWork, before: Job, change: Change, word: Word) -> Any:
-    once = before.state.final and word.verdict is Verdict.TRANSIENT
+def _ended_with_one_poll(self: NextWork, before: Job, change: Change, word: Report) -> Any:
+    once = before.state.final and meaning_of(word) is FailureKind.TRANSIENT
     return next_work.NOTHING if once else _ended(self, before, change, word)
 
 

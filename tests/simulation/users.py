@@ -15,7 +15,8 @@ from receiver.api.requests import EndpointPatch
 from receiver.app import App
 from receiver.bodies.parts import Parts
 from receiver.domain.errors import ReceiverError, StoreUnavailable, UnknownCallback
-from receiver.domain.model import Endpoint, EndpointState, Verdict
+from receiver.domain.model import Endpoint, EndpointState
+from receiver.domain.reports import Action as JobAction
 from receiver.jobs.service import JobSpec
 from receiver.store import endpoints as table
 from tests.simulation.faces import FACES
@@ -26,7 +27,7 @@ from tests.simulation.world import RING_TRIES, Generation, World
 ASK_AGAIN = 3.0
 ASKS = 12
 SECRET = "whsec_" + "A" * 43 + "="
-VERDICTS = {"resubmit": Verdict.RESUBMIT, "bind": Verdict.BIND, "fail": Verdict.GIVE_UP}
+VERDICTS = {"resubmit": JobAction.RESUBMIT, "bind": JobAction.BIND, "fail": JobAction.GIVE_UP}
 
 
 class Users:
@@ -109,13 +110,13 @@ class Users:
         asked = face.asks(f"j{number}")
         whole = json.dumps(asked).encode()
         wish = JobSpec(
-            values["account"],
-            face.operation,
-            asked,
-            Parts([whole]),
-            whole,
-            hashlib.sha256(whole).digest(),
-            {},
+            provider=values["account"],
+            operation=face.operation,
+            input=asked,
+            whole=Parts([whole]),
+            shown=whole,
+            hashed=hashlib.sha256(whole).digest(),
+            metadata={},
             callback_url=f"https://down.test/9{number}" if values["callback"] else None,
             callback_secret=SECRET if values["callback"] else None,
             deadline_seconds=values["deadline"],
@@ -233,7 +234,7 @@ class Users:
         number = self.number(job_id)
         self._on(
             f"give up j{number}",
-            lambda services: services.api.jobs.resolve(job_id, Verdict.GIVE_UP),
+            lambda services: services.api.jobs.resolve(job_id, JobAction.GIVE_UP),
             again=True,
         )
 
@@ -303,4 +304,6 @@ class Users:
 def _asked(services: App, thing: str) -> RequestContext:
     """A checked call of the API about one thing."""
     request = cast("Any", SimpleNamespace(path_params={"id": thing}))
-    return RequestContext(services.api, dict, request, cast("Any", None), None, None)
+    return RequestContext(
+        services=services.api, document=dict, request=request, caller=cast("Any", None), body=None, query=None
+    )

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from receiver.domain.model import Source, Verdict, Word, Work
+from receiver.domain.model import Source, Work
+from receiver.domain.reports import Action, Command
 from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import (
     SILENT,
@@ -116,7 +117,7 @@ async def test_a_caller_that_is_gone_when_its_write_is_stored_costs_no_delivery(
         job = await house.submit(asking("apiframe", callback_url=house.hook.url))
         house.hook.secret = job["callback_secret"]
         now = house.services.core.clock.now()
-        word = Word(job_id=job["id"], source=Source.NOTE, at=now, verdict=Verdict.CANCEL)
+        word = Command(job_id=job["id"], source=Source.NOTE, at=now, action=Action.CANCEL)
         caller = asyncio.create_task(house.services.core.recorder.record(word))
         await asyncio.sleep(0)  # the write is queued
         caller.cancel()

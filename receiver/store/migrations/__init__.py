@@ -7,7 +7,7 @@ from handlers.values import immutable
 
 @immutable
 class Migration:
-    """One step: its version, counted from 1, a name for people, and its statements."""
+    """One migration: its version, counted from 1, a readable name, and its statements."""
 
     version: int
     name: str
@@ -15,7 +15,7 @@ class Migration:
 
 
 def migrations(engine: str) -> list[Migration]:
-    """Every migration of `engine`, in order."""
+    """Return every migration of `engine`, in order."""
     folder = resources.files(__name__) / engine
     found = []
     for entry in folder.iterdir():

@@ -1,8 +1,9 @@
-"""PostgreSQL: a pool of connections, each statement of a transaction awaited in turn.
+"""The PostgreSQL driver: pools of connections. Each statement of a transaction is awaited in turn.
 
-A transaction that writes leaves a receipt: a row whose key only this transaction writes. When the connection
-dies between COMMIT and its answer, somebody else writes that row: a conflict tells that the transaction was
-stored; no conflict tells that it was not, and never will be. The figures are in the README of this folder.
+A transaction that writes leaves a receipt, a row with a key of its own. When the connection fails between
+COMMIT and its answer, the driver inserts the same row on another connection. A conflict proves that the
+transaction was stored; an insert without conflict proves that it was not and never will be, because its own
+receipt would now conflict. See also receiver/store/README.md.
 """
 
 import asyncio
@@ -29,16 +30,22 @@ from receiver.store.statements import Transaction
 Result = TypeVar("Result")
 
 OLDEST = 140000
+"""The oldest supported version of the server, in the form of `server_version_num`."""
 CONNECT_SECONDS = 5.0
+"""Seconds to connect, to get a connection from the pool, and to close a pool."""
 STATEMENT_SECONDS = 10.0
+"""Seconds after which the server cancels a statement. The client waits 2 s longer, for a silent server."""
 MIGRATION_SECONDS = 3600.0
+"""Seconds for one migration, and for the wait while another replica migrates."""
 RESOLVE_SECONDS = 20.0
-"""How long the fate of a COMMIT without an answer is asked for before the caller is told to come again."""
+"""Seconds to find the outcome of a COMMIT without an answer before the caller gets `StoreUnavailable`."""
 RECEIPTS = 1000
-"""Transactions after which a replica's old receipts go."""
+"""Transactions after which a replica deletes its old receipts."""
 FORGET = "delete from receipt where (replica = $1 and number < $2) or written_at < now() - interval '1 day'"
 POOLED_SCAN = 0.25
+"""Seconds between scans for due work behind a pooler, where no hints are received."""
 MIGRATING = 0x52427632
+"""The advisory lock of migrations: one replica migrates at a time."""
 SETTINGS = {
     "application_name": "ringback",
     "jit": "off",
@@ -52,7 +59,11 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "5s",
     "timezone": "UTC",
 }
+"""Settings of every session, or of every transaction behind a pooler. Plans are made once and without
+sequential scans, because a table that is small when a statement is prepared grows later.
+"""
 WRITERS = 2
+"""Transactions that write at the same time."""
 CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -60,13 +71,15 @@ CONFLICTS = (
     asyncpg.InvalidCachedStatementError,
 )
 OURS = "select exists (select from pg_class where relname = 'migration' and pg_table_is_visible(oid))"
-"""Asked of the catalogue: `to_regclass` may answer from what the session knew before it waited for a lock."""
+"""A query of the catalog: `to_regclass` may answer from a cache that is older than the wait for a lock."""
 FOREIGN = (
     "select count(*) > 0 and count(*) filter (where relname = 'migration') = 0 from pg_class "
     "where relkind in ('r', 'p') and relnamespace = current_schema()::regnamespace"
 )
 GATE = 0x52427633
-"""Shared by every transaction; whoever makes or drops tables takes it alone, so that none is held then."""
+"""An advisory lock that every transaction shares. A transaction that creates or drops tables takes it
+exclusively, so that no other transaction holds locks on tables meanwhile.
+"""
 SHARED = f"; select pg_advisory_xact_lock_shared({GATE})"
 ALONE = f"; set local lock_timeout = '500ms'; select pg_advisory_xact_lock({GATE})"
 SNAPSHOT = "begin isolation level repeatable read read only"
@@ -79,11 +92,11 @@ if TYPE_CHECKING:
 
 
 async def _as_it_is(_connection: object) -> None:
-    """Nothing here leaves anything in a session."""
+    """Do nothing: transactions leave no state in a session, so no reset is necessary."""
 
 
 class PostgresDriver:
-    """Runs transactions on a PostgreSQL database."""
+    """A driver for one PostgreSQL database."""
 
     writers = WRITERS
     shared = True
@@ -101,7 +114,7 @@ class PostgresDriver:
         self._pruned = self._last = 0
 
     async def open(self) -> None:
-        """Connect; `Misconfigured` says what is wrong."""
+        """Connect. Raises `Misconfigured` when the database cannot be reached or used."""
         try:
             self._writers = await self._pool(WRITERS)
             self._readers = await self._pool(self._target.connections - WRITERS)
@@ -114,7 +127,7 @@ class PostgresDriver:
             raise
 
     async def close(self) -> None:
-        """Disconnect, and leave no receipt behind."""
+        """Delete the receipts of this process and disconnect."""
         await self._bell.close()
         if self._last:
             await self._forget(self._last + 1)
@@ -128,14 +141,22 @@ class PostgresDriver:
         self._readers = self._writers = None
 
     async def write(self, transaction: Transaction[Result]) -> Result:
-        """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
+        """Run `transaction` and commit it.
+
+        Raises `StoreUnavailable` when nothing could be stored, or when the outcome of the commit cannot be
+        found out, and `Contended` after a conflict with another transaction.
+        """
         return await self._write(transaction, SHARED)
 
     async def alone(self, transaction: Transaction[Result]) -> Result:
-        """Run one beside which no other runs; soon, or `StoreUnavailable`."""
+        """Run `transaction` while no other runs in any process.
+
+        Raises `StoreUnavailable` when the others do not end within 500 ms.
+        """
         return await self._write(transaction, ALONE)
 
     async def _write(self, transaction: Transaction[Result], gate: str) -> Result:
+        # The receipt and COMMIT are one message, so the receipt costs no round trip.
         receipt = next(self._receipts)
         drive = Drive(
             transaction,
@@ -147,6 +168,7 @@ class PostgresDriver:
             result: Result = await self._drive("begin", gate, drive, self._writers)
         except Uncertain:
             result = await self._resolved(drive, receipt)
+        # A unique violation may be permanent: the other row can be there already. The other conflicts pass.
         except CONFLICTS as error:
             raise Contended(passes=not isinstance(error, asyncpg.UniqueViolationError)) from error
         finally:
@@ -154,20 +176,21 @@ class PostgresDriver:
         return result
 
     async def between_commits(self) -> None:
-        """Remove old receipts, now and then."""
+        """Delete old receipts, once per `RECEIPTS` transactions."""
         if self._last - self._pruned < RECEIPTS:
             return
+        # A receipt in doubt is kept: without it a stored transaction would look as if it was not stored.
         self._pruned = self._last
         await self._forget(min(self._in_doubt, default=self._last + 1))
 
     async def _forget(self, before: int) -> None:
-        """Remove our receipts before a number, and those that processes left behind which ended long ago."""
+        """Delete this process's receipts before a number, and those of ended processes, older than a day."""
         with contextlib.suppress(StoreUnavailable):
             async with self._connection() as connection:
                 await connection.execute(FORGET, self._replica, before)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
-        """Run a reading transaction on one snapshot."""
+        """Run a reading transaction on one snapshot. Raises `StoreUnavailable` when reading fails."""
         try:
             result: Result = await self._drive(SNAPSHOT, SHARED, Drive(transaction, "commit"), self._readers)
         except (Uncertain, *CONFLICTS):
@@ -175,12 +198,15 @@ class PostgresDriver:
         return result
 
     async def pending(self) -> list[Migration]:
-        """The migrations that have not run; `Misconfigured` when the database is newer than this program."""
+        """Return the migrations that have not run. Raises `Misconfigured` when the database is too new."""
         async with self._connection() as connection:
             return await self._pending(connection)
 
     async def migrate(self) -> list[Migration]:
-        """Bring the database up to date, one replica at a time; the migrations that ran."""
+        """Run the pending migrations in one transaction, one replica at a time, and return them.
+
+        Raises `Misconfigured` when the role may not create tables.
+        """
         async with self._connection() as connection:
             try:
                 async with connection.transaction():
@@ -189,6 +215,7 @@ class PostgresDriver:
                         f"select pg_advisory_xact_lock({MIGRATING})",
                         timeout=MIGRATION_SECONDS,
                     )
+                    # Read under the lock: another replica may have migrated during the wait.
                     waiting = await self._pending(connection)
                     for migration in waiting:
                         await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
@@ -202,11 +229,11 @@ class PostgresDriver:
                 ) from None
 
     def tell(self, word: str) -> None:
-        """Pass a hint on to the other replicas."""
+        """Send a hint to the other replicas, soon and together with others."""
         self._bell.tell(word)
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Hear the hints of the other replicas; behind a pooler nobody can."""
+        """Call `heard` with the hints of other replicas. Behind a pooler, none are received."""
         if not self._target.pooled:
             self._bell.listen(heard)
 
@@ -215,17 +242,20 @@ class PostgresDriver:
             await connection.execute("select pg_notify($1, $2)", CHANNEL, words)
 
     async def skew(self) -> timedelta:
-        """How far the database's clock is ahead of ours, in whole milliseconds like every moment."""
+        """Return the lead of the database's clock over this machine's, in whole milliseconds."""
         loop = asyncio.get_running_loop()
         async with self._connection() as connection:
-            asked, before = loop.time(), time.time_ns() / 1e6
+            started, before = loop.time(), time.time_ns() / 1e6
             theirs = await connection.fetchval(
                 "select (extract(epoch from clock_timestamp()) * 1000)::bigint"
             )
-            half = (loop.time() - asked) * 500
+            # Half of the round trip, in milliseconds: the server is taken to read its clock in the middle.
+            half = (loop.time() - started) * 500
         return timedelta(milliseconds=round(theirs - before - half))
 
     async def _pool(self, size: int) -> "Pool":
+        # A pooler in transaction mode shares sessions: prepared statements and session settings do not work
+        # there, so the settings are part of each transaction (`POOLED`).
         pooled = self._target.pooled
         return await asyncpg.create_pool(
             self._target.dsn,
@@ -275,11 +305,12 @@ class PostgresDriver:
         return drive.finish() if stored else drive.fail(StoreUnavailable("the database went away"))
 
     async def _stored(self, receipt: int) -> bool:
-        """Whether the transaction with this receipt was stored; afterwards it never will be."""
+        """Return whether the transaction with this receipt was stored. If not, it never will be."""
         ends = asyncio.get_running_loop().time() + RESOLVE_SECONDS
         while True:
             try:
                 async with self._connection() as connection:
+                    # The insert waits while the transaction in doubt is still open on the server.
                     written = await connection.fetchval(
                         "insert into receipt (replica, number) values ($1, $2) "
                         "on conflict do nothing returning number",
@@ -315,7 +346,7 @@ class PostgresDriver:
 
 
 async def _give_up(connection: "Connection") -> None:
-    """Leave no transaction open; a connection that cannot is ended."""
+    """Roll back an open transaction, or close the connection if that fails."""
     try:
         if not connection.is_closed() and connection.is_in_transaction():
             await connection.execute("rollback")

@@ -1,4 +1,4 @@
-"""Why a start cannot use a PostgreSQL database, in one line that holds no secret."""
+"""Errors of a start that cannot use a PostgreSQL database: a reason in one line that holds no secret."""
 
 import ssl
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from receiver.domain.errors import Misconfigured, NotReady
 
 @immutable
 class Reason:
-    """Why the database cannot be used, `{there}` for its address, and whether it `may_pass` by itself."""
+    """A reason that prevents a start. `{there}` stands for the address; `may_pass`: it may end by itself."""
 
     words: str
     may_pass: bool = False
@@ -48,7 +48,7 @@ REASONS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
 
 
 def refusal(error: BaseException, addresses: Sequence[str] = ()) -> Misconfigured:
-    """The error of a start that met this one at these addresses."""
+    """Return the error of a start that failed with `error`. It is `NotReady` if the reason may pass."""
     found = next((reason for kinds, reason in REASONS if isinstance(error, kinds)), None)
     reason = found or Reason(f"the database cannot be used: {type(error).__name__}")
     said = f" ({error})" if isinstance(error, asyncpg.PostgresError) else ""

@@ -1,6 +1,7 @@
-"""NOTIFY as a bell between replicas: hints, coalesced, after the commit; the scan of due work is the truth.
+"""LISTEN and NOTIFY between replicas: hints that are coalesced and sent after the commit.
 
-Inside a transaction NOTIFY makes commits wait for each other, so it is never there.
+A lost hint costs only time, because replicas also scan for due work. NOTIFY never runs inside a transaction
+that writes, because it makes commits wait for one another.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ from receiver.store.postgres.url import PostgresTarget
 
 CHANNEL = "ringback"
 GATHER, APART = 0.01, 0.1
-"""Seconds for which hints are gathered before they go out together, and how far apart they do."""
+"""Seconds for which hints are collected before they are sent together, and seconds between two sends."""
 AGAIN = 1.0
+"""Seconds before the next attempt to listen, after a connection failed or ended."""
 
 
 class Bell:
-    """Rings at the other replicas, and hears them. `ring` sends words."""
+    """A channel of hints between this replica and the others. `ring` sends the text of a notification."""
 
     def __init__(self, target: PostgresTarget, name: str, ring: Callable[[str], Awaitable[None]]) -> None:
         self._target = target
@@ -31,18 +33,21 @@ class Bell:
         self._rung_at = 0.0
 
     def tell(self, word: str) -> None:
-        """Pass a hint on, soon."""
+        """Send a hint to the other replicas, together with others, within `APART` seconds."""
         self._words.add(word)
         if not self._ringing:
             self._ringing = True
             self._start(self._send())
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Hear hints, as long as a connection can be had; an empty one after each time that none could."""
+        """Call `heard` with each hint of another replica until `close`. Reconnects when necessary.
+
+        Each new connection begins with an empty hint: hints may have been missed before it.
+        """
         self._start(self._hear(heard))
 
     async def close(self) -> None:
-        """Ring and hear no more."""
+        """Stop sending and listening."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -63,6 +68,7 @@ class Bell:
     async def _hear(self, heard: Callable[[str], None]) -> None:
         def take(_connection: object, _pid: int, _channel: str, payload: object) -> None:
             sender, *words = str(payload).split(" ")
+            # The server sends a replica its own notifications too.
             if sender != self._name:
                 for word in words:
                     heard(word)
@@ -74,6 +80,7 @@ class Bell:
                 connection = await asyncpg.connect(self._target.dsn, timeout=5, command_timeout=5)
                 connection.add_termination_listener(lambda *_: gone.set())
                 try:
+                    # The empty hint follows LISTEN: hints before it are lost, later ones are received.
                     await connection.add_listener(CHANNEL, take)
                     heard("")
                     await gone.wait()

@@ -1,4 +1,4 @@
-"""Statements as PostgreSQL's SQL: numbered parameters, arrays for lists, `unnest` for many rows."""
+"""Conversion of statements to PostgreSQL: numbered parameters, arrays for lists, `unnest` for many rows."""
 
 import functools
 import re
@@ -9,22 +9,24 @@ from receiver.store.schema import columns
 from receiver.store.statements import DeleteStatement, InsertStatement, Lock, QueryStatement, Write
 
 LOCKS = {Lock.NONE: "", Lock.WAIT: " for update", Lock.SKIP: " for update skip locked"}
+# The lookbehind excludes casts, such as `::text`.
 _NAME = re.compile(r"(\bin \()?(?<![:\w]):([a-z_][a-z_0-9]*)(\))?")
 
 
 def render(query: QueryStatement) -> tuple[str, list[Any]]:
-    """A query's SQL and what is bound to it, in order."""
+    """Return the SQL of a query and its parameters, in order."""
     sql, names = _placed(query.sql, query.lock)
     return sql, [clean(query.parameters[name]) for name in names]
 
 
 def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
-    """The SQL that does all of these at once, and what is bound to it: each column of values is an array."""
+    """Return one SQL statement for all `writes`, and its parameters: an array for each column of values."""
     parts: list[str] = []
     bound: list[Any] = []
     for write in writes:
         parts.append(_sql(write, len(bound) + 1))
         bound += _columns(write)
+    # One statement with data-modifying parts saves a round trip for each write.
     first = [f"part{place} as ({part})" for place, part in enumerate(parts[:-1])]
     return f"with {', '.join(first)} {parts[-1]}" if first else parts[-1], bound
 
@@ -54,6 +56,7 @@ def _types(write: Write) -> Iterable[str]:
 
 
 def _cleaned(column: Sequence[str | None]) -> Sequence[str | None]:
+    # Text with NUL is rare: one search of the joined column costs less than a search of every value.
     return [clean(text) for text in column] if "\0" in "".join(filter(None, column)) else column
 
 
@@ -93,7 +96,7 @@ def _arrays(types: Iterable[str], first: int) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Text as PostgreSQL can hold it: it has no NUL."""
+    """Return `value` with each NUL in text replaced by U+FFFD: PostgreSQL cannot store NUL in text."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd") if "\0" in value else value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One transaction on its way over a connection to PostgreSQL."""
+"""Execution of one transaction on a connection to PostgreSQL."""
 
 import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,21 +29,21 @@ AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-"""What tells of the database and not of what was asked of it."""
+"""Errors whose cause is the state of the database, not the statement."""
 
 
 def drop(connection: "Connection") -> None:
-    """End a connection at once; one that the pool has already noticed to be gone is nobody's to end."""
+    """Close a connection at once. One that the pool has already found closed is left alone."""
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 
 class Uncertain(Exception):
-    """The connection died while a COMMIT was on its way."""
+    """A COMMIT without an answer: the connection failed, and the outcome is unknown."""
 
 
 class Drive:
-    """One transaction on its way over one connection."""
+    """An execution of one transaction on one connection. `commit` is the SQL that ends it."""
 
     def __init__(self, transaction: Transaction[Any], commit: str) -> None:
         self._transaction = transaction
@@ -53,15 +53,16 @@ class Drive:
         self._result: Any = None
 
     async def run(self, connection: "Connection") -> Any:
-        """To the end; `Uncertain` when nobody knows whether it was committed."""
+        """Run and commit the transaction. Returns its result. Raises `Uncertain` for an unknown outcome."""
         try:
             statement = next(self._transaction)
             while True:
                 try:
                     found = await self._execute(connection, statement)
+                # Not thrown into the transaction: `finish` or `fail` resumes it once the outcome is known.
                 except Uncertain:
                     raise
-                except Exception as error:  # noqa: BLE001  # the transaction undoes its promises
+                except Exception as error:  # noqa: BLE001  # the transaction rolls back its reservations
                     statement = self._transaction.throw(error)
                 else:
                     statement = self._transaction.send(found)
@@ -73,7 +74,7 @@ class Drive:
         return self._result
 
     def finish(self) -> Any:
-        """The result, when the commit turned out to be stored."""
+        """Return the result, once the commit has proved to be stored."""
         if not self._over:
             try:
                 self._transaction.send(())
@@ -83,7 +84,7 @@ class Drive:
         return self._result
 
     def fail(self, error: StoreUnavailable) -> NoReturn:
-        """Tell the transaction that nothing was stored."""
+        """Raise `error`, first inside the transaction, because nothing was stored."""
         if not self._over:
             self._transaction.throw(error)
         raise error
@@ -94,6 +95,7 @@ class Drive:
             return await self._ask(connection, statement)
         if not statement.values:
             return ()
+        # All parts of one statement see the same snapshot, so a table may be written only once in it.
         if any(one.table == statement.table for one in self._waiting):
             await self._flush(connection)
         self._waiting.append(statement)
@@ -104,13 +106,15 @@ class Drive:
             await self._end(connection)
             return ()
         if statement is Step.IN_ORDER:
+            # The function takes the lock first and then reads, in a statement with a newer snapshot, so the
+            # generation stays current for as long as the lock is held.
             return await connection.fetch("select in_order() as value")
         assert isinstance(statement, QueryStatement)  # noqa: S101  # there is no other step
         sql, values = render(statement)
         return await connection.fetch(sql, *values)
 
     async def _flush(self, connection: "Connection") -> None:
-        """Send what was to be written, in one statement."""
+        """Send the waiting writes in one statement."""
         if self._waiting:
             writes, self._waiting = self._waiting, []
             sql, values = together(writes)

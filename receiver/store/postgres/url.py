@@ -1,4 +1,4 @@
-"""`postgresql://` URLs: what the server is told, and what is meant for us."""
+"""`postgresql://` URLs: the part for the server, and the parameters of this service."""
 
 import re
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -8,15 +8,16 @@ from receiver.domain.errors import Misconfigured
 
 SCHEMES = ("postgresql", "postgres")
 CONNECTIONS = 8
+"""Connections of one process, besides the one that listens, unless the URL gives a number."""
 FEWEST, MOST = 3, 1000
-"""A writer, a reader, and one that listens."""
+"""The fewest and the most connections: two of them write, so at least one is left to read."""
 _SECRETS = re.compile(r"([?&](?:password|sslpassword|passfile)=)[^&#]*", re.IGNORECASE)
 _PASSWORD = re.compile(r"^([a-z0-9+.-]+:/*[^:]*:).*@", re.IGNORECASE | re.DOTALL)
 
 
 @immutable
 class PostgresTarget:
-    """Where to connect. `pooled`: a pooler in transaction mode stands before the server."""
+    """A database to connect to. `pooled`: through a pooler in transaction mode."""
 
     dsn: str
     connections: int = CONNECTIONS
@@ -24,12 +25,15 @@ class PostgresTarget:
 
 
 def is_postgres(url: str) -> bool:
-    """Whether a database URL names a PostgreSQL server."""
+    """Return whether a database URL names a PostgreSQL server."""
     return url.partition(":")[0] in SCHEMES
 
 
 def target(url: str) -> PostgresTarget:
-    """The target of a `postgresql://` URL; `Misconfigured` names what is wrong, never the password."""
+    """Return the target of a `postgresql://` URL.
+
+    Raises `Misconfigured` when the URL is invalid. The error never contains the password.
+    """
     try:
         parts = urlsplit(url)
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
@@ -49,16 +53,19 @@ def target(url: str) -> PostgresTarget:
 
 
 def addresses(url: str) -> list[str]:
-    """The servers that a URL names, each as `host:port`, or a folder of sockets; none where libpq chooses."""
+    """Return the servers in a URL, each as `host:port` or a folder of sockets.
+
+    The list is empty when the URL leaves the choice to libpq.
+    """
     parts = urlsplit(url)
     given = [parts.netloc.rpartition("@")[2], *parse_qs(parts.query).get("host", [])]
     return [host for host in ",".join(given).split(",") if host]
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown, well made or not: rather less of it than a part of a password."""
+    """Return a URL, valid or not, without passwords. In doubt, more of the URL is removed."""
     return _SECRETS.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
-def _wrong(what: str) -> Misconfigured:
-    return Misconfigured("database_url", what)
+def _wrong(problem: str) -> Misconfigured:
+    return Misconfigured("database_url", problem)

@@ -1,4 +1,4 @@
-"""A look at a SQLite file from outside, for those who ask whether it is sound."""
+"""Checks of a SQLite file, made without serving it."""
 
 import contextlib
 import sqlite3
@@ -11,17 +11,18 @@ from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite.driver import drive, pending_of
 
 SOUND = "ok"
+"""The answer of SQLite for a file without faults."""
 FIXED = (3, 51, 3)
-"""The first engine in which two connections that write and reset the log cannot damage the file."""
+"""The first version of SQLite in which two connections that write and reset the log cannot damage a file."""
 
 
 def engine() -> tuple[int, ...]:
-    """The version of the engine."""
+    """Return the version of SQLite."""
     return sqlite3.sqlite_version_info
 
 
 def quick_check(path: Path) -> str:
-    """What the engine says of the file: `SOUND`, or what is wrong."""
+    """Return the result of SQLite's quick check of a file: `SOUND`, or a description of the fault."""
     try:
         with _reading(path) as connection:
             return str(connection.execute("pragma quick_check").fetchone()[0])
@@ -30,7 +31,10 @@ def quick_check(path: Path) -> str:
 
 
 def waiting(path: Path) -> list[Migration]:
-    """Return the migrations that a file waits for, all where there is none; it may be served meanwhile."""
+    """Return the migrations that have not run on a file: all of them, if there is no file.
+
+    The file may be served meanwhile. Raises `Misconfigured` when it cannot be read.
+    """
     if not path.exists():
         return migrations("sqlite")
     try:
@@ -41,7 +45,7 @@ def waiting(path: Path) -> list[Migration]:
 
 
 def losses(path: Path) -> list[LostDelivery]:
-    """What endpoints were owed and lost; nothing where the file does not tell."""
+    """Return the lost deliveries, by endpoint and reason. Returns none if the file cannot be read."""
     try:
         with _reading(path) as connection:
             return drive(connection, taken())

@@ -1,7 +1,7 @@
-"""SQLite: one thread owns the only writing connection and drives a whole transaction in one hop.
+"""The SQLite driver: one thread owns the only writing connection and runs a whole transaction in one call.
 
-Readers are `aiosqlite` connections that cannot write and never checkpoint; one more moves the log into the
-file while commits go on. The pragmas and the figures behind them are in the README of this folder.
+Readers are `aiosqlite` connections that cannot write and never checkpoint. One more connection moves the
+write-ahead log into the file (a checkpoint) while commits continue. Figures: receiver/store/README.md.
 """
 
 import asyncio
@@ -27,22 +27,25 @@ Result = TypeVar("Result")
 
 APPLICATION_ID = 0x52427631
 READERS = 2
+"""Connections for reading transactions."""
 BUSY_MS = 1500
+"""Milliseconds for which a connection waits for a lock that another program holds on the file."""
 FAR = 2
-"""Steps by which a move may be behind before commits wait for it: a bound of the log's length."""
+"""Steps by which a checkpoint may lag behind before commits wait for it. It bounds the length of the log."""
 LONG = 2400
-"""Pages of the log at which the writer moves the rest of it between two commits: only then it starts over."""
+"""Pages of the log at which the writer moves the rest of it between two commits, so that it starts over."""
 LOG_PAGES = 4000
-"""The same, where a commit has to do it, should a reader have kept the writer from it."""
+"""Pages of the log at which a commit checkpoints, in case a reader has kept the writer from finishing."""
 LOG_BYTES = 5000 * 4096
+"""Bytes to which the log is grown at start, so that commits do not have to grow it: 5,000 pages of 4 KiB."""
 STEP = 450
-"""Changed rows, some 200 pages, after which the log is moved into the file."""
+"""Changed rows, about 200 pages, after which a checkpoint moves the log into the file."""
 GENERATION = "select value from meta where key = 'generation'"
 MOVE = "pragma wal_checkpoint(passive)"
 LOSES_WRITES = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
-"""After these nobody knows what the disk holds: the process ends and starts again from the file."""
+"""Errors after which the content of the disk is unknown: the process ends and starts again from the file."""
 MAY_PASS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-"""What keeps us from a file now and says nothing against it."""
+"""Primary error codes that prevent the use of a file for now, without a fault of the file."""
 PRAGMAS = (
     "pragma synchronous = full",
     "pragma foreign_keys = on",
@@ -63,7 +66,7 @@ MOVER = ("pragma synchronous = full", "pragma mmap_size = 0", "pragma cell_size_
 
 
 class SqliteDriver:
-    """Runs transactions on a SQLite file. `on_fatal` is called when the file must not be used any more."""
+    """A driver for one SQLite file. Calls `on_fatal` when the file must not be used any more."""
 
     writers = 1
     shared = False
@@ -83,7 +86,7 @@ class SqliteDriver:
         self._changed = self._moved = 0
 
     async def open(self) -> None:
-        """Take the file's lock and open every connection; `Misconfigured` says what is wrong."""
+        """Lock the file and open all connections. Raises `Misconfigured` when that fails."""
         self._lock = FileLock(self._path)
         try:
             self._thread.start()
@@ -99,7 +102,7 @@ class SqliteDriver:
             raise
 
     async def close(self) -> None:
-        """Finish what is queued and close every connection."""
+        """Finish the queued work and close all connections."""
         if self._moving is not None:
             await asyncio.wait([self._moving])
         if self._mover is not None:
@@ -111,22 +114,23 @@ class SqliteDriver:
             await self._on_writer(self._disconnect)
             self._work.put(None)
             self._thread.join()
+        # Last: closing a descriptor of the file ends the locks that SQLite holds on it in this process.
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     async def write(self, transaction: Transaction[Result]) -> Result:
-        """Run `transaction` to its commit; `StoreUnavailable` when nothing could be stored."""
+        """Run `transaction` and commit it. Raises `StoreUnavailable` when nothing could be stored."""
         return await self._on_writer(functools.partial(self._commit, transaction))
 
     async def alone(self, transaction: Transaction[Result]) -> Result:
-        """The same: there is one writer."""
+        """Run `transaction` like `write`: with one writer, no other transaction writes meanwhile."""
         return await self.write(transaction)
 
     async def between_commits(self) -> None:
-        """Begin to move the log into the file, when enough has been written since the last time.
+        """Start to move the log into the file, once enough rows have changed since the last move.
 
-        Waits for the move before it only when that is several steps behind.
+        Waits for the previous move only when it is at least `FAR` steps behind.
         """
         behind = self._changed - self._moved
         if behind < STEP or self._mover is None:
@@ -135,6 +139,7 @@ class SqliteDriver:
             if behind < FAR * STEP:
                 return
             await asyncio.wait([self._moving])
+        # A task on a connection of its own: on the writer's thread each move delayed commits by 8 ms.
         self._moved = self._changed
         self._moving = asyncio.create_task(self._move_log(self._mover))
 
@@ -147,7 +152,7 @@ class SqliteDriver:
             self._see_fatal(error)
 
     async def read(self, transaction: Transaction[Result]) -> Result:
-        """Run a reading transaction on a connection that cannot write."""
+        """Run a reading transaction on one snapshot. Raises `StoreUnavailable` when reading fails."""
         async with self._reader() as connection:
             try:
                 await connection.execute("begin")
@@ -162,24 +167,24 @@ class SqliteDriver:
                 raise StoreUnavailable("the database cannot be read now") from None
 
     def tell(self, word: str) -> None:
-        """Nobody else serves the file."""
+        """Do nothing: no other process serves the file."""
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Nobody else serves the file."""
+        """Do nothing: no other process serves the file."""
 
     async def skew(self) -> timedelta:
-        """The file has no clock of its own."""
+        """Return zero: the file has no clock of its own."""
         return timedelta()
 
     async def pending(self) -> list[Migration]:
-        """The migrations that have not run; `Misconfigured` when the file is newer than this program."""
+        """Return the migrations that have not run. Raises `Misconfigured` when the file is too new."""
         return await self._on_writer(functools.partial(self._told, self._pending))
 
     async def migrate(self) -> list[Migration]:
-        """Bring the file up to date; the migrations that ran."""
+        """Run the pending migrations, each in a transaction, and grow the log. Returns those migrations."""
         return await self._on_writer(functools.partial(self._told, self._migrate))
 
-    # On the writer's thread from here on.
+    # From here on: the work of the writer's thread.
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
@@ -202,9 +207,10 @@ class SqliteDriver:
                 future.set_result(result)  # type: ignore[arg-type]  # a result, where there is no error
 
         def work() -> None:
+            # The future belongs to the loop, so this thread never touches it: the loop settles it.
             try:
                 result = job()
-            except BaseException as error:  # noqa: BLE001  # the waiter gets it, whatever it is
+            except BaseException as error:  # noqa: BLE001  # raised in the caller instead
                 loop.call_soon_threadsafe(settle, None, error)
             else:
                 loop.call_soon_threadsafe(settle, result, None)
@@ -220,14 +226,17 @@ class SqliteDriver:
             self._path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=512
         )
         self._writer.row_factory = sqlite3.Row
+        # `auto_vacuum` can be set only before anything else is written to a new file.
         if created:
             self._writer.execute("pragma auto_vacuum = incremental")
+        # Checked before the journal mode is changed, so that a file of another program stays as it is.
         self._version()
         mode = self._writer.execute("pragma journal_mode = wal").fetchone()[0]
         if mode != "wal":
             raise Misconfigured("database_url", f"{self._path.name} does not take write-ahead logging")
         for pragma in PRAGMAS:
             self._writer.execute(pragma)
+        # A read makes sure that the log exists, because `watch` records its identity.
         self._writer.execute("select 1 from sqlite_master").fetchall()
         lock.watch()
 
@@ -271,6 +280,7 @@ class SqliteDriver:
             self._writer.execute("begin immediate")
             try:
                 result = drive(self._writer, transaction)
+                # A transaction that yielded `Step.COMMIT` is already committed.
                 if self._writer.in_transaction:
                     self._writer.execute("commit")
             except BaseException:
@@ -280,6 +290,8 @@ class SqliteDriver:
         except sqlite3.OperationalError as error:
             self._see_fatal(error)
             raise StoreUnavailable("the database does not take writes now") from error
+        # A file that was removed or replaced is never read again: a commit to it must not be acknowledged.
+        # The check takes two microseconds. Why: receiver/README.md#the-file-is-watched
         if not self._held.in_place():
             self._on_fatal(f"{self._path} or its log was removed or replaced; nothing more can be stored")
             raise StoreUnavailable("the database's file is gone")
@@ -304,11 +316,12 @@ class SqliteDriver:
         return ran
 
     def _make_room(self) -> None:
-        """Grow the log, and the file by as many free pages, before anybody waits for a commit.
+        """Grow the log, and the file by as many free pages, before the first commit.
 
-        On ext4 a commit that appends to the log waits for the file system's own journal: 4 ms here,
-        against 0.1 ms for one that writes over what is already there.
+        On ext4 a commit that appends to the log waits for the file system's own journal: 4 ms, against 0.1 ms
+        for a commit that overwrites existing pages of the log.
         """
+        # The growth only makes commits faster: a failure, such as a full disk, does not prevent the start.
         with contextlib.suppress(sqlite3.OperationalError):
             self._writer.executescript(
                 "create table if not exists ballast (room blob) strict;"
@@ -319,7 +332,7 @@ class SqliteDriver:
         )
 
     def _told(self, job: Callable[[], Result]) -> Result:
-        """A database that cannot be used at all is a matter of the settings."""
+        """Run `job`. Raises `Misconfigured` when the database cannot be used, `NotReady` if that may pass."""
         try:
             return job()
         except sqlite3.DatabaseError as error:
@@ -333,7 +346,7 @@ class SqliteDriver:
 
 
 def drive(connection: sqlite3.Connection, transaction: Transaction[Result]) -> Result:
-    """Run a transaction's statements on a connection."""
+    """Run the statements of a transaction, without `begin` and `commit`, and return its result."""
     try:
         statement = next(transaction)
         while True:
@@ -364,7 +377,7 @@ def _execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
 
 
 def version_of(connection: sqlite3.Connection, name: str) -> int:
-    """Return the schema version of a file, 0 for an empty one; `Misconfigured` where it is not Ringback's."""
+    """Return the schema version of a file, 0 for an empty one. Raises `Misconfigured` for a foreign file."""
     application = connection.execute("pragma application_id").fetchone()[0]
     version: int = connection.execute("pragma user_version").fetchone()[0]
     if application != APPLICATION_ID and (application or version):
@@ -375,7 +388,7 @@ def version_of(connection: sqlite3.Connection, name: str) -> int:
 
 
 def pending_of(connection: sqlite3.Connection, name: str) -> list[Migration]:
-    """Return the migrations that a file waits for; `Misconfigured` where it is newer than this program."""
+    """Return the pending migrations of a file. Raises `Misconfigured` if it is foreign or too new."""
     known = migrations("sqlite")
     version = version_of(connection, name)
     if version > known[-1].version:

@@ -1,4 +1,4 @@
-"""The file of a SQLite database: one process serves it, under whatever name, and it stays where it is."""
+"""The lock of a SQLite file: one process serves it, under any of its names, and it must stay in place."""
 
 import fcntl
 import os
@@ -8,10 +8,10 @@ from receiver.domain.errors import Misconfigured, no_file
 
 
 class FileLock:
-    """One process per database file, held by the system, so that a crash frees it.
+    """A lock that lets one process at a time serve a database file. The system releases it after a crash.
 
-    The file itself is locked too, because it may have several names. Its descriptor is closed after those of
-    SQLite only: closing any descriptor of a file ends all locks that a process has there.
+    The file itself is locked too, because it may have several names. Its descriptor is closed only after
+    those of SQLite: closing any descriptor of a file ends all POSIX locks that the process holds on it.
     """
 
     def __init__(self, database: Path) -> None:
@@ -23,24 +23,24 @@ class FileLock:
         self._expected: dict[Path, tuple[int, int]] = {}
 
     def hold(self) -> None:
-        """Lock the database itself, made when there is none."""
+        """Lock the database file itself, and create it if it does not exist."""
         self._files.append(self._open(self._path))
         self._take()
 
     def watch(self) -> None:
-        """Remember which files are served, now that both are there."""
+        """Record the identity of the database and its log. Both must exist."""
         names = (self._path, self._path.with_name(self._path.name + "-wal"))
         self._expected = {path: _identity(path) for path in names}
 
     def in_place(self) -> bool:
-        """Whether the database and its log are still the files that were opened."""
+        """Return whether the database and its log are still the files that were opened."""
         try:
             return all(_identity(path) == there for path, there in self._expected.items())
         except OSError:
             return False
 
     def release(self) -> None:
-        """Let the next process in."""
+        """Release the lock for the next process."""
         while self._files:
             os.close(self._files.pop())
 
@@ -48,7 +48,7 @@ class FileLock:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if os.geteuid() == 0 and self._path.exists():
-                # what root makes beside a database must be open to the service that owns it
+                # A file that root creates here must be open to the service that owns the database.
                 owner = self._path.stat()
                 os.fchown(file, owner.st_uid, owner.st_gid)
             return file

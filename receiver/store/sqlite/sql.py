@@ -1,4 +1,4 @@
-"""Statements as SQLite's SQL."""
+"""Conversion of statements to SQLite's SQL."""
 
 import functools
 import json
@@ -9,12 +9,14 @@ from receiver.store.schema import TABLES
 from receiver.store.statements import DeleteStatement, InsertStatement, QueryStatement, Statement, Write
 
 PIECES = (64, 32, 16)
+"""Rows of one statement: few sizes, so that few statements are prepared."""
 
 
 def pieces(count: int) -> Iterator[tuple[int, int]]:
-    """`count` rows in pieces of a few fixed sizes and what is left, so that few statements are ever prepared.
+    """Yield (start, size) of pieces that cover `count` rows: a few fixed sizes, then the rest.
 
-    One statement for many rows, because the interpreter lock changes hands at every step of one.
+    One statement takes many rows, because Python releases the interpreter lock at every step of a statement,
+    and each release can wait for the event loop's thread. Why: receiver/README.md#many-rows-in-one-statement
     """
     start = 0
     for size in PIECES:
@@ -26,7 +28,10 @@ def pieces(count: int) -> Iterator[tuple[int, int]]:
 
 
 def render(statement: Statement) -> tuple[str, dict[str, Any]]:
-    """A query's SQL and what is bound to it; a list becomes the rows of a JSON array."""
+    """Return the SQL of a query and its parameters. A list parameter becomes a JSON array.
+
+    Raises `TypeError` for a statement that is not a query, because readers cannot write.
+    """
     if not isinstance(statement, QueryStatement):
         raise TypeError("readers only ask")
     lists = tuple(name for name, value in statement.parameters.items() if isinstance(value, list))
@@ -40,13 +45,14 @@ def render(statement: Statement) -> tuple[str, dict[str, Any]]:
 
 @functools.lru_cache(maxsize=512)
 def _with_lists(sql: str, lists: tuple[str, ...]) -> str:
+    # One parameter for a list of any length, so the SQL does not depend on the length and stays prepared.
     for name in lists:
         sql = sql.replace(f"(:{name})", f"(select value from json_each(:{name}))")
     return sql
 
 
 def many_sql(statement: Write, count: int) -> str:
-    """The SQL that takes `count` rows at once, their values bound in a row."""
+    """Return the SQL that writes `count` rows at once. The values of all rows are bound in order."""
     if isinstance(statement, InsertStatement):
         return _insert_sql(statement.table, count)
     if isinstance(statement, DeleteStatement):

@@ -18,7 +18,7 @@ def test_the_oldest_makes_room() -> None:
 
 async def test_a_simulated_provider_remembers_so_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world, "KEPT", 2)
-    made = World(HttpClient(guard((), http=False)), Knobs())
+    made = World(client=HttpClient(guard((), http=False)), knobs=Knobs())
     for name in "abc":
         job = Made(
             id=name,

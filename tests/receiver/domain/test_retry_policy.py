@@ -135,7 +135,7 @@ def test_after_the_schedule_a_delivery_is_exhausted(status: int | None, tries: i
 
 def test_without_a_schedule_there_is_one_attempt() -> None:
     found = decide(503, None, None, tries=1, now=NOW, schedule=(), jitter=0.5)
-    assert found == Decision(AttemptOutcome.EXHAUSTED, hold=timedelta())
+    assert found == Decision(consequence=AttemptOutcome.EXHAUSTED, hold=timedelta())
 
 
 @BOUNDED

@@ -49,7 +49,7 @@ TWO = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"
 async def test_every_framing_is_read_as_httpx_reads_it(name: str) -> None:
     canned = FRAMINGS[name]
     async with staged(replaying(canned.raw, close=canned.closes)) as (server, gateway):
-        ours = await gateway.call(HttpCall("POST", server.url(), body=b"x"))
+        ours = await gateway.call(HttpCall(method="POST", url=server.url(), body=b"x"))
         async with (
             httpx.AsyncClient(trust_env=False) as client,
             client.stream("POST", server.url(), content=b"x") as theirs,
@@ -75,7 +75,7 @@ async def test_an_answer_may_be_split_at_every_byte(name: str, heard: Heard) -> 
 
     async with staged(script) as (server, gateway):
         for _ in range(len(canned.raw) + 1):
-            answer = await gateway.call(HttpCall("POST", server.url()))
+            answer = await gateway.call(HttpCall(method="POST", url=server.url()))
             assert (answer.status, answer.body) == (canned.status, canned.body)
 
 
@@ -90,7 +90,7 @@ async def test_a_huge_body_is_cut_at_the_cap_and_so_is_the_connection(framing: s
         await peer.flood(block)
 
     async with staged(script) as (server, gateway):
-        answer = await gateway.call(HttpCall("GET", server.url()))
+        answer = await gateway.call(HttpCall(method="GET", url=server.url()))
         await server.gone(1)
     assert (answer.status, answer.body, answer.cut) == (200, b"z" * ANSWER_CAP, True)
     assert ANSWER_CAP == 16 * 1024
@@ -101,13 +101,13 @@ async def test_an_answer_while_the_request_is_still_being_written_is_an_answer_o
         await peer.send(b"HTTP/1.1 413 Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
 
     async with staged(script) as (server, gateway):
-        found = await outcome(gateway, HttpCall("POST", server.url(), body=bytes(4 << 20)))
+        found = await outcome(gateway, HttpCall(method="POST", url=server.url(), body=bytes(4 << 20)))
     assert isinstance(found, CallFailed) or found.status == 413
 
 
 async def test_an_answer_to_head_has_no_body() -> None:
     async with staged(replaying(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")) as (server, gateway):
-        assert (await gateway.call(HttpCall("HEAD", server.url()))).status == 200
+        assert (await gateway.call(HttpCall(method="HEAD", url=server.url()))).status == 200
 
 
 # What fails, and where.
@@ -137,7 +137,7 @@ async def test_what_is_no_whole_answer_fails_while_reading_and_is_not_tried_agai
 ) -> None:
     script, reason = FAILING[name]
     async with staged(script) as (server, gateway):
-        failed = await outcome(gateway, HttpCall("POST", server.url(), body=b"x", fresh=fresh))
+        failed = await outcome(gateway, HttpCall(method="POST", url=server.url(), body=b"x", fresh=fresh))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("read", reason, True)
     assert len(server.peers) == 1
@@ -157,7 +157,7 @@ SLOW = {
 @pytest.mark.parametrize("name", SLOW)
 async def test_one_deadline_ends_what_goes_on_for_ever_and_the_connection(name: str) -> None:
     async with staged(SLOW[name]) as (server, gateway):
-        failed = await outcome(gateway, HttpCall("POST", server.url(), timeout=SHORT))
+        failed = await outcome(gateway, HttpCall(method="POST", url=server.url(), timeout=SHORT))
         await server.gone(1)
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("read", "timed out", True)
@@ -168,7 +168,9 @@ async def test_a_peer_that_never_reads_is_ended_by_the_deadline() -> None:
         await peer.gone.wait()
 
     async with staged(deaf) as (server, gateway):
-        failed = await outcome(gateway, HttpCall("POST", server.url(), body=bytes(16 << 20), timeout=SHORT))
+        failed = await outcome(
+            gateway, HttpCall(method="POST", url=server.url(), body=bytes(16 << 20), timeout=SHORT)
+        )
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("write", "timed out", False)
 
@@ -184,7 +186,7 @@ async def test_the_deadline_names_the_stage_before_anything_is_written(
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", hang)
     url = {"resolve": "https://hooks.test/", "connect": "http://127.0.0.1:9999/"}[stage]
     async with calling() as gateway:
-        failed = await outcome(gateway, HttpCall("POST", url, timeout=SHORT))
+        failed = await outcome(gateway, HttpCall(method="POST", url=url, timeout=SHORT))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == (stage, "timed out", False)
 
@@ -196,7 +198,7 @@ async def test_a_request_that_broke_before_it_had_left_us_whole_was_not_accepted
         peer.reset()
 
     async with staged(script) as (server, gateway):
-        call = HttpCall("POST", server.url(), body=bytes(32 << 20), fresh=True, delivery=delivery)
+        call = HttpCall(method="POST", url=server.url(), body=bytes(32 << 20), fresh=True, delivery=delivery)
         failed = await outcome(gateway, call)
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("write", "the connection broke", False)
@@ -209,7 +211,9 @@ async def test_a_request_that_had_left_us_whole_may_have_been_accepted(size: int
         peer.reset()
 
     async with staged(script) as (server, gateway):
-        failed = await outcome(gateway, HttpCall("POST", server.url(), body=bytes(size), fresh=True))
+        failed = await outcome(
+            gateway, HttpCall(method="POST", url=server.url(), body=bytes(size), fresh=True)
+        )
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.written) == ("read", True)
 
@@ -230,7 +234,9 @@ async def test_half_an_answer_to_half_a_request_may_be_an_acceptance() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "data_received", data_received)
         async with staged(script) as (server, gateway):
-            failed = await outcome(gateway, HttpCall("POST", server.url(), body=bytes(32 << 20), fresh=True))
+            failed = await outcome(
+                gateway, HttpCall(method="POST", url=server.url(), body=bytes(32 << 20), fresh=True)
+            )
     assert isinstance(failed, CallFailed)
     assert failed.written
 
@@ -239,7 +245,7 @@ async def test_a_refused_connection_fails_at_connect_with_nothing_written() -> N
     async with serving(silent) as server:
         url = server.url()
     async with calling() as gateway:
-        failed = await outcome(gateway, HttpCall("POST", url))
+        failed = await outcome(gateway, HttpCall(method="POST", url=url))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.written) == ("connect", False)
 
@@ -253,7 +259,7 @@ async def test_a_call_that_is_given_up_ends_its_connection() -> None:
         await peer.leave()
 
     async with staged(script) as (server, gateway):
-        task = asyncio.create_task(gateway.call(HttpCall("POST", server.url())))
+        task = asyncio.create_task(gateway.call(HttpCall(method="POST", url=server.url())))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -275,5 +281,5 @@ async def test_whatever_befalls_an_answer_it_is_read_or_refused(
             await peer.send(piece)
 
     async with staged(script) as (server, gateway):
-        found = await outcome(gateway, HttpCall("POST", server.url(), body=b"x", timeout=LIMIT))
+        found = await outcome(gateway, HttpCall(method="POST", url=server.url(), body=b"x", timeout=LIMIT))
     assert isinstance(found, Answer) or (found.stage, found.reason == "timed out") == ("read", False)

@@ -225,7 +225,7 @@ async def test_nobody_is_called_who_may_not_be(
     corpus = urls(BLOCKED_HOSTS.split() if rule == "allow" else HOSTS, canaries.port)
     async with calling(RULES[rule]) as gateway:
         found = await asyncio.gather(
-            *[outcome(gateway, HttpCall("POST", url, timeout=LIMIT)) for url in corpus]
+            *[outcome(gateway, HttpCall(method="POST", url=url, timeout=LIMIT)) for url in corpus]
         )
     assert not [
         (url, one)
@@ -245,7 +245,7 @@ async def test_what_is_allowed_is_called_however_it_is_spelled(monkeypatch: pyte
     answered_by(Names(TABLE), monkeypatch)
     hosts = LOOPBACK_HOSTS.split()
     async with serving(replaying(OK)) as server, calling() as gateway:
-        calls = [HttpCall("POST", server.url(host=host), fresh=True) for host in hosts]
+        calls = [HttpCall(method="POST", url=server.url(host=host), fresh=True) for host in hosts]
         found = await asyncio.gather(*[outcome(gateway, call) for call in calls])
     assert [host for host, one in zip(hosts, found, strict=True) if not isinstance(one, Answer)] == []
     assert len(server.peers) == len(hosts)
@@ -288,7 +288,7 @@ async def test_the_dialled_address_is_the_checked_address(monkeypatch: pytest.Mo
     async with calling(Guard()) as gateway:
         stages = []
         for _ in range(3):
-            failed = await outcome(gateway, HttpCall("POST", "https://hooks.test/"))
+            failed = await outcome(gateway, HttpCall(method="POST", url="https://hooks.test/"))
             stages.append(failed.stage if isinstance(failed, CallFailed) else "")
     assert stages == ["connect", "resolve", "resolve"]
     assert names.asked == ["hooks.test"] * 3
@@ -317,7 +317,7 @@ async def test_one_bad_address_refuses_all(name: str, monkeypatch: pytest.Monkey
     answered_by(Names({"hooks.test": [answer]}), monkeypatch)
     dials = nowhere(monkeypatch)
     async with calling(Guard()) as gateway:
-        failed = await outcome(gateway, HttpCall("POST", "https://hooks.test/"))
+        failed = await outcome(gateway, HttpCall(method="POST", url="https://hooks.test/"))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.written) == (stage, False)
     assert dials.to == list(dialled)
@@ -329,7 +329,7 @@ async def test_plain_http_to_the_public_is_an_opt_in(http: bool, monkeypatch: py
     dials = nowhere(monkeypatch)
     async with calling(guard([], http=http)) as gateway:
         for host in ("hooks.test", ADDRESSES[0]):
-            await outcome(gateway, HttpCall("POST", f"http://{host}/"))
+            await outcome(gateway, HttpCall(method="POST", url=f"http://{host}/"))
     assert dials.to == ([*ADDRESSES, ADDRESSES[0]] if http else [])
 
 
@@ -337,7 +337,10 @@ async def test_reuse_stays_on_the_checked_address(monkeypatch: pytest.MonkeyPatc
     names = answered_by(Names({"hooks.test": [["127.0.0.1"], ["127.0.0.2"]]}), monkeypatch)
     async with serving(replaying(OK, OK)) as server, calling() as gateway:
         url = server.url(host="hooks.test")
-        found = [await outcome(gateway, HttpCall("POST", url, fresh=fresh)) for fresh in (False, False, True)]
+        found = [
+            await outcome(gateway, HttpCall(method="POST", url=url, fresh=fresh))
+            for fresh in (False, False, True)
+        ]
     assert [isinstance(one, Answer) for one in found] == [True, True, False]
     assert (len(names.asked), len(server.peers)) == (2, 1)
 
@@ -345,7 +348,7 @@ async def test_reuse_stays_on_the_checked_address(monkeypatch: pytest.MonkeyPatc
 async def test_the_next_address_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     answered_by(Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}), monkeypatch)
     async with serving(replaying(OK)) as server, calling(guard(["127.0.0.0/8"], http=False)) as gateway:
-        assert (await gateway.call(HttpCall("POST", server.url(host="hooks.test")))).body == b"ok"
+        assert (await gateway.call(HttpCall(method="POST", url=server.url(host="hooks.test")))).body == b"ok"
 
 
 # Requests.
@@ -362,7 +365,9 @@ REFUSED: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(("name", "value", "path"), REFUSED, ids=ascii)
 async def test_what_is_no_request_is_refused_before_a_byte(name: str, value: str, path: str) -> None:
     async with serving(silent) as server, calling() as gateway:
-        failed = await outcome(gateway, HttpCall("POST", server.url(path), [("ok", "ok"), (name, value)]))
+        failed = await outcome(
+            gateway, HttpCall(method="POST", url=server.url(path), headers=[("ok", "ok"), (name, value)])
+        )
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.written, server.peers) == ("request", False, [])
 
@@ -372,7 +377,7 @@ async def test_redirects_are_answers(status: int) -> None:
     async with serving(silent) as elsewhere:
         raw = f"HTTP/1.1 {status} Go\r\nlocation: {elsewhere.url()}\r\ncontent-length: 0\r\n\r\n".encode()
         async with serving(replaying(raw)) as server, calling() as gateway:
-            answer = await gateway.call(HttpCall("POST", server.url()))
+            answer = await gateway.call(HttpCall(method="POST", url=server.url()))
     assert (answer.status, answer.header("location")) == (status, elsewhere.url())
     assert not elsewhere.peers
 
@@ -381,12 +386,14 @@ async def test_the_environment_is_not_asked_for_proxies(monkeypatch: pytest.Monk
     async with serving(silent) as proxy, serving(replaying(OK)) as server, calling() as gateway:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url())
-        assert (await gateway.call(HttpCall("GET", server.url()))).body == b"ok"
+        assert (await gateway.call(HttpCall(method="GET", url=server.url()))).body == b"ok"
     assert not proxy.peers
 
 
 async def test_errors_and_calls_do_not_show_what_is_secret() -> None:
-    call = HttpCall("POST", "http://127.0.0.2/", [("authorization", "s3cret")], b"s3cret")
+    call = HttpCall(
+        method="POST", url="http://127.0.0.2/", headers=[("authorization", "s3cret")], body=b"s3cret"
+    )
     async with calling() as gateway:
         failed = await outcome(gateway, call)
     assert "s3cret" not in repr(call) + repr(failed) + str(failed)

@@ -33,7 +33,7 @@ async def test_a_body_in_parts_arrives_as_it_is(fresh: bool) -> None:
 
     async with staged(script) as (server, gateway):
         for sent in (Parts(views), b"small", Parts(views)):
-            answer = await gateway.call(HttpCall("POST", server.url(), body=sent, fresh=fresh))
+            answer = await gateway.call(HttpCall(method="POST", url=server.url(), body=sent, fresh=fresh))
             assert answer.body == b"ok"
         connections = len(server.peers)
     assert [request.partition(b"\r\n\r\n")[2] for request in came] == [body, b"small", body]
@@ -53,7 +53,7 @@ async def test_a_body_in_parts_waits_for_a_peer_that_does_not_read() -> None:
                 yield piece
 
     async with staged(deaf) as (server, gateway):
-        call = HttpCall("POST", server.url(), body=Counted([bytes(32 << 20)]), timeout=SHORT)
+        call = HttpCall(method="POST", url=server.url(), body=Counted([bytes(32 << 20)]), timeout=SHORT)
         failed = await outcome(gateway, call)
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("write", "timed out", False)
@@ -68,7 +68,7 @@ async def test_an_answer_ends_a_body_in_parts() -> None:
 
     async with staged(script) as (server, gateway):
         answer = await gateway.call(
-            HttpCall("POST", server.url(), body=Parts([bytes(32 << 20)]), timeout=LIMIT)
+            HttpCall(method="POST", url=server.url(), body=Parts([bytes(32 << 20)]), timeout=LIMIT)
         )
     assert answer.status == 413
 
@@ -91,7 +91,7 @@ async def test_a_large_body_that_has_left_us_whole_may_have_been_accepted(
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authorities.context("127.0.0.1"))
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     sent = Parts([body[:100], memoryview(body)[100:]]) if in_parts else body
-    call = HttpCall("POST", url, body=sent, timeout=LIMIT, fresh=True)
+    call = HttpCall(method="POST", url=url, body=sent, timeout=LIMIT, fresh=True)
     gateway = HttpClient(LOOPBACK_ONLY, ca_file=authorities.file)
     answered, failed = await outcome(gateway, call), await outcome(gateway, call)
     await gateway.close()

@@ -100,7 +100,7 @@ async def test_a_good_certificate_is_believed_and_the_connection_used_again(
 ) -> None:
     async with secure(authorities.context(certified)) as server:
         for fresh in (False, False, True):
-            answer = await gateway.call(HttpCall("POST", server.url(called), fresh=fresh))
+            answer = await gateway.call(HttpCall(method="POST", url=server.url(called), fresh=fresh))
             assert (answer.status, answer.body) == (200, b"ok")
         await gateway.close()
     assert (server.connections, len(server.requests)) == (2, 3)
@@ -112,7 +112,9 @@ async def test_an_ipv6_address_is_called_by_its_brackets(
     authorities: Authorities, gateway: HttpClient
 ) -> None:
     async with secure(authorities.context("::1"), "::1") as server:
-        assert (await gateway.call(HttpCall("POST", server.url("[0:0::1]"), fresh=True))).body == b"ok"
+        assert (
+            await gateway.call(HttpCall(method="POST", url=server.url("[0:0::1]"), fresh=True))
+        ).body == b"ok"
     assert f"\r\nhost: [::1]:{server.port}\r\n".encode() in server.requests[0]
 
 
@@ -136,7 +138,7 @@ async def test_a_bad_certificate_ends_the_call_before_a_request(
 ) -> None:
     make, called, fragment = DISBELIEVED[case]
     async with secure(make(authorities)) as server:
-        failed = await outcome(gateway, HttpCall("POST", server.url(called), body=b"secret"))
+        failed = await outcome(gateway, HttpCall(method="POST", url=server.url(called), body=b"secret"))
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.written) == ("tls", False)
     assert failed.reason.startswith("certificate: ")
@@ -146,7 +148,9 @@ async def test_a_bad_certificate_ends_the_call_before_a_request(
 
 async def test_only_the_named_file_is_believed(authorities: Authorities) -> None:
     async with secure(authorities.context("127.0.0.1")) as server:
-        failed = await outcome(HttpClient(LOOPBACK_ONLY), HttpCall("POST", server.url("127.0.0.1")))
+        failed = await outcome(
+            HttpClient(LOOPBACK_ONLY), HttpCall(method="POST", url=server.url("127.0.0.1"))
+        )
     assert isinstance(failed, CallFailed)
     assert (failed.stage, server.requests) == ("tls", [])
 
@@ -200,7 +204,10 @@ async def test_a_server_of_old_protocols_only_is_refused(
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with secure(context) as server:
         await greet(server, lax(str(authorities.file)))
-        found = [await outcome(one, HttpCall("POST", server.url("127.0.0.1"))) for one in (gateway, careless)]
+        found = [
+            await outcome(one, HttpCall(method="POST", url=server.url("127.0.0.1")))
+            for one in (gateway, careless)
+        ]
     for failed in found:
         assert isinstance(failed, CallFailed)
         assert failed.stage in {"tls", "connect"}, f"TLS 1.1 with {ssl.OPENSSL_VERSION}: {failed}"
@@ -213,7 +220,7 @@ async def test_the_newer_protocols_are_both_spoken(authorities: Authorities, gat
         context = authorities.context(NAME)
         context.minimum_version = context.maximum_version = version
         async with secure(context) as server:
-            assert (await gateway.call(HttpCall("POST", server.url(), fresh=True))).body == b"ok"
+            assert (await gateway.call(HttpCall(method="POST", url=server.url(), fresh=True))).body == b"ok"
 
 
 # Handshakes that come to nothing.
@@ -262,7 +269,7 @@ BROKEN: Mapping[str, Script] = {
 @pytest.mark.parametrize("case", BROKEN)
 async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, gateway: HttpClient) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, HttpCall("POST", secured(server), timeout=LIMIT))
+        failed = await outcome(gateway, HttpCall(method="POST", url=secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage in {"tls", "connect"}
     assert (failed.reason != "timed out", failed.written) == (True, False)
@@ -271,7 +278,7 @@ async def test_a_broken_handshake_is_our_error_with_nothing_written(case: str, g
 @pytest.mark.parametrize("case", ["closed", "reset"])
 async def test_what_breaks_during_the_handshake_is_of_tls(case: str, gateway: HttpClient) -> None:
     async with serving(BROKEN[case]) as server:
-        failed = await outcome(gateway, HttpCall("POST", secured(server), timeout=LIMIT))
+        failed = await outcome(gateway, HttpCall(method="POST", url=secured(server), timeout=LIMIT))
     assert isinstance(failed, CallFailed)
     assert failed.stage == "tls"
 
@@ -283,7 +290,7 @@ async def test_a_handshake_that_hangs_is_ended_by_the_deadline(case: str, gatewa
         await peer.drip(b"\x02")
 
     async with serving({"silence": silent, "drip": dripping_record}[case]) as server:
-        failed = await outcome(gateway, HttpCall("POST", secured(server), timeout=SHORT))
+        failed = await outcome(gateway, HttpCall(method="POST", url=secured(server), timeout=SHORT))
         await server.gone(1)
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.written) == ("tls", "timed out", False)
@@ -304,10 +311,10 @@ async def test_silence_after_the_handshake_is_of_reading(
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authorities.context(NAME))
     url = f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"
-    answered = await outcome(gateway, HttpCall("POST", url, timeout=100))
+    answered = await outcome(gateway, HttpCall(method="POST", url=url, timeout=100))
     assert isinstance(answered, Answer)
     # The second call needs no handshake, however long that takes on a busy machine.
-    failed = await outcome(gateway, HttpCall("POST", url, timeout=SHORT))
+    failed = await outcome(gateway, HttpCall(method="POST", url=url, timeout=SHORT))
     await left.wait()
     server.close()
     assert isinstance(failed, CallFailed)
@@ -319,7 +326,7 @@ async def test_plain_http_to_a_secure_port_is_our_error(
 ) -> None:
     async with secure(authorities.context(NAME)) as server:
         failed = await outcome(
-            gateway, HttpCall("POST", server.url().replace("https", "http"), timeout=LIMIT)
+            gateway, HttpCall(method="POST", url=server.url().replace("https", "http"), timeout=LIMIT)
         )
     assert isinstance(failed, CallFailed)
     assert failed.stage == "read"
@@ -335,7 +342,9 @@ async def test_an_answer_cut_short_under_tls_is_no_answer(
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authorities.context(NAME))
-    found = await outcome(gateway, HttpCall("POST", f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"))
+    found = await outcome(
+        gateway, HttpCall(method="POST", url=f"https://{NAME}:{server.sockets[0].getsockname()[1]}/")
+    )
     server.close()
     assert not isinstance(found, Answer)
     assert (found.stage, found.reason) == ("read", "the connection broke")

@@ -63,7 +63,7 @@ async def test_a_dead_address_costs_a_moment(unhurried: None, monkeypatch: pytes
     Names({NAME: [["::1", "127.0.0.1"]]}).answer(monkeypatch)
     async with serving(replaying(OK)) as server, calling(ANYWHERE) as gateway:
         dials = Hanging(monkeypatch, "::1")
-        found = await outcome(gateway, HttpCall("POST", server.url(host=NAME), timeout=3600))
+        found = await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME), timeout=3600))
         assert isinstance(found, Answer)
         await asyncio.sleep(0)
     assert (dials.to, dials.open) == (["::1", "127.0.0.1"], 0)
@@ -80,7 +80,7 @@ async def test_one_dead_family_costs_a_moment_however_many_it_has(
         calling(guard(["::/0", "127.0.0.1/32"], http=False)) as gateway,
     ):
         dials = Hanging(monkeypatch, *dead)
-        assert isinstance(await outcome(gateway, HttpCall("POST", server.url(host=NAME))), Answer)
+        assert isinstance(await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME))), Answer)
     assert dials.to == [dead[0], "127.0.0.1"]
 
 
@@ -90,7 +90,7 @@ async def test_an_address_that_refuses_is_left_at_once(
     monkeypatch.setattr(dialer, "STAGGER", 3600.0)
     Names({NAME: [["127.0.0.2", "127.0.0.3", "127.0.0.1"]]}).answer(monkeypatch)
     async with serving(replaying(OK)) as server, calling(ANYWHERE) as gateway:
-        assert isinstance(await outcome(gateway, HttpCall("POST", server.url(host=NAME))), Answer)
+        assert isinstance(await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME))), Answer)
 
 
 async def test_only_so_many_addresses_are_tried_at_once(
@@ -101,7 +101,7 @@ async def test_only_so_many_addresses_are_tried_at_once(
     Names({NAME: [dead]}).answer(monkeypatch)
     async with calling(ANYWHERE) as gateway:
         dials = Hanging(monkeypatch, *dead)
-        failed = await outcome(gateway, HttpCall("POST", f"http://{NAME}:9999/", timeout=0.5))
+        failed = await outcome(gateway, HttpCall(method="POST", url=f"http://{NAME}:9999/", timeout=0.5))
         await asyncio.sleep(0)
     assert isinstance(failed, CallFailed)
     assert (failed.stage, failed.reason, failed.local) == ("connect", "timed out", False)
@@ -115,7 +115,7 @@ async def test_a_slow_address_is_given_up_while_there_are_others(monkeypatch: py
     Names({NAME: [[*dead, "127.0.0.1"]]}).answer(monkeypatch)
     async with serving(replaying(OK)) as server, calling(ANYWHERE) as gateway:
         Hanging(monkeypatch, *dead)
-        assert isinstance(await outcome(gateway, HttpCall("POST", server.url(host=NAME))), Answer)
+        assert isinstance(await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME))), Answer)
 
 
 # Our own addresses.
@@ -134,11 +134,13 @@ async def test_a_public_address_of_this_machine_is_refused_unless_it_is_allowed(
     Names({NAME: [["127.0.0.1"]]}).answer(monkeypatch)
     async with serving(replaying(OK)) as server:
         async with calling(Guard(http=True)) as gateway:
-            failed = await outcome(gateway, HttpCall("POST", server.url(host=NAME)))
+            failed = await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME)))
             with pytest.raises(BadUrl, match="egress_allow"):
                 gateway.check(server.url())
         async with calling(guard(["127.0.0.1/32"], http=True)) as gateway:
-            assert isinstance(await outcome(gateway, HttpCall("POST", server.url(host=NAME))), Answer)
+            assert isinstance(
+                await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME))), Answer
+            )
     assert isinstance(failed, CallFailed)
     assert failed.stage == "resolve"
 
@@ -165,7 +167,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 async def held(gateway: HttpClient, url: str, count: int) -> list[asyncio.Task[Any]]:
     """Deliveries that hold a socket each."""
     return [
-        asyncio.create_task(outcome(gateway, HttpCall("POST", url, timeout=LIMIT, delivery=True)))
+        asyncio.create_task(outcome(gateway, HttpCall(method="POST", url=url, timeout=LIMIT, delivery=True)))
         for _ in range(count)
     ]
 
@@ -180,11 +182,13 @@ async def test_whoever_finds_no_socket_waits_and_fails_for_no_fault_of_the_other
     async with serving(holding) as slow, serving(replaying(OK, OK)) as quick, calling() as gateway:
         tasks = await held(gateway, slow.url(), 3)
         assert [await one.get() for one in [begun] * 3] == [True] * 3
-        failed = await outcome(gateway, HttpCall("POST", quick.url(), timeout=0.1, delivery=True))
+        failed = await outcome(gateway, HttpCall(method="POST", url=quick.url(), timeout=0.1, delivery=True))
         assert isinstance(failed, CallFailed)
         assert (failed.reason, failed.local, failed.written) == (NO_SOCKET, True, False)
-        assert isinstance(await outcome(gateway, HttpCall("POST", quick.url())), Answer)
-        waiting = asyncio.create_task(outcome(gateway, HttpCall("POST", quick.url(), delivery=True)))
+        assert isinstance(await outcome(gateway, HttpCall(method="POST", url=quick.url())), Answer)
+        waiting = asyncio.create_task(
+            outcome(gateway, HttpCall(method="POST", url=quick.url(), delivery=True))
+        )
         await asyncio.sleep(0)
         tasks[0].cancel()
         assert isinstance(await waiting, Answer)
@@ -198,7 +202,9 @@ async def test_an_idle_connection_is_given_up_for_a_new_one(few: None) -> None:
         servers = [await stack.enter_async_context(serving(replaying(OK))) for _ in range(9)]
         gateway = await stack.enter_async_context(calling())
         for server in servers:
-            assert isinstance(await outcome(gateway, HttpCall("POST", server.url(), delivery=True)), Answer)
+            assert isinstance(
+                await outcome(gateway, HttpCall(method="POST", url=server.url(), delivery=True)), Answer
+            )
         for server in servers[:6]:
             await server.gone(1)
 
@@ -217,14 +223,14 @@ async def test_failed_connections_give_their_sockets_back(few: None) -> None:
         for scheme in ("http", "https"):
             for _ in range(5):
                 failed = await outcome(
-                    gateway, HttpCall("POST", f"{scheme}://127.0.0.1:{port}/", delivery=True)
+                    gateway, HttpCall(method="POST", url=f"{scheme}://127.0.0.1:{port}/", delivery=True)
                 )
                 assert isinstance(failed, CallFailed)
                 assert (failed.stage, failed.local) == ("connect", False)
     async with serving(talking) as server, calling() as gateway:
         for _ in range(5):
             url = server.url().replace("http:", "https:")
-            failed = await outcome(gateway, HttpCall("POST", url, delivery=True))
+            failed = await outcome(gateway, HttpCall(method="POST", url=url, delivery=True))
             assert isinstance(failed, CallFailed)
             assert (failed.stage, failed.local) == ("tls", False)
 
@@ -249,7 +255,9 @@ def no_files() -> Iterator[None]:
 async def test_want_of_files_is_told_as_our_own_trouble() -> None:
     async with calling(ANYWHERE) as gateway:
         with no_files():
-            failed = await outcome(gateway, HttpCall("POST", "http://127.0.0.1:9999/", delivery=True))
+            failed = await outcome(
+                gateway, HttpCall(method="POST", url="http://127.0.0.1:9999/", delivery=True)
+            )
     assert isinstance(failed, CallFailed)
     assert (failed.reason, failed.local, failed.written) == (os.strerror(errno.EMFILE).lower(), True, False)
 

@@ -48,7 +48,7 @@ async def test_a_request_goes_over_the_wire_byte_for_byte(path: str) -> None:
 
     headers = [("Z-First", "1"), ("a-second", "\xe4 "), ("Z-First", "3")]
     async with serving(script) as server, calling() as gateway:
-        await gateway.call(HttpCall("PUT", server.url(path), headers))
+        await gateway.call(HttpCall(method="PUT", url=server.url(path), headers=headers))
     assert seen == [
         f"PUT {path} HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\naccept-encoding: identity\r\n"
         "user-agent: ringback\r\nZ-First: 1\r\na-second: \xe4 \r\nZ-First: 3\r\n"

@@ -41,7 +41,7 @@ SLOPPY: dict[str, tuple[bytes, int, bytes]] = {
 async def delivered(raw: bytes, *, reset: bool = False) -> Answer | CallFailed:
     """Return the outcome of a delivery that is answered by `raw`."""
     async with serving(sending(raw, reset=reset)) as server, calling() as gateway:
-        return await outcome(gateway, HttpCall("POST", server.url(), body=b"x", delivery=True))
+        return await outcome(gateway, HttpCall(method="POST", url=server.url(), body=b"x", delivery=True))
 
 
 @pytest.mark.parametrize("name", SLOPPY)
@@ -63,7 +63,7 @@ async def test_a_sloppy_head_may_come_byte_by_byte(name: str) -> None:
             await asyncio.sleep(0)
 
     async with serving(script) as server, calling() as gateway:
-        found = await outcome(gateway, HttpCall("POST", server.url(), delivery=True))
+        found = await outcome(gateway, HttpCall(method="POST", url=server.url(), delivery=True))
     assert isinstance(found, Answer)
     assert (found.status, found.body) == (status, body)
 
@@ -103,18 +103,20 @@ async def test_a_body_that_never_ends_holds_nobody_up(again: bytes, monkeypatch:
     framing = b"transfer-encoding: chunked" if b"\r\n" in again else b"content-length: 99999"
     script = dripping(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n", again)
     async with serving(script) as server, calling() as gateway:
-        found = await outcome(gateway, HttpCall("POST", server.url(), timeout=3600, delivery=True))
+        found = await outcome(gateway, HttpCall(method="POST", url=server.url(), timeout=3600, delivery=True))
         await server.gone(1)
         assert isinstance(found, Answer)
         assert found.status == 200
-        assert isinstance(await outcome(gateway, HttpCall("POST", server.url(), delivery=True)), Answer)
+        assert isinstance(
+            await outcome(gateway, HttpCall(method="POST", url=server.url(), delivery=True)), Answer
+        )
     assert len(server.peers) == 2
 
 
 async def test_a_whole_answer_keeps_the_connection() -> None:
     async with serving(replaying(OK, OK)) as server, calling() as gateway:
         for _ in range(2):
-            found = await gateway.call(HttpCall("POST", server.url(), delivery=True))
+            found = await gateway.call(HttpCall(method="POST", url=server.url(), delivery=True))
             assert (found.status, found.body, found.cut) == (200, b"ok", False)
     assert len(server.peers) == 1
 
@@ -126,7 +128,7 @@ WRONG = {*(raw for raw, _, _ in SLOPPY.values()), *CUT.values()} - STRICTLY_FINE
 @pytest.mark.parametrize("raw", sorted(WRONG))
 async def test_of_a_provider_the_body_counts(raw: bytes) -> None:
     async with serving(sending(raw)) as server, calling() as gateway:
-        found = await outcome(gateway, HttpCall("POST", server.url(), body=b"x"))
+        found = await outcome(gateway, HttpCall(method="POST", url=server.url(), body=b"x"))
     assert isinstance(found, CallFailed)
     assert (found.stage, found.written) == ("read", True)
 

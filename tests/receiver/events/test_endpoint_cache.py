@@ -121,7 +121,17 @@ async def test_there_are_so_many_endpoints_and_no_more(
 
 async def test_there_are_so_many_keys_and_no_more(house: Storehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_keys, "MOST_KEYS", 1)
-    one, two = (ApiKey(f"key_{name}", name, name.encode(), ("jobs:read",), 0, None) for name in "ab")
+    one, two = (
+        ApiKey(
+            id=f"key_{name}",
+            name=name,
+            hash=name.encode(),
+            scopes=("jobs:read",),
+            created_at=0,
+            expires_at=None,
+        )
+        for name in "ab"
+    )
     await house.store.write(lambda: api_keys.add(one))
     with pytest.raises(Conflict, match="1 API keys already"):
         await house.store.write(lambda: api_keys.add(two))

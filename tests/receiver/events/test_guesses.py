@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from handlers.contract import Phase
-from receiver.domain.model import Job, Outcome, State, Verdict
+from receiver.domain.model import Job, Outcome, State
 from receiver.domain.poll_schedule import ENDED_POLLS, HINTED_POLLS, RETRIES
+from receiver.domain.reports import Action, FailureKind
 from tests.receiver.job_steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.store_fixture import START, Storehouse, storehouse, told, types, word
 
@@ -40,7 +41,7 @@ async def test_a_guess_that_the_provider_denies_is_dropped_and_no_miss(house: St
     job, _ = await unconfirmed(house, "minimax")
     await house.hear(hint(job, house, "invented"))
     claim = await house.poll_claim(job)
-    await house.hear(word(job, house, source=POLL, verdict=Verdict.MISS, claim=claim, guess="invented"))
+    await house.hear(word(job, house, source=POLL, verdict=FailureKind.MISS, claim=claim, guess="invented"))
     found = await house.now(job)
     assert (found.state, found.guessed_id, found.misses) == (State.UNCONFIRMED, None, 0)
     assert await dues(house, job) == []
@@ -52,7 +53,9 @@ async def test_a_guess_that_brings_no_answer_is_asked_for_a_few_times(house: Sto
     asked = 0
     while await dues(house, job):
         claim = await house.poll_claim(job)
-        await house.hear(word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=claim, guess="p1"))
+        await house.hear(
+            word(job, house, source=POLL, verdict=FailureKind.TRANSIENT, claim=claim, guess="p1")
+        )
         asked += 1
     assert asked == RETRIES
     found = await house.now(job)
@@ -65,7 +68,7 @@ async def test_the_policy_decides_once_a_guess_brought_no_answer(tmp_path: Path)
         await house.hear(hint(job, house, "p1"))
         for _ in range(RETRIES):
             claim = await house.poll_claim(job)
-            failed = word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=claim, guess="p1")
+            failed = word(job, house, source=POLL, verdict=FailureKind.TRANSIENT, claim=claim, guess="p1")
             await house.hear(failed)
         decides = (house.hands.at - START).total_seconds() + 600
         assert await dues(house, job) == [("poll", decides)]
@@ -159,7 +162,7 @@ async def test_a_hint_and_an_answer_asked_for_before_it_in_one_transaction(house
 async def test_a_callback_does_not_hasten_a_submission_that_waits(house: Storehouse) -> None:
     job, claim = await out(house, "minimax")
     wait = timedelta(seconds=300)
-    throttled = word(job, house, source=SUBMIT, verdict=Verdict.RESTORE, claim=claim, wait=wait)
+    throttled = word(job, house, source=SUBMIT, verdict=FailureKind.RESTORE, claim=claim, wait=wait)
     await house.hear(throttled)
     assert await dues(house, job) == [("submit", 300.0)]
     await house.hear(hint(job, house, "p1"), word(job, house, kept_as=Outcome.UNPARSED))
@@ -169,7 +172,7 @@ async def test_a_callback_does_not_hasten_a_submission_that_waits(house: Storeho
 async def test_hints_about_an_ended_job_bring_few_polls(house: Storehouse) -> None:
     job = await house.submitted("apiframe", theirs="p1")
     house.hands.at = job.deadline_at
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.EXPIRE))
     asked = 0
     for _ in range(50):
         await house.hear(hint(job, house, "p1"))
@@ -185,15 +188,15 @@ async def told_late(house: Storehouse) -> Job:
     """Return an expired job of which an unproved callback tells success."""
     job = await house.submitted("apiframe", theirs="p1")
     house.hands.at = job.deadline_at
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.EXPIRE))
     await house.hear(hint(job, house, "p1"))
     return job
 
 
 NO_FILE_YET = {"update": told(Phase.SUCCEEDED, "p1", assets=())}
 SAYS_NOTHING: dict[str, dict[str, Any]] = {
-    "fails": {"verdict": Verdict.TRANSIENT},
-    "does not know the job": {"verdict": Verdict.MISS},
+    "fails": {"verdict": FailureKind.TRANSIENT},
+    "does not know the job": {"verdict": FailureKind.MISS},
     "has no file yet": NO_FILE_YET,
 }
 
@@ -224,7 +227,7 @@ async def test_an_answer_asked_for_before_the_end_leaves_a_late_result_to_be_con
 ) -> None:
     job = await house.submitted("apiframe", theirs="p1")
     claim = await house.poll_claim(job)
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     await house.hear(hint(job, house, "p1"))
     await house.hear(word(job, house, told(Phase.RUNNING, "p1"), POLL, claim=claim))
     claim = await house.poll_claim(job)
@@ -234,7 +237,7 @@ async def test_an_answer_asked_for_before_the_end_leaves_a_late_result_to_be_con
 
 async def test_a_late_result_is_confirmed_once_the_answer_names_the_job(house: Storehouse) -> None:
     job, claim = await out(house, "apiframe")
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     await house.hear(hint(job, house, "p1"))
     assert await dues(house, job) == []
     await house.hear(word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=claim))
@@ -245,10 +248,10 @@ async def test_a_late_result_is_confirmed_once_the_answer_names_the_job(house: S
 
 async def test_a_provider_that_never_cancels_is_asked_about_a_late_result(house: Storehouse) -> None:
     job = await house.submitted("replicate", theirs="p1")
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     for _ in range(RETRIES):
         claim = await house.poll_claim(job)
-        await house.hear(word(job, house, source=POLL, verdict=Verdict.CANCEL_FAILED, claim=claim))
+        await house.hear(word(job, house, source=POLL, verdict=Action.CANCEL_FAILED, claim=claim))
     assert await dues(house, job) == []
     await house.hear(hint(job, house, "p1"))
     claim = await house.poll_claim(job)
@@ -259,7 +262,7 @@ async def test_a_provider_that_never_cancels_is_asked_about_a_late_result(house:
 async def test_a_late_text_is_a_late_result(house: Storehouse) -> None:
     job = await house.submitted("replicate", theirs="p1")
     house.hands.at = job.deadline_at
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.EXPIRE))
     says = told(Phase.SUCCEEDED, "p1", assets=(), result={"output": "a poem"})
     assert types(await house.hear(word(job, house, says))) == ["job.late_result"]
     assert (await house.now(job)).result == b'{"output":"a poem"}'
@@ -317,5 +320,5 @@ async def test_a_deadline_that_two_replicas_see_is_noted_once(house: Storehouse)
     job = await house.submitted("aiml")
     house.hands.at = job.deadline_at
     for _ in range(2):
-        await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE, note="deadline"))
+        await house.hear(word(job, house, source=NOTE, verdict=Action.EXPIRE, note="deadline"))
     assert await house.evidence(job) == [("submission", "applied", 1), ("note", "applied", 1)]

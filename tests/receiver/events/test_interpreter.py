@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from handlers.contract import Phase, Proof
-from receiver.domain.model import Job, Outcome, Source, State, Verdict, Work
+from receiver.domain.model import Job, Outcome, Source, State, Work
+from receiver.domain.reports import Action, FailureKind
 from receiver.store import jobs
 from receiver.store.statements import ms
 from tests.receiver.store_fixture import Storehouse, finals, outcomes, storehouse, told, types, word
@@ -75,7 +76,7 @@ async def test_the_input_is_kept_until_the_provider_took_the_job(house: Storehou
 
     job = await house.added()
     [chosen] = await house.claim(Work.SUBMIT)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim))
+    await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=chosen.claim))
     assert await whole(job) == b'{"prompt":"a tide"}'
     await house.hear(word(job, house, told(Phase.QUEUED, "p1")))
     assert await whole(job) is None
@@ -127,7 +128,7 @@ async def test_the_last_poll_at_the_deadline_decides(house: Storehouse, phase: P
 async def test_a_late_result_is_announced_once(house: Storehouse) -> None:
     await house.endpoint("ep_1", "job.late_result")
     job = await house.submitted()
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.EXPIRE))
     recorded = await house.hear(*[word(job, house, told(Phase.SUCCEEDED))] * 3)
     assert types(recorded) == ["job.late_result"]
     late = await house.now(job)
@@ -140,7 +141,7 @@ async def test_the_policy_for_a_lost_answer_waits_as_long_as_is_set(tmp_path: Pa
         for account in ("apiframe", "aiml"):
             job = await house.added(account)
             [chosen] = await house.claim(Work.SUBMIT)
-            lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim)
+            lost = word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=chosen.claim)
             [recorded] = await house.hear(lost)
             assert types([recorded]) == ["job.unconfirmed"]
             assert recorded.due is not None
@@ -198,7 +199,7 @@ async def test_a_hint_that_outran_a_lost_answer_is_polled_where_nothing_can_be_p
         job = await house.added(account)
         [chosen] = await house.claim(Work.SUBMIT)
         await house.hear(word(job, house, **EARLY["a hint"]))
-        lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim)
+        lost = word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=chosen.claim)
         assert types(await house.hear(lost)) == ["job.unconfirmed"]
         assert [(work, at) for work, at, _, _ in await house.due_of(job)] == due
 
@@ -220,7 +221,7 @@ async def test_the_answer_outranks_a_forged_id(house: Storehouse) -> None:
 async def test_an_answer_after_the_end_still_names_the_job(house: Storehouse) -> None:
     job = await house.added("apiframe")
     [chosen] = await house.claim(Work.SUBMIT)
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     [late] = await house.hear(word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim))
     assert late.outcome is Outcome.LATE
     found = await house.now(job)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from handlers.contract import FailureCode, Phase
-from receiver.domain.model import By, JobError, Outcome, State, Verdict, WaitReason, Work
+from receiver.domain.model import By, JobError, Outcome, State, WaitReason, Work
+from receiver.domain.reports import Action, FailureKind
 from receiver.store.due import release, void_leases
 from receiver.store.jobs import undecided
 from receiver.store.statements import ms
@@ -33,7 +34,7 @@ async def test_an_answer_under_a_lost_lease_leaves_the_job_with_its_poll(house: 
     house.hands.pass_(seconds=95)
     [again] = await house.claim(Work.SUBMIT)
     assert again.crashed
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=again.claim))
+    await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=again.claim))
     assert (await house.now(job)).state is State.UNCONFIRMED
     assert await dues(house, job) == []
     await house.hear(word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=first))
@@ -76,21 +77,21 @@ async def test_a_job_that_the_provider_accepted_is_never_submitted_again(house: 
     house.hands.pass_(seconds=95)
     assert await house.claim(Work.SUBMIT) == []
     assert await dues(house, known) == [("poll", 190.0)]
-    await house.hear(word(known, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
+    await house.hear(word(known, house, source=SUBMIT, verdict=FailureKind.LOST, claim=claim))
     assert await dues(house, known) == [("poll", 190.0)]
 
 
 @pytest.mark.parametrize(
     ("verdict", "becomes", "due"),
-    [(Verdict.RESTORE, State.PENDING, ["submit"]), (Verdict.REJECT, State.FAILED, [])],
+    [(FailureKind.RESTORE, State.PENDING, ["submit"]), (FailureKind.REJECT, State.FAILED, [])],
 )
 async def test_a_late_proof_that_nothing_was_accepted_is_believed(
-    house: Storehouse, verdict: Verdict, becomes: State, due: Sequence[str]
+    house: Storehouse, verdict: FailureKind, becomes: State, due: Sequence[str]
 ) -> None:
     job, first = await out(house)
     house.hands.pass_(seconds=95)
     [again] = await house.claim(Work.SUBMIT)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=again.claim))
+    await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=again.claim))
     late = word(job, house, source=SUBMIT, verdict=verdict, claim=first, intent=job.intents)
     await house.hear(late)
     assert (await house.now(job)).state is becomes
@@ -100,10 +101,10 @@ async def test_a_late_proof_that_nothing_was_accepted_is_believed(
 @pytest.mark.parametrize("claimed", [False, True])
 @pytest.mark.parametrize(
     ("verdict", "becomes", "due"),
-    [(Verdict.RESTORE, State.PENDING, ["submit"]), (Verdict.REJECT, State.FAILED, [])],
+    [(FailureKind.RESTORE, State.PENDING, ["submit"]), (FailureKind.REJECT, State.FAILED, [])],
 )
 async def test_a_proof_is_believed_before_its_submission_is_taken_for_lost(
-    house: Storehouse, verdict: Verdict, becomes: State, due: Sequence[str], *, claimed: bool
+    house: Storehouse, verdict: FailureKind, becomes: State, due: Sequence[str], *, claimed: bool
 ) -> None:
     job, first = await out(house)
     await house.write("delete from replica")
@@ -111,7 +112,7 @@ async def test_a_proof_is_believed_before_its_submission_is_taken_for_lost(
     again = (await house.claim(Work.SUBMIT))[0].claim if claimed else None
     await house.hear(word(job, house, source=SUBMIT, verdict=verdict, claim=first, intent=job.intents))
     if again is not None:
-        lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=again, intent=job.intents)
+        lost = word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=again, intent=job.intents)
         assert outcomes(await house.hear(lost)) == ["late"]
     assert (await house.now(job)).state is becomes
     assert [work for work, _ in await dues(house, job)] == due
@@ -120,10 +121,10 @@ async def test_a_proof_is_believed_before_its_submission_is_taken_for_lost(
 async def test_an_answer_under_a_lost_lease_leaves_an_ended_job_with_its_poll(house: Storehouse) -> None:
     job = await house.submitted("apiframe", theirs="p1")
     slow = await house.poll_claim(job)
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     await house.hear(hint(job, house, "p1"))
     quick = await house.poll_claim(job)
-    await house.hear(word(job, house, source=POLL, verdict=Verdict.TRANSIENT, claim=quick))
+    await house.hear(word(job, house, source=POLL, verdict=FailureKind.TRANSIENT, claim=quick))
     [(work, _)] = again = await dues(house, job)
     assert work == "poll"
     await house.hear(word(job, house, told(Phase.RUNNING, "p1"), POLL, claim=slow))
@@ -135,11 +136,11 @@ async def test_a_late_proof_replaces_the_decision_of_the_policy(tmp_path: Path) 
         job, first = await out(house)
         house.hands.pass_(seconds=95)
         [again] = await house.claim(Work.SUBMIT)
-        await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=again.claim))
+        await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=again.claim))
         assert await dues(house, job) == [("poll", 695.0)]
         wait = timedelta(seconds=900)
         late = word(
-            job, house, source=SUBMIT, verdict=Verdict.RESTORE, claim=first, intent=job.intents, wait=wait
+            job, house, source=SUBMIT, verdict=FailureKind.RESTORE, claim=first, intent=job.intents, wait=wait
         )
         await house.hear(late)
         assert (await house.now(job)).state is State.PENDING
@@ -161,11 +162,11 @@ async def test_a_late_proof_about_an_earlier_submission_says_nothing_about_a_lat
     house: Storehouse,
 ) -> None:
     job, first = await unconfirmed(house)
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.RESUBMIT))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.RESUBMIT))
     [second] = await house.claim(Work.SUBMIT)
     assert (job.intents, second.job.intents) == (1, 2)
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=second.claim))
-    late = word(job, house, source=SUBMIT, verdict=Verdict.RESTORE, claim=first, intent=job.intents)
+    await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=second.claim))
+    late = word(job, house, source=SUBMIT, verdict=FailureKind.RESTORE, claim=first, intent=job.intents)
     assert outcomes(await house.hear(late)) == ["late"]
     assert (await house.now(job)).state is State.UNCONFIRMED
     assert await dues(house, job) == []
@@ -174,7 +175,7 @@ async def test_a_late_proof_about_an_earlier_submission_says_nothing_about_a_lat
 async def test_a_refusal_of_a_job_that_a_callback_confirmed_fails_nothing(house: Storehouse) -> None:
     job, claim = await out(house, "apiframe")
     await house.hear(word(job, house, told(Phase.RUNNING, "p1")))
-    refusal = word(job, house, source=SUBMIT, verdict=Verdict.REJECT, claim=claim, intent=job.intents)
+    refusal = word(job, house, source=SUBMIT, verdict=FailureKind.REJECT, claim=claim, intent=job.intents)
     await house.hear(refusal)
     assert (await house.now(job)).state is State.RUNNING
 
@@ -215,9 +216,9 @@ async def test_a_submission_whose_lease_ended_does_not_wait_for_itself(house: St
 
 async def test_a_job_is_resubmitted_once_however_often_that_is_asked_for(house: Storehouse) -> None:
     job, _ = await unconfirmed(house)
-    first = await house.hear(word(job, house, source=NOTE, verdict=Verdict.RESUBMIT))
+    first = await house.hear(word(job, house, source=NOTE, verdict=Action.RESUBMIT))
     [chosen] = await house.claim(Work.SUBMIT)
-    second = await house.hear(word(job, house, source=NOTE, verdict=Verdict.RESUBMIT))
+    second = await house.hear(word(job, house, source=NOTE, verdict=Action.RESUBMIT))
     assert outcomes([*first, *second]) == ["applied", "late"]
     assert (await house.now(job)).state is State.SUBMITTING
     assert await house.claim(Work.SUBMIT) == []
@@ -229,7 +230,7 @@ async def test_a_job_is_resubmitted_once_however_often_that_is_asked_for(house: 
 async def test_a_job_that_a_callback_confirmed_is_not_given_up(house: Storehouse) -> None:
     job, _ = await unconfirmed(house, "apiframe")
     await house.hear(word(job, house, told(Phase.RUNNING, "p1")))
-    given_up = word(job, house, source=NOTE, verdict=Verdict.GIVE_UP, by=By.OPERATOR)
+    given_up = word(job, house, source=NOTE, verdict=Action.GIVE_UP, by=By.OPERATOR)
     assert outcomes(await house.hear(given_up)) == ["late"]
     assert (await house.now(job)).state is State.RUNNING
 
@@ -238,7 +239,7 @@ async def test_an_id_of_another_job_is_refused_whatever_a_hint_said_before(house
     other = await house.submitted("minimax", theirs="p1")
     job, _ = await unconfirmed(house, "minimax")
     await house.hear(hint(job, house, "p2"))
-    bound = await house.hear(word(job, house, source=NOTE, verdict=Verdict.BIND, note="p1"))
+    bound = await house.hear(word(job, house, source=NOTE, verdict=Action.BIND, note="p1"))
     assert outcomes(bound) == ["mismatch"]
     assert (await house.now(job)).state is State.UNCONFIRMED
     assert (await house.now(other)).provider_job_id == "p1"
@@ -257,10 +258,10 @@ async def test_a_policy_that_resubmits_pays_three_times_at_most(tmp_path: Path) 
         job, claim = await out(house)
         for paid in range(1, 4):
             assert (await house.now(job)).intents == paid
-            await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim))
+            await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=claim))
             if paid < 3:
                 asked = await house.poll_claim(job)
-                resubmit = word(job, house, source=NOTE, verdict=Verdict.RESUBMIT, claim=asked, by=By.SUBMIT)
+                resubmit = word(job, house, source=NOTE, verdict=Action.RESUBMIT, claim=asked, by=By.SUBMIT)
                 await house.hear(resubmit)
                 [(_, at)] = await dues(house, job)
                 house.hands.at = START + timedelta(seconds=at)
@@ -280,7 +281,7 @@ async def test_a_lost_answer_is_asked_for_again_eight_times_under_the_providers_
     tries = 0
     while (await house.now(job)).state is State.SUBMITTING:
         kept_as = Outcome.ERROR if tries else None
-        lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=claim, kept_as=kept_as)
+        lost = word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=claim, kept_as=kept_as)
         await house.hear(lost)
         if (await house.now(job)).state is not State.SUBMITTING:
             break
@@ -297,16 +298,16 @@ async def test_a_lost_answer_is_asked_for_again_eight_times_under_the_providers_
 
 async def test_a_canceled_job_is_canceled_at_the_provider_once_its_id_is_known(house: Storehouse) -> None:
     job, claim = await out(house, "replicate")
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     assert await dues(house, job) == []
     await house.hear(word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=claim))
     assert await dues(house, job) == [("poll", 0.0)]
     [asked] = await house.claim(Work.POLL)
-    failed = word(job, house, source=NOTE, verdict=Verdict.CANCEL_FAILED, claim=asked.claim)
+    failed = word(job, house, source=NOTE, verdict=Action.CANCEL_FAILED, claim=asked.claim)
     await house.hear(failed)
     assert [work for work, _ in await dues(house, job)] == ["poll"]
     claim = await house.poll_claim(job)
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL_ASKED, claim=claim))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL_ASKED, claim=claim))
     assert await dues(house, job) == []
     assert not (await house.now(job)).cancel_wanted
 
@@ -315,10 +316,10 @@ async def test_a_result_that_is_told_of_while_the_provider_is_asked_to_cancel_is
     house: Storehouse,
 ) -> None:
     job = await house.submitted("replicate", "p1")
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     claim = await house.poll_claim(job)
     await house.hear(hint(job, house, "p1"))
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL_ASKED, claim=claim))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL_ASKED, claim=claim))
     assert await dues(house, job) == [("poll", 0.0)]
 
 
@@ -327,10 +328,10 @@ async def test_only_a_provider_that_can_cancel_is_asked(
     house: Storehouse, account: str, wanted: bool
 ) -> None:
     job = await house.submitted(account)
-    await house.hear(word(job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=NOTE, verdict=Action.CANCEL))
     assert bool(await dues(house, job)) is wanted
     pending = await house.added(account)
-    await house.hear(word(pending, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(pending, house, source=NOTE, verdict=Action.CANCEL))
     assert await dues(house, pending) == []
 
 
@@ -341,7 +342,7 @@ async def test_a_job_that_waits_says_why_and_until_when(house: Storehouse) -> No
     job, claim = await out(house)
     sorry = JobError(FailureCode.LOST, "connect: connection refused")
     trouble: dict[str, Any] = {"error": sorry, "trouble": WaitReason.UNREACHABLE}
-    await house.hear(word(job, house, source=SUBMIT, verdict=Verdict.RESTORE, claim=claim, **trouble))
+    await house.hear(word(job, house, source=SUBMIT, verdict=FailureKind.RESTORE, claim=claim, **trouble))
     waiting = (await house.now(job)).waiting
     assert waiting is not None
     assert (waiting.reason, waiting.detail) == (WaitReason.UNREACHABLE, "connect: connection refused")

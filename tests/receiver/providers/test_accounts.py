@@ -66,7 +66,9 @@ async def asking(*answers: bytes) -> AsyncIterator[tuple[Accounts, AccountSetup]
     async with staged(replaying(*answers)) as (server, gateway):
         handler = ALL["minimax"].configure(ALL["minimax"].options())
         settings = AccountSettings(api_key="sk-nobody")
-        setup = AccountSetup("minimax", handler, settings, server.url("").rstrip("/"), on=True)
+        setup = AccountSetup(
+            name="minimax", handler=handler, settings=settings, base_url=server.url("").rstrip("/"), on=True
+        )
         yield accounts(setup, gateway), setup
 
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from receiver.security.signing import LONGEST, SECRET_BYTES, SHORTEST, BadSecret, headers, key_of, new_secret
+from receiver.security.signing import LONGEST, SHORTEST, BadSecret, headers, key_of, new_secret
 from tests.receiver.raw_server import BOUNDED
 
 BODY = b'{"id":"x"}'
 PUBLISHED = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-OLD, NEW = new_secret(b"o" * SECRET_BYTES), new_secret(b"n" * SECRET_BYTES)
+OLD, NEW = new_secret(b"o" * 32), new_secret(b"n" * 32)
 NOT_SECRETS = [
     "",
     "whsec_",

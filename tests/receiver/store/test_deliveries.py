@@ -249,7 +249,7 @@ async def test_what_sending_needs_comes_with_the_claim(house: Storehouse) -> Non
     event: Event = to_endpoint.delivery.event
     job_id = event.job_id
     assert owed[to_url.delivery.id] == PendingDelivery(
-        to_url.delivery.id, event, None, job_id, URL, b"sealed"
+        id=to_url.delivery.id, event=event, endpoint_id=None, job_id=job_id, url=URL, secret=b"sealed"
     )
     assert event.result == b'{"lyrics":"la"}'
     assert b"lyrics" not in event.body

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from handlers.contract import Phase
-from receiver.domain.model import EndpointState, Event, Job, Outcome, Source, Verdict, Word, Work
+from receiver.domain.model import EndpointState, Event, Job, Outcome, Source, Work
+from receiver.domain.reports import Action, Report
 from receiver.store import endpoints as table
 from receiver.store import erasure, events, jobs
 from receiver.store.events import Page
@@ -214,7 +215,7 @@ async def lively(house: Storehouse, seconds: float) -> Job:
     job = await house.added()
     [chosen] = await house.claim(Work.SUBMIT)
 
-    async def hear(heard: Word) -> None:
+    async def hear(heard: Report) -> None:
         for recorded in await house.hear(heard):
             for one in recorded.born:
                 await house.settle_born(one)
@@ -317,7 +318,7 @@ async def test_retention_finds_what_ended_before(house: Storehouse) -> None:
     assert await house.store.read(jobs.done_before(later, 10)) == [first.id, second.id]
     assert await house.store.read(jobs.done_before(later, 1)) == [first.id]
     house.hands.pass_(milliseconds=1)
-    await house.hear(word(open_job, house, source=NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(open_job, house, source=NOTE, verdict=Action.CANCEL))
     assert await house.store.read(jobs.done_before(later, 10)) == [first.id, second.id, open_job.id]
 
 

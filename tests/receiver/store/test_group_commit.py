@@ -35,7 +35,9 @@ class Notes:
 
     def verb(self, cost: int = 1) -> BatchedWrite[str, str]:
         """The verb, an item of which costs so much."""
-        return BatchedWrite("note", self._run, lambda _item: cost, self.abandoned.append)
+        return BatchedWrite(
+            name="note", run=self._run, cost=lambda _item: cost, rollback=self.abandoned.append
+        )
 
     def _run(self, items: Sequence[str]) -> Transaction[list[str]]:
         self.batches.append(list(items))
@@ -54,7 +56,7 @@ def failing(_items: Sequence[int]) -> Transaction[list[int]]:
     raise ValueError("bad neighbour")
 
 
-BAD_NEIGHBOUR: BatchedWrite[int, int] = BatchedWrite("bad neighbour", failing)
+BAD_NEIGHBOUR: BatchedWrite[int, int] = BatchedWrite(name="bad neighbour", run=failing)
 
 
 @pytest.fixture

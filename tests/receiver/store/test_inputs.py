@@ -12,7 +12,8 @@ import pytest
 from handlers.contract import Phase
 from receiver.bodies.parts import Parts
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Job, Source, State, Verdict, Work
+from receiver.domain.model import Job, Source, State, Work
+from receiver.domain.reports import Action, FailureKind
 from receiver.egress.client import HttpCall, HttpClient
 from receiver.jobs.service import PROMISE
 from receiver.providers.submission import Submitter
@@ -81,12 +82,12 @@ def accepted(chosen: ClaimedSubmission, house: Storehouse) -> Any:
 
 def canceled(chosen: ClaimedSubmission, house: Storehouse) -> Any:
     """The user's cancellation, while the submission is out."""
-    return word(chosen.job, house, source=Source.NOTE, verdict=Verdict.CANCEL)
+    return word(chosen.job, house, source=Source.NOTE, verdict=Action.CANCEL)
 
 
 def refused(chosen: ClaimedSubmission, house: Storehouse) -> Any:
     """The provider's refusal."""
-    return word(chosen.job, house, source=Source.SUBMISSION, verdict=Verdict.REJECT, claim=chosen.claim)
+    return word(chosen.job, house, source=Source.SUBMISSION, verdict=FailureKind.REJECT, claim=chosen.claim)
 
 
 @pytest.mark.parametrize("ends", [accepted, canceled, refused])
@@ -105,7 +106,7 @@ async def test_nothing_is_left_of_an_input_that_is_needed_no_more(
 async def test_a_job_that_is_canceled_before_its_submission_leaves_nothing(house: Storehouse) -> None:
     job = house.job()
     await house.promise(job, whole_input=spelled(3 * MIB))
-    await house.hear(word(job, house, source=Source.NOTE, verdict=Verdict.CANCEL))
+    await house.hear(word(job, house, source=Source.NOTE, verdict=Action.CANCEL))
     assert await kept(house) == [None, 0]
 
 
@@ -121,7 +122,7 @@ async def test_an_input_is_kept_while_it_may_be_sent_again(house: Storehouse) ->
     await house.store.write(lambda: release_submission([chosen], house.hands.at))
     [chosen] = await house.claim(Work.SUBMIT)
     await house.hear(
-        word(chosen.job, house, source=Source.SUBMISSION, verdict=Verdict.LOST, claim=chosen.claim)
+        word(chosen.job, house, source=Source.SUBMISSION, verdict=FailureKind.LOST, claim=chosen.claim)
     )
     assert (await house.now(chosen.job)).state is State.UNCONFIRMED
     assert await house.store.read(inputs.read(chosen.job.id)) == whole
@@ -163,7 +164,12 @@ async def test_storing_and_reading_a_large_input_holds_one_copy_at_most(house: S
     size = 24 * MIB
     whole = memoryview(spelled(size))
     wish = house.wish(house.job())
-    large = NewJob(wish.job, Parts([whole[:5000], whole[5000:]]), wish.shown_input, wish.due)
+    large = NewJob(
+        job=wish.job,
+        whole_input=Parts([whole[:5000], whole[5000:]]),
+        shown_input=wish.shown_input,
+        due=wish.due,
+    )
     with traced() as stored:
         await house.store.do(PROMISE, large)
     with traced() as read:

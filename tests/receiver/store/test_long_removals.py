@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from handlers.contract import Phase
-from receiver.domain.model import EndpointState, Source, Verdict, Work
+from receiver.domain.model import EndpointState, Source, Work
+from receiver.domain.reports import Action
 from receiver.store import deliveries, erasure, events, lost_deliveries
 from receiver.store import endpoints as table
 from receiver.store.deliveries import NEWEST
@@ -183,7 +184,7 @@ async def test_the_bytes_of_a_piece_are_bounded_too(
 async def test_what_retention_takes_although_it_was_owed_is_counted(house: Storehouse) -> None:
     await house.endpoint("ep_1", "job.*", "job.late_result", state=EndpointState.PAUSED)
     job = await house.submitted("apiframe", "p")
-    await house.hear(word(job, house, source=Source.NOTE, verdict=Verdict.EXPIRE))
+    await house.hear(word(job, house, source=Source.NOTE, verdict=Action.EXPIRE))
     house.hands.pass_(hours=23)
     recorded = await house.hear(word(job, house, told(Phase.SUCCEEDED, "p")))
     assert types(recorded) == ["job.late_result"]

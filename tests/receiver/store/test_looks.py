@@ -54,7 +54,16 @@ async def look(house: Storehouse, asked: list[str], **others: Any) -> Claimed:
         asked.append(lane)
         return 0
 
-    request = ClaimRequest(Work.DELIVER, "rpc_1", now, now + LEASE, 0.0, room, owed, **others)
+    request = ClaimRequest(
+        work=Work.DELIVER,
+        owner="rpc_1",
+        now=now,
+        lease_until=now + LEASE,
+        until=0.0,
+        room=room,
+        prepare=owed,
+        **others,
+    )
     return await house.store.write(lambda: claim(request))
 
 
@@ -159,7 +168,7 @@ async def test_a_look_at_the_feed_is_bounded_and_passes_nothing_by(
         phase = Phase.SUCCEEDED if number in {4, 10} else Phase.FAILED
         [recorded] = await house.hear(word(job, house, told(phase)))
         wanted += [event.id for event in recorded.events if event.type == "job.succeeded"]
-    found, places, page = [], [], Page((), 0, more=True)
+    found, places, page = [], [], Page(events=(), after=0, more=True)
     while page.more:
         page = await feed(house, page.after or None, "job.succeeded")
         found += [event.id for event in page.events]

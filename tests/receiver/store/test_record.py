@@ -10,7 +10,8 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.domain.event_types import JOB_FINAL
-from receiver.domain.model import By, EndpointState, Job, Outcome, Source, State, Verdict, Word, Work
+from receiver.domain.model import By, EndpointState, Job, Outcome, Source, State, Work
+from receiver.domain.reports import Action, FailureKind, Report
 from receiver.security.ids import event_id
 from receiver.store import endpoints as table
 from receiver.store.deliveries import cancel_target
@@ -28,13 +29,13 @@ async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
         yield made
 
 
-def story(job: Job, house: Storehouse) -> list[Word]:
+def story(job: Job, house: Storehouse) -> list[Report]:
     """What may be said about one job: progress, an end, its copy, and two that contradict it."""
     return [
         word(job, house, told(Phase.RUNNING, progress=40.0)),
         word(job, house, told(Phase.SUCCEEDED)),
         word(job, house, told(Phase.FAILED), POLL),
-        word(job, house, source=NOTE, verdict=Verdict.CANCEL),
+        word(job, house, source=NOTE, verdict=Action.CANCEL),
     ]
 
 
@@ -104,8 +105,10 @@ async def test_an_event_tells_the_job_as_it_was_then(house: Storehouse) -> None:
 # Leases.
 
 
-@pytest.mark.parametrize("verdict", [Verdict.LOST, Verdict.RESTORE, Verdict.REJECT, Verdict.TRANSIENT])
-async def test_a_stale_claim_changes_nothing_and_is_kept(house: Storehouse, verdict: Verdict) -> None:
+@pytest.mark.parametrize(
+    "verdict", [FailureKind.LOST, FailureKind.RESTORE, FailureKind.REJECT, FailureKind.TRANSIENT]
+)
+async def test_a_stale_claim_changes_nothing_and_is_kept(house: Storehouse, verdict: FailureKind) -> None:
     job = await house.added()
     [first] = await house.claim(Work.SUBMIT)
     house.hands.pass_(seconds=31)
@@ -137,7 +140,7 @@ async def test_a_callback_that_beats_the_submits_answer(house: Storehouse) -> No
     await house.hear(word(job, house, told(Phase.RUNNING, "p1")))
     due = await house.due_of(job)
     answer = word(job, house, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim)
-    lost = word(job, house, source=SUBMIT, verdict=Verdict.LOST, claim=chosen.claim)
+    lost = word(job, house, source=SUBMIT, verdict=FailureKind.LOST, claim=chosen.claim)
     assert outcomes(await house.hear(answer, lost)) == ["unchanged", "late"]
     assert ((await house.now(job)).state, await house.due_of(job)) == (State.RUNNING, due)
     assert due[0][0] == "poll"
@@ -158,7 +161,7 @@ async def test_an_id_that_another_job_has_leaves_this_one_unconfirmed(house: Sto
     assert (await house.now(first)).provider_job_id == "p1"
     [callback] = await house.hear(word(second, house, told(Phase.SUCCEEDED, "p1")))
     assert (callback.outcome, callback.events) == (Outcome.MISMATCH, ())
-    note = word(second, house, source=NOTE, verdict=Verdict.BIND, note="p1")
+    note = word(second, house, source=NOTE, verdict=Action.BIND, note="p1")
     assert outcomes(await house.hear(note)) == ["mismatch"]
     assert (await house.now(second)).state is State.UNCONFIRMED
 

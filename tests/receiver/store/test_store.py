@@ -12,7 +12,8 @@ import pytest
 from handlers.contract import Phase
 from receiver.bodies.parts import Parts
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import Claim, Job, ScheduledWork, Source, State, Verdict, Word, Work
+from receiver.domain.model import Claim, Job, ScheduledWork, Source, State, Work
+from receiver.domain.reports import FailureKind, Report
 from receiver.store import account_counts, jobs
 from receiver.store.due import release
 from receiver.store.jobs import Added, ClaimedSubmission, JobFilter, NewJob, release_submission
@@ -44,9 +45,9 @@ async def due_of(house: Storehouse, job: Job) -> tuple[object, ...]:
     return tuple(row)
 
 
-def lost(job: Job, house: Storehouse, claim: Claim) -> Word:
+def lost(job: Job, house: Storehouse, claim: Claim) -> Report:
     """The submit's answer never came."""
-    return word(job, house, source=Source.SUBMISSION, verdict=Verdict.LOST, claim=claim)
+    return word(job, house, source=Source.SUBMISSION, verdict=FailureKind.LOST, claim=claim)
 
 
 # Promised.
@@ -140,7 +141,15 @@ async def test_a_claim_commits_the_intent(house: Storehouse) -> None:
     [chosen] = await house.claim(Work.SUBMIT)
     assert isinstance(chosen, ClaimedSubmission)
     assert (chosen.crashed, chosen.input, chosen.job.id) == (False, b'{"prompt":"a tide"}', job.id)
-    assert chosen.claim == Claim(job.id, Work.SUBMIT, "apiframe", 1, 0, 1030.0, house.context.owner)
+    assert chosen.claim == Claim(
+        id=job.id,
+        work=Work.SUBMIT,
+        lane="apiframe",
+        fence=1,
+        tries=0,
+        until=1030.0,
+        owner=house.context.owner,
+    )
     assert await house.column("select state from job") == ["submitting"]
     until = ms(house.hands.at + timedelta(seconds=30))
     assert await due_of(house, job) == ("submit", "apiframe", until, 1, 1, 0)
@@ -165,7 +174,12 @@ async def test_every_lane_gets_its_room_oldest_first(house: Storehouse) -> None:
 
 async def test_nothing_is_claimed_before_it_is_due(house: Storehouse) -> None:
     at = house.hands.at + timedelta(seconds=10)
-    later = NewJob(house.job(), Parts([b"{}"]), b"{}", ScheduledWork(Work.SUBMIT, "apiframe", at))
+    later = NewJob(
+        job=house.job(),
+        whole_input=Parts([b"{}"]),
+        shown_input=b"{}",
+        due=ScheduledWork(Work.SUBMIT, "apiframe", at),
+    )
     await house.store.write(lambda: jobs.add([later]))
     assert await house.next_at(Work.SUBMIT) == at
     assert await house.claim(Work.SUBMIT) == []
@@ -179,7 +193,7 @@ async def test_a_claim_is_looked_at_again_when_its_lease_ends_or_sooner(house: S
     ends = house.hands.at + LEASE
     assert await house.next_at(Work.SUBMIT, None) == ends
     due = ScheduledWork(Work.SUBMIT, "apiframe", ends - timedelta(seconds=1))
-    sooner = NewJob(house.job(), Parts([b"{}"]), b"{}", due)
+    sooner = NewJob(job=house.job(), whole_input=Parts([b"{}"]), shown_input=b"{}", due=due)
     await house.store.write(lambda: jobs.add([sooner]))
     assert await house.next_at(Work.SUBMIT, None) == sooner.due.at
 

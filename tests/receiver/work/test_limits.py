@@ -28,7 +28,7 @@ class Watch:
 
 
 def made(
-    make: Callable[[], ConcurrencyLimit] = lambda: ConcurrencyLimit(64, adaptive=True),
+    make: Callable[[], ConcurrencyLimit] = lambda: ConcurrencyLimit(max=64, adaptive=True),
 ) -> tuple[ConcurrencyLimits, Watch]:
     """Lanes that all have slots of one kind, and their clock."""
     watch = Watch()
@@ -46,18 +46,18 @@ def full(lanes: ConcurrencyLimits, name: str = ENDPOINT, work: Work = Work.DELIV
 
 @pytest.mark.parametrize("top", [1, 3, 4, 5, 64, 1000])
 def test_an_unproven_endpoint_gets_four_at_once(top: int) -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(top, adaptive=True))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=top, adaptive=True))
     assert UNPROVEN == 4
     assert full(lanes) == min(top, 4)
 
 
 def test_an_account_gets_all_that_is_configured() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(16))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=16))
     assert full(lanes, ACCOUNT, Work.SUBMIT) == 16
 
 
 def test_each_success_lets_one_more_through_up_to_the_top() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(7, adaptive=True))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=7, adaptive=True))
     rooms = []
     for _ in range(5):
         lanes.succeeded(ENDPOINT)
@@ -87,7 +87,7 @@ def test_retries_take_at_most_half_of_the_lane(successes: int, allowed: int, ret
 
 
 def test_a_lane_of_one_may_still_retry() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(1, adaptive=True))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=1, adaptive=True))
     assert full(lanes, RETRIES) == 1
     assert lanes.room(Work.DELIVER, ENDPOINT) == 0
 
@@ -110,14 +110,14 @@ def test_a_hold_keeps_the_whole_lane_still_for_a_while() -> None:
 
 
 def test_a_hold_of_polls_lets_submissions_go_on() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(16))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=16))
     lanes.hold(Work.POLL, ACCOUNT, 60)
     assert lanes.room(Work.POLL, ACCOUNT) == 0
     assert lanes.room(Work.SUBMIT, ACCOUNT) == 16
 
 
 def test_a_blocked_account_gets_one_probe_at_a_time() -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(16))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=16))
     lanes.block(ACCOUNT, blocked=True, probe_in=5.0)
     assert lanes.room(Work.SUBMIT, ACCOUNT) == 0
     assert lanes.room(Work.POLL, ACCOUNT) == 16
@@ -132,14 +132,14 @@ def test_a_blocked_account_gets_one_probe_at_a_time() -> None:
 
 
 def test_submissions_and_polls_of_an_account_share_its_slots() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(3))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=3))
     lanes.acquire(Work.SUBMIT, ACCOUNT)
     lanes.acquire(Work.POLL, ACCOUNT)
     assert lanes.room(Work.SUBMIT, ACCOUNT) == lanes.room(Work.POLL, ACCOUNT) == 1
 
 
 def test_an_endpoint_that_is_named_like_an_account_has_its_own_slots() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(16))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=16))
     lanes.failed(ACCOUNT)
     assert lanes.room(Work.SUBMIT, ACCOUNT) == 16
 
@@ -171,7 +171,7 @@ def test_what_a_claim_was_promised_is_left_alone() -> None:
 
 
 def test_a_claim_that_found_nothing_does_not_speak_for_what_came_after_it() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(1))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=1))
     assert lanes.reserve(ENDPOINT).waits_in is None
     assert lanes.reserve(ENDPOINT).waits_in == ENDPOINT
     [noted] = lanes.waiting(Work.DELIVER).values()
@@ -216,7 +216,7 @@ def test_lanes_that_share_slots_make_room_for_each_other(
     [(1.0, 1, [0, 1, 1]), (10.0, 10, [5, 10, 10]), (0.5, 1, [0, 0, 1]), (2.5, 2, [1, 2, 2])],
 )
 def test_a_rate_is_kept(rate: float, burst: int, after: list[int]) -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(100, rate=rate))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=100, rate=rate))
     assert full(lanes, ACCOUNT, Work.SUBMIT) == burst
     rooms = []
     for passed in (0.5, 0.5, 1.0):
@@ -226,7 +226,7 @@ def test_a_rate_is_kept(rate: float, burst: int, after: list[int]) -> None:
 
 
 def test_a_rate_does_not_widen_a_lane() -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(2, rate=100.0))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=2, rate=100.0))
     assert full(lanes, ACCOUNT, Work.SUBMIT) == 2
     watch.seconds += 10
     assert lanes.room(Work.SUBMIT, ACCOUNT) == 0
@@ -252,7 +252,7 @@ def test_a_full_lane_opens_when_another_ends() -> None:
 
 
 def test_a_blocked_account_opens_for_its_probe() -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(16, rate=10.0))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=16, rate=10.0))
     lanes.block(ACCOUNT, blocked=True, probe_in=5.0)
     told = [lanes.opens_in(Work.SUBMIT, ACCOUNT)]
     watch.seconds += 5
@@ -265,7 +265,7 @@ def test_a_blocked_account_opens_for_its_probe() -> None:
     ("rate", "live", "opens"), [(1.0, 1, 1.0), (10.0, 1, 0.1), (0.5, 1, 2.0), (1.0, 4, 4.0)]
 )
 def test_a_lane_opens_when_its_rate_allows_one_more(rate: float, live: int, opens: float) -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(100, rate=rate))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=100, rate=rate))
     lanes.share(live)
     full(lanes, ACCOUNT, Work.SUBMIT)
     told = lanes.opens_in(Work.SUBMIT, ACCOUNT)
@@ -282,7 +282,7 @@ STEPS = st.sampled_from(["take", "retry", "release", "succeeded", "failed", "hol
 @BOUNDED
 @given(st.lists(STEPS, max_size=60), st.integers(1, 12))
 def test_no_story_overfills_a_lane(steps: list[str], top: int) -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(top, adaptive=True))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=top, adaptive=True))
     under_way: list[str] = []
     for step in steps:
         name = RETRIES if step == "retry" else ENDPOINT
@@ -308,7 +308,7 @@ def test_no_story_overfills_a_lane(steps: list[str], top: int) -> None:
 
 
 def test_two_threads_never_share_a_slot() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(50))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=50))
     taken: list[int] = []
 
     def take_all() -> None:
@@ -330,7 +330,7 @@ def test_two_threads_never_share_a_slot() -> None:
 def test_claims_of_lanes_that_share_slots_never_take_more_than_there_are(
     claims: list[tuple[str, int]], top: int
 ) -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(top))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=top))
     for name, due in claims:
         lanes.reserve_for_claim(Work.DELIVER, name, 0)
         room = lanes.room(Work.DELIVER, name)
@@ -349,7 +349,7 @@ def test_claims_of_lanes_that_share_slots_never_take_more_than_there_are(
 @pytest.mark.parametrize("slots", [1, 2, 3, 16])
 @pytest.mark.parametrize("hungry", [Work.SUBMIT, Work.POLL])
 def test_no_kind_of_work_keeps_every_slot_of_an_account_from_another(slots: int, hungry: Work) -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(slots))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=slots))
     other = Work.POLL if hungry is Work.SUBMIT else Work.SUBMIT
     under_way = [hungry] * full(lanes, ACCOUNT, hungry)
     for work in (hungry, other):
@@ -364,7 +364,7 @@ def test_no_kind_of_work_keeps_every_slot_of_an_account_from_another(slots: int,
 
 
 def test_a_kind_of_work_that_cannot_start_takes_no_turns() -> None:
-    lanes, _ = made(lambda: ConcurrencyLimit(4))
+    lanes, _ = made(lambda: ConcurrencyLimit(max=4))
     lanes.mark_waiting(Work.SUBMIT, ACCOUNT)
     assert lanes.room(Work.POLL, ACCOUNT) == 2
     lanes.block(ACCOUNT, blocked=True, probe_in=5.0)
@@ -375,7 +375,7 @@ def test_a_kind_of_work_that_cannot_start_takes_no_turns() -> None:
 
 
 def test_the_last_token_of_a_rate_goes_to_each_kind_in_turn() -> None:
-    lanes, watch = made(lambda: ConcurrencyLimit(16, rate=1.0))
+    lanes, watch = made(lambda: ConcurrencyLimit(max=16, rate=1.0))
     for work in (Work.SUBMIT, Work.POLL):
         lanes.mark_waiting(work, ACCOUNT)
     turns = []

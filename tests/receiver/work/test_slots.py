@@ -18,7 +18,7 @@ ORIGINS = [f"https://one-{number}.example" for number in range(4)]
 def crowded(places: int = PLACES) -> ConcurrencyLimits:
     """Lanes whose crowd has so many places."""
     return ConcurrencyLimits(
-        lambda _work, _name: ConcurrencyLimit(64, adaptive=True), lambda: 1000.0, UnprovenOrigins(places)
+        lambda _work, _name: ConcurrencyLimit(max=64, adaptive=True), lambda: 1000.0, UnprovenOrigins(places)
     )
 
 
@@ -52,7 +52,7 @@ def test_a_reserved_slot_is_true_and_a_place_in_the_line_is_not() -> None:
 
 
 def test_the_crowd_has_a_bound_unless_told() -> None:
-    lanes = ConcurrencyLimits(lambda _work, _name: ConcurrencyLimit(64, adaptive=True), lambda: 1000.0)
+    lanes = ConcurrencyLimits(lambda _work, _name: ConcurrencyLimit(max=64, adaptive=True), lambda: 1000.0)
     began = sum(
         lanes.reserve(f"https://one-{number}.example").waits_in is None
         for number in range(UNPROVEN_PLACES + 9)

@@ -40,7 +40,7 @@ async def test_a_slot_that_other_work_leaves_is_taken_at_once(
     )
     for _ in range(3):
         shop.lanes.acquire(Work.POLL, "aiml")
-        polls.start(Given(Claim("", Work.POLL, "aiml", 1, 0, 0.0)))
+        polls.start(Given(Claim(id="", work=Work.POLL, lane="aiml", fence=1, tries=0, until=0.0)))
     [job_id] = await shop.jobs("aiml")
     task = asyncio.create_task(shop.worker.run())
     await shop.made.until(lambda: "aiml" in shop.lanes.waiting(Work.SUBMIT))

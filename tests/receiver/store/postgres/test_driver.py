@@ -13,7 +13,8 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.domain.errors import Misconfigured, StoreUnavailable
-from receiver.domain.model import Event, Job, Source, Verdict, Work
+from receiver.domain.model import Event, Job, Source, Work
+from receiver.domain.reports import Action
 from receiver.store import deliveries, erasure, events, jobs, open_driver, timeline
 from receiver.store.group_commit import TRIES, BatchedWrite
 from receiver.store.postgres import driver as postgres
@@ -331,7 +332,7 @@ async def test_parts_come_and_go_under_load(tmp_path: Path) -> None:
         async def living() -> None:
             while going:
                 job = await house.added()
-                await house.hear(word(job, house, source=Source.NOTE, verdict=Verdict.CANCEL))
+                await house.hear(word(job, house, source=Source.NOTE, verdict=Action.CANCEL))
                 assert await house.store.read(timeline.timeline(job.id, None, 10))
 
         lives = [asyncio.create_task(living()) for _ in range(4)]
@@ -366,5 +367,5 @@ async def test_what_others_stand_in_the_way_of_is_told_as_unavailable(
         return [1]
 
     with pytest.raises(told):
-        await house.store.do(BatchedWrite("contended", run), 1)
+        await house.store.do(BatchedWrite(name="contended", run=run), 1)
     assert tried == 1 + TRIES

@@ -1,0 +1,63 @@
+"""The request of a delivery: its target, its signature, its headers. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+
+from handlers.values import immutable
+from receiver.domain.model import Endpoint, EndpointState, Event, PendingDelivery
+from receiver.domain.rendering import with_result
+from receiver.egress.client import HttpCall
+from receiver.security import signing
+from receiver.security.tokens import BadToken, MasterKeys
+
+
+@immutable(kw_only=True)
+class DeliveryTarget:
+    """Where one delivery goes; `endpoint` as it is now, None for a job's own callback URL."""
+
+    endpoint: Endpoint | None
+    url: str
+    keys: Sequence[bytes] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    include: Sequence[str]
+
+
+def endpoint_target(endpoint: Endpoint, keys: Sequence[bytes]) -> DeliveryTarget | None:
+    """Return the target of a delivery to an endpoint, None without a key to sign with."""
+    if not keys:
+        return None
+    return DeliveryTarget(
+        endpoint=endpoint, url=endpoint.url, keys=keys, headers=endpoint.headers, include=endpoint.include
+    )
+
+
+def callback_target(delivery: PendingDelivery, master_keys: MasterKeys) -> DeliveryTarget | None:
+    """Return the target of a delivery to a callback URL, None where its secret cannot be decrypted."""
+    if delivery.url is None or delivery.secret is None or delivery.job_id is None:
+        return None
+    try:
+        secret = master_keys.unseal(delivery.secret, delivery.job_id)
+    except BadToken:
+        return None
+    keys = [signing.key_of(secret)]
+    return DeliveryTarget(endpoint=None, url=delivery.url, keys=keys, headers={}, include=())
+
+
+def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: float) -> HttpCall:
+    """Return the signed request for an event. `timestamp` is in seconds, `timeout` too."""
+    body = event.body
+    if event.result is not None and "result" in target.include:
+        body = with_result(body, event.result)
+    headers = [
+        ("content-type", "application/json"),
+        *signing.headers(event.id, timestamp, body, target.keys),
+        *target.headers.items(),
+    ]
+    return HttpCall(method="POST", url=target.url, headers=headers, body=body, timeout=timeout, delivery=True)
+
+
+def is_current(sent: Endpoint, now: Endpoint | None) -> bool:
+    """Whether an endpoint is as it was when something was sent to it; one that is served no longer is."""
+    if now is None or now.url != sent.url:
+        return False
+    return now.updated_at == sent.updated_at or now.state is not EndpointState.ACTIVE
