@@ -12,7 +12,7 @@ from receiver.store.sqlite import driver as sqlite
 from receiver.work import worker
 from tests.receiver.raw_server import Heard
 from tests.receiver.store_fixture import opened
-from tests.receiver.worker_fixture import PATIENCE, Shop, shop_in
+from tests.receiver.worker_fixture import PATIENCE, WorkerFixture, worker_fixture_in
 
 
 @pytest.fixture(autouse=True)
@@ -41,20 +41,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+async def worker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerFixture]:
     """A worker at rest, which does not wait after trouble."""
     monkeypatch.setattr(worker, "AFTER_TROUBLE", 0.0)
-    async with shop_in(tmp_path) as made:
+    async with worker_fixture_in(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-async def running(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+async def running(
+    worker_fixture: WorkerFixture, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[WorkerFixture]:
     """The same, its loop running; it looks once per hour where nothing tells it to."""
-    monkeypatch.setattr(shop.house.store.driver, "scan", 3600.0)
-    task = asyncio.create_task(shop.worker.run())
-    yield shop
-    await shop.worker.stop(0.0)
+    monkeypatch.setattr(worker_fixture.fixture.store.driver, "scan", 3600.0)
+    task = asyncio.create_task(worker_fixture.worker.run())
+    yield worker_fixture
+    await worker_fixture.worker.stop(0.0)
     async with asyncio.timeout(PATIENCE):
         await task
 

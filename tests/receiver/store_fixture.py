@@ -78,7 +78,7 @@ PREPARE: Mapping[Work, Prepare] = {Work.POLL: claim_for_poll, Work.DELIVER: owed
 
 
 @dataclass(slots=True)
-class Hands:
+class ManualClock:
     """The hands of a clock: time passes only when a test says so, and chance is a count."""
 
     at: datetime = START
@@ -104,11 +104,11 @@ class Hands:
 
 
 @dataclass(slots=True)
-class Storehouse:
+class StoreFixture:
     """The verbs of a store, each with what a test mostly wants."""
 
     services: App
-    hands: Hands
+    clock: ManualClock
     path: Path
     busy: frozenset[str] = frozenset()
 
@@ -131,7 +131,7 @@ class Storehouse:
 
     def job(self, account: str = "apiframe", **others: Any) -> Job:
         """A job that nobody promised yet."""
-        now = self.hands.at
+        now = self.clock.at
         made = Job(
             id=self.services.core.ids.new("job"),
             account=account,
@@ -157,7 +157,7 @@ class Storehouse:
 
     def due(self, job: Job) -> ScheduledWork:
         """When its submission is due: now."""
-        return ScheduledWork(Work.SUBMIT, job.account, self.hands.at)
+        return ScheduledWork(Work.SUBMIT, job.account, self.clock.at)
 
     async def added(self, account: str = "apiframe", **others: Any) -> Job:
         """A job that was promised."""
@@ -188,7 +188,7 @@ class Storehouse:
         return (await self._claim(work, room, {})).next_at
 
     async def _claim(self, work: Work, room: Mapping[str, int] | None, limits: Mapping[str, int]) -> Claimed:
-        now = self.hands.at
+        now = self.clock.at
         request = ClaimRequest(
             work=work,
             owner=self.context.owner,
@@ -213,13 +213,13 @@ class Storehouse:
     async def poll_claim(self, job: Job) -> Claim:
         """The claim of a job's next poll, once that is due."""
         [at] = await self.column("select at from due where id = :id", id=job.id)
-        self.hands.at = max(self.hands.at, moment(at))
+        self.clock.at = max(self.clock.at, moment(at))
         asked: Sequence[ClaimedPoll] = await self.claim(Work.POLL)
         return next(one.claim for one in asked if one.job.id == job.id)
 
     async def endpoint(self, endpoint_id: str = "ep_1", *events: str, **others: Any) -> Endpoint:
         """An endpoint that is stored and known."""
-        now = self.hands.at
+        now = self.clock.at
         made = Endpoint(
             id=endpoint_id,
             url=others.pop("url", "https://app.example/hooks"),
@@ -248,7 +248,7 @@ class Storehouse:
         attempt = Attempt(
             id=self.services.core.ids.new("att"),
             delivery_id=claim_.id,
-            at=self.hands.at,
+            at=self.clock.at,
             status=status,
             latency_ms=1.5,
         )
@@ -317,10 +317,14 @@ def told(phase: Phase, theirs: str | None = None, **others: Any) -> Update:
 
 
 def word(
-    job: Job, house: Storehouse, update: Update | None = None, source: Source = Source.CALLBACK, **others: Any
+    job: Job,
+    fixture: StoreFixture,
+    update: Update | None = None,
+    source: Source = Source.CALLBACK,
+    **others: Any,
 ) -> Report:
     """Return a report about a job, made now: an update, or else what `verdict` says, or a note."""
-    given: dict[str, Any] = {"job_id": job.id, "source": source, "at": house.hands.at} | others
+    given: dict[str, Any] = {"job_id": job.id, "source": source, "at": fixture.clock.at} | others
     verdict = given.pop("verdict", None)
     if update is not None:
         return ProviderUpdate(update=update, **given)
@@ -369,11 +373,11 @@ async def let_go(store: Store, path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def storehouse(folder: Path, **settings: str) -> AsyncIterator[Storehouse]:
+async def store_fixture(folder: Path, **settings: str) -> AsyncIterator[StoreFixture]:
     """The service over a database in `folder`, with nothing at work."""
     config = folder / "ringback.toml"
     config.touch()
-    hands = Hands()
+    clock = ManualClock()
     environment = {
         "RINGBACK_DATABASE_URL": ENGINES.url(folder / "store.db"),
         "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
@@ -382,5 +386,5 @@ async def storehouse(folder: Path, **settings: str) -> AsyncIterator[Storehouse]
         "RINGBACK_PROVIDERS": json.dumps(ACCOUNTS),
         **{f"RINGBACK_{name.upper()}": value for name, value in settings.items()},
     }
-    async with running(load(config, environment), clock=hands.clock(), work=False) as services:
-        yield Storehouse(services, hands, folder / "store.db")
+    async with running(load(config, environment), clock=clock.clock(), work=False) as services:
+        yield StoreFixture(services, clock, folder / "store.db")

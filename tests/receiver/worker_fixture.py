@@ -15,7 +15,7 @@ from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 from receiver.work.slots import ConcurrencyLimit
 from receiver.work.worker import Worker
-from tests.receiver.store_fixture import Storehouse, storehouse
+from tests.receiver.store_fixture import StoreFixture, store_fixture
 
 PATIENCE = 100.0
 """Seconds after which a wait has failed; a bound, never an expectation."""
@@ -58,7 +58,7 @@ class Made:
     """A made-up performer: it notes what it is given, and waits at a gate when there is one."""
 
     lanes: ConcurrencyLimits
-    house: Storehouse
+    fixture: StoreFixture
     work: Work = Work.SUBMIT
     lease: timedelta = timedelta(seconds=90)
     gate: asyncio.Event | None = None
@@ -95,7 +95,7 @@ class Made:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        await self.house.write(
+        await self.fixture.write(
             "delete from due where id = :id and fence = :fence", id=claim.id, fence=claim.fence
         )
         self._tell(self.done, job_id)
@@ -113,10 +113,10 @@ class Made:
 
 
 @dataclass
-class Shop:
+class WorkerFixture:
     """A worker with all that it needs."""
 
-    house: Storehouse
+    fixture: StoreFixture
     lanes: ConcurrencyLimits
     made: Made
     worker: Worker[Given]
@@ -125,7 +125,7 @@ class Shop:
 
     async def jobs(self, *accounts: str) -> list[str]:
         """Jobs that are due now."""
-        return [(await self.house.added(account)).id for account in accounts]
+        return [(await self.fixture.added(account)).id for account in accounts]
 
     def taken(self, lane: str = "aiml") -> int:
         """The slots that are taken in a lane."""
@@ -137,14 +137,14 @@ class Shop:
 
 
 @contextlib.asynccontextmanager
-async def shop_in(folder: Path) -> AsyncIterator[Shop]:
+async def worker_fixture_in(folder: Path) -> AsyncIterator[WorkerFixture]:
     """A worker over a store in `folder`, whose lanes take three at once; nothing runs yet."""
-    async with storehouse(folder) as house:
-        clock = house.services.core.clock
+    async with store_fixture(folder) as fixture:
+        clock = fixture.services.core.clock
         lanes = Slotted(lambda _work, _name: ConcurrencyLimit(max=3), clock.monotonic)
-        made = Made(lanes, house)
+        made = Made(lanes, fixture)
         lanes.news, lanes.loop = made.news, asyncio.get_running_loop()
         held = Held()
-        worker = Worker(made, dispatcher := Dispatcher(lambda _word: None), lanes, house.store, clock, held)
+        worker = Worker(made, dispatcher := Dispatcher(lambda _word: None), lanes, fixture.store, clock, held)
         dispatcher.register(worker)
-        yield Shop(house, lanes, made, worker, dispatcher, held)
+        yield WorkerFixture(fixture, lanes, made, worker, dispatcher, held)

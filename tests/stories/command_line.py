@@ -81,25 +81,31 @@ async def line_with(stream: asyncio.StreamReader | None, word: str) -> str:
     raise AssertionError(f"it ended without a line with {word!r}")
 
 
-async def asked(house: Deployment, *arguments: str, stdin: bytes = b"") -> Said:
+async def asked(deployment: Deployment, *arguments: str, stdin: bytes = b"") -> Said:
     """Run a command against the service."""
-    return await fed(stdin, house.folder, *arguments, RINGBACK_URL=house.url, RINGBACK_API_KEY=KEY)
+    return await fed(stdin, deployment.folder, *arguments, RINGBACK_URL=deployment.url, RINGBACK_API_KEY=KEY)
 
 
-async def found(house: Deployment, *arguments: str) -> Any:
+async def found(deployment: Deployment, *arguments: str) -> Any:
     """Return the JSON that a command against the service prints."""
-    return (await asked(house, *arguments, "--json")).told()
+    return (await asked(deployment, *arguments, "--json")).told()
 
 
-async def seen(house: Deployment, columns: int, *arguments: str) -> list[str]:
+async def seen(deployment: Deployment, columns: int, *arguments: str) -> list[str]:
     """The lines that a command shows on a terminal so wide, with its control codes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    variables = {"RINGBACK_URL": house.url, "RINGBACK_API_KEY": KEY, "TERM": "xterm-256color"}
-    environment = variables_of(house.folder, variables)
+    variables = {"RINGBACK_URL": deployment.url, "RINGBACK_API_KEY": KEY, "TERM": "xterm-256color"}
+    environment = variables_of(deployment.folder, variables)
     del environment["COLUMNS"]
     process = await asyncio.create_subprocess_exec(
-        RINGBACK, *arguments, cwd=house.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        RINGBACK,
+        *arguments,
+        cwd=deployment.folder,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
     )
     os.close(theirs)
     try:

@@ -10,7 +10,7 @@ from tests.stories.deployment import Deployment, deployed
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
     """A deployment with everything as by default."""
     async with deployed(tmp_path) as made:
         yield made

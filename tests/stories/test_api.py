@@ -26,7 +26,7 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """One deployment for all questions."""
     async with deployed(tmp_path_factory.mktemp("api"), Knobs(takes=3600)) as made:
         yield made
@@ -60,16 +60,16 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_a_body_that_is_no_json_is_malformed(house: Deployment, name: str) -> None:
+async def test_a_body_that_is_no_json_is_malformed(deployment: Deployment, name: str) -> None:
     for method, path in (("POST", "/v1/jobs"), ("POST", "/v1/endpoints"), ("PATCH", "/v1/endpoints/x")):
-        answer = await house.client.request(method, path, content=MALFORMED[name], headers=JSON)
+        answer = await deployment.client.request(method, path, content=MALFORMED[name], headers=JSON)
         told = problem(answer, 400, "malformed")
         assert "errors" not in told
 
 
-async def test_depth_64_is_deep_enough(house: Deployment) -> None:
+async def test_depth_64_is_deep_enough(deployment: Deployment) -> None:
     deep = b'{"provider": "nobody", "input": {"a": ' + b"[" * 62 + b"]" * 62 + b"}}"
-    answer = await house.client.post("/v1/jobs", content=deep, headers=JSON)
+    answer = await deployment.client.post("/v1/jobs", content=deep, headers=JSON)
     assert problem(answer, 422, "validation")["errors"][0]["pointer"] == "/provider"
 
 
@@ -108,54 +108,54 @@ WRONG: list[tuple[Any, list[str]]] = [
 ]
 
 
-async def test_a_body_that_is_wrong_is_told_where(house: Deployment) -> None:
+async def test_a_body_that_is_wrong_is_told_where(deployment: Deployment) -> None:
     for body, pointers in WRONG:
-        answer = await house.client.post("/v1/jobs", content=plain.dumps(body), headers=JSON)
+        answer = await deployment.client.post("/v1/jobs", content=plain.dumps(body), headers=JSON)
         told = problem(answer, 422, "validation")
         assert [one["pointer"] for one in told["errors"]] == pointers, f"{body}: {told['errors']}"
         assert all(one["in"] == "body" and one["detail"] for one in told["errors"])
-    assert (await asked(house, "GET", "/v1/jobs"))["data"] == []
-    assert house.front.calls == []
+    assert (await asked(deployment, "GET", "/v1/jobs"))["data"] == []
+    assert deployment.front.calls == []
 
 
-async def test_what_ringback_sets_itself_is_refused_with_a_hint(house: Deployment) -> None:
-    for name, setup in house.services.core.accounts.setups.items():
+async def test_what_ringback_sets_itself_is_refused_with_a_hint(deployment: Deployment) -> None:
+    for name, setup in deployment.services.core.accounts.setups.items():
         for field in setup.handler.reserved:
             body = asking(name)
             body["input"][field] = "https://me.example/"
-            told = problem(await house.client.post("/v1/jobs", json=body), 422, "validation")
+            told = problem(await deployment.client.post("/v1/jobs", json=body), 422, "validation")
             [error] = told["errors"]
             assert error["pointer"] == f"/input/{field}"
             assert "callback_url" in error["detail"]
 
 
-async def test_as_much_as_is_allowed_is_taken(house: Deployment) -> None:
+async def test_as_much_as_is_allowed_is_taken(deployment: Deployment) -> None:
     metadata = {f"{n:03}" + "k" * 497: "\U0001f30a" * 500 for n in range(16)}
-    job = await house.submit(asking("aiml", metadata=metadata, deadline_seconds=604800))
+    job = await deployment.submit(asking("aiml", metadata=metadata, deadline_seconds=604800))
     assert job["metadata"] == metadata
-    await asked(house, "POST", f"/v1/jobs/{job['id']}/cancel")
-    await asked(house, "DELETE", f"/v1/jobs/{job['id']}", 204)
+    await asked(deployment, "POST", f"/v1/jobs/{job['id']}/cancel")
+    await asked(deployment, "DELETE", f"/v1/jobs/{job['id']}", 204)
 
 
-async def test_only_json_is_read(house: Deployment) -> None:
+async def test_only_json_is_read(deployment: Deployment) -> None:
     kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"]
     for kind in (*kinds, "application/xml", "text/json", ""):
-        answer = await house.client.post("/v1/jobs", content=b"{}", headers={"content-type": kind})
+        answer = await deployment.client.post("/v1/jobs", content=b"{}", headers={"content-type": kind})
         problem(answer, 415, "unsupported-media-type")
     for coding in ("gzip", "br", "deflate", "gzip, identity"):
-        answer = await house.client.post(
+        answer = await deployment.client.post(
             "/v1/jobs", content=b"{}", headers={**JSON, "content-encoding": coding}
         )
         problem(answer, 415, "unsupported-media-type")
     for kind in ("application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"):
-        answer = await house.client.post("/v1/jobs", content=b"{}", headers={"content-type": kind})
+        answer = await deployment.client.post("/v1/jobs", content=b"{}", headers={"content-type": kind})
         problem(answer, 422, "validation")
-    problem(await house.client.post("/v1/jobs", content=b"{}"), 422, "validation")
+    problem(await deployment.client.post("/v1/jobs", content=b"{}"), 422, "validation")
 
 
-async def raw(house: Deployment, head: str) -> bytes:
+async def raw(deployment: Deployment, head: str) -> bytes:
     """The status line that answers a head whose body never comes."""
-    host, port = house.url.removeprefix("http://").split(":")
+    host, port = deployment.url.removeprefix("http://").split(":")
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(host, int(port))
         lines = f"{head}\r\nhost: {host}\r\nauthorization: Bearer {KEY}\r\n\r\n"
@@ -168,52 +168,52 @@ async def raw(house: Deployment, head: str) -> bytes:
 LIMITS = {"/v1/jobs": 32 * MIB, "/v1/endpoints": 256 * KIB, "/v1/keys": 256 * KIB, "/callbacks/a/b": MIB}
 
 
-async def test_a_body_that_is_announced_too_large_is_not_waited_for(house: Deployment) -> None:
+async def test_a_body_that_is_announced_too_large_is_not_waited_for(deployment: Deployment) -> None:
     for path, limit in LIMITS.items():
         for size in (limit + 1, 10**15):
-            line = await raw(house, f"POST {path} HTTP/1.1\r\ncontent-length: {size}")
+            line = await raw(deployment, f"POST {path} HTTP/1.1\r\ncontent-length: {size}")
             assert b" 413 " in line, f"{path} {size}"
 
 
-async def test_a_body_may_be_just_as_large_as_the_limit(house: Deployment) -> None:
+async def test_a_body_may_be_just_as_large_as_the_limit(deployment: Deployment) -> None:
     async def pieces(size: int) -> AsyncIterator[bytes]:
         for start in range(0, size, 64 * KIB):
             yield b" " * min(64 * KIB, size - start)
 
     for path in ("/v1/endpoints", "/v1/keys"):
         whole = b'{"x": 1}'.ljust(256 * KIB)
-        problem(await house.client.post(path, content=whole, headers=JSON), 422, "validation")
-        problem(await house.client.post(path, content=whole + b" ", headers=JSON), 413, "too-large")
-        answer = await house.client.post(path, content=pieces(256 * KIB + 1), headers=JSON)
+        problem(await deployment.client.post(path, content=whole, headers=JSON), 422, "validation")
+        problem(await deployment.client.post(path, content=whole + b" ", headers=JSON), 413, "too-large")
+        answer = await deployment.client.post(path, content=pieces(256 * KIB + 1), headers=JSON)
         problem(answer, 413, "too-large")
     body = b'{"provider": "nobody", "input": {}}'.ljust(32 * MIB)
-    problem(await house.client.post("/v1/jobs", content=body, headers=JSON), 422, "validation")
+    problem(await deployment.client.post("/v1/jobs", content=body, headers=JSON), 422, "validation")
 
 
-async def test_methods_that_a_path_does_not_take_are_refused(house: Deployment) -> None:
+async def test_methods_that_a_path_does_not_take_are_refused(deployment: Deployment) -> None:
     paths: dict[str, set[str]] = {}
     for call in ROUTES:
         paths.setdefault(call.path, set()).add(call.method)
     for path, allowed in paths.items():
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed:
-            answer = await house.client.request(method, re.sub(r"\{\w+\}", "x", path))
+            answer = await deployment.client.request(method, re.sub(r"\{\w+\}", "x", path))
             problem(answer, 405, "method-not-allowed")
             assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-async def test_paths_that_are_not_there_are_not_found(house: Deployment) -> None:
+async def test_paths_that_are_not_there_are_not_found(deployment: Deployment) -> None:
     wrong = ["/v1", "/v1/", "/v1/jobs/", "/v2/jobs", "/v1/jobs/x/y/z", "/V1/jobs", "/v1//jobs"]
     for path in (*wrong, "/metrics", "/sources/x", "/v1/events/stream/x", "/%00", "/v1/jobs%2Fx"):
-        problem(await house.client.get(path), 404, "not-found")
+        problem(await deployment.client.get(path), 404, "not-found")
 
 
-async def test_ids_that_are_not_there_are_not_found(house: Deployment) -> None:
+async def test_ids_that_are_not_there_are_not_found(deployment: Deployment) -> None:
     for call in ROUTES:
         if "{id}" not in call.path:
             continue
         for name in ("x", "job_" + "0" * 32, "%00", "%ff%fe", "..%2f..", "'; drop table job; --", "a" * 3000):
             body = {"fail": True} if call.path.endswith("resolve") else {}
-            answer = await house.client.request(
+            answer = await deployment.client.request(
                 call.method, call.path.replace("{id}", name), json=body if call.body else None
             )
             problem(answer, 404, "not-found")
@@ -259,9 +259,9 @@ QUERIES = [
 ]
 
 
-async def test_a_query_that_is_wrong_is_told_where(house: Deployment) -> None:
+async def test_a_query_that_is_wrong_is_told_where(deployment: Deployment) -> None:
     for path in QUERIES:
-        told = problem(await house.client.get(path), 422, "validation")
+        told = problem(await deployment.client.get(path), 422, "validation")
         assert [one["in"] for one in told["errors"]] == ["query"], path
         assert told["errors"][0]["detail"]
 
@@ -279,58 +279,58 @@ ODD_BUT_FINE = [
 ]
 
 
-async def test_odd_questions_get_plain_answers(house: Deployment) -> None:
+async def test_odd_questions_get_plain_answers(deployment: Deployment) -> None:
     for path in ODD_BUT_FINE:
-        answer = await house.client.get(path)
+        answer = await deployment.client.get(path)
         assert answer.status_code in {200, 422}, f"{path} {answer.text}"
         assert answer.status_code == 422 or answer.json()["data"] == []
 
 
-async def test_odd_inputs_are_passed_on_as_they_are(house: Deployment) -> None:
+async def test_odd_inputs_are_passed_on_as_they_are(deployment: Deployment) -> None:
     odd = {"": 1, "big": 10**400, "neg": -(10**30), "tiny": 5e-324, "nul": "\x00", "wave": "\U0001f30a\u2028"}
     body = asking("aiml")
     body["input"] |= {"odd": odd, "nothing": None}
-    job = await house.submit(body)
-    job = await house.until(lambda: house.job(job["id"]), lambda told: told["provider_job_id"])
+    job = await deployment.submit(body)
+    job = await deployment.until(lambda: deployment.job(job["id"]), lambda told: told["provider_job_id"])
     assert job["input"] == body["input"]
-    assert house.world.jobs[job["provider_job_id"]].input == body["input"]
+    assert deployment.world.jobs[job["provider_job_id"]].input == body["input"]
 
 
-async def test_every_answer_has_an_id_of_its_own(house: Deployment) -> None:
+async def test_every_answer_has_an_id_of_its_own(deployment: Deployment) -> None:
     calls = ["/healthz", "/v1/jobs", "/v1/jobs/x", "/nowhere", "/docs", "/assets/x", "/v1/events?wait=x"]
-    answers = [await house.client.get(path) for path in calls]
-    answers.append(await house.client.post("/callbacks/a/b"))
-    answers.append(await house.client.get("/callbacks/a/b"))
-    answers.append(await house.client.get("/v1/jobs", headers={"authorization": ""}))
+    answers = [await deployment.client.get(path) for path in calls]
+    answers.append(await deployment.client.post("/callbacks/a/b"))
+    answers.append(await deployment.client.get("/callbacks/a/b"))
+    answers.append(await deployment.client.get("/v1/jobs", headers={"authorization": ""}))
     ids = [one.headers["x-request-id"] for one in answers]
     assert len(set(ids)) == len(answers)
     assert all(re.fullmatch(r"req_[0-9a-f]{24}", one) for one in ids)
 
 
-async def test_every_problem_has_a_page(house: Deployment) -> None:
+async def test_every_problem_has_a_page(deployment: Deployment) -> None:
     codes = {kind.code for kind in PROBLEMS}
     assert len(codes) == 15
     for kind in PROBLEMS:
-        answer = await house.client.get(f"/problems/{kind.code}", headers={"authorization": ""})
+        answer = await deployment.client.get(f"/problems/{kind.code}", headers={"authorization": ""})
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/html")
         assert escape(kind.title) in answer.text
         assert str(kind.http_status) in answer.text
         assert "href='/problems'" in answer.text
-    problem(await house.client.get("/problems/nonsense"), 404, "not-found")
-    listed = await house.client.get("/problems", headers={"authorization": ""})
+    problem(await deployment.client.get("/problems/nonsense"), 404, "not-found")
+    listed = await deployment.client.get("/problems", headers={"authorization": ""})
     assert all(f"href='/problems/{code}'" in listed.text for code in codes)
     assert "href='/docs'" in listed.text
 
 
-async def test_the_front_leads_to_the_reference(house: Deployment) -> None:
-    answer = await house.client.get("/", headers={"authorization": ""})
+async def test_the_front_leads_to_the_reference(deployment: Deployment) -> None:
+    answer = await deployment.client.get("/", headers={"authorization": ""})
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
 
 
-async def test_the_api_describes_itself(house: Deployment) -> None:
-    description = await asked(house, "GET", "/openapi.json")
-    page = await house.client.get("/docs")
+async def test_the_api_describes_itself(deployment: Deployment) -> None:
+    description = await asked(deployment, "GET", "/openapi.json")
+    page = await deployment.client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     for call in ROUTES:
         told = description["paths"][call.path][call.method.lower()]
@@ -338,18 +338,18 @@ async def test_the_api_describes_itself(house: Deployment) -> None:
         assert f"{call.method} {call.path}" in page.text
 
 
-async def test_readiness_writes_once_a_second_however_often_it_is_asked(house: Deployment) -> None:
+async def test_readiness_writes_once_a_second_however_often_it_is_asked(deployment: Deployment) -> None:
     def mark() -> Transaction[str]:
         found = yield query("select value from meta where key = 'probe'")
         return str(found[0]["value"])
 
     seconds = [0.0]
-    store = house.services.core.store
-    house.services.api.readiness = Readiness(lambda: store.write(probe.write), lambda: seconds[0])
+    store = deployment.services.core.store
+    deployment.services.api.readiness = Readiness(lambda: store.write(probe.write), lambda: seconds[0])
     seen = []
     for now in (0.0, 0.0, 0.9, 1.0, 1.9, 2.0):
         seconds[0] = now
-        await asyncio.gather(*(asked(house, "GET", "/readyz") for _ in range(3)))
+        await asyncio.gather(*(asked(deployment, "GET", "/readyz") for _ in range(3)))
         seen.append(await store.read(mark()))
     assert seen == ["0", "0", "0", "1", "1", "0"]
 
@@ -372,24 +372,24 @@ async def test_readiness_tells_a_store_that_is_away_and_that_it_is_back() -> Non
     assert outcomes == []
 
 
-async def test_accounts_are_listed_in_pieces(house: Deployment) -> None:
-    every = [one["id"] for one in await listed(house, "/v1/providers")]
+async def test_accounts_are_listed_in_pieces(deployment: Deployment) -> None:
+    every = [one["id"] for one in await listed(deployment, "/v1/providers")]
     assert len(every) == len(SPEAKERS)
-    first = await asked(house, "GET", "/v1/providers", params={"limit": 3})
-    rest = await asked(house, "GET", "/v1/providers", params={"cursor": first["next_cursor"]})
+    first = await asked(deployment, "GET", "/v1/providers", params={"limit": 3})
+    rest = await asked(deployment, "GET", "/v1/providers", params={"cursor": first["next_cursor"]})
     assert [one["id"] for one in first["data"] + rest["data"]] == every
     assert rest["next_cursor"] is None
 
 
-async def test_readiness_ends_when_the_service_is_stopping(house: Deployment) -> None:
+async def test_readiness_ends_when_the_service_is_stopping(deployment: Deployment) -> None:
     nobody = {"authorization": ""}
-    assert await asked(house, "GET", "/healthz", headers=nobody) == {"status": "ok"}
-    assert await asked(house, "GET", "/readyz", headers=nobody) == {"status": "ok"}
-    house.services.core.shutdown.begun = True
+    assert await asked(deployment, "GET", "/healthz", headers=nobody) == {"status": "ok"}
+    assert await asked(deployment, "GET", "/readyz", headers=nobody) == {"status": "ok"}
+    deployment.services.core.shutdown.begun = True
     try:
-        answer = await house.client.get("/readyz", headers=nobody)
+        answer = await deployment.client.get("/readyz", headers=nobody)
         problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        assert await asked(house, "GET", "/healthz", headers=nobody) == {"status": "ok"}
+        assert await asked(deployment, "GET", "/healthz", headers=nobody) == {"status": "ok"}
     finally:
-        house.services.core.shutdown.begun = False
+        deployment.services.core.shutdown.begun = False

@@ -42,9 +42,9 @@ NEAR: list[tuple[str, str, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("method", "path", "body", "pointer", "says"), NEAR)
 async def test_a_slip_of_the_pen_is_told_the_nearest_word(
-    house: Deployment, method: str, path: str, body: dict[str, Any], pointer: str, says: str
+    deployment: Deployment, method: str, path: str, body: dict[str, Any], pointer: str, says: str
 ) -> None:
-    answer = await house.client.request(method, path, json=body if method == "POST" else None)
+    answer = await deployment.client.request(method, path, json=body if method == "POST" else None)
     told = problem(answer, 422, "validation")
     [error] = told["errors"]
     assert error["pointer"] == pointer
@@ -52,21 +52,21 @@ async def test_a_slip_of_the_pen_is_told_the_nearest_word(
     assert told["detail"] == f"{pointer}: {error['detail']}"
 
 
-async def test_a_word_that_is_near_nothing_gets_no_suggestion(house: Deployment) -> None:
+async def test_a_word_that_is_near_nothing_gets_no_suggestion(deployment: Deployment) -> None:
     for field in ("zzzzzzzz", "x" * 10_000):
-        answer = await house.client.post("/v1/jobs", json=asking("apiframe") | {field: 1})
+        answer = await deployment.client.post("/v1/jobs", json=asking("apiframe") | {field: 1})
         [error] = problem(answer, 422, "validation")["errors"]
         assert error["detail"] == "there is no such field"
 
 
-async def test_no_key_is_told_how_to_send_one(house: Deployment) -> None:
+async def test_no_key_is_told_how_to_send_one(deployment: Deployment) -> None:
     for header in ("", "Bearer rb_nonsense", "Basic eA=="):
-        answer = await house.client.get("/v1/jobs", headers={"authorization": header})
+        answer = await deployment.client.get("/v1/jobs", headers={"authorization": header})
         assert "`Authorization: Bearer rb_...`" in problem(answer, 401, "unauthorized")["detail"]
 
 
-async def test_a_method_that_is_not_taken_is_told_those_that_are(house: Deployment) -> None:
-    answer = await house.client.put("/v1/jobs", json={})
+async def test_a_method_that_is_not_taken_is_told_those_that_are(deployment: Deployment) -> None:
+    answer = await deployment.client.put("/v1/jobs", json={})
     assert problem(answer, 405, "method-not-allowed")["detail"] == "this path takes POST, GET"
     assert answer.headers["allow"] == "POST, GET"
 
@@ -80,35 +80,37 @@ async def test_a_method_that_is_not_taken_is_told_those_that_are(house: Deployme
         (b"", "at line 1, column 1"),
     ],
 )
-async def test_bad_json_is_told_its_place(house: Deployment, body: bytes, says: str) -> None:
-    answer = await house.client.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
+async def test_bad_json_is_told_its_place(deployment: Deployment, body: bytes, says: str) -> None:
+    answer = await deployment.client.post(
+        "/v1/jobs", content=body, headers={"content-type": "application/json"}
+    )
     detail = problem(answer, 400, "malformed")["detail"]
     assert detail.startswith("the body is not valid JSON: ")
     assert detail.endswith(says)
 
 
-async def test_many_wrong_fields_are_counted_in_the_sentence_and_all_listed(house: Deployment) -> None:
+async def test_many_wrong_fields_are_counted_in_the_sentence_and_all_listed(deployment: Deployment) -> None:
     wrong = {f"zz{number}": 1 for number in range(8)}
-    answer = await house.client.post("/v1/jobs", json=asking("apiframe") | wrong)
+    answer = await deployment.client.post("/v1/jobs", json=asking("apiframe") | wrong)
     told = problem(answer, 422, "validation")
     assert len(told["errors"]) == 8
     assert told["detail"].endswith("; and 3 more")
 
 
-async def test_a_path_that_is_not_there_leads_to_those_that_are(house: Deployment) -> None:
-    answer = await house.client.get("/v1/job")
+async def test_a_path_that_is_not_there_leads_to_those_that_are(deployment: Deployment) -> None:
+    answer = await deployment.client.get("/v1/job")
     assert problem(answer, 404, "not-found")["detail"] == "there is no such path; /docs lists all of them"
 
 
 async def test_a_fault_of_ours_is_told_as_one_and_logged_under_its_request(
-    house: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = await house.submit(asking("apiframe"))
+    job = await deployment.submit(asking("apiframe"))
 
     async def broken(*_: Any) -> None:
         raise KeyError("state")
 
-    monkeypatch.setattr(type(house.services.api.jobs), "get", broken)
-    told = problem(await house.client.get(f"/v1/jobs/{job['id']}"), 500, "internal")
+    monkeypatch.setattr(type(deployment.services.api.jobs), "get", broken)
+    told = problem(await deployment.client.get(f"/v1/jobs/{job['id']}"), 500, "internal")
     [record] = [one for one in caplog.records if one.exc_info]
     assert record.request_id == told["request_id"]  # type: ignore[attr-defined]  # an extra field

@@ -19,16 +19,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """One deployment for all keys."""
     async with deployed(tmp_path_factory.mktemp("keys"), SILENT) as made:
         yield made
 
 
-async def make(house: Deployment, *scopes: str, **others: Any) -> dict[str, Any]:
+async def make(deployment: Deployment, *scopes: str, **others: Any) -> dict[str, Any]:
     """A new key."""
     body = {"name": " ".join(scopes), "scopes": list(scopes), **others}
-    return await asked(house, "POST", "/v1/keys", 201, json=body)
+    return await asked(deployment, "POST", "/v1/keys", 201, json=body)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -36,25 +36,25 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-async def test_every_call_needs_its_scope_and_no_other(house: Deployment) -> None:
-    keys = {scope: (await make(house, scope))["key"] for scope in SCOPES}
+async def test_every_call_needs_its_scope_and_no_other(deployment: Deployment) -> None:
+    keys = {scope: (await make(deployment, scope))["key"] for scope in SCOPES}
     for call in ROUTES:
         path = re.sub(r"\{\w+\}", "x", call.path)
         statuses = {}
         for scope, key in keys.items():
-            answer = await house.client.request(call.method, path, headers=bearer(key))
+            answer = await deployment.client.request(call.method, path, headers=bearer(key))
             statuses[scope] = answer.status_code
             if answer.status_code == 403:
                 assert call.scope is not None
                 assert call.scope in problem(answer, 403, "forbidden")["detail"]
         allowed = set(SCOPES) if call.scope is None else {call.scope, "admin"}
         assert {scope for scope, status in statuses.items() if status not in {401, 403}} == allowed, path
-    for key in await listed(house, "/v1/keys"):
-        await asked(house, "DELETE", f"/v1/keys/{key['id']}", 204)
+    for key in await listed(deployment, "/v1/keys"):
+        await asked(deployment, "DELETE", f"/v1/keys/{key['id']}", 204)
 
 
-async def test_a_call_without_a_valid_key_is_unauthorized(house: Deployment) -> None:
-    made = await make(house, "admin")
+async def test_a_call_without_a_valid_key_is_unauthorized(deployment: Deployment) -> None:
+    made = await make(deployment, "admin")
     key = made["key"]
     shown: list[list[tuple[bytes, bytes]]] = [
         [],
@@ -79,7 +79,7 @@ async def test_a_call_without_a_valid_key_is_unauthorized(house: Deployment) -> 
         [(b"authorization", f"Bearer {KEY}".encode())] * 2,
         [(b"x-api-key", KEY.encode())],
     ]
-    async with httpx.AsyncClient(base_url=house.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=deployment.url, timeout=PATIENCE) as client:
         for headers in shown:
             for path in ("/v1/jobs", f"/v1/keys?key={KEY}"):
                 answer = await client.get(path, headers=headers)
@@ -87,10 +87,10 @@ async def test_a_call_without_a_valid_key_is_unauthorized(house: Deployment) -> 
                 assert answer.headers["www-authenticate"] == "Bearer"
         answer = await client.get("/v1/jobs", headers={"authorization": f"bearer {key}"})
         assert answer.status_code == 200
-    await asked(house, "DELETE", f"/v1/keys/{made['id']}", 204)
+    await asked(deployment, "DELETE", f"/v1/keys/{made['id']}", 204)
 
 
-async def test_no_key_is_needed_for_what_is_public(house: Deployment) -> None:
+async def test_no_key_is_needed_for_what_is_public(deployment: Deployment) -> None:
     public = [call for call in ROUTES if call.scope is None]
     assert {call.path for call in public} == {
         "/assets/{token}",
@@ -102,25 +102,25 @@ async def test_no_key_is_needed_for_what_is_public(house: Deployment) -> None:
         "/problems",
         "/problems/{code}",
     }
-    async with httpx.AsyncClient(base_url=house.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=deployment.url, timeout=PATIENCE) as client:
         for call in public:
             path = call.path.replace("{token}", "x").replace("{code}", "gone")
             assert (await client.request(call.method, path)).status_code in {200, 307, 404}
 
 
-async def test_who_may_not_is_told_before_what_is_wrong(house: Deployment) -> None:
-    made = await make(house, "jobs:read")
+async def test_who_may_not_is_told_before_what_is_wrong(deployment: Deployment) -> None:
+    made = await make(deployment, "jobs:read")
     for headers, status, code in (
         (bearer("x"), 401, "unauthorized"),
         (bearer(made["key"]), 403, "forbidden"),
     ):
-        answer = await house.client.post("/v1/jobs?x=1", content=b"\xff", headers=headers)
+        answer = await deployment.client.post("/v1/jobs?x=1", content=b"\xff", headers=headers)
         problem(answer, status, code)
-    await asked(house, "DELETE", f"/v1/keys/{made['id']}", 204)
+    await asked(deployment, "DELETE", f"/v1/keys/{made['id']}", 204)
 
 
-async def test_a_key_is_shown_once_and_ends_when_revoked(house: Deployment) -> None:
-    made = await make(house, "jobs:read", "jobs:read", "events:read")
+async def test_a_key_is_shown_once_and_ends_when_revoked(deployment: Deployment) -> None:
+    made = await make(deployment, "jobs:read", "jobs:read", "events:read")
     assert (made["object"], made["scopes"], made["expires_at"]) == (
         "key",
         ["jobs:read", "events:read"],
@@ -128,32 +128,32 @@ async def test_a_key_is_shown_once_and_ends_when_revoked(house: Deployment) -> N
     )
     assert re.fullmatch(r"rb_[A-Za-z0-9_-]{32,}", made["key"])
     path = f"/v1/keys/{made['id']}"
-    [told] = [one for one in await listed(house, "/v1/keys") if one["id"] == made["id"]]
+    [told] = [one for one in await listed(deployment, "/v1/keys") if one["id"] == made["id"]]
     assert told == {name: value for name, value in made.items() if name != "key"}
     key = bearer(made["key"])
-    assert (await house.client.get("/v1/jobs", headers=key)).status_code == 200
-    await asked(house, "DELETE", path, 204)
-    problem(await house.client.get("/v1/jobs", headers=key), 401, "unauthorized")
-    problem(await house.client.delete(path), 404, "not-found")
-    assert (await house.client.get("/v1/jobs")).status_code == 200
+    assert (await deployment.client.get("/v1/jobs", headers=key)).status_code == 200
+    await asked(deployment, "DELETE", path, 204)
+    problem(await deployment.client.get("/v1/jobs", headers=key), 401, "unauthorized")
+    problem(await deployment.client.delete(path), 404, "not-found")
+    assert (await deployment.client.get("/v1/jobs")).status_code == 200
 
 
 async def test_a_key_ends_by_itself(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as deployment:
         ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-        key = bearer((await make(house, "jobs:read", expires_at=ends))["key"])
+        key = bearer((await make(deployment, "jobs:read", expires_at=ends))["key"])
         moving.wall += timedelta(minutes=59)
-        assert (await house.client.get("/v1/jobs", headers=key)).status_code == 200
+        assert (await deployment.client.get("/v1/jobs", headers=key)).status_code == 200
         moving.wall += timedelta(minutes=2)
-        problem(await house.client.get("/v1/jobs", headers=key), 401, "unauthorized")
+        problem(await deployment.client.get("/v1/jobs", headers=key), 401, "unauthorized")
 
 
 async def test_a_key_outlives_a_restart(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house:
-        key = bearer((await make(house, "jobs:read"))["key"])
-    async with deployed(tmp_path, SILENT) as house:
-        assert (await house.client.get("/v1/jobs", headers=key)).status_code == 200
+    async with deployed(tmp_path, SILENT) as deployment:
+        key = bearer((await make(deployment, "jobs:read"))["key"])
+    async with deployed(tmp_path, SILENT) as deployment:
+        assert (await deployment.client.get("/v1/jobs", headers=key)).status_code == 200
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -171,19 +171,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_a_key_that_cannot_be_is_refused(house: Deployment) -> None:
-    before = await listed(house, "/v1/keys")
+async def test_a_key_that_cannot_be_is_refused(deployment: Deployment) -> None:
+    before = await listed(deployment, "/v1/keys")
     for wrong, pointer in WRONG:
         body = {"name": "x", "scopes": ["admin"], **wrong}
-        told = problem(await house.client.post("/v1/keys", json=body), 422, "validation")
+        told = problem(await deployment.client.post("/v1/keys", json=body), 422, "validation")
         assert [one["pointer"] for one in told["errors"]] == [pointer]
-    assert await listed(house, "/v1/keys") == before
+    assert await listed(deployment, "/v1/keys") == before
 
 
-async def test_keys_are_listed_newest_first(house: Deployment) -> None:
-    made = [(await make(house, "jobs:read"))["id"] for _ in range(3)]
-    first = await asked(house, "GET", "/v1/keys", params={"limit": 2})
-    rest = await asked(house, "GET", "/v1/keys", params={"limit": 2, "cursor": first["next_cursor"]})
+async def test_keys_are_listed_newest_first(deployment: Deployment) -> None:
+    made = [(await make(deployment, "jobs:read"))["id"] for _ in range(3)]
+    first = await asked(deployment, "GET", "/v1/keys", params={"limit": 2})
+    rest = await asked(deployment, "GET", "/v1/keys", params={"limit": 2, "cursor": first["next_cursor"]})
     assert [one["id"] for one in (first["data"] + rest["data"])][:3] == made[::-1]
     for name in made:
-        await asked(house, "DELETE", f"/v1/keys/{name}", 204)
+        await asked(deployment, "DELETE", f"/v1/keys/{name}", 204)

@@ -22,9 +22,9 @@ QUICK = Knobs(takes=0.0)
 
 
 @contextlib.asynccontextmanager
-async def locked(house: Deployment) -> AsyncIterator[None]:
+async def locked(deployment: Deployment) -> AsyncIterator[None]:
     """Another program holds locks that no outcome of work passes."""
-    path = house.folder / "story.db"
+    path = deployment.folder / "story.db"
     if ENGINES.sqlite:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("begin immediate")
@@ -40,45 +40,45 @@ async def locked(house: Deployment) -> AsyncIterator[None]:
             connection.terminate()
 
 
-async def accepted(house: Deployment) -> int:
+async def accepted(deployment: Deployment) -> int:
     """Return how many jobs the providers took."""
-    return sum(house.world.accepted.values())
+    return sum(deployment.world.accepted.values())
 
 
-async def waiting(house: Deployment, job: dict[str, Any]) -> str | None:
+async def waiting(deployment: Deployment, job: dict[str, Any]) -> str | None:
     """Return why a job waits."""
-    found = (await house.job(job["id"]))["waiting"]
+    found = (await deployment.job(job["id"]))["waiting"]
     return found["reason"] if found else None
 
 
 async def test_an_answer_that_cannot_be_stored_waits_for_the_store(tmp_path: Path) -> None:
-    async with deployed(tmp_path, QUICK) as house:
-        gate = gated(house)
-        job = await house.submit(asking("aiml"))
-        await house.in_state(job["id"], "submitting")
-        async with locked(house):
+    async with deployed(tmp_path, QUICK) as deployment:
+        gate = gated(deployment)
+        job = await deployment.submit(asking("aiml"))
+        await deployment.in_state(job["id"], "submitting")
+        async with locked(deployment):
             gate.open.set()
-            await house.until(lambda: waiting(house, job), lambda reason: reason == "store")
-            assert (await house.job(job["id"]))["state"] == "submitting"
-        done = await house.final(job["id"])
+            await deployment.until(lambda: waiting(deployment, job), lambda reason: reason == "store")
+            assert (await deployment.job(job["id"]))["state"] == "submitting"
+        done = await deployment.final(job["id"])
         assert (done["state"], done["waiting"]) == ("succeeded", None)
-        assert await accepted(house) == 1
-        assert "job.unconfirmed" not in await event_types(house, job["id"])
+        assert await accepted(deployment) == 1
+        assert "job.unconfirmed" not in await event_types(deployment, job["id"])
 
 
 async def test_a_step_of_the_clock_takes_no_submission_from_its_worker(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
-        gate = gated(house)
-        job = await house.submit(asking("aiml"))
-        await house.in_state(job["id"], "submitting")
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as deployment:
+        gate = gated(deployment)
+        job = await deployment.submit(asking("aiml"))
+        await deployment.in_state(job["id"], "submitting")
         moving.wall += timedelta(hours=1)
-        await house.services.workers[Work.SUBMIT].tick()
+        await deployment.services.workers[Work.SUBMIT].tick()
         gate.open.set()
-        done = await house.final(job["id"])
+        done = await deployment.final(job["id"])
         assert done["state"] == "succeeded"
-        assert await accepted(house) == 1
-        assert "job.unconfirmed" not in await event_types(house, job["id"])
+        assert await accepted(deployment) == 1
+        assert "job.unconfirmed" not in await event_types(deployment, job["id"])
 
 
 @pytest.mark.parametrize(("status", "state"), [(204, "delivered"), (410, "canceled")])
@@ -86,19 +86,19 @@ async def test_an_attempt_that_cannot_be_stored_waits_for_the_store(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, state: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "ringback.fanout")
-    async with deployed(tmp_path, SILENT) as house:
-        endpoint = await house.subscribe("job.canceled")
-        house.hook.hold, house.hook.status = asyncio.Event(), status
-        job = await ended_job(house)
-        await house.until(lambda: asyncio.sleep(0, house.hook.deliveries), bool)
-        async with locked(house):
-            house.hook.hold.set()
-            await house.until(
+    async with deployed(tmp_path, SILENT) as deployment:
+        endpoint = await deployment.subscribe("job.canceled")
+        deployment.hook.hold, deployment.hook.status = asyncio.Event(), status
+        job = await ended_job(deployment)
+        await deployment.until(lambda: asyncio.sleep(0, deployment.hook.deliveries), bool)
+        async with locked(deployment):
+            deployment.hook.hold.set()
+            await deployment.until(
                 lambda: asyncio.sleep(0, caplog.text), lambda text: "waits for the store" in text
             )
-        delivery = await settled(house, job=job["id"])
+        delivery = await settled(deployment, job=job["id"])
         assert (delivery["state"], [one["status"] for one in delivery["attempts"]]) == (state, [status])
-        assert len(house.hook.deliveries) == 1
+        assert len(deployment.hook.deliveries) == 1
         wanted = "active" if status == 204 else "disabled"
         path = f"/v1/endpoints/{endpoint['id']}"
-        await house.until(lambda: asked(house, "GET", path), lambda told: told["state"] == wanted)
+        await deployment.until(lambda: asked(deployment, "GET", path), lambda told: told["state"] == wanted)

@@ -18,24 +18,24 @@ with sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True) as source, sqlite3
 """
 
 
-async def lived(house: Deployment) -> dict[str, Any]:
+async def lived(deployment: Deployment) -> dict[str, Any]:
     """A job that was finished and announced."""
-    await house.subscribe("job.*")
-    job = await house.submit(asking("apiframe"))
-    await house.delivered(job["id"], "job.succeeded")
-    return await house.final(job["id"])
+    await deployment.subscribe("job.*")
+    job = await deployment.submit(asking("apiframe"))
+    await deployment.delivered(job["id"], "job.succeeded")
+    return await deployment.final(job["id"])
 
 
-async def goes_on(house: Deployment, before: dict[str, Any]) -> None:
+async def goes_on(deployment: Deployment, before: dict[str, Any]) -> None:
     """All of the past is there, and there is a future."""
-    now = await house.job(before["id"])
+    now = await deployment.job(before["id"])
     assert now["assets"][0]["provider_url"] == before["assets"][0]["provider_url"]
     assert now | {"assets": []} == before | {"assets": []}
-    told = (await house.client.get("/v1/events")).json()["data"]
+    told = (await deployment.client.get("/v1/events")).json()["data"]
     assert [event["data"]["id"] for event in told if event["type"] == "job.succeeded"] == [before["id"]]
-    assert len((await house.client.get("/v1/endpoints")).json()["data"]) == 1
-    fresh = await house.submit(asking("apiframe"))
-    assert (await house.final(fresh["id"]))["state"] == "succeeded"
+    assert len((await deployment.client.get("/v1/endpoints")).json()["data"]) == 1
+    fresh = await deployment.submit(asking("apiframe"))
+    assert (await deployment.final(fresh["id"]))["state"] == "succeeded"
 
 
 def copied(source: Path, folder: Path) -> Path:
@@ -49,26 +49,26 @@ def copied(source: Path, folder: Path) -> Path:
 
 @pytest.mark.usefixtures("on_sqlite")
 async def test_a_copy_of_the_file_serves(tmp_path: Path) -> None:
-    async with deployed(tmp_path) as house:
-        before = await lived(house)
+    async with deployed(tmp_path) as deployment:
+        before = await lived(deployment)
         folder = copied(tmp_path / "story.db", tmp_path / "restored")
-    async with deployed(folder) as house:
-        await goes_on(house, before)
+    async with deployed(folder) as deployment:
+        await goes_on(deployment, before)
 
 
 @pytest.mark.usefixtures("on_postgres")
 async def test_a_dump_of_the_database_serves(tmp_path: Path) -> None:
     server, dump = ENGINES.cluster, tmp_path / "dump"
-    async with deployed(tmp_path) as house:
-        before = await lived(house)
-        name = house.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+    async with deployed(tmp_path) as deployment:
+        before = await lived(deployment)
+        name = deployment.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
         _run("pg_dump", "--format", "custom", "--file", str(dump), "--dbname", server.url(name))
     restored = server.database("template0")
     _run("pg_restore", "--no-owner", "--exit-on-error", "--dbname", restored, str(dump))
     folder = tmp_path / "restored"
     folder.mkdir()
-    async with deployed(folder, database_url=restored) as house:
-        await goes_on(house, before)
+    async with deployed(folder, database_url=restored) as deployment:
+        await goes_on(deployment, before)
 
 
 def _run(program: str, *arguments: str) -> None:

@@ -34,14 +34,14 @@ PERSONAL = {"id", "provider_job_id", "created_at", "updated_at", "completed_at",
 
 
 async def test_fifty_copies_at_once_make_one_event(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house:
-        await house.subscribe("job.*")
-        job = await open_job(house)
-        await asyncio.gather(*(ring(house, job, finished(job)) for _ in range(50)))
-        assert (await settled(house, job=job["id"]))["state"] == "delivered"
-        assert await event_types(house, job["id"]) == ["job.succeeded"]
-        assert [event["data"]["state"] for event in house.hook.about(job["id"])] == ["succeeded"]
-        told = await outcomes(house, job["id"])
+    async with deployed(tmp_path, SILENT) as deployment:
+        await deployment.subscribe("job.*")
+        job = await open_job(deployment)
+        await asyncio.gather(*(ring(deployment, job, finished(job)) for _ in range(50)))
+        assert (await settled(deployment, job=job["id"]))["state"] == "delivered"
+        assert await event_types(deployment, job["id"]) == ["job.succeeded"]
+        assert [event["data"]["state"] for event in deployment.hook.about(job["id"])] == ["succeeded"]
+        told = await outcomes(deployment, job["id"])
         assert (told.count("applied"), told.count("duplicate")) == (1, 49)
 
 
@@ -54,10 +54,10 @@ def final_view(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_every_order_of_one_script_ends_in_the_same_state(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house:
+    async with deployed(tmp_path, SILENT) as deployment:
 
         async def play(order: tuple[int, ...]) -> dict[str, Any]:
-            job = await open_job(house)
+            job = await open_job(deployment)
             script = [
                 says(job, "pending"),
                 says(job, "processing", percentage="30"),
@@ -65,30 +65,30 @@ async def test_every_order_of_one_script_ends_in_the_same_state(tmp_path: Path) 
                 finished(job, percentage=100),
             ]
             for step in order:
-                await ring(house, job, script[step])
-            return await house.job(job["id"])
+                await ring(deployment, job, script[step])
+            return await deployment.job(job["id"])
 
         orders = list(itertools.permutations(range(4)))
         jobs = await asyncio.gather(*map(play, orders))
         assert all(final_view(job) == final_view(jobs[0]) for job in jobs)
         assert (jobs[0]["state"], jobs[0]["progress"]) == ("succeeded", 100)
         for job in jobs:
-            types = await event_types(house, job["id"])
+            types = await event_types(deployment, job["id"])
             assert [one for one in types if one in JOB_FINAL] == types[-1:] == ["job.succeeded"]
-            events = await listed(house, "/v1/events", job=job["id"])
+            events = await listed(deployment, "/v1/events", job=job["id"])
             assert [event["data"]["sequence"] for event in events] == list(range(1, len(events) + 1))
 
 
 async def test_progress_never_falls(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house:
-        job = await open_job(house)
+    async with deployed(tmp_path, SILENT) as deployment:
+        job = await open_job(deployment)
         seen = []
         for percentage in (10, "40%", 30, "nonsense", 101, 45):
-            await ring(house, job, says(job, "processing", percentage=percentage))
-            seen.append((await house.job(job["id"]))["progress"])
+            await ring(deployment, job, says(job, "processing", percentage=percentage))
+            seen.append((await deployment.job(job["id"]))["progress"])
         assert seen == [10, 40, 40, 40, 40, 45]
-        await ring(house, job, says(job, "pending"))
-        assert (await house.job(job["id"]))["state"] == "running"
+        await ring(deployment, job, says(job, "pending"))
+        assert (await deployment.job(job["id"]))["state"] == "running"
 
 
 CONTRADICTIONS = {"failed": ("failed", "finished"), "succeeded": ("finished", "failed")}
@@ -96,83 +96,83 @@ CONTRADICTIONS = {"failed": ("failed", "finished"), "succeeded": ("finished", "f
 
 @pytest.mark.parametrize("state", CONTRADICTIONS)
 async def test_the_first_end_stands_and_the_other_is_kept_as_evidence(tmp_path: Path, state: str) -> None:
-    async with deployed(tmp_path, SILENT) as house:
-        job = await open_job(house)
+    async with deployed(tmp_path, SILENT) as deployment:
+        job = await open_job(deployment)
         for status in CONTRADICTIONS[state]:
-            await ring(house, job, says(job, status, video_url=LINK, message="no luck"))
-        told = await house.job(job["id"])
+            await ring(deployment, job, says(job, status, video_url=LINK, message="no luck"))
+        told = await deployment.job(job["id"])
         assert (told["state"], told["completed_by"]) == (state, "callback")
-        assert await event_types(house, job["id"]) == [f"job.{state}"]
-        assert await outcomes(house, job["id"]) == ["applied", "contradiction"]
+        assert await event_types(deployment, job["id"]) == [f"job.{state}"]
+        assert await outcomes(deployment, job["id"]) == ["applied", "contradiction"]
 
 
 async def test_opposite_ends_at_once_make_one_event(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house:
-        job = await open_job(house)
+    async with deployed(tmp_path, SILENT) as deployment:
+        job = await open_job(deployment)
         both = [says(job, "failed"), finished(job)] * 10
-        await asyncio.gather(*(ring(house, job, body) for body in both))
-        types = await event_types(house, job["id"])
-        assert types == [f"job.{(await house.job(job['id']))['state']}"]
-        told = await outcomes(house, job["id"])
+        await asyncio.gather(*(ring(deployment, job, body) for body in both))
+        types = await event_types(deployment, job["id"])
+        assert types == [f"job.{(await deployment.job(job['id']))['state']}"]
+        told = await outcomes(deployment, job["id"])
         assert (told.count("applied"), told.count("duplicate"), told.count("contradiction")) == (1, 9, 10)
 
 
 async def test_a_callback_may_overtake_the_answer_to_the_submission(tmp_path: Path) -> None:
-    async with deployed(tmp_path, Knobs(takes=0.1)) as house:
-        gate = gated(house)
-        job = await house.submit(asking("apiframe"))
-        done = await house.final(job["id"])
+    async with deployed(tmp_path, Knobs(takes=0.1)) as deployment:
+        gate = gated(deployment)
+        job = await deployment.submit(asking("apiframe"))
+        done = await deployment.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("succeeded", "callback")
-        assert await outcomes(house, job["id"], "submission") == []
+        assert await outcomes(deployment, job["id"], "submission") == []
         gate.open.set()
-        told = await house.until(lambda: outcomes(house, job["id"], "submission"), bool)
+        told = await deployment.until(lambda: outcomes(deployment, job["id"], "submission"), bool)
         assert told == ["late"]
-        after = await house.job(job["id"])
+        after = await deployment.job(job["id"])
         assert after == done
-        assert (await event_types(house, job["id"]))[-1] == "job.succeeded"
+        assert (await event_types(deployment, job["id"]))[-1] == "job.succeeded"
 
 
 async def test_news_of_another_job_under_our_token_changes_nothing(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house:
-        job, other = await open_job(house), await open_job(house)
-        await ring(house, job, finished(job, task_id="somebody-elses"))
-        await ring(house, job, finished(other))
-        assert await house.job(job["id"]) == job
-        assert await outcomes(house, job["id"]) == ["mismatch", "mismatch"]
-        assert await house.job(other["id"]) == other
+    async with deployed(tmp_path, SILENT) as deployment:
+        job, other = await open_job(deployment), await open_job(deployment)
+        await ring(deployment, job, finished(job, task_id="somebody-elses"))
+        await ring(deployment, job, finished(other))
+        assert await deployment.job(job["id"]) == job
+        assert await outcomes(deployment, job["id"]) == ["mismatch", "mismatch"]
+        assert await deployment.job(other["id"]) == other
 
 
-async def test_a_callback_for_an_erased_job_is_taken(house: Deployment) -> None:
-    job = await house.submit(asking("apiframe"))
-    done = await house.final(job["id"])
-    await asked(house, "DELETE", f"/v1/jobs/{job['id']}", 204)
-    answer = await ring(house, job, finished(done))
+async def test_a_callback_for_an_erased_job_is_taken(deployment: Deployment) -> None:
+    job = await deployment.submit(asking("apiframe"))
+    done = await deployment.final(job["id"])
+    await asked(deployment, "DELETE", f"/v1/jobs/{job['id']}", 204)
+    answer = await ring(deployment, job, finished(done))
     assert answer.json() == {"received": True}
-    await ring(house, job, b"{}", 200)
-    assert (await house.client.get(f"/v1/jobs/{job['id']}")).status_code == 404
-    assert await listed(house, "/v1/events", job=job["id"]) == []
+    await ring(deployment, job, b"{}", 200)
+    assert (await deployment.client.get(f"/v1/jobs/{job['id']}")).status_code == 404
+    assert await listed(deployment, "/v1/events", job=job["id"]) == []
 
 
 async def test_a_result_after_cancel_is_told_only_where_it_was_asked_for(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house, downstream() as hook:
-        star = await subscribe(house, hook, "*")
-        prefix = await subscribe(house, hook, "job.*")
-        named = await house.subscribe("job.late_result")
-        job = await open_job(house)
-        await asked(house, "POST", f"/v1/jobs/{job['id']}/cancel")
-        await ring(house, job, finished(job))
-        await ring(house, job, finished(job))
-        told = await house.job(job["id"])
+    async with deployed(tmp_path, SILENT) as deployment, downstream() as hook:
+        star = await subscribe(deployment, hook, "*")
+        prefix = await subscribe(deployment, hook, "job.*")
+        named = await deployment.subscribe("job.late_result")
+        job = await open_job(deployment)
+        await asked(deployment, "POST", f"/v1/jobs/{job['id']}/cancel")
+        await ring(deployment, job, finished(job))
+        await ring(deployment, job, finished(job))
+        told = await deployment.job(job["id"])
         assert (told["state"], told["completed_by"]) == ("canceled", "cancel")
         assert [asset["provider_url"] for asset in told["assets"]] == [LINK]
-        assert await event_types(house, job["id"]) == ["job.canceled", "job.late_result"]
-        owed = {(one["endpoint"], one["type"]) for one in await listed(house, "/v1/deliveries")}
+        assert await event_types(deployment, job["id"]) == ["job.canceled", "job.late_result"]
+        owed = {(one["endpoint"], one["type"]) for one in await listed(deployment, "/v1/deliveries")}
         assert owed == {
             (star["id"], "job.canceled"),
             (prefix["id"], "job.canceled"),
             (named["id"], "job.late_result"),
         }
-        [event] = await house.delivered(job["id"], "job.late_result")
+        [event] = await deployment.delivered(job["id"], "job.late_result")
         assert event["data"]["assets"] == told["assets"]
 
 
@@ -182,9 +182,9 @@ def signed(body: bytes, key: bytes) -> dict[str, str]:
 
 
 async def test_a_signed_body_proves_itself_only_as_it_was_signed(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, {"previous_api_keys": ["key-of-last-year"]}) as house:
-        job = await open_job(house, "apiframe-v2")
-        url, _ = house.callback(job)
+    async with deployed(tmp_path, SILENT, {"previous_api_keys": ["key-of-last-year"]}) as deployment:
+        job = await open_job(deployment, "apiframe-v2")
+        url, _ = deployment.callback(job)
         body = json.write({"jobId": job["provider_job_id"], "status": "COMPLETED", "result": LINK})
         digest = hashlib.sha256(b"key-apiframe-v2").digest()
         forgeries: list[tuple[bytes, dict[str, str]]] = [
@@ -193,12 +193,12 @@ async def test_a_signed_body_proves_itself_only_as_it_was_signed(tmp_path: Path)
             (body.replace(b"0.mp4", b"1.mp4"), signed(body, digest)),
             (body, signed(body, b"key-apiframe-v2")),
             (body, signed(body, hashlib.sha256(b"key-apiframe").digest())),
-            (body, {"x-webhook-secret": house.callback(job)[1]}),
+            (body, {"x-webhook-secret": deployment.callback(job)[1]}),
             (body, {"x-webhook-signature": "sha256="}),
         ]
         for sent, headers in forgeries:
-            assert (await house.client.post(url, content=sent, headers=headers)).status_code == 401
-        assert await house.job(job["id"]) == job
+            assert (await deployment.client.post(url, content=sent, headers=headers)).status_code == 401
+        assert await deployment.job(job["id"]) == job
         old = signed(body, hashlib.sha256(b"key-of-last-year").digest())
-        assert (await house.client.post(url, content=body, headers=old)).status_code == 200
-        assert (await house.job(job["id"]))["state"] == "succeeded"
+        assert (await deployment.client.post(url, content=body, headers=old)).status_code == 200
+        assert (await deployment.job(job["id"]))["state"] == "succeeded"

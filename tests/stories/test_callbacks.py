@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """One deployment for the whole table."""
     async with deployed(tmp_path_factory.mktemp("callbacks"), SILENT) as made:
         yield made
@@ -29,7 +29,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deplo
 class Scene:
     """Two open jobs, and what each of their callbacks would carry."""
 
-    house: Deployment
+    deployment: Deployment
     job: dict[str, Any]
     url: str
     secret: str
@@ -39,15 +39,15 @@ class Scene:
 
     def to(self, account: str, token: str) -> str:
         """Another callback URL."""
-        return f"{self.house.url}/callbacks/{account}/{token}"
+        return f"{self.deployment.url}/callbacks/{account}/{token}"
 
 
-async def scene(house: Deployment) -> Scene:
+async def scene(deployment: Deployment) -> Scene:
     """A fresh one."""
-    job, other = await open_job(house), await open_job(house)
-    (url, secret), (other_url, other_secret) = house.callback(job), house.callback(other)
+    job, other = await open_job(deployment), await open_job(deployment)
+    (url, secret), (other_url, other_secret) = deployment.callback(job), deployment.callback(other)
     token, other_token = (one.rsplit("/", 1)[-1] for one in (url, other_url))
-    return Scene(house, job, url, secret, token, other_token, other_secret)
+    return Scene(deployment, job, url, secret, token, other_token, other_secret)
 
 
 Headers = list[tuple[bytes, bytes]]
@@ -101,13 +101,14 @@ PATHS: dict[str, Callable[[Scene], str]] = {
         "apiframe", FOREIGN.callback_token("apiframe", s.job["id"])
     ),
     "an asset's token": lambda s: s.to(
-        "apiframe", s.house.services.core.interpreter.link(s.job["id"], 0, Clock().now()).rsplit("/", 1)[-1]
+        "apiframe",
+        s.deployment.services.core.interpreter.link(s.job["id"], 0, Clock().now()).rsplit("/", 1)[-1],
     ),
     "another account's path": lambda s: s.to("imagineo", s.token),
     "the path of an account that nobody calls": lambda s: s.to("getimg", s.token),
     "an unknown account": lambda s: s.to("nobody", s.token),
-    "no account": lambda s: f"{s.house.url}/callbacks/{s.token}",
-    "a query for a token": lambda s: f"{s.house.url}/callbacks/apiframe?token={s.token}",
+    "no account": lambda s: f"{s.deployment.url}/callbacks/{s.token}",
+    "a query for a token": lambda s: f"{s.deployment.url}/callbacks/apiframe?token={s.token}",
 }
 PADDING = b" " * MIB
 
@@ -121,35 +122,35 @@ def sized(body: dict[str, Any], size: int) -> bytes:
 async def refused(at: Scene, url: str, headers: Headers) -> None:
     """A callback that must be refused in the one way, and change nothing."""
     body = json.write(finished(at.job))
-    before = await at.house.job(at.job["id"])
-    answer = await at.house.client.post(url, content=body, headers=headers)
+    before = await at.deployment.job(at.job["id"])
+    answer = await at.deployment.client.post(url, content=body, headers=headers)
     told = problem(answer, 401, "unauthorized")
-    nobody = await at.house.client.post(at.to("apiframe", "a.b.c"), content=body)
+    nobody = await at.deployment.client.post(at.to("apiframe", "a.b.c"), content=body)
     assert told | {"request_id": ""} == nobody.json() | {"request_id": ""}
-    assert await at.house.job(at.job["id"]) == before
-    assert "applied" not in await outcomes(at.house, at.job["id"])
+    assert await at.deployment.job(at.job["id"]) == before
+    assert "applied" not in await outcomes(at.deployment, at.job["id"])
 
 
 @pytest.mark.parametrize("name", PROOFS)
-async def test_a_callback_without_its_proof_is_refused(house: Deployment, name: str) -> None:
-    at = await scene(house)
+async def test_a_callback_without_its_proof_is_refused(deployment: Deployment, name: str) -> None:
+    at = await scene(deployment)
     await refused(at, at.url, PROOFS[name](at))
-    assert await outcomes(house, at.job["id"]) == ["refused"]
+    assert await outcomes(deployment, at.job["id"]) == ["refused"]
 
 
 @pytest.mark.parametrize("name", PATHS)
-async def test_a_callback_to_a_url_that_is_not_ours_is_refused(house: Deployment, name: str) -> None:
-    at = await scene(house)
+async def test_a_callback_to_a_url_that_is_not_ours_is_refused(deployment: Deployment, name: str) -> None:
+    at = await scene(deployment)
     await refused(at, PATHS[name](at), proof(at.secret))
 
 
-async def test_refusals_do_not_fill_a_timeline(house: Deployment) -> None:
-    at = await scene(house)
+async def test_refusals_do_not_fill_a_timeline(deployment: Deployment) -> None:
+    at = await scene(deployment)
     for _ in range(30):
-        await house.client.post(at.url, content=b"{}", headers={PROOF: "wrong"})
-    assert 1 <= len(await outcomes(house, at.job["id"])) <= 20
-    await ring(house, at.job, finished(at.job))
-    assert (await house.job(at.job["id"]))["state"] == "succeeded"
+        await deployment.client.post(at.url, content=b"{}", headers={PROOF: "wrong"})
+    assert 1 <= len(await outcomes(deployment, at.job["id"])) <= 20
+    await ring(deployment, at.job, finished(at.job))
+    assert (await deployment.job(at.job["id"]))["state"] == "succeeded"
 
 
 TOO_MUCH: dict[str, tuple[Callable[[Scene], bytes], dict[str, str], int, str]] = {
@@ -170,18 +171,18 @@ TOO_MUCH: dict[str, tuple[Callable[[Scene], bytes], dict[str, str], int, str]] =
 
 
 @pytest.mark.parametrize("name", TOO_MUCH)
-async def test_a_callback_in_a_form_that_we_do_not_take_is_refused(house: Deployment, name: str) -> None:
+async def test_a_callback_in_a_form_that_we_do_not_take_is_refused(deployment: Deployment, name: str) -> None:
     make, headers, status, code = TOO_MUCH[name]
-    at = await scene(house)
-    before = await house.job(at.job["id"])
-    answer = await house.client.post(at.url, content=make(at), headers={PROOF: at.secret, **headers})
+    at = await scene(deployment)
+    before = await deployment.job(at.job["id"])
+    answer = await deployment.client.post(at.url, content=make(at), headers={PROOF: at.secret, **headers})
     problem(answer, status, code)
-    assert await house.job(at.job["id"]) == before
-    assert await outcomes(house, at.job["id"]) == []
+    assert await deployment.job(at.job["id"]) == before
+    assert await outcomes(deployment, at.job["id"]) == []
 
 
-async def test_a_body_that_tells_no_length_is_measured_all_the_same(house: Deployment) -> None:
-    at = await scene(house)
+async def test_a_body_that_tells_no_length_is_measured_all_the_same(deployment: Deployment) -> None:
+    at = await scene(deployment)
 
     async def pieces(whole: bytes) -> AsyncIterator[bytes]:
         for start in range(0, len(whole), 65536):
@@ -189,26 +190,26 @@ async def test_a_body_that_tells_no_length_is_measured_all_the_same(house: Deplo
 
     for size, status in ((MIB + 1, 413), (MIB, 200)):
         content = pieces(sized(says(at.job, "processing"), MIB) + b" " * (size - MIB))
-        answer = await house.client.post(at.url, content=content, headers={PROOF: at.secret})
+        answer = await deployment.client.post(at.url, content=content, headers={PROOF: at.secret})
         assert answer.status_code == status
-    assert await outcomes(house, at.job["id"]) == ["applied"]
+    assert await outcomes(deployment, at.job["id"]) == ["applied"]
 
 
-async def test_a_callback_of_just_one_mebibyte_is_taken(house: Deployment) -> None:
-    at = await scene(house)
-    await ring(house, at.job, sized(finished(at.job), MIB))
-    assert (await house.job(at.job["id"]))["state"] == "succeeded"
+async def test_a_callback_of_just_one_mebibyte_is_taken(deployment: Deployment) -> None:
+    at = await scene(deployment)
+    await ring(deployment, at.job, sized(finished(at.job), MIB))
+    assert (await deployment.job(at.job["id"]))["state"] == "succeeded"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_only_post_rings(house: Deployment, method: str) -> None:
-    at = await scene(house)
-    before = await house.job(at.job["id"])
-    answer = await house.client.request(
+async def test_only_post_rings(deployment: Deployment, method: str) -> None:
+    at = await scene(deployment)
+    before = await deployment.job(at.job["id"])
+    answer = await deployment.client.request(
         method, at.url, content=json.write(finished(at.job)), headers={PROOF: at.secret}
     )
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    assert await house.job(at.job["id"]) == before
+    assert await deployment.job(at.job["id"]) == before
 
 
 UNREADABLE: dict[str, bytes] = {
@@ -232,13 +233,13 @@ UNREADABLE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-async def test_an_authentic_callback_that_cannot_be_read_is_stored(house: Deployment, name: str) -> None:
-    at = await scene(house)
-    answer = await ring(house, at.job, UNREADABLE[name])
+async def test_an_authentic_callback_that_cannot_be_read_is_stored(deployment: Deployment, name: str) -> None:
+    at = await scene(deployment)
+    answer = await ring(deployment, at.job, UNREADABLE[name])
     assert answer.json() == {"received": True}
-    [entry] = [entry for entry in await house.timeline(at.job["id"]) if entry["kind"] == "callback"]
+    [entry] = [entry for entry in await deployment.timeline(at.job["id"]) if entry["kind"] == "callback"]
     assert (entry["outcome"], entry["bytes"]) == ("unparsed", len(UNREADABLE[name]))
-    job = await house.job(at.job["id"])
+    job = await deployment.job(at.job["id"])
     assert (job["state"], job["completed_at"], job["assets"]) == ("queued", None, [])
 
 
@@ -252,9 +253,9 @@ ODD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_an_authentic_callback_that_is_odd_ends_nothing(house: Deployment, name: str) -> None:
-    at = await scene(house)
-    answer = await ring(house, at.job, {"task_id": at.job["provider_job_id"], **ODD[name]})
+async def test_an_authentic_callback_that_is_odd_ends_nothing(deployment: Deployment, name: str) -> None:
+    at = await scene(deployment)
+    answer = await ring(deployment, at.job, {"task_id": at.job["provider_job_id"], **ODD[name]})
     assert answer.json() == {"received": True}
-    assert len(await outcomes(house, at.job["id"])) == 1
-    assert (await house.job(at.job["id"]))["completed_at"] is None
+    assert len(await outcomes(deployment, at.job["id"])) == 1
+    assert (await deployment.job(at.job["id"]))["completed_at"] is None

@@ -12,76 +12,79 @@ from tests.stories.command_line import asked, found, names, run
 from tests.stories.deployment import KEY, Deployment, deployed, environment
 
 
-async def test_a_job_from_the_command_line(house: Deployment) -> None:
-    made = await asked(house, "endpoints", "create", house.hook.url, "--event", "job.*")
-    endpoint = (await found(house, "endpoints", "list"))["data"][0]
-    secret = (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip()
+async def test_a_job_from_the_command_line(deployment: Deployment) -> None:
+    made = await asked(deployment, "endpoints", "create", deployment.hook.url, "--event", "job.*")
+    endpoint = (await found(deployment, "endpoints", "list"))["data"][0]
+    secret = (await asked(deployment, "endpoints", "secret", endpoint["id"])).out.strip()
     assert f"secret: {secret}\n" in made.out
-    house.hook.secret = secret
+    deployment.hook.secret = secret
 
     wish = ("jobs", "submit", "apiframe", '{"prompt": "a tide", "generation_type": "text2video"}')
     options = ("--operation", "runway-imagine", "--metadata", "order=42", "--wait")
-    job = await found(house, *wish, *options)
+    job = await found(deployment, *wish, *options)
     assert (job["state"], job["metadata"]) == ("succeeded", {"order": "42"})
-    assert await house.delivered(job["id"], "job.succeeded")
+    assert await deployment.delivered(job["id"], "job.succeeded")
 
-    listed = await found(house, "jobs", "list", "--state", "succeeded", "--metadata", "order=42")
+    listed = await found(deployment, "jobs", "list", "--state", "succeeded", "--metadata", "order=42")
     assert [one["id"] for one in listed["data"]] == [job["id"]]
-    shown = (await asked(house, "jobs", "show", job["id"])).out
+    shown = (await asked(deployment, "jobs", "show", job["id"])).out
     assert job["id"] in shown
     assert job["assets"][0]["url"][:30] in shown
-    timeline = await found(house, "jobs", "timeline", job["id"])
+    timeline = await found(deployment, "jobs", "timeline", job["id"])
     assert "callback" in {entry["kind"] for entry in timeline["data"]}
-    assert "callback" in (await asked(house, "jobs", "timeline", job["id"])).out
+    assert "callback" in (await asked(deployment, "jobs", "timeline", job["id"])).out
 
-    assert (await asked(house, "jobs", "delete", job["id"])).out == f"erased {job['id']}\n"
-    gone = await asked(house, "jobs", "show", job["id"])
+    assert (await asked(deployment, "jobs", "delete", job["id"])).out == f"erased {job['id']}\n"
+    gone = await asked(deployment, "jobs", "show", job["id"])
     assert (gone.code, gone.out) == (1, "")
     assert gone.err.startswith("ringback: not-found: ")
 
 
-async def test_events_and_deliveries_from_the_command_line(house: Deployment) -> None:
-    endpoint = await house.subscribe("job.succeeded")
-    job = await found(house, "jobs", "submit", "getimg", '{"model": "m", "prompt": "a tide"}', "--wait")
-    await house.delivered(job["id"])
-    listed = await found(house, "events", "list", "--job", job["id"], "--type", "job.succeeded")
+async def test_events_and_deliveries_from_the_command_line(deployment: Deployment) -> None:
+    endpoint = await deployment.subscribe("job.succeeded")
+    job = await found(deployment, "jobs", "submit", "getimg", '{"model": "m", "prompt": "a tide"}', "--wait")
+    await deployment.delivered(job["id"])
+    listed = await found(deployment, "events", "list", "--job", job["id"], "--type", "job.succeeded")
     event = listed["data"][0]
-    assert endpoint["id"] in (await asked(house, "events", "show", event["id"])).out
+    assert endpoint["id"] in (await asked(deployment, "events", "show", event["id"])).out
 
     async def look() -> Any:
-        return await found(house, "deliveries", "list", "--event", event["id"])
+        return await found(deployment, "deliveries", "list", "--event", event["id"])
 
-    delivery = (await house.until(look, lambda told: told["data"][0]["state"] == "delivered"))["data"][0]
-    assert "204" in (await asked(house, "deliveries", "show", delivery["id"])).out
-    assert (await found(house, "deliveries", "retry", delivery["id"]))["state"] in {"pending", "delivered"}
-    await house.until(look, lambda told: told["data"][0]["attempts_made"] == 2)
-    refused = await asked(house, "deliveries", "cancel", delivery["id"])
+    delivery = (await deployment.until(look, lambda told: told["data"][0]["state"] == "delivered"))["data"][0]
+    assert "204" in (await asked(deployment, "deliveries", "show", delivery["id"])).out
+    assert (await found(deployment, "deliveries", "retry", delivery["id"]))["state"] in {
+        "pending",
+        "delivered",
+    }
+    await deployment.until(look, lambda told: told["data"][0]["attempts_made"] == 2)
+    refused = await asked(deployment, "deliveries", "cancel", delivery["id"])
     assert refused.code == 1
     assert refused.err.count("\n") == 1
 
 
-async def test_endpoints_and_keys_from_the_command_line(house: Deployment) -> None:
-    endpoint = await house.subscribe("job.*")
-    assert (await found(house, "endpoints", "test", endpoint["id"]))["status"] == 204
-    house.hook.status = 500
-    assert (await asked(house, "endpoints", "test", endpoint["id"])).code == 1
-    assert (await asked(house, "endpoints", "delete", endpoint["id"])).code == 0
-    assert (await found(house, "endpoints", "list"))["data"] == []
+async def test_endpoints_and_keys_from_the_command_line(deployment: Deployment) -> None:
+    endpoint = await deployment.subscribe("job.*")
+    assert (await found(deployment, "endpoints", "test", endpoint["id"]))["status"] == 204
+    deployment.hook.status = 500
+    assert (await asked(deployment, "endpoints", "test", endpoint["id"])).code == 1
+    assert (await asked(deployment, "endpoints", "delete", endpoint["id"])).code == 0
+    assert (await found(deployment, "endpoints", "list"))["data"] == []
 
-    made = await asked(house, "keys", "create", "reader", "--scope", "jobs:read")
+    made = await asked(deployment, "keys", "create", "reader", "--scope", "jobs:read")
     key = next(line for line in made.out.splitlines() if line.startswith("key: ")).removeprefix("key: ")
-    allowed = await run(house.folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
+    allowed = await run(deployment.folder, "jobs", "list", RINGBACK_URL=deployment.url, RINGBACK_API_KEY=key)
     assert allowed.code == 0
-    denied = await run(house.folder, "keys", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
+    denied = await run(deployment.folder, "keys", "list", RINGBACK_URL=deployment.url, RINGBACK_API_KEY=key)
     assert denied.code == 1
-    listed = (await asked(house, "keys", "list", "--json")).out
+    listed = (await asked(deployment, "keys", "list", "--json")).out
     assert key not in listed
     name = next(one["id"] for one in json.loads(listed)["data"] if one["name"] == "reader")
-    assert (await asked(house, "keys", "delete", name)).out == f"revoked {name}\n"
-    gone = await run(house.folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY=key)
+    assert (await asked(deployment, "keys", "delete", name)).out == f"revoked {name}\n"
+    gone = await run(deployment.folder, "jobs", "list", RINGBACK_URL=deployment.url, RINGBACK_API_KEY=key)
     assert gone.code == 1
     assert gone.err == (
-        f"ringback: unauthorized: the service at {house.url} does not take this API key; "
+        f"ringback: unauthorized: the service at {deployment.url} does not take this API key; "
         "set RINGBACK_API_KEY or RINGBACK_API_KEY_FILE to one of its keys\n"
     )
 
@@ -146,11 +149,11 @@ async def test_a_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("on_sqlite")
-async def test_the_plan_of_a_migration_needs_no_stop(house: Deployment, nobody: str) -> None:
-    settings = environment(house.folder, house.url, nobody, {})
-    told = await run(house.folder, "migrate", "--plan", **settings)
+async def test_the_plan_of_a_migration_needs_no_stop(deployment: Deployment, nobody: str) -> None:
+    settings = environment(deployment.folder, deployment.url, nobody, {})
+    told = await run(deployment.folder, "migrate", "--plan", **settings)
     assert (told.code, told.out) == (0, "the database is up to date\n")
-    assert "already serves" in (await run(house.folder, "migrate", **settings)).err
+    assert "already serves" in (await run(deployment.folder, "migrate", **settings)).err
 
 
 async def test_a_file_of_another_program_has_no_plan(tmp_path: Path) -> None:
@@ -180,27 +183,29 @@ async def test_the_doctor_only_looks(tmp_path: Path) -> None:
     assert names(tmp_path) == ["ringback.toml"]
 
 
-async def test_the_doctor_finds_what_is_wrong(house: Deployment, nobody: str) -> None:
-    whole = environment(house.folder, house.url, nobody, {})
-    said = await run(house.folder, "doctor", **whole)
+async def test_the_doctor_finds_what_is_wrong(deployment: Deployment, nobody: str) -> None:
+    whole = environment(deployment.folder, deployment.url, nobody, {})
+    said = await run(deployment.folder, "doctor", **whole)
     assert said.code == 1
-    assert f"{house.url} reaches this service" in said.out
+    assert f"{deployment.url} reaches this service" in said.out
     assert "account aiml" in said.out
     assert "does not answer" in said.out
     assert KEY not in said.out + said.err
-    assert (await run(house.folder, "doctor", "--offline", **whole)).code == 0
+    assert (await run(deployment.folder, "doctor", "--offline", **whole)).code == 0
 
 
 @pytest.mark.usefixtures("on_sqlite")
 async def test_a_new_master_key_reads_what_the_old_one_sealed(tmp_path: Path, nobody: str) -> None:
-    async with deployed(tmp_path) as house:
-        endpoint = await house.subscribe("job.*")
-        settings = environment(house.folder, house.url, nobody, {})
+    async with deployed(tmp_path) as deployment:
+        endpoint = await deployment.subscribe("job.*")
+        settings = environment(deployment.folder, deployment.url, nobody, {})
         held = await run(tmp_path, "secrets", "rotate", **settings)
         assert held.code == 2
         assert "already serves" in held.err
     said = await run(tmp_path, "secrets", "rotate", **settings)
     assert said.code == 0, said.err
     assert "encrypted 1 rows under it" in said.out
-    async with deployed(tmp_path) as house:
-        assert (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint["secret"]
+    async with deployed(tmp_path) as deployment:
+        assert (await asked(deployment, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint[
+            "secret"
+        ]

@@ -26,22 +26,22 @@ from tests.stories.tools import (
 )
 
 
-async def test_own_headers_are_sent_and_never_told(house: Deployment) -> None:
-    made = await house.subscribe("job.canceled", headers={"X-Env": "prod", "authorization": "Bearer t"})
+async def test_own_headers_are_sent_and_never_told(deployment: Deployment) -> None:
+    made = await deployment.subscribe("job.canceled", headers={"X-Env": "prod", "authorization": "Bearer t"})
     path = f"/v1/endpoints/{made['id']}"
     masked = {"X-Env": "***", "authorization": "***"}
     assert made["headers"] == masked
-    assert (await asked(house, "GET", path))["headers"] == masked
-    assert (await listed(house, "/v1/endpoints"))[0]["headers"] == masked
-    changed = await asked(house, "PATCH", path, json={"headers": {"authorization": None, "x-new": "1"}})
+    assert (await asked(deployment, "GET", path))["headers"] == masked
+    assert (await listed(deployment, "/v1/endpoints"))[0]["headers"] == masked
+    changed = await asked(deployment, "PATCH", path, json={"headers": {"authorization": None, "x-new": "1"}})
     assert changed["headers"] == {"X-Env": "***", "x-new": "***"}
-    await settled(house, job=(await ended_job(house))["id"])
-    sent = house.hook.deliveries[-1][0]
+    await settled(deployment, job=(await ended_job(deployment))["id"])
+    sent = deployment.hook.deliveries[-1][0]
     assert (sent["x-env"], sent["x-new"], "authorization" in sent) == ("prod", "1", False)
     assert sent["user-agent"].startswith("ringback/")
 
 
-async def test_headers_that_are_ours_or_cannot_be_sent_are_refused(house: Deployment) -> None:
+async def test_headers_that_are_ours_or_cannot_be_sent_are_refused(deployment: Deployment) -> None:
     rows = {
         "host": "x",
         "Content-Type": "x",
@@ -59,28 +59,28 @@ async def test_headers_that_are_ours_or_cannot_be_sent_are_refused(house: Deploy
         "x-long": "x" * 2001,
     }
     for name, value in rows.items():
-        body = {"url": house.hook.url, "headers": {name: value}}
-        told = problem(await house.client.post("/v1/endpoints", json=body), 422, "validation")
+        body = {"url": deployment.hook.url, "headers": {name: value}}
+        told = problem(await deployment.client.post("/v1/endpoints", json=body), 422, "validation")
         assert told["errors"][0]["pointer"] == f"/headers/{name}"
-    assert await listed(house, "/v1/endpoints") == []
+    assert await listed(deployment, "/v1/endpoints") == []
 
 
 async def test_the_result_goes_only_where_it_was_asked_for(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as house, downstream() as hook:
-        plain_one = await subscribe(house, hook, "job.succeeded")
-        await house.subscribe("job.succeeded", include=["result"])
-        job = await open_job(house, callback_url=f"{hook.url}/own")
-        await ring(house, job, finished(job, actions=["upsample1"], song_id="s\u00e9\u2028"))
-        await all_settled(house, job=job["id"])
-        [whole] = house.hook.about(job["id"])
+    async with deployed(tmp_path, SILENT) as deployment, downstream() as hook:
+        plain_one = await subscribe(deployment, hook, "job.succeeded")
+        await deployment.subscribe("job.succeeded", include=["result"])
+        job = await open_job(deployment, callback_url=f"{hook.url}/own")
+        await ring(deployment, job, finished(job, actions=["upsample1"], song_id="s\u00e9\u2028"))
+        await all_settled(deployment, job=job["id"])
+        [whole] = deployment.hook.about(job["id"])
         result = whole["data"].pop("result")
         assert (result["actions"], result["song_id"]) == (["upsample1"], "s\u00e9\u2028")
-        assert (await house.job(job["id"]))["result"] == result
+        assert (await deployment.job(job["id"]))["result"] == result
         bodies = [plain.loads(body) for _, body in hook.deliveries]
         assert bodies == [whole, whole]
-        assert (await listed(house, "/v1/events", job=job["id"]))[0]["data"] == whole["data"]
-        await asked(house, "PATCH", f"/v1/endpoints/{plain_one['id']}", json={"include": ["result"]})
-        assert (await asked(house, "GET", f"/v1/endpoints/{plain_one['id']}"))["include"] == ["result"]
+        assert (await listed(deployment, "/v1/events", job=job["id"]))[0]["data"] == whole["data"]
+        await asked(deployment, "PATCH", f"/v1/endpoints/{plain_one['id']}", json={"include": ["result"]})
+        assert (await asked(deployment, "GET", f"/v1/endpoints/{plain_one['id']}"))["include"] == ["result"]
 
 
 WANTED: dict[tuple[str, ...], set[str]] = {
@@ -98,18 +98,18 @@ WANTED: dict[tuple[str, ...], set[str]] = {
 
 async def test_patterns_decide_what_goes_where(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as deployment:
         made = {}
         for events in WANTED:
-            body: dict[str, Any] = {"url": house.hook.url} | ({"events": list(events)} if events else {})
-            made[events] = await asked(house, "POST", "/v1/endpoints", 201, json=body)
-        job = await open_job(house)
+            body: dict[str, Any] = {"url": deployment.hook.url} | ({"events": list(events)} if events else {})
+            made[events] = await asked(deployment, "POST", "/v1/endpoints", 201, json=body)
+        job = await open_job(deployment)
         for percentage in (10, 20):
-            await ring(house, job, says(job, "processing", percentage=percentage))
+            await ring(deployment, job, says(job, "processing", percentage=percentage))
             moving.wall += timedelta(seconds=2)
-        await ring(house, job, finished(job))
+        await ring(deployment, job, finished(job))
         owed: dict[str, list[str]] = {}
-        for one in await listed(house, "/v1/deliveries"):
+        for one in await listed(deployment, "/v1/deliveries"):
             owed.setdefault(one["endpoint"], []).append(one["type"])
         got = {events: sorted(owed.get(endpoint["id"], [])) for events, endpoint in made.items()}
         assert got == {events: sorted(types) for events, types in WANTED.items()}
@@ -117,67 +117,69 @@ async def test_patterns_decide_what_goes_where(tmp_path: Path) -> None:
 
 async def test_progress_is_told_at_most_once_a_second(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
-        job = await open_job(house)
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as deployment:
+        job = await open_job(deployment)
         for step in range(2, 62):
             moving.wall += timedelta(milliseconds=100)
-            await ring(house, job, says(job, "processing", percentage=step))
-        events = await listed(house, "/v1/events", job=job["id"])
+            await ring(deployment, job, says(job, "processing", percentage=step))
+        events = await listed(deployment, "/v1/events", job=job["id"])
         assert [one["type"] for one in events][:2] == ["job.running", "job.progressed"]
         told = [datetime.fromisoformat(one["timestamp"]) for one in events]
         gaps = [later - earlier for earlier, later in itertools.pairwise(told)]
         assert min(gaps) >= timedelta(seconds=1)
         assert 5 <= len(gaps) < 30
-        assert (await house.job(job["id"]))["progress"] == 61
+        assert (await deployment.job(job["id"]))["progress"] == 61
 
 
-async def test_trying_an_endpoint_sends_a_test_now(house: Deployment) -> None:
-    made = await house.subscribe("job.failed")
+async def test_trying_an_endpoint_sends_a_test_now(deployment: Deployment) -> None:
+    made = await deployment.subscribe("job.failed")
     async with downstream() as hook:
-        others = [await subscribe(house, hook, pattern) for pattern in ("endpoint.test", "*")]
-        told = await asked(house, "POST", f"/v1/endpoints/{made['id']}/test")
+        others = [await subscribe(deployment, hook, pattern) for pattern in ("endpoint.test", "*")]
+        told = await asked(deployment, "POST", f"/v1/endpoints/{made['id']}/test")
         assert (told["object"], told["status"], told["error"]) == ("attempt", 204, None)
-        [event] = house.hook.events()
+        [event] = deployment.hook.events()
         assert (event["type"], event["data"]["id"]) == ("endpoint.test", made["id"])
-        seen = await asked(house, "GET", f"/v1/deliveries/{told['delivery']}")
+        seen = await asked(deployment, "GET", f"/v1/deliveries/{told['delivery']}")
         assert (seen["state"], seen["endpoint"], seen["type"]) == ("delivered", made["id"], "endpoint.test")
         assert seen["attempts"] == [told]
-        [only] = await listed(house, "/v1/deliveries", event=event["id"])
+        [only] = await listed(deployment, "/v1/deliveries", event=event["id"])
         assert only["endpoint"] == made["id"]
         for other in others:
-            assert await listed(house, "/v1/deliveries", endpoint=other["id"]) == []
-        assert [one["id"] for one in await listed(house, "/v1/events", type="endpoint.test")] == [event["id"]]
+            assert await listed(deployment, "/v1/deliveries", endpoint=other["id"]) == []
+        assert [one["id"] for one in await listed(deployment, "/v1/events", type="endpoint.test")] == [
+            event["id"]
+        ]
 
 
-async def test_a_test_that_fails_is_told_and_not_repeated(house: Deployment) -> None:
-    made = await house.subscribe("job.failed")
-    house.hook.answers = [(500, {}), (410, {})]
-    told = await asked(house, "POST", f"/v1/endpoints/{made['id']}/test")
+async def test_a_test_that_fails_is_told_and_not_repeated(deployment: Deployment) -> None:
+    made = await deployment.subscribe("job.failed")
+    deployment.hook.answers = [(500, {}), (410, {})]
+    told = await asked(deployment, "POST", f"/v1/endpoints/{made['id']}/test")
     assert (told["status"], told["answer"]) == (500, "thanks")
-    seen = await asked(house, "GET", f"/v1/deliveries/{told['delivery']}")
+    seen = await asked(deployment, "GET", f"/v1/deliveries/{told['delivery']}")
     assert (seen["state"], seen["next_attempt_at"], len(seen["attempts"])) == ("exhausted", None, 1)
-    assert (await asked(house, "POST", f"/v1/endpoints/{made['id']}/test"))["status"] == 410
-    assert (await asked(house, "GET", f"/v1/endpoints/{made['id']}"))["state"] == "disabled"
-    assert (await asked(house, "POST", f"/v1/endpoints/{made['id']}/test"))["status"] == 204
-    problem(await house.client.post("/v1/endpoints/ep_none/test"), 404, "not-found")
+    assert (await asked(deployment, "POST", f"/v1/endpoints/{made['id']}/test"))["status"] == 410
+    assert (await asked(deployment, "GET", f"/v1/endpoints/{made['id']}"))["state"] == "disabled"
+    assert (await asked(deployment, "POST", f"/v1/endpoints/{made['id']}/test"))["status"] == 204
+    problem(await deployment.client.post("/v1/endpoints/ep_none/test"), 404, "not-found")
 
 
-async def test_a_change_leaves_what_it_does_not_name(house: Deployment) -> None:
-    made = await house.subscribe("job.failed", description="one", headers={"x-a": "1"}, max_in_flight=3)
+async def test_a_change_leaves_what_it_does_not_name(deployment: Deployment) -> None:
+    made = await deployment.subscribe("job.failed", description="one", headers={"x-a": "1"}, max_in_flight=3)
     path = f"/v1/endpoints/{made['id']}"
     kept = {name: value for name, value in made.items() if name not in {"secret", "updated_at"}}
 
     async def now() -> dict[str, Any]:
-        told = await asked(house, "GET", path)
+        told = await asked(deployment, "GET", path)
         told.pop("updated_at")
         return told
 
-    await asked(house, "PATCH", path, json={})
+    await asked(deployment, "PATCH", path, json={})
     assert await now() == kept
-    await asked(house, "PATCH", path, json={"description": "two", "max_in_flight": 5})
+    await asked(deployment, "PATCH", path, json={"description": "two", "max_in_flight": 5})
     assert await now() == kept | {"description": "two", "max_in_flight": 5}
     nulls = dict.fromkeys(("description", "max_in_flight", "events", "headers", "include"))
-    await asked(house, "PATCH", path, json=nulls)
+    await asked(deployment, "PATCH", path, json=nulls)
     defaults = {
         "description": "",
         "max_in_flight": 64,
@@ -187,36 +189,36 @@ async def test_a_change_leaves_what_it_does_not_name(house: Deployment) -> None:
     }
     assert await now() == kept | defaults
     merge = {"content-type": "application/merge-patch+json"}
-    await asked(house, "PATCH", path, content=b'{"url": "https://b.example/"}', headers=merge)
+    await asked(deployment, "PATCH", path, content=b'{"url": "https://b.example/"}', headers=merge)
     assert (await now())["url"] == "https://b.example/"
-    assert await asked(house, "GET", f"{path}/secret") == {"secret": made["secret"]}
+    assert await asked(deployment, "GET", f"{path}/secret") == {"secret": made["secret"]}
 
 
 async def test_an_endpoint_of_the_file_is_changed_only_there(tmp_path: Path) -> None:
     kept = '[{"id": "kept", "url": "http://127.0.0.1:9999/x", "events": ["job.*"]}]'
-    async with deployed(tmp_path, SILENT, endpoints=kept) as house:
-        [told] = await listed(house, "/v1/endpoints")
+    async with deployed(tmp_path, SILENT, endpoints=kept) as deployment:
+        [told] = await listed(deployment, "/v1/endpoints")
         assert (told["id"], told["from_file"], told["events"]) == ("kept", True, ["job.*"])
-        problem(await house.client.delete("/v1/endpoints/kept"), 409, "conflict")
-        answer = await house.client.patch("/v1/endpoints/kept", json={"description": "x"})
+        problem(await deployment.client.delete("/v1/endpoints/kept"), 409, "conflict")
+        answer = await deployment.client.patch("/v1/endpoints/kept", json={"description": "x"})
         problem(answer, 409, "conflict")
-        secret = (await asked(house, "GET", "/v1/endpoints/kept/secret"))["secret"]
-        assert (await asked(house, "POST", "/v1/endpoints/kept/resume"))["state"] == "active"
-    async with deployed(tmp_path, SILENT, endpoints=kept) as house:
-        assert (await asked(house, "GET", "/v1/endpoints/kept/secret"))["secret"] == secret
-    async with deployed(tmp_path, SILENT) as house:
-        assert await listed(house, "/v1/endpoints") == []
+        secret = (await asked(deployment, "GET", "/v1/endpoints/kept/secret"))["secret"]
+        assert (await asked(deployment, "POST", "/v1/endpoints/kept/resume"))["state"] == "active"
+    async with deployed(tmp_path, SILENT, endpoints=kept) as deployment:
+        assert (await asked(deployment, "GET", "/v1/endpoints/kept/secret"))["secret"] == secret
+    async with deployed(tmp_path, SILENT) as deployment:
+        assert await listed(deployment, "/v1/endpoints") == []
 
 
 async def test_endpoints_are_listed_newest_first_wherever_they_come_from(tmp_path: Path) -> None:
     kept = '[{"id": "kept", "url": "http://127.0.0.1:9999/x", "events": ["job.*"]}]'
-    async with deployed(tmp_path, SILENT, endpoints=kept) as house:
-        made = [(await house.subscribe("job.*"))["id"] for _ in range(3)]
+    async with deployed(tmp_path, SILENT, endpoints=kept) as deployment:
+        made = [(await deployment.subscribe("job.*"))["id"] for _ in range(3)]
         expected = [*reversed(made), "kept"]
-        assert [one["id"] for one in await listed(house, "/v1/endpoints")] == expected
-        first = await asked(house, "GET", "/v1/endpoints", params={"limit": 2})
-        await asked(house, "DELETE", f"/v1/endpoints/{first['next_cursor']}", 204)
-        rest = await listed(house, "/v1/endpoints", cursor=first["next_cursor"])
+        assert [one["id"] for one in await listed(deployment, "/v1/endpoints")] == expected
+        first = await asked(deployment, "GET", "/v1/endpoints", params={"limit": 2})
+        await asked(deployment, "DELETE", f"/v1/endpoints/{first['next_cursor']}", 204)
+        rest = await listed(deployment, "/v1/endpoints", cursor=first["next_cursor"])
         assert [one["id"] for one in first["data"] + rest] == expected
 
 
@@ -250,44 +252,46 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_an_endpoint_that_cannot_be_is_refused(house: Deployment) -> None:
+async def test_an_endpoint_that_cannot_be_is_refused(deployment: Deployment) -> None:
     for place, wrong in REFUSED.items():
-        answer = await house.client.post("/v1/endpoints", json={"url": house.hook.url, **wrong})
+        answer = await deployment.client.post("/v1/endpoints", json={"url": deployment.hook.url, **wrong})
         told = problem(answer, 422, "validation")
         assert told["errors"][0]["pointer"] == place.partition("#")[0], f"{wrong} gives {told['errors']}"
         assert told["errors"][0]["in"] == "body"
-    assert await listed(house, "/v1/endpoints") == []
-    made = await house.subscribe("job.failed")
-    problem(await house.client.patch(f"/v1/endpoints/{made['id']}", json={"url": None}), 422, "validation")
+    assert await listed(deployment, "/v1/endpoints") == []
+    made = await deployment.subscribe("job.failed")
+    problem(
+        await deployment.client.patch(f"/v1/endpoints/{made['id']}", json={"url": None}), 422, "validation"
+    )
     for name in ("secret", "state", "id"):
-        answer = await house.client.patch(f"/v1/endpoints/{made['id']}", json={name: "x"})
+        answer = await deployment.client.patch(f"/v1/endpoints/{made['id']}", json={name: "x"})
         assert problem(answer, 422, "validation")["errors"][0]["pointer"] == f"/{name}"
 
 
-async def test_endpoints_are_listed_newest_first(house: Deployment) -> None:
-    made = [(await house.subscribe("job.failed"))["id"] for _ in range(5)]
+async def test_endpoints_are_listed_newest_first(deployment: Deployment) -> None:
+    made = [(await deployment.subscribe("job.failed"))["id"] for _ in range(5)]
     found: list[str] = []
     cursor: dict[str, str] = {}
     for _ in range(3):
-        told = await asked(house, "GET", "/v1/endpoints", params={"limit": 2, **cursor})
+        told = await asked(deployment, "GET", "/v1/endpoints", params={"limit": 2, **cursor})
         found += [one["id"] for one in told["data"]]
         cursor = {"cursor": told["next_cursor"]}
     assert found == made[::-1]
     assert cursor == {"cursor": None}
 
 
-async def test_changes_at_once_all_stand(house: Deployment) -> None:
-    made = await house.subscribe("job.failed")
+async def test_changes_at_once_all_stand(deployment: Deployment) -> None:
+    made = await deployment.subscribe("job.failed")
     path = f"/v1/endpoints/{made['id']}"
     names = [f"x-{number}" for number in range(10)]
-    await asyncio.gather(*(asked(house, "PATCH", path, json={"headers": {name: "1"}}) for name in names))
-    assert sorted((await asked(house, "GET", path))["headers"]) == names
+    await asyncio.gather(*(asked(deployment, "PATCH", path, json={"headers": {name: "1"}}) for name in names))
+    assert sorted((await asked(deployment, "GET", path))["headers"]) == names
 
 
-async def test_a_change_never_undoes_a_deletion(house: Deployment) -> None:
+async def test_a_change_never_undoes_a_deletion(deployment: Deployment) -> None:
     for _ in range(20):
-        path = f"/v1/endpoints/{(await house.subscribe('job.failed'))['id']}"
-        changes = [house.client.patch(path, json={"description": str(number)}) for number in range(6)]
-        await asyncio.gather(*changes[:3], house.client.delete(path), *changes[3:])
-        problem(await house.client.get(path), 404, "not-found")
-    assert await listed(house, "/v1/endpoints") == []
+        path = f"/v1/endpoints/{(await deployment.subscribe('job.failed'))['id']}"
+        changes = [deployment.client.patch(path, json={"description": str(number)}) for number in range(6)]
+        await asyncio.gather(*changes[:3], deployment.client.delete(path), *changes[3:])
+        problem(await deployment.client.get(path), 404, "not-found")
+    assert await listed(deployment, "/v1/endpoints") == []

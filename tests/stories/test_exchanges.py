@@ -63,9 +63,9 @@ async def test_compressed_answers_are_read_although_plain_ones_were_asked_for(
 
     async with (
         providing(answering) as url,
-        deployed(tmp_path, SILENT, accounts_with={"base_url": url}) as house,
+        deployed(tmp_path, SILENT, accounts_with={"base_url": url}) as deployment,
     ):
-        job = await house.final((await house.submit(asking("getimg")))["id"])
+        job = await deployment.final((await deployment.submit(asking("getimg")))["id"])
     assert (job["state"], job["provider_job_id"]) == ("succeeded", "g1")
     assert job["result"]["data"] == DONE["data"]
 
@@ -78,11 +78,11 @@ async def test_an_answer_that_is_too_large_once_unpacked_is_no_answer(tmp_path: 
 
     async with (
         providing(answering) as url,
-        deployed(tmp_path, SILENT, accounts_with={"base_url": url}) as house,
+        deployed(tmp_path, SILENT, accounts_with={"base_url": url}) as deployment,
     ):
-        job = await house.submit(asking("getimg"))
-        await house.in_state(job["id"], "unconfirmed")
-        [told] = [one for one in await house.timeline(job["id"]) if one["kind"] == "submission"]
+        job = await deployment.submit(asking("getimg"))
+        await deployment.in_state(job["id"], "unconfirmed")
+        [told] = [one for one in await deployment.timeline(job["id"]) if one["kind"] == "submission"]
     assert told["error"] == "the answer is too large"
 
 
@@ -109,11 +109,13 @@ async def test_an_upload_that_broke_halfway_is_sent_again(tmp_path: Path) -> Non
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     image = {"images": [{"role": "first_frame", "image": "A" * (12 << 20)}]}
     accounts = {"base_url": url, "poll_interval": 600}
-    async with deployed(tmp_path, SILENT, accounts_with=accounts) as house:
+    async with deployed(tmp_path, SILENT, accounts_with=accounts) as deployment:
         asked = asking("getimg")
-        job = await house.submit({**asked, "input": asked["input"] | image})
-        told = await house.until(lambda: house.job(job["id"]), lambda one: one["provider_job_id"] is not None)
-        assert await outcomes(house, job["id"], "submission") == ["applied", "applied"]
+        job = await deployment.submit({**asked, "input": asked["input"] | image})
+        told = await deployment.until(
+            lambda: deployment.job(job["id"]), lambda one: one["provider_job_id"] is not None
+        )
+        assert await outcomes(deployment, job["id"], "submission") == ["applied", "applied"]
     server.close()
     assert (told["provider_job_id"], len(tries)) == ("g1", 2)
 
@@ -126,19 +128,19 @@ async def test_a_submission_may_take_as_long_as_its_account_says(tmp_path: Path)
     accounts = {"submit_timeout": 1}
     async with (
         providing(answering) as url,
-        deployed(tmp_path, SILENT, accounts_with={"base_url": url, **accounts}) as house,
+        deployed(tmp_path, SILENT, accounts_with={"base_url": url, **accounts}) as deployment,
     ):
-        job = await house.submit(asking("getimg"))
-        await house.in_state(job["id"], "unconfirmed")
-        [told] = [one for one in await house.timeline(job["id"]) if one["kind"] == "submission"]
+        job = await deployment.submit(asking("getimg"))
+        await deployment.in_state(job["id"], "unconfirmed")
+        [told] = [one for one in await deployment.timeline(job["id"]) if one["kind"] == "submission"]
     assert told["error"] == "read: timed out"
 
 
 async def test_a_claim_lasts_longer_than_the_longest_submission(tmp_path: Path) -> None:
     for own, longest in (({}, 300), ({"submit_timeout": 7}, 7), ({"submit_timeout": 900.5}, 900.5)):
         (folder := tmp_path / str(longest)).mkdir()
-        async with deployed(folder, SILENT, accounts_with=own) as house:
-            accounts = house.services.core.accounts
+        async with deployed(folder, SILENT, accounts_with=own) as deployment:
+            accounts = deployment.services.core.accounts
             usual = {
                 (name, operation): accounts.submission(accounts.setups[name], operation).timeout
                 for name, operation in (
@@ -148,7 +150,7 @@ async def test_a_claim_lasts_longer_than_the_longest_submission(tmp_path: Path) 
                 )
             }
             assert list(usual.values()) == ([longest] * 3 if own else [300, 300, 60])
-            services = house.services
+            services = deployment.services
             submitter = Submitter(
                 accounts, services.core.recorder, services.core.store, services.core.breaker, Clock()
             )
@@ -169,10 +171,10 @@ async def test_want_of_sockets_costs_a_delivery_no_try(
 
     monkeypatch.setattr("receiver.delivery.sender.SHORT_OF_SOCKETS", SHORTLY)
     monkeypatch.setattr(HttpClient, "call", call)
-    async with deployed(tmp_path, SILENT, retry_schedule="[]") as house:
-        await house.subscribe("job.canceled")
-        job = await ended_job(house)
-        told = await settled(house, job=job["id"])
+    async with deployed(tmp_path, SILENT, retry_schedule="[]") as deployment:
+        await deployment.subscribe("job.canceled")
+        job = await ended_job(deployment)
+        told = await settled(deployment, job=job["id"])
     assert (told["state"], [one["status"] for one in told["attempts"]], len(refused)) == (
         "delivered",
         [204],

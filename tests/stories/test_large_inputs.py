@@ -19,7 +19,7 @@ FILE = "".join(f"{number:08x}" for number in range(IN_ROW // 4))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """One deployment for all."""
     async with deployed(tmp_path_factory.mktemp("large"), SILENT) as made:
         yield made
@@ -35,7 +35,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_a_large_input_is_submitted_as_it_was_asked_for(house: Deployment) -> None:
+async def test_a_large_input_is_submitted_as_it_was_asked_for(deployment: Deployment) -> None:
     made = {}
     for number, (name, given) in enumerate(INPUTS.items()):
         body = asking("apiframe", f"a tide, {name}")
@@ -44,10 +44,12 @@ async def test_a_large_input_is_submitted_as_it_was_asked_for(house: Deployment)
             given["file"] = FILE[: 5 * PIECE - before + given["file"]]
         body["input"] |= given
         spelled = json.dumps(body, ensure_ascii=number % 2 == 0).encode()
-        answer = await house.client.post("/v1/jobs", content=spelled, headers=JSON)
+        answer = await deployment.client.post("/v1/jobs", content=spelled, headers=JSON)
         assert answer.status_code == 202, name
         made[name] = answer.json()["id"]
     for name, job in made.items():
-        shown = await house.until(functools.partial(house.job, job), lambda told: told["provider_job_id"])
-        got = house.world.jobs[shown["provider_job_id"]].input
+        shown = await deployment.until(
+            functools.partial(deployment.job, job), lambda told: told["provider_job_id"]
+        )
+        got = deployment.world.jobs[shown["provider_job_id"]].input
         assert {field: got[field] for field in INPUTS[name]} == INPUTS[name], name

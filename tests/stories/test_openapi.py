@@ -16,16 +16,16 @@ CHECKS = (
 )
 
 
-async def test_every_call_answers_as_described(house: Deployment) -> None:
-    await house.subscribe("job.*")
-    job = await house.submit(asking("apiframe"))
-    await house.final(job["id"])
+async def test_every_call_answers_as_described(deployment: Deployment) -> None:
+    await deployment.subscribe("job.*")
+    job = await deployment.submit(asking("apiframe"))
+    await deployment.final(job["id"])
     running = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "schemathesis.cli",
         "run",
-        f"{house.url}/openapi.json",
+        f"{deployment.url}/openapi.json",
         "--header",
         f"Authorization: Bearer {KEY}",
         "--checks",
@@ -39,7 +39,7 @@ async def test_every_call_answers_as_described(house: Deployment) -> None:
         "--no-color",
         "--exclude-path-regex",
         "^/v1/endpoints/.*/test$",
-        cwd=house.folder,
+        cwd=deployment.folder,
         env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.stories.short_waits", "PYTHONPATH": str(HERE)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -48,11 +48,11 @@ async def test_every_call_answers_as_described(house: Deployment) -> None:
     assert running.returncode == 0, told.decode()[-6000:]
 
 
-async def test_what_is_delivered_is_what_the_description_says(house: Deployment) -> None:
-    endpoint = await house.subscribe(*TYPES)
-    job = await house.submit(asking("apiframe"))
-    await house.delivered(job["id"], "job.succeeded")
-    answer = await house.client.post(f"/v1/endpoints/{endpoint['id']}/test")
+async def test_what_is_delivered_is_what_the_description_says(deployment: Deployment) -> None:
+    endpoint = await deployment.subscribe(*TYPES)
+    job = await deployment.submit(asking("apiframe"))
+    await deployment.delivered(job["id"], "job.succeeded")
+    answer = await deployment.client.post(f"/v1/endpoints/{endpoint['id']}/test")
     assert answer.status_code == 200, answer.text
-    announced = [Webhook.model_validate_json(body).root for _, body in house.hook.deliveries]
+    announced = [Webhook.model_validate_json(body).root for _, body in deployment.hook.deliveries]
     assert {"job.succeeded", "endpoint.test"} <= {one.type for one in announced}

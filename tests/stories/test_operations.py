@@ -156,17 +156,19 @@ async def test_a_key_for_the_commands_makes_no_admin_of_the_service(tmp_path: Pa
 
 async def test_keys_that_are_set_are_rotated_step_by_step_and_every_step_serves(tmp_path: Path) -> None:
     old, new = "o" * 32, "n" * 32
-    async with deployed(tmp_path, secret_keys=json.dumps([old])) as house:
-        endpoint = await house.subscribe("job.*")
+    async with deployed(tmp_path, secret_keys=json.dumps([old])) as deployment:
+        endpoint = await deployment.subscribe("job.*")
     for keys in ([old, new], [new, old]):
-        async with deployed(tmp_path, secret_keys=json.dumps(keys)) as house:
-            assert (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint[
+        async with deployed(tmp_path, secret_keys=json.dumps(keys)) as deployment:
+            assert (await asked(deployment, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint[
                 "secret"
             ]
-    settings = environment(tmp_path, house.url, house.url, {}, secret_keys=json.dumps([new, old]))
+    settings = environment(tmp_path, deployment.url, deployment.url, {}, secret_keys=json.dumps([new, old]))
     said = await run(tmp_path, "secrets", "reencrypt", **settings)
     assert said.code == 0, said.err
     assert "encrypted 1 rows under the newest key" in said.out
     assert said.out.startswith("database: ")
-    async with deployed(tmp_path, secret_keys=json.dumps([new])) as house:
-        assert (await asked(house, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint["secret"]
+    async with deployed(tmp_path, secret_keys=json.dumps([new])) as deployment:
+        assert (await asked(deployment, "endpoints", "secret", endpoint["id"])).out.strip() == endpoint[
+            "secret"
+        ]

@@ -12,16 +12,16 @@ from tests.stories.tools import SILENT, event_types, open_job
 @pytest.mark.parametrize("code", [1026, 1027])
 @pytest.mark.parametrize("provider", ["minimax", "gately"])
 async def test_a_refusal_of_the_content_ends_the_job(tmp_path: Path, provider: str, code: int) -> None:
-    async with deployed(tmp_path, SILENT, {"backstop_after": 0.1}) as house:
-        job = await open_job(house, provider)
+    async with deployed(tmp_path, SILENT, {"backstop_after": 0.1}) as deployment:
+        job = await open_job(deployment, provider)
         said = {"status_code": code, "status_msg": "output sensitive"}
         task = {"task_id": job["provider_job_id"], "status": "", "file_id": "", "base_resp": said}
-        house.front.app = JSONResponse(task)
-        done = await house.final(job["id"])
+        deployment.front.app = JSONResponse(task)
+        done = await deployment.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("failed", "poll")
         assert done["error"] == {
             "code": "content_policy",
             "message": "output sensitive",
             "provider_code": str(code),
         }
-        assert await event_types(house, job["id"]) == ["job.failed"]
+        assert await event_types(deployment, job["id"]) == ["job.failed"]

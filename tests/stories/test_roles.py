@@ -25,11 +25,13 @@ async def test_the_role_that_is_made_before_the_tables_serves_them(tmp_path: Pat
     await owner.migrate()
     await owner.close()
     url = server.url("composed").replace("postgres@", "ringback_service@")
-    async with deployed(tmp_path, database_url=url, migrate_on_start="false", retention_days="1") as house:
-        await house.subscribe("job.*")
-        job = await house.submit(asking("apiframe"))
-        assert len(await house.delivered(job["id"], "job.succeeded")) == 1
-        await house.services.retention.sweep()
+    async with deployed(
+        tmp_path, database_url=url, migrate_on_start="false", retention_days="1"
+    ) as deployment:
+        await deployment.subscribe("job.*")
+        job = await deployment.submit(asking("apiframe"))
+        assert len(await deployment.delivered(job["id"], "job.succeeded")) == 1
+        await deployment.services.retention.sweep()
         owned = "select count(*) from pg_class join pg_roles r on r.oid = relowner where rolname = '{}'"
         assert server.sql("composed", owned.format("ringback_service")) == "0"
         rights = "select has_schema_privilege('ringback_service', 'public', 'create')"

@@ -24,17 +24,17 @@ GIVEN = "whsec_" + b64encode(b"given for a job of its own").decode()
 LISTS = ("/v1/jobs", "/v1/events", "/v1/deliveries", "/v1/endpoints", "/v1/keys", "/v1/providers")
 
 
-async def everything_said(house: Deployment) -> str:
+async def everything_said(deployment: Deployment) -> str:
     """Every answer that the API gives about what is there."""
     answers: list[str] = []
     for path in LISTS:
-        answer = await house.client.get(path)
+        answer = await deployment.client.get(path)
         answers.append(answer.text)
         if path == "/v1/providers":
             continue
         paths = [f"{path}/{item['id']}" for item in answer.json()["data"]]
         paths += [f"{one}/timeline" for one in paths if path == "/v1/jobs"]
-        answers += [(await house.client.get(one)).text for one in paths]
+        answers += [(await deployment.client.get(one)).text for one in paths]
     return "\n".join(answers)
 
 
@@ -51,27 +51,29 @@ def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     observability.LOGGER.setLevel(ours)
 
 
-async def busy_house(house: Deployment) -> dict[str, str]:
+async def busy_house(deployment: Deployment) -> dict[str, str]:
     """Let everything happen that handles a secret; the secrets by name."""
-    endpoint = await house.subscribe("*", headers={"authorization": "Bearer custom-header-value"})
-    key = await asked(house, "POST", "/v1/keys", 201, json={"name": "x", "scopes": ["admin"]})
-    job = await open_job(house, callback_url=house.hook.url + "/own", callback_secret=GIVEN)
-    url, secret = house.callback(job)
+    endpoint = await deployment.subscribe("*", headers={"authorization": "Bearer custom-header-value"})
+    key = await asked(deployment, "POST", "/v1/keys", 201, json={"name": "x", "scopes": ["admin"]})
+    job = await open_job(deployment, callback_url=deployment.hook.url + "/own", callback_secret=GIVEN)
+    url, secret = deployment.callback(job)
     for proof in ("wrong", secret + "x"):
-        await house.client.post(url, content=b"{}", headers={PROOF: proof})
-    await ring(house, job, b"\xff")
+        await deployment.client.post(url, content=b"{}", headers={PROOF: proof})
+    await ring(deployment, job, b"\xff")
     echo = {"webhook_secret": secret, "deep": [{"webhook_url": url, secret: "name"}], "key": "key-apiframe"}
-    await ring(house, job, says(job, "processing", message=f"calling {url} with {secret}"))
-    await ring(house, job, finished(job, **echo))
-    failed = await open_job(house)
-    await ring(house, failed, says(failed, "failed", message=f"{house.callback(failed)[1]} key-apiframe"))
-    await house.submit(asking("apiframe", "a tide, refused"))
-    await house.submit(asking("aiml", "a tide, lost-answer"))
-    await all_settled(house)
-    made = house.folder / "ringback-secret-keys"
+    await ring(deployment, job, says(job, "processing", message=f"calling {url} with {secret}"))
+    await ring(deployment, job, finished(job, **echo))
+    failed = await open_job(deployment)
+    await ring(
+        deployment, failed, says(failed, "failed", message=f"{deployment.callback(failed)[1]} key-apiframe")
+    )
+    await deployment.submit(asking("apiframe", "a tide, refused"))
+    await deployment.submit(asking("aiml", "a tide, lost-answer"))
+    await all_settled(deployment)
+    made = deployment.folder / "ringback-secret-keys"
     return {
         "a job's secret": secret,
-        "another job's secret": house.callback(failed)[1],
+        "another job's secret": deployment.callback(failed)[1],
         "a callback's token": url.rsplit("/", 1)[-1],
         "our key": KEY,
         "a made key": key["key"],
@@ -84,9 +86,9 @@ async def busy_house(house: Deployment) -> dict[str, str]:
 
 
 async def test_nothing_secret_is_logged_or_told(tmp_path: Path, log: io.StringIO) -> None:
-    async with deployed(tmp_path, Knobs(takes=3600)) as house:
-        secrets = await busy_house(house)
-        said = await everything_said(house)
+    async with deployed(tmp_path, Knobs(takes=3600)) as deployment:
+        secrets = await busy_house(deployment)
+        said = await everything_said(deployment)
         logged = log.getvalue()
         assert "[redacted]" in said
         assert "cannot be read" in logged
@@ -98,23 +100,23 @@ async def test_nothing_secret_is_logged_or_told(tmp_path: Path, log: io.StringIO
 
 async def test_an_echo_is_hidden_however_json_spells_it(tmp_path: Path) -> None:
     accounts: dict[str, Any] = {"api_key": "key/with/slashes"}
-    async with deployed(tmp_path, Knobs(takes=3600), accounts) as house:
-        job = await open_job(house)
+    async with deployed(tmp_path, Knobs(takes=3600), accounts) as deployment:
+        job = await open_job(deployment)
         body = '{"task_id":"%s","status":"finished","video_url":"%s","actions":["%s"]}'
         spelled = body % (job["provider_job_id"], "https://cdn.example/0.mp4", r"key\/with\/slashes")
-        await ring(house, job, spelled.encode())
-        told = await house.job(job["id"])
+        await ring(deployment, job, spelled.encode())
+        told = await deployment.job(job["id"])
         assert told["state"] == "succeeded"
         assert "key/with/slashes" not in str(told)
 
 
 @pytest.mark.parametrize("provider", SPEAKERS)
 async def test_what_a_poll_echoes_is_hidden_in_the_result(tmp_path: Path, provider: str) -> None:
-    async with deployed(tmp_path, Knobs(takes=3600), {"backstop_after": 0.1}) as house:
-        job = await open_job(house, provider)
-        url, secret = house.callback(job)
+    async with deployed(tmp_path, Knobs(takes=3600), {"backstop_after": 0.1}) as deployment:
+        job = await open_job(deployment, provider)
+        url, secret = deployment.callback(job)
         secrets = [url.rsplit("/", 1)[-1], secret, f"key-{provider}"]
-        speaker = house.front.app
+        speaker = deployment.front.app
 
         async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
             asked_for = Request(scope, receive)
@@ -129,10 +131,10 @@ async def test_what_a_poll_echoes_is_hidden_in_the_result(tmp_path: Path, provid
             told = answer.json()
             await JSONResponse({**told, "echo": [url, *secrets]})(scope, receive, send)
 
-        house.front.app = echoing
-        for one in house.world.jobs.values():
+        deployment.front.app = echoing
+        for one in deployment.world.jobs.values():
             one.takes = 0.0
-        done = await house.final(job["id"])
+        done = await deployment.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
         assert len(done["result"]["echo"]) == 4
         assert not [secret for secret in secrets if secret in str(done)]

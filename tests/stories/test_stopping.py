@@ -23,40 +23,40 @@ leave_threads(3)
 """
 
 
-async def under_way(house: Deployment) -> None:
+async def under_way(deployment: Deployment) -> None:
     """Wait until a submission is on its way."""
-    await house.submit(asking("apiframe", "a tide, slow"))
+    await deployment.submit(asking("apiframe", "a tide, slow"))
 
     async def accepted() -> int:
-        return house.world.accepted.total()
+        return deployment.world.accepted.total()
 
-    await house.until(accepted, lambda count: count == 1)
+    await deployment.until(accepted, lambda count: count == 1)
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    async with deployed(tmp_path, HELD, shutdown_grace="600") as house:
-        await under_way(house)
-        http = new_server(application(house.services.api), "127.0.0.1", 0, 600)
-        stop = serve._stop(http, house.services, Role.WORKER)
+    async with deployed(tmp_path, HELD, shutdown_grace="600") as deployment:
+        await under_way(deployment)
+        http = new_server(application(deployment.services.api), "127.0.0.1", 0, 600)
+        stop = serve._stop(http, deployment.services, Role.WORKER)
         stop()
         for _ in range(9):
             await asyncio.sleep(0)
         assert not http.should_exit
-        assert house.services.core.shutdown.begun
-        assert house.services.core.shutdown.time_left > 500
+        assert deployment.services.core.shutdown.begun
+        assert deployment.services.core.shutdown.time_left > 500
         stop()
 
         async def exits() -> bool:
             return http.should_exit
 
-        await house.until(exits, bool)
+        await deployment.until(exits, bool)
         assert http.force_exit
-        assert house.services.core.shutdown.time_left == 0.0
+        assert deployment.services.core.shutdown.time_left == 0.0
 
 
 async def test_all_that_stops_shares_one_grace(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, shutdown_grace="600") as house:
-        services = house.services
+    async with deployed(tmp_path, SILENT, shutdown_grace="600") as deployment:
+        services = deployment.services
         services.core.shutdown.hurry(600.0)
         left = services.core.shutdown.time_left
         services.core.shutdown.hurry(600.0)
@@ -69,15 +69,15 @@ async def test_all_that_stops_shares_one_grace(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_waits_is_answered_when_the_service_stops(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, shutdown_grace="600") as house:
-        job = await open_job(house)
-        waiting = asyncio.create_task(house.job(job["id"], wait=60))
+    async with deployed(tmp_path, SILENT, shutdown_grace="600") as deployment:
+        job = await open_job(deployment)
+        waiting = asyncio.create_task(deployment.job(job["id"], wait=60))
 
         async def waits() -> bool:
-            return bool(house.services.core.waiting_calls._jobs)
+            return bool(deployment.services.core.waiting_calls._jobs)
 
-        await house.until(waits, bool)
-        await house.services.drain()
+        await deployment.until(waits, bool)
+        await deployment.services.drain()
         assert (await waiting)["state"] == "queued"
 
 

@@ -16,18 +16,21 @@ def origin(hook: Hook, number: int) -> str:
 
 
 async def test_strangers_wait_in_line_and_hold_up_no_endpoint(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, retry_schedule="[0.05]") as house, downstream() as known:
-        house.services.core.limits.unproven.places = PLACES
-        await subscribe(house, known, "job.canceled")
-        house.hook.hold = asyncio.Event()
-        house.hook.answers = [(500, {})] * 3
+    async with deployed(tmp_path, SILENT, retry_schedule="[0.05]") as deployment, downstream() as known:
+        deployment.services.core.limits.unproven.places = PLACES
+        await subscribe(deployment, known, "job.canceled")
+        deployment.hook.hold = asyncio.Event()
+        deployment.hook.answers = [(500, {})] * 3
         for number in range(JOBS):
-            await ended_job(house, callback_url=origin(house.hook, number))
-        await house.until(lambda: asyncio.sleep(0, known.deliveries), lambda told: len(told) == JOBS)
-        await house.until(lambda: asyncio.sleep(0, house.hook.deliveries), lambda told: len(told) == PLACES)
-        house.hook.hold.set()
-        await house.until(
-            lambda: listed(house, "/v1/deliveries", state="delivered"), lambda told: len(told) == 2 * JOBS
+            await ended_job(deployment, callback_url=origin(deployment.hook, number))
+        await deployment.until(lambda: asyncio.sleep(0, known.deliveries), lambda told: len(told) == JOBS)
+        await deployment.until(
+            lambda: asyncio.sleep(0, deployment.hook.deliveries), lambda told: len(told) == PLACES
         )
-        assert len(house.hook.deliveries) == JOBS + 3
-        assert house.services.core.limits.unproven.taken == 0
+        deployment.hook.hold.set()
+        await deployment.until(
+            lambda: listed(deployment, "/v1/deliveries", state="delivered"),
+            lambda told: len(told) == 2 * JOBS,
+        )
+        assert len(deployment.hook.deliveries) == JOBS + 3
+        assert deployment.services.core.limits.unproven.taken == 0

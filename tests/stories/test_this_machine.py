@@ -17,10 +17,10 @@ from tests.stories.deployment import KEY, Deployment
 
 
 async def test_this_machines_settings_are_used_where_the_environment_names_no_service(
-    house: Deployment,
+    deployment: Deployment,
 ) -> None:
-    port = httpx.URL(house.url).port
-    folder = house.folder / "own"
+    port = httpx.URL(deployment.url).port
+    folder = deployment.folder / "own"
     folder.mkdir()
     settings = folder / "ringback.toml"
     settings.write_text(f'port = {port}\ndata_dir = "{folder}"\n')
@@ -32,18 +32,18 @@ async def test_this_machines_settings_are_used_where_the_environment_names_no_se
     assert (unknown.code, unknown.err) == (2, f"ringback: {says} (see --help)\n")
     (folder / "ringback-api-key").write_text(f"{KEY}\n")
     assert (await run(folder, "jobs", "list")).out.startswith("id\t")
-    assert (await run(folder, "jobs", "list", RINGBACK_URL=house.url)).code == 0
-    elsewhere = await run(folder, "jobs", "list", RINGBACK_URL=house.hook.url)
+    assert (await run(folder, "jobs", "list", RINGBACK_URL=deployment.url)).code == 0
+    elsewhere = await run(folder, "jobs", "list", RINGBACK_URL=deployment.hook.url)
     assert (elsewhere.code, "RINGBACK_API_KEY" in elsewhere.err) == (2, True)
-    assert house.hook.deliveries == []
+    assert deployment.hook.deliveries == []
     (folder / "key").write_text(KEY)
-    by_file = await run(folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY_FILE="key")
+    by_file = await run(folder, "jobs", "list", RINGBACK_URL=deployment.url, RINGBACK_API_KEY_FILE="key")
     assert by_file.code == 0
-    no_file = await run(folder, "jobs", "list", RINGBACK_URL=house.url, RINGBACK_API_KEY_FILE="nowhere")
+    no_file = await run(folder, "jobs", "list", RINGBACK_URL=deployment.url, RINGBACK_API_KEY_FILE="nowhere")
     says = "RINGBACK_API_KEY_FILE: there is no file nowhere; make it, or name another"
     assert no_file.err == f"ringback: {says} (see --help)\n"
     both = {"RINGBACK_API_KEY": KEY, "RINGBACK_API_KEY_FILE": "key"}
-    twice = await run(folder, "jobs", "list", RINGBACK_URL=house.url, **both)
+    twice = await run(folder, "jobs", "list", RINGBACK_URL=deployment.url, **both)
     says = "RINGBACK_API_KEY and RINGBACK_API_KEY_FILE are both set; set one of the two"
     assert (twice.code, twice.err) == (2, f"ringback: {says} (see --help)\n")
 
@@ -71,21 +71,27 @@ async def test_an_address_that_cannot_be_right_is_told_with_the_fix(
     assert "top-secret" not in said.err
 
 
-async def test_what_is_not_ringback_is_told(house: Deployment) -> None:
-    house.hook.status = 200
-    said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
+async def test_what_is_not_ringback_is_told(deployment: Deployment) -> None:
+    deployment.hook.status = 200
+    said = await run(
+        deployment.folder, "jobs", "list", RINGBACK_URL=deployment.hook.url, RINGBACK_API_KEY="rb_x"
+    )
     assert (said.code, said.out) == (1, "")
-    assert said.err == f"ringback: what answers at {house.hook.url} is not Ringback; set RINGBACK_URL\n"
-    house.hook.status = 404
-    said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
-    answers = f"what answers at {house.hook.url} is not Ringback (it said 404)"
+    assert said.err == f"ringback: what answers at {deployment.hook.url} is not Ringback; set RINGBACK_URL\n"
+    deployment.hook.status = 404
+    said = await run(
+        deployment.folder, "jobs", "list", RINGBACK_URL=deployment.hook.url, RINGBACK_API_KEY="rb_x"
+    )
+    answers = f"what answers at {deployment.hook.url} is not Ringback (it said 404)"
     assert (said.code, said.err) == (1, f"ringback: {answers}; set RINGBACK_URL\n")
-    house.hook.status = 502
-    said = await run(house.folder, "jobs", "list", RINGBACK_URL=house.hook.url, RINGBACK_API_KEY="rb_x")
-    away = f"a proxy at {house.hook.url} answers 502 for the service; start it, or correct RINGBACK_URL"
+    deployment.hook.status = 502
+    said = await run(
+        deployment.folder, "jobs", "list", RINGBACK_URL=deployment.hook.url, RINGBACK_API_KEY="rb_x"
+    )
+    away = f"a proxy at {deployment.hook.url} answers 502 for the service; start it, or correct RINGBACK_URL"
     assert (said.code, said.err) == (1, f"ringback: {away}\n")
-    secure = house.url.replace("http:", "https:")
-    said = await run(house.folder, "jobs", "list", RINGBACK_URL=secure, RINGBACK_API_KEY="rb_x")
+    secure = deployment.url.replace("http:", "https:")
+    said = await run(deployment.folder, "jobs", "list", RINGBACK_URL=secure, RINGBACK_API_KEY="rb_x")
     assert said.code == 1
     assert said.err.startswith(f"ringback: no TLS that we trust is spoken at {secure} (")
     assert said.err.endswith("; correct RINGBACK_URL, or write http://\n")
@@ -106,8 +112,10 @@ async def test_a_command_that_is_not_there_gets_the_nearest(
     assert (said.code, said.out, said.err) == (2, "", says)
 
 
-async def test_a_port_that_is_taken_is_told_with_the_next_step(house: Deployment, tmp_path: Path) -> None:
-    port, folder = str(httpx.URL(house.url).port), tmp_path / "other"
+async def test_a_port_that_is_taken_is_told_with_the_next_step(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    port, folder = str(httpx.URL(deployment.url).port), tmp_path / "other"
     folder.mkdir()
     for command, setting in (("serve", "port: "), ("sandbox", "")):
         said = await run(folder, command, "--port", port)

@@ -15,22 +15,25 @@ from tests.stories.tools import SILENT, Moving, listed, open_job
 QUICK = Knobs(takes=0.0)
 
 
-async def told(house: Deployment, job: dict[str, Any]) -> dict[str, Any]:
+async def told(deployment: Deployment, job: dict[str, Any]) -> dict[str, Any]:
     """Return why a job waits."""
-    found: dict[str, Any] = (await house.job(job["id"]))["waiting"] or {}
+    found: dict[str, Any] = (await deployment.job(job["id"]))["waiting"] or {}
     return found
 
 
-async def reason(house: Deployment, job: dict[str, Any], wanted: str) -> dict[str, Any]:
+async def reason(deployment: Deployment, job: dict[str, Any], wanted: str) -> dict[str, Any]:
     """Return why a job waits once it is for this reason, alone and in a list."""
 
     async def shown() -> list[dict[str, Any]]:
-        jobs = await listed(house, "/v1/jobs")
-        return [await told(house, job), *(one["waiting"] or {} for one in jobs if one["id"] == job["id"])]
+        jobs = await listed(deployment, "/v1/jobs")
+        return [
+            await told(deployment, job),
+            *(one["waiting"] or {} for one in jobs if one["id"] == job["id"]),
+        ]
 
     # both at once: a call that goes out between two answers is no wait, and the account tells of its end
     # before the job does
-    found: list[dict[str, Any]] = await house.until(
+    found: list[dict[str, Any]] = await deployment.until(
         shown, lambda both: [one.get("reason") for one in both] == [wanted, wanted]
     )
     assert list(found[0]) == ["reason", "detail", "since", "until"]
@@ -43,23 +46,23 @@ def moment(text: str) -> datetime:
 
 
 async def test_a_provider_that_is_not_reached(tmp_path: Path, nobody: str) -> None:
-    async with deployed(tmp_path, QUICK, {"base_url": nobody}) as house:
-        waiting = await reason(house, await house.submit(asking("aiml")), "unreachable")
+    async with deployed(tmp_path, QUICK, {"base_url": nobody}) as deployment:
+        waiting = await reason(deployment, await deployment.submit(asking("aiml")), "unreachable")
         assert waiting["detail"].startswith("connect: ")
         assert moment(waiting["until"]) > moment(waiting["since"])
 
 
 async def test_a_provider_that_throttles(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
-        house.front.away = 429
-        job = await house.submit(asking("aiml"))
-        waiting = await reason(house, job, "throttled")
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as deployment:
+        deployment.front.away = 429
+        job = await deployment.submit(asking("aiml"))
+        waiting = await reason(deployment, job, "throttled")
         assert moment(waiting["until"]) > moment(waiting["since"])
-        house.front.away = None
+        deployment.front.away = None
         moving.wall += timedelta(hours=1)
         moving.passed += 3600.0
-        done = await house.final(job["id"])
+        done = await deployment.final(job["id"])
         assert (done["state"], done["waiting"]) == ("succeeded", None)
 
 
@@ -71,87 +74,91 @@ async def test_a_job_behind_others_that_slow_its_account(
     tmp_path: Path, status: int, troubled: int, state: str, wanted: str
 ) -> None:
     moving = Moving()
-    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
-        house.front.away = status
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as deployment:
+        deployment.front.away = status
         moving.stop()
         for _ in range(troubled):
-            job = await house.submit(asking("aiml"))
-            await (reason(house, job, wanted) if state == "pending" else house.in_state(job["id"], state))
-        behind = await house.submit(asking("aiml"))
-        waiting = await reason(house, behind, wanted)
+            job = await deployment.submit(asking("aiml"))
+            await (
+                reason(deployment, job, wanted)
+                if state == "pending"
+                else deployment.in_state(job["id"], state)
+            )
+        behind = await deployment.submit(asking("aiml"))
+        waiting = await reason(deployment, behind, wanted)
         assert waiting["detail"].endswith(": submissions to the account go out one at a time")
         assert moment(waiting["until"]) > moment(waiting["since"]) >= moment(behind["created_at"])
-        house.front.away = None
+        deployment.front.away = None
         moving.go()
         moving.wall += timedelta(hours=1)
         moving.passed += 3600.0
-        done = await house.final(behind["id"])
+        done = await deployment.final(behind["id"])
         assert (done["state"], done["waiting"]) == ("succeeded", None)
 
 
 async def test_an_account_that_is_blocked(tmp_path: Path) -> None:
     moving = Moving()
-    async with deployed(tmp_path, QUICK, clock=moving.clock) as house:
-        house.front.away = 401
-        first = await house.submit(asking("aiml"))
-        waiting = await reason(house, first, "account_blocked")
+    async with deployed(tmp_path, QUICK, clock=moving.clock) as deployment:
+        deployment.front.away = 401
+        first = await deployment.submit(asking("aiml"))
+        waiting = await reason(deployment, first, "account_blocked")
         assert moment(waiting["until"]) > moment(waiting["since"])
-        second = await house.submit(asking("aiml"))
-        behind = await reason(house, second, "account_blocked")
+        second = await deployment.submit(asking("aiml"))
+        behind = await reason(deployment, second, "account_blocked")
         assert moment(behind["until"]) > moment(behind["since"]), "one that was never sent knows it, too"
-        house.front.away = None
+        deployment.front.away = None
         moving.wall += timedelta(hours=1)
         moving.passed += 3600.0
         for job in (first, second):
-            assert (await house.final(job["id"]))["waiting"] is None
+            assert (await deployment.final(job["id"]))["waiting"] is None
 
 
 async def test_a_refusal_in_our_own_words_is_told_whole_whatever_the_key_is(tmp_path: Path) -> None:
-    async with deployed(tmp_path, QUICK, {"api_key": "wrong"}) as house:
-        house.front.away = 401
-        waiting = await reason(house, await house.submit(asking("aiml")), "account_blocked")
+    async with deployed(tmp_path, QUICK, {"api_key": "wrong"}) as deployment:
+        deployment.front.away = 401
+        waiting = await reason(deployment, await deployment.submit(asking("aiml")), "account_blocked")
         assert waiting["detail"] == AccountRefused.meaning()
         assert "wrong key" in waiting["detail"]
 
 
 async def test_an_account_whose_jobs_are_as_many_as_it_may_run(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT, {"max_jobs": 1}) as house:
-        assert (await open_job(house))["waiting"] is None
-        waiting = await reason(house, await house.submit(asking("apiframe")), "account_full")
+    async with deployed(tmp_path, SILENT, {"max_jobs": 1}) as deployment:
+        assert (await open_job(deployment))["waiting"] is None
+        waiting = await reason(deployment, await deployment.submit(asking("apiframe")), "account_full")
         assert waiting["detail"] == "max_jobs of the account is 1, and as many run at the provider"
         assert waiting["until"] is None
 
 
 async def test_an_account_whose_calls_are_all_under_way(tmp_path: Path) -> None:
     moving, gate = Moving(), asyncio.Event()
-    async with deployed(tmp_path, QUICK, {"max_in_flight": 1}, clock=moving.clock) as house:
-        inner = house.front.app
+    async with deployed(tmp_path, QUICK, {"max_in_flight": 1}, clock=moving.clock) as deployment:
+        inner = deployment.front.app
 
         async def held(scope: Any, receive: Any, send: Any) -> None:
             await gate.wait()
             await inner(scope, receive, send)
 
-        house.front.app = held
-        first = await house.submit(asking("apiframe"))
-        await house.in_state(first["id"], "submitting")
-        second = await house.submit(asking("apiframe"))
+        deployment.front.app = held
+        first = await deployment.submit(asking("apiframe"))
+        await deployment.in_state(first["id"], "submitting")
+        second = await deployment.submit(asking("apiframe"))
         moving.wall += timedelta(seconds=2)
-        waiting = await reason(house, second, "account_full")
+        waiting = await reason(deployment, second, "account_full")
         assert waiting["detail"] == "every call that max_in_flight of the account allows is under way"
         gate.set()
         for job in (first, second):
-            assert (await house.final(job["id"]))["waiting"] is None
+            assert (await deployment.final(job["id"]))["waiting"] is None
 
 
 @pytest.mark.parametrize("status", [503, 429, 404])
 async def test_a_poll_that_fails(tmp_path: Path, status: int) -> None:
     moving = Moving()
-    async with deployed(tmp_path, SILENT, clock=moving.clock) as house:
-        job = await open_job(house, "aiml")
-        house.front.away = status
-        waiting = await reason(house, job, "poll_failing")
+    async with deployed(tmp_path, SILENT, clock=moving.clock) as deployment:
+        job = await open_job(deployment, "aiml")
+        deployment.front.away = status
+        waiting = await reason(deployment, job, "poll_failing")
         assert moment(waiting["until"]) > moment(waiting["since"])
-        house.front.away = None
+        deployment.front.away = None
         moving.wall += timedelta(minutes=2)
         moving.passed += 120.0
-        await house.until(lambda: told(house, job), lambda found: not found)
+        await deployment.until(lambda: told(deployment, job), lambda found: not found)

@@ -21,41 +21,43 @@ ENDED_BY = {
 
 
 @pytest.mark.parametrize("provider", SPEAKERS)
-async def test_every_provider_finishes_and_is_announced_once(house: Deployment, provider: str) -> None:
-    await house.subscribe("job.*")
-    job = await house.submit(asking(provider, metadata={"order": "42"}))
+async def test_every_provider_finishes_and_is_announced_once(deployment: Deployment, provider: str) -> None:
+    await deployment.subscribe("job.*")
+    job = await deployment.submit(asking(provider, metadata={"order": "42"}))
     assert job["state"] == "pending"
-    done = await house.final(job["id"])
+    done = await deployment.final(job["id"])
     assert (done["state"], done["completed_by"]) == ("succeeded", ENDED_BY[provider])
-    assert done["assets"][0]["url"].startswith(f"{house.url}/assets/")
+    assert done["assets"][0]["url"].startswith(f"{deployment.url}/assets/")
     assert isinstance(done["result"], dict)
     assert done["result"]
-    [event] = await house.delivered(job["id"], *JOB_FINAL)
+    [event] = await deployment.delivered(job["id"], *JOB_FINAL)
     assert event["data"]["assets"] == done["assets"]
     assert event["data"]["metadata"] == {"order": "42"}
-    assert house.world.accepted[provider] == 1
-    link = await house.client.get(done["assets"][0]["url"])
+    assert deployment.world.accepted[provider] == 1
+    link = await deployment.client.get(done["assets"][0]["url"])
     assert link.status_code == 307
 
 
 @pytest.mark.parametrize("words", ["late", "doubled", "reordered", "forged"])
-async def test_callbacks_that_go_wrong_end_in_one_terminal_event(house: Deployment, words: str) -> None:
-    house.world.set(delay=0.2)
-    await house.subscribe("job.*")
-    job = await house.submit(asking("apiframe", f"a tide, {words}"))
-    done = await house.final(job["id"])
+async def test_callbacks_that_go_wrong_end_in_one_terminal_event(deployment: Deployment, words: str) -> None:
+    deployment.world.set(delay=0.2)
+    await deployment.subscribe("job.*")
+    job = await deployment.submit(asking("apiframe", f"a tide, {words}"))
+    done = await deployment.final(job["id"])
     assert (done["state"], done["completed_by"]) == ("succeeded", "callback")
-    await house.delivered(job["id"], *JOB_FINAL)
-    events = (await house.client.get("/v1/events", params={"job": job["id"]})).json()["data"]
+    await deployment.delivered(job["id"], *JOB_FINAL)
+    events = (await deployment.client.get("/v1/events", params={"job": job["id"]})).json()["data"]
     assert len([event for event in events if event["type"] in JOB_FINAL]) == 1
 
 
 async def test_a_lost_callback_is_made_good_by_a_poll(tmp_path: Path) -> None:
-    async with deployed(tmp_path, accounts_with={"backstop_after": 0.2}) as house:
-        job = await house.submit(asking("apiframe", "a tide, lost"))
-        done = await house.final(job["id"])
+    async with deployed(tmp_path, accounts_with={"backstop_after": 0.2}) as deployment:
+        job = await deployment.submit(asking("apiframe", "a tide, lost"))
+        done = await deployment.final(job["id"])
         assert (done["state"], done["completed_by"]) == ("succeeded", "poll")
         [account_told] = [
-            one for one in (await house.client.get("/v1/providers")).json()["data"] if one["id"] == "apiframe"
+            one
+            for one in (await deployment.client.get("/v1/providers")).json()["data"]
+            if one["id"] == "apiframe"
         ]
         assert account_told["health"]["callbacks_missed"] == 1

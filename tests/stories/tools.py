@@ -78,9 +78,9 @@ class Gate:
         await self.app(scope, receive, held)
 
 
-def gated(house: Deployment) -> Gate:
+def gated(deployment: Deployment) -> Gate:
     """Put a gate before the providers of a deployment."""
-    house.front.app = gate = Gate(house.front.app)
+    deployment.front.app = gate = Gate(deployment.front.app)
     return gate
 
 
@@ -92,56 +92,56 @@ async def downstream() -> AsyncIterator[Hook]:
         yield hook
 
 
-async def subscribe(house: Deployment, hook: Hook, *events: str, **others: Any) -> dict[str, Any]:
+async def subscribe(deployment: Deployment, hook: Hook, *events: str, **others: Any) -> dict[str, Any]:
     """Subscribe a downstream other than the first."""
     body = {"url": hook.url, "events": list(events), **others}
-    told = await asked(house, "POST", "/v1/endpoints", 201, json=body)
+    told = await asked(deployment, "POST", "/v1/endpoints", 201, json=body)
     hook.secret = told["secret"]
     return told
 
 
 async def asked(
-    house: Deployment, method: str, path: str, status: int = 200, **request: Any
+    deployment: Deployment, method: str, path: str, status: int = 200, **request: Any
 ) -> dict[str, Any]:
     """The answer of a call that must have this status."""
-    answer = await house.client.request(method, path, **request)
+    answer = await deployment.client.request(method, path, **request)
     assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
     told: dict[str, Any] = answer.json() if answer.content else {}
     return told
 
 
-async def listed(house: Deployment, path: str, **query: Any) -> list[dict[str, Any]]:
+async def listed(deployment: Deployment, path: str, **query: Any) -> list[dict[str, Any]]:
     """The items of a list that fits on one page."""
-    told = await asked(house, "GET", path, params={"limit": 200, **query})
+    told = await asked(deployment, "GET", path, params={"limit": 200, **query})
     items: list[dict[str, Any]] = told["data"]
     return items
 
 
-async def event_types(house: Deployment, job_id: str) -> list[str]:
+async def event_types(deployment: Deployment, job_id: str) -> list[str]:
     """The types of a job's events, oldest first."""
-    return [event["type"] for event in await listed(house, "/v1/events", job=job_id)]
+    return [event["type"] for event in await listed(deployment, "/v1/events", job=job_id)]
 
 
-async def outcomes(house: Deployment, job_id: str, kind: str = "callback") -> list[str]:
+async def outcomes(deployment: Deployment, job_id: str, kind: str = "callback") -> list[str]:
     """How the timeline files what was said about a job."""
-    return [entry["outcome"] for entry in await house.timeline(job_id) if entry["kind"] == kind]
+    return [entry["outcome"] for entry in await deployment.timeline(job_id) if entry["kind"] == kind]
 
 
 async def open_job(
-    house: Deployment, provider: str = "apiframe", words: str = "a tide, lost", **others: Any
+    deployment: Deployment, provider: str = "apiframe", words: str = "a tide, lost", **others: Any
 ) -> dict[str, Any]:
     """A job that the provider accepted."""
-    job = await house.submit(asking(provider, words, **others), headers={"prefer": "wait=60"})
-    found: dict[str, Any] = await house.until(
-        lambda: house.job(job["id"]), lambda told: told["provider_job_id"] is not None
+    job = await deployment.submit(asking(provider, words, **others), headers={"prefer": "wait=60"})
+    found: dict[str, Any] = await deployment.until(
+        lambda: deployment.job(job["id"]), lambda told: told["provider_job_id"] is not None
     )
     return found
 
 
-async def ended_job(house: Deployment, **others: Any) -> dict[str, Any]:
+async def ended_job(deployment: Deployment, **others: Any) -> dict[str, Any]:
     """A job that ended at once: it was canceled."""
-    job = await house.submit(asking("aiml", **others))
-    return await asked(house, "POST", f"/v1/jobs/{job['id']}/cancel")
+    job = await deployment.submit(asking("aiml", **others))
+    return await asked(deployment, "POST", f"/v1/jobs/{job['id']}/cancel")
 
 
 def says(job: dict[str, Any], status: str, **fields: Any) -> dict[str, Any]:
@@ -154,42 +154,42 @@ def finished(job: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return says(job, "finished", **{"video_url": LINK, **fields})
 
 
-async def ring(house: Deployment, job: dict[str, Any], body: Any, status: int = 200) -> httpx.Response:
+async def ring(deployment: Deployment, job: dict[str, Any], body: Any, status: int = 200) -> httpx.Response:
     """Ring back about a job of apiframe with the secret that apiframe was given; `body` may be bytes."""
-    url, secret = house.callback(job)
+    url, secret = deployment.callback(job)
     content = body if isinstance(body, bytes) else json.write(body)
-    answer = await house.client.post(url, content=content, headers={PROOF: secret})
+    answer = await deployment.client.post(url, content=content, headers={PROOF: secret})
     assert answer.status_code == status, answer.text
     return answer
 
 
-async def delivery_of(house: Deployment, **query: Any) -> dict[str, Any]:
+async def delivery_of(deployment: Deployment, **query: Any) -> dict[str, Any]:
     """The only delivery that fits, with its attempts."""
-    [found] = await listed(house, "/v1/deliveries", **query)
-    return await asked(house, "GET", f"/v1/deliveries/{found['id']}")
+    [found] = await listed(deployment, "/v1/deliveries", **query)
+    return await asked(deployment, "GET", f"/v1/deliveries/{found['id']}")
 
 
-async def settled(house: Deployment, **query: Any) -> dict[str, Any]:
+async def settled(deployment: Deployment, **query: Any) -> dict[str, Any]:
     """The only delivery that fits, once nothing more is going to happen to it."""
-    found: dict[str, Any] = await house.until(
-        lambda: delivery_of(house, **query), lambda told: told["state"] != "pending"
+    found: dict[str, Any] = await deployment.until(
+        lambda: delivery_of(deployment, **query), lambda told: told["state"] != "pending"
     )
     return found
 
 
-async def all_settled(house: Deployment, **query: Any) -> list[dict[str, Any]]:
+async def all_settled(deployment: Deployment, **query: Any) -> list[dict[str, Any]]:
     """Every delivery that fits, once nothing more is going to happen to any of them."""
-    found: list[dict[str, Any]] = await house.until(
-        lambda: listed(house, "/v1/deliveries", **query),
+    found: list[dict[str, Any]] = await deployment.until(
+        lambda: listed(deployment, "/v1/deliveries", **query),
         lambda told: all(one["state"] != "pending" for one in told),
     )
     return found
 
 
-async def attempted(house: Deployment, times: int, **query: Any) -> dict[str, Any]:
+async def attempted(deployment: Deployment, times: int, **query: Any) -> dict[str, Any]:
     """The only delivery that fits, once it was tried so often."""
-    found: dict[str, Any] = await house.until(
-        lambda: delivery_of(house, **query), lambda told: len(told["attempts"]) >= times
+    found: dict[str, Any] = await deployment.until(
+        lambda: delivery_of(deployment, **query), lambda told: len(told["attempts"]) >= times
     )
     return found
 
@@ -211,10 +211,10 @@ def at_least(count: int) -> Callable[[int], bool]:
     return lambda seen: seen >= count
 
 
-async def passed_by(house: Deployment, provider: str = "getimg") -> None:
+async def passed_by(deployment: Deployment, provider: str = "getimg") -> None:
     """A whole job of a third account: whatever else was due had its turn meanwhile.
 
     Where the clock is stopped it is one of `imagineo`, whose jobs end by a callback, at no time of ours.
     """
-    job = await house.submit(asking(provider))
-    assert (await house.final(job["id"]))["state"] == "succeeded"
+    job = await deployment.submit(asking(provider))
+    assert (await deployment.final(job["id"]))["state"] == "succeeded"

@@ -23,16 +23,16 @@ from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.reencryption import reseal
 from receiver.store.schema import TABLES
 from receiver.store.sealing import EndpointSealer
-from tests.receiver.store_fixture import SECRET, START, Storehouse, storehouse, told, word
+from tests.receiver.store_fixture import SECRET, START, StoreFixture, store_fixture, told, word
 
 OLD, NEW = "m" * 32, "n" * 32
 MASTERS = MasterKeys([OLD], Clock().entropy)
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
     """A service at rest."""
-    async with storehouse(tmp_path) as made:
+    async with store_fixture(tmp_path) as made:
         yield made
 
 
@@ -96,30 +96,32 @@ def test_a_generation_and_its_endpoints_are_taken_together() -> None:
 
 
 async def test_a_lane_that_was_met_before_its_endpoint_is_not_served_and_takes_its_cap(
-    house: Storehouse,
+    fixture: StoreFixture,
 ) -> None:
-    serves = house.services.pinger.sender.serves
-    house.lanes.mark_waiting(Work.DELIVER, "ep_new")
+    serves = fixture.services.pinger.sender.serves
+    fixture.lanes.mark_waiting(Work.DELIVER, "ep_new")
     assert not serves("ep_new")
-    await house.endpoint("ep_new", max_in_flight=1)
+    await fixture.endpoint("ep_new", max_in_flight=1)
     for _ in range(10):
-        house.lanes.succeeded("ep_new")
-    assert (serves("ep_new"), house.lanes.room(Work.DELIVER, "ep_new")) == (True, 1)
+        fixture.lanes.succeeded("ep_new")
+    assert (serves("ep_new"), fixture.lanes.room(Work.DELIVER, "ep_new")) == (True, 1)
 
 
 async def test_there_are_so_many_endpoints_and_no_more(
-    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "MOST", 2)
-    await house.endpoint("ep_1")
-    await house.endpoint("ep_2")
+    await fixture.endpoint("ep_1")
+    await fixture.endpoint("ep_2")
     with pytest.raises(Conflict, match="2 endpoints already"):
-        await house.endpoint("ep_3")
-    await house.store.write(lambda: table.remove("ep_1", house.hands.at))
-    await house.endpoint("ep_3")
+        await fixture.endpoint("ep_3")
+    await fixture.store.write(lambda: table.remove("ep_1", fixture.clock.at))
+    await fixture.endpoint("ep_3")
 
 
-async def test_there_are_so_many_keys_and_no_more(house: Storehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_there_are_so_many_keys_and_no_more(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(api_keys, "MOST_KEYS", 1)
     one, two = (
         ApiKey(
@@ -132,19 +134,19 @@ async def test_there_are_so_many_keys_and_no_more(house: Storehouse, monkeypatch
         )
         for name in "ab"
     )
-    await house.store.write(lambda: api_keys.add(one))
+    await fixture.store.write(lambda: api_keys.add(one))
     with pytest.raises(Conflict, match="1 API keys already"):
-        await house.store.write(lambda: api_keys.add(two))
-    await house.store.write(lambda: api_keys.delete(one.id))
-    await house.store.write(lambda: api_keys.add(two))
+        await fixture.store.write(lambda: api_keys.add(two))
+    await fixture.store.write(lambda: api_keys.delete(one.id))
+    await fixture.store.write(lambda: api_keys.add(two))
 
 
-async def test_a_page_of_endpoints_reads_no_others(house: Storehouse) -> None:
+async def test_a_page_of_endpoints_reads_no_others(fixture: StoreFixture) -> None:
     for number in range(5):
-        house.hands.pass_(seconds=number // 2)
-        await house.endpoint(f"ep_{number}")
+        fixture.clock.pass_(seconds=number // 2)
+        await fixture.endpoint(f"ep_{number}")
     found, behind = [], None
-    while page := await house.store.read(table.page(behind, 2)):
+    while page := await fixture.store.read(table.page(behind, 2)):
         assert len(page) <= 2
         found += [row["id"] for row in page]
         behind = (page[-1]["created_at"], page[-1]["id"])
@@ -155,77 +157,77 @@ async def test_a_page_of_endpoints_reads_no_others(house: Storehouse) -> None:
 
 
 async def test_an_endpoint_whose_secret_cannot_be_read_is_left_alone_and_as_it_is(
-    house: Storehouse, caplog: pytest.LogCaptureFixture
+    fixture: StoreFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await house.endpoint("ep_1", headers={"authorization": "Bearer theirs"})
-    assert await reseal(house.store, both()) == 1
-    assert await reseal(house.store, both()) == 0
-    await house.services.api.endpoints.refresh()
+    await fixture.endpoint("ep_1", headers={"authorization": "Bearer theirs"})
+    assert await reseal(fixture.store, both()) == 1
+    assert await reseal(fixture.store, both()) == 0
+    await fixture.services.api.endpoints.refresh()
     [said] = [one for one in caplog.records if "is not served" in one.getMessage()]
     assert (said.levelno, said.__dict__["endpoint"]) == (logging.ERROR, "ep_1")
-    job = await house.submitted()
-    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    job = await fixture.submitted()
+    [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
     [born] = recorded.born
-    sender = house.services.pinger.sender
+    sender = fixture.services.pinger.sender
     assert not sender.serves("ep_1")
     if born.claim is not None:
         await sender.perform(ClaimedDelivery(born.claim, born.delivery))
-    found = await house.store.read(deliveries.get(born.delivery.id))
+    found = await fixture.store.read(deliveries.get(born.delivery.id))
     assert found is not None
     assert (found[0].state, found[1], found[0].leased) == ("pending", [], False)
-    await house.services.api.endpoints.update("ep_1", lambda fresh: replace(fresh, description="x"))
+    await fixture.services.api.endpoints.update("ep_1", lambda fresh: replace(fresh, description="x"))
     with pytest.raises(Conflict, match="headers cannot be changed"):
-        await house.services.api.endpoints.update(
+        await fixture.services.api.endpoints.update(
             "ep_1", lambda fresh: replace(fresh, headers={"x-own": "1"})
         )
-    [row] = await house.query("select id, headers, secrets, description from endpoint")
+    [row] = await fixture.query("select id, headers, secrets, description from endpoint")
     headers, secrets = EndpointSealer(both()).unseal(row)
     assert (headers, secrets, row["description"]) == ({"authorization": "Bearer theirs"}, (SECRET,), "x")
 
 
 async def test_a_callback_whose_secret_cannot_be_read_waits(
-    house: Storehouse, caplog: pytest.LogCaptureFixture
+    fixture: StoreFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = await house.submitted(callback_url="https://me.example/", callback_secret=b"0badc0de" + b"x" * 40)
-    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    job = await fixture.submitted(callback_url="https://me.example/", callback_secret=b"0badc0de" + b"x" * 40)
+    [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
     [born] = recorded.born
     assert born.claim is not None
-    until = house.services.core.clock.monotonic() + 60
-    await house.services.pinger.sender.perform(
+    until = fixture.services.core.clock.monotonic() + 60
+    await fixture.services.pinger.sender.perform(
         ClaimedDelivery(replace(born.claim, until=until), born.delivery)
     )
-    found = await house.store.read(deliveries.get(born.delivery.id))
+    found = await fixture.store.read(deliveries.get(born.delivery.id))
     assert found is not None
     assert (found[0].state, found[1]) == ("pending", [])
-    assert found[0].next_at == house.hands.at + timedelta(minutes=1)
+    assert found[0].next_at == fixture.clock.at + timedelta(minutes=1)
     assert "needs a master key that is not configured" in caplog.text
-    assert await house.claim(Work.DELIVER) == []
-    house.hands.pass_(minutes=1)
-    assert len(await house.claim(Work.DELIVER)) == 1
+    assert await fixture.claim(Work.DELIVER) == []
+    fixture.clock.pass_(minutes=1)
+    assert len(await fixture.claim(Work.DELIVER)) == 1
 
 
-async def test_a_replica_tells_its_keys(house: Storehouse) -> None:
-    since = house.hands.at - timedelta(seconds=20)
+async def test_a_replica_tells_its_keys(fixture: StoreFixture) -> None:
+    since = fixture.clock.at - timedelta(seconds=20)
     kid, other = MASTERS.newest, both().newest
-    assert await house.store.read(replicas.without_key(kid, since)) == []
-    assert await house.store.read(replicas.without_key(other, since)) == [house.services.heartbeat.name]
-    later = house.hands.at + timedelta(seconds=1)
-    assert await house.store.read(replicas.without_key(other, later)) == []
+    assert await fixture.store.read(replicas.without_key(kid, since)) == []
+    assert await fixture.store.read(replicas.without_key(other, since)) == [fixture.services.heartbeat.name]
+    later = fixture.clock.at + timedelta(seconds=1)
+    assert await fixture.store.read(replicas.without_key(other, later)) == []
 
 
 async def test_callback_secrets_are_encrypted_anew_in_pieces_and_once(
-    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("receiver.store.reencryption.BATCH", 2)
     jobs = []
     for _ in range(5):
-        job = house.job(callback_url="https://me.example/")
-        sealed = house.services.core.master_keys.seal("whsec_x", job.id)
-        await house.promise(job.but(callback_secret=sealed))
+        job = fixture.job(callback_url="https://me.example/")
+        sealed = fixture.services.core.master_keys.seal("whsec_x", job.id)
+        await fixture.promise(job.but(callback_secret=sealed))
         jobs.append(job.id)
-        await house.promise()
-    assert [await reseal(house.store, both()) for _ in range(2)] == [5, 0]
-    found = await house.query(
+        await fixture.promise()
+    assert [await reseal(fixture.store, both()) for _ in range(2)] == [5, 0]
+    found = await fixture.query(
         "select id, callback_secret from job where callback_secret is not null order by id"
     )
     assert [row["id"] for row in found] == jobs
@@ -236,36 +238,36 @@ async def test_callback_secrets_are_encrypted_anew_in_pieces_and_once(
 
 
 async def test_a_hold_is_kept_over_a_restart_and_ended_by_hand(tmp_path: Path) -> None:
-    async with storehouse(tmp_path) as house:
-        await house.endpoint("ep_1")
-        job = await house.submitted()
-        [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    async with store_fixture(tmp_path) as fixture:
+        await fixture.endpoint("ep_1")
+        job = await fixture.submitted()
+        [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
         [born] = recorded.born
         assert born.claim is not None
-        until = house.hands.at + timedelta(hours=1)
-        await house.settle(born.claim, "pending", next_at=until, hold=("ep_1", until))
-    async with storehouse(tmp_path) as house:
-        assert house.lanes.held("ep_1") == 3600
-        assert house.lanes.room(Work.DELIVER, "ep_1") == 0
-        await house.store.write(partial(deliveries.retry, born.delivery.id, "ep_1", house.hands.at))
-        await house.services.retention.look()
-        assert (house.lanes.held("ep_1"), house.lanes.room(Work.DELIVER, "ep_1")) == (0, 4)
+        until = fixture.clock.at + timedelta(hours=1)
+        await fixture.settle(born.claim, "pending", next_at=until, hold=("ep_1", until))
+    async with store_fixture(tmp_path) as fixture:
+        assert fixture.lanes.held("ep_1") == 3600
+        assert fixture.lanes.room(Work.DELIVER, "ep_1") == 0
+        await fixture.store.write(partial(deliveries.retry, born.delivery.id, "ep_1", fixture.clock.at))
+        await fixture.services.retention.look()
+        assert (fixture.lanes.held("ep_1"), fixture.lanes.room(Work.DELIVER, "ep_1")) == (0, 4)
 
 
-async def test_of_two_holds_the_longer_counts_and_both_are_forgotten(house: Storehouse) -> None:
-    now = house.hands.at
+async def test_of_two_holds_the_longer_counts_and_both_are_forgotten(fixture: StoreFixture) -> None:
+    now = fixture.clock.at
     ends = [now + timedelta(seconds=seconds) for seconds in (60, 30)]
     for until in ends:
-        await house.store.write(partial(holds.hold, [("ep_1", until)]))
-    await house.store.write(partial(holds.hold, [("ep_2", ends[1])]))
-    assert await house.store.read(holds.held(now, 10)) == {"ep_1": ends[0], "ep_2": ends[1]}
-    assert await house.store.read(holds.held(now, 1)) == {"ep_1": ends[0]}
-    await house.store.write(partial(holds.forget, ends[1]))
-    assert await house.column("select lane from hold") == ["ep_1"]
+        await fixture.store.write(partial(holds.hold, [("ep_1", until)]))
+    await fixture.store.write(partial(holds.hold, [("ep_2", ends[1])]))
+    assert await fixture.store.read(holds.held(now, 10)) == {"ep_1": ends[0], "ep_2": ends[1]}
+    assert await fixture.store.read(holds.held(now, 1)) == {"ep_1": ends[0]}
+    await fixture.store.write(partial(holds.forget, ends[1]))
+    assert await fixture.column("select lane from hold") == ["ep_1"]
 
 
-async def test_an_answer_disables_only_the_endpoint_that_it_was_sent_to(house: Storehouse) -> None:
-    sent = await house.endpoint("ep_1")
+async def test_an_answer_disables_only_the_endpoint_that_it_was_sent_to(fixture: StoreFixture) -> None:
+    sent = await fixture.endpoint("ep_1")
     rows = [
         (replace(sent, url="https://old.example/"), False),
         (replace(sent, updated_at=START - timedelta(seconds=1)), False),
@@ -273,7 +275,7 @@ async def test_an_answer_disables_only_the_endpoint_that_it_was_sent_to(house: S
         (sent, False),
     ]
     for asked, expected in rows:
-        house.hands.pass_(seconds=1)
-        assert await house.store.write(partial(table.disable, asked, "410", house.hands.at)) is expected
-    [row] = await house.query("select state, disabled_reason from endpoint")
+        fixture.clock.pass_(seconds=1)
+        assert await fixture.store.write(partial(table.disable, asked, "410", fixture.clock.at)) is expected
+    [row] = await fixture.query("select state, disabled_reason from endpoint")
     assert (row["state"], row["disabled_reason"]) == (EndpointState.DISABLED, "410")

@@ -14,7 +14,7 @@ from receiver.domain.model import State
 from receiver.events import long_polling as module
 from receiver.events.long_polling import AT_MOST, TOGETHER, WaitingCalls
 from receiver.store import Store
-from tests.receiver.store_fixture import Storehouse, storehouse
+from tests.receiver.store_fixture import StoreFixture, store_fixture
 
 PATIENCE = 100.0
 
@@ -36,16 +36,16 @@ class Reads:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
     """A house of its own."""
-    async with storehouse(tmp_path) as made:
+    async with store_fixture(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-async def reads(house: Storehouse) -> Reads:
+async def reads(fixture: StoreFixture) -> Reads:
     """The store of a house, read by one process among several."""
-    return Reads(house.store, shared=True)
+    return Reads(fixture.store, shared=True)
 
 
 @pytest.fixture
@@ -90,9 +90,9 @@ async def test_a_call_is_woken_by_its_own_news_only(made: WaitingCalls) -> None:
 
 
 async def test_where_others_write_one_look_serves_all(
-    made: WaitingCalls, house: Storehouse, reads: Reads
+    made: WaitingCalls, fixture: StoreFixture, reads: Reads
 ) -> None:
-    jobs = [await house.added() for _ in range(3)]
+    jobs = [await fixture.added() for _ in range(3)]
     async with contextlib.AsyncExitStack() as stack:
         tasks = [
             await stack.enter_async_context(waiting(made, job.id, job.state))
@@ -103,7 +103,7 @@ async def test_where_others_write_one_look_serves_all(
         await made.look()
         assert await woken(feed)
         assert not any(task.done() for task in tasks)
-        await house.write("update job set state = 'failed' where id = :id", id=jobs[1].id)
+        await fixture.write("update job set state = 'failed' where id = :id", id=jobs[1].id)
         await made.look()
         for _ in range(3):
             await asyncio.sleep(0)
@@ -118,10 +118,10 @@ async def test_a_call_for_a_job_that_was_erased_is_woken(made: WaitingCalls) -> 
 
 
 async def test_the_look_is_steady_where_several_serve_and_never_where_one_does(
-    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK", 0.0)
-    several, one = Reads(house.store, shared=True), Reads(house.store, shared=False)
+    several, one = Reads(fixture.store, shared=True), Reads(fixture.store, shared=False)
     looked, alone = WaitingCalls(cast("Store", several)), WaitingCalls(cast("Store", one))
     async with waiting(looked, None), waiting(alone, None), asyncio.timeout(PATIENCE):
         for _ in range(3):

@@ -19,7 +19,7 @@ from receiver.store.group_commit import DRAIN, ROOM, BatchedWrite
 from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import Transaction, insert, query
 from tests.engines import ENGINES
-from tests.receiver.store_fixture import Storehouse, asking, storehouse, told, word, write_locked
+from tests.receiver.store_fixture import StoreFixture, asking, store_fixture, told, word, write_locked
 
 PATIENCE = 100.0
 
@@ -60,9 +60,9 @@ BAD_NEIGHBOUR: BatchedWrite[int, int] = BatchedWrite(name="bad neighbour", run=f
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
     """A service at rest with one endpoint."""
-    async with storehouse(tmp_path) as made:
+    async with store_fixture(tmp_path) as made:
         await made.endpoint("ep_1", "job.*", "provider.*")
         yield made
 
@@ -208,19 +208,19 @@ async def test_closing_stores_what_is_queued(path: Path) -> None:
 # Slots that a delivery is born with.
 
 
-def in_flight(house: Storehouse) -> int:
+def in_flight(fixture: StoreFixture) -> int:
     """The slots of the endpoint that are taken."""
-    return house.lanes.lane(Work.DELIVER, "ep_1").slots.in_flight
+    return fixture.lanes.lane(Work.DELIVER, "ep_1").slots.in_flight
 
 
-async def test_the_slots_of_a_failed_transaction_are_given_back(house: Storehouse) -> None:
-    job = await house.submitted()
+async def test_the_slots_of_a_failed_transaction_are_given_back(fixture: StoreFixture) -> None:
+    job = await fixture.submitted()
     hearing = asyncio.ensure_future(
-        house.services.core.recorder.record(word(job, house, told(Phase.SUCCEEDED)))
+        fixture.services.core.recorder.record(word(job, fixture, told(Phase.SUCCEEDED)))
     )
-    recorded, _ = await asyncio.gather(hearing, spoiled(house.store))
+    recorded, _ = await asyncio.gather(hearing, spoiled(fixture.store))
     assert recorded.born[0].claim is not None
-    assert in_flight(house) == 1
+    assert in_flight(fixture) == 1
 
 
 TABLES = (
@@ -247,48 +247,50 @@ REFUSALS = (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)
 
 
 @pytest.mark.parametrize("where", ["in a statement", "in the commit"])
-async def test_the_slots_of_words_that_cannot_be_stored_are_given_back(house: Storehouse, where: str) -> None:
+async def test_the_slots_of_words_that_cannot_be_stored_are_given_back(
+    fixture: StoreFixture, where: str
+) -> None:
     statements = REFUSING[where, ENGINES.sqlite]
-    jobs = [await house.submitted() for _ in range(3)]
+    jobs = [await fixture.submitted() for _ in range(3)]
     for statement in statements:
-        await house.write(statement)
-    words = [word(job, house, told(Phase.SUCCEEDED)) for job in jobs]
-    outcomes = await asyncio.gather(*(house.hear(one) for one in words), return_exceptions=True)
+        await fixture.write(statement)
+    words = [word(job, fixture, told(Phase.SUCCEEDED)) for job in jobs]
+    outcomes = await asyncio.gather(*(fixture.hear(one) for one in words), return_exceptions=True)
     assert all(isinstance(one, REFUSALS) for one in outcomes), outcomes
-    assert in_flight(house) == 0
-    assert await house.column("select id from event") == []
+    assert in_flight(fixture) == 0
+    assert await fixture.column("select id from event") == []
     table = "due" if where == "in a statement" else "event"
-    await house.write("drop trigger no" if ENGINES.sqlite else f"drop trigger no on {table}")
-    assert [len(one.events) for one in await house.hear(*words)] == [1, 1, 1]
-    assert in_flight(house) == 3
+    await fixture.write("drop trigger no" if ENGINES.sqlite else f"drop trigger no on {table}")
+    assert [len(one.events) for one in await fixture.hear(*words)] == [1, 1, 1]
+    assert in_flight(fixture) == 3
 
 
-async def test_the_slots_of_an_event_of_the_service_are_given_back(house: Storehouse) -> None:
-    recording, now = house.services.core.recorder, house.hands.at
+async def test_the_slots_of_an_event_of_the_service_are_given_back(fixture: StoreFixture) -> None:
+    recording, now = fixture.services.core.recorder, fixture.clock.at
     event = recording.event("provider.blocked", "apiframe", "blocked|1", {"object": "provider"}, now)
 
     def blocking() -> Transaction[list[Event]]:
         yield query("select 1")
         return [event]
 
-    written, _ = await asyncio.gather(recording.write(blocking), spoiled(house.store))
+    written, _ = await asyncio.gather(recording.write(blocking), spoiled(fixture.store))
     assert written == [event]
-    assert in_flight(house) == 1
+    assert in_flight(fixture) == 1
 
 
 @pytest.mark.parametrize("steps", range(8))
-async def test_whoever_comes_as_a_transaction_ends_is_served(house: Storehouse, steps: int) -> None:
+async def test_whoever_comes_as_a_transaction_ends_is_served(fixture: StoreFixture, steps: int) -> None:
     """Between an answer and the next look at the queue there is no step of the loop in which one is lost."""
     notes = Notes()
 
     async def later(name: str) -> str:
         for _ in range(steps):
             await asyncio.sleep(0)
-        return await house.store.do(notes.verb(), name)
+        return await fixture.store.do(notes.verb(), name)
 
     async with asyncio.timeout(PATIENCE):
         for turn in range(20):
-            await asyncio.gather(*(house.store.do(notes.verb(), f"{turn}.{one}") for one in range(3)))
+            await asyncio.gather(*(fixture.store.do(notes.verb(), f"{turn}.{one}") for one in range(3)))
             await later(f"{turn}.late")
     assert sum(map(len, notes.batches)) == 80
 

@@ -25,7 +25,7 @@ from receiver.store.postgres.url import target
 from receiver.store.statements import QueryStatement, Transaction, Write, query
 from tests.engines import ENGINES
 from tests.proof.wire import wired
-from tests.receiver.store_fixture import Storehouse, asking, storehouse, told, word
+from tests.receiver.store_fixture import StoreFixture, asking, store_fixture, told, word
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 PLANNED = "; ".join(f"set {name} = {value}" for name, value in SETTINGS.items() if name.startswith("enable"))
@@ -34,9 +34,9 @@ SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration"}
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Storehouse]:
+async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
     """A store at rest."""
-    async with storehouse(tmp_path) as made:
+    async with store_fixture(tmp_path) as made:
         yield made
 
 
@@ -120,13 +120,13 @@ async def once_back(ask: Callable[[], Awaitable[Job]]) -> Job:
     raise AssertionError("it does not come back")
 
 
-async def test_a_server_that_goes_is_told_as_unavailable_and_comes_back(house: Storehouse) -> None:
-    job = await house.added()
+async def test_a_server_that_goes_is_told_as_unavailable_and_comes_back(fixture: StoreFixture) -> None:
+    job = await fixture.added()
     ENGINES.cluster.sql(
         "ringback", "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
     )
-    assert await once_back(lambda: house.now(job)) == job
-    assert (await once_back(house.added)).id
+    assert await once_back(lambda: fixture.now(job)) == job
+    assert (await once_back(fixture.added)).id
 
 
 class Sure(random.Random):
@@ -169,26 +169,26 @@ def noted(name: str) -> Transaction[None]:
     yield query("insert into account values (:name, null, null, 0)", name=name)
 
 
-async def test_a_text_that_cannot_be_held_loses_nothing(house: Storehouse) -> None:
-    job = await house.submitted(theirs="p\0q")
-    assert (await house.now(job)).provider_job_id == "p\ufffdq"
-    found = await house.store.read(jobs.search(jobs.JobFilter(provider_job_id="p\0q")))
+async def test_a_text_that_cannot_be_held_loses_nothing(fixture: StoreFixture) -> None:
+    job = await fixture.submitted(theirs="p\0q")
+    assert (await fixture.now(job)).provider_job_id == "p\ufffdq"
+    found = await fixture.store.read(jobs.search(jobs.JobFilter(provider_job_id="p\0q")))
     assert [one.id for one in found] == [job.id]
 
 
-async def test_a_value_that_cannot_be_held_fails_its_own_item_and_no_other(house: Storehouse) -> None:
-    job = await house.added()
+async def test_a_value_that_cannot_be_held_fails_its_own_item_and_no_other(fixture: StoreFixture) -> None:
+    job = await fixture.added()
     beyond = 1 << 70
-    good = house.write("update job set misses = 7 where id = :id", id=job.id)
-    bad = house.write("update job set misses = :beyond where id = :id", beyond=beyond, id=job.id)
+    good = fixture.write("update job set misses = 7 where id = :id", id=job.id)
+    bad = fixture.write("update job set misses = :beyond where id = :id", beyond=beyond, id=job.id)
     told = await asyncio.gather(good, bad, return_exceptions=True)
     assert isinstance(told[1], asyncpg.DataError)
     assert not isinstance(told[0], BaseException)
-    assert (await house.now(job)).misses == 7
+    assert (await fixture.now(job)).misses == 7
 
 
 async def test_no_statement_reads_a_large_table_whole(
-    house: Storehouse, monkeypatch: pytest.MonkeyPatch
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
     render, together = pgtext.render, pgtext.together
@@ -205,9 +205,9 @@ async def test_no_statement_reads_a_large_table_whole(
 
     monkeypatch.setattr(pgdrive, "render", rendered)
     monkeypatch.setattr(pgdrive, "together", gathered)
-    await lived(house)
+    await lived(fixture)
     assert len(seen) > 30
-    name = house.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+    name = fixture.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
     for sql in sorted(seen):
         plan = ENGINES.cluster.sql(name, f"{PLANNED}; explain (generic_plan) {sql}")
         assert not re.search(r"select ([a-z]+\.)?\*(?! from unnest)", sql), f"the shape of {sql} is not fixed"
@@ -218,20 +218,20 @@ async def test_no_statement_reads_a_large_table_whole(
         assert read <= SMALL, f"{sql}\n{plan}"
 
 
-async def lived(house: Storehouse) -> None:
+async def lived(fixture: StoreFixture) -> None:
     """A bit of everything that a service does all day."""
-    await house.endpoint()
-    made = [await house.submitted() for _ in range(6)]
-    await house.hear(word(made[0], house, told(Phase.RUNNING, progress=1.0)))
-    polled = await house.submitted("aiml")
-    claim = await house.poll_claim(polled)
-    await house.hear(word(polled, house, told(Phase.RUNNING), Source.POLL, claim=claim))
-    recorded = await house.hear(*(word(job, house, told(Phase.SUCCEEDED)) for job in made))
+    await fixture.endpoint()
+    made = [await fixture.submitted() for _ in range(6)]
+    await fixture.hear(word(made[0], fixture, told(Phase.RUNNING, progress=1.0)))
+    polled = await fixture.submitted("aiml")
+    claim = await fixture.poll_claim(polled)
+    await fixture.hear(word(polled, fixture, told(Phase.RUNNING), Source.POLL, claim=claim))
+    recorded = await fixture.hear(*(word(job, fixture, told(Phase.SUCCEEDED)) for job in made))
     born = [one for each in recorded for one in each.born]
-    await house.settle_born(born[0])
-    later = house.hands.at + timedelta(seconds=5)
-    await house.settle(born[1].claim, "pending", next_at=later) if born[1].claim else None
-    await house.claim(Work.DELIVER)
+    await fixture.settle_born(born[0])
+    later = fixture.clock.at + timedelta(seconds=5)
+    await fixture.settle(born[1].claim, "pending", next_at=later) if born[1].claim else None
+    await fixture.claim(Work.DELIVER)
     for transaction in (
         events.feed(0, ["job.succeeded"], ["job."], made[0].id, 10),
         events.get(recorded[0].events[0].id),
@@ -243,105 +243,105 @@ async def lived(house: Storehouse) -> None:
         jobs.done_before(later, 10),
         asking("select 1"),
     ):
-        await house.store.read(transaction)
-    await house.store.write(lambda: erasure.erase([made[5].id], None))
+        await fixture.store.read(transaction)
+    await fixture.store.write(lambda: erasure.erase([made[5].id], None))
 
 
-def parts_of(house: Storehouse) -> list[str]:
+def parts_of(fixture: StoreFixture) -> list[str]:
     """The parts of the feed, the one for everything else left out."""
-    name = house.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
+    name = fixture.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
     found = ENGINES.cluster.sql(
         name, "select relname from pg_class where relname ~ '^event_[0-9]+$' and relkind = 'r' order by 1"
     )
     return found.split()
 
 
-async def ended(house: Storehouse, job: Job | None = None) -> Job:
+async def ended(fixture: StoreFixture, job: Job | None = None) -> Job:
     """A job that succeeded now, its event delivered."""
-    job = job or await house.submitted()
-    [recorded] = await house.hear(word(job, house, told(Phase.SUCCEEDED)))
+    job = job or await fixture.submitted()
+    [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
     for born in recorded.born:
-        await house.settle_born(born)
+        await fixture.settle_born(born)
     return job
 
 
 async def test_history_is_dropped_in_parts_once_all_of_a_part_is_old(tmp_path: Path) -> None:
-    async with storehouse(tmp_path, retention_days="8") as house:
-        sweep = house.services.retention.sweep
-        await house.endpoint()
-        old = await ended(house)
-        assert parts_of(house) == ["event_20261121", "event_20261123"]
-        house.hands.pass_(days=1, hours=1)
-        still_open = await house.submitted()
-        house.hands.pass_(days=1)
-        young = await ended(house)
+    async with store_fixture(tmp_path, retention_days="8") as fixture:
+        sweep = fixture.services.retention.sweep
+        await fixture.endpoint()
+        old = await ended(fixture)
+        assert parts_of(fixture) == ["event_20261121", "event_20261123"]
+        fixture.clock.pass_(days=1, hours=1)
+        still_open = await fixture.submitted()
+        fixture.clock.pass_(days=1)
+        young = await ended(fixture)
         await sweep()
-        assert parts_of(house) == ["event_20261121", "event_20261123", "event_20261125"]
-        house.hands.pass_(days=8)
+        assert parts_of(fixture) == ["event_20261121", "event_20261123", "event_20261125"]
+        fixture.clock.pass_(days=8)
         assert await sweep() == 0, "not all of the first part is old: a job that began in it is open"
-        house.hands.pass_(days=2)
+        fixture.clock.pass_(days=2)
         assert await sweep() == 2, "it waited long enough: its old jobs went one by one"
-        assert await house.store.read(jobs.get(old.id)) is None
-        assert "event_20261121" in parts_of(house)
-        assert "event_20261123" not in parts_of(house)
-        assert await house.column("select job from event") == []
-        await ended(house, still_open)
-        assert await house.column("select job from event") == [still_open.id]
-        house.hands.pass_(days=16)
+        assert await fixture.store.read(jobs.get(old.id)) is None
+        assert "event_20261121" in parts_of(fixture)
+        assert "event_20261123" not in parts_of(fixture)
+        assert await fixture.column("select job from event") == []
+        await ended(fixture, still_open)
+        assert await fixture.column("select job from event") == [still_open.id]
+        fixture.clock.pass_(days=16)
         assert await sweep() == 1
-        assert parts_of(house)[0] > "event_20261125"
-        assert await house.store.read(jobs.get(young.id)) is None
-        assert await house.column("select count(*) from event") == [0]
-        fresh = await ended(house)
-        assert await house.column("select job from event") == [fresh.id]
+        assert parts_of(fixture)[0] > "event_20261125"
+        assert await fixture.store.read(jobs.get(young.id)) is None
+        assert await fixture.column("select count(*) from event") == [0]
+        fresh = await ended(fixture)
+        assert await fixture.column("select job from event") == [fresh.id]
 
 
-async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(house: Storehouse) -> None:
-    house.hands.at -= timedelta(days=400)
-    old = await ended(house)
-    assert await house.column("select count(*) from event_rest") == [1]
-    house.hands.at += timedelta(days=400)
-    assert await house.services.retention.sweep() == 1
-    assert await house.store.read(jobs.get(old.id)) is None
-    assert await house.column("select count(*) from event") == [0]
+async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(fixture: StoreFixture) -> None:
+    fixture.clock.at -= timedelta(days=400)
+    old = await ended(fixture)
+    assert await fixture.column("select count(*) from event_rest") == [1]
+    fixture.clock.at += timedelta(days=400)
+    assert await fixture.services.retention.sweep() == 1
+    assert await fixture.store.read(jobs.get(old.id)) is None
+    assert await fixture.column("select count(*) from event") == [0]
 
 
 async def test_an_event_of_what_lives_longer_than_history_is_kept(tmp_path: Path) -> None:
-    async with storehouse(tmp_path, retention_days="8") as house:
-        endpoint = await house.endpoint("ep_1", "endpoint.*")
-        house.hands.pass_(days=9)
-        event = house.services.core.recorder.event(
-            "endpoint.disabled", endpoint.id, "kind", {}, house.hands.at
+    async with store_fixture(tmp_path, retention_days="8") as fixture:
+        endpoint = await fixture.endpoint("ep_1", "endpoint.*")
+        fixture.clock.pass_(days=9)
+        event = fixture.services.core.recorder.event(
+            "endpoint.disabled", endpoint.id, "kind", {}, fixture.clock.at
         )
 
         def telling() -> Transaction[list[Event]]:
             yield from ()
             return [event]
 
-        await house.services.core.recorder.write(telling)
-        house.hands.pass_(days=1)
-        await house.services.retention.sweep()
-        assert await house.column("select id from event") == [event.id]
+        await fixture.services.core.recorder.write(telling)
+        fixture.clock.pass_(days=1)
+        await fixture.services.retention.sweep()
+        assert await fixture.column("select id from event") == [event.id]
 
 
 async def test_parts_come_and_go_under_load(tmp_path: Path) -> None:
-    async with storehouse(tmp_path, retention_days="8") as house:
-        await house.endpoint("ep_1", "job.canceled")
+    async with store_fixture(tmp_path, retention_days="8") as fixture:
+        await fixture.endpoint("ep_1", "job.canceled")
         going = True
 
         async def living() -> None:
             while going:
-                job = await house.added()
-                await house.hear(word(job, house, source=Source.NOTE, verdict=Action.CANCEL))
-                assert await house.store.read(timeline.timeline(job.id, None, 10))
+                job = await fixture.added()
+                await fixture.hear(word(job, fixture, source=Source.NOTE, verdict=Action.CANCEL))
+                assert await fixture.store.read(timeline.timeline(job.id, None, 10))
 
         lives = [asyncio.create_task(living()) for _ in range(4)]
         for _ in range(12):
-            house.hands.pass_(days=2)
-            await house.services.retention.sweep()
+            fixture.clock.pass_(days=2)
+            await fixture.services.retention.sweep()
         going = False
         await asyncio.gather(*lives)
-        assert parts_of(house)[0] > "event_20261123"
+        assert parts_of(fixture)[0] > "event_20261123"
 
 
 def test_a_database_that_a_test_gave_back_serves_the_next(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_database_that_a_test_gave_back_serves_the_next(tmp_path: Path) -> Non
     [("40001", StoreUnavailable), ("40P01", StoreUnavailable), ("23505", asyncpg.UniqueViolationError)],
 )
 async def test_what_others_stand_in_the_way_of_is_told_as_unavailable(
-    house: Storehouse, state: str, told: type[Exception]
+    fixture: StoreFixture, state: str, told: type[Exception]
 ) -> None:
     tried = 0
 
@@ -367,5 +367,5 @@ async def test_what_others_stand_in_the_way_of_is_told_as_unavailable(
         return [1]
 
     with pytest.raises(told):
-        await house.store.do(BatchedWrite(name="contended", run=run), 1)
+        await fixture.store.do(BatchedWrite(name="contended", run=run), 1)
     assert tried == 1 + TRIES
