@@ -57,7 +57,7 @@ from receiver.work.worker import AT_LAST, Worker
 
 @dataclass(slots=True, kw_only=True)
 class Core:
-    """The parts on which the others stand: what is stored, called, counted and recorded."""
+    """The parts on which the others are built: store, HTTP client, limits, counts and recorder."""
 
     settings: Settings
     role: Role
@@ -81,7 +81,7 @@ class Core:
     shutdown: Shutdown
 
     def heard(self, word: str) -> None:
-        """Pass on the news of another process; an empty word says that some may have been missed."""
+        """Pass on a notification of another process; an empty one stands for any that were missed."""
         if word in {"", FEED}:
             self.waiting_calls.tell([], events=True)
         self.dispatcher.heard(word)
@@ -100,7 +100,7 @@ class App:
     workers: Mapping[Work, Worker[Any]] = field(default_factory=dict)
 
     async def drain(self) -> None:
-        """Begin to stop: end every wait, and give work in hand the rest of the grace."""
+        """Begin to stop: end every wait, and give work under way the rest of the grace period."""
         shutdown = self.core.shutdown
         shutdown.hurry(self.core.settings.shutdown_grace)
         self.core.waiting_calls.close()
@@ -116,7 +116,7 @@ async def running(
     work: bool = True,
     role: Role = Role.ALL,
 ) -> AsyncIterator[App]:
-    """Run a service as long as the context lasts. `work` off leaves due work alone."""
+    """Run a service as long as the context lasts. With `work` off, due work is left alone."""
     wall = Wall()
     clock = clock or Clock(now=wall.now, real=wall.real)
     store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
@@ -134,6 +134,7 @@ async def running(
             await stop(app, tasks)
     finally:
         with contextlib.suppress(TimeoutError):
+            # Bounded, so that a database that hangs does not keep the process from ending.
             async with asyncio.timeout(None if app is None else app.core.shutdown.time_left + AT_LAST):
                 await store.close()
         if app is not None:
@@ -143,7 +144,7 @@ async def running(
 async def build(
     loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role, *, work: bool = True
 ) -> App:
-    """Build a service over an open store, and take part in serving its database."""
+    """Build a service over an open store, and join the processes that serve its database."""
     core = await _core(loaded, store, clock, role)
     sender, pinger, endpoints = _delivery(core)
     heartbeat = ReplicaHeartbeat(
@@ -169,6 +170,7 @@ async def build(
     await endpoints.sync_configured(core.settings.endpoints)
     await heartbeat.join()
     await endpoints.refresh()
+    # Holds and partitions are in place before the first delivery is sent or event stored.
     await app.retention.begin()
     await core.breaker.load()
     store.listen(core.heard)
@@ -329,15 +331,16 @@ def _retention(core: Core) -> Retention:
 
 
 async def _take_up(core: Core, endpoints: EndpointService) -> None:
-    """Take up endpoints, keys and blocked accounts that another process changed."""
+    """Load the endpoints, keys and blocked accounts that another process changed."""
     core.api_keys.forget()
     await endpoints.refresh()
+    # The replica that met the refusal waits as long, so it probes first.
     await core.breaker.load(PROBES[0])
     core.heard("")
 
 
 async def _warn_of_stranded_jobs(store: Store, accounts: Accounts) -> None:
-    """Log the open jobs whose account is off or not configured."""
+    """Log the open jobs of accounts that are off or not configured."""
     for account, count in (await store.read(jobs.open_by_account())).items():
         if not accounts.serves(account):
             why = "off: it has no api_key" if account in accounts.setups else "not configured"
@@ -378,7 +381,7 @@ def start(app: App) -> list[asyncio.Task[None]]:
 
 
 async def stop(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Stop a service: drain it, end its loops, and leave the database to others."""
+    """Stop a service: drain it, end its loops, and leave the database to the other processes."""
     await app.drain()
     for task in tasks:
         task.cancel()

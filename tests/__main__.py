@@ -1,4 +1,4 @@
-"""The one command: format check, lint, types and tests, with what each took. CI runs the same."""
+"""The one command: format check, lint, types and tests, with the seconds that each took. CI runs the same."""
 
 import asyncio
 import contextlib
@@ -12,27 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-MEMORY = Path("/dev/shm")  # noqa: S108  # only a folder of our own is made there
-"""No file of the tests has to outlive the machine, and on a disk they take a third longer."""
+MEMORY = Path("/dev/shm")  # noqa: S108  # only the run's own folder is made there
+"""A folder in memory: no file has to outlive the machine, and on a disk the tests take a third longer."""
 ROOM = 4 << 30
 """Bytes that the files of the tests may take there."""
 PYTHON = [sys.executable, "-m"]
 BUDGET = 300
-STORES = (
-    "events/test_next_work",
-    "events/test_guesses",
-    "events/test_endpoint_cache",
-    "events/test_long_polling",
-    "store/test_group_commit",
-    "store/test_deliveries",
-    "store/test_inputs",
-    "store/test_long_removals",
-    "store/test_looks",
-    "store/test_record",
-    "store/test_store",
-    "store/test_events",
-    "work/test_worker",
-)
+ENGINE_BOUND = ("opening", "partitions", "rows", "schema", "sealing", "statements", "transfer")
+"""Tests of the store that are about one engine, or about none."""
+STORES = [
+    *(f"tests/receiver/events/test_{name}.py" for name in ("endpoint_cache", "guesses", "next_work")),
+    "tests/receiver/events/test_long_polling.py",
+    "tests/receiver/work/test_worker.py",
+    *sorted(
+        f"tests/receiver/store/{path.name}"
+        for path in (HERE / "tests" / "receiver" / "store").glob("test_*.py")
+        if path.stem.removeprefix("test_") not in ENGINE_BOUND
+    ),
+]
 ENGINE_FREE = (
     "command_line",
     "commands",
@@ -54,7 +51,7 @@ ENGINE_FREE = (
 )
 """Stories of the commands, the providers, the links and both edges: every database is the same to them."""
 STORED = [
-    *(f"tests/receiver/{name}.py" for name in STORES),
+    *STORES,
     "tests/stories",
     "--ignore",
     "tests/stories/test_replicas.py",
@@ -62,9 +59,12 @@ STORED = [
     "tests/stories/test_backup.py",
     *(part for name in ENGINE_FREE for part in ("--ignore", f"tests/stories/test_{name}.py")),
 ]
-"""Tests that stand on a database, and so run on both engines; those of only one run once."""
+"""Tests that use a database and therefore run on both engines. Tests of only one engine run once."""
 POOLED = [
-    *(f"tests/receiver/store/{name}.py" for name in ("test_record", "test_store", "postgres/test_driver")),
+    *(
+        f"tests/receiver/store/{name}.py"
+        for name in ("test_record", "test_due", "test_jobs", "postgres/test_driver")
+    ),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]
 LONG = [
@@ -76,13 +76,13 @@ LONG = [
 
 
 def pytest(workers: int) -> list[str]:
-    """Return the command that runs tests on so many processes."""
+    """Return the command that runs tests in `workers` processes."""
     return [*PYTHON, "pytest", "-n", str(workers), "--dist", "loadgroup", "-rs"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One part of the whole, and the seconds that it is given."""
+    """One part of the whole run, and the seconds that it may take."""
 
     name: str
     command: Sequence[str]
@@ -99,14 +99,17 @@ LANES = (
         Step("behind a pooler", [*pytest(2), "--engine", "pgbouncer", *POOLED], 60),
     ),
 )
-"""Lanes go beside each other, so that one works while the other waits. The first prints as it goes, a step of
-the other when it ends."""
+"""Lanes of steps. They run at the same time, so that one works while the other waits. The first prints as it
+goes; a step of the other is printed when it ends.
+"""
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[str]:
-    """Make the folder of all the tests' files, and remove it in the end. The server of PostgreSQL reaches it
-    under a user of its own. Yields its path."""
+    """Make the folder of all the tests' files, and remove it in the end. Yields its path.
+
+    PostgreSQL's server reaches it under a user of its own.
+    """
     place = MEMORY if fits(MEMORY) else None
     with tempfile.TemporaryDirectory(
         prefix="ringback-tests-", dir=place, ignore_cleanup_errors=True
@@ -116,8 +119,10 @@ def scratch() -> Iterator[str]:
 
 
 def fits(place: Path) -> bool:
-    """Return whether the tests' files have room there, and may be written and run: the shared memory of a
-    container often allows neither."""
+    """Return whether the tests' files fit into a folder, and may be written and run there.
+
+    The shared memory of a container often allows neither.
+    """
     try:
         there = os.statvfs(place)
     except OSError:
@@ -127,7 +132,7 @@ def fits(place: Path) -> bool:
 
 
 async def run(step: Step, folder: str, *, live: bool) -> str:
-    """Run a step; its process ends with it, however that ends.
+    """Run a step and end its process with it, even when the step is cancelled.
 
     Returns a line with its name, its seconds and its budget. Raises `Failed` for an exit code other than 0.
     """
@@ -152,22 +157,29 @@ async def run(step: Step, folder: str, *, live: bool) -> str:
     return took
 
 
+def some(arguments: Sequence[str]) -> Step:
+    """Return a step that runs the tests that these arguments of pytest choose, in one process."""
+    chosen = [one for one in arguments if not one.startswith("-") and Path(HERE, one.split("::")[0]).exists()]
+    return Step("some tests", [*PYTHON, "pytest", "-rs", *arguments, *([] if chosen else LONG)], BUDGET)
+
+
 class Failed(Exception):
-    """The name of a step, and its exit code."""
+    """A failed step: its name and its exit code."""
 
 
 async def lane(steps: Sequence[Step], folder: str, *, live: bool) -> list[str]:
-    """Run the steps in their order. Returns a line for each: its name, its seconds and its budget."""
+    """Run the steps in order. Returns a line for each: its name, its seconds and its budget."""
     return [await run(step, folder, live=live) for step in steps]
 
 
-async def main(folder: str) -> int:
-    """Run every lane, with its files in `folder`.
+async def main(folder: str, arguments: Sequence[str]) -> int:
+    """Run every lane with its files in `folder`, or only the tests that `arguments` of pytest choose.
 
     Returns the exit code of the step that fails first, which ends the others.
     """
     began = time.monotonic()
-    lanes = [asyncio.create_task(lane(steps, folder, live=not number)) for number, steps in enumerate(LANES)]
+    parts = ((some(arguments),),) if arguments else LANES
+    lanes = [asyncio.create_task(lane(steps, folder, live=not number)) for number, steps in enumerate(parts)]
     try:
         took = await asyncio.gather(*lanes)
     except Failed as failed:
@@ -182,7 +194,7 @@ async def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the folder goes, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that the folder is removed
     with scratch() as own:
-        code = asyncio.run(main(own))
+        code = asyncio.run(main(own, sys.argv[1:]))
     sys.exit(code)

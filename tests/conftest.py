@@ -1,4 +1,4 @@
-"""What every test may ask for: the loop that the service runs on."""
+"""Fixtures and hooks of every test: the event loop, the engine and the databases."""
 
 import asyncio
 import functools
@@ -13,19 +13,19 @@ from tests.engines import ENGINES, NEWEST, SQLITE, VERSIONS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which engine the tests run on."""
+    """Add the option that chooses the database engine."""
     parser.addoption(
         "--engine", choices=(SQLITE, *VERSIONS), default=SQLITE, help="the database to test with"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the choice."""
+    """Store the chosen engine."""
     ENGINES.name = config.getoption("--engine")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """One loop for all."""
+    """Return the loop factory of all tests: uvloop, as in the service."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -41,7 +41,7 @@ def _cached(made: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext
 
 @pytest.fixture(scope="session", autouse=True)
 def _certificates() -> Iterator[None]:
-    """Those of the system are read once for all tests: it takes longer than most of the tests."""
+    """Load the system's certificates once for all tests: that takes longer than most of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", _cached(ssl.create_default_context))
         yield
@@ -49,7 +49,7 @@ def _certificates() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _databases(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test had of the server comes back when all else of it is over."""
+    """Give a test's databases back to the engine after everything else of the test has ended."""
     folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     if folder is not None:
@@ -58,12 +58,12 @@ def _databases(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def on_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only SQLite's users have, whatever the engine of the run."""
+    """Run a test on SQLite, with any engine of the run."""
     monkeypatch.setattr(ENGINES, "name", SQLITE)
 
 
 @pytest.fixture
 def on_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only PostgreSQL's users have: on the engine of the run, or on the newest where that is SQLite."""
+    """Run a test on PostgreSQL: on the run's engine, or on the newest version where that is SQLite."""
     if ENGINES.sqlite:
         monkeypatch.setattr(ENGINES, "name", NEWEST)

@@ -1,4 +1,4 @@
-"""On which engine the tests run: SQLite, PostgreSQL of a version that can be had, or behind a pooler."""
+"""The engine of a run: SQLite, PostgreSQL in one of several versions, or PostgreSQL behind a pooler."""
 
 import atexit
 from pathlib import Path
@@ -22,12 +22,12 @@ EMPTIED = (
     + "; do $$ begin perform drop_history(low) from history; end $$"
     + "; select max(version) from migration"
 )
-"""Makes a database as it was; tells its schema, which a test may have changed."""
+"""Statements that empty a database. They return the version of its schema, which a test may have changed."""
 NEWEST_SCHEMA = str(migrations("postgresql")[-1].version)
 
 
 class Engines:
-    """The engine that was chosen, and the databases that were made."""
+    """The chosen engine, and the databases that were created on it."""
 
     def __init__(self) -> None:
         self.name = SQLITE
@@ -38,12 +38,12 @@ class Engines:
 
     @property
     def sqlite(self) -> bool:
-        """Whether it is SQLite."""
+        """Return whether the engine is SQLite."""
         return self.name == SQLITE
 
     @property
     def cluster(self) -> Cluster:
-        """The server of this process, made when it is first asked for."""
+        """Return the server of this process, created at the first access."""
         if self._cluster is None:
             self._cluster = Cluster(VERSIONS[self.name])
             atexit.register(self._cluster.remove)
@@ -52,7 +52,7 @@ class Engines:
 
     @property
     def pooler(self) -> Pooler:
-        """The pooler of this process, made when it is first asked for."""
+        """Return the pooler of this process, created at the first access."""
         if self._pooler is None:
             self._pooler = Pooler(self.cluster)
             atexit.register(self._pooler.remove)
@@ -60,7 +60,7 @@ class Engines:
         return self._pooler
 
     def url(self, path: Path) -> str:
-        """The database that lies at `path`, or that stands for it; the same each time."""
+        """Return the URL of the database at `path`, or of the one that stands for it; the same each time."""
         if self.sqlite:
             return f"sqlite:///{path}"
         if path not in self._urls:
@@ -69,8 +69,10 @@ class Engines:
         return self._urls[path]
 
     def give_back(self, folder: Path) -> None:
-        """A test with this folder is over: its databases are emptied and serve again, because to make one
-        takes longer than most tests.
+        """Empty the databases of a test that is over, and use them again.
+
+        The test is known by its folder. To create a database takes longer than most tests. A database with a
+        changed schema is not used again.
         """
         for path in [path for path in self._urls if path.is_relative_to(folder)]:
             name = urlsplit(self._urls.pop(path)).path.strip("/")

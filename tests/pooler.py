@@ -1,4 +1,4 @@
-"""A pooler of our own before a server: Debian's pgbouncer in transaction mode, ended by its process id."""
+"""A pooler for the tests: Debian's pgbouncer in transaction mode, ended by its process id."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ logfile = {folder}/log
 
 
 def program() -> str:
-    """Where pgbouncer lies."""
+    """Return the path of pgbouncer."""
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert found is not None, "pgbouncer is not installed: run tests/servers.sh"
     return found
@@ -51,7 +51,7 @@ class Pooler:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start pgbouncer and wait until it accepts connections."""
         self.folder.chmod(0o777)
         self.port = free_port()
         text = (SETTINGS + self.more).format(
@@ -62,7 +62,7 @@ class Pooler:
         as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
         self.process = subprocess.Popen(
             [program(), "-q", *as_nobody, self.folder / "settings"],
-            preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
+            preexec_fn=dies_with_us,  # noqa: PLW1509  # one prctl call
         )
         ends = time.monotonic() + PATIENCE
         while not self.server.answers(self.port):
@@ -70,11 +70,11 @@ class Pooler:
             assert time.monotonic() < ends, "pgbouncer does not come up"
 
     def url(self, name: str) -> str:
-        """The URL of a database behind it."""
+        """Return the URL of a database behind the pooler."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}?pooler=transaction"
 
     def remove(self) -> None:
-        """Stop it and remove its files."""
+        """Stop pgbouncer and remove its files."""
         if self.process is not None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

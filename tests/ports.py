@@ -5,15 +5,15 @@ import socket
 from pathlib import Path
 
 _CHOOSING = random.SystemRandom()
-"""Not the common generator: a test that sets its seed would give the same ports to several processes."""
+"""A generator that no test can seed: with a common seed, several processes would choose the same ports."""
 _TAKEN: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Return a port that stays free for this process while nothing listens there.
+    """Return a port that stays free for this process while nothing listens on it.
 
-    It is none of those that connections take for themselves, and another process of the tests does not choose
-    it: the port of the same number is held for datagrams until this process ends.
+    It lies below the range of ephemeral ports. No other process of the tests chooses it: the UDP port of the
+    same number stays bound until this process ends.
     """
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:

@@ -1,9 +1,9 @@
-"""Servers that a test starts end with it."""
+"""Servers that end with the test that started them."""
 
 import ctypes
 import signal
 
 
 def dies_with_us(how: signal.Signals = signal.SIGKILL) -> None:
-    """Have the system end the process when its parent is gone, however that ended; for `preexec_fn`."""
+    """Have the system send `how` to this process when its parent ends, in any way. Used as `preexec_fn`."""
     ctypes.CDLL(None).prctl(1, how)

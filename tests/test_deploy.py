@@ -1,4 +1,4 @@
-"""What `deploy/` holds is linted, names only what exists, and installs what was locked."""
+"""The files of `deploy/`: they pass the linters, name only existing settings, and install locked versions."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 
 def lines(name: str) -> list[str]:
-    """A file of the folder, line by line."""
+    """Return the lines of a file in the folder."""
     return (DEPLOY / name).read_text("utf-8").splitlines()
 
 

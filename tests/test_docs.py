@@ -1,4 +1,4 @@
-"""What the documents say is held against the code: settings, handlers, commands, samples, links."""
+"""The documents, compared with the code: settings, handlers, commands, samples, links."""
 
 import json
 import re
@@ -35,7 +35,7 @@ FOLDERS = sorted({path.parent for path in HERE.glob("*/**/__init__.py") if ".ven
 
 
 def rows(document: str, heading: str) -> dict[str, str]:
-    """The first two cells of every row of the table behind a heading."""
+    """Return the first two cells of every row in the table below a heading."""
     text = (HERE / document).read_text("utf-8").split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     return {row[1].strip().strip("`"): row[2].strip() for row in cells}
@@ -84,7 +84,7 @@ def test_every_command_helps_with_an_example(name: str) -> None:
 
 
 def every_command(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words of every command and of those below it."""
+    """Yield the words of a command and of every command below it."""
     yield path
     for name, inner in getattr(command, "commands", {}).items():
         yield from every_command(inner, (*path, name))
@@ -107,7 +107,7 @@ def test_every_option_of_a_command_says_what_it_is() -> None:
 
 
 def samples(document: str, language: str) -> list[str]:
-    """The samples of a document in a language, their indentation taken away."""
+    """Return the samples of a document in one language, without their indentation."""
     text = (HERE / document).read_text("utf-8")
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
     return ["\n".join(line.removeprefix(indent) for line in code.splitlines()) for indent, code in found]
@@ -117,14 +117,14 @@ SECRET = new_secret(b"s" * 32)
 
 
 def delivery(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of a delivery, signed now."""
+    """Return the body and the headers of a delivery of an event, signed now."""
     body = json.dumps(event).encode()
     timestamp = int(datetime.now(UTC).timestamp())
     return body, dict(signed(event["id"], timestamp, body, [key_of(SECRET)]))
 
 
 def taken(event: dict[str, Any]) -> str | None:
-    """Return how the samples of the README should read an event."""
+    """Return the value that the README's samples should return for an event."""
     assets = event["data"].get("assets") if event["type"] == "job.succeeded" else None
     found: str | None = assets[0]["url"] if assets else event["data"].get("state")
     return found
@@ -138,7 +138,7 @@ EVENTS = [*EXAMPLES.values(), WITHOUT_FILES]
 def test_the_python_sample_takes_every_event(event: dict[str, Any]) -> None:
     [sample] = samples("README.md", "python")
     space: dict[str, Any] = {}
-    exec(sample, space)  # noqa: S102  # our README
+    exec(sample, space)  # noqa: S102  # the README's sample
     body, headers = delivery(event)
     assert space["take"](body, headers, SECRET) == taken(event)
     with pytest.raises(WebhookVerificationError):
@@ -187,7 +187,7 @@ async def test_the_starlette_receiver_takes_each_event_once_and_refuses_a_forged
         "later": lambda event: later.append(event["type"]),
     }
     starlette, *others = samples("docs/receiving-events.md", "python")
-    exec(starlette, space)  # noqa: S102  # our document
+    exec(starlette, space)  # noqa: S102  # the document's sample
     app = Starlette(routes=[Route("/hooks", space["hooks"], methods=["POST"])])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver") as client:
         for event in (EXAMPLES["job.succeeded"], EXAMPLES["job.succeeded"]):
@@ -208,8 +208,30 @@ def test_receivers_are_told_every_type_and_every_code() -> None:
     assert all(f"| `{code.value}` |" in text for code in FailureCode)
 
 
+def test_an_anchor_that_a_comment_names_is_there() -> None:
+    named = set()
+    for path in (*(HERE / "receiver").rglob("*.py"), *(HERE / "handlers").rglob("*.py")):
+        named |= set(re.findall(r"([\w/]+\.md)#([a-z-]+)", path.read_text("utf-8")))
+    assert len(named) > 20
+    missing = [
+        f"{document}#{anchor}"
+        for document, anchor in sorted(named)
+        if f'<a id="{anchor}"></a>' not in (HERE / document).read_text("utf-8")
+    ]
+    assert not missing
+
+
+def test_the_glossary_has_about_thirty_words() -> None:
+    text = (HERE / "receiver" / "README.md").read_text("utf-8")
+    words = re.findall(
+        r"^\| ([a-z ,A-Z]+) \| \S", text.split("## Words", 1)[1].split("\n## ", 1)[0], re.MULTILINE
+    )
+    assert len(words) >= 30
+    assert words[1:] == sorted(words[1:])
+
+
 def front_doors(folder: Path) -> Iterator[Path]:
-    """The files that may introduce a folder: its own, or that of a folder above it."""
+    """Yield the files that may introduce a folder: its own, or that of a folder above it."""
     yield folder / "README.md"
     if folder.name == "migrations" or folder.is_relative_to(HERE / "tests" / "receiver"):
         yield folder.parent / "README.md"

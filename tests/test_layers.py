@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: imports point down, functions and modules stay small."""
+"""The structural rules of the code: imports point down, functions and modules stay small."""
 
 import ast
 import itertools
@@ -20,12 +20,12 @@ MODULE_LINES = 400
 README = HERE / "receiver" / "README.md"
 ROW = re.compile(r"^\| \d+ \| (?P<rooms>.+?) \|", re.MULTILINE)
 LAYERS = [set(re.findall(r"`(\w+)`", row["rooms"])) for row in ROW.finditer(README.read_text("utf-8"))]
-"""The rooms of each layer, from the ground up: a module imports from its own layer and those before it."""
+"""The modules and folders of each layer, lowest first: a module imports from its own layer or lower ones."""
 PURE = {"domain", "security"}
 NOT_PURE = {"asyncio", "time", "random", "secrets", "os", "socket", "logging", "httpx", "httptools", "ssl"}
 CLOCK = HERE / "receiver/domain/clock.py"
-"""The one module of the domain that asks the system for the time: it is what the others are given."""
-# A library, and the only places that know it.
+"""The one module of the domain that asks the system for the time. The others receive it as an argument."""
+# Libraries, each with the only places that may import it.
 KNOWN_IN = {
     "httptools": {"egress/http1", "api/server"},
     "aiodns": {"egress/resolver"},
@@ -38,7 +38,8 @@ KNOWN_IN = {
     "rich": {"cli", "demo"},
     "httpx": {"cli", "sandbox", "demo"},
 }
-# Where everything may be caught, because somebody waits for an answer whatever happens, or must clean up.
+# Files that may catch every exception: a caller waits for an answer in any case, or something must be
+# cleaned up.
 CATCHES_ALL = {
     "receiver/work/worker.py",
     "receiver/work/periodic.py",
@@ -57,7 +58,7 @@ CATCHES_ALL = {
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules that a file imports, dotted; names taken from a package count as its modules."""
+    """Yield the dotted names of a file's imported modules. Names from a package count as its modules."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -67,18 +68,18 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def unit(path: Path) -> str:
-    """The module or folder of `receiver` that a file belongs to; "" for the package itself."""
+    """Return the module or folder of `receiver` to which a file belongs; "" for the package itself."""
     first = path.relative_to(HERE / "receiver").parts[0].removesuffix(".py")
     return "" if first == "__init__" else first
 
 
 def told(path: Path) -> str:
-    """How a file is named in this test."""
+    """Return a file's path in the repository, which names its test."""
     return str(path.relative_to(HERE))
 
 
 def level(name: str) -> int:
-    """The layer of a module."""
+    """Return the layer of a module."""
     return next(number for number, names in enumerate(LAYERS) if name in names)
 
 

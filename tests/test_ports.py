@@ -1,4 +1,4 @@
-"""Ports of the tests' own servers."""
+"""The choice of ports for the tests' own servers."""
 
 import random
 import subprocess
@@ -15,7 +15,7 @@ HOLD = "from tests import ports; print(ports.free_port(), flush=True); input()"
 
 @contextmanager
 def another() -> Iterator[int]:
-    """Give the port that another process has chosen, as long as that process runs."""
+    """Yield the port that another process has chosen, as long as that process runs."""
     command = [sys.executable, "-c", HOLD]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -24,14 +24,14 @@ def another() -> Iterator[int]:
 
 
 class Repeating(random.Random):
-    """A generator that gives the same port first, and then any."""
+    """A generator that returns a given port first, and random ones after it."""
 
     def __init__(self, port: int) -> None:
         super().__init__()
         self.first = [port]
 
     def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
-        """Return the port, once."""
+        """Return the given port once, then random ones."""
         return self.first.pop() if self.first else super().randrange(start, stop, step)
 
 

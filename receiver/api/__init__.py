@@ -34,7 +34,13 @@ def route(
 ) -> Route:
     """Return a route that responds with one object. `response` None stands for a response without JSON."""
     return Route(
-        method=method, path=path, handle=handle, summary=summary, scope=scope, told=response, status=status
+        method=method,
+        path=path,
+        handle=handle,
+        summary=summary,
+        scope=scope,
+        response=response,
+        status=status,
     )
 
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from receiver.api.deliveries import attempt_json
 from receiver.api.guard import NO_STORE, RequestContext, answer
 from receiver.api.paging import foreign_cursor, page
-from receiver.api.requests import EndpointPatch, EndpointRequest
-from receiver.domain.errors import Conflict, FieldError, Invalid, invalid
+from receiver.api.requests import MOST_HEADERS, EndpointPatch, EndpointRequest
+from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, pointer_to
 from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import MAX_IN_FLIGHT, Endpoint
 from receiver.domain.rendering import stamp
@@ -59,7 +59,9 @@ def _check_url(context: RequestContext, url: str) -> None:
 
 
 def _check_headers(headers: Mapping[str, str | None]) -> None:
-    problems = [FieldError("body", f"/headers/{name}", name, why) for name, why in header_problems(headers)]
+    problems = [
+        FieldError("body", pointer_to("headers", name), name, why) for name, why in header_problems(headers)
+    ]
     if problems:
         raise Invalid("a header cannot be sent", errors=problems)
 
@@ -118,25 +120,35 @@ async def update(context: RequestContext) -> Response:
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if "url" in given:
         _check_url(context, given["url"])
-    _check_mask(endpoint, given.get("headers"))
-    _check_headers(_merged(endpoint, given.get("headers", {})))
-    now = services.clock.now()
-    # `_changed` gets the endpoint as the transaction finds it, so concurrent changes are kept.
+    _changed(endpoint, given, now := services.clock.now())
+    # Again in the transaction, with the endpoint as that finds it, so that concurrent changes are kept.
     changed = await services.endpoints.update(endpoint.id, lambda fresh: _changed(fresh, given, now))
     return answer(endpoint_json(changed))
 
 
 def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> Endpoint:
-    """Return the endpoint with the given fields changed. A null stands for the default of its field."""
+    """Return the endpoint with the given fields changed. A null stands for the default of its field.
+
+    Raises `Invalid` for headers that cannot be sent, and for a mask that stands for no value.
+    """
     fields: dict[str, Any] = {"updated_at": now}
     for name, value in given.items():
         if name == "headers":
-            merged = _merged(endpoint, value)
-            fields[name] = {one: text for one, text in merged.items() if text is not None}
+            fields[name] = _new_headers(endpoint, value)
         else:
             chosen = DEFAULTS.get(name) if value is None else value
             fields[name] = tuple(chosen) if isinstance(chosen, list) else chosen
     return replace(endpoint, **fields)
+
+
+def _new_headers(endpoint: Endpoint, given: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Return the headers of an endpoint after a change. Raises `Invalid`."""
+    _check_mask(endpoint, given)
+    _check_headers(given or {})
+    merged = {name: text for name, text in _merged(endpoint, given).items() if text is not None}
+    if len(merged) > MOST_HEADERS:
+        raise invalid("/headers", f"must have at most {MOST_HEADERS} entries, the stored ones included")
+    return merged
 
 
 def _merged(endpoint: Endpoint, headers: Mapping[str, str | None] | None) -> dict[str, str | None]:
@@ -163,7 +175,9 @@ def _check_mask(endpoint: Endpoint | None, headers: Mapping[str, str | None] | N
     known = {name.lower() for name in endpoint.headers} if endpoint else set()
     for name, value in (headers or {}).items():
         if value == MASK and name.lower() not in known:
-            raise invalid(f"/headers/{name}", f"is {MASK}, as answers mask values; give the value itself")
+            raise invalid(
+                pointer_to("headers", name), f"is {MASK}, as answers mask values; give the value itself"
+            )
 
 
 def _only_ours(endpoint: Endpoint) -> None:

@@ -28,6 +28,7 @@ from receiver.domain.errors import (
     Unauthorized,
     UnsupportedMediaType,
     did_you_mean,
+    pointer_to,
 )
 from receiver.security.tokens import hash_api_key
 
@@ -40,6 +41,7 @@ PLAIN = {
     "tuple_type": "must be a list",
 }
 """Sentences for the types of pydantic's errors whose own sentences name Python types."""
+LENGTHS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 MOST = 200
 """Most entries of an object or list in a request, except in fields that are passed on unchanged."""
 KIB = 1024
@@ -180,7 +182,7 @@ def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
     if not isinstance(value, dict):
         return
     free = _free(model)
-    inner = ((f"/{name}", one) for name, one in value.items() if name not in free)
+    inner = ((pointer_to(name), one) for name, one in value.items() if name not in free)
     for pointer, one in chain((("", value),), islice(inner, MOST)):
         if isinstance(one, dict | list) and len(one) > MOST:
             detail = f"must have at most {MOST} entries"
@@ -195,13 +197,12 @@ def _free(model: type[BaseModel]) -> frozenset[str]:
 
 def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:
     found = []
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
+    for one in error.errors(include_url=False, include_input=False):
         # pydantic marks an error in the key of an object by `[key]` at the end of its location.
         path = [str(part) for part in one["loc"] if part != "[key]"]
         name = path[-1] if path else ""
-        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-        detail = one["msg"].removeprefix("Value error, ")
-        detail = PLAIN.get(one["type"], detail)
+        pointer = pointer_to(*path)
+        detail = _sentence(one)
         if one["type"] == "extra_forbidden":
             noun = "field" if place == "body" else "parameter"
             detail = f"there is no such {noun}" + (did_you_mean(name, known) if len(path) == 1 else "")
@@ -209,6 +210,17 @@ def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> l
             FieldError(place, pointer if place == "body" else name, name, detail[:1].lower() + detail[1:])
         )
     return found
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, without the inner words of pydantic."""
+    limits, kind = problem.get("ctx", {}), problem["type"]
+    if kind in LENGTHS:
+        bound, limit = LENGTHS[kind][0], limits[LENGTHS[kind][1]]
+        one, many = ("character", "characters") if limits["field_type"] == "Value" else ("entry", "entries")
+        return f"must have {bound} {limit} {one if limit == 1 else many}"
+    said: str = problem["msg"]
+    return PLAIN.get(kind, said.removeprefix("Value error, "))
 
 
 def read_query(

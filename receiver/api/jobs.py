@@ -218,7 +218,7 @@ async def timeline_(context: RequestContext) -> Response:
     last = shown[-1].place if shown else None
     return answer(
         {
-            "data": [{"at": stamp(entry.at), "kind": entry.kind, **entry.told} for entry in shown],
+            "data": [{"at": stamp(entry.at), "kind": entry.kind, **entry.details} for entry in shown],
             "next_cursor": f"{last.at}.{last.rank}.{last.id}" if last and len(entries) > limit else None,
         }
     )

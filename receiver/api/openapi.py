@@ -106,7 +106,7 @@ def description(calls: Sequence[Route], version: str) -> dict[str, Any]:
 def _models(calls: Sequence[Route]) -> list[type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {"Problem": responses.ProblemResponse, "Webhook": webhooks.Webhook}
     for call in calls:
-        for model in (call.body, call.told):
+        for model in (call.body, call.response):
             if model is not None:
                 found[public_name(model.__name__)] = model
     return list(found.values())
@@ -196,8 +196,8 @@ def _header_parameters(call: Route) -> list[dict[str, Any]]:
 
 def _responses(call: Route) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "success"}
-    if call.told is not None:
-        success["content"] = {"application/json": _told(call, _reference(call.told))}
+    if call.response is not None:
+        success["content"] = {"application/json": _told(call, _reference(call.response))}
     elif call.path in TEXTS:
         success["content"] = {TEXTS[call.path]: {"schema": {}}}
     found = {str(status): success for status in (call.status, *call.also)}

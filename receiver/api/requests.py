@@ -102,7 +102,8 @@ Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_patt
 Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Metadata = Annotated[dict[Short, Short], Field(max_length=16)]
-Headers = Annotated[dict[str, str], Field(max_length=50)]
+MOST_HEADERS = 50
+Headers = Annotated[dict[str, str], Field(max_length=MOST_HEADERS)]
 
 
 class RequestModel(BaseModel):
@@ -170,7 +171,7 @@ class EndpointPatch(RequestModel):
     url: Url = ""
     events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
     description: Short | None = None
-    headers: Annotated[dict[str, str | None], Field(max_length=50)] | None = None
+    headers: Annotated[dict[str, str | None], Field(max_length=MOST_HEADERS)] | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=1000)] | None = None
     include: Annotated[list[Literal["result"]], Field(max_length=1)] | None = None
 

@@ -47,7 +47,7 @@ class Route:
     """A method on a path.
 
     A route with `scope` None needs no API key and ignores the query, because other programs may add
-    parameters to its links. A route with `told` None responds without JSON.
+    parameters to its links. A route with `response` None responds without JSON.
     """
 
     method: str
@@ -55,7 +55,7 @@ class Route:
     handle: Handle
     summary: str
     scope: str | None
-    told: type[BaseModel] | None
+    response: type[BaseModel] | None
     status: int
     body: type[BaseModel] | None = None
     query: type[BaseModel] = QueryModel

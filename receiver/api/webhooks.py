@@ -42,7 +42,7 @@ class ProviderData(ResponseModel):
     id: str
     handler: str
     blocked: bool
-    reason: str
+    reason: str | None = Field(description="why it is blocked; null once it works again")
     at: Moment
     sequence: int
 
@@ -234,7 +234,7 @@ _DATA: Mapping[str, dict[str, Any]] = {
     "job.unconfirmed": _job("unconfirmed", provider_job_id=None, sequence=1),
     "job.late_result": _job("expired", completed_by="deadline", assets=[dict(ASSET)], sequence=3),
     "provider.blocked": _PROVIDER | {"blocked": True, "reason": "no credit left"},
-    "provider.unblocked": _PROVIDER | {"blocked": False, "reason": "no credit left"},
+    "provider.unblocked": _PROVIDER | {"blocked": False, "reason": None},
     "endpoint.disabled": _ENDPOINT
     | {"state": "disabled", "disabled_reason": "the endpoint answered 410 Gone", "disabled_at": AT},
     "endpoint.test": _ENDPOINT | {"at": AT},

@@ -21,7 +21,7 @@ async def sync(
     store: Store,
     clock: Clock,
 ) -> None:
-    """Make the stored endpoints of the settings file as it says; their state and made secrets stay.
+    """Bring the stored endpoints of the settings file in line with it; states and made secrets stay.
 
     Raises `Misconfigured` for a URL that may not be called, and for the id of an endpoint made over the API.
     """
@@ -40,6 +40,7 @@ async def sync(
                 f"endpoints.{wanted.id}.secret", f"must be set, because {UNREADABLE}: the stored one is lost"
             )
         endpoint = _of_file(wanted, known, clock)
+        # A write changes the generation, so that every replica reloads: unchanged endpoints are not written.
         if endpoint != known:
             row = sealer.row(endpoint)
             await store.write(functools.partial(table.put, row))

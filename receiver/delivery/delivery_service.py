@@ -1,4 +1,4 @@
-"""The use cases of deliveries: listed, shown, retried, canceled."""
+"""The use cases of deliveries: list, show, retry, cancel."""
 
 from handlers.values import immutable
 from receiver.domain.clock import Clock
@@ -17,7 +17,7 @@ CANCELABLE = frozenset({"pending", "canceled"})
 
 @immutable(kw_only=True)
 class DeliveryService:
-    """Deliveries as users see and decide them."""
+    """The deliveries as users see and control them."""
 
     store: Store
     limits: ConcurrencyLimits
@@ -36,7 +36,7 @@ class DeliveryService:
         return found
 
     async def retry(self, delivery_id: str) -> StoredDelivery:
-        """Retry a delivery now, whatever its state, and end its endpoint's hold. Returns it as it stands.
+        """Retry a delivery now, in any state, and end its endpoint's hold. Returns the delivery.
 
         Raises `Conflict` where its endpoint was deleted.
         """
@@ -45,12 +45,13 @@ class DeliveryService:
         held = hold_of(lane, delivery.url)
         if not await self.store.write(lambda: deliveries.retry(delivery_id, lane, now, held)):
             raise Conflict("the endpoint was deleted")
+        # The transaction has ended the hold for all replicas; here it ends at once.
         self.limits.end_hold(held)
         self.dispatcher.wake(Work.DELIVER)
         return (await self.get(delivery_id))[0]
 
     async def cancel(self, delivery_id: str) -> StoredDelivery:
-        """Cancel a pending delivery. Returns it as it stands. Raises `Conflict` where it has another end."""
+        """Cancel a pending delivery. Returns it. Raises `Conflict` where it has ended otherwise."""
         delivery, _ = await self.get(delivery_id)
         if delivery.state not in CANCELABLE:
             raise Conflict(f"the delivery is already {delivery.state}")

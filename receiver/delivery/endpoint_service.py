@@ -1,4 +1,4 @@
-"""The use cases of endpoints: created, changed, deleted, resumed, pinged, synchronised with the settings."""
+"""The use cases of endpoints: create, change, delete, resume, ping, synchronise with the settings."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ LOGGER = logging.getLogger("ringback.endpoints")
 
 @immutable(kw_only=True)
 class EndpointService:
-    """Changes endpoints in the store, in the cache of this process, and through the store in that of others.
+    """A service that changes endpoints in the store and in the cache of this process; others read the store.
 
     `check_url` raises `BadUrl` for a URL that may not be called.
     """
@@ -40,8 +40,10 @@ class EndpointService:
     check_url: Callable[[str], None]
 
     async def page(self, after: str | None, limit: int) -> list[Endpoint] | None:
-        """Return at most `limit` endpoints, newest first, behind the endpoint `after`; None where that id was
-        never one of an endpoint."""
+        """Return at most `limit` endpoints, newest first, after the endpoint `after`.
+
+        Returns None where no endpoint ever had that id.
+        """
         behind = None
         if after is not None:
             made = await self.store.read(table.made_at(after))
@@ -58,7 +60,7 @@ class EndpointService:
         return self.sealer.open(row)
 
     async def secret(self, endpoint_id: str) -> str:
-        """Return the secret that signs for an endpoint. Raises `Conflict` where it cannot be decrypted."""
+        """Return the signing secret of an endpoint. Raises `Conflict` where it cannot be decrypted."""
         endpoint = await self.get(endpoint_id)
         if not endpoint.secrets:
             raise Conflict(f"it cannot be told: {UNREADABLE}")
@@ -77,9 +79,9 @@ class EndpointService:
             )
 
     async def update(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
-        """Change an endpoint as it is stored now, in one transaction. Returns it changed.
+        """Change an endpoint as it is stored now, in one transaction. Returns the changed endpoint.
 
-        Raises `NotFound` where it is there no more.
+        Raises `NotFound` where it no longer exists.
         """
 
         def changed(row: Any) -> tuple[Endpoint, tuple[Any, ...]]:
@@ -99,7 +101,7 @@ class EndpointService:
         await self.refresh()
 
     async def resume(self, endpoint_id: str) -> Endpoint:
-        """Resume a paused or disabled endpoint; its pending deliveries go out. Returns it resumed."""
+        """Resume a paused or disabled endpoint, and send its pending deliveries. Returns the endpoint."""
         endpoint, now = await self.get(endpoint_id), self.clock.now()
         await self.store.write(lambda: table.set_state(endpoint_id, "active", None, now))
         await self.refresh()
@@ -118,11 +120,11 @@ class EndpointService:
         return await self.pinger.send(endpoint)
 
     async def sync_configured(self, configured: Sequence[EndpointSettings]) -> None:
-        """Make the stored endpoints of the settings file as it says. Raises `Misconfigured`."""
+        """Bring the stored endpoints of the settings file in line with it. Raises `Misconfigured`."""
         await configured_endpoints.sync(configured, self.sealer, self.check_url, self.store, self.clock)
 
     async def refresh(self) -> None:
-        """Read the endpoints as they are stored, and send all that waited for one that is new here."""
+        """Load the endpoints into the cache, and send deliveries that waited for one that is new here."""
         generation, found = await self.store.read(table.of_generation())
         self.cache.adopt(generation, found)
         self.dispatcher.wake(Work.DELIVER)

@@ -1,4 +1,4 @@
-"""Pings: one `endpoint.test`, sent to one endpoint now, with no second attempt."""
+"""Pings: one `endpoint.test`, sent to one endpoint now, without a second attempt."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from receiver.work.limits import ConcurrencyLimits
 
 @immutable
 class Pinger:
-    """Sends pings."""
+    """A sender of pings."""
 
     sender: DeliverySender
     recorder: Recorder
@@ -25,7 +25,7 @@ class Pinger:
     dispatcher: Dispatcher
 
     async def send(self, endpoint: Endpoint) -> Attempt:
-        """Return the attempt, once it was made and recorded."""
+        """Send a ping. Returns the attempt once it is recorded."""
         clock = self.sender.clock
         now, delivery_id = clock.now(), self.sender.ids.new("dlv")
         data = {"object": "endpoint", "id": endpoint.id, "url": printable(endpoint.url), "at": stamp(now)}
@@ -38,6 +38,7 @@ class Pinger:
             tries=0,
             until=clock.monotonic() + 3600,
         )
+        # Stored as leased by this process, so that no worker claims and sends it as well.
         until, owner = now + self.sender.lease, self.recorder.context.owner
 
         def promise() -> Transaction[Sequence[Event]]:
@@ -50,6 +51,7 @@ class Pinger:
             return [event]
 
         await self.recorder.write(promise, alone=True)
+        # Taken even where none is free: a ping is sent at once.
         self.limits.acquire(Work.DELIVER, endpoint.id)
         try:
             delivery = PendingDelivery(id=delivery_id, event=event, endpoint_id=endpoint.id, job_id=None)

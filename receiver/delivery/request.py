@@ -13,7 +13,7 @@ from receiver.security.tokens import BadToken, MasterKeys
 
 @immutable(kw_only=True)
 class DeliveryTarget:
-    """Where one delivery goes; `endpoint` as it is now, None for a job's own callback URL."""
+    """The target of a delivery; `endpoint` is as it is now, None for a job's own callback URL."""
 
     endpoint: Endpoint | None
     url: str
@@ -57,7 +57,11 @@ def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: fl
 
 
 def is_current(sent: Endpoint, now: Endpoint | None) -> bool:
-    """Whether an endpoint is as it was when something was sent to it; one that is served no longer is."""
+    """Return whether an endpoint is still the one to which something was sent.
+
+    One that is paused or disabled since counts, if its URL is the same.
+    """
+    # An old URL says nothing of a new one. Why: receiver/README.md#an-answer-counts-for-its-endpoint
     if now is None or now.url != sent.url:
         return False
     return now.updated_at == sent.updated_at or now.state is not EndpointState.ACTIVE

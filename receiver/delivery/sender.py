@@ -1,4 +1,4 @@
-"""Delivering: sign what is sent, send it once, record the attempt and what follows."""
+"""The sender of deliveries: signs a request, sends it once, and records the attempt and its consequences."""
 
 import itertools
 import logging
@@ -47,20 +47,25 @@ Result = TypeVar("Result")
 
 LOGGER = logging.getLogger("ringback.fanout")
 KEPT = 1024
+"""The bytes of an answer's body that an attempt keeps."""
 MARGIN = 5.0
+"""Seconds that must be left of a lease after the longest attempt, for storing its outcome."""
 UNREADABLE = timedelta(minutes=1)
-"""How long a delivery waits while its secret cannot be read; the keys come with a restart."""
+"""The time for which a delivery waits while its secret cannot be decrypted; keys come only with a restart."""
 FINAL = {
     AttemptOutcome.DELIVERED: "delivered",
     AttemptOutcome.EXHAUSTED: "exhausted",
     AttemptOutcome.CANCELED: "canceled",
 }
+"""The final state of a delivery after each outcome; a retry stays pending."""
 SETTLE: BatchedWrite[Settled, Standing] = BatchedWrite(name="settle", run=settle)
+"""The write of an attempt and its outcome."""
 SHORT_OF_SOCKETS = timedelta(seconds=1)
+"""The time for which a lane is left alone after this process found no free socket for it."""
 
 
 def lease_of(timeout: float) -> timedelta:
-    """Return the lease of a delivery whose attempt may take `timeout` seconds.
+    """Return the lease for a delivery with an attempt of at most `timeout` seconds.
 
     It is longer than the attempt, so that a live sender never loses its claim.
     """
@@ -68,12 +73,12 @@ def lease_of(timeout: float) -> timedelta:
 
 
 class NoSocket(Exception):
-    """An attempt that could not be made for want of a socket."""
+    """The error for an attempt that was not made because no socket was free."""
 
 
 @dataclass(slots=True, kw_only=True)
 class DeliverySender:
-    """Performs deliveries; those that were born with a slot go out without being claimed.
+    """A performer of deliveries. Deliveries that were recorded with a slot go out without being claimed.
 
     `schedule` is in seconds between attempts, `timeout` in seconds for one attempt.
     """
@@ -95,38 +100,44 @@ class DeliverySender:
 
     @property
     def lease(self) -> timedelta:
-        """Longer than an attempt can take, so that a live sender never loses its claim."""
+        """Return the lease of a delivery, so long that a live sender never loses its claim."""
         return lease_of(self.timeout)
 
     def serves(self, lane: str) -> bool:
-        """Every one-off callback; endpoints that are known here, active and can be signed for."""
+        """Return whether to send: to any callback URL, and to endpoints that are active and have keys."""
         name = plain(lane)
         return "://" in name or self.endpoints.served(name)
 
     def job_limits(self) -> Mapping[str, int]:
-        """Deliveries have no job limits."""
+        """Return no limits: deliveries are not limited by running jobs."""
         return {}
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[ClaimedDelivery]]:
-        """Read what sending needs, the endpoints as they are now included."""
+        """Load the claimed deliveries, and the endpoints if they have changed."""
         present, delivery = yield from deliveries.load(claims)
+        # Read in the claiming transaction, so that a delivery goes to its endpoint as it is now.
         if delivery and not self.endpoints.are_of(present):
             self.endpoints.adopt(present, (yield from table.listed()))
         return delivery
 
     def give_back(self, prepared: Sequence[ClaimedDelivery], now: datetime) -> Transaction[None]:
-        """Leave deliveries to others."""
+        """Release claimed deliveries untried."""
         yield from release([one.claim for one in prepared], now)
 
     async def perform(self, prepared: ClaimedDelivery) -> None:
-        """One attempt, and what follows from it."""
+        """Make one attempt and record its consequences, or put the delivery off."""
         claim, delivery = prepared.claim, prepared.delivery
         if delivery.endpoint_id is None and delivery.url is None:
             delivery = await self._with_callback(claim, delivery)
+        # Too little of the lease is left, as after a pause of this process: another replica may take over,
+        # and the event would be sent twice. Nothing is stored: the ended lease itself makes the delivery due
+        # again.
         if self.clock.monotonic() + self.timeout + MARGIN > claim.until:
             return
         if not self.serves(claim.lane):
             await self.store.write(lambda: release([claim], self.clock.now()))
+        # Slots are shared by origin but holds are by URL, so only the delivery is
+        # put off. Why: receiver/README.md#a-hold-is-a-row
         elif wait := self._waits(claim, delivery):
             until = self.clock.now() + wait
             await self.store.write(lambda: postpone([claim], until))
@@ -138,7 +149,7 @@ class DeliverySender:
                 await self._put_back(claim)
 
     def _waits(self, claim: Claim, delivery: PendingDelivery) -> timedelta:
-        """For how long a one-off callback is left alone: its URL is held, or its secret cannot be read."""
+        """Return the time for which a callback URL is left alone: it is held, or its secret is unreadable."""
         if delivery.url is None or delivery.secret is None or delivery.job_id is None:
             return timedelta()
         try:
@@ -155,23 +166,25 @@ class DeliverySender:
         return timedelta(seconds=self.limits.held(hold_of(claim.lane, delivery.url)))
 
     async def attempt(self, claim: Claim, delivery: PendingDelivery, *, last: bool = False) -> Attempt:
-        """Send it now; the attempt, recorded. The `last` one is followed by no other."""
+        """Send a delivery now. Returns the recorded attempt. After the `last` attempt there is no other."""
         target = self._target(delivery)
         attempt, answer = await self._send(delivery, target, last=last)
         current = target is not None and self._is_current(target.endpoint)
         ruling = self._rule(claim, answer, current=current)
         sent = target.endpoint if target else None
+        # Before disabling, the store is asked: the cache may be older than a change through
+        # another replica. Why: receiver/README.md#an-answer-counts-for-its-endpoint
         if ruling.disable is not None and not await self._surely(
             lambda: self._is_stored(sent), delivery, last=last
         ):
             current, ruling = False, self._rule(claim, answer, current=False)
-        if last and ruling.consequence is AttemptOutcome.RETRY:
-            ruling = replace(ruling, consequence=AttemptOutcome.EXHAUSTED, next_at=None)
+        if last and ruling.outcome is AttemptOutcome.RETRY:
+            ruling = replace(ruling, outcome=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
             self._learn(claim, delivery, attempt, ruling)
         settled = self._settled(claim, delivery, attempt, ruling)
         standing = await self._surely(self._settling(settled), delivery, last=last)
-        self.attempted(FINAL.get(ruling.consequence, "failed"))
+        self.attempted(FINAL.get(ruling.outcome, "failed"))
         self._follow_up(claim, delivery, settled, standing)
         if (reason := ruling.disable) is not None:
             await self._surely(lambda: self._disable(delivery, sent, reason), delivery, last=last)
@@ -180,16 +193,18 @@ class DeliverySender:
     async def _send(
         self, delivery: PendingDelivery, target: DeliveryTarget | None, *, last: bool
     ) -> tuple[Attempt, Answer | None]:
-        """Make one call. Returns the attempt and the answer, if there is one; raises `NoSocket`."""
+        """Make one call. Returns the attempt and the answer, if there is one. Raises `NoSocket`."""
         started, at = self.clock.monotonic(), self.clock.now()
         answer, error = None, None
         if target is None:
             error = "config: the endpoint or its secret is gone"
         else:
             try:
+                # For the receiver's clock. Why: receiver/README.md#no-clock-step-ends-anything
                 signed_at = int(self.clock.outside().timestamp())
                 answer = await self.client.call(request_of(target, delivery.event, signed_at, self.timeout))
             except CallFailed as failed:
+                # No socket was free: no attempt. Why: receiver/README.md#half-the-files-are-for-calls
                 if failed.local and not last:
                     raise NoSocket from None
                 error = str(failed)
@@ -206,7 +221,7 @@ class DeliverySender:
         return attempt, answer
 
     def _settling(self, settled: Settled) -> Callable[[], Awaitable[Standing]]:
-        """Return a function that stores an attempt; a second call may find it stored by the first."""
+        """Return a function that stores an attempt. A second call may find it stored by the first."""
         tries = itertools.count()
 
         def settle() -> Awaitable[Standing]:
@@ -218,8 +233,9 @@ class DeliverySender:
     async def _surely(
         self, store: Callable[[], Awaitable[Result]], delivery: PendingDelivery, *, last: bool
     ) -> Result:
-        """Store the outcome of an attempt, however long the store is away; the `last` one is a test that its
-        caller can repeat, so it fails at once.
+        """Store the outcome of an attempt, retrying until the store is available.
+
+        The `last` attempt is a ping that its caller can repeat, so it fails at once.
         """
 
         def away(error: StoreUnavailable) -> None:
@@ -230,18 +246,18 @@ class DeliverySender:
         return await (store() if last else retry_until_stored(store, away))
 
     def _is_current(self, sent: Endpoint | None) -> bool:
-        """Whether an answer is one of the endpoint as it is now: it has not been changed or resumed since."""
+        """Return whether an answer is from the endpoint as it is cached: not changed or resumed since."""
         return sent is None or is_current(sent, self.endpoints.get(sent.id))
 
     async def _is_stored(self, sent: Endpoint | None) -> bool:
-        """The same, of the endpoint as it is stored."""
+        """Return whether an answer is from the endpoint as it is stored."""
         if sent is None:
             return True
         row = await self.store.read(table.get(sent.id))
         return is_current(sent, None if row is None else self.sealer.open(row))
 
     async def _put_back(self, claim: Claim) -> None:
-        """Leave a delivery as it was for a moment: want of sockets here tells nothing about its endpoint."""
+        """Release a delivery untried for a moment: the lack of sockets says nothing about its endpoint."""
         again = self.clock.now() + SHORT_OF_SOCKETS
         self.limits.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
         if await self.store.write(lambda: release([claim], again)):
@@ -259,13 +275,13 @@ class DeliverySender:
 
     def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Decision:
         now = self.clock.now()
-        hint = asked = None
+        hint = directive = None
         if answer is not None:
             hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
-            asked = answer.header("webhook-delivery")
+            directive = answer.header("webhook-delivery")
         return decide(
             answer.status if answer else None,
-            asked,
+            directive,
             hint,
             tries=claim.tries + 1,
             now=now,
@@ -275,10 +291,11 @@ class DeliverySender:
         )
 
     def _learn(self, claim: Claim, delivery: PendingDelivery, attempt: Attempt, ruling: Decision) -> None:
-        """Learn from an answer whether the endpoint works, and for how long to leave it alone."""
+        """Adapt the slots and the hold of an endpoint to an answer, and log when it fails or recovers."""
         name, lane = delivery.endpoint_id, claim.lane
-        if ruling.consequence is AttemptOutcome.DELIVERED:
+        if ruling.outcome is AttemptOutcome.DELIVERED:
             recovered = self.limits.succeeded(lane)
+            # A retry by hand is sent despite the hold, and its success shows that the hold is out of date.
             if lane.endswith(HAND_LANES):
                 self.limits.end_hold(hold_of(lane, delivery.url))
             if recovered and name is not None:
@@ -292,7 +309,7 @@ class DeliverySender:
     def _settled(
         self, claim: Claim, delivery: PendingDelivery, attempt: Attempt, ruling: Decision
     ) -> Settled:
-        state = FINAL.get(ruling.consequence, "pending")
+        state = FINAL.get(ruling.outcome, "pending")
         reason = ruling.reason or (attempt.error if state == "exhausted" else None)
         hold = None
         if ruling.hold is not None:

@@ -347,7 +347,12 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
 )
 
 
+def pointer_to(*parts: str) -> str:
+    """Return a JSON pointer (RFC 6901) to a value inside a body."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
 def invalid(pointer: str, detail: str, *, place: str = "body") -> Invalid:
     """Return the error for one wrong field, given by its JSON pointer (or name), with the fix as `detail`."""
-    name = pointer.rsplit("/", 1)[-1]
+    name = pointer.rsplit("/", 1)[-1].replace("~1", "/").replace("~0", "~")
     return Invalid(errors=[FieldError(place, pointer, name, detail)])

@@ -1,7 +1,7 @@
-"""What a job becomes: the state machine, as tables and pure functions.
+"""The state machine of a job, as tables and pure functions.
 
-Forward only, but for `submitting -> pending` when nothing was accepted. Final states absorb: a later word
-is kept as evidence. `receiver/README.md` draws this.
+States only move forward, except back to `pending`, when nothing was accepted or on a resubmission. Final
+states absorb: a later report is kept as evidence. `receiver/README.md` draws the picture.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,7 @@ RANK = {
     State.CANCELED: 9,
     State.EXPIRED: 9,
 }
+"""The order of the states: only `restore` moves a job to a lower one."""
 ANNOUNCED = {
     State.RUNNING: "job.running",
     State.UNCONFIRMED: "job.unconfirmed",
@@ -40,22 +41,28 @@ ANNOUNCED = {
     State.EXPIRED: "job.expired",
 }
 ABANDONED = frozenset({State.EXPIRED, State.CANCELED})
+"""The final states that the service itself decides: the provider may still finish such a job."""
 RESULT_MISSES = 5
+"""The number of answers that may say "succeeded" without a file before the result counts as missing."""
 RESULT_GAP = timedelta(seconds=4)
-"""Answers that may say "succeeded" without a file before the result is missing, each so long after the one
-before: a file may come a moment later, however often hints make us ask."""
+"""The least time between two of these answers: a file may come a moment later, and hints may cause polls at
+short intervals.
+"""
 LOST_MISSES = 10
+"""The number of polls in a row that do not know a job after which it is lost."""
 LOST_AFTER = timedelta(minutes=1)
-"""A poll that does not know the job must say so this often, over this long, before the job is lost."""
+"""The least time from the first of these polls to the last, so that a short fault loses no job."""
 PROGRESS_GAP = timedelta(seconds=1)
+"""The least time between two `job.progressed` events of a job."""
 RESULT_LIMIT = 64 * 1024
+"""The bytes of a result's JSON, at most; a longer one stays with the provider."""
 USAGE_LIMIT = 8 * 1024
-"""Bytes of JSON; what is longer stays with the provider."""
+"""The bytes of a usage's JSON, at most; a longer one stays with the provider."""
 
 
 @immutable
 class Change:
-    """What a word did: the job as it is now, the types of the events to emit, and how to file the word."""
+    """The effect of a report: the job after it, the types of the events to emit, and the outcome."""
 
     job: Job
     events: tuple[str, ...] = ()
@@ -65,11 +72,13 @@ class Change:
 def advance(
     job: Job, update: Update, *, now: datetime, by: By, needs_file: bool = True, can_poll: bool = True
 ) -> Change:
-    """Fold what the provider said into the job."""
+    """Fold an update of the provider into the job."""
     bound = _bind(job, update)
     if _mismatch(bound, update):
         return Change(job, outcome=Outcome.MISMATCH)
     if job.state.final:
+        # A late answer still names an ended job, so that the provider can be asked to
+        # cancel it. Why: receiver/README.md#a-guess-is-not-knowledge
         named = by is By.SUBMIT or job.cancel_wanted
         return _after_the_end(bound if named else job, update, now, needs_file=needs_file)
     state = _at_least(State.QUEUED, BECOMES.get(update.phase, job.state))
@@ -89,7 +98,7 @@ def finish(
     error: JobError | None = None,
     usage: Mapping[str, Any] | None = None,
 ) -> Change:
-    """The job ends in `state` with exactly one event."""
+    """End the job in `state`, with exactly one event."""
     ended = job.but(
         state=state,
         error=error,
@@ -107,7 +116,7 @@ def finish(
 
 
 def _fitting(value: Mapping[str, Any] | None, limit: int) -> bytes | None:
-    """`value` as JSON, unless there is none or it is longer than `limit` bytes."""
+    """Return `value` as JSON, None where there is none or it is longer than `limit` bytes."""
     if value is None:
         return None
     text = json.write(value)
@@ -115,7 +124,7 @@ def _fitting(value: Mapping[str, Any] | None, limit: int) -> bytes | None:
 
 
 def expire(job: Job, *, now: datetime) -> Change:
-    """The deadline passed."""
+    """End the job because its deadline has passed."""
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
     error = JobError(FailureCode.DEADLINE, "the deadline passed before the provider finished")
@@ -126,20 +135,21 @@ def cancel(job: Job, *, now: datetime, ask: bool = False) -> Change:
     """Cancel the job. With `ask`, the provider is asked to cancel as soon as its id is known."""
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
+    # A pending job was never sent, so the provider has nothing to cancel.
     wanted = ask and job.state is not State.PENDING
     return finish(job.but(cancel_wanted=wanted), State.CANCELED, now=now, by=By.CANCEL)
 
 
 def cancel_failed(job: Job, *, last: bool) -> Change:
-    """The provider did not cancel the job; after the last try it is asked no more."""
+    """Note that the provider did not cancel the job; after the last try it is asked no more."""
     return Change(job.but(cancel_wanted=False) if last else job, outcome=Outcome.ERROR)
 
 
 def fail(job: Job, error: JobError, *, now: datetime, by: By) -> Change:
     """Fail a job that the provider refuses.
 
-    A refused submission fails only a job of which nothing else was heard: where a callback or a poll has
-    spoken of it, the provider did accept it.
+    A refused submission fails only a job without other reports: a callback or a poll about the job shows that
+    the provider did accept it.
     """
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
@@ -156,7 +166,7 @@ def give_up(job: Job, error: JobError, *, now: datetime, by: By) -> Change:
 
 
 def lose(job: Job, *, now: datetime) -> Change:
-    """The submit's answer never came; unless a callback named the job already, nobody knows its fate."""
+    """Make a job unconfirmed: its submission's answer was lost. A job that a callback has named is queued."""
     if job.state not in {State.SUBMITTING, State.PENDING}:
         return Change(job, outcome=Outcome.LATE)
     if job.provider_job_id is not None:
@@ -166,7 +176,7 @@ def lose(job: Job, *, now: datetime) -> Change:
 
 
 def restore(job: Job, *, now: datetime) -> Change:
-    """Return a job to `pending`: its submission provably reached nothing.
+    """Move a job back to `pending`: its submission provably reached nothing.
 
     An unconfirmed job goes back, too: the proof may come after the submission was taken for lost.
     """
@@ -176,8 +186,10 @@ def restore(job: Job, *, now: datetime) -> Change:
 
 
 def resubmit(job: Job, *, now: datetime) -> Change:
-    """Return an unconfirmed job to `pending` on request; only that state allows it, so that one request
-    pays for one submission."""
+    """Move an unconfirmed job back to `pending` on request.
+
+    Only that state allows it, so that one request pays for one submission.
+    """
     if job.state is not State.UNCONFIRMED:
         return Change(job, outcome=Outcome.LATE)
     return restore(job, now=now)
@@ -192,10 +204,10 @@ def bind(job: Job, provider_job_id: str, *, now: datetime) -> Change:
 
 
 def hint(job: Job, update: Update, *, now: datetime, guess: bool = False) -> Change:
-    """Take an unproved callback: it asks for a poll and changes no state.
+    """Fold an unproved callback: it may cause a poll and changes no state.
 
-    With `guess`, an id that it names is kept as a guess. It becomes the provider's id only when a poll
-    answers for it, and everything that is proved replaces it.
+    With `guess`, an id that it names is kept as a guess. A poll that answers for it makes it the provider's
+    id, and every proved id replaces it.
     """
     if _mismatch(job, update):
         return Change(job, outcome=Outcome.MISMATCH)
@@ -209,7 +221,7 @@ def hint(job: Job, update: Update, *, now: datetime, guess: bool = False) -> Cha
 
 
 def miss(job: Job, *, now: datetime, by: By) -> Change:
-    """The provider says that it does not know the job; lost only when it keeps saying so."""
+    """Count an answer by which the provider does not know the job. After enough of them the job is lost."""
     if job.state.final:
         return Change(job, outcome=Outcome.LATE)
     since, before = job.missing_since or now, job.misses if job.missing_since else 0
@@ -237,7 +249,7 @@ def _awaits_result(job: Job) -> bool:
 
 
 def _at_least(floor: State, state: State) -> State:
-    """`state`, unless it lies before `floor`: whoever speaks of a job has accepted it, and none goes back."""
+    """Return `state`, or `floor` where it lies before that: a known job was accepted, and none goes back."""
     return state if RANK[state] >= RANK[floor] else floor
 
 
@@ -252,6 +264,8 @@ def _after_the_end(job: Job, update: Update, now: datetime, *, needs_file: bool)
             return Change(late.but(updated_at=now), ("job.late_result",), Outcome.LATE)
     if state is job.state:
         return Change(job, outcome=Outcome.DUPLICATE)
+    # An expired or canceled job may go on at the provider: another end there comes late but contradicts
+    # nothing.
     contradicts = state is not None and state.final and job.state not in ABANDONED
     return Change(job, outcome=Outcome.CONTRADICTION if contradicts else Outcome.LATE)
 
@@ -264,8 +278,10 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
             progress=100.0 if job.progress is not None or update.progress is not None else None,
         )
         return finish(done, State.SUCCEEDED, now=now, by=by, usage=update.usage)
+    # A poll may find the file that the callback lacks, and its answers can be counted and spaced.
     if by is By.CALLBACK and can_poll:
         return Change(job, outcome=Outcome.INCOMPLETE)
+    # With `missing_since`, `misses` counts answers that did not know the job: another series.
     before = job.misses if job.missing_since is None else 0
     state = _at_least(State.QUEUED, job.state)
     if can_poll and before and update.failure is None and now - job.updated_at < RESULT_GAP:
@@ -281,9 +297,11 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
 
 
 def _move_on(before: Job, bound: Job, state: State, update: Update, now: datetime) -> Change:
+    # Reports may arrive out of order, so progress never goes back.
     progress = max((p for p in (bound.progress, update.progress) if p is not None), default=None)
     changed = state is not before.state or progress != before.progress or bound is not before
     unknown = update.phase is Phase.UNKNOWN
+    # An answer that knows the job ends a series of misses.
     settled = bound.but(misses=0, missing_since=None) if bound.misses else bound
     if not changed:
         return Change(settled, outcome=Outcome.UNKNOWN_WORD if unknown else Outcome.UNCHANGED)

@@ -1,4 +1,4 @@
-"""The words of the house as data: jobs, events, endpoints, deliveries, and what is due."""
+"""The domain model: jobs, events, endpoints, deliveries and due work as values."""
 
 import enum
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from handlers.contract import Asset, FailureCode
 from handlers.values import immutable
 
 MAX_IN_FLIGHT = 64
-"""Deliveries under way at once to one endpoint or callback origin, where no setting says otherwise."""
+"""The maximum of deliveries under way to one endpoint or callback origin, unless a setting names another."""
 CALLBACK_TARGET = "callback"
-"""The target of a delivery to a job's own callback URL, in the place of an endpoint's id."""
+"""The target of a delivery to a job's own callback URL, in place of an endpoint's id."""
 
 
 class State(enum.StrEnum):
-    """Our view of a job."""
+    """The service's view of a job."""
 
     PENDING = "pending"
     SUBMITTING = "submitting"
@@ -30,7 +30,7 @@ class State(enum.StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing can change it any more."""
+        """Return whether the job has ended: no report changes its state any more."""
         return self in FINAL
 
 
@@ -38,7 +38,7 @@ FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED}
 
 
 class By(enum.StrEnum):
-    """Who completed a job."""
+    """The cause that completed a job."""
 
     CALLBACK = "callback"
     POLL = "poll"
@@ -58,7 +58,7 @@ class Work(enum.StrEnum):
 
 @immutable
 class JobError:
-    """Why a job did not succeed."""
+    """The reason why a job did not succeed."""
 
     code: FailureCode
     message: str
@@ -66,7 +66,7 @@ class JobError:
 
 
 class WaitReason(enum.StrEnum):
-    """Why an open job does not move."""
+    """The reasons why an open job does not move."""
 
     UNREACHABLE = "unreachable"
     THROTTLED = "throttled"
@@ -78,7 +78,7 @@ class WaitReason(enum.StrEnum):
 
 @immutable
 class Waiting:
-    """Why an open job does not move, since when, and when it is tried again."""
+    """The reason why an open job does not move, its start, and the time of the next try."""
 
     reason: WaitReason
     detail: str
@@ -88,18 +88,18 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One generation that we were asked for.
+    """A job: one requested generation.
 
     `result` is JSON, as it is stored and sent. `sequence` counts the job's events. `misses` counts answers
     that should have known the job or its file and did not, since `missing_since`. `quiet_poll` is the
     timeline entry that counts unchanged polls.
 
-    `poll_wanted` tells that a callback came that only a poll can confirm, and that no poll has begun since.
-    `hinted_polls` counts the polls that such callbacks asked for; the next one starts after `hint_after`.
-    `guessed_id` is the provider's id as an unproved callback named it. `intents` counts the submissions that
-    were committed, each of which may have cost money. `heard` and `heard_bytes` count the callbacks that are
-    kept; further ones are counted by the timeline entry `overflow`. `cancel_wanted` tells that the provider
-    is still to be asked to cancel.
+    `poll_wanted` is true after a callback that only a poll can confirm, until a poll begins. `hinted_polls`
+    counts the polls that such callbacks caused; the next one starts after `hint_after`. `guessed_id` is the
+    provider's id as an unproved callback named it. `intents` counts the submissions that were committed, each
+    of which may have cost money. `heard` and `heard_bytes` count the callbacks that are kept; the timeline
+    entry `overflow` counts further ones. `cancel_wanted` is true while the provider is still to be asked to
+    cancel.
     """
 
     id: str
@@ -140,20 +140,21 @@ class Job:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":
-        """A job of a value for every field: what `__init__` does, at a tenth of its price."""
+        """Return a job with a value for every field: as `__init__` does, at a tenth of the cost."""
+        # Every report reads and changes jobs. The `__init__` of a frozen dataclass sets each field by a call.
         made = object.__new__(cls)
         made.__dict__.update(values)
         return made
 
     def but(self, **changes: Any) -> "Job":
-        """This job with some fields changed: `dataclasses.replace` at a fifth of its price."""
+        """Return this job with some fields changed: as `dataclasses.replace`, at a fifth of the cost."""
         twin = object.__new__(Job)
         twin.__dict__.update(self.__dict__, **changes)
         return twin
 
 
 class EndpointState(enum.StrEnum):
-    """Whether an endpoint is served now; the other two keep collecting."""
+    """The state of an endpoint. Only an active one is sent to; the others keep collecting deliveries."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -162,7 +163,7 @@ class EndpointState(enum.StrEnum):
 
 @immutable(kw_only=True)
 class Endpoint:
-    """A downstream URL. `secrets` are the signing keys in `whsec_` form, newest first."""
+    """A subscriber's URL. `secrets` are the signing keys in `whsec_` form, newest first."""
 
     id: str
     url: str
@@ -181,7 +182,7 @@ class Endpoint:
 
 @immutable(kw_only=True)
 class Event:
-    """Something that happened. `body` is what an endpoint gets, `result` what only some get on top."""
+    """An event. `body` is sent to every endpoint; `result` is added for endpoints that include it."""
 
     id: str
     type: str
@@ -194,7 +195,7 @@ class Event:
 
 @immutable(kw_only=True)
 class PendingDelivery:
-    """A delivery with all that sending it needs. `endpoint_id` is None for a job's own callback URL."""
+    """A delivery with all that sending needs. `endpoint_id` is None for a job's own callback URL."""
 
     id: str
     event: Event
@@ -206,10 +207,10 @@ class PendingDelivery:
 
 @immutable(kw_only=True)
 class Claim:
-    """Due work taken under a lease: `owner` and `fence` tell our claim from any other.
+    """Due work taken under a lease. `owner` and `fence` together distinguish it from any other claim.
 
-    A claim that was rolled back has the fence of the next one, which may be another replica's. `until` ends
-    the lease on the monotonic clock, in seconds; `tries` counts what was tried before.
+    A claim that was rolled back has the fence of the next one, which may be another replica's. `until` is the
+    end of the lease on the monotonic clock, in seconds; `tries` counts earlier tries.
     """
 
     id: str
@@ -223,7 +224,7 @@ class Claim:
 
 @immutable
 class Reserved:
-    """The answer to a request for a slot: true where one was taken, else `waits_in` is where to wait."""
+    """The answer to a request for a slot: true where one was taken, else `waits_in` is a lane to wait in."""
 
     waits_in: str | None = None
 
@@ -233,7 +234,7 @@ class Reserved:
 
 @immutable
 class ScheduledWork:
-    """When a piece of work is due next, and how often it was tried."""
+    """A piece of due work: its kind, its lane, its time, and the number of earlier tries."""
 
     work: Work
     lane: str
@@ -242,7 +243,7 @@ class ScheduledWork:
 
 
 class Outcome(enum.StrEnum):
-    """What became of a word about a job, as the timeline tells it."""
+    """The outcome of a report, as the timeline shows it."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
@@ -259,7 +260,7 @@ class Outcome(enum.StrEnum):
 
 
 class Source(enum.StrEnum):
-    """Where a word about a job comes from; also the kind of its timeline entry."""
+    """The source of a report about a job; also the kind of its timeline entry."""
 
     SUBMISSION = "submission"
     CALLBACK = "callback"

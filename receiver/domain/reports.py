@@ -30,7 +30,7 @@ class FailureKind(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """A decision about a job. `CANCEL_ASKED` and `CANCEL_FAILED` tell how a request to the provider went."""
+    """A decision about a job. `CANCEL_ASKED` and `CANCEL_FAILED` are outcomes of a call to the provider."""
 
     EXPIRE = "expire"
     CANCEL = "cancel"
@@ -73,9 +73,9 @@ class ProviderUpdate(_Base):
 class ProviderFailure(_Base):
     """A call to the provider that brought no update.
 
-    `wait` is how long to leave the provider alone, `trouble` the reason shown for it. `intent` is the number
-    of the submission that failed, `guess` the guessed id that was polled. `kept_as` is the outcome in the
-    timeline, where it is not that of the fold.
+    `wait` is the time for which to leave the provider alone, `trouble` the reason shown for it. `intent` is
+    the number of the submission that failed, `guess` the guessed id that was polled. `kept_as` is the outcome
+    in the timeline, where it is not that of the fold.
     """
 
     kind: FailureKind
@@ -116,6 +116,7 @@ class Note(_Base):
 Report: TypeAlias = ProviderUpdate | ProviderFailure | Command | Note
 
 LOST_ANSWER = JobError(FailureCode.LOST, "the submission's answer was lost")
+"""The error of a job with a lost answer, where a report carries none."""
 
 
 def meaning_of(report: Report) -> FailureKind | Action | None:
@@ -130,22 +131,22 @@ def meaning_of(report: Report) -> FailureKind | Action | None:
 
 
 def proof_of(report: Report) -> Proof:
-    """Return how a callback was proved; other reports need no proof."""
+    """Return the proof of a callback; other reports need none and count as proved."""
     return report.proof if isinstance(report, ProviderUpdate | Note) else Proof.PROVED
 
 
 def wait_of(report: Report) -> timedelta | None:
-    """Return how long to leave the provider alone after a report."""
+    """Return the time for which to leave the provider alone after a report, if it carries one."""
     return report.wait if isinstance(report, ProviderFailure | Command) else None
 
 
 def error_of(report: Report) -> JobError | None:
-    """Return the error that a report carries."""
+    """Return the error that a report carries, if any."""
     return report.error if isinstance(report, ProviderFailure | Command) else None
 
 
 def guess_of(report: Report) -> str | None:
-    """Return the guessed id that was polled."""
+    """Return the guessed id that was polled, if the report answers such a poll."""
     return report.guess if isinstance(report, ProviderUpdate | ProviderFailure) else None
 
 

@@ -37,7 +37,7 @@ class Decision:
     `disable` is the reason to disable the endpoint; `reason` is the reason why the delivery ends.
     """
 
-    consequence: AttemptOutcome
+    outcome: AttemptOutcome
     next_at: datetime | None = None
     hold: timedelta | None = None
     disable: str | None = None
@@ -46,8 +46,8 @@ class Decision:
 
 def decide(
     status: int | None,
-    directive: str | None,
-    hint: timedelta | None,
+    delivery_control: str | None,
+    retry_after: timedelta | None,
     *,
     tries: int,
     now: datetime,
@@ -57,29 +57,30 @@ def decide(
 ) -> Decision:
     """Return the consequences of the answer `status` (None: no answer) to attempt number `tries`, from 1.
 
-    `directive` is the answer's `webhook-delivery` header, `hint` its `Retry-After`; `jitter` is in 0..1.
+    `delivery_control` is the answer's `webhook-delivery` header, `retry_after` its `Retry-After`. `jitter` lies
+    in 0..1.
     An answer that is not `current` belongs to a request sent before the endpoint was changed or resumed: a
     success counts without its directive, any other answer counts as none.
     """
     # An old URL must not disable or slow a new one. Why: receiver/README.md#an-answer-counts-for-its-endpoint
     if not current and not (status is not None and 200 <= status < 300):
-        status, directive, hint = None, None, None
-    word = (directive or "").strip().lower()
+        status, delivery_control, retry_after = None, None, None
+    word = (delivery_control or "").strip().lower()
     # A success comes first: the event has arrived, so `abort-message` has nothing left to cancel.
     if status is not None and 200 <= status < 300:
         disable = ASKED if word == "disable" and current else None
-        return Decision(consequence=AttemptOutcome.DELIVERED, disable=disable, reason=disable)
+        return Decision(outcome=AttemptOutcome.DELIVERED, disable=disable, reason=disable)
     if status == 410:
-        return Decision(consequence=AttemptOutcome.CANCELED, disable=GONE, reason=GONE)
+        return Decision(outcome=AttemptOutcome.CANCELED, disable=GONE, reason=GONE)
     if word == "disable":
-        return Decision(consequence=AttemptOutcome.CANCELED, disable=ASKED, reason=ASKED)
+        return Decision(outcome=AttemptOutcome.CANCELED, disable=ASKED, reason=ASKED)
     if word == "abort-message":
-        return Decision(consequence=AttemptOutcome.CANCELED, reason=ABORTED)
-    wait = min(hint, HINT_CEILING) if hint is not None else timedelta()
+        return Decision(outcome=AttemptOutcome.CANCELED, reason=ABORTED)
+    wait = min(retry_after, HINT_CEILING) if retry_after is not None else timedelta()
     slow = status in SLOW_DOWN
     hold = max(wait, timedelta(seconds=schedule[0] if schedule else 0)) if slow else None
     # The hold is kept: this delivery ends, but others of the same lane are still due.
     if tries > len(schedule):
-        return Decision(consequence=AttemptOutcome.EXHAUSTED, hold=hold)
+        return Decision(outcome=AttemptOutcome.EXHAUSTED, hold=hold)
     planned = timedelta(seconds=schedule[tries - 1] * (1 + JITTER * jitter))
-    return Decision(consequence=AttemptOutcome.RETRY, next_at=now + max(planned, wait), hold=hold)
+    return Decision(outcome=AttemptOutcome.RETRY, next_at=now + max(planned, wait), hold=hold)

@@ -1,4 +1,4 @@
-"""Endpoints as the service holds them: read with their secrets opened, as of a generation."""
+"""The endpoints in memory: the rows of one generation, with their secrets decrypted."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ LOGGER = logging.getLogger("ringback.endpoints")
 
 @immutable
 class _Held:
-    """One endpoint: its row, its fields as read, and the bytes that sign for it."""
+    """A cached endpoint: its row, its decrypted fields, and the keys that sign for it."""
 
     row: tuple[Any, ...] = field(repr=False)
     endpoint: Endpoint
@@ -33,9 +33,9 @@ class _Known:
 
 
 class EndpointCache:
-    """The endpoints of one generation.
+    """A cache of the endpoints of one generation.
 
-    An endpoint whose secret cannot be read has neither secrets nor headers: nothing is sent to it.
+    An endpoint with a secret that cannot be decrypted has neither secrets nor headers: nothing is sent to it.
     """
 
     def __init__(self, sealer: EndpointSealer) -> None:
@@ -45,46 +45,51 @@ class EndpointCache:
         self._lock = threading.Lock()
 
     def subscribe(self, changed: Callable[[Endpoint], None]) -> None:
-        """Call `changed` with each endpoint that is new or differs, perhaps on the writer's thread."""
+        """Call `changed` with each new or changed endpoint, possibly on the writer's thread."""
         self._subscribers.append(changed)
 
     def are_of(self, generation: str) -> bool:
-        """Whether ours are those of this generation."""
+        """Return whether the cached endpoints are those of `generation`."""
         return generation == self._known.generation
 
     def as_of(self, generation: str) -> Sequence[Endpoint] | None:
-        """All of them, or None when ours are of another generation."""
+        """Return all endpoints, None when the cache holds another generation."""
+        # Read once: the writer's thread may replace it between two reads.
         known = self._known
         return known.listed if known.generation == generation else None
 
     def adopt(self, generation: str, rows: Iterable[Any]) -> Sequence[Endpoint]:
-        """Take these rows as the endpoints of `generation`; only those that are new or changed are opened."""
+        """Replace the cache by these rows of `generation`. Returns the endpoints.
+
+        Only rows that are new or changed are decrypted.
+        """
         with self._lock:
             before = self._known.held
             held = {row["id"]: self._take(before.get(row["id"]), row) for row in rows}
             listed = tuple(one.endpoint for one in held.values())
             self._known = _Known(generation, held, listed)
+        # Outside the lock: a subscriber takes locks of its own.
         for name, one in held.items():
             if before.get(name) is not one:
                 self._tell(one.endpoint)
         return listed
 
     def all(self) -> Sequence[Endpoint]:
-        """All of them."""
+        """Return all endpoints."""
         return self._known.listed
 
     def get(self, endpoint_id: str) -> Endpoint | None:
-        """One of them."""
+        """Return an endpoint, None when the cache does not have it."""
         found = self._known.held.get(endpoint_id)
         return None if found is None else found.endpoint
 
     def keys(self, endpoint_id: str) -> Sequence[bytes]:
-        """The bytes that sign for one of them, newest first."""
+        """Return the keys that sign for an endpoint, newest first."""
         found = self._known.held.get(endpoint_id)
         return () if found is None else found.keys
 
     def served(self, endpoint_id: str) -> bool:
-        """Whether deliveries go to an endpoint: it is known here, active, and they can be signed."""
+        """Return whether deliveries go to an endpoint: it is cached, active, and has keys to sign with."""
         found = self._known.held.get(endpoint_id)
         return found is not None and found.endpoint.state is EndpointState.ACTIVE and bool(found.keys)
 

@@ -1,6 +1,6 @@
-"""What a word means for a job: the handler's rules, the account's rhythm and the state machine together.
+"""The interpreter of reports: handler rules, poll schedules and the state machine, applied together.
 
-Pure but for what it was made with; it runs inside the recording transaction.
+It is pure apart from the dependencies that it was made with, and runs inside the recording transaction.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,18 +42,18 @@ from receiver.store.record import Folded
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
 DOUBTFUL = frozenset({Outcome.HINT, Outcome.UNPARSED, Outcome.INCOMPLETE, Outcome.UNKNOWN_WORD})
-"""What a callback may come to that a poll should clear up."""
+"""The outcomes of a callback after which a poll is needed to find out the job's state."""
 RESUBMISSIONS = 8
-"""How often a lost answer is asked for again under the provider's own idempotency key."""
+"""Times that a submission with a lost answer is repeated, under the provider's own idempotency key."""
 ONCE = {f"job.{state.value}": "final" for state in lifecycle.ABANDONED} | {
     "job.succeeded": "final",
     "job.failed": "final",
 }
-"""Events of which a job has one of all these: they share their id."""
+"""The events of which a job has only one in all: they share their id."""
 
 
 class Interpreter:
-    """Folds words and renders events for the accounts and endpoints of one service."""
+    """An interpreter that folds reports and renders events for the accounts of one service."""
 
     def __init__(
         self,
@@ -68,20 +68,23 @@ class Interpreter:
         self.next_work = NextWork(self, rules, chance)
 
     def operation(self, job: Job) -> Operation | None:
-        """The operation of a job, while its account is configured."""
+        """Return the operation of a job, None when its account is not configured or lacks it."""
         setup = self._accounts.get(job.account)
         return setup.handler.operations.get(job.operation) if setup else None
 
     def fold(self, job: Job, report: Report) -> Folded:
         """Return the change that `report` makes to `job`, and the work that is due after it.
 
-        A job past its deadline expires with its last poll. What that poll told short of an end is no event:
-        it would show a state that the job is no longer in.
+        A poll at or after the deadline is the last one: the job expires unless that poll ends it. Any other
+        update of that poll makes no event, because the event would show a state that the job is no longer in.
         """
         change = self._change(job, report)
+        # The last poll is scheduled for the deadline itself, so a result that exists by then still counts:
+        # that poll ends the job, not the clock.
         if report.source is Source.POLL and not change.job.state.final and report.at >= job.deadline_at:
             change = replace(change, job=(ended := lifecycle.expire(change.job, now=report.at)).job)
             change = replace(change, events=ended.events)
+        # Before the due work: `poll_wanted` moves the next poll forward.
         change = self._remember(job, change, report)
         due = self.next_work.after(job, change, report)
         scheduled = None if isinstance(due, Keep) else due.due
@@ -89,7 +92,7 @@ class Interpreter:
         return Folded(after, change.events, change.outcome, due)
 
     def render(self, job: Job, event_type: str) -> Event:
-        """The event of this type about `job` as it is now."""
+        """Return the event of this type about a job as it is now."""
         kind = ONCE.get(event_type, f"{event_type}|{job.sequence}")
         identity = event_id(job.id, kind)
         data = self.view(job)
@@ -106,7 +109,7 @@ class Interpreter:
         )
 
     def view(self, job: Job) -> dict[str, Any]:
-        """A job as answers and events show it, without its result."""
+        """Return a job as responses and events show it, without its result."""
         ended = job.completed_at or job.updated_at
         assets = [
             asset_view(index, asset, self.link(job.id, index, ended))
@@ -115,7 +118,7 @@ class Interpreter:
         return job_view(job, assets)
 
     def link(self, job_id: str, index: int, ended: datetime) -> str:
-        """Our own stable link to an asset."""
+        """Return the service's own stable link to an asset."""
         token = self._master_keys.asset_token(job_id, index, ended + self._rules.link_life)
         return f"{self._rules.link_base}/assets/{token}"
 
@@ -148,14 +151,17 @@ class Interpreter:
         )
 
     def _guessed(self, job: Job, report: Report) -> Change:
-        """Take the answer to a poll of a guessed id: it makes the guess known, or drops it."""
+        """Fold the answer to a poll of a guessed id: an update confirms the guess, a failure drops it."""
         guess = guess_of(report)
+        # Another id was named while the poll was under way: its answer is about an id that no longer matters.
         if job.guessed_id != guess or job.provider_job_id is not None:
             return Change(job, outcome=Outcome.LATE)
         if isinstance(report, ProviderUpdate):
             update = replace(report.update, provider_job_id=guess)
             return self._advance(job.but(provider_job_id=guess), replace(report, update=update))
         transient = meaning_of(report) is FailureKind.TRANSIENT
+        # A transient error says nothing about the guess, so it is kept until the
+        # last try. Why: receiver/README.md#a-guess-is-not-knowledge
         if transient and report.claim is not None and not _last(report):
             return Change(job, outcome=Outcome.ERROR)
         return Change(job.but(guessed_id=None), outcome=Outcome.ERROR)
@@ -195,34 +201,43 @@ class Interpreter:
 
     def _lose(self, job: Job, report: Report) -> Change:
         setup = self._accounts.get(job.account)
+        # Under the provider's own idempotency key a repeated request creates no second job, so it is sent
+        # again for its answer instead of leaving the job unconfirmed.
         again = setup is not None and setup.handler.idempotent_submit and job.state is State.SUBMITTING
         if again and report.claim is not None and report.claim.tries < RESUBMISSIONS:
             return Change(job, outcome=Outcome.ERROR)
         return lifecycle.lose(job, now=report.at)
 
     def _remember(self, before: Job, change: Change, report: Report) -> Change:
-        """Note that a poll is to clear up a doubtful callback, within the budget of such polls."""
+        """Set `poll_wanted` after a callback that only a poll can confirm, within the budget of hints."""
         job = change.job
+        # The poll brought something new: the budget and the gaps start again.
         if report.source is Source.POLL and change.outcome is Outcome.APPLIED and not job.state.final:
             return replace(change, job=job.but(hinted_polls=0, hint_after=None))
         if not self._doubtful(before, change, report) or job.poll_wanted:
             return change
+        # A hint needs no proof, so it must not cause any number
+        # of polls. Why: receiver/README.md#hints-have-a-budget
         budget = ENDED_POLLS if job.state.final else HINTED_POLLS
         if job.hinted_polls >= budget:
             return change
+        # The gap counts from the earliest start of this poll, so several hints at once do not shorten it.
         at = max(report.at, job.hint_after or report.at)
         hinted = job.but(poll_wanted=True, hinted_polls=job.hinted_polls + 1)
         return replace(change, job=hinted.but(hint_after=at + hint_gap(hinted)))
 
     def _doubtful(self, before: Job, change: Change, report: Report) -> bool:
-        """Return whether a callback tells of something that only a poll can confirm."""
+        """Return whether a callback reports something that only a poll can confirm."""
         if report.source is not Source.CALLBACK or change.outcome not in DOUBTFUL:
             return False
         job = change.job
         if job.state.final:
+            # After the end only a late result is worth a poll. Without an id the poll is kept for a late
+            # answer to the submission, which may still name the id.
             late = change.outcome in {Outcome.HINT, Outcome.INCOMPLETE}
             unnamed = job.provider_job_id is None and self.can_poll(job)
             return late and before.state.final and (unnamed or self.polls(job))
+        # A callback may come before the answer to the submission; the poll then follows once the id is known.
         known = self.polls(job) or job.state in UNANSWERED or job.guessed_id is not None
         return known and self._news(job, report)
 
@@ -233,11 +248,11 @@ class Interpreter:
         return setup is not None and setup.handler.poll is not None and (operation is None or operation.poll)
 
     def polls(self, job: Job) -> bool:
-        """Return whether asking the provider now can tell anything about the job."""
+        """Return whether a poll of the provider can yield anything about the job now."""
         return is_polled(job, can_poll=self.can_poll(job))
 
     def rhythm(self, job: Job) -> PollSchedule:
-        """Return when the job's account is polled."""
+        """Return the poll schedule of the job's account."""
         setup = self._accounts[job.account]
         return PollSchedule(
             setup.handler.cadence,
@@ -246,7 +261,7 @@ class Interpreter:
         )
 
     def _news(self, job: Job, report: Report) -> bool:
-        """Return whether a doubtful callback tells of more than is known."""
+        """Return whether a doubtful callback reports more than is known."""
         if not isinstance(report, ProviderUpdate):
             return True
         state = BECOMES.get(report.update.phase)
@@ -255,11 +270,12 @@ class Interpreter:
     def _guesses(self, job: Job) -> bool:
         """Return whether an unproved callback may name the provider's id.
 
-        Where callbacks can be proved, an unproved one may name another job of the account, and a poll for
-        that id proves nothing: such a job waits for a proof or for its operator.
+        Where callbacks can be proved, an unproved one may name another job of the account, and a poll of that
+        id proves nothing: such a job waits for a proof or for its operator.
         """
         setup = self._accounts.get(job.account)
         callback = setup.handler.callback if setup else None
+        # An unprovable account has no better source. Why: receiver/README.md#a-guess-is-not-knowledge
         return callback is not None and not callback.provable and self.can_poll(job)
 
     def _cancels(self, job: Job) -> bool:

@@ -1,4 +1,4 @@
-"""The log of jobs and accounts: a line for each event that needs a person, transitions at debug."""
+"""The log lines about jobs and accounts: one for each event that needs a person, transitions at debug."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +15,16 @@ LOGGER = logging.getLogger("ringback.notices")
 EVERY = 60.0
 """Seconds between two lines about the same kind of refusal."""
 KINDS = 1000
+"""The number of kinds that are counted; one more drops all counts, so that memory stays bounded."""
 ORDINARY = frozenset(
     {FailureCode.GENERATION_FAILED, FailureCode.CONTENT_POLICY, FailureCode.CANCELED_BY_PROVIDER}
 )
-"""Failures that are the input's or the provider's own affair; the others may be a wrong setting."""
+"""Failures that the input or the provider caused, logged at info; any other may come from a wrong setting."""
 
 
 @immutable
 class Line:
-    """A level, a text, and the values of the event's data that stand in it."""
+    """A log line: its level, its text, and the names of the event's values that fill the text."""
 
     level: int
     text: str
@@ -45,7 +46,7 @@ LINES: Mapping[str, Line] = {
 
 
 def recorded(found: RecordResult) -> None:
-    """Log the outcome of a word: at debug, and louder where it made an event that needs a person."""
+    """Log the outcome of a report: at debug, and louder for an event that needs a person."""
     job = found.job
     if job is not None and LOGGER.isEnabledFor(logging.DEBUG):
         LOGGER.debug("job is %s (%s)", job.state.value, found.outcome.value, extra=_about(job))
@@ -53,12 +54,13 @@ def recorded(found: RecordResult) -> None:
 
 
 def announced(events: Sequence[Event], job: Job | None = None) -> None:
-    """Say which of these events need a person."""
+    """Log the events that need a person."""
     for event in events:
         line = LINES.get(event.type)
         if line is None:
             continue
         level = logging.INFO if _ordinary(event, job) else line.level
+        # The body is parsed only for a line that is logged.
         if not LOGGER.isEnabledFor(level):
             continue
         data = json.read_object(event.body)["data"]
@@ -87,17 +89,17 @@ def _value(data: Any, name: str) -> Any:
 
 @dataclass(slots=True)
 class Sparing:
-    """Says that something happens, once a minute for each kind, with how often it did since."""
+    """A counter for repeated log lines: one line a minute for each kind, with the number since then."""
 
     monotonic: Callable[[], float]
     _since: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def count(self, kind: str) -> int:
-        """Count one of a kind. Returns how many there are to tell of now; 0 while it is too soon."""
+        """Count one of a kind. Returns the number to log now, 0 while the last line is too recent."""
         now = self.monotonic()
         last, untold = self._since.get(kind, (now - EVERY, 0))
         if len(self._since) >= KINDS and kind not in self._since:
             self._since.clear()
-        told = now - last >= EVERY
-        self._since[kind] = (now, 0) if told else (last, untold + 1)
-        return untold + 1 if told else 0
+        is_due = now - last >= EVERY
+        self._since[kind] = (now, 0) if is_due else (last, untold + 1)
+        return untold + 1 if is_due else 0

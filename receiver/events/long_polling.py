@@ -1,7 +1,7 @@
-"""Calls that wait for news of a job or of the feed: woken a few at a time, counted by key.
+"""API calls that wait for changes of a job or of the feed: woken a few at a time, counted by API key.
 
-Where one process serves the database, it hears of every change. Where several do, one look a second serves
-all that wait here.
+A process that serves the database alone is notified of every change. Where several processes serve it, one
+read a second serves all calls that wait in this process.
 """
 
 import asyncio
@@ -15,26 +15,30 @@ from receiver.store import Store
 from receiver.store.job_states import watched
 
 TOGETHER = 16
-"""How many are woken in one turn of the loop, and how many read at once: other calls come between them."""
+"""Calls that are woken in one turn of the event loop, and that read at once: others run in between."""
 AT_MOST = 4096
-"""Waiting calls of one key."""
+"""The maximum number of waiting calls of one key."""
 LOOK = 1.0
+"""Seconds between two reads for changes that other processes made."""
 
 
 class Waiter:
-    """One waiting call. `seen` is the state of its job as it knows it; None where it waits for the feed, or
-    has not looked yet."""
+    """A waiting call.
+
+    `seen` is the last state of its job that it has read; None where it waits for the feed, or has not read
+    yet.
+    """
 
     def __init__(self) -> None:
         self.seen: State | None = None
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """There may be news."""
+        """Wake the call: there may be a change."""
         self._event.set()
 
     async def news(self, seconds: float) -> None:
-        """Wait for news, at most so long; those that come from now on wake it again."""
+        """Wait for a change, at most `seconds`. A change from now on wakes the call again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
@@ -42,7 +46,7 @@ class Waiter:
 
 
 class WaitingCalls:
-    """Every waiting call of this process."""
+    """The waiting calls of this process."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -56,12 +60,12 @@ class WaitingCalls:
         self.turn = asyncio.Semaphore(TOGETHER)
 
     def has_room(self, owner: str) -> bool:
-        """Whether one more call of this key may wait."""
+        """Return whether one more call of this key may wait."""
         return self._by_owner[owner] < AT_MOST
 
     @contextlib.contextmanager
     def waiting(self, job_id: str | None, owner: str) -> Iterator[Waiter]:
-        """Be told of news about a job (None: of the feed). Raises `TooManyWaiting`."""
+        """Yield a waiter for changes of a job, or of the feed (None). Raises `TooManyWaiting`."""
         if not self.has_room(owner):
             raise TooManyWaiting
         waiter = Waiter()
@@ -82,14 +86,14 @@ class WaitingCalls:
                 del self._by_owner[owner]
 
     def close(self) -> None:
-        """End every wait."""
+        """End every wait, and all later ones."""
         self.closed = True
         if self._looking is not None:
             self._looking.cancel()
         self.tell(list(self._jobs), events=True)
 
     def tell(self, job_ids: Sequence[str], *, events: bool) -> None:
-        """Wake the waiters of these jobs, and those of the feed when there are events."""
+        """Wake the calls that wait for these jobs, and with `events` those that wait for the feed."""
         for job_id in job_ids:
             if job_id in self._jobs:
                 self._wake(self._jobs[job_id])
@@ -97,7 +101,7 @@ class WaitingCalls:
             self._wake(self._feed)
 
     async def look(self) -> None:
-        """Wake the waiters of jobs that changed since they looked, and all of the feed where it has grown."""
+        """Wake the calls with a job that changed since they read it, and those of a feed that has grown."""
         last, states = await self._store.read(watched(list(self._jobs)))
         if last != self._last:
             self._last = last
@@ -110,9 +114,12 @@ class WaitingCalls:
             await asyncio.sleep(LOOK)
             with contextlib.suppress(StoreUnavailable):
                 await self.look()
+        # While no call waits, nothing is read. The feed may grow meanwhile: without `_last` the first look of
+        # the next calls wakes those of the feed.
         self._looking = self._last = None
 
     def _wake(self, waiters: set[Waiter]) -> None:
+        # While calls are left to wake, `_wake_some` is scheduled already.
         idle = not self._to_wake
         self._to_wake.update(dict.fromkeys(waiters))
         if idle and self._to_wake:

@@ -1,4 +1,4 @@
-"""Recording, and what follows at once in this process: deliveries set off, workers and waiters woken."""
+"""The recorder of reports and events; it then starts deliveries and wakes workers and waiting calls here."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from receiver.work.periodic import retry_until_stored
 
 LOGGER = logging.getLogger("ringback.recording")
 FEED = "feed"
-"""What other processes are told when there are events."""
+"""The notification to other processes that there are new events."""
 Announcing = tuple[Callable[[], Transaction[Sequence[Event]]], bool]
 Announced = tuple[list[Event], list[NewDelivery]]
 
@@ -32,7 +32,7 @@ def _cost(report: Report) -> int:
 
 
 class Recorder:
-    """The way in for every word about a job, and for events of the service itself."""
+    """A recorder of all reports about jobs, and of events of the service itself."""
 
     def __init__(
         self, store: Store, context: RecordContext, waiting_calls: WaitingCalls, dispatcher: Dispatcher
@@ -46,7 +46,9 @@ class Recorder:
             name="record",
             run=lambda reports: record(context, reports),
             cost=_cost,
-            rollback=lambda recorded: self._give_back(recorded.born),
+            rollback=lambda recorded: self._give_back(recorded.deliveries),
+            # On the write, not in `record`: a caller cancelled after the commit would leave deliveries that
+            # hold slots unsent. Why: receiver/README.md#follow-ups-hang-on-the-write
             follow=self._recorded,
             in_order=True,
         )
@@ -59,13 +61,13 @@ class Recorder:
         )
 
     async def record(self, report: Report) -> RecordResult:
-        """What became of `report`, once it is durable."""
+        """Return the result of `report` once it is durable. Raises `StoreUnavailable`."""
         return await self._store.do(self._verb, report)
 
     async def settle(self, report: Report) -> RecordResult:
-        """Record the outcome of work, however long the store is away. Returns how the job stands after it.
+        """Record the outcome of work, retrying until the store is available. Returns the result.
 
-        A provider's answer exists only here: without it a job that was paid for would have no id.
+        A provider's answer exists only in this process: without it, a job that was paid for would have no id.
         """
 
         def away(error: StoreUnavailable) -> None:
@@ -76,14 +78,17 @@ class Recorder:
                 )
 
         async def attempt() -> RecordResult:
+            # Outcomes have a part of the write queue of their own, so they cannot be
+            # crowded out. Why: receiver/README.md#an-outcome-waits-for-the-store
             return await self._store.do(self._verb, report, reserved=True)
 
         try:
+            # Without a last try: giving up would lose a job that was paid for.
             return await retry_until_stored(attempt, away)
         except asyncio.CancelledError:
             theirs = report.update.provider_job_id if isinstance(report, ProviderUpdate) else None
             LOGGER.error(
-                "an outcome was not stored before the process ended: the provider calls the job %s",
+                "the outcome of a job was not stored before the process ended; the id at the provider is %s",
                 theirs,
                 extra={"job": report.job_id},
             )
@@ -94,51 +99,57 @@ class Recorder:
     async def write(
         self, transaction: Callable[[], Transaction[Sequence[Event]]], *, alone: bool = False
     ) -> list[Event]:
-        """Run a transaction of its own and emit the events that it tells; those events.
+        """Run a transaction and emit the events that it returns. Returns those events.
 
-        With `alone` nothing is owed for them: they are sent another way.
+        With `alone` no deliveries are recorded for them: they are sent in another way.
         """
         events, _ = await self._store.do(self._announcing, (transaction, alone))
         return events
 
     def event(self, event_type: str, subject: str, kind: str, data: dict[str, Any], now: datetime) -> Event:
-        """An event about something other than a job; the same subject and kind make the same event."""
+        """Return an event about something other than a job; the same subject and kind give the same id."""
         identity = event_id(subject, kind)
         body = event_body(identity, event_type, now, {**data, "sequence": 1})
         return Event(id=identity, type=event_type, job_id=None, at=now, sequence=1, body=body)
 
     def _recorded(self, report: Report, recorded: RecordResult) -> None:
-        self._follow_up([report.job_id], recorded.born, recorded.due, events=bool(recorded.events))
+        self._follow_up([report.job_id], recorded.deliveries, recorded.due, events=bool(recorded.events))
         log_lines.recorded(recorded)
 
     def _announced(self, _asked: Announcing, announced: Announced) -> None:
-        events, born = announced
-        self._follow_up([], born, None, events=bool(events))
+        events, deliveries = announced
+        self._follow_up([], deliveries, None, events=bool(events))
         log_lines.announced(events)
 
     def _follow_up(
-        self, job_ids: Sequence[str], born: Sequence[NewDelivery], due: ScheduledWork | None, *, events: bool
+        self,
+        job_ids: Sequence[str],
+        deliveries: Sequence[NewDelivery],
+        due: ScheduledWork | None,
+        *,
+        events: bool,
     ) -> None:
-        self._dispatcher.deliver(born)
+        self._dispatcher.deliver(deliveries)
         if due is not None:
             self._dispatcher.wake_at(due)
         self._waiting_calls.tell(job_ids, events=events)
         if events:
             self._store.tell(FEED)
 
-    def _announce(self, asked: Sequence[Announcing]) -> Transaction[list[Announced]]:
-        told: list[Announced] = []
+    def _announce(self, requests: Sequence[Announcing]) -> Transaction[list[Announced]]:
+        announced: list[Announced] = []
         try:
-            for transaction, alone in asked:
+            for transaction, alone in requests:
                 events = list((yield from transaction()))
-                born = yield from emit(self.context, [(event, None) for event in events], alone=alone)
-                told.append((events, [one for many in born.values() for one in many]))
+                deliveries = yield from emit(self.context, [(event, None) for event in events], alone=alone)
+                announced.append((events, [one for many in deliveries.values() for one in many]))
         except BaseException:
-            for _, promised in told:
-                self._give_back(promised)
+            # Only the slots of earlier requests: `emit` has given back those of the request that failed.
+            for _, earlier in announced:
+                self._give_back(earlier)
             raise
-        return told
+        return announced
 
-    def _give_back(self, promised: Sequence[NewDelivery]) -> None:
-        for born in promised:
-            give_back(self.context.limits, born)
+    def _give_back(self, deliveries: Sequence[NewDelivery]) -> None:
+        for delivery in deliveries:
+            give_back(self.context.limits, delivery)

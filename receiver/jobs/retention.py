@@ -1,4 +1,4 @@
-"""The housekeeper: open jobs past their deadline expire, old ones are removed, both in small batches."""
+"""Retention: expires open jobs past their deadline and removes old ones, both in small batches."""
 
 import asyncio
 import functools
@@ -33,25 +33,32 @@ Told = TypeVar("Told")
 
 LOGGER = logging.getLogger("ringback.retention")
 BATCH = 200
+"""The maximum number of rows that one query finds, and one transaction then expires, cancels or removes."""
 ORPHANS = 500
+"""The maximum number of jobs that one sweep examines for leftover evidence."""
 CANCELED = 200
-"""How many deliveries of a removed endpoint one transaction looks at."""
+"""The maximum number of deliveries of a removed endpoint that one transaction examines."""
 LONGEST_REST = 0.25
-"""Seconds between two pieces of a long removal."""
+"""The longest pause in seconds between two pieces of a long removal."""
 SWEEP = 60.0
+"""Seconds between two sweeps."""
 PARTS = 4
-"""In how many parts history lies, where it lies in parts; each is kept until all of it is old."""
+"""The number of partitions over which the retention stretches; each is kept until all of it is old."""
 OUTDATED = "older than retention_days"
+"""The reason that is stored and logged for pending deliveries that retention cancels or removes."""
 PAUSED = 3.0
-"""Seconds between two looks for deadlines, one a second, that tell that the process was stopped."""
+"""Seconds between two looks for deadlines, normally one, above which the process was stopped meanwhile."""
 STEP = 5.0
-"""Seconds between the service's time and the system's that are worth a line in the log."""
+"""Seconds between the service's time and the system's above which the difference is logged."""
 LAST_POLL = timedelta(seconds=POLL.timeout + 10)
-"""How long past its deadline a job may wait for the last poll that should have ended it."""
+"""The time past its deadline for which a job may wait for its last poll, which should end it."""
 
 
 class Retention:
-    """Expires, cancels and removes. Long work is done in pieces, with as long a rest after each."""
+    """A housekeeper that expires, cancels and removes.
+
+    Long work is done in pieces, with a pause after each: three times as long, at most `LONGEST_REST`.
+    """
 
     def __init__(
         self,
@@ -74,8 +81,9 @@ class Retention:
         self._removals = asyncio.Event()
 
     async def run(self) -> None:
-        """Look every second for deadlines, holds and removed endpoints, every minute for old rows; until
-        cancelled.
+        """Look every second for deadlines, holds and removed endpoints, and every minute for old rows.
+
+        It runs until cancelled.
         """
         await asyncio.gather(
             run_periodically(self.expire, every=1.0, logger=LOGGER),
@@ -85,8 +93,7 @@ class Retention:
         )
 
     async def look(self) -> None:
-        """Leave alone all lanes that any replica holds, also from before our start, and note that there are
-        removed endpoints."""
+        """Apply the holds of all replicas, also from before this start, and note removed endpoints."""
         now = self._clock.now()
         found, removed = await self._store.read(_held_and_removed(now))
         self._limits.replace_holds({name: (until - now).total_seconds() for name, until in found.items()})
@@ -99,7 +106,7 @@ class Retention:
         await self.cancel_removed()
 
     async def cancel_removed(self) -> None:
-        """Cancel the deliveries of removed endpoints; after a restart from the beginning."""
+        """Cancel the deliveries of removed endpoints; a restart begins with the newest again."""
         for endpoint in await self._store.read(endpoints.removed()):
             place = deliveries.NEWEST
             while place:
@@ -109,15 +116,16 @@ class Retention:
                 )
 
     async def _paced(self, change: Callable[[], Transaction[Told]]) -> Told:
-        """Write a change; three quarters of the time are left to others."""
+        """Write a change, and then pause. Returns its result."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        told = await self._store.write(change)
+        result = await self._store.write(change)
+        # Three quarters are left to others. Why: receiver/README.md#long-removals-go-in-pieces
         await asyncio.sleep(min(LONGEST_REST, 3 * (loop.time() - began)))
-        return told
+        return result
 
     async def decide(self) -> int:
-        """Let the policy for lost answers decide about jobs that another policy held; how many."""
+        """Make the policy for lost answers due for jobs that another policy held. Returns their number."""
         if self._decides is None:
             return 0
         at, held = self._clock.now() + self._decides, 0
@@ -126,7 +134,7 @@ class Retention:
         return held
 
     async def expire(self) -> int:
-        """Expire open jobs behind their deadline that no poll will end. Returns how many.
+        """Expire open jobs past their deadline that no poll will end. Returns their number.
 
         After a pause of the process it waits for one more look: callbacks that came in time wait to be read.
         """
@@ -135,6 +143,7 @@ class Retention:
         self._looked_at = at
         if before is not None and at - before > PAUSED:
             return 0
+        # Once for each start, because only a restart changes the policy; after a failure again.
         if not self._decided:
             await self.decide()
             self._decided = True
@@ -146,21 +155,21 @@ class Retention:
         return len(found)
 
     def _watch_clock(self) -> None:
-        """Say once that the system's clock stepped, and once that the service has followed."""
+        """Log once that the system's clock stepped, and once that the service's time has caught up."""
         ahead = (self._clock.outside() - self._clock.now()).total_seconds()
         if abs(ahead) > STEP and not self._stepped:
             LOGGER.warning("the system's clock stepped by %.0f s; the service follows slowly", ahead)
         elif abs(ahead) <= STEP and self._stepped:
-            LOGGER.warning("the service's time is the system's again")
+            LOGGER.warning("the service's time has caught up with the system's clock")
         self._stepped = abs(ahead) > STEP
 
     async def begin(self) -> None:
-        """Read the holds, and make a place for history, before anything is done."""
+        """Read the holds and create the next partition, before any work starts."""
         await self.look()
         await self.prepare()
 
     async def prepare(self) -> None:
-        """Have a place for the history that is about to be written; without one it lies with the rest."""
+        """Create the partition for the history of the next days. Without one, rows go to the default one."""
         if not self._store.in_parts:
             return
         now, width = self._clock.now(), max(1, self._keep.days // PARTS)
@@ -170,8 +179,9 @@ class Retention:
             await self._altered(partitions.make(missing))
 
     async def sweep(self) -> int:
-        """Remove what is older than the retention; how many jobs."""
+        """Remove jobs, events and deliveries older than the retention. Returns the number of jobs."""
         before = self._clock.now() - self._keep
+        # First, because a partition with pending deliveries cannot be dropped.
         await self._take(before)
         removed = 0
         until = await self._drop(before)
@@ -185,35 +195,47 @@ class Retention:
         return removed
 
     async def _remove(self, group: list[str], *, heavy: bool) -> None:
-        """Remove jobs, one that is too heavy for one transaction in pieces."""
+        """Remove jobs; one that is too heavy for one transaction goes in pieces."""
         while heavy:
             heavy, lost = await self._paced(
                 lambda: _counting(erasure.lighten(group[0], None), self._clock.now())
             )
             _say(lost)
+        # As a function: a transaction that runs again after a conflict needs a new generator.
         _, lost = await self._paced(lambda: _counting(_erased(group), self._clock.now()))
         _say(lost)
 
     async def _remove_events(self, before: datetime) -> None:
-        """Remove old events of no job, with the deliveries owed for them."""
+        """Remove old events of no job, with their pending deliveries."""
         while found := await self._store.read(events.old(before, BATCH)):
             for event, many in found:
                 for _ in range(0, many, erasure.OWED_AT_ONCE):
                     change = functools.partial(_unowed, event)
-                    _, lost = await self._paced(lambda one=change: _counting(one(), self._clock.now()))  # type: ignore[misc]  # bound at once
+                    _, lost = await self._paced(
+                        # As a default, `change` is bound now; the lambda would read it only when it runs.
+                        lambda one=change: _counting(one(), self._clock.now())  # type: ignore[misc]  # bound
+                    )
                     _say(lost)
             await self._paced(functools.partial(events.remove, [event for event, _ in found]))
 
     async def _take(self, before: datetime) -> None:
-        """Owe nothing any more that is older than the retention, and say who lost it."""
+        """Cancel the pending deliveries older than the retention, and log the targets that lost them."""
         while found := await self._store.read(lost_deliveries.outdated(before, BATCH)):
             now = self._clock.now()
-            _say(await self._paced(lambda owed=found, at=now: lost_deliveries.lose(owed, OUTDATED, at)))  # type: ignore[misc]  # bound at once
+            _say(
+                await self._paced(
+                    # Bound as defaults, as in `_remove_events`.
+                    lambda owed=found, at=now: lost_deliveries.lose(  # type: ignore[misc]  # bound at once
+                        owed, OUTDATED, at
+                    )
+                )
+            )
 
     async def _drop(self, before: datetime) -> datetime:
-        """Drop the parts of history in which all is older; jobs that ended before the moment told may go.
+        """Drop the partitions in which all is old. Jobs that ended before the returned time may go too.
 
-        A part waits for all its jobs; when that takes as long again as it is long, the others go one by one.
+        A partition waits for all its jobs; when that takes as long again as the partition is long, the others
+        go one by one.
         """
         if not self._store.in_parts:
             return before
@@ -222,22 +244,25 @@ class Retention:
             old = part.high <= ms(before) and not await self._store.read(partitions.busy(part, ms(before)))
             if old and await self._altered(partitions.drop(part)):
                 continue
+            # The history of later jobs goes with their partitions, without deletes row by row.
             if not part.overdue(ms(before)):
                 return min(before, moment(part.low))
         return before
 
     async def _altered(self, change: Transaction[Told]) -> Told | None:
-        """What a change of tables tells; None when others make no room: the next sweep tries again."""
+        """Change tables. Returns the result, None where that fails for now: the next sweep tries again."""
         try:
             return await self._store.alone(change)
         except (StoreUnavailable, Contended) as error:
-            LOGGER.info("history is left as it is for now: %s", error)
+            LOGGER.info("the partitions of history stay as they are until the next sweep: %s", error)
             return None
 
 
 def _say(lost: Mapping[str, int]) -> None:
     for target, count in lost.items():
-        LOGGER.warning("%s lost %d deliveries that it was owed: %s", target, count, OUTDATED)
+        LOGGER.warning(
+            "target %s lost %d deliveries that were still pending: they are %s", target, count, OUTDATED
+        )
 
 
 def _counting(

@@ -1,4 +1,4 @@
-"""What can be asked of jobs: submit, read, wait, cancel, resolve, erase."""
+"""The use cases of jobs: submit, read, wait, cancel, resolve, erase."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,8 +48,9 @@ from receiver.store.rows import evidence_row
 from receiver.work.dispatcher import Dispatcher
 
 SHOWN = 1024
-"""Bytes of a text in an input that are kept for showing."""
+"""The bytes of a text in an input that are kept for showing."""
 ACCEPTED = frozenset({State.QUEUED, State.RUNNING}) | {s for s in State if s.final}
+"""The states of a job that the provider has accepted, or that has ended."""
 
 
 def _cost(item: NewJob) -> int:
@@ -57,11 +58,12 @@ def _cost(item: NewJob) -> int:
 
 
 PROMISE: BatchedWrite[NewJob, Added] = BatchedWrite(name="promise", run=table.add, cost=_cost)
+"""The write of a new job."""
 
 
 @immutable(kw_only=True)
 class JobSpec:
-    """A request as given, checked for its form only.
+    """A request for a job, checked for its form only.
 
     `input` is for checks: its long texts are cut. `whole` and `shown` are JSON of the input, `hashed` is a
     hash of the whole request.
@@ -81,7 +83,7 @@ class JobSpec:
 
 @immutable
 class Submitted:
-    """A job that was promised, or known under its key, and the secret to show once."""
+    """A job that was added, or found under its idempotency key, and the secret to show once."""
 
     job: Job
     created: bool
@@ -90,7 +92,7 @@ class Submitted:
 
 @dataclass(slots=True, kw_only=True)
 class JobService:
-    """The use-cases behind the API."""
+    """The use cases of jobs behind the API."""
 
     store: Store
     accounts: Accounts
@@ -105,42 +107,48 @@ class JobService:
     _promise: BatchedWrite[NewJob, Added] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        # Even if the caller is gone. Why: receiver/README.md#follow-ups-hang-on-the-write
         self._promise = replace(PROMISE, follow=self._hint)
 
-    async def submit(self, wish: JobSpec, owner: str, key: str | None) -> Submitted:
-        """Promise a job; `Invalid` before any money is spent, `IdempotencyMismatch` for a used key."""
-        known = await self._known(owner, key, wish.hashed)
+    async def submit(self, spec: JobSpec, owner: str, key: str | None) -> Submitted:
+        """Add a job, or find the one that the idempotency key added before.
+
+        Raises `Invalid` before any money is spent, `IdempotencyMismatch` for a key that was used with another
+        body.
+        """
+        # Before the checks: a repeated request finds its job even if the checks would refuse it by now.
+        known = await self._known(owner, key, spec.hashed)
         if known is not None:
             return Submitted(known, created=False)
-        setup, operation = self._account(wish)
-        problems = await OFFLOAD.read(len(wish.whole), lambda: self._check(setup, operation, wish))
+        setup, operation = self._account(spec)
+        problems = await OFFLOAD.read(len(spec.whole), lambda: self._check(setup, operation, spec))
         secret = None
-        if wish.callback_url is not None:
-            secret = wish.callback_secret or new_secret(self.clock.entropy(32))
-        job = self._job(setup, operation, wish, secret)
+        if spec.callback_url is not None:
+            secret = spec.callback_secret or new_secret(self.clock.entropy(32))
+        job = self._job(setup, operation, spec, secret)
         due = ScheduledWork(Work.SUBMIT, setup.name, job.created_at)
         warnings = self._warnings(job.id, problems)
         item = NewJob(
             job=job,
-            whole_input=wish.whole,
-            shown_input=wish.shown,
+            whole_input=spec.whole,
+            shown_input=spec.shown,
             due=due,
             notes=warnings,
             owner=owner,
             key=key,
-            digest=wish.hashed,
+            digest=spec.hashed,
         )
-        promised = await self.store.do(self._promise, item)
-        if promised.job is None:
+        added = await self.store.do(self._promise, item)
+        if added.job is None:
             raise IdempotencyMismatch("this Idempotency-Key was used with another body")
-        return Submitted(promised.job, promised.created, secret if promised.created else None)
+        return Submitted(added.job, added.created, secret if added.created else None)
 
-    def _hint(self, item: NewJob, promised: Added) -> None:
-        if promised.created:
+    def _hint(self, item: NewJob, added: Added) -> None:
+        if added.created:
             self.dispatcher.wake_at(item.due)
 
-    def _job(self, setup: AccountSetup, operation: str, wish: JobSpec, secret: str | None) -> Job:
-        now, job_id, seconds = self.clock.now(), self.ids.new("job"), wish.deadline_seconds
+    def _job(self, setup: AccountSetup, operation: str, spec: JobSpec, secret: str | None) -> Job:
+        now, job_id, seconds = self.clock.now(), self.ids.new("job"), spec.deadline_seconds
         return Job(
             id=job_id,
             account=setup.name,
@@ -149,14 +157,14 @@ class JobService:
             created_at=now,
             updated_at=now,
             deadline_at=now + (timedelta(seconds=seconds) if seconds else self.deadline),
-            metadata=wish.metadata,
+            metadata=spec.metadata,
             expects_callback=self.accounts.calls_back(setup, operation),
-            callback_url=wish.callback_url,
+            callback_url=spec.callback_url,
             callback_secret=self.master_keys.seal(secret, job_id) if secret else None,
         )
 
     async def _known(self, owner: str, key: str | None, hashed: bytes) -> Job | None:
-        """The job that this key made before, whatever has become of its account since."""
+        """Return the job that this key added before, even if its account is off by now."""
         if key is None:
             return None
         known = await self.store.read(table.by_key(owner, key, hashed))
@@ -165,7 +173,7 @@ class JobService:
         return known.job if known else None
 
     async def get(self, job_id: str) -> tuple[Job, bytes]:
-        """A job and its input as it is shown, as JSON."""
+        """Return a job, and its input as JSON for showing. Raises `NotFound`."""
         found = await self.store.read(table.get_with_input(job_id))
         if found is None:
             raise no_such("job")
@@ -173,7 +181,7 @@ class JobService:
         return job, bytes(shown)
 
     async def wait(self, job: Job, seconds: float, owner: str, *, accepted: bool = False) -> Job:
-        """Returns the job once it is final (or accepted), or as it is after so many seconds."""
+        """Return the job once it is final (or accepted), or as it is after so many seconds."""
         ends = self.clock.monotonic() + seconds
 
         def done(now: Job) -> bool:
@@ -183,10 +191,12 @@ class JobService:
             return job
         waiting_calls = self.waiting_calls
         with waiting_calls.waiting(job.id, owner) as waiter:
+            # Read once more: the job may have changed before this call was registered.
             job = await self._fresh(job.id)
             while not done(job) and not waiting_calls.closed and (left := ends - self.clock.monotonic()) > 0:
                 waiter.seen = job.state
                 await waiter.news(left)
+                # Many calls may wake at once, and few of them read at a time.
                 async with waiting_calls.turn:
                     job = await self._fresh(job.id)
         return job
@@ -198,7 +208,10 @@ class JobService:
         return job
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job; the provider is asked to, where it can be, by the worker that polls."""
+        """Cancel a job. Returns it. Raises `Conflict` where the job has ended otherwise.
+
+        The worker that polls then asks the provider to cancel, where that is possible.
+        """
         job, _ = await self.get(job_id)
         if job.state is State.CANCELED:
             return job
@@ -213,7 +226,10 @@ class JobService:
         return recorded.job
 
     async def resolve(self, job_id: str, action: Action, provider_job_id: str | None = None) -> Job:
-        """Decide the fate of an unconfirmed job."""
+        """Apply a decision about an unconfirmed job. Returns the job.
+
+        Raises `Conflict` where it is not unconfirmed, `Invalid` for a provider id of another job.
+        """
         job, _ = await self.get(job_id)
         if job.state is not State.UNCONFIRMED:
             raise Conflict(f"only an unconfirmed job can be resolved; this one is {job.state}")
@@ -235,47 +251,48 @@ class JobService:
         return recorded.job
 
     async def erase(self, job_id: str) -> None:
-        """Erase a final job with its events and attempts."""
+        """Erase a final job with its events and attempts. Raises `Conflict` for an open one."""
         job, _ = await self.get(job_id)
         if not job.state.final:
             raise Conflict(f"only a final job can be erased; this one is {job.state}: cancel it first")
         now = self.clock.now()
         for _, heavy in await self.store.read(erasure.groups([job_id])):
+            # A heavy job is emptied in pieces first. Why: receiver/README.md#long-removals-go-in-pieces
             more = heavy
             while more:
                 more, _ = await self.store.write(lambda: erasure.lighten(job_id, now))
         await self.store.write(lambda: erasure.erase([job_id], now))
 
-    def _account(self, wish: JobSpec) -> tuple[AccountSetup, str]:
-        setup = self.accounts.setups.get(wish.provider)
+    def _account(self, spec: JobSpec) -> tuple[AccountSetup, str]:
+        setup = self.accounts.setups.get(spec.provider)
         if setup is None or not setup.on:
             on = ", ".join(name for name, one in self.accounts.setups.items() if one.on) or "none"
             why = "is off: it has no api_key" if setup else "is not configured"
-            near = None if setup else nearest(wish.provider, self.accounts.setups)
+            near = None if setup else nearest(spec.provider, self.accounts.setups)
             meant = f" (did you mean `{near}`?)" if near else ""
             raise invalid("/provider", f"this account {why}{meant}; accounts that are on: {on}")
-        operation = wish.operation or setup.handler.default_operation
+        operation = spec.operation or setup.handler.default_operation
         if operation not in setup.handler.operations:
             known = setup.handler.operations
             near = did_you_mean(operation, known) or f"; it has: {', '.join(known)}"
             raise invalid("/operation", f"{setup.handler.name} has no such operation{near}")
         return setup, operation
 
-    def _check(self, setup: AccountSetup, operation: str, wish: JobSpec) -> list[Problem]:
-        """Every rule that is known, before money is spent; the warnings among what was found."""
-        if wish.callback_url is not None:
+    def _check(self, setup: AccountSetup, operation: str, spec: JobSpec) -> list[Problem]:
+        """Check every known rule before money is spent. Returns the warnings. Raises `Invalid`."""
+        if spec.callback_url is not None:
             try:
-                self.check_url(wish.callback_url)
+                self.check_url(spec.callback_url)
             except ValueError as error:
                 raise invalid("/callback_url", str(error)) from None
-        elif wish.callback_secret is not None:
+        elif spec.callback_secret is not None:
             raise invalid("/callback_secret", "needs a callback_url")
         reserved = [
             Problem(f"/{name}", "Ringback sets this itself; use callback_url or an endpoint instead")
-            for name in wish.input
+            for name in spec.input
             if name in setup.handler.reserved
         ]
-        problems = [*reserved, *setup.handler.check(Submission("", operation, wish.input))]
+        problems = [*reserved, *setup.handler.check(Submission("", operation, spec.input))]
         wrong = [problem for problem in problems if not problem.warning]
         if wrong:
             raise Invalid(
@@ -303,7 +320,7 @@ class JobService:
 
 
 def shown(bulk: LargeJson, given: Any, whole: Parts) -> bytes:
-    """The JSON of the input `given` as it is shown; `whole` is all of it."""
+    """Return the JSON of the input `given` for showing; `whole` is all of it."""
     if len(whole) <= SHOWN:
         return whole.joined()
     return json.write(
@@ -312,7 +329,7 @@ def shown(bulk: LargeJson, given: Any, whole: Parts) -> bytes:
 
 
 def _shown(text: str) -> str:
-    """A text of an input, cut."""
+    """Return a text of an input, cut."""
     return text if len(text.encode()) <= SHOWN else _begun(text, len(text))
 
 

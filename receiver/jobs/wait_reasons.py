@@ -1,4 +1,4 @@
-"""Why a job waits: as it is stored, and as only this process or its accounts can tell."""
+"""The reasons why jobs wait: stored ones, and those that only this process or the account knows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,7 +15,7 @@ from receiver.store.jobs import running
 from receiver.work.limits import ConcurrencyLimits
 
 TURN = timedelta(seconds=1)
-"""How long a pending job may lie before it counts as waiting: the workers look once in that time."""
+"""The time for which a pending job does not count as waiting: workers look for due work once in it."""
 
 _ONE_AT_A_TIME = "submissions to the account go out one at a time"
 SLOWED = {
@@ -23,7 +23,7 @@ SLOWED = {
     UNREACHABLE: (WaitReason.UNREACHABLE, f"the provider cannot be reached: {_ONE_AT_A_TIME}"),
     LOST: (WaitReason.UNREACHABLE, f"the provider's answers are lost: {_ONE_AT_A_TIME}"),
 }
-"""The reason and its detail for a job behind the trouble of other jobs of its account."""
+"""The reason and its detail for a job that waits because other jobs of its account are in trouble."""
 
 
 @immutable(kw_only=True)
@@ -39,12 +39,14 @@ class WaitReasons:
 
     async def of(self, jobs: Sequence[Job]) -> Mapping[str, Waiting]:
         """Return the reason of each of these jobs that waits, by the job's id."""
+        # Only accounts with a limit are counted: each count is a query.
         limited = {job.account for job in jobs if job.state is State.PENDING and self._limit(job) is not None}
         busy = {account: await self.store.read(running(account)) for account in sorted(limited)}
         found = {job.id: self._reason(job, busy) for job in jobs if not job.state.final}
         return {job_id: waiting for job_id, waiting in found.items() if waiting is not None}
 
     def _reason(self, job: Job, busy: Mapping[str, int]) -> Waiting | None:
+        # First: the stored state of such a job is out of date.
         held = self.recorder.waiting_since.get(job.id)
         if held is not None:
             return Waiting(WaitReason.STORE, "the provider's answer waits for the database", held)

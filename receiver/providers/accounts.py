@@ -1,4 +1,4 @@
-"""Asking providers: a handler's request over the gateway, its answer or a `ProviderError`."""
+"""Calls to providers: the handler's request, sent over HTTP, and its parsed answer or a `ProviderError`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -39,19 +39,23 @@ Heard = tuple[Update, str | None]
 CALLBACK_PREFIX = "/callbacks/"
 """The path of a callback URL, before the account and the token."""
 ANSWER_CAP = 4 * 1024 * 1024
+"""The maximum bytes of an answer, compressed or not: it is held in memory as a whole."""
 ASK_TIMEOUT = 30.0
+"""Seconds for the answer to a poll, a cancellation or a request for a fresh link."""
 FAILURES: Mapping[type[ProviderError], FailureCode] = {ContentRefused: FailureCode.CONTENT_POLICY}
-"""What ends a job with a code of its own, whichever door it came by."""
+"""Errors that end a job with a failure code of their own, whether a submission or a poll brought them."""
 
 
 @immutable
 class CallOptions:
-    """How the provider is called: the seconds that it may take, and whether on a connection of its own."""
+    """The options of a call: its time-out in seconds, and with `fresh` a connection of its own."""
 
     timeout: float
     fresh: bool = False
 
 
+# Submissions and cancellations must not arrive twice, so they get a `fresh` connection: the client repeats a
+# call on a kept connection that broke before any byte of the answer.
 SUBMIT = CallOptions(SUBMIT_TIMEOUT.total_seconds(), fresh=True)
 POLL = CallOptions(ASK_TIMEOUT)
 RESOLVE = CallOptions(ASK_TIMEOUT)
@@ -59,7 +63,7 @@ CANCEL = CallOptions(ASK_TIMEOUT, fresh=True)
 
 
 class Accounts:
-    """The configured accounts, and the way to their providers."""
+    """The configured accounts, and the calls to their providers."""
 
     def __init__(
         self,
@@ -79,29 +83,29 @@ class Accounts:
         self._api_keys = {name: _api_keys(setup) for name, setup in setups.items()}
 
     def serves(self, account: str) -> bool:
-        """Whether an account is there and on."""
+        """Return whether an account is configured and on."""
         setup = self.setups.get(account)
         return setup is not None and setup.on
 
     def count(self, account: str, name: str) -> None:
-        """Count something that happened at an account."""
+        """Count an event of a configured account, such as a submission, under `name`."""
         if account in self.setups:
             self._counting(account, name)
 
     def calls_back(self, setup: AccountSetup, operation: str) -> bool:
-        """Whether a job of this operation is going to be rung back."""
+        """Return whether the provider will send a callback for a job of this operation."""
         known = setup.handler.operations[operation]
         return self._public_url is not None and setup.handler.callback is not None and known.callback
 
     def submission(self, setup: AccountSetup, operation: str) -> CallOptions:
-        """How a submission of this operation is made, with the account's time-out or else the operation's."""
+        """Return the options of a submission, with the time-out of the account or else of the operation."""
         own = setup.settings.submit_timeout
         known = setup.handler.operations.get(operation)
         usual = known.submit_timeout if known else SUBMIT_TIMEOUT
         return replace(SUBMIT, timeout=usual.total_seconds() if own is None else own)
 
     def longest_submission(self) -> timedelta:
-        """How long a submission may take at most, of all accounts and operations."""
+        """Return the longest time that a submission may take, over all accounts and operations."""
         timeouts = (
             self.submission(one, name).timeout
             for one in self.setups.values()
@@ -110,25 +114,25 @@ class Accounts:
         return timedelta(seconds=max(timeouts, default=SUBMIT.timeout))
 
     def callback_url(self, job: Job) -> str | None:
-        """The URL that the provider is given for this job."""
+        """Return the callback URL that the provider gets for this job, None where it gets none."""
         if not job.expects_callback or self._public_url is None:
             return None
         token = self._master_keys.callback_token(job.account, job.id)
         return f"{self._public_url}{CALLBACK_PREFIX}{job.account}/{token}"
 
     def secret(self, job: Job) -> str:
-        """The secret that the provider is given for this job."""
+        """Return the secret that the provider gets for this job."""
         return self._master_keys.callback_secret(job.account, job.id)
 
     def keys(self, setup: AccountSetup, job_secret: str) -> Keys:
-        """Every key with which a callback of this account may be proved."""
+        """Return every key with which a callback of this account may be proved."""
         return Keys((job_secret,), setup.handler.callback_secrets, self._api_keys[setup.name])
 
     async def ask(
-        self, setup: AccountSetup, exchange: Exchange[Asked, Told], asked: Asked, options: CallOptions
+        self, setup: AccountSetup, exchange: Exchange[Asked, Told], subject: Asked, options: CallOptions
     ) -> tuple[Told, HttpMessage]:
-        """What the provider tells, and its message; raises `ProviderError` and nothing else."""
-        request = exchange.build(asked, self.account(setup))
+        """Call the provider. Returns the parsed answer and its message. Raises `ProviderError` only."""
+        request = exchange.build(subject, self.account(setup))
         return await self.send(setup, request, request.body, exchange.parse, options)
 
     async def send(
@@ -152,27 +156,32 @@ class Accounts:
         try:
             answer = await self._client.call(call)
         except CallFailed as error:
+            # A request that was written as a whole may have been accepted, even if no answer came.
             raise (Unavailable if error.written else Unreachable)(str(error)) from None
         if answer.cut:
             raise Garbled("the answer is too large", status=answer.status)
         codes, at = _codings(answer), self._clock.outside()
         parsed = await OFFLOAD.run(
-            ANSWER_CAP if codes else len(answer.body), lambda: _read(answer, codes, at, parse)
+            # A compressed answer may unpack to any size up to the maximum, so its own size says nothing.
+            ANSWER_CAP if codes else len(answer.body),
+            lambda: _read(answer, codes, at, parse),
         )
         if isinstance(parsed, ProviderError):
+            # A provider's error message may echo the API key with which it was called.
             keys = forms(self.keys(setup, "").api)
             parsed.said, parsed.provider_code = hide(parsed.said, keys), hide(parsed.provider_code, keys)
             raise parsed
         return parsed
 
     def account(self, setup: AccountSetup) -> Account:
-        """The account as its handler sees it."""
+        """Return the account as its handler sees it."""
         key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
         return Account(setup.name, setup.base_url, key)
 
     def heard(self, job: Job, exchange: Exchange[Asked, Update]) -> Exchange[Asked, Heard]:
-        """Return `exchange` with its parser made to give updates that are fit for storing: a large answer is
-        parsed, cut and freed on one thread.
+        """Return `exchange` with a parser that returns updates fit for storing.
+
+        A large answer is then parsed, cut and freed on one thread.
         """
         secrets = self.secrets_of(job)
 
@@ -182,30 +191,33 @@ class Accounts:
         return Exchange(exchange.build, parse)
 
     def fit(self, update: Update, body: bytes, secrets: Sequence[str]) -> Heard:
-        """Return `update` without our secrets, where the provider's message echoes one, and with no more
-        files than a job keeps; and a note of what was left out.
+        """Return `update` fit for storing, and a note of the parts left out.
 
-        A success keeps the whole body as its result, where the handler did not choose what to keep.
+        Secrets that the message echoes are removed, and at most the files that a job keeps are left. A
+        success keeps the whole body as its result, unless the handler chose a part of it.
         """
         if update.phase is Phase.SUCCEEDED and update.result is None:
             update = replace(update, result=_whole(body))
         if len(body) > USAGE_LIMIT:
-            # Out of a smaller body comes nothing that is too large, and most bodies are.
+            # A smaller body yields nothing that is too large, and most bodies are smaller.
             update = _bounded(update)
         escaped, quoted = b"\\" in body, b"%" in body
+        # Only in a body with escapes or percent signs may a secret be spelled in another way; escapes make
+        # the raw body useless for the search.
         spelled = forms(secrets) if escaped or quoted else secrets
         echoed = [secret for secret in spelled if secret and (escaped or secret.encode() in body)]
         return redacted(update, echoed) if echoed else (update, None)
 
     def plain(self, job: Job, error: ProviderError) -> JobError:
-        """Return a provider's error about a job, without our secrets; our own sentence holds none."""
+        """Return a provider's error about a job, without secrets."""
         secrets = forms(self.secrets_of(job))
         code = FAILURES.get(type(error), FailureCode.REJECTED)
+        # The service's own sentence holds no secret.
         message = hide(error.said, secrets) or error.meaning()
         return JobError(code, message, hide(error.provider_code, secrets))
 
     def secrets_of(self, job: Job) -> list[str]:
-        """What must not be told on about this job: its callback URL's token, its secret and the API keys."""
+        """Return the secrets of a job, not to be passed on: callback token, job secret and all keys."""
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
         return [*keys.job, *keys.account, *keys.api, self._master_keys.callback_token(job.account, job.id)]
@@ -218,8 +230,10 @@ def _codings(answer: Answer) -> list[str]:
 def _read(
     answer: Answer, codes: list[str], at: datetime, parse: Callable[[HttpMessage], Told]
 ) -> tuple[Told, HttpMessage] | ProviderError:
-    """Return the result of `parse` and the message, or the provider's error without its frames: they would
-    keep the parsed answer in memory."""
+    """Return the result of `parse` and the message, or the provider's error without its frames.
+
+    The frames would keep the parsed answer in memory.
+    """
     try:
         message = HttpMessage(answer.status, answer.headers, _plain(answer, codes), at)
         return parse(message), message
@@ -229,7 +243,7 @@ def _read(
 
 
 def _plain(answer: Answer, codes: list[str]) -> bytes:
-    """The body of an answer, unpacked where it came compressed, or `Garbled`."""
+    """Return the body of an answer, decompressed. Raises `Garbled` where that is impossible."""
     if not codes or not answer.body:
         return answer.body
     try:
@@ -239,7 +253,7 @@ def _plain(answer: Answer, codes: list[str]) -> bytes:
 
 
 def _api_keys(setup: AccountSetup) -> tuple[str, ...]:
-    """The account's key and those before it."""
+    """Return the API keys of an account: the current one, then the previous ones."""
     settings = setup.settings
     present = (settings.api_key,) if settings.api_key else ()
     return tuple(key.get_secret_value() for key in (*present, *settings.previous_api_keys))
@@ -258,7 +272,7 @@ def _bounded(update: Update) -> Update:
 
 
 def _fitting(value: Mapping[str, Any] | None, limit: int) -> Mapping[str, Any] | None:
-    """`value` unless its JSON is longer than `limit` bytes."""
+    """Return `value`, None where its JSON is longer than `limit` bytes."""
     if value is None or json.outgrows(value, limit):
         return None
     return value if len(json.write(value)) <= limit else None

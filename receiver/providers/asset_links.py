@@ -1,4 +1,4 @@
-"""Stable links: a provider's URL found now, once for all who ask, and kept while it is good."""
+"""Stable asset links: each resolves to the provider's current URL, cached while it is valid."""
 
 import asyncio
 import contextlib
@@ -22,23 +22,27 @@ from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 
 GOOD_FOR = timedelta(minutes=1)
-"""A link is handed out only when it is good for at least this long."""
+"""The least remaining validity of a URL that is handed out."""
 KEPT = timedelta(minutes=5)
+"""The longest time that a resolved URL is cached."""
 GONE_FOR = timedelta(minutes=1)
 AWAY_FOR = timedelta(seconds=5)
 BUSY_FOR = timedelta(seconds=1)
-"""How long a refusal stands for all later requests: anybody may ask, and each question costs a call of
-ours."""
+"""The times for which a refusal answers later requests too, by its cause: a link needs no API key, so any
+number of requests may come, and each would cost a call to the provider.
+"""
 LONGEST = timedelta(hours=1)
+"""The longest `Retry-After` of a provider for which a refusal is kept."""
 LOOKS, LOOK = 20, 0.25
-"""How often, and after how many seconds each, a slot of a busy account is looked for."""
+"""Tries to get a slot of a busy account, and the seconds between them."""
 CACHE = 10_000
+"""The maximum number of entries of each cache."""
 Place = tuple[str, int]
 
 
 @dataclass(slots=True, kw_only=True)
 class AssetLinks:
-    """Answers asset links."""
+    """A resolver of asset links."""
 
     store: Store
     accounts: Accounts
@@ -51,14 +55,16 @@ class AssetLinks:
     _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
 
     async def url(self, token: str) -> str:
-        """Where the file is now; `NotFound`, `Gone` or `ProviderUnavailable`."""
+        """Return the current URL of the file. Raises `NotFound`, `Gone` or `ProviderUnavailable`."""
         try:
-            told = self.master_keys.read_asset(token)
+            claims = self.master_keys.read_asset(token)
         except BadToken:
             raise NotFound("this link is not one of ours") from None
-        if told.expires_at <= self.clock.now():
+        if claims.expires_at <= self.clock.now():
             raise Gone("this link has ended")
-        place = (told.job_id, told.index)
+        place = (claims.job_id, claims.index)
+        # One look-up serves all requests for a file meanwhile; it is shielded, so that a client that
+        # disconnects does not cancel it for the others.
         task = self._asking.get(place)
         if task is None:
             task = self._asking[place] = asyncio.ensure_future(self._find(*place))
@@ -85,7 +91,7 @@ class AssetLinks:
         return await self._look(place, job, asset)
 
     async def _look(self, place: Place, job: Job, asset: Asset) -> str:
-        """Ask the provider, and keep its answer for a while."""
+        """Call the provider, and cache its answer or its refusal for a while."""
         try:
             return self._keep(place, job, await self._ask(job, place[1], asset))
         except Gone as error:
@@ -125,9 +131,9 @@ class AssetLinks:
 
     @contextlib.asynccontextmanager
     async def _slot(self, account: str) -> AsyncIterator[None]:
-        """Hold a slot of the account's polls during a call.
+        """Hold a slot of the account's polls as long as the context lasts.
 
-        Raises `ProviderUnavailable` where its cap or rate leaves none.
+        Raises `ProviderUnavailable` where the account's limit or rate leaves none.
         """
         for _ in range(LOOKS):
             if self.limits.seize(Work.POLL, account):
@@ -151,6 +157,7 @@ class AssetLinks:
         now = self.clock.now()
         if found.expires_at is not None and found.expires_at <= now:
             raise Gone("the provider's link has ended")
+        # A URL without a known end is used for a minute: `_find` stops `GOOD_FOR` before the time kept here.
         good_until = found.expires_at or now + GOOD_FOR * 2
         keep(self._found, place, (found.url, min(good_until, now + KEPT)), CACHE)
         self._refused.pop(place, None)
@@ -158,26 +165,30 @@ class AssetLinks:
 
 
 def _file(update: Update, index: int) -> Asset | None:
-    """Return a file of an answer: nothing else of it leaves the thread that read it."""
+    """Return one file of an answer: the rest does not leave the thread that parsed it."""
     ended = update.phase is Phase.SUCCEEDED and index < len(update.assets)
     return update.assets[index] if ended else None
 
 
 def _again(error: Gone | ProviderUnavailable, left: timedelta) -> Gone | ProviderUnavailable:
-    """Return a refusal for a later request."""
+    """Return a refusal for a later request, with the time that is left of it."""
     if isinstance(error, ProviderUnavailable):
         return ProviderUnavailable(error.detail, seconds=left.total_seconds())
     return Gone(error.detail)
 
 
 async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
-    """A provider's error as ours: what it does not know, or cannot be asked for, is gone; all else may work
-    again."""
+    """Return the answer to a call.
+
+    Raises `Gone` for a file that the provider does not know or that cannot be requested, and
+    `ProviderUnavailable` for any other failure, because a later call may work.
+    """
     try:
         return await asking
     except Rejected:
         raise Gone("the provider no longer has this file") from None
     except Garbled as error:
+        # Without a status there was no answer: no request can be built from the stored link.
         if error.status is None:
             raise Gone("the provider's link is not one that can be followed") from None
         raise ProviderUnavailable(str(error)) from None

@@ -1,4 +1,4 @@
-"""What a provider sends us: token, proof, meaning, change. A 200 means that the bytes are stored."""
+"""Provider callbacks: token, proof, parsing, recording. A 200 means that the bytes are stored."""
 
 import logging
 from collections.abc import Sequence
@@ -24,13 +24,14 @@ RECEIVED = HttpAnswer(200, b'{"received":true}')
 KEPT_HEADERS = frozenset(
     {"content-type", "user-agent", "date", "webhook-id", "webhook-timestamp", "x-webhook-event"}
 )
+"""The headers of a callback that its timeline entry keeps; one with the job's secret is not among them."""
 REFUSALS_KEPT = 20
-"""Refused callbacks that one job's timeline keeps; the rest only count."""
+"""The number of refused callbacks that one job's timeline keeps; further ones are only counted."""
 
 
 @dataclass(slots=True)
 class CallbackReceiver:
-    """The way in for callbacks."""
+    """A receiver of callbacks that verifies, parses and records them."""
 
     accounts: Accounts
     master_keys: MasterKeys
@@ -40,13 +41,16 @@ class CallbackReceiver:
     _sparing: Sparing = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count refusals by this service's clock."""
+        """Make the counter of refusals, with the service's clock."""
         self._sparing = Sparing(self.clock.monotonic)
 
     async def take(
         self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> HttpAnswer:
-        """The answer, once what was sent is durable; `UnknownCallback` for all that we did not ask for."""
+        """Return the answer to a callback once it is durable.
+
+        Raises `UnknownCallback` for an unknown URL and for a failed proof alike.
+        """
         setup = self.accounts.setups.get(account)
         try:
             claims = self.master_keys.read_callback(account, token)
@@ -55,6 +59,7 @@ class CallbackReceiver:
             raise UnknownCallback from None
         if setup is None or setup.handler.callback is None:
             raise UnknownCallback
+        # Signatures hold the system's time. Why: receiver/README.md#no-clock-step-ends-anything
         message = HttpMessage(200, tuple(headers), body, self.clock.outside())
         size, callback = len(body), setup.handler.callback
         if callback.challenge is not no_challenge:
@@ -83,7 +88,10 @@ class CallbackReceiver:
         update, note = await OFFLOAD.read(len(message.body), lambda: self._read(callback, message, secrets))
         if update is None:
             about = {"account": setup.name, "job": claims.job_id}
-            LOGGER.warning("an authentic callback cannot be read", extra=about)
+            LOGGER.warning(
+                "a callback cannot be read and is only kept in the timeline of its job", extra=about
+            )
+        # The account's key proves the sender, but a body without an id may be about any of its jobs.
         if callback.account_wide and update is not None and update.provider_job_id is None:
             proof = Proof.UNPROVED
         self.accounts.count(setup.name, "callbacks")
@@ -105,19 +113,23 @@ class CallbackReceiver:
     def _read(
         self, callback: Callback, message: HttpMessage, secrets: Sequence[str]
     ) -> tuple[Update | None, str | None]:
-        """Return the update of a callback, fit for storing, and a note; None and None for a body that cannot
-        be read. It raises no error, whose frames would keep the parsed body in memory."""
+        """Return the update of a callback, fit for storing, and a note; None and None for an unreadable body.
+
+        It raises no error, because the frames of one would keep the parsed body in memory.
+        """
         try:
             return self.accounts.fit(callback.parse(message), message.body, secrets)
         except BadPayload:
             return None, None
 
     async def _refuse(self, setup: AccountSetup, claims: CallbackToken) -> None:
-        """Note a failed proof in the job's timeline, as long as nobody fills it with them."""
+        """Add a failed proof to the job's timeline, up to `REFUSALS_KEPT` times."""
         self.accounts.count(setup.name, "refused")
+        # The sender decides how many come. Why: receiver/README.md#refused-callbacks-are-bounded
         seen = self._refused.get(claims.job_id, 0)
         if seen >= REFUSALS_KEPT:
             return
+        # Memory is bounded: the counts begin again.
         if len(self._refused) > 10_000:
             self._refused.clear()
         self._refused[claims.job_id] = seen + 1
@@ -133,7 +145,10 @@ class CallbackReceiver:
             await self.recorder.record(refused)
         except StoreUnavailable:
             about = {"account": setup.name, "job": claims.job_id}
-            LOGGER.warning("a refused callback could not be noted", extra=about)
+            LOGGER.warning(
+                "a refused callback is missing in the timeline of its job: the store was unavailable",
+                extra=about,
+            )
 
     def _say_refused(self, why: str, account: str | None) -> None:
         """Warn of refused callbacks, once a minute for each account and reason."""

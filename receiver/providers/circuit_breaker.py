@@ -1,5 +1,6 @@
-"""Accounts that a provider refuses, throttles or fails: submissions pause, one probe at a time finds out when
-it works again.
+"""The circuit breaker: pauses submissions to an account that the provider refuses, throttles or fails.
+
+One probe at a time finds out when the account works again.
 """
 
 import logging
@@ -24,15 +25,16 @@ from receiver.work.limits import ConcurrencyLimits
 
 LOGGER = logging.getLogger("ringback.blocking")
 PROBES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
-"""Seconds before each probe of a blocked account, and before each call of a job that is refused by itself."""
+"""Seconds before each probe of a blocked account, and before each call for a job that alone is refused."""
 STEADY = 60.0
-"""An account that is refused again within so many seconds was never open: its ladder goes on, and nothing is
-announced before it has been closed for as long."""
+"""Seconds for which an account must stay open to count as working again. One that is refused earlier goes on
+with its probes where they were, and is announced only once it has been blocked for as long.
+"""
 
 
 @dataclass(slots=True)
 class _Gate:
-    """The state of one account: why it is closed, its ladder, its pace and the jobs it refused."""
+    """The state of one account: its block and the reason, its probes, its pace and its refused jobs."""
 
     since: datetime | None = None
     reason: str = ""
@@ -51,7 +53,7 @@ class _Gate:
 
 
 class CircuitBreaker:
-    """Which accounts are blocked, since when and why, and how fast the others may go."""
+    """A circuit breaker for each account. It knows the blocked accounts and the pace of the others."""
 
     def __init__(
         self,
@@ -72,20 +74,25 @@ class CircuitBreaker:
 
     @property
     def blocked(self) -> dict[str, tuple[datetime, str]]:
-        """The blocked accounts: since when, and why."""
+        """Return the blocked accounts, each with the time and the reason."""
         return {
             name: (gate.since, gate.reason) for name, gate in self._gates.items() if gate.since is not None
         }
 
     def probe_at(self, account: str) -> datetime | None:
-        """Return when a blocked account is tried next; None where this process does not know, or may now."""
+        """Return the time of the next probe of a blocked account.
+
+        Returns None where the account may be probed now, or where this process does not know the time.
+        """
         gate = self._gates.get(account)
         left = gate.probe_at - self._clock.monotonic() if gate is not None and gate.since is not None else 0.0
         return self._clock.now() + timedelta(seconds=left) if left > 0 else None
 
     def slowed(self, account: str) -> tuple[Ladder, datetime, datetime | None] | None:
-        """Return by which trouble submissions to an account are slowed, since when, and when the next goes
-        out; None where they are not."""
+        """Return the trouble that slows submissions to an account, its start, and the next submission.
+
+        Returns None where submissions are not slowed.
+        """
         gate = self._gates.get(account)
         if gate is None or not gate.pace.narrow or gate.slowed_by is None or gate.slow_since is None:
             return None
@@ -94,15 +101,21 @@ class CircuitBreaker:
         return gate.slowed_by, gate.slow_since, until
 
     async def load(self, probe_in: float = 0.0) -> None:
-        """Take up what an earlier process knew or another one found out; seconds until the first probe."""
+        """Load the blocked accounts that an earlier process or another replica stored.
+
+        `probe_in` is the number of seconds until the first probe.
+        """
         stored = await self._store.read(accounts.blocked())
         for name, gate in self._gates.items():
+            # Another replica found that the account works again. A block that this process is just storing is
+            # not in the store yet, and stays.
             if gate.announced and not gate.announcing and name not in stored:
                 self._open(name, gate)
         for name in stored.keys() & self._accounts.setups.keys():
             gate = self._gate(name)
             if gate.since is None:
                 since, gate.reason = stored[name]
+                # The store does not say which kind of call was refused, so only a submission ends this block.
                 gate.since, gate.announced, gate.by_submit = moment(since), True, True
                 gate.probe_at = self._clock.monotonic() + probe_in
                 self._apply(name, gate)
@@ -110,16 +123,18 @@ class CircuitBreaker:
     async def record_refusal(
         self, job: Job, error: AccountRefused, reason: str, *, submit: bool
     ) -> timedelta:
-        """The provider refused a call; returns how long this job waits.
+        """Count a call that the provider refused. Returns the time for which this job waits.
 
-        Calls that were under way together count as one: the ladder takes a step for each probe only.
+        Calls that were under way together count as one: the wait grows by one step for each probe only.
         """
         gate, now = self._gate(job.account), self._clock.monotonic()
         suspects = gate.submits if submit else gate.polls
         of_account, count = suspects.refuses(job.id, job.operation, certain=error.certain)
+        # Only this job is refused: it waits by itself, and the account stays open.
         if gate.since is None and not of_account:
             return timedelta(seconds=PROBES[min(count, len(PROBES)) - 1])
         gate.by_submit |= submit
+        # A call that was under way before the last probe, so it takes no step.
         if gate.since is not None and gate.probe_at > now:
             return timedelta(seconds=gate.probe_at - now)
         if gate.since is None:
@@ -128,12 +143,13 @@ class CircuitBreaker:
         gate.probes += 1
         gate.probe_at = now + wait
         self._apply(job.account, gate)
+        # An account that opens and closes all the time is announced once it has stayed closed.
         if not gate.announced and (gate.opened_at is None or now - gate.closed_at >= STEADY):
             await self._announce(job.account, gate)
         return timedelta(seconds=wait)
 
     async def record_success(self, job: Job, *, submit: bool) -> None:
-        """The provider took a call; a poll says nothing about a block that a submission met."""
+        """Count a call that the provider accepted. A poll does not end a block that a submission met."""
         account = job.account
         gate = self._gate(account)
         gate.polls.takes(job.id)
@@ -147,22 +163,28 @@ class CircuitBreaker:
         announced, now = gate.announced, self._clock.now()
 
         def unblock() -> Transaction[Sequence[Event]]:
+            # The waiting jobs need no probe any more.
             yield from due_now(Work.SUBMIT, account, now)
+            # Only an announced block was stored, so only then is there an end to announce.
             count = (yield from accounts.unblock(account)) if announced else None
             return [] if count is None else [self._event("unblocked", account, count, None, now)]
 
         try:
+            # Opened here only once it is stored, so that the other replicas learn of it too.
             await self._recorder.write(unblock)
         except StoreUnavailable:
-            LOGGER.warning("that account %s works again could not be stored; its next call tells", account)
+            LOGGER.warning(
+                "account %s works again but stays blocked until its next call: the store is unavailable",
+                account,
+            )
             return
         self._open(account, gate)
         self._dispatcher.wake_at(ScheduledWork(Work.SUBMIT, account, now))
 
-    def troubled(self, account: str, ladder: Ladder, asked: timedelta | None) -> timedelta | None:
-        """A submission was throttled, lost or not sent; returns how long the account pauses for it."""
+    def troubled(self, account: str, ladder: Ladder, retry_after: timedelta | None) -> timedelta | None:
+        """Count a submission that was throttled, lost or not sent. Returns the account's pause, if any."""
         gate = self._gate(account)
-        seconds = asked.total_seconds() if asked is not None else None
+        seconds = retry_after.total_seconds() if retry_after is not None else None
         since = gate.slow_since if gate.pace.narrow else self._clock.now()
         pause = gate.pace.troubled(ladder, seconds, self._clock.monotonic())
         if not pause:
@@ -178,19 +200,19 @@ class CircuitBreaker:
         return gate
 
     def _close(self, gate: _Gate, reason: str, now: float) -> None:
-        """Close an account; one that was open for a moment only goes on where it was."""
+        """Block an account. One that was open for less than `STEADY` goes on with its probes where it was."""
         if gate.opened_at is None or now - gate.opened_at >= STEADY:
             gate.probes, gate.opened_at = 0, None
         gate.since, gate.reason, gate.closed_at = self._clock.now(), reason, now
 
     def _open(self, account: str, gate: _Gate) -> None:
-        """Let an account's submissions go."""
+        """Unblock an account."""
         gate.since, gate.by_submit, gate.probe_at = None, False, 0.0
         gate.announced, gate.opened_at = False, self._clock.monotonic()
         self._apply(account, gate)
 
     def _apply(self, account: str, gate: _Gate) -> None:
-        """Tell the lanes: one at a time behind the longer of the two waits, or open."""
+        """Apply the state to the lane: one call at a time after the longer of the two waits, or no limit."""
         closed = gate.since is not None or gate.pace.narrow
         wait = max(gate.probe_at if gate.since is not None else 0.0, gate.pace.until)
         left = max(0.0, wait - self._clock.monotonic())
@@ -204,23 +226,27 @@ class CircuitBreaker:
             count = yield from accounts.block(account, reason, now)
             return [] if count is None else [self._event("blocked", account, count, reason, now)]
 
+        # Before the write: refusals that come while it runs must not announce the block again.
         gate.announced = gate.announcing = True
         try:
             await self._recorder.write(block)
         except StoreUnavailable:
             gate.announced = False
-            LOGGER.warning("that account %s is blocked could not be stored; its next probe tells", account)
+            LOGGER.warning(
+                "account %s is blocked, announced only after its next probe: the store is unavailable",
+                account,
+            )
         finally:
             gate.announcing = False
 
-    def _event(self, what: str, account: str, count: int, reason: str | None, now: datetime) -> Event:
+    def _event(self, change: str, account: str, count: int, reason: str | None, now: datetime) -> Event:
         handler = self._accounts.setups[account].handler.name
         data = {
             "object": "provider",
             "id": account,
             "handler": handler,
-            "blocked": what == "blocked",
+            "blocked": change == "blocked",
             "reason": reason,
             "at": stamp(now),
         }
-        return self._recorder.event(f"provider.{what}", account, f"{what}|{count}", data, now)
+        return self._recorder.event(f"provider.{change}", account, f"{change}|{count}", data, now)

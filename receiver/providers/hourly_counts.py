@@ -1,6 +1,6 @@
-"""Counts of the last hour by account: kept in memory for some seconds, then with those of all replicas.
+"""Counts of the last hour by account: kept in memory for some seconds, then added to those of all replicas.
 
-The log tells those of each minute: a line for every account, and one for the deliveries.
+The counts of each minute are logged: one line for every account, and one for the deliveries.
 """
 
 import logging
@@ -14,8 +14,9 @@ from receiver.work.periodic import run_periodically
 
 LOGGER = logging.getLogger("ringback.tally")
 MINUTES = 60
+"""The number of minutes for which counts are kept."""
 FLUSH = 5.0
-"""Seconds that a count is known to this process only."""
+"""Seconds between two writes of the counts; until then only this process knows them."""
 
 
 class HourlyCounts:
@@ -34,53 +35,55 @@ class HourlyCounts:
         """Count one attempt to deliver, for the log only."""
         self._attempts[outcome] += 1
 
-    def count(self, account: str, what: str) -> None:
-        """Count one; it is of the minute of the next flush."""
-        self._fresh[account, what] += 1
+    def count(self, account: str, name: str) -> None:
+        """Count one event of an account, in the minute of the next flush."""
+        self._fresh[account, name] += 1
 
     async def run(self) -> None:
-        """Pass the counts on every few seconds, until cancelled."""
+        """Store the counts every few seconds, until cancelled."""
         await run_periodically(self.flush, every=FLUSH, logger=LOGGER)
 
     async def flush(self) -> None:
-        """Add the fresh counts to those of all; without a store they are kept for the next time."""
+        """Add the fresh counts to the stored ones; without a store they are kept for the next flush."""
         oldest = self._date() - MINUTES + 1
-        taken = Counter({key: count for key, count in self._kept.items() if key[1] >= oldest})
+        counts = Counter({key: count for key, count in self._kept.items() if key[1] >= oldest})
+        # Emptied before the write: counts that are dated while it runs belong to the next flush.
         self._kept = Counter()
-        if not taken:
+        if not counts:
             return
         try:
-            await self._store.write(lambda: account_counts.add(taken, oldest))
+            await self._store.write(lambda: account_counts.add(counts, oldest))
         except StoreUnavailable:
-            self._kept.update(taken)
+            self._kept.update(counts)
             raise
 
     async def totals(self) -> dict[str, Counter[str]]:
-        """Return the counts of the last hour by account, those of other processes some seconds old."""
+        """Return the counts of the last hour by account; those of other processes may be some seconds old."""
         oldest = self._date() - MINUTES + 1
-        told = await self._store.read(account_counts.totals(oldest))
+        found = await self._store.read(account_counts.totals(oldest))
         self._date()
-        for (account, minute, what), count in self._kept.items():
+        for (account, minute, name), count in self._kept.items():
             if minute >= oldest:
-                told.setdefault(account, Counter())[what] += count
-        return told
+                found.setdefault(account, Counter())[name] += count
+        return found
 
     def _date(self) -> int:
-        """Move the fresh counts to the present minute. Returns the minute; `count` itself reads no clock."""
+        """Move the fresh counts to the current minute. Returns the minute."""
         minute = int(self._clock.now().timestamp()) // 60
         if minute != self._minute:
             self._minute = minute
             self._tell()
+        # Here and not in `count`, which runs for every call and reads no clock.
         fresh, self._fresh = self._fresh, Counter()
-        for (account, what), count in fresh.items():
-            self._kept[account, minute, what] += count
+        for (account, name), count in fresh.items():
+            self._kept[account, minute, name] += count
         self._of_minute.update(fresh)
         return minute
 
     def _tell(self) -> None:
-        """Log the counts of the minute that is over, where there are any."""
+        """Log the counts of the minute that is over, if there are any."""
         for account in sorted({account for account, _ in self._of_minute}):
-            counts = {what: count for (of, what), count in self._of_minute.items() if of == account}
+            counts = {name: count for (of, name), count in self._of_minute.items() if of == account}
             LOGGER.info("one minute of account %s: %s", account, _listed(counts), extra={"account": account})
         if self._attempts:
             LOGGER.info("one minute of deliveries: %s", _listed(self._attempts))
@@ -89,4 +92,4 @@ class HourlyCounts:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -1,4 +1,4 @@
-"""Polling: asking a provider how a job is doing. A transient error never fails a job."""
+"""Polling: asks a provider about a job. A transient error never fails a job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,12 +39,15 @@ CONSEQUENCES: Mapping[type[ProviderError], FailureKind] = {
     Garbled: FailureKind.TRANSIENT,
     Redirected: FailureKind.TRANSIENT,
 }
+"""The consequence of each error of a poll. Only an error about the job itself counts against it."""
 POLICIES = {"fail": Action.GIVE_UP, "resubmit": Action.RESUBMIT}
+"""The action of each `on_unconfirmed` policy; `hold` has none."""
 FORBIDDEN = 403
+"""The HTTP status of a refusal that is about the caller."""
 
 
 class Poller:
-    """Performs polls, and what the policy says about unconfirmed jobs."""
+    """A performer of polls, and of the policy for unconfirmed jobs."""
 
     work = Work.POLL
     lease = timedelta(seconds=POLL.timeout + 30)
@@ -66,38 +69,40 @@ class Poller:
         self._policy = POLICIES.get(on_unconfirmed)
 
     def serves(self, lane: str) -> bool:
-        """Not an account that is off."""
+        """Return whether the account is configured and on."""
         return self._accounts.serves(lane)
 
     def job_limits(self) -> Mapping[str, int]:
-        """Polls are not limited by running jobs."""
+        """Return no limits: polls are not limited by running jobs."""
         return {}
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[ClaimedPoll]]:
-        """Read the jobs."""
+        """Load the jobs of the claims."""
         return (yield from claim_for_poll(claims))
 
     def give_back(self, prepared: Sequence[ClaimedPoll], now: datetime) -> Transaction[None]:
-        """Leave polls to others."""
+        """Release claimed polls untried."""
         yield from release([one.claim for one in prepared], now)
 
     async def perform(self, claimed: ClaimedPoll) -> None:
-        """Ask once and record what it brought."""
+        """Poll the provider, cancel the job there, or apply the policy; and record the outcome."""
         job = claimed.job
         if job.cancel_wanted and job.state.final:
             await self._recorder.settle(await self._canceled(job, claimed.claim))
             return
+        # Without an id or a guess there is nothing to ask for: the work that was due is the policy.
         if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
             await self._decide(claimed)
             return
         recorded = await self._recorder.settle(await self.poll(job, claimed.claim, hinted=claimed.hinted))
+        # A terminal callback that did not come in time counts as missed.
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")
 
     async def poll(self, job: Job, claim: Claim, *, hinted: bool = False) -> Report:
-        """Ask the provider once. Returns the report that it brought.
+        """Poll the provider once. Returns the report that this brought.
 
-        `hinted` tells that an unproved callback asked for the poll.
+        `hinted` means that an unproved callback caused the poll.
         """
         setup = self._accounts.setups[job.account]
         self._accounts.count(setup.name, "polls")
@@ -124,9 +129,9 @@ class Poller:
         )
 
     async def _canceled(self, job: Job, claim: Claim) -> Command:
-        """Ask the provider to cancel. Returns how that went; a refusal ends the asking."""
+        """Ask the provider to cancel the job. Returns the outcome; a refusal is final."""
         setup = self._accounts.setups[job.account]
-        asked = Command(
+        command = Command(
             job_id=job.id,
             source=Source.NOTE,
             at=self._clock.now(),
@@ -134,22 +139,22 @@ class Poller:
             action=Action.CANCEL_ASKED,
         )
         if setup.handler.cancel is None or job.provider_job_id is None:
-            return asked
+            return command
         ref = JobRef(job.id, job.provider_job_id, job.operation)
         try:
             await self._accounts.ask(setup, self._accounts.heard(job, setup.handler.cancel), ref, CANCEL)
         except (Rejected, ContentRefused) as error:
-            return replace(asked, note=f"the provider did not cancel: {self._error(job, error).message}")
+            return replace(command, note=f"the provider did not cancel: {self._error(job, error).message}")
         except ProviderError as error:
             note = f"the provider could not be asked to cancel: {self._error(job, error).message}"
-            return replace(asked, action=Action.CANCEL_FAILED, wait=_wait(error), note=note)
-        return replace(asked, note="the provider was asked to cancel")
+            return replace(command, action=Action.CANCEL_FAILED, wait=_wait(error), note=note)
+        return replace(command, note="the provider was asked to cancel")
 
     async def _failed(self, job: Job, claim: Claim, error: ProviderError, *, hinted: bool) -> ProviderFailure:
         """Return the report for an error of a poll. An error about the request says nothing about the job.
 
-        A hinted poll neither blocks nor holds the account: the URL of one job's callback would be enough to
-        hold up the polls of all others.
+        A hinted poll does not hold the account, and blocks it only where the key or the balance is surely
+        refused: otherwise the callback URL of one job would be enough to hold up the polls of all others.
         """
         self._accounts.count(job.account, "errors")
         kind, found, wait = CONSEQUENCES[type(error)], self._error(job, error), _wait(error)
@@ -158,21 +163,24 @@ class Poller:
         elif isinstance(error, Throttled) and not hinted:
             self._limits.hold(self.work, job.account, (wait or timedelta(seconds=1)).total_seconds())
         known = job.operation in self._accounts.setups[job.account].handler.operations
+        # Neither says that the job is unknown: a 403 is about the caller, and without its operation the
+        # account's handler was changed, so that another provider was asked.
         if kind is FailureKind.MISS and (error.status == FORBIDDEN or not known):
             kind = FailureKind.TRANSIENT
         trouble, status = WaitReason.POLL_FAILING, error.status
         return self._failure(job, claim, kind, status=status, wait=wait, trouble=trouble, error=found)
 
     def _error(self, job: Job, error: ProviderError) -> JobError:
-        """Return the error for people, without our secrets."""
+        """Return the error for people, without secrets."""
         code = FAILURES.get(type(error), FailureCode.LOST)
         return replace(self._accounts.plain(job, error), code=code)
 
     async def _decide(self, claimed: ClaimedPoll) -> None:
-        """Apply the policy for unconfirmed jobs, once the callback of one had its time.
+        """Apply the policy for unconfirmed jobs, after the time that the callback had to arrive.
 
         The policy is queued as a poll because an unconfirmed job without an id has nothing else due.
         """
+        # Due work from before the policy became `hold`: settling it leaves nothing due.
         if self._policy is None:
             await self._recorder.settle(self._failure(claimed.job, claimed.claim, FailureKind.TRANSIENT))
             return
@@ -194,5 +202,5 @@ class Poller:
 
 
 def _wait(error: ProviderError) -> timedelta | None:
-    """Return how long the provider wants to be left alone."""
+    """Return the wait that the provider requests, at most `LONGEST_HINT`."""
     return min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None

@@ -1,8 +1,7 @@
-"""The subject of a refusal: one job, or its account. Pure, so that it can be told by a table of stories.
+"""The scope of a refusal: one job, or its account. Pure.
 
-A refusal that speaks of the key or the balance is about the account, and so are refusals of several
-operations or jobs in a row. A job that is refused again although the account took another call since stands
-for itself.
+A refusal about the key or the balance concerns the account, and so do refusals of several operations or jobs
+in a row. A job that is refused again although the account accepted another call in between is refused alone.
 """
 
 from dataclasses import dataclass, field
@@ -10,14 +9,14 @@ from dataclasses import dataclass, field
 from receiver.domain.bounded import keep
 
 JOBS = 3
-"""So many different jobs refused in a row make it the account, whatever their operations."""
+"""The number of different jobs refused in a row that means the account, even if all have one operation."""
 KEPT = 1000
-"""Refused jobs that are remembered of an account."""
+"""The number of refused jobs that are remembered of an account."""
 
 
 @dataclass(slots=True)
 class RefusedJob:
-    """The refusals of one job: after how many taken calls the first came, and how many there were."""
+    """The refusals of one job: the number of accepted calls before the first (`seen`), and their `count`."""
 
     operation: str
     seen: int
@@ -26,24 +25,25 @@ class RefusedJob:
 
 @dataclass(slots=True)
 class RefusalScope:
-    """The refused jobs of one account by one door, and how many calls it took."""
+    """The refused jobs of one account for one kind of call, and the number of `accepted` calls."""
 
-    taken: int = 0
+    accepted: int = 0
     refused: dict[str, RefusedJob] = field(default_factory=dict)
 
     def takes(self, job_id: str) -> None:
-        """Count a call that the account took."""
-        self.taken += 1
+        """Count a call that the account accepted."""
+        self.accepted += 1
         self.refused.pop(job_id, None)
 
     def refuses(self, job_id: str, operation: str, *, certain: bool) -> tuple[bool, int]:
-        """Count a refused call; returns whether it is the account, and how often this job was refused."""
+        """Count a refused call. Returns whether the account is refused, and the refusals of this job."""
         found = self.refused.get(job_id)
         if found is None:
-            found = RefusedJob(operation, self.taken)
+            found = RefusedJob(operation, self.accepted)
             keep(self.refused, job_id, found, KEPT)
         found.count += 1
-        if found.seen < self.taken:
+        # The account accepted another call since the first refusal, so it is this job that is refused.
+        if found.seen < self.accepted:
             return False, found.count
-        together = [one.operation for one in self.refused.values() if one.seen == self.taken]
+        together = [one.operation for one in self.refused.values() if one.seen == self.accepted]
         return certain or len(set(together)) > 1 or len(together) >= JOBS, found.count

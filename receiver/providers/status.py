@@ -1,4 +1,4 @@
-"""What is configured, what it can do and how it fares."""
+"""The configured accounts, their capabilities and their health, for the API."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from receiver.providers.hourly_counts import HourlyCounts
 from receiver.store import Store, jobs
 
 HOUR = timedelta(hours=1)
+"""The period that the health of an account covers."""
 
 
 @immutable(kw_only=True)
@@ -37,7 +38,10 @@ class ProviderStatus:
         return [self.view(name, took.get(name, []), counted.get(name, Counter())) for name in names]
 
     def view(self, name: str, took: list[float], counted: Counter[str]) -> dict[str, Any]:
-        """One account; `took` are the seconds that its jobs of the last hour needed, `counted` its counts."""
+        """Return one account.
+
+        `took` holds the seconds that its jobs of the last hour needed, `counted` its counts.
+        """
         setup = self.accounts.setups[name]
         handler = setup.handler
         blocked = self.breaker.blocked.get(name)

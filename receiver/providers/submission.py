@@ -1,7 +1,8 @@
-"""Submitting: the intent is committed, one request goes out on a connection of its own, the answer is kept.
+"""Submitting: the intent is committed, one request goes out on a connection of its own, its answer is stored.
 
-What an error means for the job is a table. Only an error that proves that nothing was accepted lets the
-request go out again; after any other the job is unconfirmed, because a second request costs money.
+`CONSEQUENCES` decides what an error does to the job. A request is sent again only after an error that proves
+that nothing was accepted; where it may have been accepted the job is unconfirmed, because a second request
+costs money.
 """
 
 import logging
@@ -51,26 +52,33 @@ CONSEQUENCES: Mapping[type[ProviderError], FailureKind] = {
     Garbled: FailureKind.LOST,
     Redirected: FailureKind.REJECT,
 }
+"""The consequence of each error. `Unreachable`, `Throttled` and `AccountRefused` prove that nothing was
+accepted and may pass: the job is restored and sent again. `Rejected`, `ContentRefused` and `Redirected` prove
+it too, but would come again: the job fails. After `Unavailable` and `Garbled` the provider may have accepted
+the job: the answer is lost.
+"""
 LADDERS: Mapping[type[ProviderError], Ladder] = {
     Throttled: THROTTLED,
     Unreachable: UNREACHABLE,
     Unavailable: LOST,
     Garbled: LOST,
 }
+"""The pauses of an account after the errors that slow its submissions."""
 MARGIN = timedelta(seconds=30)
-"""How much longer than the longest submission a claim holds."""
+"""The time for which a claim lasts beyond the longest submission."""
 TROUBLES: Mapping[type[ProviderError], WaitReason] = {
     Throttled: WaitReason.THROTTLED,
     AccountRefused: WaitReason.ACCOUNT_BLOCKED,
 }
-"""Why a job waits after an error that leaves it open."""
+"""The reason that is shown for a job that waits after an error; `UNREACHABLE` for all others."""
 CRASHED = "the process ended between sending and the answer"
+"""The note of a submission that a process began and did not end."""
 CONFLICT = 409
-"""Under the provider's own idempotency key: the request that was sent before is still in progress."""
+"""The HTTP status under the provider's own idempotency key while the earlier request is in progress."""
 
 
 class Submitter:
-    """Performs submissions."""
+    """A performer of submissions."""
 
     work = Work.SUBMIT
 
@@ -86,16 +94,16 @@ class Submitter:
         self._sparing = Sparing(clock.monotonic)
 
     def serves(self, lane: str) -> bool:
-        """Not an account that is off."""
+        """Return whether the account is configured and on."""
         return self._accounts.serves(lane)
 
     def job_limits(self) -> Mapping[str, int]:
-        """The accounts' own limits of running jobs."""
+        """Return `max_jobs` of the accounts that set it."""
         setups = self._accounts.setups.items()
         return {name: one.settings.max_jobs for name, one in setups if one.settings.max_jobs is not None}
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[ClaimedSubmission]]:
-        """Commit the intent."""
+        """Commit the intent to submit. Returns the jobs to submit."""
         return (yield from claim_for_submission(claims, self._clock.now()))
 
     def give_back(self, prepared: Sequence[ClaimedSubmission], now: datetime) -> Transaction[None]:
@@ -103,8 +111,10 @@ class Submitter:
         return (yield from release_submission(prepared, now))
 
     async def perform(self, chosen: ClaimedSubmission) -> None:
-        """Ask the provider, and record what it said or that it did not."""
+        """Submit the job to the provider, and record the answer or the lack of one."""
         setup = self._accounts.setups[chosen.job.account]
+        # The request may have gone out before the crash. Without an idempotency key of the provider a second
+        # one could be paid for twice.
         if chosen.crashed and not setup.handler.idempotent_submit:
             await self._recorder.settle(self._failure(chosen, FailureKind.LOST, note=CRASHED))
             return
@@ -130,13 +140,16 @@ class Submitter:
             note=note,
         )
         await self._recorder.settle(accepted)
+        # After the outcome is stored, because this may write too and must not delay it.
         await self._breaker.record_success(job, submit=True)
 
     async def _asked(
         self, setup: AccountSetup, chosen: ClaimedSubmission
     ) -> tuple[Heard, HttpMessage] | None:
-        """Return the provider's answer, None where no request was sent. The input and the request are freed
-        when it returns."""
+        """Return the provider's answer, None where no request was sent.
+
+        The input and the request are freed when it returns.
+        """
         whole = await self._input(chosen)
         if whole is None:
             return None
@@ -147,19 +160,26 @@ class Submitter:
         return await self._accounts.send(setup, request, body, parse, options)
 
     async def _input(self, chosen: ClaimedSubmission) -> bytes | None:
-        """Return the whole input. None when nothing is sent: it cannot be read now, or is needed no more
-        because the job has ended or the provider has told of it."""
+        """Return the whole input, None where nothing is to be sent.
+
+        That is when the input cannot be read now, or is no longer needed because the job has ended or a
+        report has shown that it was accepted.
+        """
         if chosen.input is not None:
             return chosen.input
         try:
             return await self._store.read(inputs.read(chosen.job.id))
         except StoreUnavailable as error:
+            # This try sent nothing, so the job may go back to `pending`.
             note = f"not sent: {error.detail}"
             await self._recorder.settle(self._failure(chosen, FailureKind.RESTORE, note=note))
             return None
 
     async def _built(self, setup: AccountSetup, job: Job, whole: bytes) -> tuple[HttpRequest, bytes | Parts]:
-        """Return the request with its body: long texts are marks while it is built, and come back after."""
+        """Return the request and its body.
+
+        Long texts of the input are short marks while the request is built, and are restored in its body.
+        """
         bulk = await OFFLOAD.run(len(whole), lambda: unpack(whole, stored=True))
         submission = Submission(
             job.id,
@@ -173,6 +193,7 @@ class Submitter:
         if not bulk.texts:
             return request, request.body
         body = bulk.restored(request.body)
+        # The handler changed a mark, so the request is built again from the whole texts.
         if body is None:
             request = build(replace(submission, input=json.read_object(whole, values=None)), account)
         return request, body or request.body
@@ -180,12 +201,14 @@ class Submitter:
     async def _failed(self, chosen: ClaimedSubmission, error: ProviderError, *, idempotent: bool) -> None:
         job = chosen.job
         self._accounts.count(job.account, "errors")
-        told = self._accounts.plain(job, error)
+        cause = self._accounts.plain(job, error)
         wait = min(error.retry_after, LONGEST_HINT) if error.retry_after is not None else None
         if isinstance(error, AccountRefused):
-            wait = await self._breaker.record_refusal(job, error, told.message, submit=True)
+            wait = await self._breaker.record_refusal(job, error, cause.message, submit=True)
         elif (ladder := LADDERS.get(type(error))) is not None:
             wait = self._breaker.troubled(job.account, ladder, wait) or wait
+        # The earlier request has not ended yet: sending it again under the same key is safe, and brings its
+        # answer.
         in_progress = idempotent and error.status == CONFLICT
         failure = self._failure(
             chosen,
@@ -193,11 +216,11 @@ class Submitter:
             status=error.status,
             wait=wait,
             trouble=TROUBLES.get(type(error), WaitReason.UNREACHABLE),
-            error=told,
+            error=cause,
         )
         await self._recorder.settle(failure)
         if isinstance(error, Unreachable):
-            self._say_unreachable(job, told.message)
+            self._say_unreachable(job, cause.message)
 
     def _say_unreachable(self, job: Job, why: str) -> None:
         """Warn of submissions that cannot go out, once a minute for each account."""
@@ -207,9 +230,9 @@ class Submitter:
             LOGGER.warning("a submission cannot go out and is tried again: %s", why, extra=about)
 
     def _unknown(self, chosen: ClaimedSubmission, handler: str) -> ProviderFailure:
-        """Return the report about a job whose operation is no longer configured.
+        """Return the report for a job with an operation that the handler no longer has.
 
-        It is refused before a byte is sent, or lost where it may have been sent already.
+        It is rejected before a byte is sent, or lost where it may have been sent already.
         """
         message = f"{handler} has no operation {chosen.job.operation}: the account's handler was changed"
         kind = FailureKind.LOST if chosen.crashed else FailureKind.REJECT

@@ -1,4 +1,4 @@
-"""Deliveries: settled, listed, retried, cancelled."""
+"""Deliveries: settled, listed, retried, canceled."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,11 +26,11 @@ from receiver.store.statements import (
 
 EVENT_OF = named("event", "e.", numbered=True)
 NEWEST = "dlv_g"
-"""Above every id of a delivery."""
+"""A bound above every delivery's id: ids go on with hexadecimal digits."""
 SCAN = 5_000
-"""How many deliveries a list looks at where no index knows those that it is asked for."""
+"""The number of deliveries that a list examines, at most, where no index serves its filter."""
 SELDOM = frozenset({"exhausted", "canceled"})
-"""The states that an index knows."""
+"""The states that have an index: few deliveries end in them."""
 
 
 @immutable
@@ -45,7 +45,8 @@ class ClaimedDelivery:
 class Settled:
     """An attempt and its consequence: another try at `next_at`, or the final `state` with its reason.
 
-    `hold` is what is left alone, and until when, by every replica. `again`: it may be stored already.
+    `hold` is the name to hold for every replica, and until when. With `again` the attempt may be stored
+    already.
     """
 
     claim: Claim
@@ -59,8 +60,7 @@ class Settled:
 
 @immutable
 class Standing:
-    """How a delivery stands behind an attempt: whether the lease was still its sender's, and when it is due
-    next."""
+    """The state of a delivery after an attempt: whether the claim still held, and when it is due next."""
 
     mine: bool
     next_at: datetime | None = None
@@ -68,8 +68,10 @@ class Standing:
 
 @immutable(kw_only=True)
 class StoredDelivery:
-    """A delivery as it is told; `url` only where it went to a job's own callback URL. `status` and `error`
-    are those of its last attempt."""
+    """A delivery as the API shows it; `url` only where it goes to a job's own callback URL.
+
+    `status` and `error` are those of its last attempt.
+    """
 
     id: str
     event_id: str
@@ -90,7 +92,7 @@ class StoredDelivery:
 
 @immutable
 class Listed:
-    """A piece of a list. `place` is where to look on when the list looked at as much as it may."""
+    """A part of a list. `place` is where to continue when the list has examined as much as it may."""
 
     found: Sequence[StoredDelivery]
     place: str | None = None
@@ -98,7 +100,7 @@ class Listed:
 
 @immutable(kw_only=True)
 class DeliveryFilter:
-    """What a list of deliveries is asked for."""
+    """The filter of a list of deliveries."""
 
     endpoint: str | None = None
     state: str | None = None
@@ -109,14 +111,17 @@ class DeliveryFilter:
 
 
 def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
-    """Record attempts and their consequences; there are none where the lease was no longer the sender's.
+    """Store attempts and their consequences. Returns the standing of each delivery.
 
-    What was asked for by hand while it was sent is due again at once, whatever came of this attempt.
+    An attempt under a lost claim has no consequences. A delivery that was retried by hand while it was being
+    sent is due again at once, regardless of this attempt.
     """
     ids = [item.claim.id for item in items]
     found = yield for_update("select id, fence, lane from due where id in (:ids) order by id", ids=ids)
     fences, lanes = {row["id"]: row["fence"] for row in found}, {row["id"]: row["lane"] for row in found}
     there = set(fences)
+    # Without due work the delivery was settled or canceled: the attempt is stored unless retention removed
+    # the delivery itself.
     if late := [delivery for delivery in ids if delivery not in fences]:
         there |= {row["id"] for row in (yield query("select id from delivery where id in (:ids)", ids=late))}
     mine = [fences.get(item.claim.id) == item.claim.fence for item in items]
@@ -136,6 +141,7 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
 
 
 def _after(item: Settled, lane: str) -> tuple[Any, ...] | None:
+    # Changed by `retry` meanwhile. Why: receiver/README.md#a-retry-by-hand-has-its-own-lane
     if lane != item.claim.lane:
         return (lane, ms(item.attempt.at), 0, 0, item.claim.id)
     if item.next_at is None:
@@ -185,7 +191,7 @@ _SEEN = (
 
 
 def search(wanted: DeliveryFilter) -> Transaction[Listed]:
-    """Deliveries, newest first."""
+    """Return deliveries, newest first."""
     named: Mapping[str, str | None] = {"target": wanted.endpoint, "event": wanted.event, "job": wanted.job}
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     where = [_OF_JOB if name == "job" else f"d.{name} = :{name}" for name in given] + ["d.id < :before"]
@@ -198,14 +204,16 @@ def search(wanted: DeliveryFilter) -> Transaction[Listed]:
 
 
 def _in_state(state: str, where: list[str], given: dict[str, Any], *, few: bool) -> Transaction[Listed]:
-    """Those in one state: by an index that knows it, else among so many that a list may look at."""
+    """Return deliveries in one state: by an index that serves it, else among the newest `SCAN`."""
     place = None
     looked = "d.state = :state"
+    # Every pending delivery has a row in `due`, which is small.
     if not few and "target" not in given and state == "pending":
         looked = (
             "d.id in (select id from due where id >= 'dlv_' and id < :before order by id desc limit :limit)"
         )
     elif not few and "target" not in given and state in SELDOM:
+        # The constant condition selects the partial index, which the parameter alone would not.
         looked = "d.state = :state and d.state in ('exhausted', 'canceled')"
     elif not few:
         among = (
@@ -224,7 +232,7 @@ def _in_state(state: str, where: list[str], given: dict[str, Any], *, few: bool)
 
 
 def get(delivery_id: str) -> Transaction[tuple[StoredDelivery, list[Attempt]] | None]:
-    """One delivery with its attempts, oldest first."""
+    """Return a delivery and its attempts, oldest first; None where it does not exist."""
     row = one_or_none((yield query(f"{_SEEN} where d.id = :id", id=delivery_id)))
     if row is None:
         return None
@@ -235,7 +243,7 @@ def get(delivery_id: str) -> Transaction[tuple[StoredDelivery, list[Attempt]] | 
 
 
 def read_attempt(row: Row) -> Attempt:
-    """A row of `attempt`."""
+    """Return the attempt of a row of `attempt`."""
     return Attempt(
         id=row["id"],
         delivery_id=row["delivery"],
@@ -269,20 +277,20 @@ def _seen(row: Row) -> StoredDelivery:
 
 
 def _comes(row: Row, *, own: bool) -> bool:
-    """Whether another attempt comes by itself: something is due, and its endpoint is served."""
+    """Return whether another attempt will be made: something is due, and its endpoint is active."""
     return row["next_at"] is not None and not row["leased"] and (own or row["endpoint_state"] == "active")
 
 
 def retry(delivery_id: str, lane: str, now: datetime, held: str | None = None) -> Transaction[bool]:
-    """Owe a delivery again, from now on, and end its hold (`held`, else its lane's); False where its endpoint
-    is gone.
+    """Make a delivery due now, by hand, and end its hold (`held`, else its lane's).
 
-    One that is being sent is left to finish, and then sent again.
+    Returns False where its endpoint is gone. A delivery that is being sent is sent once more afterwards.
     """
     target = one_or_none((yield query("select target from delivery where id = :id", id=delivery_id)))
     if target is None or not (yield from _there(target["target"])):
         return False
     row = one_or_none((yield for_update("select leased, lane from due where id = :id", id=delivery_id)))
+    # Always another lane than its own, so that the settling of a send under way notices the retry.
     by_hand = next(lane + end for end in HAND_LANES if row is None or row["lane"] != lane + end)
     if row is None:
         values = due_row(id=delivery_id, work=Work.DELIVER, lane=by_hand, at=now, fence=first_fence(now))
@@ -311,8 +319,9 @@ def _there(target: str) -> Transaction[bool]:
 
 
 def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transaction[set[str]]:
-    """Owe these deliveries no more; those that ended stay as they are. The ids of those that were owed."""
+    """Cancel pending deliveries; those that ended stay as they are. Returns the ids of the pending ones."""
     ids = list(delivery_ids)
+    # Locked in one order, as in `settle`: neither can wait for the other in a circle.
     yield for_update("select id from due where id in (:ids) order by id", ids=ids)
     owed = yield query("delete from due where id in (:ids) returning id", ids=ids)
     yield query(
@@ -326,7 +335,7 @@ def cancel(delivery_ids: Sequence[str], reason: str, now: datetime) -> Transacti
 
 
 def cancel_target(target: str, job: str, reason: str, now: datetime) -> Transaction[None]:
-    """Owe a job's own callback URL nothing more."""
+    """Cancel the pending deliveries to a job's own callback URL, and record no more for it."""
     yield query("update job set callback_off = 1 where id = :job", job=job)
     found = yield query(
         f"select id from delivery d where target = :target and state = 'pending' and {_OF_JOB}",
@@ -337,7 +346,10 @@ def cancel_target(target: str, job: str, reason: str, now: datetime) -> Transact
 
 
 def cancel_some(target: str, before: str, limit: int, reason: str, now: datetime) -> Transaction[str]:
-    """Owe a target none of its `limit` newest deliveries before one; where to go on, "" at the end."""
+    """Cancel the pending ones among the `limit` newest deliveries of a target before an id.
+
+    Returns the id to continue from, "" at the end.
+    """
     found = yield query(
         "select id, state from delivery where target = :target and id < :before "
         "order by id desc limit :limit",

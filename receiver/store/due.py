@@ -1,4 +1,4 @@
-"""Due work: claimed under a lease, per lane, so that one lane never holds up another."""
+"""Due work: claimed under a lease, lane by lane, so that one lane never holds up another."""
 
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -11,44 +11,50 @@ from receiver.domain.model import Claim, Work
 from receiver.store.statements import Row, Rows, Step, Transaction, moment, ms, query, skip_locked
 
 PASSED_BY = 50
-"""Milliseconds after which a job is looked at again that another transaction was at work on: whoever claims
-holds what is due, and waits for nobody who holds the job and wants that."""
-"""Whose lease it is while there is none."""
+"""Milliseconds after which a claim looks again at rows that it skipped because other transactions had locked
+them. Waiting could deadlock: the claim has locked due work, for which those transactions may be waiting.
+"""
 WAITING = "~"
-"""The end of a lane's name for retries that are not due yet. They lie in the order of their moments
-whatever their lanes, so that a claim looks at none of them before it is due."""
+"""The suffix of a lane of retries that are not due yet. They are indexed by their moments, not by lane, so
+that a claim reads none of them before it is due.
+"""
 READY = "now"
-"""The addition to that once the moment has come."""
+"""The addition to that suffix once the moment has come."""
 RETRY_LANE = WAITING + READY
-"""The end of a lane's name for retries that are due: they share its slots and may fill half of them."""
+"""The suffix of a lane of retries that are due: they share the lane's slots and may fill half of them."""
 HAND_LANES = (WAITING + "hand", WAITING + "again")
-"""The end of a lane's name for retries by hand: they wait for no hold. There are two, so that one
-that is asked for while it is being sent is told from the one that is sent."""
+"""The suffixes of lanes of retries by hand, which wait for no hold. There are two, so that a retry that is
+requested while the delivery is being sent is distinguished from the one that is sent.
+"""
 PROMOTED = 200
-"""How many of those a claim moves to their lanes at once."""
+"""The maximum of waiting deliveries of each kind that one claim moves to their lanes."""
 WAITS = {
     "endpoint": "work = 'deliver' and lane like '%~' and lane not like '%://%'",
     "origin": "work = 'deliver' and lane like '%://%~'",
 }
-"""Deliveries that wait for their moment, those to one-off callback origins for a place in the crowd as well.
-The words are those of the indexes."""
+"""The conditions of deliveries that wait for their moment; those to callback origins wait for a place among
+the unproven origins, too. They are worded like the partial indexes, which serve only such queries.
+"""
 NEXT = "select " + ", ".join(
     f"(select min(at) from due where {which}) as {kind}" for kind, which in WAITS.items()
 )
+"""The query for the earliest moment of each kind of waiting delivery."""
 FILLED = 1000
-"""Milliseconds until the next look where a claim may have filled the crowd: an ended call wakes it sooner."""
+"""Milliseconds until the next look after a claim that may have used up the places of unproven origins; the
+end of a call wakes the worker sooner.
+"""
 Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 
 
 @immutable(kw_only=True)
 class ClaimRequest:
-    """What a worker asks for: due work of one kind, for every lane that has room.
+    """A worker's request for due work of one kind, for every lane that has room.
 
-    `owner` is the replica that claims, `busy` the ids of the work that it has under way. `room` is asked
-    once for each lane in which something is due, and `found` told how much of it is taken, so that lanes may
-    share it. `prepare` runs inside the same transaction and turns claims into what their performers need.
-    `running_limits` says how many jobs of a lane may run at the provider at once, `places` how many
-    deliveries may start to origins that have not proved themselves; `behind` is told whether some are left.
+    `owner` is the replica that claims, `busy` holds the ids of its work under way. `room` is called once for
+    each lane in which something is due, and `found` then with the number of claims, so that lanes may share
+    room. `prepare` runs inside the same transaction and turns claims into the items that performers need.
+    `running_limits` is how many jobs of a lane may run at the provider at once, `places` how many deliveries
+    to unproven origins may start; `behind` is called with whether some are left.
     """
 
     work: Work
@@ -67,29 +73,31 @@ class ClaimRequest:
 
 @immutable
 class Claimed:
-    """What was claimed, and when the next work of this kind is due."""
+    """The claimed and prepared work, and the moment when the next work of this kind is due."""
 
     prepared: Sequence[Any]
     next_at: datetime | None
 
 
 def first_fence(now: datetime) -> int:
-    """Where the fences of a new row start: above those of any row that had the same id before."""
+    """Return the first fence of a new row: above those of any earlier row with the same id."""
     return ms(now)
 
 
 def claim(request: ClaimRequest) -> Transaction[Claimed]:
     """Claim the due work of every lane that has room, oldest first.
 
-    A lease of another replica is not taken, whatever the clock says: its holder is alive, or `void_leases`
-    ends it. A lease of this replica that ended while its work is still under way, after a pause of the
-    process or a step of the clock, is renewed.
+    A lease of another replica is not taken, even if it has ended by the clock: its holder is alive, or
+    `void_leases` ends the lease. A lease of this replica that ended while its work is still under way, after
+    a pause of the process or a step of the clock, is renewed.
     """
+    # First: retries that have become due are claimed, too. Why: receiver/README.md#retries-wait-apart
     next_waiting = yield from _promoted(request)
     lanes = yield query(LANES, work=request.work.value, now=ms(request.now))
     rows: list[Row] = []
-    # In reverse, because `~` sorts behind every character of an id or a URL: a lane's retries (`lane~now`)
-    # come before the lane itself. They leave half of the shared room, which the lane may then fill.
+    # One by one: a lane with much due work cannot fill the claim, and lanes may share room with those before.
+    # In reverse, because `~` sorts behind ids and URLs: retries (`lane~now`) come before their lane. They
+    # leave half of the shared room, which the lane may then fill.
     for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
         found = yield from _found(request, lane)
         request.found(lane, len(found))
@@ -105,6 +113,7 @@ def claim(request: ClaimRequest) -> Transaction[Claimed]:
         )
         prepared = yield from request.prepare([_claim_of(row, request) for row in rows])
         ahead.append(ms(request.lease_until))
+    # `prepare` skipped jobs that other transactions had locked: those rows are due again soon.
     if len(prepared) < len(rows):
         ahead.append(ms(request.now) + PASSED_BY)
     return Claimed(prepared, moment(min(ahead)) if ahead else None)
@@ -136,6 +145,7 @@ def _promoted(request: ClaimRequest) -> Transaction[list[int]]:
     if due:
         waiting = (yield query(NEXT))[0]
     request.behind(_overdue(waiting["origin"], now))
+    # For overdue ones that are left: at once where some were moved, later where others have locked all.
     again = {kind: now + (0 if count else PASSED_BY) for kind, count in moved.items()}
     if moved["origin"] == places:
         again["origin"] = now + FILLED
@@ -147,7 +157,8 @@ def _overdue(at: int | None, now: int) -> bool:
 
 
 def _promote(which: str, now: int, most: int) -> Transaction[int]:
-    """Move at most so many due deliveries of one kind. Returns how many were moved."""
+    """Move at most `most` due deliveries of one kind. Returns the number that was moved."""
+    # Rows that a retry by hand or a cancellation has locked are left to the next claim.
     found = yield skip_locked(
         f"select id from due where {which} and at <= :now order by at limit :most", now=now, most=most
     )
@@ -162,10 +173,12 @@ def _promote(which: str, now: int, most: int) -> Transaction[int]:
 def _found(request: ClaimRequest, lane: str) -> Transaction[Rows]:
     room = request.room(lane)
     if room > 0 and lane in request.running_limits:
+        # Under the order lock, so that two replicas do not both count the same room at the provider.
         yield Step.IN_ORDER
         room = min(room, (yield from _free_at_provider(request, lane)))
     if room <= 0:
         return ()
+    # `lane not like '%~'` is always true here, and selects the partial index.
     found = yield skip_locked(
         "select id, lane, fence, tries, leased from due where work = :work and lane = :lane and at <= :now "
         "and lane not like '%~' and (leased = 0 or owner = :owner) order by at limit :room",
@@ -175,6 +188,8 @@ def _found(request: ClaimRequest, lane: str) -> Transaction[Rows]:
         owner=request.owner,
         room=room,
     )
+    # Work under way here, after a step of the clock: the lease is renewed, the work not
+    # started twice. Why: receiver/README.md#no-clock-step-ends-anything
     busy = [row["id"] for row in found if row["leased"] and row["id"] in request.busy]
     if not busy:
         return found
@@ -201,14 +216,17 @@ select name,
     ) as ahead
 from lane where name is not null
 """
-"""Lanes in which something is due or leased, whether something of each is due, and when the next is: a loose
-index scan, whose cost is the number of these lanes, not of rows, nor of lanes whose retries wait."""
+"""The query for the lanes in which something is due or leased: whether something of each is due, and when the
+next is. It is a loose index scan, whose cost is the number of these lanes, not of rows, nor of lanes with
+waiting retries.
+"""
 
 
 def _free_at_provider(request: ClaimRequest, lane: str) -> Transaction[int]:
-    """Return how many more jobs may run; no other transaction counts between this and our commit.
+    """Return how many more jobs may run; no other transaction counts between this and the commit.
 
-    A submission of ours whose lease ended is claimed again: it would wait for itself if it counted.
+    A submission of this replica with a lease that ended is claimed again: it would wait for itself if it
+    counted.
     """
     found = yield query(
         "select count(*) as busy from job where account = :account and completed_at is null "
@@ -223,7 +241,7 @@ def _free_at_provider(request: ClaimRequest, lane: str) -> Transaction[int]:
 
 
 def void_leases(now: datetime) -> Transaction[int]:
-    """Take back what replicas hold that are there no more; how much that was."""
+    """Take back the leases of replicas that no longer exist. Returns their number."""
     found = yield query(
         "update due set at = :now, leased = 0, fence = fence + 1 where leased = 1 "
         "and owner not in (select id from replica) returning id",
@@ -233,9 +251,10 @@ def void_leases(now: datetime) -> Transaction[int]:
 
 
 def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
-    """Give claims back untried; the ids of those that were still ours."""
+    """Release claims untried. Returns the ids of those that were still held."""
     ours: set[str] = set()
     for claim_ in claims:
+        # The owner too, because a claim that was rolled back may have the fence of another replica's.
         found = yield query(
             "update due set at = :now, leased = 0, fence = fence + 1 where id = :id and fence = :fence "
             "and owner = :owner returning id",
@@ -249,7 +268,7 @@ def release(claims: Sequence[Claim], now: datetime) -> Transaction[set[str]]:
 
 
 def postpone(claims: Sequence[Claim], until: datetime) -> Transaction[None]:
-    """Leave claimed and untried deliveries until a moment."""
+    """Release claimed deliveries untried, due at `until`."""
     for claim_ in claims:
         yield query(
             "update due set at = :until, lane = :lane, leased = 0, fence = fence + 1 "
@@ -262,12 +281,12 @@ def postpone(claims: Sequence[Claim], until: datetime) -> Transaction[None]:
 
 
 def plain(lane: str) -> str:
-    """Return the lane that shares its slots with this one."""
+    """Return the name of a lane without its suffix: the lane that shares its slots."""
     return lane.partition(WAITING)[0]
 
 
 def due_now(work: Work, lane: str, now: datetime) -> Transaction[None]:
-    """Everything of a lane that waits is due at once."""
+    """Make all waiting due work of a lane due at once."""
     yield query(
         "update due set at = :now where work = :work and lane = :lane and leased = 0 and at > :now "
         "and lane not like '%~'",

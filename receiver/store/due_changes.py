@@ -12,21 +12,21 @@ from receiver.store.statements import Transaction, delete, insert, ms, query, up
 
 @immutable
 class Replace:
-    """New due work replaces the old; None removes it."""
+    """A replacement of the due work; None removes it."""
 
     due: ScheduledWork | None
 
 
 @immutable
 class Hasten:
-    """Due work that waits becomes due no later than this; work that is under way stays."""
+    """A hastening: waiting due work becomes due no later than this; work under way stays."""
 
     due: ScheduledWork
 
 
 @immutable
 class Keep:
-    """The old due work stays as it is."""
+    """No change of the due work."""
 
 
 DueChange: TypeAlias = Replace | Hasten | Keep

@@ -1,4 +1,4 @@
-"""Evidence: every word about a job, as its timeline keeps it, within a budget for each job."""
+"""Evidence: every report about a job, as its timeline keeps it, within a budget for each job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from receiver.store.statements import Transaction, insert, ms, query, update
 
 @immutable
 class Budget:
-    """The callbacks that are kept whole for one job; those beyond share one entry that counts them."""
+    """The callbacks that are kept whole for one job; further ones share one entry that counts them."""
 
     entries: int
     size: int
@@ -26,15 +26,17 @@ class Budget:
 
 
 PROVED = Budget(1_000, 8 * 1024 * 1024)
+"""The budget of proved callbacks: large, because a provider may report progress in many of them."""
 UNPROVED = Budget(20, 192 * 1024)
-"""Anybody with the URL of a callback can send one that proves nothing, of any content and any number of
-times. A provider's own are many where it tells of progress."""
+"""The budget of unproved callbacks: small, because any sender with the URL can send any number of them, with
+any content.
+"""
 UNKEPT = "this job has more callbacks than are kept: this entry counts them"
 
 
 @dataclass(slots=True)
 class Heard:
-    """The callbacks that are kept for a job which is gone, and the last entry."""
+    """The callbacks kept for a job that is gone: their number, their size, and the id of the last entry."""
 
     entries: int
     size: int
@@ -42,7 +44,7 @@ class Heard:
 
 
 def heard_of(job_ids: Sequence[str]) -> Transaction[dict[str, Heard]]:
-    """Return the callbacks that are kept of jobs which are gone."""
+    """Return the callbacks that are kept of jobs that are gone, by job."""
     if not job_ids:
         return {}
     found = yield query(
@@ -63,10 +65,10 @@ class Evidence:
         self._counted: dict[tuple[str, str], tuple[int, int]] = {}
 
     def file(self, report: Report, outcome: Outcome, before: Job, after: Job) -> Job:
-        """Keep a word. Returns the job with the entry noted.
+        """Keep a report. Returns the job with the entry noted.
 
-        Unchanged polls in a row share an entry, as do the callbacks beyond the budget. The callback that
-        ends its job is always kept.
+        Unchanged polls in a row share an entry, as do the callbacks beyond the budget. The callback that ends
+        its job is always kept.
         """
         quiet = report.source is Source.POLL and outcome is Outcome.UNCHANGED
         if quiet and after.quiet_poll is not None:
@@ -76,6 +78,7 @@ class Evidence:
             ends = after.state.final and not before.state.final
             heard, size = after.heard + 1, after.heard_bytes + _size(report)
             budget = PROVED if proof_of(report) is Proof.PROVED else UNPROVED
+            # The number is up to the sender. Why: receiver/README.md#hints-have-a-budget
             if not ends and not budget.holds(heard, size):
                 return self._overflow(report, outcome, after)
             after = after.but(heard=heard, heard_bytes=size)
@@ -85,7 +88,7 @@ class Evidence:
         return after.but(quiet_poll=None) if after.quiet_poll is not None else after
 
     def file_orphan(self, report: Report) -> None:
-        """Keep a word about a job that is gone, within the budget of unproved callbacks."""
+        """Keep a report about a job that is gone, within the budget of unproved callbacks."""
         heard = self._orphans.get(report.job_id)
         if heard is None:
             heard = self._orphans[report.job_id] = Heard(0, 0, "")
@@ -99,7 +102,7 @@ class Evidence:
         heard.last = self._add(report, Outcome.LATE, None, None, whole=fits)
 
     def write(self) -> Transaction[None]:
-        """Write the entries, and count on those that were there."""
+        """Write the entries, and add to the counts of those that exist."""
         yield insert("evidence", self._entries)
         yield from count_quiet(self._counted)
 
@@ -150,7 +153,7 @@ def _move(before: Job | None, after: Job | None) -> dict[str, str]:
 
 
 def count_quiet(quiet: Mapping[tuple[str, str], tuple[int, int]]) -> Transaction[None]:
-    """Count further polls or callbacks, so many until such a time, on the entries (job, id) they share."""
+    """Add to the counts of entries (job, id): each value is a number and the time of the last report."""
     if not quiet:
         return
     found = yield query(

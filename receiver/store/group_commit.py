@@ -165,7 +165,7 @@ class GroupCommit:
         """Run all items that wait when the transaction begins, and add them to `batch`."""
         # The body of a generator runs when the driver begins the transaction, not when `_run` makes it. Until
         # then the writer may be busy (it moves the log between commits), and items that arrive meanwhile join
-        # this commit instead of waiting for the next. Why: receiver/README.md#the-log-moves-behind-an-answer
+        # this commit instead of waiting for the next. Why: receiver/README.md#the-log-moves-beside-commits
         batch += self._take()
         return (yield from _together(batch))
 

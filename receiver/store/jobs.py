@@ -1,4 +1,4 @@
-"""Jobs: promised, claimed, listed, erased."""
+"""Jobs: added, claimed, listed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,14 @@ from receiver.store.rows import JOB_SEEN, due_row, job_row, read_job
 from receiver.store.statements import Transaction, insert, ms, one_or_none, query, skip_locked
 
 UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
+"""The states of a job before the answer to its submission."""
 SELDOM = FINAL - {State.SUCCEEDED}
-"""The states that an index knows: final ones in which few jobs end."""
+"""The states that have an index: final ones in which few jobs end."""
 
 
 @immutable(kw_only=True)
 class NewJob:
-    """A job to promise. `owner`, `key` and `digest` are its Idempotency-Key's, where it has one."""
+    """A job to add. `owner`, `key` and `digest` are those of its Idempotency-Key, if it has one."""
 
     job: Job
     whole_input: Parts = field(repr=False)
@@ -35,7 +36,7 @@ class NewJob:
 
 @immutable
 class Added:
-    """A promised job; not `created` when the key was known, and None when its body was another."""
+    """The result of adding a job: not `created` where its key was known, None where the body was another."""
 
     job: Job | None
     created: bool
@@ -43,9 +44,9 @@ class Added:
 
 @immutable
 class ClaimedSubmission:
-    """A job claimed for a submission. `crashed` tells that it was being submitted before.
+    """A job claimed for a submission. With `crashed`, an earlier submission began and was not settled.
 
-    A large input is not read here (`input` None): `inputs.read` does it.
+    A large input is not read here (`input` is None): `inputs.read` does that.
     """
 
     claim: Claim
@@ -56,7 +57,7 @@ class ClaimedSubmission:
 
 @immutable
 class ClaimedPoll:
-    """A job claimed for a poll; `hinted` where an unproved callback asked for it."""
+    """A job claimed for a poll; `hinted` where an unproved callback caused it."""
 
     claim: Claim
     job: Job
@@ -65,7 +66,7 @@ class ClaimedPoll:
 
 @immutable(kw_only=True)
 class JobFilter:
-    """What a list of jobs is asked for."""
+    """The filter of a list of jobs."""
 
     state: tuple[str, ...] = ()
     account: str | None = None
@@ -78,19 +79,20 @@ class JobFilter:
 
 
 def add(items: Sequence[NewJob]) -> Transaction[list[Added]]:
-    """Promise jobs; one key never makes two."""
-    told: list[Added] = []
+    """Add jobs; one key never adds two. Returns a result for each."""
+    results: list[Added] = []
     fresh: list[NewJob] = []
     keyed: dict[tuple[str, str], NewJob] = {}
     for item in items:
         if item.key is not None:
             known = yield from _by_key(item, keyed)
             if known is not None:
-                told.append(known)
+                results.append(known)
                 continue
+            # The same key may come twice in one batch, before any row has it.
             keyed[item.owner, item.key] = item
         fresh.append(item)
-        told.append(Added(item.job, created=True))
+        results.append(Added(item.job, created=True))
     yield insert("job", [job_row(one.job, inputs.in_row(one.whole_input), one.shown_input) for one in fresh])
     labels = [(label(k, v), item.job.id) for item in fresh for k, v in item.job.metadata.items()]
     yield insert("job_label", labels)
@@ -99,7 +101,7 @@ def add(items: Sequence[NewJob]) -> Transaction[list[Added]]:
     yield insert("idempotency", [(i.owner, i.key, i.job.id, i.digest) for i in fresh if i.key is not None])
     for item in fresh:
         yield from inputs.write(item.job.id, item.whole_input)
-    return told
+    return results
 
 
 def _by_key(item: NewJob, keyed: dict[tuple[str, str], NewJob]) -> Transaction[Added | None]:
@@ -110,7 +112,7 @@ def _by_key(item: NewJob, keyed: dict[tuple[str, str], NewJob]) -> Transaction[A
 
 
 def by_key(owner: str, key: str, digest: bytes) -> Transaction[Added | None]:
-    """The job that a key made; without one when its body was another."""
+    """Return the job that a key added, without it where its body was another; None for an unknown key."""
     found = yield query(
         "select job, digest from idempotency where owner = :owner and key = :key", owner=owner, key=key
     )
@@ -128,26 +130,31 @@ def _due_row(item: NewJob) -> tuple[Any, ...]:
 
 
 def label(key: str, value: str) -> bytes:
-    """What a pair of metadata is found by: of one length, however long the pair is."""
+    """Return the value by which a pair of metadata is found: of one length, however long the pair is."""
+    # With the length, since `a` and `bc` must differ from `ab` and `c`.
     return hashlib.sha256(f"{len(key)}:{key}{value}".encode()).digest()[:16]
 
 
 def get(job_id: str) -> Transaction[Job | None]:
-    """One job."""
+    """Return a job, None where it does not exist."""
     row = one_or_none((yield query(f"select {JOB_SEEN} from job where id = :id", id=job_id)))
     return None if row is None else read_job(row)
 
 
 def get_with_input(job_id: str) -> Transaction[tuple[Job, bytes] | None]:
-    """One job and its input as it is shown."""
+    """Return a job and its input as it is shown; None where it does not exist."""
     found = yield query(f"select {JOB_SEEN}, input_shown from job where id = :id", id=job_id)
     row = one_or_none(found)
     return None if row is None else (read_job(row), row["input_shown"])
 
 
 def claim_for_submission(claims: Sequence[Claim], now: datetime) -> Transaction[list[ClaimedSubmission]]:
-    """Commit the intent to submit, before a byte goes out; a job past its deadline is left to expire."""
+    """Commit the intent to submit, before a byte goes out. Returns the jobs to submit.
+
+    A job past its deadline is left to expire.
+    """
     ids = [claim.id for claim in claims]
+    # Skipped are jobs that a recording transaction has locked: it may wait for the due work held here.
     found = yield skip_locked(f"select {JOB_SEEN}, input from job where id in (:ids)", ids=ids)
     there = {row["id"] for row in found}
     if passed_by := [job_id for job_id in ids if job_id not in there]:
@@ -180,7 +187,7 @@ def _chosen(claim: Claim, row: Any, *, crashed: bool) -> ClaimedSubmission:
 
 
 def _poll_instead(accepted: Mapping[str, Any], now: datetime) -> Transaction[None]:
-    """Never submit a job that the provider has accepted meanwhile: poll it, where its id is known."""
+    """Replace the submission of a job that the provider has accepted by a poll, if its id is known."""
     known = [job_id for job_id, row in accepted.items() if row["provider_job_id"] and not row["completed_at"]]
     yield query(
         "update due set work = 'poll', at = :now, leased = 0, owner = '', tries = 0, fence = fence + 1 "
@@ -192,7 +199,10 @@ def _poll_instead(accepted: Mapping[str, Any], now: datetime) -> Transaction[Non
 
 
 def release_submission(chosen: Sequence[ClaimedSubmission], now: datetime) -> Transaction[None]:
-    """Take the intent back before a byte went out; what crashed before stays as uncertain as it was."""
+    """Take the intent back before a byte went out.
+
+    A job that was being submitted before stays as uncertain as it was.
+    """
     ours = yield from release([one.claim for one in chosen], now)
     yield query(
         "update job set state = 'pending', intents = intents - 1 where id in (:ids) and state = 'submitting'",
@@ -201,19 +211,19 @@ def release_submission(chosen: Sequence[ClaimedSubmission], now: datetime) -> Tr
 
 
 def claim_for_poll(claims: Sequence[Claim]) -> Transaction[list[ClaimedPoll]]:
-    """Return the jobs to poll. A callback that comes from now on asks for a further poll."""
+    """Return the jobs to poll. A callback that comes from now on causes a further poll."""
     ids = [claim.id for claim in claims]
     found = yield query(f"select {JOB_SEEN} from job where id in (:ids)", ids=ids)
     by_id = {row["id"]: read_job(row) for row in found}
     if hinted := [job_id for job_id, job in by_id.items() if job.poll_wanted]:
-        # Passes by the jobs that others hold: who claims holds due work, and they may wait for that.
+        # Skips jobs that other transactions have locked: they may wait for the due work held here.
         ours = yield skip_locked("select id from job where id in (:ids)", ids=hinted)
         yield query("update job set poll_wanted = 0 where id in (:ids)", ids=[row["id"] for row in ours])
     return [ClaimedPoll(claim, by_id[claim.id], claim.id in hinted) for claim in claims if claim.id in by_id]
 
 
 def search(wanted: JobFilter) -> Transaction[list[Job]]:
-    """Jobs, newest first."""
+    """Return jobs, newest first."""
     conditions = ["1 = 1"]
     parameters: dict[str, Any] = {"limit": wanted.limit}
     for name, value in (
@@ -248,17 +258,17 @@ def search(wanted: JobFilter) -> Transaction[list[Job]]:
 
 
 def _in_states(states: Sequence[str]) -> str:
-    """The condition, with the index that knows these states, where one does."""
-    asked = set(states)
-    if asked <= SELDOM:
+    """Return the SQL condition for these states, worded for the index that serves them, if one does."""
+    requested = set(states)
+    if requested <= SELDOM:
         return "state in (:states) and state in ('failed', 'canceled', 'expired')"
-    if asked.isdisjoint(FINAL):
+    if requested.isdisjoint(FINAL):
         return "state in (:states) and id in (select id from job where completed_at is null)"
     return "state in (:states)"
 
 
 def running(account: str) -> Transaction[int]:
-    """Return how many jobs of an account run at its provider, or may."""
+    """Return the number of jobs of an account that run at its provider, or may."""
     found = yield query(
         "select count(*) as busy from job where account = :account and completed_at is null "
         "and state in ('submitting', 'unconfirmed', 'queued', 'running')",
@@ -268,8 +278,10 @@ def running(account: str) -> Transaction[int]:
 
 
 def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
-    """Make the policy for lost answers due for unconfirmed jobs that have nothing due: they became so under
-    `hold`. Returns how many those were."""
+    """Make the policy for lost answers due for unconfirmed jobs that have nothing due. Returns their number.
+
+    They became unconfirmed while the policy was `hold`.
+    """
     found = yield query(
         "select id, account from job where completed_at is null and state = 'unconfirmed' "
         "and intents < :paid and not exists (select 1 from due where due.id = job.id) limit :limit",
@@ -285,7 +297,7 @@ def undecided(policy_at: datetime, paid: int, limit: int) -> Transaction[int]:
 
 
 def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[str]]:
-    """Open jobs past their deadline that no poll is going to end: never sent, never answered, or stuck."""
+    """Return open jobs past their deadline that no poll will end: never sent, never answered, or stuck."""
     found = yield query(
         "select id from job where completed_at is null and deadline_at <= :now and (deadline_at <= :long_ago "
         "or not exists (select 1 from due where due.id = job.id and due.work = 'poll' "
@@ -298,7 +310,7 @@ def overdue(now: datetime, long_ago: datetime, limit: int) -> Transaction[list[s
 
 
 def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
-    """Final jobs that ended before a moment."""
+    """Return final jobs that ended before a moment."""
     found = yield query(
         "select id from job where completed_at is not null and completed_at < :before "
         "order by completed_at limit :limit",
@@ -309,7 +321,7 @@ def done_before(moment_: datetime, limit: int) -> Transaction[list[str]]:
 
 
 def open_by_account() -> Transaction[dict[str, int]]:
-    """Return how many jobs are open, by account."""
+    """Return the number of open jobs by account."""
     found = yield query(
         "select account, count(*) as open from job where completed_at is null group by account"
     )
@@ -317,8 +329,10 @@ def open_by_account() -> Transaction[dict[str, int]]:
 
 
 def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
-    """Seconds from creation to success, by account, of jobs that ended since: the newest 1,000 of each, among
-    the newest 50,000 of all."""
+    """Return the seconds from creation to success of the jobs that ended since a moment, by account.
+
+    Only the newest 1,000 of each account are read, among the newest 50,000 of all.
+    """
     found = yield query(
         "select account, took from (select account, took, row_number() over (partition by account "
         "order by completed_at desc) as place from (select account, completed_at, completed_at - created_at "

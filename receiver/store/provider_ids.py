@@ -1,4 +1,4 @@
-"""The provider's ids: one of them names one job of an account."""
+"""The provider's job ids: one of them names one job of an account."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,9 +22,9 @@ from receiver.store.statements import Transaction, delete, query
 
 
 def taken_by(reports: Sequence[Report], jobs: dict[str, Job]) -> Transaction[dict[tuple[str, str], str]]:
-    """Return the jobs that hold the provider ids that these words would bind.
+    """Return the jobs that hold the provider ids that these reports would bind, by account and id.
 
-    A job that holds an id only because an unproved callback guessed it gives it up to a word that proves it.
+    A job with an id that only an unproved callback guessed gives it up to a report that proves it.
     """
     wanted: dict[tuple[str, str], bool] = {}
     for report in reports:
@@ -33,7 +33,7 @@ def taken_by(reports: Sequence[Report], jobs: dict[str, Job]) -> Transaction[dic
         if job is not None and theirs is not None and _may_bind(report, job):
             place = (job.account, theirs)
             wanted[place] = wanted.get(place, False) or _proves(report)
-    taken: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str], str] = {}
     for account in sorted({account for account, _ in wanted}):
         found = yield query(
             "select id, provider_job_id, guessed_id, completed_at from job "
@@ -43,16 +43,18 @@ def taken_by(reports: Sequence[Report], jobs: dict[str, Job]) -> Transaction[dic
         )
         for row in found:
             place = (account, row["provider_job_id"])
+            # Equal where a poll confirmed a guess; an id that was proved first is bound without a guess.
             guessed = row["guessed_id"] == row["provider_job_id"]
+            # A job of this batch has been read already, so its row must not change under its fold.
             if guessed and wanted[place] and row["id"] not in jobs:
                 yield from _unbind(row["id"], ended=row["completed_at"] is not None)
             else:
-                taken[place] = row["id"]
-    return taken
+                owners[place] = row["id"]
+    return owners
 
 
 def _unbind(job_id: str, *, ended: bool) -> Transaction[None]:
-    """Take a guessed id from a job, which is unconfirmed again; one that ended stays as it ended."""
+    """Take a guessed id from a job, which is unconfirmed again; a job that ended stays as it is."""
     state = "" if ended else ", state = 'unconfirmed'"
     yield query(
         f"update job set provider_job_id = null, guessed_id = null{state} where id = :id",
@@ -84,13 +86,15 @@ def _may_bind(report: Report, job: Job) -> bool:
     return job.provider_job_id is None or meaning_of(report) is Action.BIND
 
 
-def unless_taken(report: Report, job: Job, taken: dict[tuple[str, str], str]) -> Report:
-    """Return a report as it counts: one that names the id of another job binds nothing. It is kept, and its
-    job counts as unanswered."""
+def unless_taken(report: Report, job: Job, owners: dict[tuple[str, str], str]) -> Report:
+    """Return the report to fold: one that names the id of another job is replaced by one that binds nothing.
+
+    It is kept, and its job counts as unanswered.
+    """
     theirs = _names(report)
     if theirs is None or not _may_bind(report, job):
         return report
-    owner = taken.get((job.account, theirs))
+    owner = owners.get((job.account, theirs))
     if owner is None or owner == job.id:
         return report
     return _mismatch(report)

@@ -1,7 +1,8 @@
-"""The heart: what was said about jobs, what they become, the events and what is owed, in one transaction.
+"""Recording: reports about jobs, the jobs after them, events, deliveries and due work, in one transaction.
 
-The fold happens inside it. The words of one job are folded in their order of arrival against the row that
-this transaction read, so two words of one job can never both believe that they ended it.
+The fold happens inside the transaction. The reports of one job are folded in their order of arrival against
+the row that this transaction has locked, so two reports can never both end the job.
+Why: receiver/README.md#one-recording-transaction
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,13 +47,16 @@ from receiver.store.rows import (
 from receiver.store.statements import Step, Transaction, for_update, insert, ms, query, update
 
 TO_CALLBACK_URL = frozenset({*JOB_FINAL, "job.unconfirmed"})
+"""The events that are delivered to a job's own callback URL."""
 UNCERTAIN = frozenset({State.SUBMITTING, State.UNCONFIRMED})
+"""The states in which the outcome of the latest submission is unknown."""
 UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
+"""The states in which the whole input may be needed for another submission."""
 
 
 @immutable
 class Folded:
-    """The effect of a word: the job now, its events, how the word is filed, and the next due work."""
+    """The effect of a report: the job after it, the types of its events, the outcome, the next due work."""
 
     job: Job
     events: tuple[str, ...]
@@ -71,33 +75,33 @@ class NewDelivery:
 
 @immutable(kw_only=True)
 class RecordResult:
-    """What became of a word."""
+    """The result of recording a report."""
 
     job: Job | None
     outcome: Outcome
     events: tuple[Event, ...] = ()
-    born: tuple[NewDelivery, ...] = ()
+    deliveries: tuple[NewDelivery, ...] = ()
     due: ScheduledWork | None = None
 
 
 class SlotReservation(Protocol):
-    """The slots with which deliveries may be recorded."""
+    """The slots that recorded deliveries may take."""
 
     def reserve(self, lane: str, /) -> Reserved:
         """Take a free slot of `lane`. Returns whether there was one, and where not, the lane to wait in."""
 
     def release(self, lane: str, /) -> object:
-        """Give it back."""
+        """Give a slot back."""
 
 
 class EventRules(Protocol):
     """The meaning of reports, which the service knows and the store does not. Pure."""
 
     def fold(self, job: Job, report: Report) -> Folded:
-        """What `report` does to `job`; pure."""
+        """Return the effect of `report` on `job`."""
 
     def render(self, job: Job, event_type: str) -> Event:
-        """The event of this type about `job` as it is now."""
+        """Return the event of this type about a job as it is now."""
 
 
 class EndpointSource(Protocol):
@@ -107,12 +111,12 @@ class EndpointSource(Protocol):
         """Return the endpoints as of a generation; None when those in memory are of another."""
 
     def adopt(self, generation: str, rows: Sequence[Any], /) -> Sequence[Endpoint]:
-        """Take these rows as the endpoints of a generation, and return them."""
+        """Replace the endpoints in memory by these rows of a generation. Returns them."""
 
 
 @immutable(kw_only=True)
 class RecordContext:
-    """All that recording needs beside the words."""
+    """All that recording needs beside the reports."""
 
     rules: EventRules
     endpoints: EndpointSource
@@ -125,7 +129,7 @@ class RecordContext:
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction is going to write."""
+    """The rows that one transaction is going to write."""
 
     jobs: dict[str, Job]
     evidence: Evidence
@@ -137,65 +141,71 @@ class _Batch:
 
 
 def record(context: RecordContext, reports: Sequence[Report]) -> Transaction[list[RecordResult]]:
-    """Fold `reports` into their jobs and write all that follows."""
+    """Fold `reports` into their jobs and write all effects. Returns a result for each report."""
+    # Locked in the order of ids, so that two transactions cannot wait for each other.
     ids = sorted({report.job_id for report in reports})
     found = yield for_update(f"select {JOB_SEEN} from job where id in (:ids) order by id", ids=ids)
     jobs = {row["id"]: read_job(row) for row in found}
     orphans = yield from heard_of([job_id for job_id in ids if job_id not in jobs])
     batch = _Batch(jobs, Evidence(context.ids, orphans))
     held = yield from _held([report.claim for report in reports if report.claim is not None])
-    taken = yield from taken_by(reports, batch.jobs)
-    told = [_fold(context, batch, report, held, taken) for report in reports]
+    owners = yield from taken_by(reports, batch.jobs)
+    results = [_fold(context, batch, report, held, owners) for report in reports]
     yield from batch.evidence.write()
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield update("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
     yield update("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
     yield from _forget_inputs(batch)
     yield from batch.due.write(context.now())
-    born = yield from emit(context, batch.events)
-    return list(_with_born(told, born))
+    # Last, because it takes the order lock, for which other writers wait until the commit.
+    deliveries = yield from emit(context, batch.events)
+    return list(_with_born(results, deliveries))
 
 
 def emit(
     context: RecordContext, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
 ) -> Transaction[dict[str, list[NewDelivery]]]:
-    """Write events and one delivery for every endpoint that wants each; what was born, by event.
+    """Write events, and a delivery for each subscribed endpoint. Returns the deliveries by event id.
 
-    With `alone` nothing is owed for them: they are sent another way.
+    With `alone` no deliveries are written: the events are sent in another way.
     """
     if not events:
         return {}
     endpoints = yield from _endpoints(context.endpoints)
     until, until_monotonic = context.lease()
     now = context.now()
-    born: dict[str, list[NewDelivery]] = {}
+    deliveries: dict[str, list[NewDelivery]] = {}
     try:
         for event, job in events:
             targets = () if alone else _targets(endpoints, event, job)
-            born[event.id] = [
+            deliveries[event.id] = [
                 _bear(context, event, endpoint_id, lane, live, now, until_monotonic)
                 for endpoint_id, lane, live in targets
             ]
         yield insert("event", [event_row(event) for event, _ in events])
-        yield insert("delivery", [_delivery_row(one, now) for many_ in born.values() for one in many_])
+        yield insert("delivery", [_delivery_row(one, now) for group in deliveries.values() for one in group])
         yield insert(
-            "due", [_due_row(one, now, until, context.owner) for many_ in born.values() for one in many_]
+            "due",
+            [_due_row(one, now, until, context.owner) for group in deliveries.values() for one in group],
         )
     except BaseException:
-        for many_born in born.values():
-            for one in many_born:
+        # Slots are counted in memory: a rollback of the database does not give them back.
+        for group in deliveries.values():
+            for one in group:
                 give_back(context.limits, one)
         raise
-    return born
+    return deliveries
 
 
-def give_back(limits: SlotReservation, born: NewDelivery) -> None:
-    """The slot of a delivery whose transaction failed."""
-    if born.claim is not None:
-        limits.release(born.lane)
+def give_back(limits: SlotReservation, delivery: NewDelivery) -> None:
+    """Give back the slot of a delivery after its transaction failed."""
+    if delivery.claim is not None:
+        limits.release(delivery.lane)
 
 
 def _endpoints(source: EndpointSource) -> Transaction[Sequence[Endpoint]]:
+    # The order lock, held to the commit, makes `seq` grow as transactions commit, and comes with the
+    # generation: endpoints in memory of another generation are out of date.
     found = yield Step.IN_ORDER
     generation = found[0]["value"]
     known = source.as_of(generation)
@@ -209,6 +219,7 @@ def _targets(
 ) -> Iterator[tuple[str | None, str, bool]]:
     for endpoint in endpoints:
         if wants(endpoint.events, event.type):
+            # A paused or disabled endpoint collects its deliveries without slots.
             yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
     if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:
         yield None, origin_of(job.callback_url), True
@@ -236,18 +247,18 @@ def _bear(
     )
 
 
-def _delivery_row(born: NewDelivery, now: datetime) -> tuple[Any, ...]:
-    delivery = born.delivery
+def _delivery_row(new: NewDelivery, now: datetime) -> tuple[Any, ...]:
+    delivery = new.delivery
     target = delivery.endpoint_id or CALLBACK_TARGET
     return delivery_row(id=delivery.id, event=delivery.event.id, target=target, job=delivery.job_id, at=now)
 
 
-def _due_row(born: NewDelivery, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
-    leased = born.claim is not None
+def _due_row(new: NewDelivery, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
+    leased = new.claim is not None
     return due_row(
-        id=born.delivery.id,
+        id=new.delivery.id,
         work=Work.DELIVER,
-        lane=born.lane,
+        lane=new.lane,
         at=until if leased else now,
         fence=int(leased),
         owner=owner if leased else None,
@@ -270,21 +281,23 @@ def _fold(
     batch: _Batch,
     report: Report,
     held: Mapping[str, Any],
-    taken: dict[tuple[str, str], str],
+    owners: dict[tuple[str, str], str],
 ) -> RecordResult:
     job = batch.jobs.get(report.job_id)
     if job is None:
         batch.evidence.file_orphan(report)
         return RecordResult(job=None, outcome=Outcome.LATE)
     row = held.get(report.claim.id) if report.claim is not None else None
+    # The lease was lost: the due work was claimed again, replaced or removed, and the report must not
+    # settle it. Why: receiver/README.md#a-late-answer-still-counts
     stale = report.claim is not None and (row is None or row["fence"] != report.claim.fence)
     if stale and not _still_tells(report, job):
         _keep(batch, job, batch.evidence.file(report, Outcome.LATE, job, job))
         return RecordResult(job=job, outcome=Outcome.LATE)
-    folded = context.rules.fold(job, unless_taken(report, job, taken))
+    folded = context.rules.fold(job, unless_taken(report, job, owners))
     after = folded.job
     if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
-        taken[(job.account, after.provider_job_id)] = job.id
+        owners[(job.account, after.provider_job_id)] = job.id
         batch.bound[job.id] = after.provider_job_id
     events = []
     for event_type in folded.events:
@@ -292,17 +305,20 @@ def _fold(
         event = context.rules.render(after, event_type)
         events.append(event)
         batch.events.append((event, after))
+    # An expiry that came late is no evidence: every replica looks for overdue jobs, so it reports only that
+    # the job had ended before.
     if meaning_of(report) is not Action.EXPIRE or folded.outcome is not Outcome.LATE:
         after = batch.evidence.file(report, folded.outcome, job, after)
     _keep(batch, job, after)
     due = None if isinstance(folded.due, Keep) else folded.due.due
+    # A late report leaves the due work that took its place, with two exceptions.
     if not stale or _supersedes(job, after) or _gives_way(row, due, after):
         batch.due.add(job.id, folded.due)
     return RecordResult(job=after, outcome=folded.outcome, events=tuple(events), due=due)
 
 
 def _keep(batch: _Batch, before: Job, after: Job) -> None:
-    """Note the new state of a job, where it changed."""
+    """Note the new state of a job, if it changed."""
     if after is before:
         return
     if before.state in UNSENT:
@@ -312,55 +328,62 @@ def _keep(batch: _Batch, before: Job, after: Job) -> None:
 
 
 def _still_tells(report: Report, job: Job) -> bool:
-    """Return whether a word under a lost lease changes its job all the same.
+    """Return whether a report under a lost lease changes its job all the same.
 
-    An update of the provider does. So does the proof that its latest submission was not accepted; of
-    an earlier one it would say nothing about a later one.
+    An update of the provider does. So does the proof that its latest submission was not accepted; a proof
+    about an earlier submission says nothing about a later one.
     """
     if isinstance(report, ProviderUpdate):
         return True
     if not isinstance(report, ProviderFailure) or report.source is not Source.SUBMISSION:
         return False
+    # `intents` tells the submissions of a job apart. Why: receiver/README.md#a-late-answer-still-counts
     proves = report.kind in {FailureKind.RESTORE, FailureKind.REJECT}
     return proves and job.state in UNCERTAIN and report.intent == job.intents
 
 
 def _supersedes(before: Job, after: Job) -> bool:
-    """Return whether a word that came late makes needless whatever is done about the job meanwhile: it ended,
-    or its submission, which may be taken for lost in this moment, was not accepted."""
+    """Return whether a late report makes all other work on its job needless.
+
+    That is when the job ended, or when its submission, which may be taken for lost at this moment, was not
+    accepted.
+    """
     ended = after.state.final and not before.state.final
     return ended or (before.state is State.SUBMITTING and after.state is State.PENDING)
 
 
 def _gives_way(row: Any, due: ScheduledWork | None, job: Job) -> bool:
-    """Return whether due work that another claim replaced makes room for that of a word which came late.
+    """Return whether due work that replaced a claim makes room for that of the late report under the claim.
 
-    Whatever is open has something due: where nothing is, where a submission is due that the late answer made
-    needless, and where what waits would come later or is of another kind.
+    Every open job has something due, so the late report's work is due where nothing is, where a submission is
+    due that the late answer made needless, and where the waiting work would come later or is of another kind.
     """
     if row is None or (row["work"] == Work.SUBMIT.value and job.state not in UNSENT):
         return True
+    # Work under way settles its own row.
     if due is None or row["leased"]:
         return False
     return bool(row["at"] > ms(due.at) or row["work"] != due.work.value)
 
 
 def _forget_inputs(batch: _Batch) -> Transaction[None]:
-    """The whole input is kept only until the provider accepted it."""
+    """Remove the whole inputs of jobs that the provider has accepted or that have ended."""
     done = [job_id for job_id in sorted(batch.unsent) if batch.jobs[job_id].state not in UNSENT]
     if done:
         yield from forget(done)
 
 
-def _with_born(told: Sequence[RecordResult], born: dict[str, list[NewDelivery]]) -> Iterator[RecordResult]:
-    for recorded in told:
+def _with_born(
+    results: Sequence[RecordResult], deliveries: dict[str, list[NewDelivery]]
+) -> Iterator[RecordResult]:
+    for recorded in results:
         if recorded.events:
-            mine = [one for event in recorded.events for one in born.get(event.id, ())]
+            mine = [one for event in recorded.events for one in deliveries.get(event.id, ())]
             yield RecordResult(
                 job=recorded.job,
                 outcome=recorded.outcome,
                 events=recorded.events,
-                born=tuple(mine),
+                deliveries=tuple(mine),
                 due=recorded.due,
             )
         else:

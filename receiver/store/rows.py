@@ -1,4 +1,4 @@
-"""Rows to our words and back."""
+"""Conversions between rows and domain objects."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -31,7 +31,7 @@ UNOWNED = ""
 ENDPOINTS = f"select {named('endpoint')} from endpoint where deleted_at is null order by id"
 JOB_FIELDS = tuple(one.name for one in fields(Job))
 JOB_SEEN = ", ".join(JOB_FIELDS)
-"""Every column but the input, which is read only where it is needed."""
+"""Every column but the inputs, which are read only where they are needed."""
 JOB_MOMENTS = (
     "created_at",
     "updated_at",
@@ -55,7 +55,7 @@ def _load(stored: str | None) -> Any:
 
 
 def write_assets(assets: tuple[Asset, ...]) -> str | None:
-    """Assets as they are stored: only what is known of each."""
+    """Return assets as they are stored: only the known values of each."""
     if not assets:
         return None
     return _dump([_known(asset) for asset in assets])
@@ -69,14 +69,14 @@ def _known(asset: Asset) -> dict[str, Any]:
 
 
 def read_assets(stored: str | None) -> tuple[Asset, ...]:
-    """Stored assets."""
+    """Return the assets of a stored value."""
     if stored is None:
         return ()
     return tuple(_asset(one) for one in from_json(stored))
 
 
-def _asset(told: Mapping[str, Any]) -> Asset:
-    known = dict(told, kind=Kind(told["kind"]))
+def _asset(stored: Mapping[str, Any]) -> Asset:
+    known = dict(stored, kind=Kind(stored["kind"]))
     for name in ASSET_MOMENTS & known.keys():
         known[name] = moment(known[name])
     return Asset(**known)
@@ -104,8 +104,9 @@ _FIXED: Mapping[str, Callable[[Job], Any]] = {
     "callback_secret": attrgetter("callback_secret"),
     "intents": attrgetter("intents"),
 }
-"""The columns that reports do not change with the others, and how each is made of a job. The provider's id is
-written once, by itself: naming it in every change would rewrite its index each time."""
+"""The columns that no change of a job writes with the others, and the value of each. The provider's id is
+written once, by itself: naming it in every change would rewrite its index each time.
+"""
 _CHANGING: Mapping[str, Callable[[Job], Any]] = {
     "state": lambda job: job.state.value,
     "updated_at": lambda job: ms(job.updated_at),
@@ -133,7 +134,7 @@ _CHANGING: Mapping[str, Callable[[Job], Any]] = {
     "cancel_wanted": lambda job: int(job.cancel_wanted),
     "waiting": lambda job: _write_waiting(job.waiting),
 }
-"""The columns that reports change, and how each is made of a job."""
+"""The columns that reports change, and the value of each."""
 JOB_CHANGES = tuple(_CHANGING)
 _CHANGED_VALUES = tuple(_CHANGING.values())
 
@@ -158,8 +159,10 @@ def _read_waiting(stored: str | None) -> Waiting | None:
 
 
 def read_job(row: Row) -> Job:
-    """A row that begins with `JOB_SEEN`: by place, because looking 25 columns up by name took longer than
-    all else that is done with them."""
+    """Return the job of a row that begins with the columns `JOB_SEEN`.
+
+    Columns are read by place: looking 25 of them up by name took longer than all the rest.
+    """
     values: dict[str, Any] = dict(zip(JOB_FIELDS, row, strict=False))
     for name in JOB_MOMENTS:
         values[name] = from_ms(values[name])
@@ -180,7 +183,7 @@ def read_job(row: Row) -> Job:
 
 
 def read_event(row: Row) -> Event:
-    """A row of `event`."""
+    """Return the event of a row of `event`."""
     return Event(
         id=row["id"],
         type=row["type"],
@@ -193,12 +196,12 @@ def read_event(row: Row) -> Event:
 
 
 def event_row(event: Event) -> tuple[Any, ...]:
-    """An event as a row of `event`."""
+    """Return an event as a row of `event`."""
     return (event.id, event.type, event.job_id, ms(event.at), event.sequence, event.body, event.result)
 
 
 def endpoint_row(endpoint: Endpoint, sealed_headers: bytes | None, sealed_secrets: bytes) -> tuple[Any, ...]:
-    """An endpoint as a row of `endpoint`: its headers and secrets come sealed."""
+    """Return an endpoint as a row of `endpoint`, with its headers and secrets encrypted already."""
     return (
         endpoint.id,
         endpoint.url,
@@ -218,7 +221,7 @@ def endpoint_row(endpoint: Endpoint, sealed_headers: bytes | None, sealed_secret
 
 
 def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]) -> Endpoint:
-    """A row of `endpoint` with what was sealed in it."""
+    """Return the endpoint of a row of `endpoint`, with its headers and secrets decrypted already."""
     return Endpoint(
         id=row["id"],
         url=row["url"],
@@ -237,7 +240,8 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
 
 
 def first_id(kind: str, at: int) -> str:
-    """What ids of a moment (in milliseconds) begin with: all that are older come before it."""
+    """Return the beginning of ids made at `at` (milliseconds): all older ids sort before it."""
+    # Ids begin with 48 bits of milliseconds. Why: receiver/README.md#hexadecimal-ids
     return f"{kind}_{at:012x}"
 
 

@@ -21,11 +21,11 @@ class TimelinePlace:
 
 @immutable
 class TimelineEntry:
-    """An entry of a timeline. `told` holds its fields."""
+    """An entry of a timeline. `details` holds its fields."""
 
     place: TimelinePlace
     kind: str
-    told: dict[str, Any]
+    details: dict[str, Any]
 
     @property
     def at(self) -> datetime:

@@ -1,8 +1,8 @@
-"""`make bench`: the speed tables, as ratios within one run; `--check` compares with the bars.
+"""`make bench`: the speed tables, as ratios within one run; `--check` compares them with the bars.
 
-The machine is shared: what else runs on its host stops the processor or the disk for some milliseconds when
-it likes. So with `--check` a measure that misses a bar is taken again, and has missed it when it did so three
-times; every take is told.
+The machine is shared: other work on its host stops the processor or the disk for some milliseconds at any
+time. So with `--check` a measure that misses a bar is taken again, and has missed it after three such takes;
+every take is printed.
 """
 
 import argparse
@@ -105,7 +105,7 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
 
 
 async def run(chosen: Sequence[str], takes: int) -> dict[str, Figures]:
-    """Every chosen measure, taken until it holds its bars or that often."""
+    """Take every chosen measure until it holds its bars, `takes` times at most. Returns the figures."""
     found: dict[str, Figures] = {}
     for name, measure, bar in MEASURES:
         if chosen and name not in chosen:
@@ -121,7 +121,7 @@ async def run(chosen: Sequence[str], takes: int) -> dict[str, Figures]:
 
 
 def holds(figures: Figures, bar: BAR) -> list[str]:
-    """The bars that do not hold."""
+    """Return the bars that do not hold, as sentences."""
     missed = []
     for name, (sign, limit) in bar.items():
         value = figures[name]
@@ -131,7 +131,7 @@ def holds(figures: Figures, bar: BAR) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, keep, and with `--check` compare."""
+    """Measure, print and keep the figures, and with `--check` compare them with the bars."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("measure", nargs="*", help=f"some of: {', '.join(name for name, _, _ in MEASURES)}")
     parser.add_argument("--check", action="store_true", help="compare with the bars")

@@ -1,18 +1,18 @@
-"""Shapes of JSON that cost a reader much: each a function of about how many bytes there are to be."""
+"""Shapes of JSON that cost a reader much: each a function from an approximate number of bytes to a body."""
 
 from collections.abc import Callable, Mapping
 
 DEPTH = 60
-"""Less deep than a body that is refused for its depth."""
+"""Depth of nested values, less than that of a body that is refused for its depth."""
 
 
 def _many(value: bytes) -> Callable[[int], bytes]:
-    """A flat list of one value."""
+    """Return a function that makes a flat list of one value."""
     return lambda size: b"[" + (value + b",") * ((size - 4) // (len(value) + 1)) + b"0]"
 
 
 def _text(unit: bytes, end: bytes = b'"') -> Callable[[int], bytes]:
-    """One string."""
+    """Return a function that makes one string."""
     return lambda size: b'"' + unit * ((size - 2) // len(unit)) + end
 
 

@@ -1,4 +1,4 @@
-"""The harm that one caller can do to all others: by names without an answer, forged hints, and waiting."""
+"""The harm that one caller can do to all others: names without an answer, forged hints, waiting calls."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from tests.cluster import cluster
 
 SILENT = 8
 NAMED = 12
-"""Honest submissions, each to an account by a name that was not looked up within the last seconds."""
+"""Number of honest submissions, each to an account by a name without a lookup in the last seconds."""
 GAP = 0.5
 NAMED_BARS = (
     "submission, times alone",
@@ -40,8 +40,9 @@ WAITING, LOOKED_AT = 1_000, 5.0
 
 
 async def silent_names() -> Figures:
-    """Honest submissions and deliveries by name, alone and beside endpoints and one-off callbacks with
-    silent name servers; and how long the service takes to end meanwhile.
+    """Measure honest calls by name, alone and beside endpoints and callbacks with silent name servers.
+
+    Also measures how long the service takes to end meanwhile. Without root all figures are NaN.
     """
     if os.geteuid() != 0:
         print("  a name server of our own needs root (a mount namespace): not measured, so not passed")
@@ -81,7 +82,7 @@ async def silent_names() -> Figures:
 
 
 async def _honest(ours: Service, downstream: int, tag: str) -> tuple[list[float], list[float]]:
-    """Milliseconds of submissions and of deliveries, each with a look-up of its own."""
+    """Return the milliseconds of submissions and of deliveries, each with a lookup of its own."""
     submissions, deliveries = [], []
     for number in range(NAMED):
         own = f"http://{tag}{number}.good.test:{downstream}/hook-{tag}"
@@ -90,6 +91,7 @@ async def _honest(ours: Service, downstream: int, tag: str) -> tuple[list[float]
         answer = await ours.client.post("/v1/jobs", json={**wish, "callback_url": own})
         answer.raise_for_status()
         [(url, secret, task)] = await _until(ours.provider, "taken", lambda _: True)
+        # The id of a task holds the monotonic nanoseconds at which the provider took it.
         submissions.append(int(task.split("-")[1]) / 1e6 - started * 1000)
         await asyncio.sleep(GAP / 2)
         started = time.monotonic()
@@ -101,7 +103,7 @@ async def _honest(ours: Service, downstream: int, tag: str) -> tuple[list[float]
 
 
 async def _until(port: int, which: str, wanted: Callable[[Any], bool], seconds: float = 60.0) -> list[Any]:
-    """The first notes of a stub that are wanted."""
+    """Return the first notes of a stub that are wanted. Raises `RuntimeError` when none comes in time."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         if found := [one for one in (await notes(port))[which] if wanted(one)]:
@@ -112,7 +114,7 @@ async def _until(port: int, which: str, wanted: Callable[[Any], bool], seconds: 
 
 @contextlib.asynccontextmanager
 async def own_names() -> AsyncIterator[tuple[str, ...]]:
-    """A name server of our own, and the command within which a process asks it and no other."""
+    """Run a name server. Yields the command within which a process asks this server and no other."""
     host = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
     with own_folder() as folder, process("-m", "tests.bench.stubs", "names", host) as server:
         place = Path(folder) / "resolv.conf"
@@ -123,7 +125,7 @@ async def own_names() -> AsyncIterator[tuple[str, ...]]:
 
 
 def _answers(host: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the name server answers."""
+    """Wait until the name server answers. Raises `RuntimeError` when it does not."""
     question = b"\1\2\1\0\0\1\0\0\0\0\0\0\4good\4test\0\0\1\0\1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(0.2)
@@ -139,7 +141,7 @@ def _answers(host: str, server: subprocess.Popen[bytes]) -> None:
 
 
 async def forged_hints() -> Figures:
-    """Hints without proof at one job, with a callback URL that others know."""
+    """Measure hints without proof at one job, with a callback URL that others know."""
     async with minimax(providers__minimax__backstop_after="180") as (provider, ours):
         job = await submit(ours, "open")
         [(task, url, _)] = await taken(provider, 1)
@@ -167,7 +169,7 @@ async def forged_hints() -> Figures:
 
 
 async def _hints(port: int, task: str, url: str) -> int:
-    """Send forged hints at a steady rate, no two of them alike; how many were not taken."""
+    """Send forged hints at a steady rate, each different. Returns the number that was not accepted."""
     path = "/" + url.split("/", 3)[3]
     words = ("Success", "Processing", "Queueing", "Fail", "Unheard", "")
     requests = []
@@ -183,8 +185,10 @@ async def _hints(port: int, task: str, url: str) -> int:
 
 
 async def _others(ours: Service, provider: int) -> list[float]:
-    """Milliseconds of other jobs of the account, one after the other: until the provider took one, and from
-    its provider's callback to its end.
+    """Return the milliseconds of other jobs of the account, one after the other.
+
+    The time of a job is the one until the provider took it, and the one from its provider's callback to its
+    end.
     """
     took = []
     ends = time.monotonic() + HINT_SECONDS
@@ -204,7 +208,7 @@ async def _others(ours: Service, provider: int) -> list[float]:
 
 
 async def long_polls() -> Figures:
-    """The cost of calls that wait for a job, or for the feed, while nothing happens."""
+    """Measure the cost of calls that wait for a job or for the feed while nothing happens."""
     figures: Figures = {}
     with cluster(VERSION, SETTINGS) as server:
         for engine in ("SQLite", "PostgreSQL"):
@@ -222,7 +226,7 @@ async def long_polls() -> Figures:
 
 
 async def _share(ours: Service) -> float:
-    """Percent of a core that the service takes."""
+    """Return the percentage of a core that the service takes."""
     await asyncio.sleep(1)
     before, started = ours.cpu(), time.monotonic()
     await asyncio.sleep(LOOKED_AT)
@@ -231,7 +235,10 @@ async def _share(ours: Service) -> float:
 
 @contextlib.asynccontextmanager
 async def _waiting(ours: Service, path: str) -> AsyncIterator[None]:
-    """Many calls that wait for news of this; still waiting when the context ends."""
+    """Keep many calls waiting for news as long as the context lasts.
+
+    Raises `RuntimeError` when one of them was answered.
+    """
     path += ("&" if "?" in path else "?") + "wait=60"
     headers = [("authorization", f"Bearer {KEY}")]
     request = request_bytes("GET", path, f"127.0.0.1:{ours.port}", headers, b"")

@@ -1,4 +1,4 @@
-"""The stage of a measurement: our service and the stubs around it, each a process, ended by its id."""
+"""The processes of a measurement: the service and the stubs around it, each ended by its process id."""
 
 import asyncio
 import contextlib
@@ -24,21 +24,24 @@ KEY = "rb_bench_bench_bench_bench_bench_bench"
 HERE = Path(__file__).parents[2]
 PADDING = "x" * 180
 READY = 60.0
-"""Seconds until a service that is not ready has failed to start."""
+"""Seconds after which a service that is not ready has failed to start."""
 
 
 @contextlib.contextmanager
 def process(
     *arguments: str, environment: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process of this checkout; `within` is a command that becomes it."""
+    """Run a Python process of this checkout as long as the context lasts. Yields it.
+
+    `within` is a command that becomes the process.
+    """
     started = subprocess.Popen(
         [*within, sys.executable, *arguments],
         cwd=HERE,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=dies_with_us,  # noqa: PLW1509  # it only asks the system for a signal
+        preexec_fn=dies_with_us,  # noqa: PLW1509  # one prctl call
     )
     try:
         yield started
@@ -53,7 +56,7 @@ def process(
 
 @dataclass(slots=True)
 class Service:
-    """Our service on a database of its own."""
+    """The service on a database of its own."""
 
     port: int
     provider: int
@@ -69,8 +72,9 @@ class Service:
     async def callbacks(
         self, count: int, padding: str = PADDING, own: Sequence[str] = ()
     ) -> tuple[list[bytes], list[str]]:
-        """Submit jobs, with callback URLs of their `own` where there are; the final callback of each as
-        bytes, and the jobs' ids in the same order.
+        """Submit jobs, with the callback URLs in `own` where there are some.
+
+        Returns the final callback of each job as bytes, and the jobs' ids in the same order.
         """
         if own:
             await _post(self.port, [self.submission(callback_url=url) for url in own])
@@ -82,7 +86,7 @@ class Service:
         return made, [url.rsplit(".", 2)[-2] for url, _, _ in taken]
 
     def submission(self, **others: str) -> bytes:
-        """A submission as bytes."""
+        """Return a submission as bytes."""
         wish = {
             "provider": "apiframe",
             "operation": "runway-imagine",
@@ -115,18 +119,18 @@ class Service:
         return bool(answer.json()["data"])
 
     def memory(self, which: str = "VmRSS") -> float:
-        """Resident memory in MB; "VmHWM" is the most since `forget_peak`."""
+        """Return the resident memory in MB; `VmHWM` is its peak since `forget_peak`."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(which + ":"):
                 return int(line.split()[1]) / 1024
         return float("nan")
 
     def forget_peak(self) -> None:
-        """Let the most memory be counted from now on."""
+        """Reset the peak of the memory."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def cpu(self) -> float:
-        """Seconds of CPU so far."""
+        """Return the seconds of CPU so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -145,7 +149,7 @@ async def _post(port: int, requests: Sequence[bytes]) -> None:
 
 
 def final(port: int, url: str, secret: str, task: str, padding: str = PADDING) -> bytes:
-    """The callback that ends a job, as bytes."""
+    """Return the callback that ends a job, as bytes."""
     body = {
         "task_id": task,
         "task_type": "runway",
@@ -159,14 +163,14 @@ def final(port: int, url: str, secret: str, task: str, padding: str = PADDING) -
 
 
 async def notes(port: int) -> dict[str, Any]:
-    """What a raw stub was sent since it was last asked."""
+    """Return the requests that a raw stub noted since the last call."""
     async with httpx.AsyncClient(timeout=100) as client:
         told: dict[str, Any] = (await client.get(f"http://127.0.0.1:{port}/notes")).json()
         return told
 
 
 async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", seconds: float = 100.0) -> float:
-    """Seconds until a server answers."""
+    """Return the seconds until a server answers. Raises `RuntimeError` when it does not start."""
     started = time.monotonic()
     async with httpx.AsyncClient(timeout=10) as client:
         while time.monotonic() - started < seconds and server.poll() is None:
@@ -180,7 +184,7 @@ async def up(server: subprocess.Popen[bytes], port: int, path: str = "/", second
 
 @contextlib.asynccontextmanager
 async def stub(kind: str) -> AsyncIterator[int]:
-    """A stub on a port of its own."""
+    """Run a stub on a port of its own. Yields the port."""
     port = free_port()
     with process("-m", "tests.bench.stubs", kind, str(port)) as started:
         await up(started, port)
@@ -188,7 +192,7 @@ async def stub(kind: str) -> AsyncIterator[int]:
 
 
 def settings_of(folder: str, port: int, provider: int, **settings: str) -> dict[str, str]:
-    """The environment of a service with one account whose provider is a raw stub."""
+    """Return the environment of a service with one account, at a raw stub as its provider."""
     (Path(folder) / "ringback.toml").touch()
     return {
         "RINGBACK_CONFIG": f"{folder}/ringback.toml",
@@ -213,7 +217,7 @@ async def serving(
     program: str = "receiver",
     within: Sequence[str] = (),
 ) -> AsyncIterator[Service]:
-    """Our service as a process, once it is ready."""
+    """Run the service as a process. Yields it once it is ready."""
     with process("-m", program, "serve", environment=environment, within=within) as started:
         after = await up(started, port, "/readyz", READY)
         headers = {"authorization": f"Bearer {KEY}"}
@@ -224,7 +228,7 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def service(provider: int, within: Sequence[str] = (), **settings: str) -> AsyncIterator[Service]:
-    """Our service on a database of its own."""
+    """Run the service on a database of its own. Yields it."""
     with own_folder() as folder:
         async with service_in(folder, provider, within, **settings) as ours:
             yield ours
@@ -234,7 +238,7 @@ async def service(provider: int, within: Sequence[str] = (), **settings: str) ->
 async def service_in(
     folder: str, provider: int, within: Sequence[str] = (), **settings: str
 ) -> AsyncIterator[Service]:
-    """Our service on the database of a folder, or on the one that is set."""
+    """Run the service on the database of a folder, or on the one that is set. Yields it."""
     port = free_port()
     environment = settings_of(folder, port, provider, **settings)
     async with serving(environment, port, provider, within=within) as ours:
@@ -242,5 +246,5 @@ async def service_in(
 
 
 def own_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that is removed with all that it holds."""
+    """Return a folder that is removed with everything in it."""
     return tempfile.TemporaryDirectory(prefix="ringback-bench-", dir=HERE / ".cache")

@@ -1,6 +1,6 @@
-"""How long a single request at the limit of its size keeps everybody else waiting, at every door.
+"""The time for which a single request at its size limit keeps all others waiting, for every call.
 
-`/healthz` is asked all the while over a connection of its own. What a request holds is the longest answer
+`/healthz` is asked all the while over a connection of its own. The hold of a request is the longest answer
 during it less the longest during a rest of the same length. A request that holds up the loop does so each
 time, and the machine does not: the least of three tries counts.
 """
@@ -22,12 +22,12 @@ from tests.bench.measures import Figures
 from tests.bench.stubs import TAKES
 
 HELD = 50.0
-"""Milliseconds that a request may keep the loop."""
+"""Milliseconds that a request may hold the event loop."""
 TRIES = 3
 EVERY = 0.002
 LONGEST_REST = 1.0
 AFTERWARDS = 0.3
-"""Seconds for which the work behind an answer is watched."""
+"""Seconds for which the work after an answer is watched."""
 MIB = 1 << 20
 LISTED = 200
 RESULT = "x" * 60_000
@@ -39,11 +39,11 @@ MINIMAX = {
 KEYED = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
 UNKEYED = {"content-type": "application/json"}
 Ask = Callable[[], Awaitable[int]]
-"""One request; its status, 0 where there was no answer."""
+"""A function that sends one request and returns its status, 0 where there was no answer."""
 
 
 class Probe:
-    """Asks `/healthz` again and again, on a thread of its own; how long each answer took."""
+    """A thread that asks `/healthz` again and again, and keeps the time of each answer."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -60,7 +60,7 @@ class Probe:
         self._thread.join()
 
     def longest(self, since: float, until: float) -> float:
-        """The longest answer that was waited for in between, in milliseconds."""
+        """Return the longest time of an answer that was waited for in between, in milliseconds."""
         return max((took for at, took in self._took if at < until and at + took / 1000 > since), default=0.0)
 
     def _ask(self) -> None:
@@ -79,7 +79,7 @@ class Probe:
 
 @dataclass(slots=True)
 class Door:
-    """The cost of the requests of one door: the longest hold, the most memory, and how many were failed."""
+    """The cost of the requests of one kind: the longest hold, the most memory, and the number of failures."""
 
     held: float = 0.0
     memory: float = 0.0
@@ -111,7 +111,7 @@ class Door:
 
 
 def post(port: int, path: str, body: bytes, headers: dict[str, str], method: str = "POST") -> Ask:
-    """A request of its own connection."""
+    """Return a function that sends a request on a connection of its own."""
 
     def ask() -> int:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -130,13 +130,13 @@ def post(port: int, path: str, body: bytes, headers: dict[str, str], method: str
 
 
 def within(head: bytes, size: int, tail: bytes = b"}") -> Iterator[tuple[str, bytes]]:
-    """Every shape as the last value of an object, as large as it may be."""
+    """Yield every shape as the last value of an object, as large as `size` allows."""
     for name, shape in SHAPES.items():
         yield name, head + shape(size - len(head) - len(tail) - 8) + tail
 
 
 async def jobs() -> Door:
-    """Submissions of 32 MiB, each to a service that has seen none: its memory is measured, too."""
+    """Measure submissions of 32 MiB, each to a new service, because its memory is measured, too."""
     door = Door()
     head = b'{"provider":"apiframe","operation":"runway-imagine","input":{"prompt":"a tide","a":'
     for name, body in within(head, 32 * MIB, b"}}"):
@@ -146,7 +146,7 @@ async def jobs() -> Door:
 
 
 async def callbacks() -> Door:
-    """Callbacks of 1 MiB to an account that needs no proof."""
+    """Measure callbacks of 1 MiB to an account that needs no proof."""
     door = Door()
     async with minimax() as (provider, ours):
         await submit(ours, "a tide")
@@ -159,7 +159,7 @@ async def callbacks() -> Door:
 
 
 async def files() -> Door:
-    """A proved callback of 1 MiB that names as many files as go in."""
+    """Measure a proved callback of 1 MiB that names as many files as fit."""
     door = Door()
     async with stub("raw") as provider, service(provider) as ours, stub("raw") as downstream:
         await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
@@ -175,7 +175,7 @@ async def files() -> Door:
 
 
 async def endpoints() -> Door:
-    """Endpoints of 256 KiB, made and changed."""
+    """Measure endpoints of 256 KiB, made and changed."""
     door = Door()
     async with stub("raw") as provider, service(provider) as ours:
         made = await ours.client.post("/v1/endpoints", json={"url": f"http://127.0.0.1:{provider}/hook"})
@@ -188,8 +188,9 @@ async def endpoints() -> Door:
 
 
 async def answers(call: str) -> Door:
-    """Answers of 4 MiB to one call of ours, each shape to a service of its own: answers that are of no use
-    make the account's calls seldom.
+    """Measure answers of 4 MiB to one kind of call.
+
+    Each shape goes to a service of its own, because useless answers make the account's calls rare.
     """
     door = Door()
     for name in SHAPES:
@@ -200,7 +201,7 @@ async def answers(call: str) -> Door:
 
 
 async def _answered(ours: Service, provider: int, call: str, shape: str) -> int:
-    """Have one job answered so, and drop it."""
+    """Have one job answered with a shape, and cancel it. Returns the status of the cancellation."""
     job = await submit(ours, f"{call} {shape}")
     [(task, _, _)] = await taken(provider, 1)
     await _polled(provider, task, call)
@@ -209,7 +210,7 @@ async def _answered(ours: Service, provider: int, call: str, shape: str) -> int:
 
 
 async def lists() -> Door:
-    """Lists of as many jobs and events as one answer holds, with results as large as they may be."""
+    """Measure lists of as many jobs and events as one answer holds, with the largest results."""
     door = Door()
     async with stub("raw") as provider, service(provider) as ours:
         requests, _ = await ours.callbacks(LISTED, RESULT)
@@ -220,7 +221,7 @@ async def lists() -> Door:
 
 
 async def one_request() -> Figures:
-    """Every door with its worst request."""
+    """Measure every kind of call with its worst request."""
     doors = {
         "POST /v1/jobs": await jobs(),
         "callbacks": await callbacks(),
@@ -242,7 +243,7 @@ async def one_request() -> Figures:
 
 @contextlib.asynccontextmanager
 async def minimax(**settings: str) -> AsyncIterator[tuple[int, Service]]:
-    """A provider of MiniMax's format, and our service with an account of it."""
+    """Run a provider of MiniMax's format, and the service with an account there. Yields both."""
     async with stub("minimax") as provider:
         base = {"providers__minimax__base_url": f"http://127.0.0.1:{provider}"}
         async with service(provider, **{**MINIMAX, **base, **settings}) as ours:
@@ -250,7 +251,7 @@ async def minimax(**settings: str) -> AsyncIterator[tuple[int, Service]]:
 
 
 async def submit(ours: Service, prompt: str) -> str:
-    """Submit a job to the account of MiniMax's format; its id."""
+    """Submit a job to the account of MiniMax's format. Returns its id."""
     wish = {"provider": "minimax", "input": {"model": "T2V-01", "prompt": prompt}}
     answer = await ours.client.post("/v1/jobs", json=wish)
     answer.raise_for_status()
@@ -258,7 +259,7 @@ async def submit(ours: Service, prompt: str) -> str:
 
 
 async def taken(provider: int, count: int, seconds: float = 20.0) -> list[tuple[str, str, float]]:
-    """The tasks that the provider took since it was last asked: id, callback URL, moment."""
+    """Return the tasks that the provider took since the last call: id, callback URL, moment."""
     found: list[tuple[str, str, float]] = []
     ends = time.monotonic() + seconds
     while len(found) < count and time.monotonic() < ends:
@@ -268,7 +269,7 @@ async def taken(provider: int, count: int, seconds: float = 20.0) -> list[tuple[
 
 
 async def _polled(provider: int, task: str, call: str, seconds: float = 10.0) -> None:
-    """Wait until the large answer to this call was on its way for a moment."""
+    """Wait until the large answer to this call has been on its way for a moment."""
     ends = time.monotonic() + seconds
     while call == "poll" and time.monotonic() < ends:
         if task in (await notes(provider))["polls"]:

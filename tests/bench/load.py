@@ -1,6 +1,6 @@
-"""A load generator that leaves the machine to what is measured: prepared bytes over kept connections.
+"""A load generator that leaves the machine to the service: prepared bytes over kept connections.
 
-Its own garbage waits until a load is over: a collection here would be counted as a slow answer of theirs.
+Its own garbage collection waits until a load is over, or it would count as a slow answer of the service.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from receiver.egress.http1 import Connection, request_bytes
 
 CONNECTIONS = 64
 LIVE = request_bytes("GET", "/healthz", "127.0.0.1", [], b"")
-"""Asked once on each new connection: to take 64 of them at once is not the load that is measured."""
+"""The first request of each new connection: to accept 64 at once is not the load that is measured."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a load: seconds in all, milliseconds of each, and how many were not acknowledged."""
+    """The result of a load: seconds in all, milliseconds of each request, and the number not acknowledged."""
 
     seconds: float
     latencies: list[float] = field(default_factory=list)
@@ -28,22 +28,22 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Acknowledged per second."""
+        """Return the number of acknowledged requests per second."""
         return (len(self.latencies) - self.failed) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """A quantile of the latencies, in milliseconds."""
+        """Return a quantile of the latencies, in milliseconds."""
         return quantile(self.latencies, share)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of them lie."""
+    """Return the value below which `share` of the values lie; NaN where there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def prepared(port: int, path: str, secret: str, body: bytes) -> bytes:
-    """One callback as bytes."""
+    """Return one callback as bytes."""
     headers = [("content-type", "application/json"), ("x-webhook-secret", secret)]
     return request_bytes("POST", path, f"127.0.0.1:{port}", headers, body)
 
@@ -59,7 +59,7 @@ def _unswept() -> Iterator[None]:
 
 
 async def closed(port: int, requests: Sequence[bytes]) -> Result:
-    """As fast as they are answered, over 64 connections."""
+    """Send requests as fast as they are answered, over 64 connections."""
     waiting = iter(requests)
     result = Result(0.0)
 
@@ -80,7 +80,10 @@ async def closed(port: int, requests: Sequence[bytes]) -> Result:
 
 
 async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Result, list[float]]:
-    """At a fixed rate, whatever the answers do; also the monotonic moment at which each was sent."""
+    """Send requests at a fixed rate, which does not depend on the answers.
+
+    Returns the result, and the monotonic moment at which each request was sent.
+    """
     idle = deque([await connect(port) for _ in range(CONNECTIONS)])
     await asyncio.gather(*(connection.ask(LIVE, 4096) for connection in idle))
     result, sent = Result(0.0), [0.0] * len(requests)
@@ -110,6 +113,6 @@ async def opened(port: int, requests: Sequence[bytes], rate: float) -> tuple[Res
 
 
 async def connect(port: int) -> Connection:
-    """A connection to a server of this machine."""
+    """Return a connection to a server of this machine."""
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     return connection

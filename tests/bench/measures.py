@@ -1,4 +1,4 @@
-"""The measures, each a function that sets its own stage and tells its figures."""
+"""The measures, each a function that starts its own processes and returns its figures."""
 
 import asyncio
 import gc
@@ -19,8 +19,11 @@ RATE_TURNS, TURNS = 7, 5
 FULL, HALF = 1_800, 1_500
 """Callbacks of one turn as fast as they go, and at half of that rate."""
 PIECE = 300
-"""Number of callbacks, some 0.15 s of load, in one sample of the p99: about once a second this machine
-stops a process for 10 to 20 ms, and in a turn of a second that stop is the slowest hundredth of anything."""
+"""Number of callbacks, some 0.15 s of load, in one sample of the p99.
+
+About once a second this machine stops a process for 10 to 20 ms, and in a turn of a second that stop is the
+slowest hundredth of anything.
+"""
 PATH_JOBS = RATE_TURNS * 1_200
 BARE = 8_000
 POSTS = 12_000
@@ -29,7 +32,7 @@ OFFERED = 200.0
 WATCHED, STOPPED = 5.0, 0.002
 PAGE, PAGES = 8192, 1000
 SECONDS = 4
-"""How long one turn of an offered rate is."""
+"""Seconds of one turn of an offered rate."""
 AWAKE = 1
 """Seconds of a load before it counts: memory that lay idle for half a second is read 12 times slower here."""
 
@@ -37,8 +40,10 @@ Figures = dict[str, float]
 
 
 async def machine() -> Figures:
-    """What the rest is measured on: how often the processor stops for a while, and how long a write takes to
-    be durable, with nothing else to do."""
+    """Measure the machine itself, with nothing else to do.
+
+    The figures are how often the processor stops for a while, and how long a write takes to be durable.
+    """
     stops = await asyncio.to_thread(_stops)
     synced = await asyncio.to_thread(_synced)
     return {
@@ -74,7 +79,7 @@ def _synced() -> list[float]:
 
 
 async def intake() -> Figures:
-    """Distinct jobs, one final callback each, no endpoint."""
+    """Measure distinct jobs with one final callback each and no endpoint."""
     async with stub("bare") as plain, stub("raw") as provider, service(provider) as ours:
         requests, _ = await ours.callbacks(RATE_TURNS * (FULL + HALF))
         results, halves = [], []
@@ -93,7 +98,7 @@ async def intake() -> Figures:
 
 
 async def whole_path() -> Figures:
-    """Callback, job, event and two deliveries, as fast as they go."""
+    """Measure callback, job, event and two deliveries, as fast as they go."""
     async with (
         stub("bare") as plain,
         stub("raw") as provider,
@@ -123,8 +128,10 @@ async def whole_path() -> Figures:
 async def _in_turns(
     plain: int, requests: list[bytes], take: Callable[[list[bytes]], Awaitable[float]], name: str
 ) -> Figures:
-    """The medians of our rate, of the bare route's, and of their ratio, taken in turns: a machine that is
-    shared runs faster and slower from one second to the next."""
+    """Return the medians of the service's rate, of the bare route's, and of their ratio.
+
+    They are taken in turns: a machine that is shared runs faster and slower from one second to the next.
+    """
     body = b'{"task_id":"x","status":"finished","note":"' + b"x" * 300 + b'"}'
     unread = [prepared(plain, "/callbacks/apiframe/token", "secret", body)] * BARE
     await closed(plain, unread)
@@ -142,7 +149,7 @@ async def _in_turns(
 
 
 async def latency() -> Figures:
-    """Callback sent to delivery received, at 200 a second."""
+    """Measure the time from callback sent to delivery received, at 200 a second."""
     async with stub("raw") as provider, stub("raw") as downstream, service(provider) as ours:
         await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
         await warm(ours, downstream, 1)
@@ -151,12 +158,12 @@ async def latency() -> Figures:
 
 
 def middle(turns: Sequence[Sequence[float]], share: float) -> float:
-    """The median of what each turn had at a quantile: one stall of the machine decides a single turn."""
+    """Return the median of the turns' quantiles: one stall of the machine decides a single turn."""
     return quantile([quantile(took, share) for took in turns], 0.5)
 
 
 async def one_dead_of_four() -> Figures:
-    """Three healthy endpoints, alone and beside one that never answers."""
+    """Measure three healthy endpoints, alone and beside one that never answers."""
     turns: dict[bool, list[list[float]]] = {}
     for dead in (False, True):
         async with stub("raw") as provider, stub("raw") as downstream, service(provider) as ours:
@@ -177,7 +184,7 @@ async def one_dead_of_four() -> Figures:
 
 
 async def posts() -> Figures:
-    """POSTs per second of one core: the gateway against aiohttp, in turns."""
+    """Measure POSTs per second of one core: the HTTP client against aiohttp, in turns."""
     async with stub("raw") as port:
         url = f"http://127.0.0.1:{port}/post"
         body = b"x" * 400
@@ -204,14 +211,14 @@ async def posts() -> Figures:
 
 
 async def start() -> Figures:
-    """From nothing to ready, and what that costs while idle."""
+    """Measure a start from nothing to ready, and the memory while idle."""
     async with stub("raw") as provider, service(provider) as ours:
         await asyncio.sleep(1)
         return {"start to ready, s": ours.ready_after, "resident, MB": ours.memory()}
 
 
 async def demo() -> Figures:
-    """The demo, after set-up."""
+    """Measure the demo, after set-up."""
     started = time.monotonic()
     finished = await asyncio.to_thread(
         subprocess.run,
@@ -243,7 +250,10 @@ async def warm(ours: Service, downstream: int, endpoints: int) -> None:
 
 
 async def offered(ours: Service, downstream: int, endpoints: int) -> list[float]:
-    """Milliseconds from callback to each delivery at a steady rate, without those of the first second."""
+    """Return the milliseconds from callback to each delivery at a steady rate.
+
+    Those of the first second are left out.
+    """
     requests, jobs = await ours.callbacks(int(OFFERED * (AWAKE + SECONDS)))
     _, sent = await opened(ours.port, requests, OFFERED)
     arrived = await arrivals(downstream, len(jobs) * endpoints)

@@ -1,7 +1,7 @@
-"""How the service fares on large tables: the removal of an endpoint that is owed a million deliveries, a
-start with all jobs that were kept, and retries that wait for many origins.
+"""The service on large tables: an endpoint with a million deliveries, many jobs, many origins.
 
-The database itself fills its tables while nothing serves it; jobs are copies of one that came to its end.
+The measures are the removal of the endpoint, a start with all stored jobs, and retries that wait for many
+origins. The database itself fills its tables while nothing serves it; jobs are copies of a finished one.
 """
 
 import asyncio
@@ -24,13 +24,12 @@ from tests.cluster import Cluster, cluster
 
 OWED, KEPT, ORIGINS = 1_000_000, 3_000_000, 20_000
 RATE, SECONDS = 25.0, 10.0
-"""Other writes a second, alone and while an endpoint is removed, and for how many seconds of each."""
+"""Other writes a second, alone and while an endpoint is removed, and the seconds of each."""
 ANSWERED = 60.0
 RETRY_AFTER = 45
 CLAIMS = 200
 SETTLED = 45
-"""Seconds in which the memory of origins that are done is given back: idle connections are kept for 20, and
-looked through as often."""
+"""Seconds until finished origins free their memory: idle connections live for 20, checked as often."""
 
 
 @dataclass(slots=True)
@@ -43,28 +42,31 @@ class Place:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Its settings of the service."""
+        """Return the settings of the service for this database."""
         return {"database_url": self.url, "secret_keys": SECRETS} if self.server else {}
 
     @property
     def file(self) -> Path:
-        """Where SQLite keeps it."""
+        """Return the path of SQLite's file."""
         return Path(self.folder) / "bench.db"
 
     @property
     def hex(self) -> str:
-        """An expression for 20 hexadecimal digits of `n`."""
+        """Return an SQL expression for 20 hexadecimal digits of `n`."""
         return "lpad(to_hex(n), 20, '0')" if self.server else "printf('%020x', n)"
 
     def numbers(self, count: int) -> str:
-        """A table of `n` from 1 to `count`."""
+        """Return an SQL table of `n` from 1 to `count`."""
         if self.server:
             return f"generate_series(1, {count}) as numbers(n)"
         recursive = f"c(n) as (select 1 union all select n + 1 from c where n < {count})"
         return f"(with recursive {recursive} select n from c)"
 
     def run(self, *statements: str) -> None:
-        """Run statements of SQL. A server's log is written over from then on, as after an hour (`steady`)."""
+        """Run statements of SQL.
+
+        A server's log is written over from then on, as after an hour (see `steady`).
+        """
         if self.server:
             for one in (*statements, "analyze", "checkpoint", "checkpoint"):
                 self.server.sql(self.url.rsplit("/", 1)[1], one)
@@ -76,7 +78,7 @@ class Place:
 
 @contextlib.contextmanager
 def place(engine: str) -> Iterator[Place]:
-    """An empty database of an engine; it is gone when the context ends."""
+    """Yield an empty database of an engine. It is removed when the context ends."""
     with own_folder() as folder:
         if engine == "sqlite":
             yield Place(folder, None)
@@ -86,12 +88,12 @@ def place(engine: str) -> Iterator[Place]:
 
 
 def _now() -> str:
-    """How an id of now begins."""
+    """Return the beginning of an id made now."""
     return f"{int(time.time() * 1000):012x}"
 
 
 async def removal(engine: str) -> Figures:
-    """DELETE of an endpoint that is owed a million deliveries, with other writes beside it."""
+    """Measure the DELETE of an endpoint with a million pending deliveries, with other writes beside it."""
     with place(engine) as kept:
         async with stub("raw") as provider:
             async with service_in(kept.folder, provider, **kept.settings) as ours:
@@ -122,7 +124,7 @@ async def removal(engine: str) -> Figures:
 
 
 def _owe(kept: Place, endpoint: str) -> None:
-    """A million deliveries that wait for an endpoint that is disabled."""
+    """Disable an endpoint and add a million deliveries that wait for it."""
     begins, now = _now(), int(time.time() * 1000)
     kept.run(
         f"update endpoint set state = 'disabled' where id = '{endpoint}'",
@@ -136,7 +138,7 @@ def _owe(kept: Place, endpoint: str) -> None:
 
 
 async def start(engine: str) -> Figures:
-    """From nothing to ready where three million jobs are kept."""
+    """Measure a start from nothing to ready with three million stored jobs."""
     with place(engine) as kept:
         async with stub("raw") as provider, stub("raw") as downstream:
             async with service_in(kept.folder, provider, **kept.settings) as ours:
@@ -149,7 +151,7 @@ async def start(engine: str) -> Figures:
 
 
 def _keep(kept: Place) -> None:
-    """Copies of the one job that there is."""
+    """Add copies of the one job that is stored."""
     new = {"id": f"'job_{_now()}' || {kept.hex}", "provider_job_id": f"'task-' || {kept.hex}"}
     columns = TABLES["job"]
     kept.run(
@@ -160,10 +162,10 @@ def _keep(kept: Place) -> None:
 
 
 async def origins() -> Figures:
-    """Retries that wait for as many one-off callback URLs, each of its own origin.
+    """Measure retries that wait for as many one-off callback URLs, each of its own origin.
 
-    The memory at the start holds the cost of many calls at once, too: other origins were called before, and
-    took all at once.
+    The memory at the start holds the cost of many calls at once, too: other origins were called before, all
+    at once.
     """
     with place("sqlite") as kept:
         async with stub("raw") as provider, stub("raw") as downstream:
@@ -199,12 +201,12 @@ async def origins() -> Figures:
 
 
 def _own(name: str, downstream: int, path: str) -> list[str]:
-    """Callback URLs, each of an origin of its own."""
+    """Return callback URLs, each of an origin of its own."""
     return [f"http://{name}{number}.localhost:{downstream}/{path}" for number in range(ORIGINS)]
 
 
 async def _all_failed(downstream: int, seconds: float = 2.0 * RETRY_AFTER) -> int:
-    """Wait until every first attempt has failed; how many second ones arrived meanwhile."""
+    """Wait until every first attempt has failed. Returns the number of second ones that arrived meanwhile."""
     arrived = 0
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -217,7 +219,7 @@ async def _all_failed(downstream: int, seconds: float = 2.0 * RETRY_AFTER) -> in
 
 
 def _copied(source: Path, to: Path) -> SqliteDriver:
-    """A driver on a copy of a database that is in use; work that waits there waits for an hour more."""
+    """Return a driver on a copy of a database in use. Work that waits there waits for an hour more."""
     with (
         contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as database,
         contextlib.closing(sqlite3.connect(to)) as copy,
@@ -229,7 +231,7 @@ def _copied(source: Path, to: Path) -> SqliteDriver:
 
 
 async def _claims_on_server() -> tuple[list[float], list[float]]:
-    """The same claims on PostgreSQL, where nothing waits and where retries do."""
+    """Return the milliseconds of the same claims on PostgreSQL, where nothing waits and where retries do."""
     with place("postgresql") as kept:
         empty = await claims(PostgresDriver(target(kept.url)), CLAIMS, 0)
         later = int(time.time() * 1000) + 3_600_000

@@ -27,10 +27,10 @@ SEGMENTS = 40
 TURNS, PATH_TURNS = 7, 9
 PART = 600
 NOTICED = 6.0
-"""Seconds after which replicas know how many they are."""
+"""Seconds after which replicas know their number."""
 BACKLOG = 1_000_000
 WATCHED = float(os.environ.get("BENCH_WATCHED", "60"))
-"""Seconds for which memory is watched; the bar speaks of ten minutes: BENCH_WATCHED=600."""
+"""Seconds for which memory is watched. The bar is for ten minutes: BENCH_WATCHED=600."""
 CLAIMS = 1_000
 ROOM = 16
 SECRETS = json.dumps(["m" * 40])
@@ -38,8 +38,10 @@ SECRETS = json.dumps(["m" * 40])
 
 @contextlib.contextmanager
 def steady() -> Iterator[Cluster]:
-    """A server as it is after an hour: the files of its log are there and are written over. A new one makes
-    each as it goes, which holds up every commit for 50 to 100 ms, once in 16 MB.
+    """Run a server as it is after an hour. Yields it.
+
+    The files of its log exist and are written over. A new server makes each as it goes, which holds up every
+    commit for 50 to 100 ms, once in 16 MB.
     """
     with cluster(VERSION, SETTINGS) as server:
         for _ in range(SEGMENTS):
@@ -53,14 +55,14 @@ def steady() -> Iterator[Cluster]:
 
 @contextlib.asynccontextmanager
 async def on_postgres(server: Cluster, provider: int, url: str = "") -> AsyncIterator[Service]:
-    """Our service on a database of that server."""
+    """Run the service on a database of a server. Yields it."""
     async with service(provider, database_url=url or server.database(), secret_keys=SECRETS) as ours:
         yield ours
 
 
 @contextlib.asynccontextmanager
 async def beside(server: Cluster) -> AsyncIterator[tuple[tuple[Service, int], tuple[Service, int]]]:
-    """Our service on that server, and one on SQLite, each with a downstream of its own."""
+    """Run the service on a server, and one on SQLite, each with a downstream of its own. Yields both."""
     async with (
         stub("raw") as provider,
         stub("raw") as other,
@@ -73,7 +75,7 @@ async def beside(server: Cluster) -> AsyncIterator[tuple[tuple[Service, int], tu
 
 
 async def path() -> Figures:
-    """The whole path on PostgreSQL and on SQLite, in turns."""
+    """Measure the whole path on PostgreSQL and on SQLite, in turns."""
     with steady() as server:
         async with beside(server) as sides:
             takes = []
@@ -97,8 +99,10 @@ async def path() -> Figures:
 
 
 async def latency() -> Figures:
-    """Callback sent to delivery received on PostgreSQL, at 200 a second, and on SQLite in turns: a stop of
-    the machine for 10 ms once a second is the slowest hundredth of both."""
+    """Measure callback sent to delivery received on PostgreSQL, at 200 a second, and on SQLite in turns.
+
+    A stop of the machine for 10 ms once a second is the slowest hundredth of both.
+    """
     with steady() as server:
         async with beside(server) as sides:
             for one, to in sides:
@@ -114,7 +118,10 @@ async def latency() -> Figures:
 
 
 async def replicas() -> Figures:
-    """Two replicas against one, in turns: what a callback costs all processes, the database's included."""
+    """Measure two replicas against one, in turns.
+
+    The figure is the cost of a callback in all processes, the database's included.
+    """
     with steady() as server:
         alone, shared = server.database(), server.database()
         async with (
@@ -143,7 +150,7 @@ async def replicas() -> Figures:
 
 
 async def backlog() -> Figures:
-    """A claim, a start and the memory with a million deliveries that wait, and with none."""
+    """Measure a claim, a start and the memory, with a million waiting deliveries and with none."""
     with steady() as server:
         url = server.database()
         _owe(server, url, "live", 20_000)
@@ -168,7 +175,7 @@ async def backlog() -> Figures:
 
 
 async def recovery() -> Figures:
-    """From a database that is up again after it died to the first delivery."""
+    """Measure the time from the restart of a dead database to the first delivery."""
     with steady() as server:
         async with stub("raw") as provider, stub("raw") as downstream, on_postgres(server, provider) as ours:
             await ours.endpoint(f"http://127.0.0.1:{downstream}/hook1")
@@ -187,7 +194,7 @@ async def recovery() -> Figures:
 
 
 async def _rate(services: list[Service], downstream: int, requests: list[bytes]) -> float:
-    """Callbacks per second, until the last of two deliveries each was received."""
+    """Return the callbacks per second, until the last of two deliveries each was received."""
     started = time.monotonic()
     shares = [requests[number :: len(services)] for number in range(len(services))]
     await asyncio.gather(*(closed(one.port, part) for one, part in zip(services, shares, strict=True)))
@@ -204,7 +211,7 @@ async def _cost(server: Cluster, services: list[Service], downstream: int) -> tu
 
 
 def _cpu(server: Cluster, services: list[Service]) -> float:
-    """Seconds of CPU of the services and of the server with all its processes."""
+    """Return the seconds of CPU of the services and of the server with all its processes."""
     pids = [one.process.pid for one in services]
     assert server.process is not None
     for status in Path("/proc").glob("[0-9]*/stat"):
@@ -224,7 +231,7 @@ def _name(url: str) -> str:
 
 
 def _owe(server: Cluster, url: str, lane: str, count: int) -> None:
-    """Deliveries that were due long ago."""
+    """Add deliveries that were due long ago."""
     server.sql(
         _name(url),
         f"insert into due select 'dlv_{lane}_' || n, 'deliver', '{lane}', n, 0, 1, 0, '' "
@@ -233,12 +240,12 @@ def _owe(server: Cluster, url: str, lane: str, count: int) -> None:
 
 
 async def _claims(url: str) -> list[float]:
-    """Milliseconds of claims from the lane that lives."""
+    """Return the milliseconds of claims from the only lane with room."""
     return await claims(PostgresDriver(target(url)), CLAIMS, ROOM)
 
 
 async def claims(driver: PostgresDriver | SqliteDriver, count: int, found: int) -> list[float]:
-    """Milliseconds of claims that find so much each."""
+    """Return the milliseconds of `count` claims, each of which takes `found` rows."""
     await driver.open()
     took = []
     try:

@@ -1,12 +1,16 @@
 """Cheap servers for the other ends of a measurement, each a process of its own.
 
 `bare` is Starlette and uvicorn reading a body and nothing else: the measure of this machine, right now.
-`raw` takes any request: as a provider it answers a task id and keeps the callback URL that it was given,
-as a downstream it notes when each event arrived, under `/hang` it never answers, and under `/later` it
-fails the first time that it is sent an event.
-`minimax` is a provider of that format. The first words of a prompt say how it answers: `done` at the first
+
+`raw` takes any request: as a provider it answers with a task id and keeps the callback URL that it was given,
+as a downstream it notes when each event arrived, under `/hang` it never answers, and under `/later` it fails
+the first time that it receives an event.
+
+`minimax` is a provider of that format. The first words of a prompt choose the answers: `done` at the first
 poll, `submit SHAPE` and `poll SHAPE` with 4 MiB of it.
-`names` is a name server: names that end in `good.test` are this machine, about all others it is silent.
+
+`names` is a name server: names that end in `good.test` are this machine, and queries for others get no
+answer.
 """
 
 import asyncio
@@ -32,11 +36,11 @@ from tests.bench.bodies import SHAPES
 Said = tuple[int, bytes]
 Answer = Callable[[bytes, bytes], Said | None]
 ANSWERS_OF = 4 << 20
-"""The most that is read of a provider's answer."""
+"""Bytes of a provider's answer that the service reads at most."""
 TAKES = 0.3
 """Seconds that the provider of MiniMax's format takes for an answer."""
 LOOK_UP = 0.02
-"""Seconds that the name server takes."""
+"""Seconds that the name server takes for an answer."""
 A = 1
 
 
@@ -46,13 +50,13 @@ async def _bare(request: Request) -> JSONResponse:
 
 
 def bare(port: int) -> None:
-    """The bare route."""
+    """Serve the bare route."""
     app = Starlette(routes=[Route("/callbacks/{account}/{token}", _bare, methods=["POST"])])
     uvicorn.run(app, port=port, log_level="critical", access_log=False, http="httptools", loop="uvloop")
 
 
 class Notes:
-    """What a raw stub was sent."""
+    """The requests that a raw stub received, and its answers."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str, str]] = []
@@ -60,7 +64,7 @@ class Notes:
         self.failed: set[str] = set()
 
     def answer(self, url: bytes, body: bytes) -> Said | None:
-        """The status and the body of the answer; None to stay silent."""
+        """Return the status and the body of the answer; None to stay silent."""
         if url.startswith((b"/hook", b"/later")):
             job = json.loads(body)["data"]["id"]
             if url.startswith(b"/later") and job not in self.failed:
@@ -83,14 +87,14 @@ class Notes:
 
 
 class Tasks:
-    """A provider of MiniMax's format: the questions that it got, and how often about each task."""
+    """A provider of MiniMax's format: the tasks that it took, and the number of polls of each."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str | None, float]] = []
         self.polls: Counter[str] = Counter()
 
     def answer(self, url: bytes, body: bytes) -> Said | None:
-        """The status and the body of the answer."""
+        """Return the status and the body of the answer."""
         if url.startswith(b"/notes"):
             told = {"taken": self.taken, "polls": self.polls}
             self.taken = []
@@ -112,7 +116,7 @@ class Tasks:
 
 
 def _with(task: str, call: str, told: dict[str, str]) -> bytes:
-    """An answer, with as much of a shape as the task's name wants of this call."""
+    """Return an answer, with a shape of 4 MiB where the task's name asks for one in this call."""
     answer = json.dumps({**told, "base_resp": {"status_code": 0}}).encode()
     asked, shape, *_ = *task.split("-"), "", ""
     if asked != call:
@@ -121,7 +125,7 @@ def _with(task: str, call: str, told: dict[str, str]) -> bytes:
 
 
 class Raw(asyncio.Protocol):
-    """One connection of a raw stub."""
+    """One connection of a stub."""
 
     def __init__(self, answer: Answer, takes: float = 0.0) -> None:
         self._answer = answer
@@ -184,7 +188,7 @@ async def serve(port: int, answer: Answer, takes: float = 0.0) -> None:
 
 
 async def names(host: str) -> None:
-    """Answer questions about names until the process ends."""
+    """Answer queries for names until the process ends."""
     await asyncio.get_running_loop().create_datagram_endpoint(Names, local_addr=(host, 53))
     await asyncio.Event().wait()
 

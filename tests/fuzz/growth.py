@@ -1,4 +1,4 @@
-"""How the cost of reading grows with the input: ratios of processor time within one run."""
+"""The growth of a reader's cost with its input: ratios of processor time within one run."""
 
 import gc
 import itertools
@@ -12,13 +12,13 @@ Fed = TypeVar("Fed", str, bytes)
 SMALLEST = 512
 STEP = 8
 ALLOWED = 32
-"""Between the ratios of linear work (8) and quadratic work (64)."""
+"""The allowed ratio of costs: between those of linear work (8) and quadratic work (64)."""
 ALLOWED_TWICE = 3
 """The same for twice the size: linear work gives 2, quadratic work 4."""
 FLOOR = 0.0005
-"""Seconds of processor time below which nothing can be compared."""
+"""Seconds of processor time below which costs cannot be compared."""
 TRIES = 5
-"""How often a bad ratio is measured anew: one good one is enough, so a busy machine changes nothing."""
+"""Number of measurements of a bad ratio: one good one is enough, so a busy machine changes nothing."""
 
 JSON_UNITS = (
     *('"', '\\"', "\\\\", "\\u0041", "\\ud83d", "\\", "[", "]", "{", "}", "[]", "[[]],", '{"a":', "],["),
@@ -30,16 +30,16 @@ TEXT_UNITS = (
     *("0", "1.", "A", "Az", "\u00e9", "\u202e", "\x00", "v1,", "v1,A ", "sha256=", "a=b;", "http://", "a@"),
     *("+json", "/callbacks/", "/assets/", "Bearer ", "whsec_", "rb_", "wait=", ", wait", "a.b.", "_", "::"),
 )
-"""Repeated texts: each has a place in some grammar where a search may start again."""
+"""Repeated texts. Each has a place in some grammar where a search may start again."""
 
 
 def longer(unit: Fed, size: int) -> Fed:
-    """`unit` repeated to about `size`."""
+    """Return `unit` repeated to about `size`."""
     return unit * (size // len(unit) + 1)
 
 
 def cost(work: Callable[[Fed], object], fed: Fed) -> float:
-    """Seconds of this thread's processor time for `work` on `fed`, refusals included."""
+    """Return the seconds of this thread's processor time for `work` on `fed`, refusals included."""
     started = time.thread_time()
     with suppress(Exception):
         work(fed)
@@ -47,13 +47,13 @@ def cost(work: Callable[[Fed], object], fed: Fed) -> float:
 
 
 def least(work: Callable[[Fed], object], fed: Fed, tries: int) -> float:
-    """The least of several costs."""
+    """Return the least of several costs."""
     return min(cost(work, fed) for _ in range(tries))
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the collector, which walks over everything there is, out of the measurement."""
+    """Keep the garbage collector, which walks over all objects, out of the measurement."""
     gc.disable()
     try:
         yield
@@ -62,17 +62,15 @@ def _uncollected() -> Iterator[None]:
 
 
 def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed, allowed: float) -> bool:
-    """Return whether `large` costs more than `allowed` times as much as `small`, however often it is
-    measured.
-    """
+    """Return whether `large` costs more than `allowed` times as much as `small` in every measurement."""
     below = max(least(work, small, 2), FLOOR)
     return all(cost(work, large) > allowed * below for _ in range(TRIES))
 
 
 def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int) -> str | None:
-    """Where `work` on `make(size)` costs more than in proportion, as a sentence; None where it does not.
+    """Return a sentence if `work` on `make(size)` costs more than in proportion, else None.
 
-    A reader may change its way at some size and cost more from there on, so one step is let pass: the cost
+    A reader may change its method at some size and cost more from there on, so one step is allowed: the cost
     must outgrow the size twice in a row.
     """
     with _uncollected():
@@ -90,5 +88,5 @@ def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int)
 
 
 def sizes(limit: int) -> Iterable[int]:
-    """Sizes to try, each four times the one before."""
+    """Return the sizes to try, each four times the one before."""
     return itertools.takewhile(lambda size: size <= limit, (SMALLEST * 4**step for step in itertools.count()))

@@ -1,4 +1,4 @@
-"""Every door of every provider, and every proof, takes time in proportion to the message."""
+"""The functions and proofs of every provider: each takes time in proportion to the message."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.handlers.strategies import places, replaced
 
 LIMIT = 16 * 1024
 PLACES = 6
-"""Fields of a message that are filled, one at a time."""
+"""Number of fields of a message that are filled, one at a time."""
 FILLED: dict[str, Callable[[int], Any]] = {
     "a text": lambda size: "x" * size,
     "blanks": lambda size: " " * size,
@@ -28,7 +28,7 @@ FILLED: dict[str, Callable[[int], Any]] = {
     "names": lambda size: {f"video{number}": "https://a.example/" for number in range(size // 30)},
     "lists in lists": lambda size: [[[["message"], ["x"]]]] * (size // 24),
 }
-"""Contents of a field that grow."""
+"""Contents of a field, by size."""
 
 DOORS: dict[str, tuple[Callable[[HttpMessage], object], list[bytes]]] = {}
 """Every reader of a message, with bodies that it reads."""
@@ -50,7 +50,7 @@ _collect()
 
 
 def reader(door: str, status: int) -> Callable[[bytes], object]:
-    """The reader of a door, for a body under this status."""
+    """Return a reader for bodies under this status."""
     read, _ = DOORS[door]
     return lambda body: read(message(status, body))
 

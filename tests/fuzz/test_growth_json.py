@@ -1,4 +1,4 @@
-"""The readers of JSON take time in proportion to the body, whatever is in it."""
+"""The readers of JSON: each takes time in proportion to the body, for any content."""
 
 import re
 from collections.abc import Callable
@@ -17,17 +17,17 @@ ENDINGS = ("", '"]')
 
 
 def strictly(body: bytes) -> object:
-    """The strict reader."""
+    """Read a body with the strict reader."""
     return json.read(body)
 
 
 def as_request(body: bytes) -> object:
-    """The reader of a request for a job."""
+    """Read a body as a request for a job."""
     return read_wish(body, content_type="application/json")
 
 
 def as_input(body: bytes) -> object:
-    """The reader of an input that was stored, where nothing is counted any more."""
+    """Read a body as a stored input: its values are not counted again."""
     return unpack(body, stored=True)
 
 
@@ -70,7 +70,7 @@ def test_a_search_that_starts_again_inside_is_found() -> None:
 
 
 def summed(body: bytes) -> object:
-    """Linear work."""
+    """Do linear work."""
     return sum(body)
 
 

@@ -1,4 +1,4 @@
-"""Tokens, cursors, filters, queries, URLs, secrets, log lines, heads and chunks cost in proportion."""
+"""Readers of tokens, cursors, filters, queries, URLs, secrets, log lines, heads and chunks: linear cost."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ KID = MASTERS.newest
 
 
 def query(text: str) -> object:
-    """A query of the list of jobs."""
+    """Read a query of the list of jobs."""
     scope = {"type": "http", "query_string": text.encode("ascii", "replace"), "headers": []}
     return read_query(Request(scope), JobQuery, labelled=True)
 
@@ -69,19 +69,19 @@ def test_a_text_costs_in_proportion(name: str) -> None:
 
 
 class Pipe(asyncio.Transport):
-    """A transport that leads nowhere."""
+    """A transport without another end."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take it."""
+        """Discard the data."""
 
     def close(self) -> None:
-        """End."""
+        """Do nothing."""
 
     def abort(self) -> None:
-        """End."""
+        """Do nothing."""
 
     def is_closing(self) -> bool:
-        """Never."""
+        """Return False: the transport stays open."""
         return False
 
 

@@ -1,8 +1,9 @@
-"""Captured messages of every provider: how they are stored, and what reading one gives.
+"""Captured messages of every provider: their files, and the results of reading them.
 
-`cases/<provider>/<door>__<what>.http` holds where the shape comes from and how sure that is, then the
-message; `<door>__<what>.expected.json` beside it holds what the door must make of it. The newline that ends
-the file is no part of the body. A callback is kept like an answer: its status line says nothing.
+`cases/<provider>/<door>__<what>.http` holds the source of the shape, the confidence in it, and the message.
+`<door>` names the handler's function that reads the message (`submit`, `poll`, `callback`, ...), `<what>` the
+case. `<door>__<what>.expected.json` beside it holds the expected result. The newline that ends the file is no
+part of the body. A callback is stored like a response: its status line means nothing.
 """
 
 import json
@@ -31,7 +32,7 @@ Read = Callable[[HttpMessage], dict[str, Any]]
 
 @immutable
 class Capture:
-    """One message of a provider."""
+    """One captured message of a provider."""
 
     provider: str
     door: str
@@ -41,26 +42,26 @@ class Capture:
 
     @property
     def name(self) -> str:
-        """What test reports call it."""
+        """Return the name of the capture for test reports."""
         return f"{self.provider}/{self.door}__{self.what}"
 
     @property
     def expected(self) -> dict[str, Any]:
-        """What its door must make of it."""
+        """Return the expected result of reading the message."""
         path = CASES / self.provider / f"{self.door}__{self.what}.expected.json"
         found: dict[str, Any] = json.loads(path.read_bytes())
         return found
 
     @property
     def outcomes(self) -> set[str]:
-        """What is expected, as words: the kind of answer, a job's phase, an error's class."""
+        """Return the expected result as words: the kind of result, the job's phase, the error's class."""
         expected = self.expected
         words = expected.keys() & {"update", "asset", "challenge"}
         return words | {expected.get("update", {}).get("phase"), expected.get("error")} - {None}
 
 
 def configured(provider: str) -> Handler:
-    """The handler of a provider with its default settings."""
+    """Return the handler of a provider with its default settings."""
     listed = ALL[provider]
     handler: Handler = listed.configure(listed.options())
     return handler
@@ -70,12 +71,12 @@ HANDLERS = {name: configured(name) for name in ALL}
 
 
 def message(status: int = 200, body: bytes = b"", *headers: tuple[str, str]) -> HttpMessage:
-    """A message that came in at the moment at which all captures did."""
+    """Return a message that was received at the same moment as all captures."""
     return HttpMessage(status, headers, body, RECEIVED_AT)
 
 
 def load(path: Path) -> Capture:
-    """The capture in a `.http` file."""
+    """Return the capture in a `.http` file."""
     head, _, body = path.read_bytes().partition(b"\n\n")
     lines = head.decode().splitlines()
     notes = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
@@ -96,7 +97,7 @@ def load(path: Path) -> Capture:
 
 
 def captures(provider: str, *doors: str) -> list[Capture]:
-    """The captures of a provider, of all doors or of some."""
+    """Return the captures of a provider, for all functions of its handler or for some."""
     found = [load(path) for path in sorted((CASES / provider).glob("*.http"))]
     return [capture for capture in found if not doors or capture.door in doors]
 
@@ -105,7 +106,7 @@ EVERY = [capture for provider in ALL for capture in captures(provider)]
 
 
 def rendered(value: Any) -> Any:
-    """A record as JSON, without what is None or empty."""
+    """Return a record as JSON, without values that are None or empty."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -119,13 +120,13 @@ def rendered(value: Any) -> Any:
 
 
 def exchanges(handler: Handler) -> dict[str, Exchange[Any, Any]]:
-    """The doors of a handler that ask a question, by name."""
+    """Return the functions of a handler that send a request, by name."""
     found = {name: getattr(handler, name) for name in ("submit", "poll", "resolve", "cancel")}
     return {name: door for name, door in found.items() if isinstance(door, Exchange)}
 
 
 def doors(handler: Handler) -> dict[str, Read]:
-    """Every door that takes a message, by name, as what reading one of its captures gives."""
+    """Return the functions of a handler that read a message, by name. Each returns its result as JSON."""
     found: dict[str, Read] = {
         name: _answer(door, "asset" if name == "resolve" else "update")
         for name, door in exchanges(handler).items()
@@ -179,7 +180,7 @@ def _challenge(door: Callback) -> Read:
 
 
 def proved(provider: str) -> list[Capture]:
-    """The callbacks of a provider that prove where they come from."""
+    """Return the callbacks of a provider that prove their origin."""
     return [
         capture
         for capture in captures(provider, "callback")

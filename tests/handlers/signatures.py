@@ -1,4 +1,4 @@
-"""Messages that carry a proof, made by hand: what the senders of the published vectors would send."""
+"""Hand-made messages with a proof, as the senders of the published vectors would send them."""
 
 import base64
 import hmac
@@ -23,7 +23,7 @@ ACCOUNT = Keys(account=(WHSEC,))
 
 
 def holds(verify: Verify, told: HttpMessage, keys: Keys) -> bool:
-    """Whether the proof is there; what is refused is refused with `BadSignature`."""
+    """Return whether `verify` proves a message. A refusal must be a `BadSignature`."""
     try:
         return verify(told, keys) is Proof.PROVED
     except BadSignature:
@@ -31,25 +31,25 @@ def holds(verify: Verify, told: HttpMessage, keys: Keys) -> bool:
 
 
 def signed(given: str, body: bytes = BODY) -> HttpMessage:
-    """A message with this signature of its body."""
+    """Return a message with this signature of its body."""
     return message(200, body, ("x-signature", given))
 
 
 def standard(
     signature: str, body: bytes = BODY, *, identity: str = "msg_1", stamp: str = str(SENT_AT)
 ) -> HttpMessage:
-    """A message in the form of Standard Webhooks."""
+    """Return a message in the form of Standard Webhooks."""
     heads = (("webhook-id", identity), ("webhook-timestamp", stamp), ("webhook-signature", signature))
     return message(200, body, *heads)
 
 
 def sign(identity: str = "msg_1", stamp: str = str(NOW), body: bytes = BODY, secret: str = WHSEC) -> str:
-    """The signature that Standard Webhooks gives these parts."""
+    """Return the signature of these parts by Standard Webhooks."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{identity}.{stamp}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(digest).decode()
 
 
 def fresh(change: Change = str, body: bytes = BODY) -> HttpMessage:
-    """An authentic message of this moment, its signature changed."""
+    """Return an authentic message of this moment, with its signature changed."""
     return standard(change(sign(body=body)), body, stamp=str(NOW))

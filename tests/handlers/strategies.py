@@ -1,4 +1,4 @@
-"""Values that nobody asked for: what hypothesis feeds to the doors, and how much of it."""
+"""Unexpected values: the hypothesis strategies that feed the handlers' functions, and their bounds."""
 
 import json
 from typing import Any
@@ -30,17 +30,17 @@ ODD: tuple[Any, ...] = (
     [], {}, [[]], [{}], [None], {"": ""}, {"code": 10**400}, {"message": ["x"]}, {"message": {"message": 1}},
     [{"url": "https://cdn.example/a"}], ["https://cdn.example/a", None, 1], {"url": {}}, DEEP,
 )  # fmt: skip
-"""Values that have led a reader astray."""
+"""Values that have misled a reader."""
 
 
 def places(body: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path to every value in `body`, the whole of it included."""
+    """Return the path of every value in `body`, including the whole of it."""
     inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
     return [path, *(place for name, value in inner for place in places(value, (*path, name)))]
 
 
 def replaced(body: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """`body` with another value at `path`."""
+    """Return `body` with another value at `path`."""
     if not path:
         return value
     inner = replaced(body[path[0]], path[1:], value)
@@ -51,7 +51,7 @@ def replaced(body: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @st.composite
 def mutated(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
-    """One of `bodies` with one or two of its values replaced."""
+    """Return one of `bodies` with one or two of its values replaced."""
     body = json.loads(draw(st.sampled_from(bodies)))
     for _ in range(draw(st.integers(1, 2))):
         path = draw(st.sampled_from(places(body)))
@@ -60,7 +60,7 @@ def mutated(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
 
 
 def named(body: Any) -> set[str]:
-    """Every name of a field in `body`."""
+    """Return the names of all fields in `body`."""
     if isinstance(body, list):
         return {name for inner in body for name in named(inner)}
     if isinstance(body, dict):
@@ -69,7 +69,7 @@ def named(body: Any) -> set[str]:
 
 
 def invented(bodies: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Bodies of any structure under the names that are in use in `bodies`."""
+    """Return a strategy for bodies of any structure, with the field names of `bodies`."""
     names = sorted({name for body in bodies for name in named(json.loads(body))})
     odd = st.sampled_from(ODD)
     word = st.sampled_from(names)

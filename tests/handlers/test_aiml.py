@@ -1,4 +1,4 @@
-"""AI.ML's media links: whatever a reply names, the key goes to the account's own origin or nowhere."""
+"""AI.ML's media links: for any link in a reply, the key goes to the account's own origin or nowhere."""
 
 import json
 from urllib.parse import urlsplit
@@ -29,23 +29,23 @@ HOSTILE = (
     "ftp://api.ai.ml/x", "javascript:alert(1)", "data:video/mp4,x", "https:/evil.test", "//127.0.0.1:6379/",
     "http://169.254.169.254/latest", "https:evil.test",
 )  # fmt: skip
-"""Media links that have led, or could lead, a client and its key to another place."""
+"""Media links that have led, or could lead, a client and its key to another origin."""
 
 OWN = (
     "/v1/media/videos/orgs%2F64%2Fvideos%2Fa.mp4", "/v1/media/videos/orgs%252F64", "/v1/./media/../x",
     "/v1//x", "/@evil.test/x", "/.evil.test", "/v1/media/x?next=https://evil.test", "/%2F%2Fevil.test", "/",
 )  # fmt: skip
-"""Media links that stay at home and go out byte for byte."""
+"""Media links that stay on the own origin and are sent byte for byte."""
 
 
 def asked(source: str, base: str = BASE) -> HttpRequest:
-    """The request that resolves a media link."""
+    """Return the request that resolves a media link."""
     resolve = exchanges(HANDLERS["aiml"])["resolve"]
     return resolve.build(AssetRef(JOB, 0, source), Account("mine", base, API_KEY))
 
 
 def stays_home(request: HttpRequest, base: str) -> None:
-    """The request goes to the origin of `base` by the reckoning of two different parsers."""
+    """Assert that two different URL parsers see the request go to the origin of `base`."""
     url = base + request.path
     assert (urlsplit(url).scheme, urlsplit(url).netloc) == (urlsplit(base).scheme, urlsplit(base).netloc)
     assert (httpx.URL(url).host, httpx.URL(url).port) == (httpx.URL(base).host, httpx.URL(base).port)

@@ -1,4 +1,4 @@
-"""Whatever comes in, a door answers with its own word or with one of our errors, and with nothing else."""
+"""Arbitrary input: each handler function returns its own type or raises one of the project's errors."""
 
 import json
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from tests.handlers.strategies import LIMITED, OBJECTS, ODD, invented, mutated, 
 Parse = Callable[[HttpMessage], Any]
 
 PARSES: dict[str, tuple[Parse, type[Exception], list[bytes]]] = {}
-"""Every parse, with the error it may raise and the bodies that its captures hold."""
+"""Every parsing function, with the error that it may raise and the bodies of its captures."""
 
 
 def is_json(capture: Capture) -> bool:
-    """Whether the body of a capture is JSON."""
+    """Return whether the body of a capture is JSON."""
     try:
         json.loads(capture.message.body)
     except ValueError:
@@ -50,7 +50,7 @@ HEADERS = st.lists(
 
 
 def texts(word: Told | Asset) -> list[str]:
-    """The texts of a word that are told on as they are."""
+    """Return the texts of a result that are passed on as they are."""
     if isinstance(word, Asset):
         return [text for text in (word.url, word.mime_type) if text is not None]
     failure = (word.failure.message,) if word.failure else ()
@@ -58,7 +58,7 @@ def texts(word: Told | Asset) -> list[str]:
 
 
 def ends_well(name: str, told: HttpMessage) -> None:
-    """A word of the right kind or the right error; every value in it fit to be told on."""
+    """Assert that a message gives a result of the right type with safe values, or the right error."""
     parse, error, _ = PARSES[name]
     try:
         word = parse(told)
@@ -126,14 +126,14 @@ def test_a_body_cut_off_anywhere_is_read_or_refused(name: str) -> None:
 
 
 def ring(name: str) -> Callback:
-    """The callback door of a provider that has one."""
+    """Return the callback functions of a provider that has some."""
     callback = HANDLERS[name].callback
     assert callback is not None
     return callback
 
 
 def header_names(name: str) -> list[str]:
-    """The headers that the callbacks of a provider carry."""
+    """Return the names of the headers in the callbacks of a provider."""
     return sorted({header for capture in captures(name, "callback") for header, _ in capture.message.headers})
 
 
@@ -187,7 +187,7 @@ INPUTS: list[dict[str, Any]] = [
 
 
 def checked(handler: Handler, told: dict[str, Any]) -> None:
-    """Every problem with an input is one that can be told."""
+    """Assert that every problem of an input has a valid pointer and a sentence."""
     for operation in handler.operations:
         for problem in handler.check(Submission("job_1", operation, told)):
             assert isinstance(problem, Problem)

@@ -1,7 +1,7 @@
-"""Every provider's proof: the right one proves, and whatever is not exactly it does not.
+"""The proof of every provider: the right one proves, and anything else does not.
 
-The captures that are expected to be proved say what a right proof looks like; its headers are those whose
-change makes a difference.
+The captures that are expected to be proved show a right proof. The headers of the proof are found by their
+effect: another value breaks it.
 """
 
 import base64
@@ -38,7 +38,7 @@ each = pytest.mark.parametrize("capture", PROVED, ids=lambda capture: capture.na
 
 
 def verify(capture: Capture, told: HttpMessage, keys: Keys = KEYS) -> str:
-    """What the provider of `capture` proves with `told`, as a word."""
+    """Return the result of verifying a message for the provider of `capture`, as a word."""
     callback: Callback | None = HANDLERS[capture.provider].callback
     assert callback is not None
     try:
@@ -48,13 +48,13 @@ def verify(capture: Capture, told: HttpMessage, keys: Keys = KEYS) -> str:
 
 
 def without(capture: Capture, header: str) -> HttpMessage:
-    """The message of a capture without one of its headers."""
+    """Return the message of a capture without one of its headers."""
     kept = tuple(pair for pair in capture.message.headers if pair[0] != header)
     return replace(capture.message, headers=kept)
 
 
 def proving(capture: Capture) -> list[str]:
-    """The headers that carry the proof: another value there and it is gone."""
+    """Return the headers that carry the proof: with another value in one of them, the proof fails."""
     names = sorted({name for name, _ in capture.message.headers})
     return [
         name
@@ -64,7 +64,7 @@ def proving(capture: Capture) -> list[str]:
 
 
 def changed(capture: Capture, header: str, values: Callable[[str], Sequence[str]]) -> HttpMessage:
-    """The message of a capture with other values for one header."""
+    """Return the message of a capture with other values for one header."""
     headers: Headers = ()
     for name, value in capture.message.headers:
         headers += tuple((name, other) for other in values(value)) if name == header else ((name, value),)
@@ -72,7 +72,7 @@ def changed(capture: Capture, header: str, values: Callable[[str], Sequence[str]
 
 
 def flipped(value: str) -> str:
-    """`value` with its last character replaced by its neighbour."""
+    """Return `value` with another last character."""
     return value[:-1] + ("0" if value[-1] != "0" else "1")
 
 
@@ -142,7 +142,7 @@ def test_a_header_of_a_similar_name_does_not_count(capture: Capture) -> None:
 
 
 def encoded(secret: str) -> str:
-    """`secret` in base64."""
+    """Return `secret` in base64."""
     return base64.b64encode(secret.encode()).decode()
 
 

@@ -1,6 +1,7 @@
-"""One suite for all providers: what they say is read as their captures expect.
+"""One suite for all providers: their messages are read as their captures expect.
 
-A provider that is added to `handlers.ALL` is picked up by itself, and is told here what it still lacks.
+The suite finds a provider that is added to `handlers.ALL` by itself, and reports the captures that it still
+lacks.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ REQUIRED = {
     "cancel": {"update", "Rejected", "Garbled"},
     "challenge": {"challenge"},
 }
-"""What the captures of a door must show at least."""
+"""The outcomes that the captures of each handler function must show at least."""
 
 STATUS_FIELDS = frozenset({"status", "state"})
 CASINGS: tuple[Callable[[str], str], ...] = (str.upper, str.lower, str.title, str.swapcase, " {} ".format)
@@ -48,7 +49,7 @@ STATUSES = {
     "Garbled": (100,),
     "Redirected": (301, 302, 303, 304, 307, 308),
 }
-"""What an HTTP status means, whoever sends it."""
+"""The error for an HTTP status, the same for every provider."""
 
 WISHES = {
     "0": 0,
@@ -59,11 +60,11 @@ WISHES = {
     "Sun, 01 Nov 2026 13:00:05 +0100": 5,
     "Sun, 01 Nov 2026 11:00:00 GMT": 0,
 }
-"""`Retry-After` as seconds from the moment of all captures."""
+"""Values of `Retry-After`, and the seconds from the moment of all captures."""
 
 
 def is_refusal(capture: Capture) -> bool:
-    """Whether it is an answer that must become an error."""
+    """Return whether a capture is a response that must become an error."""
     return capture.door in exchanges(HANDLERS[capture.provider]) and "error" in capture.expected
 
 
@@ -134,7 +135,7 @@ def test_only_challenges_are_answered_as_challenges(handler: Handler) -> None:
 
 
 def with_status(body: Any, change: Callable[[str], str]) -> Any:
-    """`body` with every status word in it changed."""
+    """Return `body` with every status word in it changed."""
     if isinstance(body, list):
         return [with_status(inner, change) for inner in body]
     if not isinstance(body, dict):
@@ -148,13 +149,13 @@ def with_status(body: Any, change: Callable[[str], str]) -> Any:
 
 
 def retold(capture: Capture, change: Callable[[str], str]) -> HttpMessage:
-    """The message of a capture with its status words changed."""
+    """Return the message of a capture with its status words changed."""
     body = json.dumps(with_status(json.loads(capture.message.body), change)).encode()
     return dataclasses.replace(capture.message, body=body)
 
 
 def readings(handler: Handler) -> list[tuple[Capture, Callable[[HttpMessage], Any]]]:
-    """The captures of a provider that carry a status word, each with the reader of its door."""
+    """Return the captures of a provider that carry a status word, each with the function that reads it."""
     readers = {name: door.parse for name, door in exchanges(handler).items()}
     if handler.callback is not None:
         readers["callback"] = handler.callback.parse

@@ -1,4 +1,4 @@
-"""The sentence of an error, which people read where a provider says nothing itself."""
+"""The sentence of an error, shown to people where a provider gives none itself."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from handlers.errors import AccountRefused, ProviderError
 
 
 def every(kind: type[ProviderError]) -> Iterator[type[ProviderError]]:
-    """The classes below one."""
+    """Yield all classes below one."""
     for below in kind.__subclasses__():
         yield below
         yield from every(below)

@@ -1,5 +1,4 @@
-"""The forgiving reader: the faults that an answer is forgiven, and those that it is not; callbacks are
-strict."""
+"""The forgiving reader: the faults of a response that it accepts or refuses. Callbacks are read strictly."""
 
 import unicodedata
 from typing import Any
@@ -96,7 +95,7 @@ def test_an_emoji_of_several_characters_stays_whole() -> None:
 
 
 def files(count: int, length: int) -> tuple[Asset, ...]:
-    """So many files with links of this length."""
+    """Return `count` files with links of `length` characters."""
     return tuple(Asset(kind=Kind.FILE, url=f"https://a/{number:0{length - 10}}") for number in range(count))
 
 

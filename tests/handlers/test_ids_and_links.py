@@ -1,4 +1,4 @@
-"""What every provider's ids and links must be before a job may carry them: an id names, a link leads."""
+"""Requirements for every provider's ids and links before a job may carry them: ids name, links lead."""
 
 import json
 from typing import Any
@@ -34,12 +34,12 @@ named = pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys(
 
 
 def value_at(body: Any, path: tuple[Any, ...]) -> Any:
-    """The value at `path`."""
+    """Return the value at `path`."""
     return value_at(body[path[0]], path[1:]) if path else body
 
 
 def retold(capture: Capture, old: object, new: object) -> bytes:
-    """The body of a capture, every value that equals `old` replaced."""
+    """Return the body of a capture with every value that equals `old` replaced."""
     body = json.loads(capture.message.body)
     for path in [path for path in places(body) if value_at(body, path) == old]:
         body = replaced(body, path, new)
@@ -47,7 +47,10 @@ def retold(capture: Capture, old: object, new: object) -> bytes:
 
 
 def accepting(name: str) -> list[tuple[Capture, str]]:
-    """The answers that accept a job, each with the id it gives; one that is finished may do without."""
+    """Return the responses that accept a job, each with the id that it gives.
+
+    A response with a finished job is left out: it may come without an id.
+    """
     found = [
         capture
         for capture in captures(name, "submit")
@@ -77,7 +80,7 @@ def test_an_id_is_told_as_it_is(handler: Handler) -> None:
 
 
 def linked(name: str) -> list[tuple[Capture, str]]:
-    """The captures that end in links of assets, with each link."""
+    """Return the captures that result in links of assets, once with each link."""
     found = [*captures(name, "submit", "poll", "resolve"), *proved(name)]
     return [
         (capture, asset["url"])
@@ -91,7 +94,7 @@ def linked(name: str) -> list[tuple[Capture, str]]:
 
 
 def links(name: str, capture: Capture, body: bytes) -> list[str | None]:
-    """The links of the assets that a door makes of `body`; none where it refuses it."""
+    """Return the links of the assets that are read from `body`; none where it is refused."""
     handler = HANDLERS[name]
     parses = {door: exchange.parse for door, exchange in exchanges(handler).items()}
     if handler.callback is not None:
@@ -104,7 +107,7 @@ def links(name: str, capture: Capture, body: bytes) -> list[str | None]:
 
 
 def leads(name: str, wrong: object) -> bool:
-    """Whether `wrong` becomes the link of an asset anywhere."""
+    """Return whether `wrong` becomes the link of an asset anywhere."""
     return any(
         wrong in links(name, capture, retold(capture, right, wrong)) for capture, right in linked(name)
     )

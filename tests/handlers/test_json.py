@@ -127,7 +127,7 @@ def test_a_finite_number_is_read(number: bytes) -> None:
 
 
 def nested(depth: int, opener: bytes = b"[", closer: bytes = b"]") -> bytes:
-    """A body of this depth."""
+    """Return a body of this depth."""
     return opener * depth + (b"1" if opener.endswith(b":") else b"") + closer * depth
 
 

@@ -1,4 +1,4 @@
-"""Large bodies are read in many short steps, with the same values as in one step."""
+"""Large bodies: they are read in many short steps, with the same values as in one step."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ BODIES = (*REFUSED.values(), *(body for body, _ in FORGIVEN.values()), *(f'"{one
 
 
 def outcome(read: Callable[[bytes], Any], body: bytes) -> Any:
-    """Return the value that a reader makes of a body, or `BadJson` for any refusal."""
+    """Return the value that a reader makes of a body as text, or `refused` for any `BadJson`."""
     try:
         return repr(read(body))
     except json.BadJson:
@@ -35,7 +35,7 @@ def outcome(read: Callable[[bytes], Any], body: bytes) -> Any:
 
 @pytest.fixture
 def in_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[bytes], Any], bytes], Any]:
-    """Reads a body as a large one, in pieces of a few bytes; its outcome."""
+    """Return a function that reads a body as a large one, in pieces of a few bytes, for its outcome."""
 
     def told(read: Callable[[bytes], Any], body: bytes) -> Any:
         with monkeypatch.context() as patch:
@@ -82,7 +82,7 @@ def test_a_string_ends_where_it_ends_however_the_pieces_fall(
 
 
 class Watched:
-    """A pattern, and the most bytes that one search of it was given."""
+    """A pattern that records the number of bytes of each search."""
 
     def __init__(self, pattern: re.Pattern[bytes], seen: list[int]) -> None:
         self._pattern = pattern

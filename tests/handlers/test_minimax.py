@@ -1,4 +1,4 @@
-"""MiniMax, and the gateway that speaks its format: codes inside a 200, words by door, the challenge."""
+"""MiniMax and the gateway that speaks its format: codes inside a 200, status words, and the challenge."""
 
 import itertools
 import json
@@ -51,7 +51,7 @@ CODES = {
     "text": "Garbled",
     "": "Garbled",
 }
-"""What a `base_resp.status_code` means; a code that we do not know may hide an accepted job."""
+"""The meaning of a `base_resp.status_code`. An unknown code may hide an accepted job."""
 SUCCESS = (0, "0", None)
 
 POLL_WORDS = {
@@ -69,24 +69,24 @@ SPEAKERS = pytest.mark.parametrize("name", ["minimax", "gately"])
 
 
 def told(**fields: Any) -> bytes:
-    """A body with these fields."""
+    """Return a body with these fields."""
     return json.dumps(fields).encode()
 
 
 def base(code: object, text: str = "said") -> dict[str, Any]:
-    """A `base_resp`."""
+    """Return a `base_resp`."""
     return {"status_code": code, "status_msg": text}
 
 
 def ring() -> Callback:
-    """MiniMax's callback door."""
+    """Return MiniMax's callback functions."""
     callback = HANDLERS["minimax"].callback
     assert callback is not None
     return callback
 
 
 def polled(**fields: Any) -> Update:
-    """What a poll's answer with these fields says."""
+    """Return the update that a poll's response with these fields gives."""
     update = exchanges(HANDLERS["minimax"])["poll"].parse(message(200, told(**fields)))
     assert isinstance(update, Update)
     return update

@@ -1,4 +1,4 @@
-"""The incoming proofs: published vectors, and everything that only looks like a proof."""
+"""Proofs of incoming callbacks: published vectors, and input that only looks like a proof."""
 
 import base64
 import hmac
@@ -56,7 +56,7 @@ def test_an_empty_job_secret_proves_nothing(verify: proofs.Verify) -> None:
 
 
 def tampered(body: bytes) -> list[bytes]:
-    """`body` with every bit turned once, cut, lengthened and told in other words."""
+    """Return variants of `body`: each bit flipped, cut, lengthened and written in other ways."""
     flips = [
         body[:index] + bytes([body[index] ^ 1 << bit]) + body[index + 1 :]
         for index in range(len(body))

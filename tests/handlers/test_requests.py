@@ -1,6 +1,6 @@
-"""What every provider is asked: stable, complete, and with its credentials in headers only.
+"""The requests to every provider: stable, complete, and with credentials in headers only.
 
-`cases/<provider>/requests.json` holds every request that a provider's doors build; run the tests with
+`cases/<provider>/requests.json` holds every request that a provider's handler builds. Run the tests with
 RINGBACK_WRITE_GOLDEN=1 to write it anew, and read the difference before you keep it.
 """
 
@@ -31,7 +31,7 @@ INPUT: dict[str, Any] = {
 JOB_ID = "job_018f3a"
 CALLBACK_URL = "https://ringback.example/callbacks/account/token-1b9d"
 PLAIN = {"prompt": "ein Leuchtturm"}
-"""What the golden file shows as input."""
+"""The input that the golden file shows."""
 STRANGE_ID = "a/b?c=d&e #f%2F\u00e9"
 
 named = pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
@@ -43,12 +43,12 @@ called_back = pytest.mark.parametrize(
 
 
 def account(handler: Handler) -> Account:
-    """An account at the provider; a gateway without a host of its own gets one."""
+    """Return an account at the provider. A gateway without a host of its own gets one."""
     return Account("mine", handler.base_url or "https://gateway.example", API_KEY)
 
 
 def submission(operation: str, *, rings_back: bool, told: dict[str, Any] | None = None) -> Submission:
-    """A submission of `INPUT`, with our callback or without."""
+    """Return a submission of `INPUT` or of another input, with the service's callback or without."""
     given_input = copy.deepcopy(INPUT) if told is None else told
     if not rings_back:
         return Submission(JOB_ID, operation, given_input)
@@ -56,7 +56,7 @@ def submission(operation: str, *, rings_back: bool, told: dict[str, Any] | None 
 
 
 def submits(handler: Handler) -> dict[str, HttpRequest]:
-    """The request of every operation, without a callback and, where it takes one, with it."""
+    """Return the request of every operation, without a callback and, where it takes one, with it."""
     found = {}
     for name, operation in handler.operations.items():
         asked = submission(name, rings_back=False, told=PLAIN)
@@ -68,7 +68,7 @@ def submits(handler: Handler) -> dict[str, HttpRequest]:
 
 
 def questions(handler: Handler) -> dict[str, HttpRequest]:
-    """The requests of all other doors, for a plain id and for a strange one."""
+    """Return all other requests of a handler, for a plain id and for a strange one."""
     found = {}
     for word, identity in (("plain", "id-1"), ("strange", STRANGE_ID)):
         for name, operation in handler.operations.items():
@@ -85,7 +85,7 @@ def questions(handler: Handler) -> dict[str, HttpRequest]:
 
 
 def sources(handler: Handler) -> list[str]:
-    """The recipes for a fresh link that the captures of a provider end in."""
+    """Return the sources of fresh links in the captures of a provider."""
     assets = [
         asset
         for capture in captures(handler.name, "poll", "callback")
@@ -95,13 +95,13 @@ def sources(handler: Handler) -> list[str]:
 
 
 def shown(request: HttpRequest) -> dict[str, Any]:
-    """A request as the golden file holds it."""
+    """Return a request as the golden file holds it."""
     headers = [list(pair) for pair in request.headers]
     return {"method": request.method, "path": request.path, "headers": headers, "body": request.body.decode()}
 
 
 def written(found: dict[str, dict[str, Any]]) -> str:
-    """The golden file: one request a line."""
+    """Return the golden file, with one request a line."""
     lines = [f"  {json.dumps(name)}: {json.dumps(one, ensure_ascii=False)}" for name, one in found.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -176,7 +176,7 @@ def test_a_strange_id_cannot_change_the_question(handler: Handler) -> None:
 
 
 def own_words(handler: Handler, operation: str) -> dict[str, Any]:
-    """What a handler adds to the body of a submit for our callback."""
+    """Return the fields that a handler adds to the body of a submission for the service's callback."""
     asked = submission(operation, rings_back=True, told={})
     added: dict[str, Any] = json.loads(handler.submit.build(asked, account(handler)).body)
     return added

@@ -57,7 +57,7 @@ WARNED = [
 
 
 def found(name: str, change: Mapping[str, Any], *, warning: bool) -> list[str]:
-    """Where the check of a provider finds something in an input that is fine but for `change`."""
+    """Return the pointers of the problems or warnings that `change` causes in an otherwise fine input."""
     operation, given = FINE[name]
     problems = HANDLERS[name].check(Submission("", operation, {**given, **change}))
     return [problem.pointer for problem in problems if problem.warning is warning]

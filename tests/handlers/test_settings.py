@@ -15,19 +15,19 @@ JOB = JobRef("job_1", "id/1", "video")
 
 
 def configured(provider: str, **settings: Any) -> Handler:
-    """The handler of a provider under these settings."""
+    """Return the handler of a provider under these settings."""
     listed = ALL[provider]
     handler: Handler = listed.configure(listed.options.model_validate(settings))
     return handler
 
 
 def account(handler: Handler) -> Account:
-    """An account at the provider."""
+    """Return an account at the provider."""
     return Account("mine", handler.base_url or "https://gateway.example", API_KEY)
 
 
 def paths(handler: Handler) -> dict[str, str]:
-    """Where the doors of a handler ask."""
+    """Return the paths of a handler's requests, by function."""
     mine, doors = account(handler), exchanges(handler)
     found = {"submit": handler.submit.build(Submission("job_1", handler.default_operation, {}), mine).path}
     if "poll" in doors:
@@ -88,7 +88,7 @@ def test_how_apiframe_is_given_its_key(scheme: str, sent: str) -> None:
 
 
 def imagineo_proof(header: str, value: str, *proof_headers: str) -> Proof:
-    """What ImagineoAI proves with one header, when these carry its proof."""
+    """Return ImagineoAI's proof for a callback with one header, where `proof_headers` carry the proof."""
     callback = configured("imagineo", proof_headers=proof_headers).callback
     assert callback is not None
     return callback.verify(message(200, b"{}", (header, value)), Keys(job=(JOB_SECRET,)))

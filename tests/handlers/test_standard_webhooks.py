@@ -143,7 +143,7 @@ STAMPS = {
     "".join(chr(0xFF10 + int(digit)) for digit in str(NOW)): False,
     f"0{NOW}": True,
 }
-"""Timestamps as the sender wrote and signed them, and whether they are in time and in form."""
+"""Timestamps as the sender wrote and signed them, and whether they are within the window and well-formed."""
 
 
 @pytest.mark.parametrize("stamp", STAMPS, ids=lambda stamp: ascii(stamp[:24]))
@@ -176,7 +176,7 @@ IDENTITIES = {
     "msg\u0000": False,
     "x" * 10_000: False,
 }
-"""Message ids as the sender wrote and signed them, and whether they are in form."""
+"""Message ids as the sender wrote and signed them, and whether they are well-formed."""
 
 
 @pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: ascii(identity[:24]))

@@ -1,4 +1,4 @@
-"""The common ground of the wire formats: paths that stay at home, wishes, links and loose values."""
+"""The common parts of the wire formats: paths on the own origin, `Retry-After`, links and loose values."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ HOSTILE = (
     "/x\r\nHost: evil.test", "/x\r", "/x\n", "\n/x", "/x\x00", "/\x00x", "/x\x0b", "/x\x1f", "/x\x7f",
     "/x\x85", "/ä", "/灯", "/\u2028", "/\uff0fevil.test", "/x\ud800", "javascript:alert(1)", "file:///etc/passwd",
 )  # fmt: skip
-"""What has led a client that joins a base and a path to another place."""
+"""Paths that have led a client, which joins a base and a path, to another place."""
 
 FAITHFUL = (
     "/", "/x", "/v1/media/videos/orgs%2F64%2Fvideos%2Fa.mp4", "/a%2fb", "/a%252Fb", "/./x", "/../x", "/a/./b",
@@ -30,7 +30,7 @@ FAITHFUL = (
     "/@evil.test", "/:80", "/;a=b", "/a+b", "/~x", "/!$&'()*,=", "/.evil.test", "/%2F%2Fevil.test",
     '/"<>^`{|}',
 )  # fmt: skip
-"""What goes out byte for byte, however odd it looks."""
+"""Paths that are sent byte for byte, however odd they look."""
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=ascii)
@@ -109,7 +109,7 @@ AFTER: dict[str, float | None] = {
         )
     ),
 }  # fmt: skip
-"""`Retry-After` as seconds; None for what cannot be read."""
+"""Values of `Retry-After` and their seconds; None for a value that cannot be read."""
 
 
 @pytest.mark.parametrize("value", AFTER, ids=lambda value: ascii(value[:40]))
@@ -164,7 +164,7 @@ ENDS: dict[str, datetime | None] = {
         )
     ),
 }  # fmt: skip
-"""The moment in the query of a link; None where there is none that can be read."""
+"""Queries of a link and the moment in each; None where there is no moment that can be read."""
 
 
 @pytest.mark.parametrize("query", ENDS, ids=lambda query: query[:24])
@@ -179,7 +179,7 @@ def test_the_end_may_have_another_name() -> None:
 
 
 def nothing(*values: Any) -> list[tuple[Any, Any]]:
-    """These values, each read as None."""
+    """Return these values, each with None as its reading."""
     return [(value, None) for value in values]
 
 
@@ -236,7 +236,7 @@ LOOSE: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {
     "a flag": (wire.Flag, [(True, True), (False, False), *nothing(None, 1, "true", [])]),
     "a table": (wire.Table, [({"a": 1}, {"a": 1}), ({}, {}), *nothing(None, [], "{}", 1)]),
 }  # fmt: skip
-"""How each kind of loose value is read."""
+"""Loose values of each kind, with their readings."""
 
 
 @pytest.mark.parametrize("name", LOOSE)

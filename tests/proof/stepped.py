@@ -1,7 +1,7 @@
-"""The service as a process with a wall clock that is moved from outside: by the seconds that a file holds.
+"""The service as a process with a wall clock that is moved from outside, by the seconds in a file.
 
-It stands in for a machine whose clock is set by hand or by NTP. Everything that asks Python for the time is
-moved; the monotonic clocks are not, as with a real step.
+It stands in for a machine with a clock that is set manually or by NTP. Every call of `time.time` is moved;
+the monotonic clocks are not, as with a real step.
 """
 
 import os
@@ -30,7 +30,7 @@ def stepping() -> Callable[[], float]:
 
 if __name__ == "__main__":
     time.time = stepping()
-    # The program takes the clock when it is imported, so that it is imported behind it.
+    # The program takes the clock when it is imported, so the import must follow the patch.
     from receiver.cli import main
 
     sys.argv = ["ringback", *sys.argv[1:]]

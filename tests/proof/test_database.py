@@ -1,7 +1,7 @@
-"""Three replicas, a database that stops as if its machine died, and COMMITs whose answer never comes.
+"""Three replicas, a database that stops as if its machine died, and COMMITs without an answer.
 
 No acknowledged callback is lost, no terminal event is doubled, no late write changes anything. `PROOF_ROUNDS`
-says how many rounds there are; a round has a stop, or three cut COMMITs, or both.
+is the number of rounds. Each round cuts COMMITs, and two of three also stop the database.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ or exists (select 1 from due where due.id = j.id)
 
 
 async def _acknowledged(services: list[Service], requests: list[bytes], trouble: Counter[str]) -> int:
-    """Send every callback until it is acknowledged, each time to another replica; how many were."""
+    """Send every callback until it is acknowledged, each time to another replica. Returns their number."""
     waiting = iter(enumerate(requests))
     count = 0
 
@@ -75,7 +75,7 @@ def _stopped(services: list[Service]) -> None:
 
 
 async def _trouble(server: Cluster, wire: Wire, number: int) -> None:
-    """What this round has in store."""
+    """Cause the faults of a round: cut COMMITs and, in two of three rounds, a stop of the database."""
     wire.armed += CUTS + 1
     if number % 3 != 2:
         await asyncio.to_thread(server.stop, signal.SIGQUIT)

@@ -1,7 +1,7 @@
 """`kill -9` at random moments under load: no acknowledged callback is lost, no terminal event doubled.
 
 A moment is a number of acknowledgements, drawn from a seed, so that the machine's speed does not matter.
-`PROOF_ROUNDS` says how many kills there are.
+`PROOF_ROUNDS` is the number of kills.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ BOUND = 150.0
 
 
 async def _until_killed(ours: Service, requests: dict[str, bytes], kill_after: int) -> set[str]:
-    """Send callbacks until the service is killed; the jobs whose callback was acknowledged."""
+    """Send callbacks until the service is killed. Returns the jobs with an acknowledged callback."""
     acknowledged: set[str] = set()
     waiting = iter(requests.items())
 
@@ -48,7 +48,7 @@ async def _until_killed(ours: Service, requests: dict[str, bytes], kill_after: i
 
 
 async def terminal_events(ours: Service) -> Counter[str]:
-    """How many terminal events each job has, by the feed."""
+    """Return the number of terminal events of each job, by the feed."""
     counted: Counter[str] = Counter()
     after = "0"
     while True:

@@ -1,6 +1,6 @@
-"""A move from SQLite to PostgreSQL that is killed at random moments ends complete and equal.
+"""A move from SQLite to PostgreSQL that is killed at random moments and ends complete and equal.
 
-`PROOF_ROUNDS` bounds how often it is killed: 20 times in `make proof`, a few in `make test`.
+`PROOF_ROUNDS` bounds the number of kills: 20 in `make proof`, a few in `make test`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ WORDS = ["a tide", "", "\u00e4\u2603", "\U0001f30a", "'; drop table job", "x" * 
 
 
 async def ringback(*arguments: str) -> asyncio.subprocess.Process:
-    """A command of this checkout, with nothing in its environment."""
+    """Start a command of this checkout with nothing of this environment. Returns its process."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -38,7 +38,7 @@ async def ringback(*arguments: str) -> asyncio.subprocess.Process:
 
 
 def fill(path: Path, dice: random.Random) -> None:
-    """Rows of every kind in every table."""
+    """Insert rows of every kind into every table."""
     with closing(sqlite3.connect(path)) as database:
         for table in KEYS:
             if table == "meta":
@@ -71,7 +71,7 @@ def _value(name: str, kind: str, number: int, dice: random.Random) -> Any:
 
 
 async def held(url: str, table: str) -> list[tuple[Any, ...]]:
-    """The rows of a table as PostgreSQL has them."""
+    """Return the rows of a table in PostgreSQL."""
     connection = await asyncpg.connect(url)
     try:
         found = await connection.fetch(f"select {', '.join(all_columns(table))} from {table}")

@@ -1,8 +1,8 @@
-"""A process that is stopped for longer than its deadlines, under load, again and again: all that had arrived
-in time is answered when it goes on, and nothing is lost.
+"""A process that is stopped for longer than its deadlines, under load, again and again.
 
-A machine that sleeps, a container that is frozen and a host that swaps all look like this. A moment is a
-number of acknowledgements, drawn from a seed. `PROOF_ROUNDS` says how many pauses there are.
+All requests that had arrived in time are answered when it goes on, and nothing is lost. A machine that
+sleeps, a container that is frozen and a host that swaps all look like this. A moment is a number of
+acknowledgements, drawn from a seed. `PROOF_ROUNDS` is the number of pauses.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from tests.proof.test_kill import terminal_events
 
 ROUNDS = min(int(os.environ.get("PROOF_ROUNDS", "2")), 20)
 PAUSE = 12.0
-"""Seconds; a head has 5 and a small body 8."""
+"""Seconds of a pause, longer than the deadlines of a head (5) and of a small body (8)."""
 JOBS = 120
 OPEN = 24
-"""Senders that are in the middle of a request when the process stops; as many again begin one meanwhile."""
+"""Senders in the middle of a request when the process stops; as many again begin one meanwhile."""
 LARGE = 900_000
 SEED = 20261128
 BOUND = 150.0
 CUTS = (12, 40, 500, -1)
-"""Where a request is cut in two: in its target, in its head, in its body, before its last byte."""
+"""Places at which a request is cut in two: in its target, head and body, and before its last byte."""
 
 Begun = tuple["asyncio.Future[Answer]", Callable[[], None]]
 
 
 async def begin(port: int, request: bytes, cut: int) -> Begun:
-    """Send the first part of a request. Returns its answer, and a call that sends the rest."""
+    """Send the first part of a request. Returns its answer, and a function that sends the rest."""
     connection = await connect(port)
     answer = connection.ask(request[:cut], 4096)
     transport = connection.transport
@@ -48,7 +48,7 @@ async def begin(port: int, request: bytes, cut: int) -> Begun:
 
 
 def padded(request: bytes) -> bytes:
-    """The same callback with a body that no socket holds at once."""
+    """Return the same callback with a body that no socket holds at once."""
     head, _, body = request.partition(b"\r\n\r\n")
     body = json.dumps({**json.loads(body), "note": "x" * LARGE}).encode()
     head = re.sub(rb"content-length: \d+", b"content-length: %d" % len(body), head)
@@ -56,7 +56,7 @@ def padded(request: bytes) -> bytes:
 
 
 async def load(port: int, requests: Iterator[bytes], done: Callable[[], object]) -> None:
-    """Send callbacks one after the other, and tell of each that it is acknowledged."""
+    """Send callbacks one after the other, and call `done` after each acknowledgement."""
     connection = await connect(port)
     for request in requests:
         async with asyncio.timeout(BOUND):
@@ -66,7 +66,7 @@ async def load(port: int, requests: Iterator[bytes], done: Callable[[], object])
 
 
 async def stopped_in_the_middle(ours: Service, requests: list[bytes], after: int) -> list[int]:
-    """Stop the process under load and let it go on; the statuses of the requests that were under way."""
+    """Stop the process under load and let it go on. Returns the statuses of the requests under way."""
     moment, acknowledged = asyncio.Event(), Counter[str]()
 
     def done() -> None:

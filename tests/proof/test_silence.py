@@ -1,5 +1,6 @@
-"""A replica that falls silent in the middle of its work: what it holds is others' within 30 s, and what it
-says when it comes back changes nothing. It may be stopped and go on later, killed, or cut off.
+"""A replica that falls silent in the middle of its work: stopped and continued later, killed, or cut off.
+
+Others take over its work within 30 s, and its late reports change nothing.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from tests.proof.wire import Wire, wired
 
 JOBS = 20
 TAKEN_OVER = 30.0
-"""Seconds within which a silent replica's leases are others'; the promise of the issue and of the README."""
+"""Seconds within which others take over a silent replica's leases, as stated in the README."""
 BOUND = 150.0
 HELD = """
 select delivery.job from due join delivery on delivery.id = due.id
@@ -37,7 +38,7 @@ where leased = 1 and owner = (select min(id) from replica)
 
 
 class Holding:
-    """A downstream that answers nobody until it is let go."""
+    """A downstream that answers no request until it is released."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -52,7 +53,7 @@ class Holding:
         await Response(status_code=204)(scope, receive, send)
 
     async def until(self, times: int, jobs: list[str]) -> None:
-        """Wait until each job's event came so often."""
+        """Wait until each job's event has arrived `times` times."""
         async with asyncio.timeout(BOUND):
             while any(self.came[job] < times for job in jobs):
                 self._news.clear()
@@ -60,14 +61,14 @@ class Holding:
 
 
 async def states(service: Service) -> list[str]:
-    """Each delivery's state."""
+    """Return the state of each delivery."""
     told = (await service.client.get("/v1/deliveries", params={"limit": 200})).json()["data"]
     return [one["state"] for one in told]
 
 
 @asynccontextmanager
 async def two(folder: Path, server: Cluster, name: str, ways: list[int]) -> AsyncIterator[list[Service]]:
-    """Two replicas, each with its own way to the server."""
+    """Run two replicas, each with its own route to the database server. Yields them."""
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(stub("raw"))
         ports = [free_port() for _ in ways]
@@ -87,7 +88,7 @@ async def two(folder: Path, server: Cluster, name: str, ways: list[int]) -> Asyn
 
 
 def fall_silent(how: str, replica: Service, wire: Wire) -> None:
-    """What happens to one of them."""
+    """Stop, kill or cut off a replica."""
     if how == "cut off":
         wire.down = True
         wire.close()
@@ -96,7 +97,7 @@ def fall_silent(how: str, replica: Service, wire: Wire) -> None:
 
 
 async def come_back(how: str, replica: Service, wire: Wire) -> None:
-    """It goes on where it was, if it can."""
+    """Reconnect and continue a replica, and wait until it is ready, unless it was killed."""
     wire.down = False
     replica.process.send_signal(signal.SIGCONT)
     if how != "killed":
@@ -130,7 +131,7 @@ async def test_what_a_silent_replica_holds_is_taken_over(tmp_path: Path, how: st
             await hook.until(1, jobs)
             await come_back(how, silent, wire)
             async with asyncio.timeout(BOUND):
-                while set(await states(other)) != {"delivered"}:  # noqa: ASYNC110  # it is asked
+                while set(await states(other)) != {"delivered"}:  # noqa: ASYNC110  # polled over HTTP
                     await asyncio.sleep(0.1)
             assert len(await states(other)) == JOBS
             assert set((await terminal_events(other)).values()) == {1}

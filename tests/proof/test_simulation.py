@@ -12,7 +12,7 @@ PIECE = 250
 
 
 def wrong(start: int) -> list[str]:
-    """The shortest histories of the seeds of one piece that went wrong."""
+    """Return the shortest histories of the seeds of one piece that went wrong."""
     return [told(shrink(result)) for result in failures(range(start, min(start + PIECE, SEEDS)))]
 
 

@@ -1,5 +1,6 @@
-"""The wall clock steps by an hour, both ways and again and again, under load: nothing is lost or doubled, and
-work goes on at once. `PROOF_ROUNDS` says how many steps there are.
+"""Steps of the wall clock by an hour, both ways and again and again, under load.
+
+Nothing is lost or doubled, and work goes on at once. `PROOF_ROUNDS` is the number of steps.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ ROUNDS = min(int(os.environ.get("PROOF_ROUNDS", "3")), 20)
 JOBS = 100
 HOUR = 3600
 STEPS = (HOUR, 0, -HOUR, 0)
-"""Where the clock stands in each round, in seconds from the truth: every step is one of an hour."""
+"""The offset of the clock in each round, in seconds: every step is one of an hour."""
 BOUND = 150.0
 
 

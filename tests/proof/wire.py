@@ -1,4 +1,4 @@
-"""A wire to a server that can be cut: bytes go through as they are, until one that is waited for comes."""
+"""A proxy before a database server: bytes pass as they are, until a COMMIT is cut."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,11 @@ COMMIT = b"; commit"
 
 
 class Wire:
-    """A proxy before a server. `armed` COMMITs are cut: half of them before the server has them, half after,
-    with nobody told how that ended. While it is `down`, nobody gets through."""
+    """A proxy before a database server.
+
+    `armed` COMMITs are cut, with no answer to the client: about half of them before the server has them, half
+    after. While it is `down`, it closes every new connection.
+    """
 
     def __init__(self, port: int, dice: random.Random) -> None:
         self.port = 0
@@ -22,7 +25,7 @@ class Wire:
         self._streams: set[asyncio.StreamWriter] = set()
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side ends it."""
+        """Pass the bytes of one connection, until either side ends it."""
         if self.down:
             writer.close()
             return
@@ -57,7 +60,7 @@ class Wire:
         server.close()
 
     def close(self) -> None:
-        """Cut everything."""
+        """Cut every connection."""
         for stream in self._streams:
             stream.transport.abort()
 
@@ -72,7 +75,7 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @contextlib.asynccontextmanager
 async def wired(port: int, dice: random.Random) -> AsyncIterator[Wire]:
-    """A wire to the server at `port`."""
+    """Run a proxy before the server at `port`. Yields it."""
     wire = Wire(port, dice)
     server = await asyncio.start_server(wire.take, "127.0.0.1", 0)
     wire.port = server.sockets[0].getsockname()[1]

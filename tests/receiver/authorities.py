@@ -20,7 +20,7 @@ NAME = "hooks.test"
 
 
 class Authorities:
-    """The authority that we believe, one that we do not, and the certificates of both."""
+    """A trusted authority, an untrusted one, and the certificates of both."""
 
     def __init__(self, folder: Path) -> None:
         self.ours, self.other = trustme.CA(), trustme.CA()
@@ -28,7 +28,7 @@ class Authorities:
         self.ours.cert_pem.write_to_path(str(self.file))
 
     def context(self, *names: str, authority: trustme.CA | None = None, days: int = 30) -> ssl.SSLContext:
-        """A server's context with a certificate for `names` that ends in `days`."""
+        """Return a server's context with a certificate for `names` that ends in `days`."""
         now = datetime.now(UTC)
         ends = now + timedelta(days=days)
         issuer = authority or self.ours
@@ -38,14 +38,14 @@ class Authorities:
         return context
 
     def self_signed(self) -> ssl.SSLContext:
-        """A server's context with a certificate that nobody else has signed."""
+        """Return a server's context with a self-signed certificate."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         with self.other.private_key_pem.tempfile() as key, self.other.cert_pem.tempfile() as certificate:
             context.load_cert_chain(certificate, key)
         return context
 
     def common_name(self) -> ssl.SSLContext:
-        """Return a server's context with a certificate that tells the name in its subject alone."""
+        """Return a server's context with a certificate that holds the name in its subject alone."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         key = ec.generate_private_key(ec.SECP256R1())
         subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
@@ -63,7 +63,7 @@ class Authorities:
         return context
 
     def not_yet(self) -> ssl.SSLContext:
-        """A server's context with a certificate of next week."""
+        """Return a server's context with a certificate that becomes valid in a week."""
         start = datetime.now(UTC) + timedelta(days=7)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         leaf = self.ours.issue_cert(NAME, not_before=start, not_after=start + timedelta(days=7))

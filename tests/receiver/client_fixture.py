@@ -1,4 +1,4 @@
-"""A server and a gateway that may call it, together."""
+"""A server together with an HTTP client that may call it."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,6 +9,6 @@ from tests.receiver.raw_server import RawServer, Script, calling, serving
 
 @contextlib.asynccontextmanager
 async def staged(script: Script) -> AsyncIterator[tuple[RawServer, HttpClient]]:
-    """A server that runs `script`, and a gateway that may call it."""
+    """Yield a server that runs `script`, and an HTTP client that may call it."""
     async with serving(script) as server, calling() as gateway:
         yield server, gateway

@@ -1,4 +1,4 @@
-"""What every test of the service may count on."""
+"""Fixtures of the service's tests: small files, stores and workers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,32 +17,32 @@ from tests.receiver.worker_fixture import PATIENCE, WorkerFixture, worker_fixtur
 
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database makes room for little in advance: hundreds of them are opened here."""
+    """Let a database reserve little room for its log: the tests open hundreds of databases."""
     monkeypatch.setattr(sqlite, "LOG_BYTES", 4096, raising=False)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a database may lie."""
+    """Return a path for a database."""
     return tmp_path / "ringback.db"
 
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Store]:
-    """A store that was just made."""
+    """Yield a new store."""
     async with opened(path) as made:
         yield made
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for a lock."""
+    """Shorten the wait for SQLite's lock to 10 ms."""
     monkeypatch.setattr(sqlite, "BUSY_MS", 10)
 
 
 @pytest.fixture
 async def worker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerFixture]:
-    """A worker at rest, which does not wait after trouble."""
+    """Yield a worker that does not run yet, and that does not wait after a failure."""
     monkeypatch.setattr(worker, "AFTER_TROUBLE", 0.0)
     async with worker_fixture_in(tmp_path) as made:
         yield made
@@ -52,7 +52,7 @@ async def worker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asy
 async def running(
     worker_fixture: WorkerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[WorkerFixture]:
-    """The same, its loop running; it looks once per hour where nothing tells it to."""
+    """Yield the worker with its loop running. Without a wake-up it looks for work once per hour."""
     monkeypatch.setattr(worker_fixture.fixture.store.driver, "scan", 3600.0)
     task = asyncio.create_task(worker_fixture.worker.run())
     yield worker_fixture
@@ -63,7 +63,7 @@ async def running(
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    """Return all that our client has read so far."""
+    """Return a count of the bytes that the HTTP client reads from now on."""
     ear = Heard()
 
     def data_received(connection: Connection, data: bytes) -> None:

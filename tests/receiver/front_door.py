@@ -1,4 +1,4 @@
-"""The front door on real sockets, and callers of it, byte by byte."""
+"""The HTTP server on real sockets, and clients that send it raw bytes."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ CHUNKS = CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"
 
 
 async def until(reached: Callable[[], object]) -> None:
-    """Wait for something that the loop brings about by itself."""
+    """Wait until a condition holds that the event loop brings about by itself."""
     async with asyncio.timeout(PATIENCE):
         while not reached():
             await _turn()
@@ -33,7 +33,7 @@ async def _turn() -> None:
 
 @dataclass
 class App:
-    """Answers with the body that it got; waits at a gate first, when there is one."""
+    """An app that answers with the request's body. It waits at a gate first, if there is one."""
 
     gate: asyncio.Event | None = None
     send_bytes: int = 0
@@ -43,7 +43,7 @@ class App:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """One request."""
+        """Answer one request."""
         self.began.set()
         body, more = b"", True
         while more:
@@ -58,7 +58,7 @@ class App:
         self.ended.set()
 
     async def whole(self, scope: MutableMapping[str, Any], body: bytes) -> RawResponse:
-        """One request on the short way."""
+        """Answer one request on the fast path."""
         assert scope["method"] == "POST"
         assert scope["path"].startswith("/a")
         self.short += 1
@@ -77,7 +77,7 @@ class App:
 
 @dataclass
 class Front:
-    """A server that serves, and who calls it."""
+    """A running server with its app, for any number of clients."""
 
     app: App
     http: SignalFree
@@ -86,7 +86,7 @@ class Front:
 
     @contextlib.asynccontextmanager
     async def caller(self) -> AsyncIterator["Caller"]:
-        """A connection of its own."""
+        """Yield a client on a connection of its own."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             yield Caller(reader, writer)
@@ -94,32 +94,32 @@ class Front:
             writer.transport.abort()
 
     async def reads(self) -> None:
-        """Until the head of a request has come."""
+        """Wait until the head of a request has arrived."""
         await until(lambda: any(one.cycle for one in self.connections()))
 
     def connections(self) -> list[Any]:
-        """The connections that are open."""
+        """Return the open connections."""
         return list(self.http.server_state.connections)
 
     def quiet(self) -> bool:
-        """Whether nobody is connected and nothing is under way."""
+        """Return whether no client is connected and nothing is under way."""
         return not self.http.server_state.connections and not self.http.server_state.tasks
 
     async def said(self, first: bytes, again: bytes = b"") -> bytes:
-        """All that is answered to this, to the end of the connection."""
+        """Return everything that is answered to these bytes, to the end of the connection."""
         async with self.caller() as caller:
             return await caller.to_the_end(first, again)
 
 
 @dataclass
 class Caller:
-    """The other side of one connection."""
+    """A client: one connection to the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def to_the_end(self, first: bytes, again: bytes = b"") -> bytes:
-        """Send, then go on sending, until the connection is cut; what was answered."""
+        """Send `first`, then `again` repeatedly until the connection ends. Returns the answer."""
         reading = asyncio.create_task(self._rest())
         async with asyncio.timeout(PATIENCE):
             if first:
@@ -132,7 +132,7 @@ class Caller:
             return await reading
 
     async def ask(self, request: bytes) -> bytes:
-        """One request, and its answer's body."""
+        """Send one request. Returns the body of its response."""
         self.writer.write(request)
         async with asyncio.timeout(PATIENCE):
             head = await self.reader.readuntil(b"\r\n\r\n")
@@ -151,7 +151,7 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def serving(app: App, grace: float = 1.0, *, way: str = "long") -> AsyncIterator[Front]:
-    """The app behind the front door."""
+    """Run the server with an app as long as the context lasts. Yields it."""
     listening = socket.create_server(("127.0.0.1", 0))
     short = (b"/a", app.whole) if way == "short" else None
     http = new_server(app, "127.0.0.1", 0, grace, short=short)

@@ -1,4 +1,4 @@
-"""Steps that the tests of due work share: a job on its way, one with a lost answer, a hint."""
+"""Steps shared by the tests of due work: a job on its way, one with a lost answer, a hint."""
 
 from typing import Any
 
@@ -18,17 +18,17 @@ async def out(fixture: StoreFixture, account: str = "aiml") -> tuple[Job, Any]:
 
 
 async def unconfirmed(fixture: StoreFixture, account: str = "aiml") -> tuple[Job, Any]:
-    """Return a job that lost its submission's answer, and the claim it had."""
+    """Return a job with a lost answer to its submission, and the claim of that submission."""
     job, claim = await out(fixture, account)
     await fixture.hear(word(job, fixture, source=SUBMIT, verdict=FailureKind.LOST, claim=claim))
     return job, claim
 
 
 async def dues(fixture: StoreFixture, job: Job) -> list[tuple[str, float]]:
-    """Return the work that is due for a job, and when."""
+    """Return the due work of a job: each kind with its moment, in seconds from the start."""
     return [(work, at) for work, at, _, _ in await fixture.due_of(job)]
 
 
 def hint(job: Job, fixture: StoreFixture, theirs: str | None = None, **others: Any) -> Any:
-    """Return a callback that proves nothing and tells of success."""
+    """Return an unproved callback that reports success."""
     return word(job, fixture, told(Phase.SUCCEEDED, theirs), proof=Proof.UNPROVED, **others)

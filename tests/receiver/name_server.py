@@ -1,4 +1,4 @@
-"""A name server on loopback: some names are answered, some are not, and the rest do not exist."""
+"""A name server on loopback: some names resolve, some get no answer, and the rest do not exist."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,11 @@ from typing import cast
 
 A, AAAA = 1, 28
 SILENT: Sequence[str] = ("silent",)
-"""Stands for a name that is asked about and never answered."""
+"""The addresses of a name that never gets an answer."""
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers by a table of names; a name that is not in it does not exist."""
+    """A name server that answers from a table. A name that is not in it does not exist."""
 
     def __init__(self, table: Mapping[str, Sequence[str]]) -> None:
         self.table = dict(table)
@@ -39,14 +39,14 @@ class NameServer(asyncio.DatagramProtocol):
         self.transport.sendto(head + data[12:end] + b"".join(records), peer)
 
     async def until(self, name: str, count: int = 1) -> None:
-        """Wait until a name has been asked for so often."""
+        """Wait until the addresses of a name were queried `count` times."""
         while self.asked[name] < count:
             self.news.clear()
             await self.news.wait()
 
 
 def question(data: bytes) -> tuple[str, int, int]:
-    """The name and the kind that a message asks for, and where its question ends."""
+    """Return the name and the record type of a query, and the offset of the end of its question."""
     labels, at = [], 12
     while data[at]:
         labels.append(data[at + 1 : at + 1 + data[at]].decode())
@@ -55,14 +55,15 @@ def question(data: bytes) -> tuple[str, int, int]:
 
 
 def record(address: str, kind: int) -> bytes:
-    """An address as an answer that may not be kept."""
+    """Return the record of an address, with a lifetime of 0 so that it is not cached."""
     packed = socket.inet_pton(socket.AF_INET6 if kind == AAAA else socket.AF_INET, address)
+    # 0xC00C points to the name in the question, at byte 12 of the message.
     return b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 0, len(packed)) + packed
 
 
 @contextlib.asynccontextmanager
 async def naming(table: Mapping[str, Sequence[str]]) -> AsyncIterator[NameServer]:
-    """A name server on a port of its own."""
+    """Run a name server on a port of its own. Yields it."""
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(
         lambda: NameServer(table), local_addr=("127.0.0.1", 0)

@@ -1,7 +1,7 @@
-"""Servers on raw sockets: every connection runs a script, and remembers each byte that it got.
+"""Servers on raw sockets: every connection runs a script and keeps the bytes that it received.
 
-They listen on loopback only and are bounded in time. Beside them stand a name server that never asks
-the network, and the answers that every reader of HTTP/1.1 agrees about.
+They listen on loopback only and are bounded in time. The module also holds a name server that never uses the
+network, and responses that every parser of HTTP/1.1 reads alike.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from receiver.egress.client import CallFailed, HttpCall, HttpClient
 from receiver.egress.http1 import Answer, Connection
 from receiver.egress.resolver import NO_ADDRESS, NameServers, Unresolved
 
+"""Seconds after which a script or a wait has failed; a bound, never an expectation."""
 LIMIT = 100.0
 LOOPBACK = "127.0.0.1"
 LOOPBACK_ONLY: Guard = guard(["127.0.0.1/32"], http=False)
@@ -38,7 +39,7 @@ class Peer:
         self.gone = asyncio.Event()
 
     async def request(self) -> bytes:
-        """The next request, head and body, or nothing when the other side left."""
+        """Return the next request, head and body, or nothing when the client has disconnected."""
         while True:
             head, found, rest = bytes(self.got).partition(b"\r\n\r\n")
             if found:
@@ -53,12 +54,12 @@ class Peer:
                 return b""
 
     async def send(self, data: bytes) -> None:
-        """Send everything; that the other side has left is no error."""
+        """Send everything. A client that has disconnected is no error."""
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(self.sock, data)
 
     async def drip(self, data: bytes, pace: float = 0.01) -> None:
-        """Send `data` again and again until the other side leaves, a byte every `pace` seconds."""
+        """Send `data` again and again, one byte every `pace` seconds, until the client disconnects."""
         leaving = asyncio.create_task(self.leave())
         while not leaving.done():
             for byte in data:
@@ -66,7 +67,7 @@ class Peer:
                 await asyncio.wait([leaving], timeout=pace)
 
     async def flood(self, data: bytes) -> int:
-        """Send `data` until the other side leaves: how many bytes the system took."""
+        """Send `data` until the client disconnects. Returns the number of bytes that the system accepted."""
         loop, sent = asyncio.get_running_loop(), 0
         with contextlib.suppress(OSError):
             while True:
@@ -76,12 +77,12 @@ class Peer:
         return sent
 
     async def leave(self) -> None:
-        """Wait until the other side leaves."""
+        """Wait until the client disconnects."""
         while await self._more():
             pass
 
     def reset(self) -> None:
-        """Close with a RST."""
+        """Close the connection with a RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -100,7 +101,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class RawServer:
-    """A listener and what came to it."""
+    """A listener and the connections that it accepted."""
 
     def __init__(self, listener: socket.socket, script: Script) -> None:
         self.listener = listener
@@ -111,11 +112,11 @@ class RawServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def url(self, path: str = "/", host: str = LOOPBACK) -> str:
-        """The URL of `path` here."""
+        """Return the URL of `path` on this server."""
         return f"http://{host}:{self.port}{path}"
 
     async def accept(self) -> None:
-        """Take connections for ever, each with a script of its own."""
+        """Accept connections forever, each with a run of the script."""
         loop = asyncio.get_running_loop()
         while True:
             sock, _ = await loop.sock_accept(self.listener)
@@ -126,7 +127,7 @@ class RawServer:
             self._tasks.add(asyncio.create_task(self._run(peer)))
 
     async def gone(self, count: int) -> None:
-        """Wait until `count` connections have been left by the other side."""
+        """Wait until the clients of `count` connections have disconnected."""
         async with asyncio.timeout(LIMIT):
             waiting = {asyncio.create_task(peer.gone.wait()) for peer in self.peers}
             done = 0
@@ -156,7 +157,10 @@ class RawServer:
 
 @contextlib.asynccontextmanager
 async def serving(script: Script, host: str = LOOPBACK) -> AsyncIterator[RawServer]:
-    """A server that runs `script` for every connection; what a script asserts fails the test."""
+    """Run a server with `script` for every connection. Yields it.
+
+    An assertion that fails in a script fails the test.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.bind((host, 0))
@@ -176,7 +180,7 @@ async def serving(script: Script, host: str = LOOPBACK) -> AsyncIterator[RawServ
 
 @contextlib.asynccontextmanager
 async def calling(rule: Guard = LOOPBACK_ONLY) -> AsyncIterator[HttpClient]:
-    """A gateway that may call our servers."""
+    """Yield an HTTP client that may call the tests' servers."""
     gateway = HttpClient(rule)
     try:
         yield gateway
@@ -185,7 +189,7 @@ async def calling(rule: Guard = LOOPBACK_ONLY) -> AsyncIterator[HttpClient]:
 
 
 async def outcome(gateway: HttpClient, call: HttpCall) -> Answer | CallFailed:
-    """What comes of `call`; any other exception, and a hang, is the test's failure."""
+    """Return the response or the failure of `call`. Any other exception, or a hang, fails the test."""
     async with asyncio.timeout(LIMIT):
         try:
             return await gateway.call(call)
@@ -194,7 +198,7 @@ async def outcome(gateway: HttpClient, call: HttpCall) -> Answer | CallFailed:
 
 
 def replaying(*answers: bytes, close: bool = False) -> Script:
-    """The next of `answers` for each request of a connection; then close, or wait to be left."""
+    """Return a script that sends the next of `answers` for each request, then closes or waits for the end."""
 
     async def script(peer: Peer) -> None:
         for answer in answers:
@@ -213,7 +217,7 @@ async def silent(peer: Peer) -> None:
 
 
 def sending(data: bytes, *, reset: bool = False) -> Script:
-    """Read a request, send `data`, and close or reset."""
+    """Return a script that reads a request, sends `data`, and closes or resets the connection."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -225,20 +229,20 @@ def sending(data: bytes, *, reset: bool = False) -> Script:
 
 
 async def endless_headers(peer: Peer) -> None:
-    """Headers for ever."""
+    """Send headers forever."""
     await peer.request()
     await peer.send(b"HTTP/1.1 200 OK\r\n")
     await peer.flood(b"x-padding: " + b"y" * 1000 + b"\r\n")
 
 
 async def endless_interims(peer: Peer) -> None:
-    """Interim answers for ever."""
+    """Send interim responses forever."""
     await peer.request()
     await peer.flood(INTERIM * 10)
 
 
 def dripping(once: bytes, again: bytes, pace: float = 0.01) -> Script:
-    """Send `once`, then drip `again` for ever."""
+    """Return a script that sends `once`, then drips `again` forever."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -249,7 +253,7 @@ def dripping(once: bytes, again: bytes, pace: float = 0.01) -> Script:
 
 
 class Heard:
-    """How many bytes our client has read, as something to wait for."""
+    """A count of the bytes that the HTTP client has read, for which a test can wait."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -257,7 +261,7 @@ class Heard:
         self._original = Connection.data_received
 
     def data_received(self, connection: Connection, data: bytes) -> None:
-        """Stands in for the method of `Connection`."""
+        """Count the data after the original method; it replaces the method of `Connection`."""
         self._original(connection, data)
         self.total += len(data)
         self._news.set()
@@ -270,9 +274,9 @@ class Heard:
 
 
 class Names:
-    """A name server: the next of a name's answers each time, the last one for ever.
+    """A name server that returns the next of a name's answers each time, and the last one forever.
 
-    Stands in for the machine's name servers, and nothing that it says is kept.
+    It replaces the machine's name servers, and its answers are not cached.
     """
 
     def __init__(self, table: Mapping[str, Sequence[Iterable[str] | Exception]]) -> None:
@@ -280,7 +284,7 @@ class Names:
         self.asked: list[str] = []
 
     async def ask(self, host: str) -> list[str]:
-        """As `NameServers.ask`, without any network."""
+        """Return the addresses of a host as `NameServers.ask` does, without any network."""
         self.asked.append(host)
         answers = self._table.get(host)
         if answers is None:
@@ -291,14 +295,14 @@ class Names:
         return list(answer)
 
     def answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Answer whatever is looked up from now on."""
+        """Answer every lookup from now on."""
         monkeypatch.setattr(NameServers, "ask", lambda _, host: self.ask(host))
         monkeypatch.setattr("receiver.egress.resolver.KEPT", -1.0)
 
 
 @immutable
 class Canned:
-    """An answer as bytes, and how it reads. `closes` tells that the end of the connection ends it."""
+    """A response as bytes, and its reading. `closes` says that the end of the connection ends it."""
 
     raw: bytes
     status: int = 200
@@ -310,7 +314,7 @@ GZIPPED = gzip.compress(b"squeezed", mtime=0)
 LONG_HEADERS = b"".join(b"x-%d: %s\r\n" % (number, b"y" * 900) for number in range(20))
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 
-# What two readers of HTTP/1.1 agree about: the gateway and, as an oracle, httpx.
+# Responses that two parsers of HTTP/1.1 read alike: the HTTP client and, as an oracle, httpx.
 FRAMINGS: Mapping[str, Canned] = {
     "length": Canned(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 200, b"hello"),
     "length-capitals": Canned(b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH:5\r\n\r\nhello", 200, b"hello"),
@@ -348,7 +352,7 @@ FRAMINGS: Mapping[str, Canned] = {
 SMALL = {name: canned for name, canned in FRAMINGS.items() if len(canned.raw) < 400}
 
 
-# Accidents that may befall an answer on its way.
+# Damage that a response may suffer on its way.
 
 BOUNDED = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -370,7 +374,7 @@ PLACES = st.lists(st.integers(0, 400), max_size=8)
 
 
 def mutated(raw: bytes, mutations: list[Mutation]) -> bytes:
-    """`raw` after some accidents."""
+    """Return `raw` after some mutations."""
     for kind, where, what in mutations:
         at = where % (len(raw) + 1)
         before, after, size = raw[:at], raw[at:], len(what)
@@ -385,7 +389,7 @@ def mutated(raw: bytes, mutations: list[Mutation]) -> bytes:
 
 
 def cut(raw: bytes, places: Iterable[int]) -> Iterator[bytes]:
-    """`raw` in pieces, cut at `places`."""
+    """Yield `raw` in pieces, cut at `places`."""
     bounds = [0, *sorted({place for place in places if 0 < place < len(raw)}), len(raw)]
     for start, stop in pairwise(bounds):
         yield raw[start:stop]

@@ -1,4 +1,4 @@
-"""A store on a real file: the service as it is built, nothing at work, its clock moved by hand."""
+"""A store on a real file: the whole service without running workers, and with a clock moved by the test."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ OPERATIONS = {"apiframe": "imagine", "minimax": "text2video", "replicate": "pred
 
 
 def owed(claims: Sequence[Claim]) -> Transaction[list[ClaimedDelivery]]:
-    """What sending needs."""
+    """Return the deliveries of these claims with all that sending them needs."""
     _, found = yield from load_deliveries(claims)
     return found
 
@@ -79,22 +79,22 @@ PREPARE: Mapping[Work, Prepare] = {Work.POLL: claim_for_poll, Work.DELIVER: owed
 
 @dataclass(slots=True)
 class ManualClock:
-    """The hands of a clock: time passes only when a test says so, and chance is a count."""
+    """A manual clock: time passes only when a test moves it, and random bytes are a counter."""
 
     at: datetime = START
     _count: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def pass_(self, **by: float) -> None:
-        """Move on, in the words of `timedelta`."""
+        """Move the clock on, by the arguments of `timedelta`."""
         self.at += timedelta(**by)
 
     def _counted(self, size: int) -> bytes:
-        """Bytes that never repeat: a number for every ten of them, or for those that there are."""
+        """Return bytes that never repeat: a count in every ten bytes, or in all where there are fewer."""
         parts = [next(self._count).to_bytes(min(size, 10), "big") for _ in range(0, size, 10)]
         return b"".join(parts)[:size]
 
     def clock(self) -> Clock:
-        """The clock that these hands move."""
+        """Return a clock that follows this one."""
         return Clock(
             now=lambda: self.at,
             monotonic=lambda: (self.at - START).total_seconds() + 1000.0,
@@ -105,7 +105,7 @@ class ManualClock:
 
 @dataclass(slots=True)
 class StoreFixture:
-    """The verbs of a store, each with what a test mostly wants."""
+    """The operations of a store, each with the defaults that most tests need."""
 
     services: App
     clock: ManualClock
@@ -114,23 +114,23 @@ class StoreFixture:
 
     @property
     def store(self) -> Store:
-        """The store itself."""
+        """Return the store."""
         return self.services.core.store
 
     @property
     def context(self) -> RecordContext:
-        """What recording needs."""
+        """Return the context that recording needs."""
         return self.services.core.recorder.context
 
     @property
     def lanes(self) -> ConcurrencyLimits:
-        """The slots."""
+        """Return the concurrency limits, which hold the slots."""
         found = self.context.limits
         assert isinstance(found, ConcurrencyLimits)
         return found
 
     def job(self, account: str = "apiframe", **others: Any) -> Job:
-        """A job that nobody promised yet."""
+        """Return a job that is not stored yet."""
         now = self.clock.at
         made = Job(
             id=self.services.core.ids.new("job"),
@@ -145,28 +145,28 @@ class StoreFixture:
         return made.but(**others)
 
     async def promise(self, job: Job | None = None, **others: Any) -> Added:
-        """Promise a job that is due for its submission now."""
+        """Store a job that is due for its submission now."""
         return await self.store.do(PROMISE, self.wish(job or self.job(), **others))
 
     def wish(self, job: Job, **others: Any) -> NewJob:
-        """A job to promise."""
+        """Return a job as the store takes it, with its input and its due submission."""
         whole = others.pop("whole_input", b'{"prompt":"a tide"}')
         return NewJob(
             job=job, whole_input=Parts([whole]), shown_input=b'{"prompt":"a"}', due=self.due(job), **others
         )
 
     def due(self, job: Job) -> ScheduledWork:
-        """When its submission is due: now."""
+        """Return the due work of a job's submission: due now."""
         return ScheduledWork(Work.SUBMIT, job.account, self.clock.at)
 
     async def added(self, account: str = "apiframe", **others: Any) -> Job:
-        """A job that was promised."""
+        """Store a job. Returns it."""
         promised = await self.promise(self.job(account, **others))
         assert promised.job is not None
         return promised.job
 
     async def submitted(self, account: str = "apiframe", theirs: str | None = None, **others: Any) -> Job:
-        """A job that the provider took under the id `theirs`."""
+        """Store and submit a job, which the provider accepts under the id `theirs`. Returns the job."""
         job = await self.added(account, **others)
         [chosen] = await self.claim(Work.SUBMIT, {account: 1})
         update = told(Phase.QUEUED, theirs or f"p-{job.id}")
@@ -180,11 +180,14 @@ class StoreFixture:
         room: Mapping[str, int] | None = None,
         limits: Mapping[str, int] | None = None,
     ) -> list[Any]:
-        """What is due, prepared as the service's performers have it; every lane has room unless told."""
+        """Claim due work. Returns it prepared as for the service's performers.
+
+        Every lane has room unless `room` says otherwise.
+        """
         return list((await self._claim(work, room, limits or {})).prepared)
 
     async def next_at(self, work: Work, room: Mapping[str, int] | None = NOWHERE) -> datetime | None:
-        """When work of a kind is due next, behind a claim that has this room."""
+        """Return the moment at which work of a kind is due next, after a claim with this room."""
         return (await self._claim(work, room, {})).next_at
 
     async def _claim(self, work: Work, room: Mapping[str, int] | None, limits: Mapping[str, int]) -> Claimed:
@@ -203,22 +206,22 @@ class StoreFixture:
         return await self.store.write(lambda: claim(request))
 
     async def hear(self, *words: Report) -> list[RecordResult]:
-        """What became of these words, all recorded in one transaction."""
+        """Record reports, all in one transaction. Returns their results."""
         return await asyncio.gather(*(self.services.core.recorder.record(one) for one in words))
 
     def recording(self, *words: Report) -> Transaction[list[RecordResult]]:
-        """The transaction that records these words."""
+        """Return the transaction that records these reports."""
         return (yield from record(self.context, words))
 
     async def poll_claim(self, job: Job) -> Claim:
-        """The claim of a job's next poll, once that is due."""
+        """Move the clock to a job's next poll and claim the poll. Returns its claim."""
         [at] = await self.column("select at from due where id = :id", id=job.id)
         self.clock.at = max(self.clock.at, moment(at))
         asked: Sequence[ClaimedPoll] = await self.claim(Work.POLL)
         return next(one.claim for one in asked if one.job.id == job.id)
 
     async def endpoint(self, endpoint_id: str = "ep_1", *events: str, **others: Any) -> Endpoint:
-        """An endpoint that is stored and known."""
+        """Create an endpoint, stored and cached. Returns it."""
         now = self.clock.at
         made = Endpoint(
             id=endpoint_id,
@@ -234,16 +237,16 @@ class StoreFixture:
         return made
 
     async def settle(self, claim_: Claim, state: str = "delivered", **others: Any) -> bool:
-        """Record an attempt and what follows; whether the lease was ours."""
+        """Settle an attempt under a claim. Returns whether the lease still held."""
         return (await self.store.do(SETTLE, self.attempted(claim_, state, **others))).mine
 
     async def settle_born(self, born: NewDelivery) -> None:
-        """A delivery went out at once."""
+        """Settle a delivery that was claimed as it was recorded."""
         assert born.claim is not None
         assert await self.settle(born.claim)
 
     def attempted(self, claim_: Claim, state: str = "delivered", **others: Any) -> Settled:
-        """An attempt under a claim."""
+        """Return an attempt under a claim, with its outcome."""
         status = 204 if state == "delivered" else 500
         attempt = Attempt(
             id=self.services.core.ids.new("att"),
@@ -255,60 +258,60 @@ class StoreFixture:
         return Settled(claim=claim_, attempt=attempt, state=state, **others)
 
     async def now(self, job: Job) -> Job:
-        """The job as it is stored."""
+        """Return the job as it is stored."""
         found = await self.store.read(get(job.id))
         assert found is not None
         return found
 
     async def due_of(self, job: Job) -> list[tuple[str, float, int, int]]:
-        """What is due for a job, when (in seconds from the start), whether leased, under which fence."""
+        """Return the due work of a job: kind, seconds from the start, whether it is leased, and fence."""
         found = await self.query("select work, at, leased, fence from due where id = :id", id=job.id)
         return [(row["work"], (row["at"] - ms(START)) / 1000, row["leased"], row["fence"]) for row in found]
 
     async def evidence(self, job: Job) -> list[tuple[str, str, int]]:
-        """What is kept of what was said: kind, outcome and count."""
+        """Return the evidence of a job: kind, outcome and count of each entry."""
         sql = "select kind, outcome, count from evidence where job = :id order by id"
         return [(row["kind"], row["outcome"], row["count"]) for row in await self.query(sql, id=job.id)]
 
     async def query(self, sql: str, **parameters: Any) -> list[Row]:
-        """What the readers see."""
+        """Return the rows of a query on a read connection."""
         return list(await self.store.read(asking(sql, **parameters)))
 
     async def column(self, sql: str, **parameters: Any) -> list[Any]:
-        """The first column of what the readers see."""
+        """Return the first column of a query on a read connection."""
         return [row[0] for row in await self.store.read(asking(sql, **parameters))]
 
     async def write(self, sql: str, **parameters: Any) -> Any:
-        """A statement of its own on the writer."""
+        """Run one statement on the writer. Returns its rows."""
         return await self.store.write(lambda: asking(sql, **parameters))
 
     def outside(self) -> sqlite3.Connection:
-        """Another program's connection to the file."""
+        """Return another program's connection to the file."""
         return sqlite3.connect(self.path, isolation_level=None, timeout=0)
 
 
 def asking(sql: str, **parameters: Any) -> Transaction[Any]:
-    """A transaction of one statement."""
+    """Return a transaction of one statement."""
     return (yield query(sql, **parameters))
 
 
 def types(recorded: Sequence[RecordResult]) -> list[str]:
-    """The events that these words brought, in order."""
+    """Return the types of the events that these reports caused, in order."""
     return [event.type for one in recorded for event in one.events]
 
 
 def outcomes(recorded: Sequence[RecordResult]) -> list[str]:
-    """How these words were filed."""
+    """Return the outcome of each report."""
     return [one.outcome.value for one in recorded]
 
 
 def finals(events: Sequence[str]) -> list[str]:
-    """The events among these that end a job."""
+    """Return the types among these that end a job."""
     return [event for event in events if event in JOB_FINAL]
 
 
 def told(phase: Phase, theirs: str | None = None, **others: Any) -> Update:
-    """What a provider says; a success names a file unless told otherwise."""
+    """Return a provider's update. By default a success names a file and a failure has a reason."""
     if phase is Phase.SUCCEEDED:
         others.setdefault("assets", (Asset(kind=Kind.VIDEO, url="https://cdn.example/1.mp4"),))
     if phase is Phase.FAILED:
@@ -323,7 +326,7 @@ def word(
     source: Source = Source.CALLBACK,
     **others: Any,
 ) -> Report:
-    """Return a report about a job, made now: an update, or else what `verdict` says, or a note."""
+    """Return a report about a job, made now: an update, a failure or command by `verdict`, or a note."""
     given: dict[str, Any] = {"job_id": job.id, "source": source, "at": fixture.clock.at} | others
     verdict = given.pop("verdict", None)
     if update is not None:
@@ -336,13 +339,13 @@ def word(
 
 
 def lock_of(path: Path) -> Path:
-    """The file that keeps a second process out."""
+    """Return the path of the lock file that keeps a second process out."""
     return path.with_name(f"{path.name}.lock")
 
 
 @contextlib.contextmanager
 def write_locked(path: Path) -> Iterator[None]:
-    """Another program holds the write lock."""
+    """Hold the write lock as another program, as long as the context lasts."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin immediate")
         yield
@@ -351,7 +354,7 @@ def write_locked(path: Path) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def opened(path: Path, *, migrate: bool = True) -> AsyncIterator[Store]:
-    """A store on `path`, closed whatever happens."""
+    """Open a store on `path` and close it with the context. Yields it."""
     store = Store(SqliteDriver(path, on_fatal=print))
     try:
         await store.open(migrate=migrate)
@@ -365,7 +368,7 @@ async def opened(path: Path, *, migrate: bool = True) -> AsyncIterator[Store]:
 
 
 async def let_go(store: Store, path: Path) -> None:
-    """Close what a refusal left open."""
+    """Close a store after a refused start, if it still holds its lock."""
     try:
         FileLock(path).release()
     except Misconfigured:
@@ -374,7 +377,7 @@ async def let_go(store: Store, path: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def store_fixture(folder: Path, **settings: str) -> AsyncIterator[StoreFixture]:
-    """The service over a database in `folder`, with nothing at work."""
+    """Run the service over a database in `folder`, without workers. Yields the fixture."""
     config = folder / "ringback.toml"
     config.touch()
     clock = ManualClock()

@@ -1,4 +1,4 @@
-"""Logs: no key, secret or token in them, and one line for each record whatever it quotes."""
+"""Logs: they hold no key, secret or token, and each record is one line, even with quoted text."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ WHSEC = new_secret(bytes(range(200, 232)))
 MASTERS = MasterKeys(["m" * 32], bytes)
 TOKEN = MASTERS.callback_token("apiframe", "job_1")
 PLACES = ["{}", "({})", '"{}"', "key={}", "a {} b", "{},", "{0} and {0}", "\n{}\n", "x{}", "[{}]"]
-# A secret, where it stands, and what is left of it.
+# A secret, the text around it, and the text that is left of it.
 SECRETS = [
     (KEY, "{}", f"{KEY[:11]}[redacted]"),
     (WHSEC, "{}", "whsec_[redacted]"),
@@ -47,7 +47,7 @@ CONTROLS = [chr(code) for code in (*range(9), *range(10, 32), *range(127, 160))]
 
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
-    """Logging as it was before."""
+    """Restore the logging after a test."""
     root = logging.root
     before = (root.handlers[:], root.level, LOGGER.level)
     yield
@@ -93,7 +93,7 @@ def test_any_text_is_one_line(text: str) -> None:
 
 
 def failed() -> None:
-    """Fail with a text that quotes secrets."""
+    """Raise an error with a text that quotes secrets."""
     raise ValueError(f"the body held {KEY} and sk-provider-key\n\x1b[31mforged")
 
 

@@ -1,4 +1,4 @@
-"""A worker over a real store, and a performer that notes what it is given."""
+"""A worker over a real store, with a performer that records its work."""
 
 import asyncio
 import contextlib
@@ -23,39 +23,39 @@ PATIENCE = 100.0
 
 @dataclass
 class Held:
-    """A holder of leases that lives until told."""
+    """A lease holder that lives until a test ends it."""
 
     name: str = "rpc_1"
     live: bool = True
 
 
 class Slotted(ConcurrencyLimits):
-    """Lanes that tell when something ended or is asked for."""
+    """Concurrency limits that wake a test when a call ends or a claim waits."""
 
     news: asyncio.Event
     loop: asyncio.AbstractEventLoop
 
     def release(self, name: str, work: Work = Work.DELIVER) -> Sequence[Work]:
-        """Count one that ended."""
+        """Release a slot, and wake the test."""
         self.news.set()
         return super().release(name, work)
 
     def mark_waiting(self, work: Work, name: str) -> int:
-        """Note, on the writer's thread, that a claim asks."""
+        """Mark a lane as waited for, and wake the test; this runs on the writer's thread."""
         self.loop.call_soon_threadsafe(self.news.set)
         return super().mark_waiting(work, name)
 
 
 @immutable
 class Given:
-    """Work that the made-up performer is given: no more than its claim."""
+    """The prepared work of the fake performer: no more than its claim."""
 
     claim: Claim
 
 
 @dataclass
 class Made:
-    """A made-up performer: it notes what it is given, and waits at a gate when there is one."""
+    """A fake performer: it records its work, and waits at a gate if there is one."""
 
     lanes: ConcurrencyLimits
     fixture: StoreFixture
@@ -70,25 +70,25 @@ class Made:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def serves(self, lane: str) -> bool:
-        """What is not closed."""
+        """Return whether a lane is not closed."""
         return lane not in self.closed
 
     def job_limits(self) -> Mapping[str, int]:
-        """What the test says."""
+        """Return the limits that the test sets."""
         return self.limited
 
     def prepare(self, claims: Sequence[Claim]) -> Transaction[Sequence[Given]]:
-        """Inside the claiming transaction."""
+        """Check inside the claiming transaction that the claimed jobs exist. Returns the prepared work."""
         found = yield query("select id from job where id in (:ids)", ids=[claim.id for claim in claims])
         assert len(found) == len(claims)
         return [Given(claim) for claim in claims]
 
     def give_back(self, prepared: Sequence[Given], now: datetime) -> Transaction[None]:
-        """Leave them to others."""
+        """Release the claims to other workers."""
         yield from give_up([one.claim for one in prepared], now)
 
     async def perform(self, prepared: Given) -> None:
-        """Note it, and leave nothing due."""
+        """Record the work, and delete its due row."""
         claim, job_id = prepared.claim, prepared.claim.id
         self._tell(self.begun, job_id)
         if self.gate is not None:
@@ -101,7 +101,7 @@ class Made:
         self._tell(self.done, job_id)
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait for news until something is so."""
+        """Wait for news until a condition holds."""
         async with asyncio.timeout(PATIENCE):
             while not reached():
                 self.news.clear()
@@ -114,7 +114,7 @@ class Made:
 
 @dataclass
 class WorkerFixture:
-    """A worker with all that it needs."""
+    """A worker with all its parts."""
 
     fixture: StoreFixture
     lanes: ConcurrencyLimits
@@ -124,21 +124,21 @@ class WorkerFixture:
     held: Held
 
     async def jobs(self, *accounts: str) -> list[str]:
-        """Jobs that are due now."""
+        """Store a job that is due now for each account. Returns the ids."""
         return [(await self.fixture.added(account)).id for account in accounts]
 
     def taken(self, lane: str = "aiml") -> int:
-        """The slots that are taken in a lane."""
+        """Return the number of slots that are taken in a lane."""
         return self.lanes.lane(Work.SUBMIT, lane).in_flight
 
     async def idle(self) -> None:
-        """Once nothing is under way any more."""
+        """Wait until nothing is under way."""
         await self.made.until(lambda: self.taken() + self.taken("apiframe") == 0)
 
 
 @contextlib.asynccontextmanager
 async def worker_fixture_in(folder: Path) -> AsyncIterator[WorkerFixture]:
-    """A worker over a store in `folder`, whose lanes take three at once; nothing runs yet."""
+    """Yield a worker over a store in `folder`, with three slots in each lane. The worker does not run yet."""
     async with store_fixture(folder) as fixture:
         clock = fixture.services.core.clock
         lanes = Slotted(lambda _work, _name: ConcurrencyLimit(max=3), clock.monotonic)

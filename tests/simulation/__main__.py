@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: run seeds until one goes wrong, and tell its shortest history."""
+"""`python -m tests.simulation`: run seeds until one goes wrong, and print its shortest history."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from tests.simulation.shrink import shrink
 
 
 def told(result: Result) -> str:
-    """A run that went wrong, for people: its seed, its actions and its history."""
+    """Return a run that went wrong as text: its seed, its settings and its history."""
     plan_ = result.plan
     setting = (
         f"{plan_.replicas or 'one process, no'} replicas, on_unconfirmed={plan_.policy}, "
@@ -27,7 +27,7 @@ def told(result: Result) -> str:
 
 
 def failures(seeds: Iterable[int], *, progress: bool = False) -> Iterable[Result]:
-    """The runs of these seeds that went wrong."""
+    """Yield the runs of these seeds that went wrong."""
     started = time.monotonic()
     for count, seed in enumerate(seeds, 1):
         result = Simulation(plan(seed)).run()
@@ -48,7 +48,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the seeds that were asked for. Returns 1 where one went wrong."""
+    """Run the chosen seeds. Returns 1 when one went wrong."""
     arguments = _arguments()
     with without(arguments.without) if arguments.without else contextlib.nullcontext():
         if arguments.seed is not None:
@@ -73,7 +73,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     if "PYTHONHASHSEED" not in os.environ:
-        # One order of sets, so that a seed is the same run in every process.
+        # The order of sets is fixed, so that a seed is the same run in every process.
         command = [sys.executable, *sys.orig_argv[1:]]
         sys.exit(subprocess.call(command, env={**os.environ, "PYTHONHASHSEED": "0"}))
     with contextlib.suppress(KeyboardInterrupt):

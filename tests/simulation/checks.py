@@ -29,9 +29,9 @@ ORDER = {
     **dict.fromkeys(FINAL, 9),
 }
 AGAIN = frozenset({("unconfirmed", "pending"), ("unconfirmed", "submitting")})
-"""Somebody decided to submit again; one transaction may decide that and claim it."""
+"""State changes by a decision to submit again; one transaction may make that decision and claim the job."""
 BACK = AGAIN | {("submitting", "pending")}
-"""The only ways back: that, and a submission of which nothing was accepted."""
+"""The only state changes that go back: `AGAIN`, and a submission of which nothing was accepted."""
 JOBS = (
     "select job.id, state, provider_job_id, intents, deadline_at, completed_by, account, "
     "due.work, due.leased from job left join due on due.id = job.id"
@@ -42,14 +42,14 @@ UNMATCHED = (
 )
 NEW_EVENTS = "select seq, id, type, job, sequence from event where seq > :seen order by seq"
 HELD = 45.0
-"""Seconds within which an answer that a process has is stored: longer than the database is ever away."""
+"""Seconds within which a process stores an answer that it has: longer than any outage of the database."""
 OVERDUE = 1000
 """Milliseconds that work may be due before younger work counts as passing it by."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Something that must not be: the rule, and the evidence against it."""
+    """A broken rule, and the evidence against it."""
 
     rule: str
     text: str
@@ -59,7 +59,7 @@ class Violation:
 
 
 class Checks:
-    """Looks at the database after every commit, and at every call."""
+    """The checks of the database after every commit, and of every call."""
 
     def __init__(
         self, plan: Plan, world: World, database: Database, users: Users, passing: frozenset[str]
@@ -91,11 +91,11 @@ class Checks:
         self.world.note(f"WRONG {rule}: {text}")
 
     def ended_at(self, job_id: str) -> float:
-        """When a job ended; infinite where it did not."""
+        """Return the moment at which a job ended; infinity where it did not."""
         return self._ended_at.get(job_id, float("inf"))
 
     def committed(self) -> None:
-        """Look at the rows that were just stored."""
+        """Check the rows that were just stored."""
         for row in self.database.ask(JOBS):
             self._job(row)
         for row in self.database.ask(NEW_EVENTS, seen=self._seen):
@@ -198,7 +198,7 @@ class Checks:
     # At every call.
 
     def called(self, process: Process, account: str, kind: str) -> None:
-        """A call begins: work that is due longer must not be passed by for ever."""
+        """Check at the start of a call that older due work is not passed by again and again."""
         other = Work.POLL if kind == "submit" else Work.SUBMIT
         services = process.services
         if services is None or self.plan.max_jobs is not None:
@@ -224,7 +224,7 @@ class Checks:
         }
 
     def sent(self, number: int) -> None:
-        """A submission went out: never more than were decided on."""
+        """Check that a job has no more submissions than were decided on."""
         if FACES[self.users.submitted[number].values["account"]].keyed:
             return
         uncertain = [one for one in self.world.sent[number] if one.answer not in CERTAIN]
@@ -235,7 +235,7 @@ class Checks:
             )
 
     def answered(self, number: int) -> None:
-        """A process has the provider's answer: soon it is stored."""
+        """Check that a process stores the provider's answer within `HELD` seconds."""
         generation = next(reversed([g for g in self.world.generations.values() if g.job == number]), None)
         if generation is None or not generation.answered:
             return
@@ -255,7 +255,7 @@ class Checks:
         self.world.time.after(HELD, stored)
 
     def signed(self, url: str, call: HttpCall) -> None:
-        """A delivery is signed, always."""
+        """Check that a delivery is signed."""
         headers = dict(call.headers)
         text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body_of(call)
         macs = {

@@ -1,4 +1,4 @@
-"""The real SQL on SQLite in memory, by a driver that is away, loses or forgets when the world says so."""
+"""The real SQL on SQLite in memory, with a driver that is away, loses or forgets as the script has it."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 WRITE_SECONDS = 0.002
 READ_SECONDS = 0.04
-"""The longest that one takes: a state that a reader was told may be that old when it acts on it."""
+"""Seconds of the longest read: a state may be that old when its reader acts on it."""
 
 
 class Fate(Enum):
@@ -29,7 +29,7 @@ class Fate(Enum):
     AWAY = auto()
     LOST = auto()
     UNKNOWN = auto()
-    """Stored, and its answer is lost."""
+    """A stored transaction with a lost answer."""
     CRASH_BEFORE = auto()
     CRASH_AFTER = auto()
 
@@ -39,7 +39,7 @@ CUT = frozenset({Fate.LOST, Fate.UNKNOWN})
 
 @functools.cache
 def template() -> bytes:
-    """An empty database with every migration."""
+    """Return an empty database with every migration."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         for migration in migrations("sqlite"):
             connection.executescript(f"begin;\n{migration.sql}\ncommit;")
@@ -47,7 +47,7 @@ def template() -> bytes:
 
 
 class Database:
-    """One database that every process of a run shares. `committed` is told after each commit."""
+    """One database that every process of a run shares. `committed` is called after each commit."""
 
     def __init__(self, *, shared: bool, chance: str) -> None:
         self.shared = shared
@@ -64,7 +64,7 @@ class Database:
         return self.connection.execute(sql, parameters).fetchall()
 
     def write(self, transaction: Transaction[Result], fate: Fate) -> Result:
-        """Run a transaction to its commit, or to its fate."""
+        """Run a transaction to its commit or its fate. Returns its result."""
         self.connection.execute("begin immediate")
         try:
             result = drive(
@@ -79,7 +79,7 @@ class Database:
         return result
 
     def read(self, transaction: Transaction[Result]) -> Result:
-        """Run a reading transaction."""
+        """Run a read-only transaction. Returns its result."""
         return drive(self.connection, transaction)
 
     def _commit(self) -> None:
@@ -96,7 +96,7 @@ class Database:
 
 
 def _fated(transaction: Transaction[Result], commit: Callable[[], None], fate: Fate) -> Transaction[Result]:
-    """Run the transaction, with its COMMIT answered as its fate has it."""
+    """Run the transaction, with its COMMIT answered as its fate says."""
     found: Rows = ()
     statement: Statement = next(transaction)
     while True:
@@ -124,7 +124,7 @@ class Process(Protocol):
     name: str
 
     def passed_on(self, heard: Callable[[str], None], word: str) -> None:
-        """Have another process hear a word, a moment later."""
+        """Pass a hint to another process, a moment later."""
 
     def fate(self) -> Fate:
         """Return the fate of the transaction that begins now."""
@@ -133,14 +133,14 @@ class Process(Protocol):
         """Return the fate of the write that begins now."""
 
     def crash(self) -> None:
-        """Die at once."""
+        """Crash at once."""
 
     def skew(self) -> timedelta:
-        """How far the database's clock is ahead of this process's."""
+        """Return how far the database's clock is ahead of this process's."""
 
 
 class InlineDriver:
-    """Runs each transaction whole, at one moment of virtual time."""
+    """A driver that runs each transaction whole, at one moment of virtual time."""
 
     writers = 1
     in_parts = False
@@ -152,14 +152,14 @@ class InlineDriver:
         self.shared = database.shared
 
     async def open(self) -> None:
-        """There is nothing to connect to."""
+        """Do nothing: there is no connection to open."""
 
     async def close(self) -> None:
-        """There is nothing to disconnect from."""
+        """End the receipt of hints: there is no connection to close."""
         self._database.heard.pop(self._process.name, None)
 
     async def write(self, transaction: Transaction[Result]) -> Result:
-        """Run to the commit."""
+        """Run a transaction to its commit or its fate. Returns its result."""
         await asyncio.sleep(WRITE_SECONDS * (0.5 + self._jitter()))
         fate = self._process.next_fate()
         if fate is Fate.AWAY:
@@ -175,14 +175,14 @@ class InlineDriver:
         return result
 
     async def alone(self, transaction: Transaction[Result]) -> Result:
-        """The same: transactions never overlap."""
+        """Run a transaction like any other: transactions never overlap."""
         return await self.write(transaction)
 
     async def between_commits(self) -> None:
-        """Nothing is put off."""
+        """Do nothing: no work is put off."""
 
     async def read(self, transaction: Transaction[Result]) -> Result:
-        """Run a reading transaction; its answer takes a moment."""
+        """Run a read-only transaction. Its answer takes a moment."""
         if self._process.fate() is Fate.AWAY:
             raise StoreUnavailable("the database cannot be read now")
         result = self._database.read(transaction)
@@ -197,19 +197,19 @@ class InlineDriver:
                     self._process.passed_on(heard, word)
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Hear their hints from now on."""
+        """Pass hints of other processes to `heard` from now on."""
         self._database.heard[self._process.name] = heard
 
     async def skew(self) -> timedelta:
-        """How far the database's clock is ahead of this process's."""
+        """Return how far the database's clock is ahead of this process's."""
         return self._process.skew()
 
     async def pending(self) -> list[Migration]:
-        """The template has them all."""
+        """Return nothing: the template has every migration."""
         return []
 
     async def migrate(self) -> list[Migration]:
-        """The template has them all."""
+        """Return nothing: the template has every migration."""
         return []
 
     def _jitter(self) -> float:

@@ -12,12 +12,12 @@ from tests.simulation.users import Users
 from tests.simulation.world import Generation
 
 ENOUGH = 300.0
-"""Seconds between the world's healing and a job's deadline with which every job reaches its end in time."""
+"""Seconds between the world's healing and a job's deadline with which every job ends in time."""
 JOBS = "select id, account, state, provider_job_id, deadline_at, completed_by, assets, result, error from job"
 
 
 class Ending:
-    """Looks at a run in a world that is well again."""
+    """The checks of a run in a world that is well again."""
 
     def __init__(self, plan: Plan, checks: Checks, users: Users, processes: Sequence[Process]) -> None:
         self.plan = plan
@@ -28,14 +28,14 @@ class Ending:
         self.processes = processes
 
     def quiet(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
         if not self.world.time.idle:
             return False
         open_jobs = self.database.ask("select 1 from job where completed_at is null limit 1")
         return not open_jobs and not self.database.ask("select 1 from due limit 1")
 
     def look(self) -> None:
-        """Every answer counts; then the operator gives up each job without one."""
+        """Check that every answer counted, then give up each job without one as its operator."""
         for row in self.database.ask(JOBS):
             number = self.users.number(row["id"])
             if row["state"] == "unconfirmed":
@@ -43,7 +43,7 @@ class Ending:
                 self.users.settle(row["id"])
 
     def look_again(self) -> None:
-        """Everything has ended, and as it should."""
+        """Check that everything has ended, and ended correctly."""
         if self.checks.broken:
             return
         for process in self.processes:
@@ -61,7 +61,7 @@ class Ending:
         self._kept()
 
     def _answered(self, number: int) -> list[Generation]:
-        """The job that the provider accepted, where a process that lived on was told of it."""
+        """Return the jobs that the provider accepted, if a process that lived on received the answer."""
         return [
             one
             for one in self.world.generations.values()
@@ -87,14 +87,14 @@ class Ending:
             self._late(row, number)
 
     def _mine(self, row: Any, number: int) -> list[Generation]:
-        """The provider's job that a job is known to be."""
+        """Return the provider's jobs that a job is known to be."""
         bound = row["provider_job_id"]
         if bound is None:
             return self._answered(number)
         return [one for one in self.world.generations.values() if one.id == bound and one.job == number]
 
     def _in_time(self, row: Any) -> bool:
-        """Whether there was time enough, on the clocks of all processes."""
+        """Return whether there was enough time, on the clocks of all processes."""
         ahead = max(process.ahead for process in self.processes)
         return bool(row["deadline_at"] - ms(START + ahead) > (SCRIPT_SECONDS + ENOUGH) * 1000)
 
@@ -107,7 +107,7 @@ class Ending:
                 )
 
     def _late(self, row: Any, number: int) -> None:
-        """A result that comes after the end is announced."""
+        """Check that a result that comes after the end is announced."""
         events = self.database.ask("select type from event where job = :id", id=row["id"])
         if any(one["type"] == "job.late_result" for one in events):
             return
@@ -126,11 +126,13 @@ class Ending:
                 return
 
     def _delivered(self) -> None:
-        """A delivery that counts as delivered was taken, and an exhausted one was tried as often as
-        planned.
+        """Check the deliveries that have ended.
+
+        A delivered one was taken, and an exhausted one was tried as often as planned.
         """
         sql = "select d.id, d.event, d.target, d.state, d.tries, d.job from delivery d where origin = ''"
         for row in self.database.ask(sql):
+            # A change may move endpoint N from `/N` to `/5N`. The callback URL of job N is `/9N`.
             urls = {"ep_0": ("0", "50"), "ep_1": ("1", "51")}.get(
                 row["target"], (f"9{self.users.number(row['job'])}",)
             )
@@ -141,7 +143,7 @@ class Ending:
                 self.checks.breaks("not-delivered", f"{row['id']} gave up after {row['tries']} tries")
 
     def _kept(self) -> None:
-        """Every callback that was answered 200 is there, byte for byte."""
+        """Check that every callback that was answered 200 is stored, byte for byte."""
         for rung in self.world.rung:
             assert rung.generation.hook is not None
             job_id = rung.generation.hook[1].split(".")[1]

@@ -1,4 +1,4 @@
-"""How each simulated provider speaks: the wire formats of the real handlers, as small as they can be."""
+"""The wire formats of the simulated providers, as small as the real handlers accept them."""
 
 import base64
 import hashlib
@@ -18,10 +18,10 @@ Sign = Callable[[bytes, str | None, int], dict[str, str]]
 
 @dataclass(frozen=True)
 class Face:
-    """One account: its handler, its calls, and its answers.
+    """A simulated account: its handler, its calls, and its answers.
 
-    `told` makes a body of an id, a phase and whether the job makes words instead of a file; `sign` proves a
-    callback; `poll` finds the id that a poll asks about, in its path and body.
+    `told` makes a body of an id, a phase and whether the job makes words instead of a file. `sign` proves a
+    callback. `poll` finds the id that a poll asks about, in its path and body.
     """
 
     handler: str
@@ -162,12 +162,12 @@ FACES: Mapping[str, Face] = {
 
 
 def base_url(account: str) -> str:
-    """Where the provider of an account is."""
+    """Return the base URL of an account's provider."""
     return f"https://{account}.test"
 
 
 def callback_body(face: Face, theirs: str, phase: str, words: bool) -> bytes:
-    """The body of a callback; a nameless one does not say which job it is about."""
+    """Return the body of a callback. A nameless one does not name its job."""
     told = face.told(theirs, phase, words)
     if not face.named:
         told = {name: value for name, value in told.items() if name != "run_id"}
@@ -175,7 +175,7 @@ def callback_body(face: Face, theirs: str, phase: str, words: bool) -> bytes:
 
 
 def settings(slots: int, max_jobs: int | None, accounts: Sequence[str] = tuple(FACES)) -> dict[str, Any]:
-    """The accounts as a settings file has them."""
+    """Return the accounts as a settings file has them."""
     return {
         name: {
             "handler": FACES[name].handler,

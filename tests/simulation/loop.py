@@ -15,11 +15,11 @@ TURNS = 5_000
 
 
 class Spinning(Exception):
-    """The service runs on and on in one moment of time."""
+    """A service that runs on and on in one moment of time."""
 
 
 class VirtualTime:
-    """The true time, the coming moments, and the loops that live in it."""
+    """The true time, the coming actions, and the loops that live in it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,16 +28,16 @@ class VirtualTime:
         self._numbers = itertools.count()
 
     def after(self, seconds: float, do: Do) -> None:
-        """Have `do` called in so many seconds."""
+        """Call `do` after `seconds`."""
         heapq.heappush(self._happenings, (self.now + max(0.0, seconds), next(self._numbers), do))
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is going to happen by itself."""
+        """Return whether no action is coming."""
         return not self._happenings
 
     def run(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
-        """Let time pass until a moment, or until `done`; `Spinning` where it does not pass any more."""
+        """Let time pass until a moment or until `done`. Raises `Spinning` where it no longer passes."""
         turns = 0
         while True:
             busy = [loop for loop in self.loops if loop.busy]
@@ -63,11 +63,14 @@ class VirtualTime:
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
-    """The loop of one process. While paused it does not run; `lag` is how far its clock is behind the true
-    time, because it stood still."""
+    """The event loop of one process.
+
+    While paused it does not run. `lag` is how far its clock is behind the true time, because it stood still.
+    """
 
     def __init__(self, time: VirtualTime) -> None:
         self._time = time
+        # The clock of the loop starts at 1,000 s, like `Process.elapsed`.
         self.lag = -1000.0
         self.paused = self.dead = False
         self._ready: deque[asyncio.Handle] = deque()
@@ -78,12 +81,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     @property
     def busy(self) -> bool:
-        """Whether something can run now."""
+        """Return whether something can run now."""
         return not self.paused and (bool(self._ready) or self.next_at <= self._time.now)
 
     @property
     def next_at(self) -> float:
-        """The true time of the next timer; infinite where nothing is going to run."""
+        """Return the true time of the next timer; infinity where nothing is going to run."""
         while self._timers and self._timers[0][2].cancelled():
             heapq.heappop(self._timers)
         if self.paused or not self._timers:
@@ -115,7 +118,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._time.loops.remove(self)
 
     def bury(self) -> None:
-        """Take apart all that never ran to its end, so that the interpreter has nothing to say of it."""
+        """Close all that never ran to its end, so that the interpreter does not report it."""
         self.die()
         events._set_running_loop(self)
         try:
@@ -129,16 +132,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         finally:
             events._set_running_loop(None)
 
-    # What asyncio asks of a loop.
+    # The interface that asyncio uses.
 
     def time(self) -> float:
-        """The clock of this process."""
+        """Return the time of this process's clock."""
         return self._time.now - self.lag
 
     def call_soon(  # type: ignore[override]  # the one signature that asyncio itself uses
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """Run it in the next turn."""
+        """Run a callback in the next turn. Returns its handle."""
         handle = asyncio.Handle(callback, args, self, context)
         if not self.dead:
             self._ready.append(handle)
@@ -147,7 +150,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_at(  # type: ignore[override]  # as above
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run it at a moment of this loop's clock."""
+        """Run a callback at a moment of this loop's clock. Returns its timer."""
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if not self.dead:
             heapq.heappush(self._timers, (when, next(self._numbers), handle))
@@ -156,17 +159,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]  # as above
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run it in so many seconds."""
+        """Run a callback after `delay` seconds. Returns its timer."""
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def create_future(self) -> "asyncio.Future[Any]":
-        """A future of this loop."""
+        """Return a new future of this loop."""
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]  # as above
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> "asyncio.Task[Any]":
-        """A task of this loop."""
+        """Return a new task of this loop."""
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -176,16 +179,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self.failures.append(f"{context.get('message')}: {error!r}")
 
     def get_debug(self) -> bool:
-        """Never."""
+        """Return False: there is no debug mode."""
         return False
 
     def is_running(self) -> bool:
-        """Whether it is this loop's turn."""
+        """Return whether this loop runs now."""
         return events._get_running_loop() is self
 
     def is_closed(self) -> bool:
-        """Whether its process is dead."""
+        """Return whether the loop's process is dead."""
         return self.dead
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """A cancelled timer is passed by when its moment comes."""
+        """Do nothing: a cancelled timer is skipped when its moment comes."""

@@ -1,4 +1,4 @@
-"""The service with the mend of one fault taken out, to show that the simulation finds each of them."""
+"""Variants of the service without the fix of one fault, to show that the simulation finds each fault."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from receiver.work.slots import Lane
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mend taken out: the damage without it, the rule that breaks, and the replacements of its parts."""
+    """A fix taken out: the damage without it, the rule that breaks, and the replacements of its parts."""
 
     fault: str
     rule: str
@@ -119,7 +119,7 @@ MUTANTS: Mapping[str, Mutant] = {
 
 @contextmanager
 def without(name: str) -> Iterator[None]:
-    """Take one mend out for a while."""
+    """Take one fix out as long as the context lasts."""
     patches = [patch.object(where, what, instead) for where, what, instead in MUTANTS[name].changes]
     for one in patches:
         one.start()

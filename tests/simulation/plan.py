@@ -1,4 +1,4 @@
-"""One seed is one plan: the settings, and a list of actions from which any may be left out."""
+"""The plan of a seed: the settings, and a list of actions of which any may be left out."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -16,17 +16,17 @@ SUBMITS = (
     *("slow", "hang", "lost", "lost", "500", "503", "503", "429", "429 after 7", "unreachable"),
     *("garbled", "401", "402", "403", "422"),
 )
-"""How a provider may answer a submission; it accepts at `ok`, `slow`, `hang`, `lost`, `500` and `garbled`."""
+"""Answers to a submission. The job is accepted at `ok`, `slow`, `hang`, `lost`, `500` and `garbled`."""
 POLLS = (*("ok",) * 4, "slow", "hang", "503", "429", "429 after 7", "403", "404", "garbled", "unreachable")
 DOWNSTREAMS = ("500", "hang", "410", "429 after 9", "slow", "disable", "abort-message")
 POINTS = ("sent", "answered", "polled", "rang", "unconfirmed", "queued", "pending", "final", "canceled")
-"""Moments in a job's life at which something else may happen."""
+"""Moments in a job's life after which an action may follow."""
 TROUBLES = ("away", "lost", "unknown", "crash-before", "crash-after")
 
 
 @dataclass(frozen=True)
 class Ring:
-    """A callback: the moment it is sent after, how many seconds later, how often; `forged` proves nothing."""
+    """A callback: the moment before it, the seconds after that, its repetitions; `forged` proves nothing."""
 
     moment: str
     delay: float
@@ -36,7 +36,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Script:
-    """How the provider treats a job: its answers to each call, in turn; then all is well."""
+    """The provider's treatment of a job: its answers to each kind of call in turn, then good ones."""
 
     submits: tuple[str, ...] = ()
     polls: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Action:
-    """Something that happens: `at` a moment, or so many seconds behind a `point` in the life of a job."""
+    """An action: `at` a moment, or so many seconds after a `point` in the life of a job."""
 
     kind: str
     at: float = 0.0
@@ -69,7 +69,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its settings and its actions."""
+    """The plan of a run: its settings and its actions."""
 
     seed: int
     replicas: int
@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def shared(self) -> bool:
-        """Whether the database is one that several processes may serve."""
+        """Return whether several processes may serve the database."""
         return self.replicas > 0
 
 
@@ -89,7 +89,7 @@ Make = Callable[[str, random.Random, int], Action]
 
 
 def plan(seed: int) -> Plan:
-    """The plan of a seed."""
+    """Return the plan of a seed."""
     rnd = random.Random(seed)
     shape = rnd.random()
     if shape < CROWDED:
@@ -116,7 +116,7 @@ def plan(seed: int) -> Plan:
 
 
 def _crowd(seed: int, rnd: random.Random) -> Plan:
-    """Many jobs of one account share few slots, while the provider takes its time over polls."""
+    """Return a plan with many jobs of one account, few slots, and a provider that is slow to answer polls."""
     account, slots = rnd.choice(ACCOUNTS), rnd.choice((1, 1, 2))
     actions = [Action("slowly", values={"seconds": rnd.choice((1.5, 3.0))})]
     for number in range(9):
@@ -133,7 +133,10 @@ def _crowd(seed: int, rnd: random.Random) -> Plan:
 
 
 def _quarrel(seed: int, rnd: random.Random) -> Plan:
-    """Operators that all decide about the same jobs, and users that cancel a job while it is being sent."""
+    """Return a plan with operators and users that act on the same jobs.
+
+    The operators all decide about the same jobs; the users cancel a job while it is being sent.
+    """
     actions: list[Action] = []
     for number in range(4):
         lost = number % 2 == 0
@@ -152,7 +155,7 @@ def _quarrel(seed: int, rnd: random.Random) -> Plan:
 
 
 def _swarm(rnd: random.Random) -> list[str]:
-    """A run has few kinds of trouble, so that one does not hide the other."""
+    """Return a few kinds of actions for a run: with many, one kind of trouble would hide another."""
     return rnd.sample(sorted(HAPPENINGS), rnd.randint(2, 6))
 
 
@@ -190,7 +193,10 @@ def _submit(rnd: random.Random, number: int, account: str) -> Action:
 
 
 def _rings(rnd: random.Random) -> tuple[Ring, ...]:
-    """Early ones outrun the submission's answer; an `end` one tells of the end, or of the state by then."""
+    """Return the callbacks of a job.
+
+    Early ones overtake the submission's answer. An `end` one reports the end, or the state at that moment.
+    """
     moments = [moment for moment in ("early", "running", "end", "end") if rnd.random() < 0.5]
     return tuple(
         Ring(
@@ -204,7 +210,10 @@ def _rings(rnd: random.Random) -> tuple[Ring, ...]:
 
 
 def _kind(points: tuple[str, ...] = POINTS, **values: tuple[Any, ...]) -> Make:
-    """Make actions of one kind, most of them behind one of these points: the worst moments."""
+    """Return a function that makes actions of one kind, most of them after one of `points`.
+
+    These are the worst moments for the action.
+    """
 
     def make(kind: str, rnd: random.Random, job: int) -> Action:
         chosen = {name: rnd.choice(choices) for name, choices in values.items()}
@@ -242,4 +251,4 @@ HAPPENINGS: Mapping[str, Make] = {
     "hint": _kind(times=(1, 3)),
     "slowly": _kind(seconds=(10.0, 40.0)),
 }
-"""The kinds of actions, by name: each makes one about a job, or behind a moment of its life."""
+"""Functions that make actions, by kind: each about a job, or after a moment of its life."""

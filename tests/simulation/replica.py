@@ -1,4 +1,4 @@
-"""One process of the service in virtual time: the real composition over a scripted gateway and database."""
+"""One process of the service in virtual time: the real composition over a scripted client and database."""
 
 import asyncio
 import functools
@@ -27,7 +27,7 @@ BOOT_AGAIN = 2.0
 
 @functools.lru_cache(maxsize=64)
 def loaded(policy: str, slots: int, max_jobs: int | None, schedule: tuple[float, ...]) -> Loaded:
-    """The settings of a run."""
+    """Return the settings of a run."""
     environment = {
         "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
         "RINGBACK_ADMIN_KEY": "rb_" + "k" * 32,
@@ -42,7 +42,7 @@ def loaded(policy: str, slots: int, max_jobs: int | None, schedule: tuple[float,
 
 
 class Process:
-    """A process from its start to its end. `ended` is told when it has ended, however."""
+    """A process from its start to its end. `ended` is called when it has ended in any way."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Process:
         ended: Callable[["Process"], None],
     ) -> None:
         self.name = name
-        self.loop = VirtualLoop(world.time)  # type: ignore[abstract]  # all that asyncio asks of it is there
+        self.loop = VirtualLoop(world.time)  # type: ignore[abstract]  # has all that asyncio uses
         self.services: App | None = None
         self.died_at = float("inf")
         self.ahead = ahead
@@ -72,35 +72,35 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Return whether the process has not ended yet."""
         return not self.loop.dead
 
     @property
     def ready(self) -> bool:
-        """Whether it takes requests now."""
+        """Return whether the process accepts requests now."""
         return self.services is not None and self.alive and not self.loop.paused
 
     def now(self) -> datetime:
-        """The moment that it goes by."""
+        """Return the time of the process's wall clock."""
         return self._wall.now()
 
     def elapsed(self) -> float:
-        """Seconds since its machine started."""
+        """Return the seconds since the process's machine started."""
         return 1000.0 + self._world.time.now
 
     def _system(self) -> float:
         return START.timestamp() + self._world.time.now + self.ahead.total_seconds()
 
     def skew(self) -> timedelta:
-        """How far the database's clock is ahead of its own."""
+        """Return how far the database's clock is ahead of the process's."""
         return -self.ahead if self._plan.shared else timedelta()
 
     def passed_on(self, heard: Callable[[str], None], word: str) -> None:
-        """Have another process hear a word, a moment later."""
+        """Pass a hint to another process, a moment later."""
         self._world.time.after(0.005, lambda: heard(word))
 
     def trouble(self, seconds: float, fate: Fate) -> None:
-        """The database has this fate for all its transactions for a while."""
+        """Give all transactions of the process a fate for some seconds."""
         self._trouble = (self._world.time.now + seconds, fate)
 
     def fate(self) -> Fate:
@@ -115,26 +115,26 @@ class Process:
         return self.next_fates.pop(0) if self.next_fates else self.fate()
 
     def crash(self) -> None:
-        """Die at once, in the middle of whatever it does."""
+        """Crash at once, in the middle of any work."""
         if self.alive:
             self._world.note(f"{self.name} crashes")
             self._end()
 
     def stop(self) -> None:
-        """End in order."""
+        """Stop in order."""
         if self.ready:
             self._world.note(f"{self.name} is told to stop")
             self.loop.create_task(self._stop())
 
     def pause(self, seconds: float, *, clock_stands: bool) -> None:
-        """Do not run for a while; its monotonic clock may stand still meanwhile."""
+        """Pause the process for some seconds. Its monotonic clock may stand still meanwhile."""
         if self.alive and not self.loop.paused:
             self._world.note(f"{self.name} stands still for {seconds:g} s")
             self.loop.paused = True
             self._world.time.after(seconds, lambda: self.resume(seconds if clock_stands else 0.0))
 
     def resume(self, lost: float = 0.0) -> None:
-        """Go on."""
+        """Continue after a pause, with a clock that stood still for `lost` seconds."""
         if self.alive and self.loop.paused:
             self._world.note(f"{self.name} goes on")
             self.loop.lag += lost

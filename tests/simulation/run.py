@@ -1,4 +1,4 @@
-"""A run: a plan in virtual time, until all is well or something is wrong."""
+"""A run: a plan in virtual time, until all is well or a rule is broken."""
 
 import asyncio
 import functools
@@ -20,7 +20,7 @@ from tests.simulation.loop import Spinning, VirtualTime
 from tests.simulation.plan import SCRIPT_SECONDS, Action, Plan
 from tests.simulation.replica import BOOT_AGAIN, START, Process
 from tests.simulation.users import Users
-from tests.simulation.world import ScriptedGateway, World
+from tests.simulation.world import ScriptedClient, World
 
 LONGEST = 1500.0
 FATES = {
@@ -34,7 +34,7 @@ FATES = {
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a run: its violations, if any, and its history."""
+    """The outcome of a run: its violation, if there is one, and its history."""
 
     plan: Plan
     violation: Violation | None
@@ -61,7 +61,7 @@ class Simulation:
         self.world.unix = lambda: int(START.timestamp() + self.time.now)
 
     def run(self) -> Result:
-        """Play the plan, heal the world, and see that all comes to its end."""
+        """Play the plan, heal the world, and check that everything comes to its end. Returns the result."""
         with _logged(self), patch.object(app, "client_of", self._way_out):
             for place in range(max(1, self.plan.replicas)):
                 self._boot(place)
@@ -85,9 +85,9 @@ class Simulation:
         return Result(self.plan, broken, history)
 
     def _way_out(self, _settings: Settings) -> HttpClient:
-        """The gateway of the process that asks for one."""
+        """Return the HTTP client of the process that is running."""
         loop = asyncio.get_running_loop()
-        return ScriptedGateway(self.world, next(one for one in self.processes if one.loop is loop))
+        return ScriptedClient(self.world, next(one for one in self.processes if one.loop is loop))
 
     def _until(self, moment: float, done: Callable[[], bool] = lambda: False) -> None:
         if not self.checks.broken:
@@ -159,7 +159,7 @@ class Simulation:
         self._one(action).next_fates = fates
 
     def _one(self, action: Action) -> Process:
-        """The process that submitted the job of an action last."""
+        """Return the process that submitted the job of an action last."""
         sent = self.world.sent[action.job or 0]
         alive = [one.process for one in sent if one.process.alive]
         return alive[-1] if alive else self.places[0]
@@ -191,14 +191,14 @@ class Simulation:
 
 
 class _Heard(logging.Handler):
-    """Takes each error that the service logs of its own for a violation."""
+    """A log handler that takes each error of the service for a violation."""
 
     def __init__(self, simulation: Simulation) -> None:
         super().__init__(logging.ERROR)
         self._simulation = simulation
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note an unexpected error."""
+        """Report an unexpected error as a violation."""
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             self._simulation.checks.breaks("error", f"{record.getMessage()}: {error!r}")

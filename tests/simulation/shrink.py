@@ -8,16 +8,16 @@ from tests.simulation.run import Result, Simulation
 
 Run = Callable[[Plan], Result]
 RUNS = 400
-"""How many runs the search may take."""
+"""Number of runs that the search may take."""
 
 
 def simulate(plan: Plan) -> Result:
-    """Run a plan."""
+    """Run a plan. Returns the result."""
     return Simulation(plan).run()
 
 
 def shrink(result: Result, run: Run = simulate) -> Result:
-    """The smallest plan found that breaks the rule that `result` broke."""
+    """Return the run of the smallest plan found that breaks the same rule as `result`."""
     assert result.violation is not None
     search = _Search(result, run)
     search.leave_out()
@@ -48,7 +48,7 @@ class _Search:
             size //= 2
 
     def simplify(self) -> None:
-        """Have providers answer well, and less often in other ways."""
+        """Let providers answer well, and in fewer other ways."""
         for index, action in enumerate(self.best.plan.actions):
             if action.kind != "submit":
                 continue

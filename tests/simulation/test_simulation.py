@@ -1,4 +1,4 @@
-"""Seeds of the simulation, the faults that it would have found, and that a seed is one run."""
+"""Seeds of the simulation, the faults that it finds, and the repetition of a run by its seed."""
 
 import os
 import subprocess
@@ -26,11 +26,11 @@ FOUND_BY = {
     "cancel-asked": 32,
     "late-results": 116,
 }
-"""The seed that finds each fault when its mend is taken out."""
+"""The seed that finds each fault when its fix is taken out."""
 
 
 def run(seed: int) -> Result:
-    """One run."""
+    """Return the result of a seed's run."""
     return Simulation(plan(seed)).run()
 
 

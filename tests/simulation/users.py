@@ -1,4 +1,4 @@
-"""Those that ask the service for something: users, operators, and providers that ring back."""
+"""The callers of the service: users, operators, and providers that send callbacks."""
 
 import asyncio
 import hashlib
@@ -31,7 +31,7 @@ VERDICTS = {"resubmit": JobAction.RESUBMIT, "bind": JobAction.BIND, "fail": JobA
 
 
 class Users:
-    """Everybody that talks to the service. `ready` is one of the processes that take requests now."""
+    """All callers of the service. `ready` returns one of the processes that accept requests now."""
 
     def __init__(self, world: World, ready: Callable[[], Process | None]) -> None:
         self.world = world
@@ -42,11 +42,11 @@ class Users:
         world.ring_at = self.ring
 
     def number(self, job_id: str) -> int:
-        """The number of a job in the plan."""
+        """Return the number of a job in the plan; -1 where it has none."""
         return next((number for number, one in self.jobs.items() if one == job_id), -1)
 
     def act(self, action: Action) -> bool:
-        """Do an action, if it is one of a user's."""
+        """Perform an action if it is a caller's. Returns whether it is."""
         do: Callable[[Action], object] | None = getattr(self, f"_{action.kind}", None)
         if do is None:
             return False
@@ -54,7 +54,7 @@ class Users:
         return True
 
     def _on(self, what: str, ask: Callable[[App], Awaitable[Any]], *, again: bool = False) -> None:
-        """Ask a process that takes requests; where it is told to, again until it was answered."""
+        """Send a request to a process that accepts requests; with `again`, until it is answered."""
         self._try(what, ask, ASKS if again else 1)
 
     def _try(self, what: str, ask: Callable[[App], Awaitable[Any]], tries: int) -> None:
@@ -161,7 +161,7 @@ class Users:
         self._of_job(action, ask, "erase")
 
     def _hint(self, action: Action) -> None:
-        """A stranger with a callback URL posts a body that proves nothing."""
+        """Post a body that proves nothing, as a stranger with a callback URL."""
         for generation in self.world.generations.values():
             if generation.job == action.job and generation.hook:
                 for _ in range(action.values["times"]):
@@ -219,7 +219,7 @@ class Users:
         self._on(f"{what} of endpoint {number}", ask)
 
     def resume_all(self) -> None:
-        """Serve every endpoint again."""
+        """Resume every endpoint."""
 
         async def ask(services: App) -> None:
             await services.api.endpoints.refresh()
@@ -230,7 +230,7 @@ class Users:
         self._on("resume all endpoints", ask, again=True)
 
     def settle(self, job_id: str) -> None:
-        """Give up a job that no answer ever came for."""
+        """Give up a job that never had an answer."""
         number = self.number(job_id)
         self._on(
             f"give up j{number}",
@@ -265,7 +265,7 @@ class Users:
         answered: Callable[[int], None],
         tries: int = RING_TRIES,
     ) -> None:
-        """Ring back, again after a while where it could not be taken."""
+        """Send a callback, and again after a while where it could not be taken."""
         process = self.ready()
 
         def again() -> None:
@@ -302,7 +302,7 @@ class Users:
 
 
 def _asked(services: App, thing: str) -> RequestContext:
-    """A checked call of the API about one thing."""
+    """Return a checked call of the API about one resource."""
     request = cast("Any", SimpleNamespace(path_params={"id": thing}))
     return RequestContext(
         services=services.api, document=dict, request=request, caller=cast("Any", None), body=None, query=None

@@ -34,7 +34,7 @@ RING_TRIES = 6
 
 @dataclass
 class Generation:
-    """A job as the provider has it."""
+    """A job at the provider."""
 
     id: str
     job: int
@@ -50,11 +50,11 @@ class Generation:
 
     @property
     def ends(self) -> float:
-        """When it is done."""
+        """Return the moment at which the job is done."""
         return self.started + self.script.runs
 
     def phase(self, now: float) -> str:
-        """How it is doing."""
+        """Return the phase of the job."""
         if self.canceled:
             return "canceled"
         if now < self.ends:
@@ -64,7 +64,7 @@ class Generation:
 
 @dataclass
 class Sent:
-    """A submission that reached the provider: its `answer`, and when a process was told of it."""
+    """A submission that reached the provider: its `answer`, and the moment at which a process received it."""
 
     at: float
     process: "Process"
@@ -83,19 +83,19 @@ class Rung:
     body: bytes
 
 
-class ScriptedGateway(HttpClient):
-    """The port to the world, of one process."""
+class ScriptedClient(HttpClient):
+    """The scripted HTTP client of one process."""
 
     def __init__(self, world: "World", process: "Process") -> None:
         self._world = world
         self._process = process
 
     def check(self, url: str) -> None:
-        """`BadUrl` when `url` is none."""
+        """Raise `BadUrl` when `url` is none."""
         split(url)
 
     async def call(self, call: HttpCall) -> Answer:
-        """The world's answer, unless the time is over before."""
+        """Return the world's answer. Raises `CallFailed` when the call fails or its time is over."""
         future = self._world.take(self._process, call)
 
         def late() -> None:
@@ -109,11 +109,11 @@ class ScriptedGateway(HttpClient):
             timer.cancel()
 
     async def close(self) -> None:
-        """There are no connections."""
+        """Do nothing: there are no connections."""
 
 
 class World:
-    """Providers, downstreams, and a history of all that happened."""
+    """Providers, downstreams, and the history of a run."""
 
     def __init__(self, time: VirtualTime) -> None:
         self.time = time
@@ -140,11 +140,11 @@ class World:
         self.unix: Callable[[], int] = lambda: 0
 
     def note(self, text: str) -> None:
-        """Write it into the history."""
+        """Add a line to the history."""
         self.history.append((self.time.now, text))
 
     def take(self, process: "Process", call: HttpCall) -> "asyncio.Future[Answer]":
-        """The answer to a call, some time later."""
+        """Return the answer to a call, which comes some time later."""
         future: asyncio.Future[Answer] = process.loop.create_future()
         parts = urlsplit(call.url)
         account = (parts.hostname or "").removesuffix(".test")
@@ -260,7 +260,7 @@ class World:
 
     @staticmethod
     def has_words(generation: Generation) -> bool:
-        """Whether it makes words instead of a file."""
+        """Return whether a job makes words instead of a file."""
         return FACES[generation.account].words and generation.job % 2 == 0
 
     def _ring(self, generation: Generation, ring: Ring) -> None:
@@ -333,7 +333,7 @@ def body_of(call: HttpCall) -> bytes:
 
 
 def _outcome(how: str, body: dict[str, Any]) -> Answer | CallFailed:
-    """The answer that a process gets back."""
+    """Return the answer that a process receives, or the failure of its call."""
     status, _, after = how.partition(" after ")
     if how == "unreachable":
         return CallFailed("connect", "connection refused")

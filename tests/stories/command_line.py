@@ -1,4 +1,4 @@
-"""Running commands as people do: in a folder, with their own environment, in a pipe or on a terminal."""
+"""Commands, run as people run them: in a folder, with an environment, in a pipe or on a terminal."""
 
 import asyncio
 import contextlib
@@ -28,23 +28,23 @@ class Said:
     err: str
 
     def told(self) -> Any:
-        """The JSON that it printed."""
+        """Return the JSON that the command printed. The command must have succeeded."""
         assert self.code == 0, self.err
         return json.loads(self.out)
 
 
 def variables_of(folder: Path, variables: dict[str, str]) -> dict[str, str]:
-    """An environment with nothing of this machine's."""
+    """Return an environment with nothing of this machine's."""
     return {"HOME": str(folder), "COLUMNS": "200", "LANG": "C.UTF-8", **variables}
 
 
 async def run(folder: Path, *arguments: str, **variables: str) -> Said:
-    """Run a command in `folder`, with nothing in its environment but `variables`."""
+    """Run a command in `folder`, with little more in its environment than `variables`. Returns its output."""
     return await fed(b"", folder, *arguments, **variables)
 
 
 async def fed(stdin: bytes, folder: Path, *arguments: str, **variables: str) -> Said:
-    """Run a command with something on its standard input."""
+    """Run a command with bytes on its standard input. Returns its output."""
     async with begun(folder, *arguments, **variables) as process:
         out, err = await process.communicate(stdin)
     assert process.returncode is not None
@@ -53,7 +53,7 @@ async def fed(stdin: bytes, folder: Path, *arguments: str, **variables: str) -> 
 
 @contextlib.asynccontextmanager
 async def begun(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A command that runs; it is ended with the context, and by patience."""
+    """Start a command. It ends with the context, or after `PATIENCE` seconds. Yields its process."""
     process = await asyncio.create_subprocess_exec(
         RINGBACK,
         *arguments,
@@ -73,7 +73,7 @@ async def begun(folder: Path, *arguments: str, **variables: str) -> AsyncIterato
 
 
 async def line_with(stream: asyncio.StreamReader | None, word: str) -> str:
-    """The next line that holds `word`."""
+    """Return the next line that contains `word`."""
     assert stream is not None
     while line := (await stream.readline()).decode():
         if word in line:
@@ -82,7 +82,7 @@ async def line_with(stream: asyncio.StreamReader | None, word: str) -> str:
 
 
 async def asked(deployment: Deployment, *arguments: str, stdin: bytes = b"") -> Said:
-    """Run a command against the service."""
+    """Run a command against the service. Returns its output."""
     return await fed(stdin, deployment.folder, *arguments, RINGBACK_URL=deployment.url, RINGBACK_API_KEY=KEY)
 
 
@@ -92,7 +92,7 @@ async def found(deployment: Deployment, *arguments: str) -> Any:
 
 
 async def seen(deployment: Deployment, columns: int, *arguments: str) -> list[str]:
-    """The lines that a command shows on a terminal so wide, with its control codes."""
+    """Return the lines that a command shows on a terminal of this width, with its control codes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     variables = {"RINGBACK_URL": deployment.url, "RINGBACK_API_KEY": KEY, "TERM": "xterm-256color"}
@@ -119,12 +119,12 @@ async def seen(deployment: Deployment, columns: int, *arguments: str) -> list[st
 
 def _all_of(terminal: int) -> str:
     parts = []
-    with contextlib.suppress(OSError):  # the end of a terminal
+    with contextlib.suppress(OSError):  # raised when the terminal is closed
         while part := os.read(terminal, 65536):
             parts.append(part)
     return b"".join(parts).decode()
 
 
 def names(folder: Path) -> list[str]:
-    """Return the files of a folder."""
+    """Return the names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())

@@ -29,7 +29,7 @@ from tests.engines import ENGINES
 MASTER = "master-key-of-the-stories-0123456789"
 KEY = "rb_story_story_story_story_story_story"
 PATIENCE = 100.0
-"""Seconds after which a story that waits for something has failed; a bound, never an expectation."""
+"""Seconds after which a wait of a story has failed; a bound, never an expectation."""
 INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "imagineo": ("generate-video", {"image_url": "https://h.example/i.png", "prompt": ""}),
     "apiframe": ("runway-imagine", {"prompt": "", "generation_type": "text2video"}),
@@ -43,7 +43,7 @@ INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def asking(provider: str, words: str = "a tide", **others: Any) -> dict[str, Any]:
-    """A job request whose prompt holds `words`."""
+    """Return a job request with `words` as its prompt."""
     operation, template = INPUTS[provider]
     made = json.loads(json.dumps(template))
     if "content" in made:
@@ -57,7 +57,7 @@ def asking(provider: str, words: str = "a tide", **others: Any) -> dict[str, Any
 
 @dataclass(slots=True)
 class Hook:
-    """A downstream: what it answers, and every delivery that it was sent."""
+    """A downstream: its answers, and every delivery that it received."""
 
     url: str = ""
     secret: str = ""
@@ -76,18 +76,21 @@ class Hook:
         await Response(b"thanks" if status != 204 else b"", status, headers)(scope, receive, send)
 
     def events(self) -> list[dict[str, Any]]:
-        """Every delivery's event, its signature verified by the library that receivers use."""
+        """Return the event of every delivery, verified by the library that receivers use."""
         return [Webhook(self.secret).verify(body, headers) for headers, body in self.deliveries]
 
     def about(self, job_id: str, *types: str) -> list[dict[str, Any]]:
-        """The verified events about a job, of these types if any are given."""
+        """Return the verified events about a job, of these types if any are given."""
         found = [event for event in self.events() if event["data"]["id"] == job_id]
         return [event for event in found if not types or event["type"] in types]
 
 
 @dataclass(slots=True)
 class Front:
-    """The way to the providers: what came, how much at once, and the status of all answers while away."""
+    """The front end server of the providers: the calls that came, and the most at once.
+
+    While `away` is set, it answers every call with that status.
+    """
 
     app: ASGIApp
     calls: list[str] = field(default_factory=list)
@@ -106,13 +109,13 @@ class Front:
             self.under_way -= 1
 
     def count(self, call: str) -> int:
-        """How many calls began like this."""
+        """Return the number of calls that began with `call`."""
         return len([one for one in self.calls if one.startswith(call)])
 
 
 @dataclass(slots=True)
 class Deployment:
-    """Everything that a story touches."""
+    """The parts of a deployment that a story uses."""
 
     client: httpx.AsyncClient
     services: App
@@ -123,37 +126,37 @@ class Deployment:
     folder: Path
 
     async def submit(self, body: dict[str, Any], status: int = 202, **request: Any) -> dict[str, Any]:
-        """Submit a job."""
+        """Submit a job. Returns the job."""
         answer = await self.client.post("/v1/jobs", json=body, **request)
         assert answer.status_code == status, answer.text
         told: dict[str, Any] = answer.json()
         return told
 
     async def final(self, job_id: str) -> dict[str, Any]:
-        """The job once it is final."""
+        """Return the job once it is final."""
         found: dict[str, Any] = await self.until(
             lambda: self.job(job_id, wait=5), lambda job: job["completed_at"] is not None
         )
         return found
 
     async def job(self, job_id: str, **query: Any) -> dict[str, Any]:
-        """The job as it is."""
+        """Return the job as it is."""
         told: dict[str, Any] = (await self.client.get(f"/v1/jobs/{job_id}", params=query)).json()
         return told
 
     async def in_state(self, job_id: str, state: str) -> dict[str, Any]:
-        """The job once it is in a state."""
+        """Return the job once it is in a state."""
         found: dict[str, Any] = await self.until(lambda: self.job(job_id), lambda job: job["state"] == state)
         return found
 
     async def timeline(self, job_id: str) -> list[dict[str, Any]]:
-        """Everything that happened to a job."""
+        """Return all entries of a job's timeline."""
         answer = await self.client.get(f"/v1/jobs/{job_id}/timeline", params={"limit": 200})
         told: list[dict[str, Any]] = answer.json()["data"]
         return told
 
     async def delivered(self, job_id: str, *types: str) -> list[dict[str, Any]]:
-        """The events about a job once the downstream has one of these types."""
+        """Return the events about a job, of these types, once the downstream has one."""
 
         async def look() -> list[dict[str, Any]]:
             return self.hook.about(job_id, *types)
@@ -162,7 +165,7 @@ class Deployment:
         return found
 
     async def until(self, look: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
-        """What `look` sees once it is `done`; looks again, less and less often, until patience ends."""
+        """Return the result of `look` once it is `done`. Looks less and less often, until `PATIENCE` ends."""
         ends, pause = time.monotonic() + PATIENCE, 0.01
         while True:
             seen = await look()
@@ -173,7 +176,7 @@ class Deployment:
             pause = min(1.5 * pause, 0.1)
 
     async def subscribe(self, *events: str, **others: Any) -> dict[str, Any]:
-        """Subscribe the downstream."""
+        """Subscribe the downstream. Returns the endpoint."""
         body = {"url": self.hook.url, "events": list(events) or ["job.*"], **others}
         answer = await self.client.post("/v1/endpoints", json=body)
         assert answer.status_code == 201, answer.text
@@ -182,7 +185,7 @@ class Deployment:
         return told
 
     def callback(self, job: dict[str, Any]) -> tuple[str, str]:
-        """Where a provider would ring back about a job, and the secret it was given."""
+        """Return the URL for a provider's callback about a job, and the secret that the provider has."""
         token = self.services.core.master_keys.callback_token(job["provider"], job["id"])
         secret = self.services.core.master_keys.callback_secret(job["provider"], job["id"])
         return f"{self.url}/callbacks/{job['provider']}/{token}", secret
@@ -191,7 +194,7 @@ class Deployment:
 def environment(
     folder: Path, url: str, providers: str, accounts_with: dict[str, Any], **settings: str
 ) -> dict[str, str]:
-    """The settings of a deployment; every account gets `accounts_with` on top."""
+    """Return the settings of a deployment. Every account gets `accounts_with` on top."""
     accounts = {
         name: {"api_key": f"key-{name}", "base_url": f"{providers}/{name}"}
         | {"poll_interval": 0.1, "backstop_after": 600}
@@ -214,7 +217,10 @@ def environment(
 
 @contextlib.asynccontextmanager
 async def all_listening(*apps: ASGIApp) -> AsyncIterator[list[str]]:
-    """Serve every application on a port of its own; they stop together, in the time that one takes."""
+    """Serve every application on a port of its own. Yields the URLs.
+
+    They stop together, in the time that one takes.
+    """
     servers = [listening(app) for app in apps]
     urls = [await server.__aenter__() for server in servers]
     try:
@@ -232,7 +238,7 @@ async def deployed(
     role: Role = Role.ALL,
     **settings: str,
 ) -> AsyncIterator[Deployment]:
-    """A deployment on a database in `folder`."""
+    """Run a deployment on a database in `folder`. Yields it."""
     hook, later = Hook(), Later()
     config = folder / "ringback.toml"
     config.touch()

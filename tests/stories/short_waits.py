@@ -1,4 +1,4 @@
-"""Hooks for `schemathesis`: what is generated may be anything but patient or endless."""
+"""Hooks for `schemathesis`: generated calls wait for a moment only, and leave out the examples."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import schemathesis
 
 @schemathesis.hook
 def map_query(_context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A valid `wait` waits a moment only; an invalid one stays as it is."""
+    """Shorten a valid `wait` to a moment. An invalid one stays as it is."""
     if query and isinstance(query.get("wait"), int | float) and 0 < query["wait"] <= 60:
         query["wait"] = 0.01
     return query
@@ -15,7 +15,7 @@ def map_query(_context: Any, query: dict[str, Any] | None) -> dict[str, Any] | N
 
 @schemathesis.hook
 def before_load_schema(_context: Any, raw_schema: dict[str, Any]) -> None:
-    """Examples name hosts that must not be called from here: they are left out."""
+    """Remove the examples: they name hosts that must not be called from here."""
     for path in raw_schema["paths"].values():
         for call in path.values():
             for media in call.get("requestBody", {}).get("content", {}).values():

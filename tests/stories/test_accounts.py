@@ -1,4 +1,4 @@
-"""Accounts at providers: blocked, throttled, full, slow or off, and no job is lost to any of it."""
+"""Accounts at providers: blocked, throttled, full, slow or off, and no job is lost because of it."""
 
 import asyncio
 from functools import partial
@@ -30,19 +30,19 @@ PROBE = 6.0
 
 
 async def account(deployment: Deployment, name: str) -> dict[str, Any]:
-    """What `GET /v1/providers` tells about an account."""
+    """Return the entry of an account in `GET /v1/providers`."""
     [found] = [one for one in await told_providers(deployment) if one["id"] == name]
     return found
 
 
 async def told_providers(deployment: Deployment) -> list[dict[str, Any]]:
-    """Every account."""
+    """Return every account."""
     found: list[dict[str, Any]] = (await asked(deployment, "GET", "/v1/providers"))["data"]
     return found
 
 
 async def news(deployment: Deployment, kind: str, count: int) -> list[dict[str, Any]]:
-    """The events of a type, once there are so many."""
+    """Return the events of a type, once there are `count` of them."""
     found: list[dict[str, Any]] = await deployment.until(
         lambda: listed(deployment, "/v1/events", type=kind), lambda events: len(events) >= count
     )
@@ -79,7 +79,7 @@ async def test_every_provider_s_refusal_of_the_account_pauses_it(tmp_path: Path)
 
 
 async def heard(deployment: Deployment) -> list[dict[str, Any]]:
-    """What the downstream got."""
+    """Return the events that the downstream received."""
     return deployment.hook.events()
 
 
@@ -101,7 +101,7 @@ async def test_a_blocked_account_is_probed_by_one_call_at_a_time(tmp_path: Path)
 
 
 async def submissions(deployment: Deployment) -> int:
-    """How often apiframe was asked for a job."""
+    """Return the number of submissions to apiframe."""
     return deployment.front.count(SUBMIT)
 
 
@@ -169,7 +169,7 @@ async def test_a_provider_that_is_away_fails_no_running_job(tmp_path: Path) -> N
 
 
 async def calls(deployment: Deployment) -> int:
-    """How many calls the providers got."""
+    """Return the number of calls that the providers received."""
     return len(deployment.front.calls)
 
 

@@ -1,4 +1,4 @@
-"""The API's manners: every error in one form, every limit where it is said to be, hostile input or not."""
+"""Conventions of the API: one form for every error, and the documented limits, for hostile input too."""
 
 import asyncio
 import json as plain
@@ -27,7 +27,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for all questions."""
+    """Yield one deployment for all tests."""
     async with deployed(tmp_path_factory.mktemp("api"), Knobs(takes=3600)) as made:
         yield made
 
@@ -154,7 +154,7 @@ async def test_only_json_is_read(deployment: Deployment) -> None:
 
 
 async def raw(deployment: Deployment, head: str) -> bytes:
-    """The status line that answers a head whose body never comes."""
+    """Return the status line that answers a head without a body."""
     host, port = deployment.url.removeprefix("http://").split(":")
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(host, int(port))

@@ -9,7 +9,7 @@ from tests.stories.deployment import Deployment, asking
 from tests.stories.tools import problem
 
 HOOK = {"url": "https://app.example/hooks"}
-# A request, and what its one wrong field is told.
+# Requests with one wrong field each, its pointer, and a part of the message about it.
 NEAR: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("POST", "/v1/jobs", asking("apiframe") | {"metdata": {}}, "/metdata", "did you mean `metadata`?"),
     (

@@ -107,7 +107,7 @@ async def test_a_key_that_cannot_be_one_is_refused(deployment: Deployment) -> No
 async def preferring(
     deployment: Deployment, prefer: str, words: str = "a tide"
 ) -> tuple[int, str | None, str]:
-    """What a submission that would rather wait gets: status, what was applied, state."""
+    """Return the response to a submission that prefers to wait: status, applied preference, state."""
     answer = await deployment.client.post(
         "/v1/jobs", json=asking("apiframe", words), headers={"prefer": prefer}
     )
@@ -141,7 +141,7 @@ async def test_a_reader_may_wait_for_the_end(tmp_path: Path) -> None:
 
 
 async def walk(deployment: Deployment, path: str, limit: int, **query: str) -> list[dict[str, Any]]:
-    """Every item of a list, page by page."""
+    """Return every item of a list, page by page."""
     found: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -252,7 +252,7 @@ async def test_a_timeline_tells_everything_in_order(tmp_path: Path) -> None:
 
 
 async def kinds(deployment: Deployment, job_id: str) -> list[str]:
-    """The kinds of a timeline's entries."""
+    """Return the kinds of a timeline's entries."""
     return [one["kind"] for one in await deployment.timeline(job_id)]
 
 

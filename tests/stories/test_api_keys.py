@@ -1,4 +1,4 @@
-"""Who may do what: every call with every scope, and keys that come and go."""
+"""Permissions: every call with every scope, and keys that are made, end and are revoked."""
 
 import re
 from collections.abc import AsyncIterator
@@ -20,19 +20,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for all keys."""
+    """Yield one deployment for all keys."""
     async with deployed(tmp_path_factory.mktemp("keys"), SILENT) as made:
         yield made
 
 
 async def make(deployment: Deployment, *scopes: str, **others: Any) -> dict[str, Any]:
-    """A new key."""
+    """Make an API key. Returns it."""
     body = {"name": " ".join(scopes), "scopes": list(scopes), **others}
     return await asked(deployment, "POST", "/v1/keys", 201, json=body)
 
 
 def bearer(key: str) -> dict[str, str]:
-    """How a key is shown."""
+    """Return the header that carries a key."""
     return {"authorization": f"Bearer {key}"}
 
 

@@ -1,4 +1,4 @@
-"""Stable links: resolved when they are read, once for all who read, as long as there is something to read."""
+"""Stable links: resolved when they are read, once for all readers, as long as there is a file to read."""
 
 import asyncio
 from datetime import timedelta
@@ -21,7 +21,7 @@ REPOLL = "GET /getimg/v2/videos/generations/"
 
 
 async def done(deployment: Deployment, provider: str) -> dict[str, Any]:
-    """A job that succeeded."""
+    """Return a job that succeeded."""
     job = await deployment.submit(asking(provider))
     told = await deployment.final(job["id"])
     assert told["state"] == "succeeded"
@@ -29,13 +29,13 @@ async def done(deployment: Deployment, provider: str) -> dict[str, Any]:
 
 
 async def follow(deployment: Deployment, job: dict[str, Any], method: str = "GET") -> httpx.Response:
-    """What the stable link of a job's first asset answers, without any key."""
+    """Return the response of the stable link of a job's first asset, called without any key."""
     async with httpx.AsyncClient(timeout=PATIENCE) as client:
         return await client.request(method, deployment.url + link(job))
 
 
 def link(job: dict[str, Any]) -> str:
-    """The path of the stable link of a job's first asset."""
+    """Return the path of the stable link of a job's first asset."""
     url: str = job["assets"][0]["url"]
     return "/assets/" + url.rsplit("/", 1)[-1]
 
@@ -226,7 +226,7 @@ async def test_a_link_that_is_about_to_end_is_fetched_afresh(tmp_path: Path) -> 
 
 
 def keys(*master_keys: str) -> str:
-    """The setting `secret_keys`."""
+    """Return the value of the setting `secret_keys`."""
     return "[" + ", ".join(f'"{master * 40}"' for master in master_keys) + "]"
 
 

@@ -1,4 +1,4 @@
-"""Outcomes are not lost while the store is away, or when the clock steps."""
+"""Outcomes while the store is away, or when the clock steps: none is lost."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ QUICK = Knobs(takes=0.0)
 
 @contextlib.asynccontextmanager
 async def locked(deployment: Deployment) -> AsyncIterator[None]:
-    """Another program holds locks that no outcome of work passes."""
+    """Hold locks of another program that no outcome of work passes, as long as the context lasts."""
     path = deployment.folder / "story.db"
     if ENGINES.sqlite:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -41,12 +41,12 @@ async def locked(deployment: Deployment) -> AsyncIterator[None]:
 
 
 async def accepted(deployment: Deployment) -> int:
-    """Return how many jobs the providers took."""
+    """Return the number of jobs that the providers accepted."""
     return sum(deployment.world.accepted.values())
 
 
 async def waiting(deployment: Deployment, job: dict[str, Any]) -> str | None:
-    """Return why a job waits."""
+    """Return the reason for which a job waits."""
     found = (await deployment.job(job["id"]))["waiting"]
     return found["reason"] if found else None
 

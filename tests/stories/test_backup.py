@@ -19,7 +19,7 @@ with sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True) as source, sqlite3
 
 
 async def lived(deployment: Deployment) -> dict[str, Any]:
-    """A job that was finished and announced."""
+    """Return a job that was finished and announced."""
     await deployment.subscribe("job.*")
     job = await deployment.submit(asking("apiframe"))
     await deployment.delivered(job["id"], "job.succeeded")
@@ -27,7 +27,7 @@ async def lived(deployment: Deployment) -> dict[str, Any]:
 
 
 async def goes_on(deployment: Deployment, before: dict[str, Any]) -> None:
-    """All of the past is there, and there is a future."""
+    """Assert that all earlier data is there, and that a new job succeeds."""
     now = await deployment.job(before["id"])
     assert now["assets"][0]["provider_url"] == before["assets"][0]["provider_url"]
     assert now | {"assets": []} == before | {"assets": []}
@@ -39,7 +39,7 @@ async def goes_on(deployment: Deployment, before: dict[str, Any]) -> None:
 
 
 def copied(source: Path, folder: Path) -> Path:
-    """A copy of a database that is served, made by another process, and of the keys beside it."""
+    """Copy a database in use, from another process, and the keys beside it. Returns the copy's folder."""
     folder.mkdir()
     subprocess.run([sys.executable, "-c", COPY, source, folder / "story.db"], check=True)
     for key in source.parent.glob("ringback-*"):

@@ -1,4 +1,4 @@
-"""What proved callbacks mean: however often, late or mixed up they come, a job ends once."""
+"""The effect of proved callbacks: however often, late or out of order they come, a job ends once."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ async def test_fifty_copies_at_once_make_one_event(tmp_path: Path) -> None:
 
 
 def final_view(job: dict[str, Any]) -> dict[str, Any]:
-    """A final job without what every job has of its own."""
+    """Return a final job without the values that differ for every job."""
     [asset] = job["assets"]
     return {name: value for name, value in job.items() if name not in PERSONAL} | {
         "assets": [asset | {"url": ""}]
@@ -177,7 +177,7 @@ async def test_a_result_after_cancel_is_told_only_where_it_was_asked_for(tmp_pat
 
 
 def signed(body: bytes, key: bytes) -> dict[str, str]:
-    """How apiframe v2 proves a callback."""
+    """Return the headers that prove a callback of apiframe v2."""
     return {"x-webhook-signature": f"sha256={hmac.digest(key, body, 'sha256').hex()}"}
 
 

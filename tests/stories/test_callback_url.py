@@ -119,7 +119,7 @@ async def test_a_caller_that_is_gone_when_its_write_is_stored_costs_no_delivery(
         now = deployment.services.core.clock.now()
         word = Command(job_id=job["id"], source=Source.NOTE, at=now, action=Action.CANCEL)
         caller = asyncio.create_task(deployment.services.core.recorder.record(word))
-        await asyncio.sleep(0)  # the write is queued
+        await asyncio.sleep(0)  # so that the write is queued
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller

@@ -1,4 +1,4 @@
-"""Callbacks at the door: what is refused changes nothing, what is authentic is stored whatever it says."""
+"""Incoming callbacks: refused ones change nothing, authentic ones are stored with any content."""
 
 import gzip
 from collections.abc import AsyncIterator, Callable
@@ -20,14 +20,14 @@ MIB = 1024 * 1024
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for the whole table."""
+    """Yield one deployment for the whole table."""
     async with deployed(tmp_path_factory.mktemp("callbacks"), SILENT) as made:
         yield made
 
 
 @immutable
 class Scene:
-    """Two open jobs, and what each of their callbacks would carry."""
+    """Two open jobs, with the URL, tokens and secrets of their callbacks."""
 
     deployment: Deployment
     job: dict[str, Any]
@@ -38,12 +38,12 @@ class Scene:
     other_secret: str
 
     def to(self, account: str, token: str) -> str:
-        """Another callback URL."""
+        """Return another callback URL."""
         return f"{self.deployment.url}/callbacks/{account}/{token}"
 
 
 async def scene(deployment: Deployment) -> Scene:
-    """A fresh one."""
+    """Return a new scene."""
     job, other = await open_job(deployment), await open_job(deployment)
     (url, secret), (other_url, other_secret) = deployment.callback(job), deployment.callback(other)
     token, other_token = (one.rsplit("/", 1)[-1] for one in (url, other_url))
@@ -54,7 +54,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def proof(*values: str | bytes, header: str = PROOF) -> Headers:
-    """The header that proves a callback, once for each value."""
+    """Return the header that proves a callback, once for each value."""
     return [
         (header.encode(), value if isinstance(value, bytes) else value.encode("latin-1")) for value in values
     ]
@@ -114,13 +114,13 @@ PADDING = b" " * MIB
 
 
 def sized(body: dict[str, Any], size: int) -> bytes:
-    """`body` with blanks behind it, so many bytes long."""
+    """Return `body` with blanks after it, `size` bytes long."""
     text = json.write(body)
     return text + PADDING[: size - len(text)]
 
 
 async def refused(at: Scene, url: str, headers: Headers) -> None:
-    """A callback that must be refused in the one way, and change nothing."""
+    """Assert that a callback is refused like any invalid one, and changes nothing."""
     body = json.write(finished(at.job))
     before = await at.deployment.job(at.job["id"])
     answer = await at.deployment.client.post(url, content=body, headers=headers)

@@ -1,4 +1,4 @@
-"""The command line for people that use the API: the output, its copies, and that no secret is lost."""
+"""The command line for users of the API: its output on terminals and in pipes, and no lost secret."""
 
 import re
 import signal
@@ -23,7 +23,7 @@ ID = re.compile(r"\b(?:job|evt|ep|dlv|key)_[0-9a-f]{32,}\b")
 
 @pytest.fixture
 async def silent(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """A deployment with providers that take an hour for a job."""
+    """Yield a deployment with providers that take an hour for a job."""
     async with deployed(tmp_path, SILENT) as made:
         yield made
 
@@ -63,7 +63,7 @@ async def test_a_terminal_shows_first_why_a_job_ended_and_how_a_delivery_went(de
     await deployment.subscribe("job.*")
     await ended_job(deployment)
     jobs = [CODES.sub("", line) for line in await seen(deployment, 80, "jobs", "list")]
-    assert jobs[0].split()[:3] == ["id", "state", "provider"]  # nothing to tell: no column
+    assert jobs[0].split()[:3] == ["id", "state", "provider"]  # a column without values is left out
     deliveries = [CODES.sub("", line) for line in await seen(deployment, 80, "deliveries", "list")]
     assert deliveries[0].split()[:4] == ["id", "state", "status", "attempts"]
 
@@ -101,7 +101,7 @@ async def test_a_pipe_gets_tab_separated_lines_and_quiet_only_ids(deployment: De
 
 
 def rename(name: str) -> Transaction[None]:
-    """Give every API key a name that the API would not keep."""
+    """Give every API key a name that the API would not store."""
     yield query("update api_key set name = :name", name=name)
 
 
@@ -111,7 +111,7 @@ async def test_text_of_others_does_not_reach_the_terminal_as_it_is(silent: Deplo
     markup = {"[/nope]": "[link=https://evil.example]x"}
     await silent.client.post("/v1/keys", json={"name": "older", "scopes": ["jobs:read"]})
     job = await silent.submit(asking("apiframe", metadata=markup))
-    # The API keeps names without such characters; an older release kept them.
+    # The API strips such characters from names; an older release stored them.
     await silent.services.core.store.write(lambda: rename(hostile))
     assert escaped in (await asked(silent, "keys", "list")).out
     assert any(escaped in line for line in await seen(silent, 200, "keys", "list"))

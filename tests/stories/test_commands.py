@@ -1,4 +1,4 @@
-"""The commands as people run them: each a process of its own, against a service that runs."""
+"""The commands as people run them: each a process of its own, against a running service."""
 
 import contextlib
 import json

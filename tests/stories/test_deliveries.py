@@ -1,4 +1,4 @@
-"""One delivery: what its answers mean, and what of it stays the same on every attempt."""
+"""A single delivery: the meaning of its answers, and the parts that stay the same on every attempt."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for the whole table; it tries a delivery three times."""
+    """Yield one deployment for the whole table. It tries a delivery three times."""
     async with deployed(tmp_path_factory.mktemp("deliveries"), SILENT) as made:
         yield made
 
@@ -99,7 +99,7 @@ async def test_what_an_answer_means(deployment: Deployment, name: str) -> None:
 
 
 async def standing(deployment: Deployment, endpoint: dict[str, Any]) -> tuple[str, str | None]:
-    """The state of an endpoint, and why."""
+    """Return the state of an endpoint, and the reason."""
     told = await asked(deployment, "GET", f"/v1/endpoints/{endpoint['id']}")
     return told["state"], told["disabled_reason"]
 
@@ -152,7 +152,7 @@ PATIENCE: dict[str, tuple[int, str, timedelta, timedelta]] = {
 async def asked_for_patience(
     deployment: Deployment, status: int, hint: str
 ) -> tuple[dict[str, Any], timedelta]:
-    """A delivery that was answered so once, and how long the next attempt waits."""
+    """Return a delivery after one such answer, and the wait until its next attempt."""
     endpoint = await deployment.subscribe("job.canceled")
     deployment.hook.answers = [(status, {"retry-after": hint})]
     job = await ended_job(deployment)

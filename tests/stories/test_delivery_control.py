@@ -1,4 +1,4 @@
-"""Deliveries in the operator's hands: retried, canceled, collected, found."""
+"""Deliveries under an operator's control: retried, canceled, collected, found."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -114,7 +114,7 @@ async def test_a_disabled_endpoint_collects_and_resume_releases(deployment: Depl
 
 
 async def reasons(deployment: Deployment, event: str) -> dict[str | None, str]:
-    """Why an event went or did not, by endpoint."""
+    """Return the status of an event's delivery for each endpoint."""
     told = await asked(deployment, "GET", f"/v1/events/{event}")
     return {one["endpoint"]: one["status"] for one in told["deliveries"]}
 
@@ -162,7 +162,7 @@ async def test_an_event_that_waits_is_pending(tmp_path: Path) -> None:
 
 
 async def walk(deployment: Deployment, **query: Any) -> list[dict[str, Any]]:
-    """Every delivery that fits, page by page."""
+    """Return every matching delivery, page by page."""
     found: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:

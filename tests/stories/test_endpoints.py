@@ -1,4 +1,4 @@
-"""Endpoints: made, changed and tried; what goes to which of them, and with what."""
+"""Endpoints: made, changed and tested; the events that each receives, and the headers with them."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The wire under jobs and deliveries: packed answers, broken uploads, slow submissions, no sockets."""
+"""HTTP exchanges: compressed answers, broken uploads, slow submissions, and a lack of sockets."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ DONE = {"status": "completed", "data": [{"url": "https://cdn.example/v.mp4", "mi
 
 @contextlib.asynccontextmanager
 async def providing(answering: Answering) -> AsyncIterator[str]:
-    """A provider that answers a method and a body with bytes in a coding."""
+    """Run a provider that answers a method and a body with bytes in a content coding. Yields its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):

@@ -1,4 +1,4 @@
-"""The feed: every event once, in one order, from any place that is still there."""
+"""The feed: every event once, in one order, from any position that still exists."""
 
 import asyncio
 from datetime import timedelta
@@ -22,14 +22,14 @@ from tests.stories.tools import (
 
 
 async def page(deployment: Deployment, **query: Any) -> dict[str, Any]:
-    """One answer of the feed."""
+    """Return one page of the feed."""
     told = await asked(deployment, "GET", "/v1/events", params=query)
     assert isinstance(told["next_cursor"], str)
     return told
 
 
 async def walk(deployment: Deployment, limit: int, **query: Any) -> list[dict[str, Any]]:
-    """Every event that fits, page by page."""
+    """Return every matching event, page by page."""
     found: list[dict[str, Any]] = []
     place: dict[str, str] = {}
     while True:
@@ -43,7 +43,7 @@ async def walk(deployment: Deployment, limit: int, **query: Any) -> list[dict[st
 
 
 async def lived_job(deployment: Deployment, **others: Any) -> dict[str, Any]:
-    """A job with two events: it ran and succeeded."""
+    """Return a job with two events: it ran and succeeded."""
     job = await open_job(deployment, **others)
     await ring(deployment, job, says(job, "processing"))
     await ring(deployment, job, finished(job))
@@ -168,13 +168,13 @@ async def test_a_reader_that_follows_misses_nothing(tmp_path: Path) -> None:
 
 
 async def sweep(deployment: Deployment, moving: Moving) -> None:
-    """Let retention remove what ended before now."""
+    """Let retention remove everything that ended before now."""
     moving.wall += timedelta(days=4)
     await deployment.services.retention.sweep()
 
 
 async def lost(deployment: Deployment, place: str) -> dict[str, Any]:
-    """The answer to a place that is there no more."""
+    """Return the answer for a position that no longer exists."""
     return problem(await deployment.client.get("/v1/events", params={"after": place}), 410, "gone")
 
 

@@ -1,4 +1,4 @@
-"""Callbacks that prove nothing, or are not to be believed: each is a hint, and a poll decides."""
+"""Callbacks that prove nothing or must be confirmed: each is a hint, and a poll decides."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ async def knock(deployment: Deployment, job: dict[str, Any], body: dict[str, Any
 
 
 async def counted(deployment: Deployment, call: str) -> int:
-    """Return how often a provider was called."""
+    """Return the number of calls to a provider."""
     return deployment.front.count(call)
 
 

@@ -1,4 +1,4 @@
-"""Large and hostile bodies at every door: a clear answer, nothing kept that is not needed."""
+"""Large and hostile bodies for every call: a clear answer, and nothing stored that is not needed."""
 
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ HEAD = b'{"provider":"apiframe","operation":"runway-imagine","input":{"prompt":"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for all."""
+    """Yield one deployment for all tests."""
     async with deployed(tmp_path_factory.mktemp("large"), SILENT) as made:
         yield made
 

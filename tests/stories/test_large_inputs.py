@@ -1,4 +1,4 @@
-"""Inputs that lie in pieces while they wait: the provider gets the input as it was given, byte for byte."""
+"""Inputs that are stored in pieces while they wait: the provider receives them byte for byte."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ FILE = "".join(f"{number:08x}" for number in range(IN_ROW // 4))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for all."""
+    """Yield one deployment for all tests."""
     async with deployed(tmp_path_factory.mktemp("large"), SILENT) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""Answers that come after their endpoint was changed; endpoints and deliveries as answers tell them."""
+"""Answers that come after their endpoint was changed, and the state of endpoints and deliveries."""
 
 import asyncio
 import json as plain
@@ -37,7 +37,7 @@ ANSWERS: dict[str, tuple[int, dict[str, str]]] = {
 
 
 async def under_way(deployment: Deployment, hook: Hook, **query: Any) -> None:
-    """Once the downstream has a delivery and has not answered."""
+    """Wait until the downstream has a delivery that it has not answered."""
     await deployment.until(lambda: asyncio.sleep(0, len(hook.deliveries)), bool)
 
 
@@ -130,7 +130,7 @@ async def test_keys_that_are_not_here_yet_lose_no_delivery_and_no_secret(tmp_pat
     old, new = "m" * 32, "n" * 32
     async with deployed(tmp_path, SILENT, secret_keys=plain.dumps([old])) as deployment:
         made = await deployment.subscribe("job.canceled", headers={"authorization": "Bearer theirs"})
-        deployment.services.core.store.driver.shared = False  # what a replica that lacks the key would stop
+        deployment.services.core.store.driver.shared = False  # no refusal for the replica without the key
         await _reencrypt(deployment.services.core.store, MasterKeys([new, old], Clock().entropy))
         await deployment.services.api.endpoints.refresh()
         job = await ended_job(deployment, callback_url=f"{deployment.hook.url}/own")

@@ -16,7 +16,7 @@ LOST = "a tide, lost-answer, lost"
 
 
 def said(caplog: pytest.LogCaptureFixture, level: int, text: str) -> list[logging.LogRecord]:
-    """The records of a level that say something."""
+    """Return the records of a level that contain a text."""
     return [one for one in caplog.records if one.levelno == level and text in one.getMessage()]
 
 

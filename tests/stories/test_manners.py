@@ -1,4 +1,4 @@
-"""Headers of answers: secrets are not kept by caches, repeats say so, faults are told."""
+"""Headers of responses: secrets are not cached, repeated answers are marked, faults are reported."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ KEY = {"name": "k", "scopes": ["jobs:read"]}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """One deployment for all answers."""
+    """Yield one deployment for all tests."""
     async with deployed(tmp_path_factory.mktemp("manners"), SILENT) as made:
         yield made
 
@@ -140,7 +140,7 @@ async def test_without_a_public_address_links_lead_to_the_one_that_was_asked(tmp
 @pytest.mark.parametrize(
     ("host", "port", "base"),
     [
-        ("0.0.0.0", 8080, "http://127.0.0.1:8080"),  # noqa: S104  # it is not listened on
+        ("0.0.0.0", 8080, "http://127.0.0.1:8080"),  # noqa: S104  # no socket is bound to it
         ("::", 80, "http://[::1]"),
         ("127.0.0.1", 1, "http://127.0.0.1:1"),
         ("::1", 1, "http://[::1]:1"),

@@ -1,4 +1,4 @@
-"""`schemathesis` against a live service: no 5xx, no answer that the description does not know."""
+"""`schemathesis` against a live service: no 5xx, and no response that the description lacks."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Commands for the operator on the machine of the service: keys, and a start that says its settings."""
+"""Commands for the operator on the service's machine: keys, and a start that logs its settings."""
 
 import asyncio
 import json
@@ -74,9 +74,7 @@ async def test_a_port_that_is_taken_may_be_free_later(tmp_path: Path) -> None:
 async def logged(
     folder: Path, text: str, *signals: signal.Signals, mode: int = 0o600, **variables: str
 ) -> list[dict[str, str]]:
-    """Return the log of a service with these settings until it serves, after these signals, and at its
-    end.
-    """
+    """Return the log of a service with these settings, from its start through these signals to its end."""
     (folder / "ringback.toml").write_text(f"port = 0\n{text}")
     (folder / "ringback.toml").chmod(mode)
     process = await asyncio.create_subprocess_exec(
@@ -102,7 +100,7 @@ async def logged(
 
 
 def messages(lines: list[dict[str, str]], level: str) -> list[str]:
-    """The messages of one level."""
+    """Return the messages of one level."""
     return [line["message"] for line in lines if line["level"] == level]
 
 

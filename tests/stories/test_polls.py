@@ -1,4 +1,4 @@
-"""What a provider says when it is asked, and what becomes of the job."""
+"""Answers of a provider to a poll, and their effect on the job."""
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
-"""Refusals, throttling and failures of a provider: of one job, or of its account, and how often it is asked
-again."""
+"""Refusals, throttling and failures of a provider, for one job or its account, and the retries."""
 
 import asyncio
 import hashlib
@@ -27,7 +26,7 @@ SECOND = timedelta(seconds=1)
 
 
 def answering(deployment: Deployment, which: Callable[[Request, bytes], Response | None]) -> None:
-    """Let the way to the providers answer some calls itself."""
+    """Let `which` answer calls to the providers. Calls for which it returns None go on to them."""
     inner: ASGIApp = deployment.front.app
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +42,7 @@ def answering(deployment: Deployment, which: Callable[[Request, bytes], Response
 
 
 def refusing(word: bytes, status: int, told: dict[str, Any]) -> Callable[[Request, bytes], Response | None]:
-    """Refuse submissions that hold a word in their body."""
+    """Return a function that refuses submissions with a word in their body."""
 
     def answer(request: Request, body: bytes) -> Response | None:
         return JSONResponse(told, status) if request.method == "POST" and word in body else None
@@ -52,7 +51,7 @@ def refusing(word: bytes, status: int, told: dict[str, Any]) -> Callable[[Reques
 
 
 def failing(deployment: Deployment, status: int) -> set[int]:
-    """Answer every submission to aiml with a status, until the set that is told is empty."""
+    """Answer every submission to aiml with a status, until the returned set is empty."""
     away = {status}
 
     def answer(request: Request, _body: bytes) -> Response | None:
@@ -64,7 +63,7 @@ def failing(deployment: Deployment, status: int) -> set[int]:
 
 
 async def announced(deployment: Deployment) -> list[dict[str, Any]]:
-    """The events about accounts, the oldest first."""
+    """Return the events about accounts, oldest first."""
     return await listed(deployment, "/v1/events", type="provider.*")
 
 
@@ -155,7 +154,7 @@ async def test_a_throttled_queue_is_not_spent_on_the_wall(tmp_path: Path) -> Non
 
 
 async def calls(deployment: Deployment) -> int:
-    """How often aiml was asked for a job."""
+    """Return the number of submissions to aiml."""
     return deployment.front.count(AIML)
 
 
@@ -178,12 +177,12 @@ async def test_a_failing_provider_is_not_given_the_whole_queue(tmp_path: Path) -
 
 
 def longer(count: int) -> Callable[[list[str]], bool]:
-    """Whether a list has so many items."""
+    """Return a function that checks whether a list has at least `count` items."""
     return lambda told: len(told) >= count
 
 
 def ended(job: dict[str, Any]) -> bool:
-    """Return whether a job is done, or unconfirmed."""
+    """Return whether a job succeeded, or is unconfirmed."""
     return job["state"] in {"succeeded", "unconfirmed"}
 
 
@@ -275,7 +274,7 @@ async def test_a_signed_callback_that_names_no_job_ends_none(tmp_path: Path) -> 
 
 
 async def sign(deployment: Deployment, job: dict[str, Any], body: bytes) -> None:
-    """Ring as apiframe-v2 does, with the signature of the account."""
+    """Post a callback of apiframe-v2, signed with the key of the account."""
     signature = hmac.digest(hashlib.sha256(b"key-apiframe-v2").digest(), body, "sha256").hex()
     path = deployment.callback(job)[0].removeprefix(deployment.url)
     answer = await deployment.client.post(path, content=body, headers={"x-webhook-signature": signature})
@@ -283,7 +282,7 @@ async def sign(deployment: Deployment, job: dict[str, Any], body: bytes) -> None
 
 
 async def polled(deployment: Deployment) -> int:
-    """How often apiframe-v2 was asked about jobs."""
+    """Return the number of polls at apiframe-v2."""
     return deployment.front.count(POLL_V2)
 
 

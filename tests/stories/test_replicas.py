@@ -1,4 +1,4 @@
-"""Several processes on one database: roles, shared caps, leases of the dead, a feed that never skips."""
+"""Several processes on one database: roles, shared limits, leases of dead replicas, a feed without gaps."""
 
 import asyncio
 import functools
@@ -52,7 +52,7 @@ pytestmark = pytest.mark.usefixtures("on_postgres")
 
 @pytest.fixture(autouse=True)
 def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Order a story's look behind the replica's own, which may be taking up the same change."""
+    """Run a replica's heartbeats one after the other: its own may take up the same change as a story's."""
     look, turns = ReplicaHeartbeat.tick, defaultdict[ReplicaHeartbeat, asyncio.Lock](asyncio.Lock)
 
     async def in_turn(replica: ReplicaHeartbeat) -> None:
@@ -66,7 +66,7 @@ def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 async def another(
     deployment: Deployment, role: Role = Role.ALL, clock: Clock | None = None
 ) -> AsyncIterator[tuple[App, str]]:
-    """One more replica of a deployment, and where it listens."""
+    """Run one more replica of a deployment. Yields it and its URL."""
     later, first = Later(), deployment.services.core
     async with listening(later) as url:
         loaded = Loaded(first.settings, first.accounts.setups, {})
@@ -76,13 +76,13 @@ async def another(
 
 
 async def beaten(services: App) -> None:
-    """Look at the others as if it were time to."""
+    """Run a replica's heartbeat as if it were due."""
     services.heartbeat.beat_at -= 6.0
     await services.heartbeat.tick()
 
 
 async def missing(services: App, moving: Moving, seconds: float) -> None:
-    """Look at the others, which say nothing for so long."""
+    """Run a replica's heartbeat each second for `seconds`, while the other replicas stay silent."""
     await services.heartbeat.tick()
     for _ in range(int(seconds)):
         moving.passed += 1.0

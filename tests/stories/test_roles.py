@@ -1,4 +1,4 @@
-"""The role of the composition: it serves a database that its owner made, and may change no table."""
+"""The database role of the composition: it serves a database of another owner, and may change no table."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Nothing secret in the logs, nor in any answer."""
+"""Secrecy: no secret appears in the logs or in any response."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ LISTS = ("/v1/jobs", "/v1/events", "/v1/deliveries", "/v1/endpoints", "/v1/keys"
 
 
 async def everything_said(deployment: Deployment) -> str:
-    """Every answer that the API gives about what is there."""
+    """Return the API's responses about everything that is stored, as one text."""
     answers: list[str] = []
     for path in LISTS:
         answer = await deployment.client.get(path)
@@ -40,7 +40,7 @@ async def everything_said(deployment: Deployment) -> str:
 
 @pytest.fixture(params=["json", "text"])
 def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """What the service writes to its log, down to the least detail."""
+    """Yield the log of the service, at the level `debug`."""
     handlers, level, ours = logging.root.handlers[:], logging.root.level, observability.LOGGER.level
     written = io.StringIO()
     with contextlib.redirect_stderr(written):
@@ -52,7 +52,7 @@ def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
 
 
 async def busy_house(deployment: Deployment) -> dict[str, str]:
-    """Let everything happen that handles a secret; the secrets by name."""
+    """Let everything happen that handles a secret. Returns the secrets by name."""
     endpoint = await deployment.subscribe("*", headers={"authorization": "Bearer custom-header-value"})
     key = await asked(deployment, "POST", "/v1/keys", 201, json={"name": "x", "scopes": ["admin"]})
     job = await open_job(deployment, callback_url=deployment.hook.url + "/own", callback_secret=GIVEN)

@@ -1,4 +1,4 @@
-"""Signals: the first lets work in hand end, within one grace for all of it; the second ends at once."""
+"""Signals: the first lets running work end, within one grace for all of it; the second ends at once."""
 
 import asyncio
 import subprocess
@@ -14,7 +14,7 @@ from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, open_job
 
 HELD = Knobs(takes=3600, latency=600)
-"""Providers that take ten minutes for every answer."""
+"""Settings of providers that take ten minutes for every answer."""
 LEAVES = """
 import threading
 from receiver.cli.serve import leave_threads
@@ -24,7 +24,7 @@ leave_threads(3)
 
 
 async def under_way(deployment: Deployment) -> None:
-    """Wait until a submission is on its way."""
+    """Submit a job, and wait until its submission is on its way."""
     await deployment.submit(asking("apiframe", "a tide, slow"))
 
     async def accepted() -> int:

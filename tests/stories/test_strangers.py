@@ -1,4 +1,4 @@
-"""Deliveries to one-off callback origins that have not proved themselves: a few at once, others in line."""
+"""Deliveries to unproven one-off callback origins: a few at once, the others in line."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ JOBS, PLACES = 9, 2
 
 
 def origin(hook: Hook, number: int) -> str:
-    """A callback URL whose origin is its own."""
+    """Return a callback URL with an origin of its own."""
     return f"http://one-{number}.localhost:{urlsplit(hook.url).port}/own"
 
 

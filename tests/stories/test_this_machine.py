@@ -1,4 +1,4 @@
-"""Commands that stand alone: services to try, settings of this machine, and their messages about mistakes."""
+"""Standalone commands: services to try, settings of this machine, and their messages about mistakes."""
 
 import json
 import re

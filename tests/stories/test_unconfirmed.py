@@ -1,4 +1,4 @@
-"""Submissions whose answer was lost: never sent twice by themselves, and never forgotten."""
+"""Submissions with a lost answer: never sent twice without a decision, and never forgotten."""
 
 import uuid
 from datetime import timedelta
@@ -27,7 +27,7 @@ SUBMIT = "POST /apiframe/runway-imagine"
 
 
 async def unconfirmed(deployment: Deployment, provider: str = "apiframe", **others: Any) -> dict[str, Any]:
-    """A job whose answer was lost, and whose callback too."""
+    """Return a job that lost its submission's answer and its callback."""
     job = await deployment.submit(asking(provider, LOST, **others))
     return await deployment.in_state(job["id"], "unconfirmed")
 

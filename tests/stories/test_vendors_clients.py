@@ -1,4 +1,4 @@
-"""The clients that vendors publish complete a job against the sandbox: its shapes are theirs."""
+"""The vendors' own clients: each completes a job against the sandbox, which has the shapes of the vendor."""
 
 import asyncio
 import warnings

@@ -1,4 +1,4 @@
-"""Why an open job does not move, as answers tell it: each reason, until when, and that it ends."""
+"""Reasons for which an open job does not move, as answers show them: each with its time and its end."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ async def told(deployment: Deployment, job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def reason(deployment: Deployment, job: dict[str, Any], wanted: str) -> dict[str, Any]:
-    """Return why a job waits once it is for this reason, alone and in a list."""
+    """Return the reason of a job once it is `wanted`, both alone and in a list."""
 
     async def shown() -> list[dict[str, Any]]:
         jobs = await listed(deployment, "/v1/jobs")
@@ -31,8 +31,8 @@ async def reason(deployment: Deployment, job: dict[str, Any], wanted: str) -> di
             *(one["waiting"] or {} for one in jobs if one["id"] == job["id"]),
         ]
 
-    # both at once: a call that goes out between two answers is no wait, and the account tells of its end
-    # before the job does
+    # Both are read in one look: a call that goes out between two answers is no wait, and the account shows
+    # its end before the job does.
     found: list[dict[str, Any]] = await deployment.until(
         shown, lambda both: [one.get("reason") for one in both] == [wanted, wanted]
     )
@@ -41,7 +41,7 @@ async def reason(deployment: Deployment, job: dict[str, Any], wanted: str) -> di
 
 
 def moment(text: str) -> datetime:
-    """Return the moment that an answer tells."""
+    """Return the moment in an answer."""
     return datetime.fromisoformat(text)
 
 

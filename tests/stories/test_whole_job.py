@@ -1,4 +1,4 @@
-"""The whole job: submitted, followed by callback or poll, announced once, signed."""
+"""A whole job: submitted, followed by callback or poll, announced once, signed."""
 
 from pathlib import Path
 

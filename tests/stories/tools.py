@@ -1,4 +1,4 @@
-"""What the stories share: a clock that can be moved, further downstreams, and short ways to say things."""
+"""Tools shared by the stories: a movable clock, further downstreams, and short forms of common steps."""
 
 import asyncio
 import contextlib
@@ -17,17 +17,17 @@ from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, Hook, asking
 
 SILENT = Knobs(takes=3600)
-"""Providers that accept jobs and take an hour: what happens to a job is what the story says."""
+"""Settings of providers that accept jobs and take an hour: a job changes only by the steps of the story."""
 PROOF = "x-webhook-secret"
 LINK = "https://cdn.example/0.mp4"
 
 
 @dataclass(slots=True)
 class Moving:
-    """A clock that goes as fast as any, but is ahead: of the wall by `wall`, for intervals by `passed`.
+    """A clock that runs at normal speed but is ahead: the wall clock by `wall`, intervals by `passed`.
 
-    While it is stopped, time passes only as the story says: nothing becomes due in between, however slow the
-    machine is.
+    While it is stopped, time passes only when the story moves it: nothing becomes due in between, however
+    slow the machine is.
     """
 
     wall: timedelta = timedelta()
@@ -36,15 +36,15 @@ class Moving:
 
     @property
     def clock(self) -> Clock:
-        """The clock to give to a deployment."""
+        """Return the clock for a deployment."""
         return Clock(now=self._now, monotonic=self._monotonic)
 
     def stop(self) -> None:
-        """Stand still."""
+        """Stop the clock."""
         self._stopped = Clock().now(), Clock().monotonic()
 
     def go(self) -> None:
-        """Go on from where it stands."""
+        """Continue from the moment at which the clock was stopped."""
         assert self._stopped is not None
         now, monotonic = self._stopped
         self.wall -= Clock().now() - now
@@ -52,7 +52,7 @@ class Moving:
         self._stopped = None
 
     def wait(self, seconds: float) -> None:
-        """Let so many seconds go by."""
+        """Let `seconds` go by."""
         self.wall += timedelta(seconds=seconds)
         self.passed += seconds
 
@@ -64,7 +64,7 @@ class Moving:
 
 
 class Gate:
-    """A way to the providers that holds their answers back until it is opened."""
+    """A front end server of the providers that holds their answers back until it is opened."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -79,21 +79,21 @@ class Gate:
 
 
 def gated(deployment: Deployment) -> Gate:
-    """Put a gate before the providers of a deployment."""
+    """Put a gate before the providers of a deployment. Returns it."""
     deployment.front.app = gate = Gate(deployment.front.app)
     return gate
 
 
 @contextlib.asynccontextmanager
 async def downstream() -> AsyncIterator[Hook]:
-    """One more downstream."""
+    """Run one more downstream. Yields it."""
     hook = Hook()
     async with listening(hook) as hook.url:
         yield hook
 
 
 async def subscribe(deployment: Deployment, hook: Hook, *events: str, **others: Any) -> dict[str, Any]:
-    """Subscribe a downstream other than the first."""
+    """Subscribe a downstream other than the first. Returns the endpoint."""
     body = {"url": hook.url, "events": list(events), **others}
     told = await asked(deployment, "POST", "/v1/endpoints", 201, json=body)
     hook.secret = told["secret"]
@@ -103,7 +103,7 @@ async def subscribe(deployment: Deployment, hook: Hook, *events: str, **others: 
 async def asked(
     deployment: Deployment, method: str, path: str, status: int = 200, **request: Any
 ) -> dict[str, Any]:
-    """The answer of a call that must have this status."""
+    """Make a call that must have this status. Returns its answer."""
     answer = await deployment.client.request(method, path, **request)
     assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
     told: dict[str, Any] = answer.json() if answer.content else {}
@@ -111,26 +111,26 @@ async def asked(
 
 
 async def listed(deployment: Deployment, path: str, **query: Any) -> list[dict[str, Any]]:
-    """The items of a list that fits on one page."""
+    """Return the items of a list that fits on one page."""
     told = await asked(deployment, "GET", path, params={"limit": 200, **query})
     items: list[dict[str, Any]] = told["data"]
     return items
 
 
 async def event_types(deployment: Deployment, job_id: str) -> list[str]:
-    """The types of a job's events, oldest first."""
+    """Return the types of a job's events, oldest first."""
     return [event["type"] for event in await listed(deployment, "/v1/events", job=job_id)]
 
 
 async def outcomes(deployment: Deployment, job_id: str, kind: str = "callback") -> list[str]:
-    """How the timeline files what was said about a job."""
+    """Return the outcomes of the entries of a kind in a job's timeline."""
     return [entry["outcome"] for entry in await deployment.timeline(job_id) if entry["kind"] == kind]
 
 
 async def open_job(
     deployment: Deployment, provider: str = "apiframe", words: str = "a tide, lost", **others: Any
 ) -> dict[str, Any]:
-    """A job that the provider accepted."""
+    """Return a job that the provider accepted."""
     job = await deployment.submit(asking(provider, words, **others), headers={"prefer": "wait=60"})
     found: dict[str, Any] = await deployment.until(
         lambda: deployment.job(job["id"]), lambda told: told["provider_job_id"] is not None
@@ -139,23 +139,23 @@ async def open_job(
 
 
 async def ended_job(deployment: Deployment, **others: Any) -> dict[str, Any]:
-    """A job that ended at once: it was canceled."""
+    """Return a job that ended at once by a cancellation."""
     job = await deployment.submit(asking("aiml", **others))
     return await asked(deployment, "POST", f"/v1/jobs/{job['id']}/cancel")
 
 
 def says(job: dict[str, Any], status: str, **fields: Any) -> dict[str, Any]:
-    """What apiframe posts about a job of its own."""
+    """Return the body of apiframe's callback about one of its jobs."""
     return {"task_id": job["provider_job_id"], "status": status, **fields}
 
 
 def finished(job: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """What apiframe posts about a job that is done."""
+    """Return the body of apiframe's callback about a finished job."""
     return says(job, "finished", **{"video_url": LINK, **fields})
 
 
 async def ring(deployment: Deployment, job: dict[str, Any], body: Any, status: int = 200) -> httpx.Response:
-    """Ring back about a job of apiframe with the secret that apiframe was given; `body` may be bytes."""
+    """Post a callback of apiframe with the secret that it was given; `body` may be bytes."""
     url, secret = deployment.callback(job)
     content = body if isinstance(body, bytes) else json.write(body)
     answer = await deployment.client.post(url, content=content, headers={PROOF: secret})
@@ -164,13 +164,13 @@ async def ring(deployment: Deployment, job: dict[str, Any], body: Any, status: i
 
 
 async def delivery_of(deployment: Deployment, **query: Any) -> dict[str, Any]:
-    """The only delivery that fits, with its attempts."""
+    """Return the only matching delivery, with its attempts."""
     [found] = await listed(deployment, "/v1/deliveries", **query)
     return await asked(deployment, "GET", f"/v1/deliveries/{found['id']}")
 
 
 async def settled(deployment: Deployment, **query: Any) -> dict[str, Any]:
-    """The only delivery that fits, once nothing more is going to happen to it."""
+    """Return the only matching delivery, once it is no longer pending."""
     found: dict[str, Any] = await deployment.until(
         lambda: delivery_of(deployment, **query), lambda told: told["state"] != "pending"
     )
@@ -178,7 +178,7 @@ async def settled(deployment: Deployment, **query: Any) -> dict[str, Any]:
 
 
 async def all_settled(deployment: Deployment, **query: Any) -> list[dict[str, Any]]:
-    """Every delivery that fits, once nothing more is going to happen to any of them."""
+    """Return every matching delivery, once none of them is pending."""
     found: list[dict[str, Any]] = await deployment.until(
         lambda: listed(deployment, "/v1/deliveries", **query),
         lambda told: all(one["state"] != "pending" for one in told),
@@ -187,7 +187,7 @@ async def all_settled(deployment: Deployment, **query: Any) -> list[dict[str, An
 
 
 async def attempted(deployment: Deployment, times: int, **query: Any) -> dict[str, Any]:
-    """The only delivery that fits, once it was tried so often."""
+    """Return the only matching delivery, once it has `times` attempts."""
     found: dict[str, Any] = await deployment.until(
         lambda: delivery_of(deployment, **query), lambda told: len(told["attempts"]) >= times
     )
@@ -195,7 +195,7 @@ async def attempted(deployment: Deployment, times: int, **query: Any) -> dict[st
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The body of an answer that must be this problem, in the one form that problems have."""
+    """Assert that an answer is this problem, in the one form that problems have. Returns its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
@@ -207,14 +207,14 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def at_least(count: int) -> Callable[[int], bool]:
-    """Whether something was counted so often."""
+    """Return a function that checks whether a number is at least `count`."""
     return lambda seen: seen >= count
 
 
 async def passed_by(deployment: Deployment, provider: str = "getimg") -> None:
-    """A whole job of a third account: whatever else was due had its turn meanwhile.
+    """Run a whole job of a third account, so that all other due work has its turn meanwhile.
 
-    Where the clock is stopped it is one of `imagineo`, whose jobs end by a callback, at no time of ours.
+    Where the clock is stopped, use `imagineo`: its jobs end by a callback, which needs no time to pass.
     """
     job = await deployment.submit(asking(provider))
     assert (await deployment.final(job["id"]))["state"] == "succeeded"

@@ -34,8 +34,6 @@ FAR = 2
 """Steps by which a checkpoint may lag behind before commits wait for it. It bounds the length of the log."""
 LONG = 2400
 """Pages of the log at which the writer moves the rest of it between two commits, so that it starts over."""
-LOG_PAGES = 4000
-"""Pages of the log at which a commit checkpoints, in case a reader has kept the writer from finishing."""
 LOG_BYTES = 5000 * 4096
 """Bytes to which the log is grown at start, so that commits do not have to grow it: 5,000 pages of 4 KiB."""
 STEP = 450
@@ -54,7 +52,7 @@ PRAGMAS = (
     "pragma mmap_size = 0",
     "pragma cache_size = -16000",
     "pragma temp_store = memory",
-    f"pragma wal_autocheckpoint = {LOG_PAGES}",
+    "pragma wal_autocheckpoint = 0",  # commits never checkpoint: between_commits does, one move at a time
     "pragma journal_size_limit = 67108864",
 )
 READER = (
@@ -128,10 +126,7 @@ class SqliteDriver:
         return await self.write(transaction)
 
     async def between_commits(self) -> None:
-        """Start to move the log into the file, once enough rows have changed since the last move.
-
-        Waits for the previous move only when it is at least `FAR` steps behind.
-        """
+        """Start to move the log into the file once enough rows have changed. Waits only for a late move."""
         behind = self._changed - self._moved
         if behind < STEP or self._mover is None:
             return
@@ -147,9 +142,15 @@ class SqliteDriver:
         try:
             (found,) = await mover.execute_fetchall(MOVE)
             if found["log"] >= LONG:
-                await self._on_writer(lambda: self._writer.execute(MOVE).fetchall())
+                await self._on_writer(self._finish_log)
         except sqlite3.Error as error:
             self._see_fatal(error)
+
+    def _finish_log(self) -> None:
+        """Move the rest of the log, so that the next commit starts it over."""
+        self._writer.execute(MOVE).fetchall()
+        # The next move begins after that commit: receiver/README.md#the-log-moves-beside-commits
+        self._moved = self._changed
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on one snapshot. Raises `StoreUnavailable` when reading fails."""

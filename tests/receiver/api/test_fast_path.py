@@ -1,4 +1,4 @@
-"""The short way in: what goes it, and that nobody can tell."""
+"""The fast path: the requests that take it, and responses equal to those of the ASGI path."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The head of a request on raw sockets: an offer to upgrade costs nothing, an ambiguous head is refused."""
+"""Request heads on raw sockets: an offer to upgrade is ignored, and an ambiguous head is refused."""
 
 import json
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ REFUSED = {
 
 @pytest.fixture(params=["long", "short"])
 async def front(request: pytest.FixtureRequest) -> AsyncIterator[Front]:
-    """A server that takes plain requests one way or the other."""
+    """Yield a server that takes plain requests through ASGI or on the fast path."""
     async with serving(App(), way=request.param) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""The front door on raw sockets: the slow are cut, the flooding are refused, everybody else is served."""
+"""The server on raw sockets: it cuts slow clients, refuses floods, and serves all other requests."""
 
 import asyncio
 import re
@@ -71,20 +71,20 @@ MALFORMED = {
 
 @pytest.fixture(params=["long", "short"])
 def way(request: pytest.FixtureRequest) -> str:
-    """The way that plain requests go."""
+    """Return the path that plain requests take: through ASGI (`long`) or the fast path (`short`)."""
     return str(request.param)
 
 
 @pytest.fixture
 async def front(way: str) -> AsyncIterator[Front]:
-    """A server as it is."""
+    """Yield a server with its own deadlines."""
     async with serving(App(), way=way) as made:
         yield made
 
 
 @pytest.fixture
 async def hasty(monkeypatch: pytest.MonkeyPatch, way: str) -> AsyncIterator[Front]:
-    """A server that waits for nobody."""
+    """Yield a server with very short deadlines."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(door, name, SHORT)
     async with serving(App(), way=way) as made:
@@ -92,7 +92,7 @@ async def hasty(monkeypatch: pytest.MonkeyPatch, way: str) -> AsyncIterator[Fron
 
 
 def statuses(answer: bytes) -> list[int]:
-    """The statuses of the answers in a stream."""
+    """Return the statuses of the responses in a stream."""
     return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 

@@ -1,6 +1,7 @@
-"""Deadlines look once more before they cut: bytes that came while the process stood still were in time.
+"""Deadlines of the server: before it cuts a connection, it reads bytes that arrived during a pause.
 
-The loop does not turn between a sender's bytes and the end of the time, as after a pause of the process.
+The event loop does not run between the arrival of the bytes and the deadline, as after a pause of the
+process.
 """
 
 import asyncio
@@ -27,20 +28,20 @@ LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n(?:.+\r\n)*\r\n")
 
 @pytest.fixture(params=["long", "short"])
 async def front(request: pytest.FixtureRequest) -> AsyncIterator[Front]:
-    """A server that takes plain requests one way or the other."""
+    """Yield a server that takes plain requests through ASGI or on the fast path."""
     async with serving(App(), way=request.param) as made:
         yield made
 
 
 @contextlib.contextmanager
 def sender(front: Front) -> Iterator[socket.socket]:
-    """Return a connection with its bytes on their way when its call returns, with no turn of our loop."""
+    """Yield a blocking connection: its bytes are sent when a call returns, without a turn of the loop."""
     with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as made:
         yield made
 
 
 async def taken(front: Front, sending: socket.socket, part: bytes) -> Any:
-    """The server's side of the connection, once it has read this part."""
+    """Return the server's side of the connection, once it has read this part."""
     sending.sendall(part)
     await until(front.connections)
     (connection,) = front.connections()
@@ -49,7 +50,7 @@ async def taken(front: Front, sending: socket.socket, part: bytes) -> Any:
 
 
 def arrive(connection: Any, sending: socket.socket, part: bytes) -> None:
-    """Send, and wait until it lies in the server's socket."""
+    """Send a part, and wait until it is in the receive buffer of the server's socket."""
     sending.sendall(part)
     looking = select.poll()
     looking.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -57,14 +58,14 @@ def arrive(connection: Any, sending: socket.socket, part: bytes) -> None:
 
 
 async def answered(sending: socket.socket) -> bytes:
-    """The next answer, as much of it as there is before the connection is cut."""
+    """Return the next response, or the part of it that arrives before the connection is cut."""
     with contextlib.suppress(ConnectionError):
         return await asyncio.wait_for(asyncio.to_thread(_whole, sending), PATIENCE)
     return b""
 
 
 def _whole(sending: socket.socket) -> bytes:
-    """Read to the end of an answer: its head and its body may come apart."""
+    """Return a response up to its end: its head and its body may arrive separately."""
     found = b""
     while not (end := LENGTH.search(found)) or len(found) < end.end() + int(end[1]):
         piece = sending.recv(65536)

@@ -1,4 +1,4 @@
-"""Advice: settings that work and are probably not meant."""
+"""Tests of the advice: settings that are valid but probably mistakes."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ACCOUNT = '[providers.aiml]\napi_key = "k"\n'
 
 
 def given(folder: Path, text: str, mode: int = 0o600) -> dict[str, str]:
-    """The advice on a file with this text; every URL that names a 10. address is blocked."""
+    """Return the advice on a file with this text, by setting. URLs with a 10. address are blocked."""
 
     def check(url: str) -> None:
         if "//10." in url:

@@ -1,4 +1,4 @@
-"""Keys that are made once: for the owner's eyes only, whole or not at all, newest first."""
+"""Tests of the key files: readable by their owner only, replaced atomically, the newest key first."""
 
 import itertools
 import os
@@ -16,19 +16,19 @@ COUNT = itertools.count(1)
 
 @pytest.fixture
 def no_umask() -> Iterator[None]:
-    """Files come out as they are asked for."""
+    """Run with an umask of 0, so that a file gets exactly the mode that its maker names."""
     before = os.umask(0)
     yield
     os.umask(before)
 
 
 def mode(path: Path) -> int:
-    """Who may do what with a file."""
+    """Return the mode bits of a file."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def counting(size: int) -> bytes:
-    """Chance that can be told apart."""
+    """Return bytes that differ at each call."""
     return bytes([next(COUNT)]) * size
 
 

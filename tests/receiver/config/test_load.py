@@ -1,4 +1,4 @@
-"""Settings: the environment over the file, and every mistake one line that names the setting."""
+"""Tests of the loader of settings: the environment overrides the file; a mistake is a line that names it."""
 
 import json
 import re
@@ -116,14 +116,14 @@ WRONG_FILES = [
 
 
 def loaded(folder: Path, text: str | bytes = "", environment: Mapping[str, str] | None = None) -> Loaded:
-    """The settings of a file with this text under this environment, `RINGBACK_` left away."""
+    """Return the settings of a file with this text, with these variables without their `RINGBACK_`."""
     path = folder / "ringback.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return load(path, {PREFIX + name: value for name, value in (environment or {}).items()})
 
 
 def refused(folder: Path, text: str | bytes = "", environment: Mapping[str, str] | None = None) -> str:
-    """Why these settings are refused: one line."""
+    """Return the line with which these settings are refused."""
     with pytest.raises(Misconfigured) as error:
         loaded(folder, text, environment)
     line = str(error.value)
@@ -312,7 +312,7 @@ def test_no_secret_is_in_a_repr_or_a_refusal(tmp_path: Path) -> None:
 
 
 def complaint(environment: Mapping[str, str]) -> str:
-    """Why this environment is refused; nothing when it is taken."""
+    """Return the reason why this environment is refused, or "" where it is accepted."""
     try:
         load(Path("/dev/null"), environment)
     except Misconfigured as error:

@@ -1,4 +1,4 @@
-"""Where a setting comes from; mistakes name their place, and are told all at once."""
+"""Tests of the origin of each setting: mistakes name it, and all of them are reported at once."""
 
 from pathlib import Path
 
@@ -178,3 +178,8 @@ def test_every_secret_that_is_configured_is_known_to_be_one(tmp_path: Path) -> N
     assert set(loaded(tmp_path, text).secrets()) == {
         *(KEY, MASTER, "p@ss", "canary-api", "canary-previous", "k-2", WHSEC, "canary-header")
     }
+
+
+@pytest.mark.parametrize("url", ["postgresql://[::1/db", "postgresql://me@h/db", "sqlite:///x.db"])
+def test_a_database_without_a_password_has_none_to_hide(tmp_path: Path, url: str) -> None:
+    assert loaded(tmp_path, f'database_url = "{url}"').secrets() == ()

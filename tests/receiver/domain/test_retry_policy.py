@@ -85,7 +85,7 @@ def test_what_an_answer_means(
     status: int | None, asked: str | None, follows: str, hold: int | None, disable: str | None
 ) -> None:
     found = ruled(status, asked)
-    assert found.consequence is AttemptOutcome(follows)
+    assert found.outcome is AttemptOutcome(follows)
     assert found.hold == (None if hold is None else timedelta(seconds=hold))
     assert found.disable == disable
     assert found.next_at == (NOW + timedelta(seconds=5) if follows == "retry" else None)
@@ -93,7 +93,7 @@ def test_what_an_answer_means(
 
 def test_every_status_means_something() -> None:
     found = {status: ruled(status) for status in range(100, 600)}
-    delivered = {status for status, one in found.items() if one.consequence is AttemptOutcome.DELIVERED}
+    delivered = {status for status, one in found.items() if one.outcome is AttemptOutcome.DELIVERED}
     assert delivered == set(range(200, 300))
     assert {status for status, one in found.items() if one.hold is not None} == SLOW_DOWN
     assert {status for status, one in found.items() if one.disable is not None} == {410}
@@ -129,13 +129,13 @@ def test_the_schedule_is_kept(tries: int) -> None:
 @pytest.mark.parametrize("status", [None, 302, 400, 500, 503])
 def test_after_the_schedule_a_delivery_is_exhausted(status: int | None, tries: int) -> None:
     found = ruled(status, tries=tries, hint=timedelta(seconds=60))
-    assert (found.consequence, found.next_at, found.disable) == (AttemptOutcome.EXHAUSTED, None, None)
+    assert (found.outcome, found.next_at, found.disable) == (AttemptOutcome.EXHAUSTED, None, None)
     assert found.hold == (timedelta(seconds=60) if status == 503 else None)
 
 
 def test_without_a_schedule_there_is_one_attempt() -> None:
     found = decide(503, None, None, tries=1, now=NOW, schedule=(), jitter=0.5)
-    assert found == Decision(consequence=AttemptOutcome.EXHAUSTED, hold=timedelta())
+    assert found == Decision(outcome=AttemptOutcome.EXHAUSTED, hold=timedelta())
 
 
 @BOUNDED

@@ -1,4 +1,4 @@
-"""Which addresses we may call, and which texts are URLs: tables, edges and properties."""
+"""Tests of the address guard: allowed addresses and valid URLs, by tables, edges and properties."""
 
 import ipaddress
 
@@ -46,7 +46,7 @@ NEIGHBOURS = "127.0.0.0 127.0.0.2 127.255.255.255 ::1 ::ffff:127.0.0.1 ::127.0.0
 
 
 def edges(network: Network) -> list[Address]:
-    """The first and the last address of a network, and one between."""
+    """Return the first and the last address of a network, and one between."""
     return [network[0], network[-1], network[network.num_addresses // 2]]
 
 

@@ -1,4 +1,4 @@
-"""The outgoing client against scripted servers: framings, deadlines, failures."""
+"""Tests of the HTTP client against scripted servers: framings, deadlines, failures."""
 
 import asyncio
 from typing import Any
@@ -38,7 +38,7 @@ from tests.receiver.raw_server import (
 )
 
 SHORT = 0.5
-"""Seconds in which a connection is made however slow the machine is, and after which a call is given up."""
+"""Seconds after which a call fails: long enough for a connection on a slow machine."""
 TWO = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"
 
 

@@ -1,7 +1,7 @@
-"""What never leaves: calls to addresses that are not public, and requests that are no HTTP.
+"""Tests of calls that are never sent: to addresses that are not public, and requests that are no valid HTTP.
 
-Canaries listen on three loopback addresses at one port; what matters is that nobody even connects.
-The names of these tests are answered by `Names`; no name server is asked.
+Canaries listen on one port of three loopback addresses, and no connection may even reach them. `Names`
+resolves the names of these tests, so no name server is called.
 """
 
 import asyncio
@@ -115,14 +115,14 @@ TABLE: Mapping[str, Sequence[Sequence[str] | Exception]] = {
 
 
 class Canaries:
-    """Listeners on one port of several loopback addresses that nobody should connect to."""
+    """Listeners on one port of several loopback addresses, which must not get a connection."""
 
     def __init__(self, listeners: Mapping[str, socket.socket]) -> None:
         self._listeners = listeners
         self.port: int = listeners["127.0.0.1"].getsockname()[1]
 
     def hits(self) -> dict[str, int]:
-        """How many connections came to each address since the last question."""
+        """Return the number of connections to each address since the last call."""
         return {host: self._taken(listener) for host, listener in self._listeners.items()}
 
     def _taken(self, listener: socket.socket) -> int:
@@ -135,7 +135,7 @@ class Canaries:
 
 
 def listen(stack: contextlib.ExitStack, host: str, port: int) -> socket.socket:
-    """A listener that the system serves and nobody accepts from."""
+    """Return a listener. The system completes its connections, and no program accepts them."""
     listener = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
     listener.bind((host, port))
     listener.listen(256)
@@ -144,7 +144,7 @@ def listen(stack: contextlib.ExitStack, host: str, port: int) -> socket.socket:
 
 
 def all_listen(stack: contextlib.ExitStack) -> dict[str, socket.socket]:
-    """A listener for every canary's address; an address that this machine lacks is told and left out."""
+    """Return a listener for each canary's address. Prints the addresses that this machine lacks."""
     listeners = {"127.0.0.1": listen(stack, "127.0.0.1", 0)}
     port = listeners["127.0.0.1"].getsockname()[1]
     for host in CANARIES[1:]:
@@ -158,7 +158,7 @@ def all_listen(stack: contextlib.ExitStack) -> dict[str, socket.socket]:
 
 
 def claim(stack: contextlib.ExitStack) -> Canaries:
-    """Canaries on a port that is free at every address."""
+    """Return canaries on a port that is free at every address."""
     for _ in range(20):
         with contextlib.ExitStack() as trying, contextlib.suppress(OSError):
             found = Canaries(all_listen(trying))
@@ -169,31 +169,31 @@ def claim(stack: contextlib.ExitStack) -> Canaries:
 
 @pytest.fixture
 def canaries() -> Iterator[Canaries]:
-    """Canaries that must stay alone."""
+    """Yield canaries, which must not get a connection."""
     with contextlib.ExitStack() as stack:
         yield claim(stack)
 
 
 class Dials:
-    """Stands in for the loop's `create_connection`: remembers where to, and refuses."""
+    """A substitute for the loop's `create_connection` that stores each host and refuses the connection."""
 
     def __init__(self) -> None:
         self.to: list[str] = []
 
     async def create_connection(self, _protocol: Any, host: str, _port: int, **_options: Any) -> None:
-        """As `loop.create_connection`, without any network."""
+        """Store the host and refuse the connection, in place of `loop.create_connection`."""
         self.to.append(host)
         raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
 def answered_by(names: Names, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """`names` as the machine's name servers."""
+    """Make `names` the machine's name servers. Returns them."""
     names.answer(monkeypatch)
     return names
 
 
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> Dials:
-    """The running loop connects to nobody."""
+    """Make the running loop refuse every connection. Returns the refused ones."""
     dials = Dials()
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", dials.create_connection)
     return dials
@@ -206,7 +206,7 @@ RULES = {"default": guard([], http=False), "http": guard([], http=True), "allow"
 
 
 def urls(hosts: Sequence[str], port: int) -> list[str]:
-    """The URLs of a corpus, by both schemes."""
+    """Return the URLs of a corpus, with both schemes."""
     templates = [*(f"http://{host}:{{}}/" for host in hosts), *BAD_URLS]
     plain = [template.replace("{}", str(port)) for template in templates]
     return [*plain, *(url.replace("http://", "https://", 1) for url in plain if "http://" in url)]
@@ -252,7 +252,7 @@ async def test_what_is_allowed_is_called_however_it_is_spelled(monkeypatch: pyte
 
 
 def spelled(host: str) -> bool:
-    """Whether the system takes `host` for an address, or for this machine, without asking anybody."""
+    """Return whether the system resolves `host` without a name server."""
     if host.lower().removesuffix(".").split(".")[-1] == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Large bodies over the outgoing client: written piece by piece as fast as they are taken."""
+"""Tests of large bodies over the HTTP client: written piece by piece, as fast as the server reads them."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.receiver.client_fixture import staged
 from tests.receiver.raw_server import LIMIT, LOOPBACK_ONLY, OK, Peer, outcome
 
 SHORT = 0.5
-"""Seconds in which a connection is made however slow the machine is, and after which a call is given up."""
+"""Seconds after which a call fails: long enough for a connection on a slow machine."""
 
 
 @pytest.mark.parametrize("fresh", [False, True])

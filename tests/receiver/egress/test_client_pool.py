@@ -1,4 +1,4 @@
-"""The connections that the outgoing client keeps: their use, their number, and the one retry."""
+"""Tests of the HTTP client's idle connections: their use, their number, and the one retry."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ TWO = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"
 
 
 def turns(*lives: list[bytes], asked: list[bytes] | None = None) -> Script:
-    """Answer, for each connection, the requests of its life; then close. The last life is everyone's."""
+    """Return a script that answers each connection by the next of `lives`, then closes. The last repeats."""
 
     async def script(peer: Peer) -> None:
         for answer in lives[min(peer.number, len(lives) - 1)]:

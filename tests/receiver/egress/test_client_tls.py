@@ -1,4 +1,4 @@
-"""Real TLS with a throw-away authority: who is believed, who is not, and what a broken handshake is."""
+"""Tests of real TLS with a throw-away authority: certificates, old protocols, and broken handshakes."""
 
 import asyncio
 import contextlib
@@ -28,18 +28,18 @@ from tests.receiver.raw_server import (
 )
 
 SHORT = 1.0
-"""Seconds in which a handshake is made however slow the machine is, and after which a call is given up."""
+"""Seconds after which a call fails: long enough for a handshake on a slow machine."""
 
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
-    """Authorities for the whole module."""
+    """Return the authorities for the whole module."""
     return Authorities(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture
 async def gateway(authorities: Authorities, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
-    """A gateway that believes our authority; every name of these tests is 127.0.0.1."""
+    """Yield an HTTP client that trusts the tests' authority. The tests' names resolve to 127.0.0.1."""
     table = {name: [["127.0.0.1"]] for name in (NAME, f"{NAME}.", "deep.wild.test", "wild.test")}
     Names(table).answer(monkeypatch)
     gateway = HttpClient(guard(["127.0.0.1/32", "::1/128"], http=False), ca_file=authorities.file)
@@ -48,7 +48,7 @@ async def gateway(authorities: Authorities, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Secure:
-    """A TLS server: every connection, every name that was asked for, and every request."""
+    """A TLS server that counts connections and stores the requested names and the requests."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.connections = 0
@@ -58,7 +58,7 @@ class Secure:
         context.sni_callback = lambda _socket, name, _context: self.asked.append(name)
 
     def url(self, host: str = NAME) -> str:
-        """The URL of this server by some name."""
+        """Return the URL of this server under a name."""
         return f"https://{host}:{self.port}/"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,7 +73,7 @@ class Secure:
 
 @contextlib.asynccontextmanager
 async def secure(context: ssl.SSLContext, host: str = "127.0.0.1") -> AsyncIterator[Secure]:
-    """A TLS server on loopback."""
+    """Yield a TLS server on loopback."""
     found = Secure(context)
     server = await asyncio.start_server(found.serve, host, 0, ssl=context)
     found.port = server.sockets[0].getsockname()[1]
@@ -166,7 +166,7 @@ async def test_a_file_that_is_no_authority_is_refused_at_the_start(tmp_path: Pat
 
 
 def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
-    """`context`, made to speak old protocols too as far as the system's OpenSSL still can."""
+    """Make `context` accept old protocols too, as far as the system's OpenSSL supports them. Returns it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.set_ciphers("ALL:@SECLEVEL=0")
@@ -175,7 +175,7 @@ def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 async def greet(server: Secure, willing: ssl.SSLContext) -> None:
-    """That a client that would speak TLS 1.1 does so here; else say why this shows less than it might."""
+    """Check that a client willing to use TLS 1.1 gets it here. Prints the reason where OpenSSL lacks it."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=willing)
     except ssl.SSLError as error:
@@ -186,7 +186,7 @@ async def greet(server: Secure, willing: ssl.SSLContext) -> None:
 
 
 def lax(cafile: str | None = None) -> ssl.SSLContext:
-    """What a careless system gives for a default context."""
+    """Return the default context of a system that allows old protocols."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile)
     return outdated(context)
@@ -227,7 +227,7 @@ async def test_the_newer_protocols_are_both_spoken(authorities: Authorities, gat
 
 
 def saying(data: bytes, *, reset: bool = False) -> Script:
-    """Wait for the first bytes of the other side, say something, and close or reset."""
+    """Return a script that waits for the client's first bytes, sends `data`, and closes or resets."""
 
     async def script(peer: Peer) -> None:
         await asyncio.get_running_loop().sock_recv(peer.sock, 65536)
@@ -239,18 +239,18 @@ def saying(data: bytes, *, reset: bool = False) -> Script:
 
 
 async def talking_first(peer: Peer) -> None:
-    """Speak before the other side does, as other protocols do."""
+    """Send data before the client does, as servers of other protocols do."""
     await peer.send(b"220 mail.test ESMTP ready\r\n")
     await peer.leave()
 
 
 async def leaving_first(peer: Peer) -> None:
-    """Close at once."""
+    """Close the connection at once."""
     peer.sock.shutdown(socket.SHUT_RDWR)
 
 
 def secured(server: RawServer) -> str:
-    """The URL of a raw server, by https."""
+    """Return the https URL of a raw server."""
     return f"https://{NAME}:{server.port}/"
 
 

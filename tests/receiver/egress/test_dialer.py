@@ -1,4 +1,4 @@
-"""New connections: many addresses of one name, our own addresses, and sockets that are used up."""
+"""Tests of new connections: many addresses of one name, this machine's addresses, and used-up sockets."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ NAME = "hooks.test"
 
 
 class Hanging:
-    """Stands before the loop's `create_connection`: some addresses never answer, and all are counted."""
+    """A wrapper of the loop's `create_connection`: some addresses never answer, and all are stored."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *dead: str) -> None:
         loop = asyncio.get_running_loop()
@@ -37,7 +37,7 @@ class Hanging:
         monkeypatch.setattr(loop, "create_connection", self.create_connection)
 
     async def create_connection(self, protocol: Any, host: str, port: int) -> Any:
-        """As `loop.create_connection`, but for the dead."""
+        """Connect as `loop.create_connection` does, or wait for ever for a dead address."""
         self.to.append(host)
         if host not in self._dead:
             return await self._dial(protocol, host, port)
@@ -51,7 +51,7 @@ class Hanging:
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No address is given up for being slow."""
+    """Never try the next address because one is slow."""
     monkeypatch.setattr(dialer, "NEXT_ADDRESS", 3600.0)
 
 
@@ -159,13 +159,13 @@ async def test_where_any_address_can_be_bound_the_one_sent_from_tells(
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deliveries may use three sockets, providers one."""
+    """Allow three sockets for deliveries and one for calls to providers."""
     monkeypatch.setattr(dialer, "SOCKETS", 4)
     monkeypatch.setattr(dialer, "FEWEST", 0)
 
 
 async def held(gateway: HttpClient, url: str, count: int) -> list[asyncio.Task[Any]]:
-    """Deliveries that hold a socket each."""
+    """Return deliveries under way, each of which holds a socket."""
     return [
         asyncio.create_task(outcome(gateway, HttpCall(method="POST", url=url, timeout=LIMIT, delivery=True)))
         for _ in range(count)
@@ -210,7 +210,7 @@ async def test_an_idle_connection_is_given_up_for_a_new_one(few: None) -> None:
 
 
 async def talking(peer: Peer) -> None:
-    """Speak something that is no handshake."""
+    """Send data that is no handshake."""
     await peer.send(b"220 mail.test ESMTP ready\r\n")
     await peer.leave()
 
@@ -237,7 +237,7 @@ async def test_failed_connections_give_their_sockets_back(few: None) -> None:
 
 @contextlib.contextmanager
 def no_files() -> Iterator[None]:
-    """Not one more file can be opened by this process."""
+    """Use up the open files of this process as long as the context lasts."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, limits[1]))
     taken: list[int] = []

@@ -1,6 +1,6 @@
-"""HTTP/1.1 answers as bytes: what we make of what we read, however it is cut up.
+"""Tests of reading HTTP/1.1 answers from bytes, in pieces of any size.
 
-The protocol stands alone, with a transport that only remembers.
+The protocol runs alone, with a transport that only stores the written bytes.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ CAP = 1024
 
 
 class Pipe(asyncio.Transport):
-    """A transport without a network: what was written, and whether it was closed."""
+    """A transport without a network. It stores the written bytes and whether it was closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ Read = Answer | Broken | Unparsable
 
 
 def read(pieces: Iterable[bytes], *, cap: int = CAP, end: bool = True) -> tuple[Read | None, Connection]:
-    """What a connection makes of `pieces` (then the end); None when it waits for more. Needs a loop."""
+    """Return the result of reading `pieces`, then the end; None when more is needed. Needs a loop."""
     connection, pipe = Connection(), Pipe()
     connection.connection_made(pipe)
     future = connection.ask(b"", cap)
@@ -73,7 +73,7 @@ def read(pieces: Iterable[bytes], *, cap: int = CAP, end: bool = True) -> tuple[
 
 
 def expect(found: Read | None, canned: Canned) -> None:
-    """That `found` is the answer in `canned`."""
+    """Check that `found` is the answer in `canned`."""
     assert isinstance(found, Answer)
     assert (found.status, found.body, found.cut) == (canned.status, canned.body, False)
 

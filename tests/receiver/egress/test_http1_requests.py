@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests as bytes: what leaves is exactly what was asked for, or nothing does."""
+"""Tests of HTTP/1.1 requests as bytes: exactly the given request is sent, or nothing is."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Answers to deliveries: the head decides, however sloppy it is and whatever follows; not so of providers."""
+"""Tests of answers to deliveries: the head decides, even with common faults. Providers' must be strict."""
 
 import asyncio
 

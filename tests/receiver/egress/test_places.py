@@ -1,4 +1,4 @@
-"""Places that many want: the order of turns, giving up, and that none is ever lost."""
+"""Tests of bounded places: the order of the queue, cancellation, and that no place is lost."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from receiver.egress.places import NoPlace, Places
 
 
 async def queued(share: Places, count: int) -> tuple[list[asyncio.Task[None]], list[int]]:
-    """Tasks that wait for a place, and the numbers of those that got one, in turn."""
+    """Return tasks that wait for a place, and a list that gets the number of each one served, in order."""
     served: list[int] = []
 
     async def take(number: int) -> None:

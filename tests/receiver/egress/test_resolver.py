@@ -1,4 +1,4 @@
-"""Looking names up at a real name server: the delay by a silent one, the cache, and its bounds."""
+"""Tests of look-ups at a real name server: a silent server, the cache, and its bounds."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ GOOD = ("127.0.0.1",)
 async def staged(
     table: Mapping[str, Sequence[str]], hosts: Path | None = None
 ) -> AsyncIterator[tuple[NameServer, Resolver]]:
-    """A name server, and a resolver that asks it."""
+    """Yield a name server, and a resolver that uses it."""
     async with naming(table) as server:
         found = Resolver(NameServers([f"127.0.0.1:{server.port}"], hosts or Path(os.devnull)))
         try:
@@ -30,7 +30,7 @@ async def staged(
 
 
 async def asked(one: Resolver, host: str, *, provider: bool = False) -> list[str] | str:
-    """The addresses of a name, or why there are none."""
+    """Return the addresses of a name, or the reason why there are none."""
     async with asyncio.timeout(PATIENCE):
         try:
             return [str(address) for address in await one.addresses(host, provider=provider)]
@@ -40,7 +40,7 @@ async def asked(one: Resolver, host: str, *, provider: bool = False) -> list[str
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silent names are waited for longer than any test takes."""
+    """Wait for silent names longer than any test takes."""
     monkeypatch.setattr(resolver, "FIRST_ANSWER", 60.0)
 
 

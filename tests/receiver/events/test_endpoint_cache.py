@@ -1,6 +1,5 @@
 """Endpoints as they are held: adopted, left alone, unreadable, counted."""
 
-import logging
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,22 +10,14 @@ from pathlib import Path
 import pytest
 
 from handlers.contract import Phase
-from receiver.domain.clock import Clock
-from receiver.domain.errors import Conflict
-from receiver.domain.model import Endpoint, EndpointState, Work
+from receiver.domain.model import Endpoint, Work
 from receiver.events.endpoint_cache import EndpointCache
-from receiver.security.tokens import MasterKeys
-from receiver.store import api_keys, deliveries, holds, replicas
-from receiver.store import endpoints as table
-from receiver.store.api_keys import ApiKey
+from receiver.store import deliveries, holds, replicas
 from receiver.store.deliveries import ClaimedDelivery
-from receiver.store.reencryption import reseal
 from receiver.store.schema import TABLES
 from receiver.store.sealing import EndpointSealer
+from tests.receiver.master_keys import MASTERS, both
 from tests.receiver.store_fixture import SECRET, START, StoreFixture, store_fixture, told, word
-
-OLD, NEW = "m" * 32, "n" * 32
-MASTERS = MasterKeys([OLD], Clock().entropy)
 
 
 @pytest.fixture
@@ -34,11 +25,6 @@ async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
     """A service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
-
-
-def both() -> MasterKeys:
-    """The keys of a replica that was restarted with the new key."""
-    return MasterKeys([NEW, OLD], Clock().entropy)
 
 
 def row_of(name: str, **others: object) -> dict[str, object]:
@@ -107,82 +93,7 @@ async def test_a_lane_that_was_met_before_its_endpoint_is_not_served_and_takes_i
     assert (serves("ep_new"), fixture.lanes.room(Work.DELIVER, "ep_new")) == (True, 1)
 
 
-async def test_there_are_so_many_endpoints_and_no_more(
-    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "MOST", 2)
-    await fixture.endpoint("ep_1")
-    await fixture.endpoint("ep_2")
-    with pytest.raises(Conflict, match="2 endpoints already"):
-        await fixture.endpoint("ep_3")
-    await fixture.store.write(lambda: table.remove("ep_1", fixture.clock.at))
-    await fixture.endpoint("ep_3")
-
-
-async def test_there_are_so_many_keys_and_no_more(
-    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api_keys, "MOST_KEYS", 1)
-    one, two = (
-        ApiKey(
-            id=f"key_{name}",
-            name=name,
-            hash=name.encode(),
-            scopes=("jobs:read",),
-            created_at=0,
-            expires_at=None,
-        )
-        for name in "ab"
-    )
-    await fixture.store.write(lambda: api_keys.add(one))
-    with pytest.raises(Conflict, match="1 API keys already"):
-        await fixture.store.write(lambda: api_keys.add(two))
-    await fixture.store.write(lambda: api_keys.delete(one.id))
-    await fixture.store.write(lambda: api_keys.add(two))
-
-
-async def test_a_page_of_endpoints_reads_no_others(fixture: StoreFixture) -> None:
-    for number in range(5):
-        fixture.clock.pass_(seconds=number // 2)
-        await fixture.endpoint(f"ep_{number}")
-    found, behind = [], None
-    while page := await fixture.store.read(table.page(behind, 2)):
-        assert len(page) <= 2
-        found += [row["id"] for row in page]
-        behind = (page[-1]["created_at"], page[-1]["id"])
-    assert found == [f"ep_{number}" for number in (4, 3, 2, 1, 0)]
-
-
 # Unreadable.
-
-
-async def test_an_endpoint_whose_secret_cannot_be_read_is_left_alone_and_as_it_is(
-    fixture: StoreFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    await fixture.endpoint("ep_1", headers={"authorization": "Bearer theirs"})
-    assert await reseal(fixture.store, both()) == 1
-    assert await reseal(fixture.store, both()) == 0
-    await fixture.services.api.endpoints.refresh()
-    [said] = [one for one in caplog.records if "is not served" in one.getMessage()]
-    assert (said.levelno, said.__dict__["endpoint"]) == (logging.ERROR, "ep_1")
-    job = await fixture.submitted()
-    [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-    [born] = recorded.born
-    sender = fixture.services.pinger.sender
-    assert not sender.serves("ep_1")
-    if born.claim is not None:
-        await sender.perform(ClaimedDelivery(born.claim, born.delivery))
-    found = await fixture.store.read(deliveries.get(born.delivery.id))
-    assert found is not None
-    assert (found[0].state, found[1], found[0].leased) == ("pending", [], False)
-    await fixture.services.api.endpoints.update("ep_1", lambda fresh: replace(fresh, description="x"))
-    with pytest.raises(Conflict, match="headers cannot be changed"):
-        await fixture.services.api.endpoints.update(
-            "ep_1", lambda fresh: replace(fresh, headers={"x-own": "1"})
-        )
-    [row] = await fixture.query("select id, headers, secrets, description from endpoint")
-    headers, secrets = EndpointSealer(both()).unseal(row)
-    assert (headers, secrets, row["description"]) == ({"authorization": "Bearer theirs"}, (SECRET,), "x")
 
 
 async def test_a_callback_whose_secret_cannot_be_read_waits(
@@ -190,7 +101,7 @@ async def test_a_callback_whose_secret_cannot_be_read_waits(
 ) -> None:
     job = await fixture.submitted(callback_url="https://me.example/", callback_secret=b"0badc0de" + b"x" * 40)
     [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-    [born] = recorded.born
+    [born] = recorded.deliveries
     assert born.claim is not None
     until = fixture.services.core.clock.monotonic() + 60
     await fixture.services.pinger.sender.perform(
@@ -215,25 +126,6 @@ async def test_a_replica_tells_its_keys(fixture: StoreFixture) -> None:
     assert await fixture.store.read(replicas.without_key(other, later)) == []
 
 
-async def test_callback_secrets_are_encrypted_anew_in_pieces_and_once(
-    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("receiver.store.reencryption.BATCH", 2)
-    jobs = []
-    for _ in range(5):
-        job = fixture.job(callback_url="https://me.example/")
-        sealed = fixture.services.core.master_keys.seal("whsec_x", job.id)
-        await fixture.promise(job.but(callback_secret=sealed))
-        jobs.append(job.id)
-        await fixture.promise()
-    assert [await reseal(fixture.store, both()) for _ in range(2)] == [5, 0]
-    found = await fixture.query(
-        "select id, callback_secret from job where callback_secret is not null order by id"
-    )
-    assert [row["id"] for row in found] == jobs
-    assert {both().unseal(row["callback_secret"], row["id"]) for row in found} == {"whsec_x"}
-
-
 # Left alone.
 
 
@@ -242,7 +134,7 @@ async def test_a_hold_is_kept_over_a_restart_and_ended_by_hand(tmp_path: Path) -
         await fixture.endpoint("ep_1")
         job = await fixture.submitted()
         [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-        [born] = recorded.born
+        [born] = recorded.deliveries
         assert born.claim is not None
         until = fixture.clock.at + timedelta(hours=1)
         await fixture.settle(born.claim, "pending", next_at=until, hold=("ep_1", until))
@@ -264,18 +156,3 @@ async def test_of_two_holds_the_longer_counts_and_both_are_forgotten(fixture: St
     assert await fixture.store.read(holds.held(now, 1)) == {"ep_1": ends[0]}
     await fixture.store.write(partial(holds.forget, ends[1]))
     assert await fixture.column("select lane from hold") == ["ep_1"]
-
-
-async def test_an_answer_disables_only_the_endpoint_that_it_was_sent_to(fixture: StoreFixture) -> None:
-    sent = await fixture.endpoint("ep_1")
-    rows = [
-        (replace(sent, url="https://old.example/"), False),
-        (replace(sent, updated_at=START - timedelta(seconds=1)), False),
-        (sent, True),
-        (sent, False),
-    ]
-    for asked, expected in rows:
-        fixture.clock.pass_(seconds=1)
-        assert await fixture.store.write(partial(table.disable, asked, "410", fixture.clock.at)) is expected
-    [row] = await fixture.query("select state, disabled_reason from endpoint")
-    assert (row["state"], row["disabled_reason"]) == (EndpointState.DISABLED, "410")

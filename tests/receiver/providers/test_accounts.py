@@ -1,4 +1,4 @@
-"""A large answer of a provider is parsed on a thread, and freed there, too."""
+"""Answers of providers: a large one is parsed on a thread, and freed there too."""
 
 import contextlib
 import gzip
@@ -34,7 +34,7 @@ class Tree(list[Any]):
 
 
 class Reading:
-    """Parser that notes the threads on which answers are parsed and freed."""
+    """A parser that notes the threads on which answers are parsed and freed."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         self.read: list[int] = []
@@ -42,7 +42,7 @@ class Reading:
         self._refuses = refuses
 
     def parse(self, message: HttpMessage) -> int:
-        """The number of values."""
+        """Return the number of values in an answer."""
         self.read.append(threading.get_ident())
         tree = Tree(json.forgive(message.body))
         weakref.finalize(tree, lambda: self.gone.append(threading.get_ident()))
@@ -55,14 +55,14 @@ class Reading:
 
 
 def answer(body: bytes, *headers: bytes) -> bytes:
-    """An answer as it comes."""
+    """Return the bytes of an answer with this body."""
     head = [b"HTTP/1.1 200 OK", b"content-length: %d" % len(body), *headers]
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
 @contextlib.asynccontextmanager
 async def asking(*answers: bytes) -> AsyncIterator[tuple[Accounts, AccountSetup]]:
-    """Accounts, and one at a provider that gives these answers."""
+    """Yield the accounts, and the setup of one at a provider that gives these answers."""
     async with staged(replaying(*answers)) as (server, gateway):
         handler = ALL["minimax"].configure(ALL["minimax"].options())
         settings = AccountSettings(api_key="sk-nobody")
@@ -73,14 +73,14 @@ async def asking(*answers: bytes) -> AsyncIterator[tuple[Accounts, AccountSetup]
 
 
 def accounts(setup: AccountSetup, gateway: HttpClient) -> Accounts:
-    """The one account."""
+    """Return accounts that consist of this one."""
     clock = Clock()
     master_keys = MasterKeys([clock.entropy(32).hex()], clock.entropy)
     return Accounts({setup.name: setup}, gateway, master_keys, clock, None, lambda _account, _name: None)
 
 
 async def ask(ours: Accounts, setup: AccountSetup, reading: Reading) -> int:
-    """Ask once; the number of values in the answer."""
+    """Ask once. Returns the number of values in the answer."""
 
     def build(_asked: None, _account: Account) -> HttpRequest:
         return QUESTION

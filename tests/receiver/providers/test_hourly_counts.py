@@ -1,4 +1,4 @@
-"""Counts of the last hour: known at once where they come from, kept while the store is away."""
+"""Counts of the last hour: known at once in their own process, kept while the store is unavailable."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Our secrets stay out of every part of a provider's word."""
+"""Redaction: the service's secrets are hidden in every part of an update."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PLAIN = Asset(kind=Kind.VIDEO, url="https://cdn.example/0.mp4")
 
 
 def update(**fields: Any) -> Update:
-    """A success with one plain file, but for `fields`."""
+    """Return a success with one plain file, changed by `fields`."""
     return Update(**{"provider_job_id": "p1", "phase": Phase.SUCCEEDED, "assets": (PLAIN,), **fields})
 
 

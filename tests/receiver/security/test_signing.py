@@ -1,4 +1,4 @@
-"""Standard Webhooks, outgoing: what the receivers' own library verifies, and which secrets it takes."""
+"""Signatures by Standard Webhooks: the receivers' own library verifies them; secrets have one form."""
 
 import base64
 import json
@@ -31,14 +31,14 @@ NOT_SECRETS = [
 
 
 def now() -> int:
-    """The library compares with its own clock."""
+    """Return the system's time, with which the library compares timestamps."""
     return int(datetime.now(UTC).timestamp())
 
 
 def signed(
     body: bytes, *secrets: str, event_id: str = "evt_1", timestamp: int | None = None
 ) -> dict[str, str]:
-    """The headers of one attempt."""
+    """Return the headers of one attempt."""
     keys = [key_of(secret) for secret in secrets]
     return dict(headers(event_id, now() if timestamp is None else timestamp, body, keys))
 

@@ -1,23 +1,25 @@
-"""Deliveries in a real store: settled under their lease, owed again or no more, and told as they stand."""
+"""Deliveries in a real store: settled under their lease, retried, canceled and listed."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from handlers.contract import Phase
-from receiver.delivery.sender import SETTLE
-from receiver.domain.model import Claim, Event, PendingDelivery, Work
-from receiver.store import deliveries
+from receiver.domain.model import Claim, Work
+from receiver.store import deliveries, holds
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import DeliveryFilter, StoredDelivery
+from receiver.store.deliveries import NEWEST, Standing, StoredDelivery
 from receiver.store.due import HAND_LANES, RETRY_LANE
 from receiver.store.record import NewDelivery
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from receiver.store.statements import Lock
+from tests.receiver.store_fixture import START, StoreFixture, store_fixture, told, word
+from tests.receiver.store_steps import owe, owed, statements, states
 
 URL = "https://me.example/one-off"
 AGAIN, BY_HAND = "ep_1" + RETRY_LANE, "ep_1" + HAND_LANES[0]
@@ -25,45 +27,45 @@ AGAIN, BY_HAND = "ep_1" + RETRY_LANE, "ep_1" + HAND_LANES[0]
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest with one endpoint."""
+    """Yield a service at rest with one endpoint."""
     async with store_fixture(tmp_path) as made:
         await made.endpoint("ep_1", "job.succeeded")
         yield made
 
 
 async def born(fixture: StoreFixture, **others: object) -> list[NewDelivery]:
-    """What is owed for a job that just ended."""
+    """Return the deliveries of a job that just succeeded."""
     job = await fixture.submitted(**others)  # type: ignore[arg-type]  # fields of a job
     [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED, result={"lyrics": "la"})))
-    return list(recorded.born)
+    return list(recorded.deliveries)
 
 
 async def one(fixture: StoreFixture) -> Claim:
-    """The claim under which one delivery was born."""
+    """Return the claim of a new delivery."""
     [made] = await born(fixture)
     assert made.claim is not None
     return made.claim
 
 
 async def seen(fixture: StoreFixture, delivery: str) -> tuple[StoredDelivery, list[Attempt]]:
-    """A delivery as it is told, with its attempts."""
+    """Return a delivery as it is shown, with its attempts."""
     found = await fixture.store.read(deliveries.get(delivery))
     assert found is not None
     return found
 
 
 async def claims(fixture: StoreFixture) -> list[Claim]:
-    """The claims of what is due for delivery."""
+    """Claim the deliveries that are due. Returns the claims."""
     return [one.claim for one in await fixture.claim(Work.DELIVER)]
 
 
 async def cancel(fixture: StoreFixture, *ids: str, reason: str = "asked") -> None:
-    """Owe these deliveries no more."""
+    """Cancel these deliveries."""
     await fixture.store.write(lambda: deliveries.cancel(ids, reason, fixture.clock.at))
 
 
 async def retry(fixture: StoreFixture, delivery: str) -> None:
-    """Owe a delivery again."""
+    """Retry a delivery by hand."""
     await fixture.store.write(lambda: deliveries.retry(delivery, "ep_1", fixture.clock.at))
 
 
@@ -143,7 +145,43 @@ async def test_of_two_settles_in_one_transaction_only_the_holders_counts(fixture
     assert (told_.state, len(attempts)) == ("delivered", 2)
 
 
-# Owed again, or no more.
+async def test_a_settled_attempt_says_when_the_delivery_is_due_next(fixture: StoreFixture) -> None:
+    over, waits, asked, stale = [await one(fixture) for _ in range(4)]
+    at = fixture.clock.at + timedelta(seconds=60)
+    await retry(fixture, asked.id)
+    items = [
+        fixture.attempted(over),
+        fixture.attempted(waits, "pending", next_at=at),
+        fixture.attempted(asked),
+        fixture.attempted(replace(stale, fence=9), "pending", next_at=at),
+    ]
+    assert await fixture.store.write(lambda: deliveries.settle(items)) == [
+        Standing(mine=True),
+        Standing(mine=True, next_at=at),
+        Standing(mine=True, next_at=fixture.clock.at),
+        Standing(mine=False),
+    ]
+    assert await fixture.column("select tries from delivery order by id") == [1, 1, 1, 0]
+
+
+async def test_an_attempt_holds_its_lane_only_under_its_own_lease(fixture: StoreFixture) -> None:
+    claim = await one(fixture)
+    at = fixture.clock.at + timedelta(seconds=60)
+    assert not await fixture.settle(replace(claim, fence=9), "pending", next_at=at, hold=("ep_9", at))
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {}
+    assert await fixture.settle(claim, "pending", next_at=at, hold=("ep_1", at))
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {"ep_1": at}
+
+
+async def test_an_attempt_of_a_delivery_that_was_removed_is_not_kept(fixture: StoreFixture) -> None:
+    claim = await one(fixture)
+    await fixture.write("delete from due where id = :id", id=claim.id)
+    await fixture.write("delete from delivery where id = :id", id=claim.id)
+    assert not await fixture.settle(claim)
+    assert await fixture.column("select id from attempt") == []
+
+
+# Retried.
 
 
 @pytest.mark.parametrize("state", ["delivered", "exhausted", "canceled"])
@@ -185,6 +223,53 @@ async def test_a_delivery_that_is_being_sent_is_sent_again_when_it_is_retried_by
     [once_more] = await claims(fixture)
     assert await fixture.settle(once_more)
     assert (await seen(fixture, claim.id))[0].state == "delivered"
+
+
+async def test_what_a_removed_endpoint_was_owed_cannot_be_owed_again(fixture: StoreFixture) -> None:
+    await fixture.endpoint("ep_1")
+    await owe(fixture, "ep_1", 1)
+    await fixture.store.write(lambda: table.remove("ep_1", fixture.clock.at))
+    retried = partial(deliveries.retry, f"dlv_{1:032x}", "ep_1", fixture.clock.at)
+    assert await fixture.store.write(retried) is False
+    assert (await states(fixture), await owed(fixture)) == ({"canceled": 1}, 0)
+
+
+async def test_a_retry_ends_the_hold_that_it_names_or_that_of_its_lane(fixture: StoreFixture) -> None:
+    claim = await one(fixture)
+    at = fixture.clock.at + timedelta(hours=1)
+    await fixture.store.write(lambda: holds.hold([("ep_1", at), ("ep_1#ab", at)]))
+    again = partial(deliveries.retry, claim.id, "ep_1", fixture.clock.at)
+    assert await fixture.store.write(partial(again, "ep_1#ab"))
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {"ep_1": at}
+    assert await fixture.store.write(again)
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {}
+
+
+async def test_a_delivery_that_waits_can_be_retried_twice(fixture: StoreFixture) -> None:
+    claim = await one(fixture)
+    await fixture.settle(claim, "pending", next_at=fixture.clock.at + timedelta(hours=1))
+    found = []
+    for _ in range(3):
+        await retry(fixture, claim.id)
+        [row] = await fixture.query("select lane, leased, fence, tries from due where work = 'deliver'")
+        found.append((row["lane"], row["leased"], row["fence"], row["tries"]))
+    assert found == [(BY_HAND, 0, 2, 0), ("ep_1" + HAND_LANES[1], 0, 3, 0), (BY_HAND, 0, 4, 0)]
+
+
+async def test_a_delivery_to_a_callback_url_can_be_retried_without_an_endpoint(fixture: StoreFixture) -> None:
+    _, to_url = await born(fixture, callback_url=URL, callback_secret=b"sealed")
+    await cancel(fixture, to_url.delivery.id)
+    origin = "https://me.example"
+    assert to_url.lane.startswith(origin)
+    for delivery, done in ((to_url.delivery.id, True), ("dlv_unknown", False)):
+        again = partial(deliveries.retry, delivery, origin, fixture.clock.at)
+        assert await fixture.store.write(again) is done
+    assert await fixture.column("select lane from due where id = :id", id=to_url.delivery.id) == [
+        origin + HAND_LANES[0]
+    ]
+
+
+# Canceled.
 
 
 async def test_what_is_cancelled_is_owed_no_more(fixture: StoreFixture) -> None:
@@ -240,64 +325,31 @@ async def test_a_callback_url_that_is_turned_off_is_so_for_its_job_only(fixture:
     assert {one.delivery.endpoint_id for one in second} == {"ep_1", None}
 
 
-# Told.
+async def test_canceling_tells_which_deliveries_were_pending(fixture: StoreFixture) -> None:
+    sent, done, other = [await one(fixture) for _ in range(3)]
+    await fixture.settle(done)
+    ids = [sent.id, done.id, "dlv_unknown"]
+    for expected in ({sent.id}, set()):
+        canceled = await fixture.store.write(lambda: deliveries.cancel(ids, "asked", fixture.clock.at))
+        assert canceled == expected
+    assert await fixture.column("select id from due where work = 'deliver'") == [other.id]
 
 
-async def test_what_sending_needs_comes_with_the_claim(fixture: StoreFixture) -> None:
-    to_endpoint, to_url = await born(fixture, callback_url=URL, callback_secret=b"sealed")
-    fixture.clock.pass_(seconds=31)
-    owed: dict[str, PendingDelivery] = {
-        one.claim.id: one.delivery for one in await fixture.claim(Work.DELIVER)
-    }
-    assert owed[to_endpoint.delivery.id] == to_endpoint.delivery
-    event: Event = to_endpoint.delivery.event
-    job_id = event.job_id
-    assert owed[to_url.delivery.id] == PendingDelivery(
-        id=to_url.delivery.id, event=event, endpoint_id=None, job_id=job_id, url=URL, secret=b"sealed"
-    )
-    assert event.result == b'{"lyrics":"la"}'
-    assert b"lyrics" not in event.body
+def test_deliveries_are_locked_before_they_are_canceled() -> None:
+    [first, *_] = statements(deliveries.cancel(["dlv_1"], "asked", START))
+    assert (first.lock, first.parameters) == (Lock.WAIT, {"ids": ["dlv_1"]})
 
 
-async def test_deliveries_are_found_newest_first(fixture: StoreFixture) -> None:
-    made = [await born(fixture, callback_url=URL, callback_secret=b"sealed") for _ in range(3)]
-    ids = [one.delivery.id for each in made for one in each]
-    owed = made[1][0].delivery
-    await fixture.settle_born(made[0][0])
-    searches: list[tuple[DeliveryFilter, list[int]]] = [
-        (DeliveryFilter(), [5, 4, 3, 2, 1, 0]),
-        (DeliveryFilter(limit=2), [5, 4]),
-        (DeliveryFilter(limit=2, before=ids[4]), [3, 2]),
-        (DeliveryFilter(endpoint="ep_1"), [4, 2, 0]),
-        (DeliveryFilter(endpoint="callback"), [5, 3, 1]),
-        (DeliveryFilter(state="delivered"), [0]),
-        (DeliveryFilter(state="pending", endpoint="ep_1"), [4, 2]),
-        (DeliveryFilter(event=owed.event.id), [3, 2]),
-        (DeliveryFilter(job=owed.job_id), [3, 2]),
-        (DeliveryFilter(endpoint="ep_2"), []),
-    ]
-    for search, expected in searches:
-        listed = await fixture.store.read(deliveries.search(search))
-        assert [ids.index(one.id) for one in listed.found] == expected, search
-        assert listed.place is None
-    [own] = (
-        await fixture.store.read(deliveries.search(DeliveryFilter(endpoint="callback", job=owed.job_id)))
-    ).found
-    assert (own.endpoint_id, own.url) == (None, URL)
-    assert await fixture.store.read(deliveries.get("dlv_unknown")) is None
-
-
-async def test_an_attempt_of_which_nobody_knows_whether_it_is_stored_is_stored_once(
-    fixture: StoreFixture,
-) -> None:
-    await fixture.endpoint()
-    job = await fixture.submitted(theirs="p1")
-    [ended] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED, "p1")))
-    [born] = ended.born
-    assert born.claim is not None
-    settled = fixture.attempted(born.claim)
-    first = await fixture.store.do(SETTLE, settled)
-    second = await fixture.store.do(SETTLE, replace(settled, again=True))
-    assert (first.mine, second.mine) == (True, False)
-    assert await fixture.column("select id from attempt") == [settled.attempt.id]
-    assert await fixture.column("select state from delivery") == ["delivered"]
+async def test_the_deliveries_of_a_target_are_canceled_newest_first_in_pieces(fixture: StoreFixture) -> None:
+    await owe(fixture, "ep_1", 5)
+    ids = await fixture.column("select id from delivery order by id")
+    await fixture.write("update delivery set state = 'delivered' where id = :id", id=ids[3])
+    places, canceled, place = [], [], NEWEST
+    while place:
+        change = partial(deliveries.cancel_some, "ep_1", place, 2, "gone", fixture.clock.at)
+        place = await fixture.store.write(change)
+        places.append(place)
+        canceled.append(await fixture.column("select id from delivery where reason = 'gone' order by id"))
+    assert places == [ids[3], ids[1], ""]
+    assert canceled == [[ids[4]], [ids[1], ids[2], ids[4]], [ids[0], ids[1], ids[2], ids[4]]]
+    assert (await states(fixture), await owed(fixture)) == ({"canceled": 4, "delivered": 1}, 1)

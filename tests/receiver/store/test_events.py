@@ -1,6 +1,5 @@
-"""The feed, the timeline and retention in a real store: every entry once, in order, until all of it goes."""
+"""Events in a real store: the feed in the order of commits, and its positions after removals."""
 
-import itertools
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -9,28 +8,20 @@ from pathlib import Path
 import pytest
 
 from handlers.contract import Phase
-from receiver.domain.model import EndpointState, Event, Job, Outcome, Source, Work
-from receiver.domain.reports import Action, Report
+from receiver.domain.model import EndpointState, Event
+from receiver.store import deliveries, erasure, events
 from receiver.store import endpoints as table
-from receiver.store import erasure, events, jobs
-from receiver.store.events import Page
-from receiver.store.schema import TABLES
-from receiver.store.statements import Transaction, query
-from receiver.store.timeline import TimelineEntry, TimelinePlace, timeline
+from receiver.store.events import EventDelivery, Page
+from receiver.store.rows import first_id
+from receiver.store.statements import Transaction, ms, query
 from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
-
-SUBMIT, POLL, NOTE = Source.SUBMISSION, Source.POLL, Source.NOTE
-HOLDS_JOB = {"job": "id", "due": "id", "delivery": "job", "event": "job", "evidence": "job"} | {
-    "input_piece": "job",
-    "job_label": "job",
-    "idempotency": "job",
-}
+from tests.receiver.store_steps import ended, remove
 
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
-    async with store_fixture(tmp_path) as made:
+    """Yield a service at rest that keeps a day of history."""
+    async with store_fixture(tmp_path, retention_days="1") as made:
         yield made
 
 
@@ -42,19 +33,12 @@ async def feed(
     job: str | None = None,
     limit: int = 100,
 ) -> Page:
-    """A piece of the feed."""
+    """Return a page of the feed."""
     return await fixture.store.read(events.feed(after, types, prefixes, job, limit))
 
 
-async def ended(fixture: StoreFixture, **others: str) -> Job:
-    """A job that ran and succeeded, telling two events."""
-    job = await fixture.submitted(metadata=others)
-    await fixture.hear(word(job, fixture, told(Phase.RUNNING)), word(job, fixture, told(Phase.SUCCEEDED)))
-    return job
-
-
 async def blocked(fixture: StoreFixture, number: int) -> Event:
-    """An event that is about no job."""
+    """Return an event without a job."""
     recording = fixture.services.core.recorder
     made = recording.event("provider.blocked", "aiml", str(number), {"object": "provider"}, fixture.clock.at)
 
@@ -64,15 +48,6 @@ async def blocked(fixture: StoreFixture, number: int) -> Event:
 
     await recording.write(blocking)
     return made
-
-
-async def remove(fixture: StoreFixture, *ids: str) -> None:
-    """What retention does with jobs."""
-
-    def removing() -> Transaction[None]:
-        yield from erasure.erase(ids, None)
-
-    await fixture.store.write(removing)
 
 
 # The feed.
@@ -123,6 +98,9 @@ async def test_the_feed_can_be_narrowed(fixture: StoreFixture) -> None:
     assert (last.id, last.job_id, last.body) == (about_none.id, None, about_none.body)
 
 
+# Positions after removals.
+
+
 async def test_a_place_that_retention_removed_is_told_as_lost(fixture: StoreFixture) -> None:
     made = [await ended(fixture) for _ in range(3)]
     places = [(await feed(fixture, limit=count)).after for count in range(1, 7)]
@@ -171,6 +149,65 @@ async def test_a_place_is_lost_where_events_of_no_job_were_removed(fixture: Stor
     assert (await feed(fixture, places[0])).lost
 
 
+async def test_a_reader_behind_a_job_that_was_erased_by_hand_goes_on(fixture: StoreFixture) -> None:
+    first, second = [await fixture.submitted() for _ in range(2)]
+    [one] = await fixture.hear(word(first, fixture, told(Phase.FAILED)))
+    [two] = await fixture.hear(word(second, fixture, told(Phase.FAILED)))
+    place = one.events[0].id
+    await fixture.services.api.jobs.erase(first.id)
+    page = await fixture.store.read(events.feed(place, [], [], None, 10))
+    assert (page.lost, [event.id for event in page.events]) == (False, [two.events[0].id])
+    fixture.clock.pass_(days=1, seconds=1)
+    await fixture.services.retention.sweep()
+    assert (await fixture.store.read(events.feed(place, [], [], None, 10))).lost
+    assert await fixture.column("select count(*) from erased") == [0]
+
+
+async def test_a_page_that_is_just_full_says_whether_more_follows(fixture: StoreFixture) -> None:
+    await ended(fixture)
+    await ended(fixture)
+    places = await fixture.column("select seq from event order by seq")
+    pages = [await feed(fixture, limit=limit) for limit in (1, 3, 4, 5)]
+    found = [(len(page.events), page.more, page.after) for page in pages]
+    assert found == [(1, True, places[0]), (3, True, places[2]), (4, False, places[3]), (4, False, places[3])]
+
+
+async def test_events_that_are_dropped_by_their_time_are_told_as_lost(fixture: StoreFixture) -> None:
+    moments, places = [], []
+    for _ in range(3):
+        moments.append(ms(fixture.clock.at))
+        await ended(fixture)
+        places.append((await feed(fixture)).after)
+        fixture.clock.pass_(seconds=1)
+    low, high = first_id("evt", moments[0]), first_id("evt", moments[2])
+    for until in (high, first_id("evt", moments[1])):
+        await fixture.store.write(partial(events.note_removed_between, low, until))
+    lost = [(await feed(fixture, place)).lost for place in (0, places[0], places[1], places[2])]
+    assert lost == [True, True, False, False], "the mark never falls"
+    await fixture.store.write(partial(events.note_removed_between, "evt_", low))
+    assert (await feed(fixture, places[1])).lost is False
+
+
+async def test_kept_positions_are_forgotten_with_their_time(fixture: StoreFixture) -> None:
+    for _ in range(2):
+        await ended(fixture)
+    first, second = [event.id for event in (await feed(fixture)).events[::2]]
+    place = {row["id"]: row["seq"] for row in await fixture.query("select id, seq from event")}
+    await fixture.store.write(partial(events.remember_places, [first], fixture.clock.at))
+    fixture.clock.pass_(seconds=1)
+    await fixture.store.write(partial(events.remember_places, [first, second, "evt_gone"], fixture.clock.at))
+    await fixture.store.write(partial(events.forget_places, fixture.clock.at))
+    rows = await fixture.query("select id, place from erased")
+    assert [tuple(row) for row in rows] == [(second, place[second])], "the first was kept at its first time"
+    await fixture.write("delete from event where id in (:ids)", ids=[first, second])
+    lost = await feed(fixture, first)
+    assert (lost.lost, lost.more, lost.after, lost.events) == (True, False, 0, ())
+    assert (await feed(fixture, second, limit=1)).events[0].type == "job.succeeded"
+
+
+# Single events.
+
+
 async def test_an_event_tells_where_it_went(fixture: StoreFixture) -> None:
     for name, patterns in {"a": ("*",), "b": ("job.failed",), "c": ("job.*",), "d": ("job.*",)}.items():
         await fixture.endpoint(
@@ -178,7 +215,7 @@ async def test_an_event_tells_where_it_went(fixture: StoreFixture) -> None:
         )
     job = await fixture.submitted(callback_url="https://me.example/", callback_secret=b"sealed")
     [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-    await fixture.settle_born(recorded.born[0])
+    await fixture.settle_born(recorded.deliveries[0])
     await fixture.store.write(lambda: table.remove("d", fixture.clock.at))
     found = await fixture.store.read(events.get(recorded.events[0].id))
     assert found is not None
@@ -194,134 +231,34 @@ async def test_an_event_tells_where_it_went(fixture: StoreFixture) -> None:
     assert await fixture.store.read(events.get("evt_unknown")) is None
 
 
-# The timeline.
-
-
-async def read_all(fixture: StoreFixture, job: Job, size: int) -> list[TimelineEntry]:
-    """The whole timeline, so many entries at a time, as a reader of the API has it."""
-    found: list[TimelineEntry] = []
-    after: TimelinePlace | None = None
-    while True:
-        page = await fixture.store.read(timeline(job.id, after, size))
-        found += page[:size]
-        if len(page) <= size:
-            return found
-        after = page[size - 1].place
-
-
-async def lively(fixture: StoreFixture, seconds: float) -> Job:
-    """A job to which much happened, each thing so many seconds after the one before."""
-    await fixture.endpoint("ep_1", "job.*")
-    job = await fixture.added()
-    [chosen] = await fixture.claim(Work.SUBMIT)
-
-    async def hear(heard: Report) -> None:
-        for recorded in await fixture.hear(heard):
-            for one in recorded.born:
-                await fixture.settle_born(one)
-        fixture.clock.pass_(seconds=seconds)
-
-    await hear(word(job, fixture, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim))
-    for _ in range(3):
-        await hear(word(job, fixture, told(Phase.QUEUED), POLL))
-    await hear(word(job, fixture, told(Phase.RUNNING), body=b"{}"))
-    for _ in range(3):
-        await hear(word(job, fixture, body=b"no", kept_as=Outcome.REFUSED))
-    await hear(word(job, fixture, told(Phase.SUCCEEDED), body=b"{}"))
-    await hear(word(job, fixture, told(Phase.FAILED), POLL))
-    return job
-
-
-async def test_a_timeline_tells_everything_once_in_order(fixture: StoreFixture) -> None:
-    job = await lively(fixture, 1.0)
-    entries = await read_all(fixture, job, 200)
-    told_ = [
-        (entry.kind, entry.told.get("outcome") or entry.told.get("type") or entry.told.get("to"))
-        for entry in entries
-    ]
-    assert told_ == [
-        ("submission", "applied"),
-        ("update", "queued"),
-        ("poll", "unchanged"),
-        ("callback", "applied"),
-        ("update", "running"),
-        ("event", "job.running"),
-        ("delivery", None),
-        ("attempt", None),
-        *[("callback", "refused")] * 3,
-        ("callback", "applied"),
-        ("update", "succeeded"),
-        ("event", "job.succeeded"),
-        ("delivery", None),
-        ("attempt", None),
-        ("poll", "contradiction"),
-    ]
-    polled = entries[2].told
-    assert (polled["count"], polled["last_at"]) == (3, "2026-11-21T10:00:03.000Z")
-    assert entries[3].told["bytes"] == 2
-    assert all(one.place < other.place for one, other in itertools.pairwise(entries))
-
-
-@pytest.mark.parametrize("size", range(1, 20))
-async def test_pages_of_any_size_give_each_entry_once(fixture: StoreFixture, size: int) -> None:
-    job = await lively(fixture, 1.0)
-    whole = await read_all(fixture, job, 200)
-    assert await read_all(fixture, job, size) == whole
-    assert len(whole) == 17
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-async def test_pages_of_what_happened_at_one_time_give_each_entry_once(
-    fixture: StoreFixture, size: int
-) -> None:
-    job = await lively(fixture, 0.0)
-    assert await read_all(fixture, job, size) == await read_all(fixture, job, 200)
-
-
-# Retention.
-
-
-async def test_an_erased_job_leaves_nothing_in_any_table(fixture: StoreFixture) -> None:
-    await remove(fixture, (await ended(fixture)).id)
-    await fixture.endpoint("ep_1", "job.*")
-    kept = await ended(fixture, order="1")
-    before = {table: await fixture.column(f"select count(*) from {table}") for table in TABLES}  # ours
-    job = fixture.job(metadata={"order": "2"}, callback_url="https://me.example/", callback_secret=b"s")
-    await fixture.promise(job, owner="a", key="k", digest=b"d")
-    [chosen] = await fixture.claim(Work.SUBMIT)
-    recorded = await fixture.hear(
-        word(job, fixture, told(Phase.RUNNING, "p9"), SUBMIT, claim=chosen.claim),
-        word(job, fixture, told(Phase.SUCCEEDED), body=b"canary"),
-    )
-    for one in recorded[0].born:
-        await fixture.settle_born(one)
-    await fixture.store.write(lambda: erasure.erase([job.id], None))
-    after = {table: await fixture.column(f"select count(*) from {table}") for table in TABLES}  # ours
-    assert after == before
-    for name, column in HOLDS_JOB.items():
-        found = await fixture.column(f"select count(*) from {name} where {column} = :id", id=job.id)  # ours
-        assert found == [0], name
-    assert (await fixture.now(kept)).id == kept.id
-    again = await fixture.promise(owner="a", key="k", digest=b"d")
-    assert again.created
-
-
-async def test_every_table_that_names_a_job_is_erased_from() -> None:
-    named = {table for table, columns in TABLES.items() if "job" in columns}
-    assert named <= set(HOLDS_JOB)
-
-
-async def test_retention_finds_what_ended_before(fixture: StoreFixture) -> None:
-    first, open_job = await ended(fixture), await fixture.submitted()
-    fixture.clock.pass_(days=1)
-    second = await ended(fixture)
-    later = fixture.clock.at + timedelta(seconds=1)
-    assert await fixture.store.read(jobs.done_before(fixture.clock.at, 10)) == [first.id]
-    assert await fixture.store.read(jobs.done_before(later, 10)) == [first.id, second.id]
-    assert await fixture.store.read(jobs.done_before(later, 1)) == [first.id]
+async def test_an_event_tells_of_endpoints_that_it_did_not_reach(fixture: StoreFixture) -> None:
+    for name, state in (
+        ("a", EndpointState.DISABLED),
+        ("b", EndpointState.ACTIVE),
+        ("c", EndpointState.PAUSED),
+    ):
+        await fixture.endpoint(name, state=state)
+    job = await fixture.submitted()
+    [recorded] = await fixture.hear(word(job, fixture, told(Phase.FAILED)))
+    deliveries_ = {one.delivery.endpoint_id: one for one in recorded.deliveries}
+    claim = deliveries_["b"].claim
+    assert claim is not None
+    await fixture.settle(claim, "exhausted", reason="connect: refused")
+    gone = deliveries_["c"].delivery.id
+    await fixture.store.write(lambda: deliveries.cancel([gone], "by hand", fixture.clock.at))
     fixture.clock.pass_(milliseconds=1)
-    await fixture.hear(word(open_job, fixture, source=NOTE, verdict=Action.CANCEL))
-    assert await fixture.store.read(jobs.done_before(later, 10)) == [first.id, second.id, open_job.id]
+    await fixture.endpoint("d", "job.failed")
+    found = await fixture.store.read(events.get(recorded.events[0].id))
+    assert found is not None
+    assert found[1] == [
+        EventDelivery("a", deliveries_["a"].delivery.id, "disabled"),
+        EventDelivery("b", claim.id, "exhausted", "connect: refused"),
+        EventDelivery("c", gone, "canceled", "by hand"),
+        EventDelivery("d", None, "created-later"),
+    ]
+
+
+# Events of no job.
 
 
 async def test_events_of_no_job_go_with_what_was_owed_for_them(tmp_path: Path) -> None:
@@ -337,7 +274,7 @@ async def test_events_of_no_job_go_with_what_was_owed_for_them(tmp_path: Path) -
 
 
 async def only_the_first_is_gone(fixture: StoreFixture) -> None:
-    """The events left once the one that is older than a day was removed."""
+    """Check that the event that is older than a day was removed, with its delivery, and no other."""
     assert [event.type for event in (await feed(fixture)).events] == [
         "job.running",
         "job.succeeded",
@@ -347,15 +284,20 @@ async def only_the_first_is_gone(fixture: StoreFixture) -> None:
     assert await fixture.column("select count(*) from due where work = 'deliver'") == [2]
 
 
-async def test_words_about_jobs_that_are_gone_go_in_time(fixture: StoreFixture) -> None:
-    gone, kept = fixture.job(), await fixture.submitted()
-    await fixture.hear(word(gone, fixture, body=b"late"))
-    fixture.clock.pass_(days=1)
-    await fixture.hear(word(gone, fixture, body=b"later"))
-    walked, after = 0, ""
-    while not walked or after:
-        after = await fixture.store.write(partial(erasure.prune_orphans, fixture.clock.at, after, 1))
-        walked += 1
-    assert walked == 3, "one for each job, and one that found the end"
-    assert await fixture.column("select body from evidence where job = :id", id=gone.id) == [b"later"]
-    assert len(await fixture.evidence(kept)) == 1
+async def test_old_events_of_no_job_are_found_oldest_first_with_their_deliveries(
+    fixture: StoreFixture,
+) -> None:
+    await ended(fixture)
+    made = [await blocked(fixture, 0)]
+    await fixture.endpoint("ep_1", "provider.*")
+    await fixture.endpoint("ep_2", "*")
+    for number in (1, 2):
+        fixture.clock.pass_(seconds=1)
+        made.append(await blocked(fixture, number))
+    ids = [event.id for event in made]
+    assert await fixture.store.read(events.old(made[0].at, 10)) == []
+    assert await fixture.store.read(events.old(made[2].at, 10)) == [(ids[0], 0), (ids[1], 2)]
+    later = made[2].at + timedelta(milliseconds=1)
+    assert await fixture.store.read(events.old(later, 1)) == [(ids[0], 0)]
+    await fixture.store.write(partial(events.remove, ids[:2]))
+    assert await fixture.store.read(events.old(later, 10)) == [(ids[2], 2)]

@@ -219,7 +219,7 @@ async def test_the_slots_of_a_failed_transaction_are_given_back(fixture: StoreFi
         fixture.services.core.recorder.record(word(job, fixture, told(Phase.SUCCEEDED)))
     )
     recorded, _ = await asyncio.gather(hearing, spoiled(fixture.store))
-    assert recorded.born[0].claim is not None
+    assert recorded.deliveries[0].claim is not None
     assert in_flight(fixture) == 1
 
 

@@ -1,9 +1,10 @@
-"""Large inputs in a real store: in pieces, byte for byte, read when they are sent, and gone afterwards."""
+"""Large inputs in a real store: in pieces, byte for byte, read for the submission and removed after it."""
 
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from receiver.providers.submission import Submitter
 from receiver.store import erasure, inputs
 from receiver.store.inputs import AT_ONCE, IN_ROW, PIECE
 from receiver.store.jobs import ClaimedSubmission, NewJob, release_submission
-from receiver.store.statements import QueryStatement, Transaction
+from receiver.store.statements import QueryStatement
 from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from tests.receiver.store_steps import statements
 
 MIB = 1 << 20
 BOUNDS = (IN_ROW, IN_ROW + PIECE, AT_ONCE * 2 * PIECE, 5 * MIB)
@@ -29,19 +31,19 @@ BOUNDS = (IN_ROW, IN_ROW + PIECE, AT_ONCE * 2 * PIECE, 5 * MIB)
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 
 
 def spelled(size: int) -> bytes:
-    """An input of `size` bytes, no two places of which look the same."""
+    """Return an input of `size` bytes that repeats nowhere."""
     text = b"".join(b"%08x" % number for number in range(size // 8 + 1))
     return b'{"prompt":"' + text[: size - 13] + b'"}'
 
 
 async def promised(fixture: StoreFixture, whole: bytes, **others: Any) -> ClaimedSubmission:
-    """A job with this input, claimed for its submission."""
+    """Return a job with this input, claimed for its submission."""
     await fixture.promise(whole_input=whole, **others)
     [chosen] = await fixture.claim(Work.SUBMIT)
     assert isinstance(chosen, ClaimedSubmission)
@@ -76,17 +78,17 @@ async def test_every_job_has_its_own_input(fixture: StoreFixture) -> None:
 
 
 def accepted(chosen: ClaimedSubmission, fixture: StoreFixture) -> Any:
-    """The provider's acceptance."""
+    """Return the report that the provider accepted the job."""
     return word(chosen.job, fixture, told(Phase.QUEUED, "p1"), Source.SUBMISSION, claim=chosen.claim)
 
 
 def canceled(chosen: ClaimedSubmission, fixture: StoreFixture) -> Any:
-    """The user's cancellation, while the submission is out."""
+    """Return the report of a cancellation by the user during the submission."""
     return word(chosen.job, fixture, source=Source.NOTE, verdict=Action.CANCEL)
 
 
 def refused(chosen: ClaimedSubmission, fixture: StoreFixture) -> Any:
-    """The provider's refusal."""
+    """Return the report that the provider refused the job."""
     return word(chosen.job, fixture, source=Source.SUBMISSION, verdict=FailureKind.REJECT, claim=chosen.claim)
 
 
@@ -128,18 +130,6 @@ async def test_an_input_is_kept_while_it_may_be_sent_again(fixture: StoreFixture
     assert await fixture.store.read(inputs.read(chosen.job.id)) == whole
 
 
-def statements(transaction: Transaction[Any], *answers: list[Any]) -> list[Any]:
-    """The statements of a transaction that is answered so."""
-    found, left = [], iter(answers)
-    try:
-        statement = next(transaction)
-        while True:
-            found.append(statement)
-            statement = transaction.send(next(left, []))
-    except StopIteration:
-        return found
-
-
 def test_a_small_input_costs_no_statement_of_its_own() -> None:
     assert statements(inputs.write("job_1", Parts([b"{}"]))) == []
     [update] = statements(inputs.forget(["job_1"]), [{"id": "job_1", "input": None}])
@@ -147,9 +137,33 @@ def test_a_small_input_costs_no_statement_of_its_own() -> None:
     assert update.sql.startswith("update job set input")
 
 
+@pytest.mark.parametrize(
+    ("size", "in_row", "pieces"),
+    [(0, True, []), (IN_ROW, True, []), (IN_ROW + 1, False, [PIECE, PIECE, PIECE, PIECE, 1])],
+)
+def test_an_input_lies_in_its_row_or_in_pieces(size: int, in_row: bool, pieces: list[int]) -> None:
+    whole = Parts([b"x" * (size // 2), b"y" * (size - size // 2)])
+    assert inputs.in_row(whole) == (whole.joined() if in_row else inputs.IN_PIECES)
+    rows = [row for one in statements(inputs.write("job_1", whole)) for row in one.values]
+    assert [(job, number, len(piece)) for job, number, piece in rows] == [
+        ("job_1", number, length) for number, length in enumerate(pieces)
+    ]
+    assert in_row or b"".join(piece for _, _, piece in rows) == whole.joined()
+
+
+async def test_inputs_of_any_size_are_forgotten_together_and_others_kept(fixture: StoreFixture) -> None:
+    small, large, gone, kept_ = [fixture.job() for _ in range(4)]
+    for job, size in ((small, 100), (large, 2 * MIB), (gone, 100), (kept_, 2 * MIB)):
+        await fixture.promise(job, whole_input=spelled(size))
+    for ids in ([gone.id], [small.id, large.id, gone.id, "job_unknown"]):
+        await fixture.store.write(partial(inputs.forget, ids))
+    assert await kept(fixture) == [None, None, None, inputs.IN_PIECES, 8]
+    assert await fixture.store.read(inputs.read(kept_.id)) == spelled(2 * MIB)
+
+
 @contextmanager
 def traced() -> Iterator[list[int]]:
-    """The most bytes that were held at once within, beyond those before."""
+    """Yield a list that receives the peak of the bytes allocated while the context lasts."""
     gc.collect()
     tracemalloc.start()
     found: list[int] = []
@@ -181,7 +195,7 @@ async def test_storing_and_reading_a_large_input_holds_one_copy_at_most(fixture:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[HttpCall]:
-    """The calls to providers, of which none is expected."""
+    """Return the list of calls to providers, of which none is expected."""
     made: list[HttpCall] = []
 
     async def call(_gateway: HttpClient, call: HttpCall) -> None:
@@ -193,7 +207,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[HttpCall]:
 
 
 def submitter(fixture: StoreFixture) -> Submitter:
-    """The performer of submissions of this service."""
+    """Return the performer of submissions of this service."""
     ours = fixture.services.core
     return Submitter(ours.accounts, ours.recorder, ours.store, ours.breaker, ours.clock)
 

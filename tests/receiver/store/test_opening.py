@@ -1,12 +1,10 @@
-"""Opening a database: what is brought up to date, and what is refused in one line that says why."""
+"""Opening a database: migrations that run, and refusals that give the reason in one line."""
 
 import contextlib
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +17,10 @@ from receiver.store.sqlite.driver import APPLICATION_ID, SqliteDriver
 from tests.receiver.store_fixture import asking, lock_of, opened, write_locked
 
 NOBODY = 65534
-HOLD = """
-import pathlib, sys
-from receiver.store.sqlite.file_lock import FileLock
-lock = FileLock(pathlib.Path(sys.argv[1]))
-print("held", flush=True)
-sys.stdin.read()
-"""
 
 
 async def refusal(path: Path) -> str:
-    """Why a file is refused: one line that names the setting."""
+    """Return the reason for which a file is refused: one line that names the setting."""
     with pytest.raises(Misconfigured, match=r"\Adatabase_url: ") as error:
         async with opened(path):
             pass
@@ -38,39 +29,28 @@ async def refusal(path: Path) -> str:
 
 
 def foreign(path: Path, *statements: str) -> bytes:
-    """Another program's database; its bytes."""
+    """Create the database of another program. Returns its bytes."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript(";".join(["create table theirs (a)", *statements]))
     return path.read_bytes()
 
 
 def content(path: Path, written: bytes | None = None) -> bytes:
-    """What a file holds, or is to hold."""
+    """Return the content of a file, after writing `written` to it, if given."""
     if written is not None:
         path.write_bytes(written)
     return path.read_bytes()
 
 
 def make_read_only(path: Path) -> None:
-    """A database that nobody but root can write."""
+    """Make a database read-only for every user but root."""
     path.chmod(0o444)
     lock_of(path).chmod(0o666)
 
 
 @contextlib.contextmanager
-def held_elsewhere(path: Path) -> Iterator[int]:
-    """Another process serves the file; its number."""
-    command = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        yield holder.pid
-        holder.kill()
-
-
-@contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Without the rights of root, for whom no file is read-only."""
+    """Run without the rights of root, for whom no file is read-only, as long as the context lasts."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(NOBODY)
@@ -83,7 +63,7 @@ def as_nobody() -> Iterator[None]:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A database in a folder where everybody may write."""
+    """Yield the path of a database in a folder that every user may write to."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name) / "ringback.db"
@@ -149,15 +129,6 @@ async def test_an_empty_file_is_as_good_as_none(path: Path) -> None:
         assert await store.read(generation.generation()) == "1"
 
 
-async def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert "Is a directory" in await refusal(tmp_path)
-
-
-async def test_a_lock_that_cannot_be_made_is_told(path: Path) -> None:
-    os.mkdir(lock_of(path))  # noqa: PTH102  # a pathlib call would block no less, and is not allowed here
-    assert "cannot open" in await refusal(path)
-
-
 @pytest.mark.parametrize("version", [0, 99])
 async def test_a_refused_file_is_let_go(path: Path, version: int) -> None:
     foreign(path, f"pragma application_id = {APPLICATION_ID}", f"pragma user_version = {version}")
@@ -168,25 +139,6 @@ async def test_a_refused_file_is_let_go(path: Path, version: int) -> None:
         assert "already serves" not in await refusal(path)
     finally:
         await refusing.close()
-
-
-async def test_a_second_process_is_refused_and_told_of_the_first(path: Path) -> None:
-    with held_elsewhere(path) as number:
-        assert f"process {number} already serves ringback.db" in await refusal(path)
-    async with opened(path) as store:
-        assert await store.read(generation.generation()) == "1"
-
-
-@pytest.mark.parametrize("link", [os.symlink, os.link])
-async def test_a_second_name_of_the_file_is_the_same_file(
-    path: Path, tmp_path: Path, link: Callable[[Path, Path], None]
-) -> None:
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    async with opened(path) as store:
-        link(path, folder / "other.db")
-        assert "already serves" in await refusal(folder / "other.db")
-        await store.write(probe.write)
 
 
 async def test_what_may_pass_is_told_apart_from_what_must_be_mended(impatient: None, path: Path) -> None:
@@ -201,11 +153,6 @@ async def test_what_may_pass_is_told_apart_from_what_must_be_mended(impatient: N
 def test_a_url_that_names_no_file_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="must be sqlite:///path"):
         database_path(f"sqlite:///{url}")
-
-
-async def test_a_second_store_in_one_process_is_refused(store: Store, path: Path) -> None:
-    assert f"process {os.getpid()} already serves" in await refusal(path)
-    await store.write(probe.write)
 
 
 async def test_a_file_that_cannot_be_written_is_no_crash(shared: Path) -> None:

@@ -1,4 +1,4 @@
-"""Recording in a real store: however words arrive, a job ends once and everybody who asked is owed it."""
+"""Recording in a real store: reports in any order end a job once, with one delivery for each target."""
 
 import itertools
 import json
@@ -24,13 +24,13 @@ SUBMIT, CALLBACK, POLL, NOTE = Source.SUBMISSION, Source.CALLBACK, Source.POLL, 
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 
 
 def story(job: Job, fixture: StoreFixture) -> list[Report]:
-    """What may be said about one job: progress, an end, its copy, and two that contradict it."""
+    """Return reports about one job: progress, a success, and two that contradict it."""
     return [
         word(job, fixture, told(Phase.RUNNING, progress=40.0)),
         word(job, fixture, told(Phase.SUCCEEDED)),
@@ -146,47 +146,14 @@ async def test_a_callback_that_beats_the_submits_answer(fixture: StoreFixture) -
     assert due[0][0] == "poll"
 
 
-# Ids that the provider gives twice.
-
-
-async def test_an_id_that_another_job_has_leaves_this_one_unconfirmed(fixture: StoreFixture) -> None:
-    await fixture.endpoint()
-    first = await fixture.submitted(theirs="p1")
-    second = await fixture.added()
-    [chosen] = await fixture.claim(Work.SUBMIT)
-    answer = word(second, fixture, told(Phase.QUEUED, "p1"), SUBMIT, claim=chosen.claim)
-    [recorded] = await fixture.hear(answer)
-    assert (recorded.outcome, types([recorded])) == (Outcome.MISMATCH, ["job.unconfirmed"])
-    assert (await fixture.now(second)).provider_job_id is None
-    assert (await fixture.now(first)).provider_job_id == "p1"
-    [callback] = await fixture.hear(word(second, fixture, told(Phase.SUCCEEDED, "p1")))
-    assert (callback.outcome, callback.events) == (Outcome.MISMATCH, ())
-    note = word(second, fixture, source=NOTE, verdict=Action.BIND, note="p1")
-    assert outcomes(await fixture.hear(note)) == ["mismatch"]
-    assert (await fixture.now(second)).state is State.UNCONFIRMED
-
-
-async def test_one_id_for_two_jobs_in_one_transaction(fixture: StoreFixture) -> None:
-    made = [await fixture.added() for _ in range(2)]
-    chosen = await fixture.claim(Work.SUBMIT)
-    answers = [word(one.job, fixture, told(Phase.QUEUED, "p1"), SUBMIT, claim=one.claim) for one in chosen]
-    assert outcomes(await fixture.hear(*answers)) == ["applied", "mismatch"]
-    assert [(await fixture.now(job)).provider_job_id for job in made] == ["p1", None]
-
-
-async def test_two_accounts_may_use_one_id(fixture: StoreFixture) -> None:
-    first, second = await fixture.submitted(theirs="p1"), await fixture.submitted("aiml", theirs="p1")
-    assert [(await fixture.now(job)).provider_job_id for job in (first, second)] == ["p1", "p1"]
-
-
-# What is owed.
+# Deliveries.
 
 
 async def test_a_delivery_is_born_with_a_slot_while_there_are_any(fixture: StoreFixture) -> None:
     await fixture.endpoint()
     made = [await fixture.submitted() for _ in range(6)]
     recorded = await fixture.hear(*(word(job, fixture, told(Phase.SUCCEEDED)) for job in made))
-    born = [one for each in recorded for one in each.born]
+    born = [one for each in recorded for one in each.deliveries]
     assert [one.claim is not None for one in born] == [True] * 4 + [False] * 2
     assert fixture.lanes.lane(Work.DELIVER, "ep_1").in_flight == 4
     rows = await fixture.query("select lane, at, leased, fence from due where work = 'deliver' order by id")
@@ -203,7 +170,7 @@ async def test_an_endpoint_that_is_not_served_still_collects(
 ) -> None:
     await fixture.endpoint(state=state)
     [recorded] = await fixture.hear(word(await fixture.submitted(), fixture, told(Phase.SUCCEEDED)))
-    assert [one.claim for one in recorded.born] == [None]
+    assert [one.claim for one in recorded.deliveries] == [None]
     assert await fixture.column("select leased from due where work = 'deliver'") == [0]
     assert fixture.lanes.lane(Work.DELIVER, "ep_1").in_flight == 0
 
@@ -232,7 +199,7 @@ async def test_a_callback_url_that_was_turned_off_gets_nothing(fixture: StoreFix
     job = await fixture.submitted(callback_url="https://me.example/", callback_secret=b"sealed")
     await fixture.store.write(lambda: cancel_target("callback", job.id, "410", fixture.clock.at))
     [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-    assert (types([recorded]), recorded.born) == (["job.succeeded"], ())
+    assert (types([recorded]), recorded.deliveries) == (["job.succeeded"], ())
 
 
 async def test_an_endpoint_that_another_process_made_is_not_missed(fixture: StoreFixture) -> None:
@@ -240,10 +207,10 @@ async def test_an_endpoint_that_another_process_made_is_not_missed(fixture: Stor
     await fixture.store.write(lambda: table.put(("ep_2", *other[1:])))
     assert fixture.services.core.endpoint_cache.get("ep_2") is None
     [recorded] = await fixture.hear(word(await fixture.submitted(), fixture, told(Phase.SUCCEEDED)))
-    assert [one.delivery.endpoint_id for one in recorded.born] == ["ep_1", "ep_2"]
+    assert [one.delivery.endpoint_id for one in recorded.deliveries] == ["ep_1", "ep_2"]
     await fixture.store.write(lambda: table.remove("ep_1", fixture.clock.at))
     [recorded] = await fixture.hear(word(await fixture.submitted(), fixture, told(Phase.SUCCEEDED)))
-    assert [one.delivery.endpoint_id for one in recorded.born] == ["ep_2"]
+    assert [one.delivery.endpoint_id for one in recorded.deliveries] == ["ep_2"]
 
 
 async def test_endpoints_of_a_transaction_that_failed_are_read_again(fixture: StoreFixture) -> None:
@@ -259,4 +226,4 @@ async def test_endpoints_of_a_transaction_that_failed_are_read_again(fixture: St
         await fixture.store.write(failing)
     assert (await fixture.now(job)).state is State.QUEUED
     [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-    assert [one.delivery.endpoint_id for one in recorded.born] == ["ep_1"]
+    assert [one.delivery.endpoint_id for one in recorded.deliveries] == ["ep_1"]

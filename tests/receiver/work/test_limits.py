@@ -30,13 +30,13 @@ class Watch:
 def made(
     make: Callable[[], ConcurrencyLimit] = lambda: ConcurrencyLimit(max=64, adaptive=True),
 ) -> tuple[ConcurrencyLimits, Watch]:
-    """Lanes that all have slots of one kind, and their clock."""
+    """Return lanes that all have slots of one kind, and their clock."""
     watch = Watch()
     return ConcurrencyLimits(lambda _work, _name: make(), watch), watch
 
 
 def full(lanes: ConcurrencyLimits, name: str = ENDPOINT, work: Work = Work.DELIVER) -> int:
-    """Take all that the lane has room for; how many."""
+    """Take every slot that the lane has room for. Returns their number."""
     taken = 0
     while lanes.room(work, name) > 0:
         lanes.acquire(work, name)

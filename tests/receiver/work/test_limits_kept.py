@@ -1,4 +1,4 @@
-"""Lanes and holds: how much is kept of them and for how long, and which lanes a hold stops."""
+"""Lanes and holds: the number that is kept and for how long, and the lanes that a hold stops."""
 
 import pytest
 
@@ -12,7 +12,7 @@ ORIGIN = "https://one-off.example"
 
 
 def lanes_of(lanes: ConcurrencyLimits) -> int:
-    """How many lanes and slots are kept."""
+    """Return the numbers of lanes and slots that are kept."""
     return len(lanes._lanes) + len(lanes._slots) + len(lanes._waiting)
 
 

@@ -1,4 +1,4 @@
-"""The crowd: what origins that have not proved themselves may take together, and who waits for whom."""
+"""Unproven origins: the slots that they share, and the order in which their deliveries wait."""
 
 from collections import Counter
 
@@ -16,14 +16,14 @@ ORIGINS = [f"https://one-{number}.example" for number in range(4)]
 
 
 def crowded(places: int = PLACES) -> ConcurrencyLimits:
-    """Lanes whose crowd has so many places."""
+    """Return lanes for unproven origins that share so many slots."""
     return ConcurrencyLimits(
         lambda _work, _name: ConcurrencyLimit(max=64, adaptive=True), lambda: 1000.0, UnprovenOrigins(places)
     )
 
 
 def filled(lanes: ConcurrencyLimits) -> None:
-    """Take every place, two of each origin."""
+    """Take every shared slot, two for each origin."""
     for name in ORIGINS * 2:
         assert lanes.reserve(name).waits_in is None
     assert lanes.unproven_room() == 0

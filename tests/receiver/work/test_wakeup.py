@@ -1,4 +1,4 @@
-"""When a worker looks for work: at the earliest moment that anybody knows of, and not for nothing."""
+"""The times at which a worker looks for due work: the earliest one that is known, and no needless one."""
 
 import asyncio
 import math

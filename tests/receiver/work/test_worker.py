@@ -1,4 +1,4 @@
-"""The worker: claims what is due, performs it in its lane's slots, survives what goes wrong, and stops."""
+"""The worker: it claims due work, performs it in the slots of its lane, survives failures, and stops."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What only PostgreSQL has: its refusals, texts that it cannot hold, plans that stay off large tables."""
+"""The PostgreSQL driver on a real server: starts, lost connections and COMMITs, conflicts, query plans."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,8 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.domain.errors import Misconfigured, StoreUnavailable
-from receiver.domain.model import Event, Job, Source, Work
-from receiver.domain.reports import Action
-from receiver.store import deliveries, erasure, events, jobs, open_driver, timeline
+from receiver.domain.model import Job, Source, Work
+from receiver.store import deliveries, erasure, events, jobs, timeline
 from receiver.store.group_commit import TRIES, BatchedWrite
 from receiver.store.postgres import driver as postgres
 from receiver.store.postgres import sql as pgtext
@@ -23,60 +22,29 @@ from receiver.store.postgres import transaction as pgdrive
 from receiver.store.postgres.driver import SETTINGS, PostgresDriver
 from receiver.store.postgres.url import target
 from receiver.store.statements import QueryStatement, Transaction, Write, query
+from tests.cluster import Cluster
 from tests.engines import ENGINES
 from tests.proof.wire import wired
+from tests.receiver.store.postgres.test_errors import let_in, refusal
 from tests.receiver.store_fixture import StoreFixture, asking, store_fixture, told, word
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 PLANNED = "; ".join(f"set {name} = {value}" for name, value in SETTINGS.items() if name.startswith("enable"))
 SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration"}
-"""Tables that may be read whole: they hold what people made by hand."""
+"""Tables that may be read whole: their few rows are made by hand."""
 
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A store at rest."""
+    """Yield the service with nothing at work."""
     async with store_fixture(tmp_path) as made:
         yield made
 
 
-async def refusal(url: str) -> str:
-    """What a start says of a database."""
-    driver = open_driver(url, on_fatal=print)
-
-    async def start() -> None:
-        await driver.open()
-        try:
-            await driver.pending()
-        finally:
-            await driver.close()
-
-    with pytest.raises(Misconfigured) as refused:
-        await start()
-    assert "hunter2" not in str(refused.value)
-    return str(refused.value)
-
-
-async def test_a_start_says_in_one_line_what_is_wrong() -> None:
-    server, name = ENGINES.cluster, ENGINES.cluster.database().rsplit("/", 1)[1]
-    there = f"127.0.0.1:{server.port}"
-    nobody = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    silent = nobody.sockets[0].getsockname()[1]
-    server.sql(name, "create schema ours; create table ours.job (id text)")
-    server.sql("ringback", f"alter database {name} set search_path = ours")
-    said = {
-        "user or its password": f"postgresql://stranger:hunter2@{there}/{name}",
-        "no such database": f"postgresql://postgres:hunter2@{there}/nowhere",
-        "cannot connect to 127.0.0.1:1": "postgresql://postgres:hunter2@127.0.0.1:1/x",
-        f"the server 127.0.0.1:{silent} does not answer": f"postgresql://postgres:hunter2@127.0.0.1:{silent}/x",
-        "tables that are not ours": f"postgresql://postgres:hunter2@{there}/{name}",
-        "no URL": f"postgresql://postgres:hunter2@{there}/{name}?sslmode=perhaps",
-    }
-    found = await asyncio.gather(*(refusal(url) for url in said.values()))
-    nobody.close()
-    for words, line in zip(said, found, strict=True):
-        assert words in line, line
-        assert "\n" not in line
+@pytest.fixture
+def server(on_postgres: None) -> Cluster:
+    """Return the server of this process."""
+    return ENGINES.cluster
 
 
 async def test_a_database_of_a_newer_program_or_only_to_read_is_refused() -> None:
@@ -113,7 +81,7 @@ async def test_a_role_without_rights_is_told_so() -> None:
 
 
 async def once_back(ask: Callable[[], Awaitable[Job]]) -> Job:
-    """The answer, once no connection is asked that ended meanwhile."""
+    """Return the answer of `ask`, repeated until it gets a connection that has not ended meanwhile."""
     for _ in range(50):
         with contextlib.suppress(StoreUnavailable):
             return await ask()
@@ -130,10 +98,10 @@ async def test_a_server_that_goes_is_told_as_unavailable_and_comes_back(fixture:
 
 
 class Sure(random.Random):
-    """Dice by which every cut COMMIT reaches the server."""
+    """A random generator with which every cut COMMIT reaches the server."""
 
     def random(self) -> float:
-        """Less than any part."""
+        """Return a number below every probability."""
         return 0.0
 
 
@@ -165,15 +133,8 @@ async def test_a_commit_without_an_answer_is_known_whatever_else_is_written_mean
 
 
 def noted(name: str) -> Transaction[None]:
-    """Something of no consequence."""
+    """Insert a row that nothing reads."""
     yield query("insert into account values (:name, null, null, 0)", name=name)
-
-
-async def test_a_text_that_cannot_be_held_loses_nothing(fixture: StoreFixture) -> None:
-    job = await fixture.submitted(theirs="p\0q")
-    assert (await fixture.now(job)).provider_job_id == "p\ufffdq"
-    found = await fixture.store.read(jobs.search(jobs.JobFilter(provider_job_id="p\0q")))
-    assert [one.id for one in found] == [job.id]
 
 
 async def test_a_value_that_cannot_be_held_fails_its_own_item_and_no_other(fixture: StoreFixture) -> None:
@@ -219,7 +180,7 @@ async def test_no_statement_reads_a_large_table_whole(
 
 
 async def lived(fixture: StoreFixture) -> None:
-    """A bit of everything that a service does all day."""
+    """Run the transactions of an ordinary day: jobs, reports, deliveries, lists and an erasure."""
     await fixture.endpoint()
     made = [await fixture.submitted() for _ in range(6)]
     await fixture.hear(word(made[0], fixture, told(Phase.RUNNING, progress=1.0)))
@@ -227,7 +188,7 @@ async def lived(fixture: StoreFixture) -> None:
     claim = await fixture.poll_claim(polled)
     await fixture.hear(word(polled, fixture, told(Phase.RUNNING), Source.POLL, claim=claim))
     recorded = await fixture.hear(*(word(job, fixture, told(Phase.SUCCEEDED)) for job in made))
-    born = [one for each in recorded for one in each.born]
+    born = [one for each in recorded for one in each.deliveries]
     await fixture.settle_born(born[0])
     later = fixture.clock.at + timedelta(seconds=5)
     await fixture.settle(born[1].claim, "pending", next_at=later) if born[1].claim else None
@@ -245,103 +206,6 @@ async def lived(fixture: StoreFixture) -> None:
     ):
         await fixture.store.read(transaction)
     await fixture.store.write(lambda: erasure.erase([made[5].id], None))
-
-
-def parts_of(fixture: StoreFixture) -> list[str]:
-    """The parts of the feed, the one for everything else left out."""
-    name = fixture.services.core.settings.database_url.rsplit("/", 1)[1].partition("?")[0]
-    found = ENGINES.cluster.sql(
-        name, "select relname from pg_class where relname ~ '^event_[0-9]+$' and relkind = 'r' order by 1"
-    )
-    return found.split()
-
-
-async def ended(fixture: StoreFixture, job: Job | None = None) -> Job:
-    """A job that succeeded now, its event delivered."""
-    job = job or await fixture.submitted()
-    [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
-    for born in recorded.born:
-        await fixture.settle_born(born)
-    return job
-
-
-async def test_history_is_dropped_in_parts_once_all_of_a_part_is_old(tmp_path: Path) -> None:
-    async with store_fixture(tmp_path, retention_days="8") as fixture:
-        sweep = fixture.services.retention.sweep
-        await fixture.endpoint()
-        old = await ended(fixture)
-        assert parts_of(fixture) == ["event_20261121", "event_20261123"]
-        fixture.clock.pass_(days=1, hours=1)
-        still_open = await fixture.submitted()
-        fixture.clock.pass_(days=1)
-        young = await ended(fixture)
-        await sweep()
-        assert parts_of(fixture) == ["event_20261121", "event_20261123", "event_20261125"]
-        fixture.clock.pass_(days=8)
-        assert await sweep() == 0, "not all of the first part is old: a job that began in it is open"
-        fixture.clock.pass_(days=2)
-        assert await sweep() == 2, "it waited long enough: its old jobs went one by one"
-        assert await fixture.store.read(jobs.get(old.id)) is None
-        assert "event_20261121" in parts_of(fixture)
-        assert "event_20261123" not in parts_of(fixture)
-        assert await fixture.column("select job from event") == []
-        await ended(fixture, still_open)
-        assert await fixture.column("select job from event") == [still_open.id]
-        fixture.clock.pass_(days=16)
-        assert await sweep() == 1
-        assert parts_of(fixture)[0] > "event_20261125"
-        assert await fixture.store.read(jobs.get(young.id)) is None
-        assert await fixture.column("select count(*) from event") == [0]
-        fresh = await ended(fixture)
-        assert await fixture.column("select job from event") == [fresh.id]
-
-
-async def test_history_from_before_the_parts_is_kept_and_removed_by_rows(fixture: StoreFixture) -> None:
-    fixture.clock.at -= timedelta(days=400)
-    old = await ended(fixture)
-    assert await fixture.column("select count(*) from event_rest") == [1]
-    fixture.clock.at += timedelta(days=400)
-    assert await fixture.services.retention.sweep() == 1
-    assert await fixture.store.read(jobs.get(old.id)) is None
-    assert await fixture.column("select count(*) from event") == [0]
-
-
-async def test_an_event_of_what_lives_longer_than_history_is_kept(tmp_path: Path) -> None:
-    async with store_fixture(tmp_path, retention_days="8") as fixture:
-        endpoint = await fixture.endpoint("ep_1", "endpoint.*")
-        fixture.clock.pass_(days=9)
-        event = fixture.services.core.recorder.event(
-            "endpoint.disabled", endpoint.id, "kind", {}, fixture.clock.at
-        )
-
-        def telling() -> Transaction[list[Event]]:
-            yield from ()
-            return [event]
-
-        await fixture.services.core.recorder.write(telling)
-        fixture.clock.pass_(days=1)
-        await fixture.services.retention.sweep()
-        assert await fixture.column("select id from event") == [event.id]
-
-
-async def test_parts_come_and_go_under_load(tmp_path: Path) -> None:
-    async with store_fixture(tmp_path, retention_days="8") as fixture:
-        await fixture.endpoint("ep_1", "job.canceled")
-        going = True
-
-        async def living() -> None:
-            while going:
-                job = await fixture.added()
-                await fixture.hear(word(job, fixture, source=Source.NOTE, verdict=Action.CANCEL))
-                assert await fixture.store.read(timeline.timeline(job.id, None, 10))
-
-        lives = [asyncio.create_task(living()) for _ in range(4)]
-        for _ in range(12):
-            fixture.clock.pass_(days=2)
-            await fixture.services.retention.sweep()
-        going = False
-        await asyncio.gather(*lives)
-        assert parts_of(fixture)[0] > "event_20261123"
 
 
 def test_a_database_that_a_test_gave_back_serves_the_next(tmp_path: Path) -> None:
@@ -369,3 +233,75 @@ async def test_what_others_stand_in_the_way_of_is_told_as_unavailable(
     with pytest.raises(told):
         await fixture.store.do(BatchedWrite(name="contended", run=run), 1)
     assert tried == 1 + TRIES
+
+
+async def test_a_full_pool_is_told_as_unavailable(server: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = await asyncpg.connect(server.url("ringback"))
+    await holder.execute("select pg_advisory_lock(7)")
+    async with let_in(server.url("ringback") + "?connections=3") as driver:
+        slow = asyncio.create_task(driver.read(_held_up()))
+        while not await _running(driver, "pg_advisory_lock(7)"):
+            pass
+        with monkeypatch.context() as hasty:
+            hasty.setattr(postgres, "CONNECT_SECONDS", 0.1)
+            with pytest.raises(StoreUnavailable):
+                await driver.read(_asked())
+        await holder.close()
+        await slow
+        assert await driver.read(_asked()) == 1
+
+
+async def test_a_server_that_says_nothing_more_is_given_up_and_taken_up_again(
+    server: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STATEMENT_SECONDS", -1.0)
+    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 1.0)
+    talking = asyncio.Event()
+    talking.set()
+
+    async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(_slowly(reader, theirs[1], talking), _slowly(theirs[0], writer, talking))
+
+    front = await asyncio.start_server(between, "127.0.0.1", 0)
+    port = front.sockets[0].getsockname()[1]
+    driver = PostgresDriver(target(f"postgresql://postgres@127.0.0.1:{port}/ringback"))
+    await driver.open()
+    talking.clear()
+    with pytest.raises(StoreUnavailable):
+        await driver.read(_asked())
+    talking.set()
+    assert await driver.read(_asked()) == 1
+    await driver.close()
+    front.close()
+
+
+async def _slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, go: asyncio.Event) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            await go.wait()
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def _running(driver: PostgresDriver, words: str) -> bool:
+    def asking() -> Transaction[bool]:
+        found = yield query(
+            "select 1 from pg_stat_activity where state = 'active' and query like :words "
+            "and pid <> pg_backend_pid()",
+            words=f"%{words}%",
+        )
+        return bool(found)
+
+    return await driver.write(asking())
+
+
+def _held_up() -> Transaction[None]:
+    yield query("select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
+    yield query("select pg_advisory_lock(7)::text")
+
+
+def _asked() -> Transaction[int]:
+    found = yield query("select 1 as one")
+    return int(found[0]["one"])

@@ -1,0 +1,32 @@
+"""A worker that notes each call of the dispatcher."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from receiver.domain.model import Work
+
+
+@dataclass
+class WokenWorker:
+    """A worker that performs nothing.
+
+    It notes the moments for which it is woken, the work that is started and the lanes that are marked.
+    """
+
+    work: Work
+    woken: list[datetime | None] = field(default_factory=list)
+    started: list[Any] = field(default_factory=list)
+    marked: list[str] = field(default_factory=list)
+
+    def wake(self, at: datetime | None = None) -> None:
+        """Note a moment, None for now."""
+        self.woken.append(at)
+
+    def start(self, prepared: Any, /) -> None:
+        """Note work that holds a slot."""
+        self.started.append(prepared)
+
+    def mark_waiting(self, lane: str) -> None:
+        """Note a lane in which work waits."""
+        self.marked.append(lane)

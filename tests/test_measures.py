@@ -1,0 +1,50 @@
+"""The layout and the descriptions of the code, held against their bars."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.measures import (
+    HANDLERS,
+    RECEIVER,
+    circles,
+    comments,
+    docstrings_on_pronouns,
+    flat_modules,
+    mirrored,
+    shared_class_names,
+)
+
+SHARED_NAMES: dict[str, str] = {}
+"""Class names that two modules may share, each with the reason."""
+
+
+def test_few_modules_lie_flat() -> None:
+    assert len(flat_modules()) <= 4
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles() == []
+
+
+@pytest.mark.parametrize("folder", [RECEIVER, HANDLERS], ids=lambda path: path.name)
+def test_docstrings_name_their_things(folder: Path) -> None:
+    bad, count = docstrings_on_pronouns(folder)
+    assert count > 200
+    assert bad <= 0.04 * count
+
+
+@pytest.mark.parametrize("folder", [RECEIVER, HANDLERS], ids=lambda path: path.name)
+def test_comments_say_why_where_a_reader_stops(folder: Path) -> None:
+    noted, lines = comments(folder)
+    assert noted >= lines / 100
+
+
+def test_a_class_name_stands_for_one_class() -> None:
+    assert shared_class_names().keys() == SHARED_NAMES.keys()
+    assert len(SHARED_NAMES) <= 4
+
+
+def test_modules_with_logic_have_a_test_file_of_their_name() -> None:
+    have, lack = mirrored()
+    assert len(have) >= 0.75 * (len(have) + len(lack)), lack
