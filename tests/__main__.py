@@ -90,7 +90,7 @@ class Step:
 
 
 LANES = (
-    (Step("tests", [*pytest(4), "--durations", "10", *LONG], 230),),
+    (Step("tests", [*pytest(4), "--durations", "10", "--cov", "--cov-report=term", *LONG], 230),),
     (
         Step("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
         Step("lint", [*PYTHON, "ruff", "check", "."], 10),

@@ -57,8 +57,8 @@ def decide(
 ) -> Decision:
     """Return the consequences of the answer `status` (None: no answer) to attempt number `tries`, from 1.
 
-    `delivery_control` is the answer's `webhook-delivery` header, `retry_after` its `Retry-After`. `jitter` lies
-    in 0..1.
+    `delivery_control` is the answer's `webhook-delivery` header, `retry_after` its `Retry-After`.
+    `jitter` lies in 0..1.
     An answer that is not `current` belongs to a request sent before the endpoint was changed or resumed: a
     success counts without its directive, any other answer counts as none.
     """

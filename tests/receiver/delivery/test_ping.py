@@ -130,7 +130,7 @@ async def test_a_ping_is_leased_to_its_process_while_it_is_under_way(tmp_path: P
             await made.receiver.asked.wait()
         [row] = await made.fixture.query("select lane, at, leased, owner from due")
         ends = made.fixture.clock.at + made.fixture.services.sender.lease
-        assert tuple(row) == ("ep_1", ms(ends), 1, core.name)
+        assert (row["lane"], row["at"], row["leased"], row["owner"]) == ("ep_1", ms(ends), 1, core.name)
         assert made.fixture.lanes.lane(Work.DELIVER, "ep_1").in_flight == 1
         made.receiver.gate.set()
         await task

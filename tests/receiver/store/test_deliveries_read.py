@@ -125,6 +125,7 @@ async def test_deliveries_in_one_state_are_found_for_one_job_and_for_all(
         (DeliveryFilter(state="delivered", job=first.job_id), [0]),
         (DeliveryFilter(state="delivered", event=first.event.id, endpoint="callback"), []),
         (DeliveryFilter(state="delivered", job=first.job_id, limit=1), [0]),
+        (DeliveryFilter(state="delivered", limit=1), [3]),
         (DeliveryFilter(state="exhausted"), []),
     ]
     monkeypatch.setattr(deliveries, "SCAN", 1)

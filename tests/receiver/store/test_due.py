@@ -27,9 +27,9 @@ from receiver.store.due import (
 from receiver.store.jobs import NewJob
 from receiver.store.replicas import leave
 from receiver.store.rows import due_row
-from receiver.store.statements import Transaction, ms, query
+from receiver.store.statements import Step, Transaction, ms, query
 from tests.receiver.store_fixture import LEASE, START, StoreFixture, owed, store_fixture, told, word
-from tests.receiver.store_steps import due_of, insert_rows, lost
+from tests.receiver.store_steps import due_of, insert_rows, lost, statements
 
 
 @pytest.fixture
@@ -236,6 +236,24 @@ async def test_a_lease_of_this_replica_that_ended_is_renewed_while_its_work_is_u
         Claim(id="dlv_over", work=Work.DELIVER, lane="ep_1", fence=5, tries=2, until=1030.0, owner=mine)
     ]
     assert await rows(fixture) == {"busy": ("ep_1", 30.0, 1, 4), "over": ("ep_1", 30.0, 1, 5)}
+
+
+@pytest.mark.parametrize("limits", [{}, {"aiml": 2}])
+def test_running_jobs_are_counted_under_the_order_lock(limits: dict[str, int]) -> None:
+    request = ClaimRequest(
+        work=Work.SUBMIT,
+        owner="rpc_1",
+        now=START,
+        lease_until=START + LEASE,
+        until=0.0,
+        room=lambda _lane: 1,
+        prepare=as_claimed,
+        running_limits=limits,
+    )
+    lanes = [{"name": "aiml", "ready": True, "ahead": None}]
+    steps = statements(claim(request), lanes, [], [{"busy": 0}])
+    assert [place for place, step in enumerate(steps) if step is Step.IN_ORDER] == ([1] if limits else [])
+    assert len(steps) == (4 if limits else 2)
 
 
 # Leases of others, and work that is given back.

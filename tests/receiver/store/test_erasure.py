@@ -199,6 +199,8 @@ async def test_a_delivery_weighs_as_much_as_ten_rows_and_bytes_weigh_too(
         delivery_row(id=f"dlv_{n}", event=event[0], target=n, job=owing, at=START) for n in ("ep_1", "ep_2")
     ]
     await insert_rows(fixture, "delivery", rows)
+    monkeypatch.setattr(erasure, "ROWS", 50)
+    assert await fixture.store.read(erasure.groups([owing, plain])) == [([plain, owing], False)]
     monkeypatch.setattr(erasure, "ROWS", 30)
     assert await fixture.store.read(erasure.groups([owing, plain])) == [([plain], False), ([owing], False)]
     monkeypatch.setattr(erasure, "ROWS", 29)
@@ -214,13 +216,13 @@ async def test_a_heavy_job_loses_its_evidence_then_its_deliveries_and_then_its_e
 ) -> None:
     monkeypatch.setattr(erasure, "ROWS", 2)
     await fixture.endpoint("ep_1", "job.*", state=EndpointState.PAUSED)
-    job = await ended(fixture)
+    other, job = await ended(fixture), await ended(fixture)
     erased_at = fixture.clock.at if by_hand else None
     steps: list[tuple[bool, dict[str, int], list[int]]] = []
     while not steps or steps[-1][0]:
         more, lost = await fixture.store.write(lambda: erasure.lighten(job.id, erased_at))
         left = [
-            (await fixture.column(f"select count(*) from {name}"))[0]  # ours
+            (await fixture.column(f"select count(*) from {name} where job = :job", job=job.id))[0]  # ours
             for name in ("evidence", "delivery", "event")
         ]
         steps.append((more, dict(lost), left))
@@ -232,6 +234,8 @@ async def test_a_heavy_job_loses_its_evidence_then_its_deliveries_and_then_its_e
         (False, {}, [0, 0, 0]),
     ]
     assert (await fixture.now(job)).id == job.id
+    for name, count in (("evidence", 3), ("delivery", 2), ("event", 2)):
+        assert await fixture.column(f"select job from {name}") == [other.id] * count  # ours
     marks = await fixture.column("select key from meta where key in ('removed_until', 'issued_until')")
     assert sorted(marks) == (["issued_until"] if by_hand else ["issued_until", "removed_until"])
     assert await fixture.column("select count(*) from erased") == [2 if by_hand else 0]
@@ -292,3 +296,21 @@ async def test_evidence_of_no_job_goes_in_pieces(
         place = await fixture.store.write(change)
         counts += await fixture.column("select count(*) from evidence where job = :job", job=job)
     assert (counts[0] - counts[1], counts[-1], place) == (100, 0, "")
+
+
+async def test_the_bytes_of_a_piece_of_old_evidence_are_bounded_too(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await heard(fixture, 5)
+    await fixture.write("delete from job where id = :id", id=job)
+    fixture.clock.pass_(days=2)
+    monkeypatch.setattr(erasure, "BYTES", 20)
+    found, place = [], "start"
+    while place:
+        before = "" if place == "start" else place
+        place = await fixture.store.write(partial(erasure.prune_orphans, fixture.clock.at, before, 1))
+        [left] = await fixture.column("select count(*) from evidence where job = :job", job=job)
+        found.append((left, place == job))
+        if left == 0:
+            break
+    assert found == [(5, False), (3, False), (0, True)]

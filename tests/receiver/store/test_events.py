@@ -205,6 +205,17 @@ async def test_kept_positions_are_forgotten_with_their_time(fixture: StoreFixtur
     assert (await feed(fixture, second, limit=1)).events[0].type == "job.succeeded"
 
 
+async def test_a_kept_position_is_lost_with_the_events_after_it(fixture: StoreFixture) -> None:
+    await ended(fixture)
+    first, second = [event.id for event in (await feed(fixture)).events]
+    await fixture.store.write(partial(events.remember_places, [first], fixture.clock.at))
+    lost = []
+    for removed in (first, second):
+        await fixture.store.write(partial(events.remove, [removed]))
+        lost.append((await feed(fixture, first)).lost)
+    assert lost == [False, True]
+
+
 # Single events.
 
 
