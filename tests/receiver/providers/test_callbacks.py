@@ -15,7 +15,7 @@ from receiver.domain.errors import UnknownCallback
 from receiver.domain.model import By, Job, State
 from receiver.providers.callbacks import RECEIVED, REFUSALS_KEPT, CallbackReceiver
 from tests.receiver.job_steps import dues
-from tests.receiver.scripted_provider import KEY, ScriptedProvider, counts, notes, service_at
+from tests.receiver.scripted_provider import KEY, ScriptedProvider, change_handler, counts, notes, service_at
 from tests.receiver.store_fixture import StoreFixture, write_locked
 
 Headers = list[tuple[str, str]]
@@ -116,11 +116,12 @@ async def test_a_jobs_timeline_keeps_a_bounded_number_of_refusals(fixture: Store
     assert await counts(fixture, "apiframe") == {"refused": REFUSALS_KEPT + 3}
 
 
-async def test_the_counts_of_refusals_are_bounded_too(fixture: StoreFixture) -> None:
+@pytest.mark.parametrize(("known", "left"), [(10_000, 10_001), (10_001, 1)])
+async def test_the_counts_of_refusals_are_bounded_too(fixture: StoreFixture, known: int, left: int) -> None:
     job, ours = await fixture.submitted("apiframe", "p1"), receiver(fixture)
-    ours._refused.update({f"job_{number}": REFUSALS_KEPT for number in range(10_001)})
+    ours._refused.update({f"job_{number}": REFUSALS_KEPT for number in range(known)})
     await forge(fixture, job)
-    assert ours._refused == {job.id: 1}
+    assert (ours._refused[job.id], len(ours._refused)) == (1, left)
     assert await notes(fixture, job) == [None, NO_PROOF]
 
 
@@ -201,6 +202,30 @@ async def test_a_proof_by_the_accounts_key_counts_only_for_a_job_that_the_body_n
     assert await take(fixture, job, body, signed(body)) == RECEIVED
     assert (await fixture.now(job)).state is state
     assert (await fixture.evidence(job))[-1] == ("callback", outcome, 1)
+
+
+async def test_a_proof_by_the_jobs_own_secret_counts_for_a_body_that_names_no_job(
+    fixture: StoreFixture,
+) -> None:
+    job = await fixture.submitted("apiframe", "p1")
+    assert await take(fixture, job, {"status": "failed"}, proof(fixture, job)) == RECEIVED
+    assert (await fixture.now(job)).state is State.FAILED
+
+
+async def test_a_body_that_the_account_signed_and_that_cannot_be_read_is_kept(fixture: StoreFixture) -> None:
+    job, body = await fixture.submitted("apiframe-v2", "p1", operation="images-generate"), b"1"
+    assert await take(fixture, job, body, signed(body)) == RECEIVED
+    assert (await fixture.evidence(job))[-1] == ("callback", "unparsed", 1)
+
+
+async def test_a_provider_that_cannot_be_polled_confirms_nothing(
+    tmp_path: Path, provider: ScriptedProvider
+) -> None:
+    async with service_at(provider, tmp_path, {"apiframe": {"confirm": "always"}}) as fixture:
+        change_handler(fixture, "apiframe", poll=None)
+        job = await fixture.submitted("apiframe", "p1")
+        assert await take(fixture, job, FINISHED, proof(fixture, job)) == RECEIVED
+        assert (await fixture.now(job)).state is State.SUCCEEDED
 
 
 async def test_an_account_that_confirms_always_polls_before_a_proved_callback_counts(

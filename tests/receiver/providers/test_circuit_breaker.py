@@ -180,6 +180,20 @@ async def test_refusals_of_several_jobs_in_a_row_block_the_account_and_polls_are
     assert "aiml" in breaker(fixture).blocked
 
 
+@pytest.mark.parametrize("submit", [True, False])
+async def test_a_call_that_is_taken_between_refusals_begins_the_row_anew(
+    fixture: StoreFixture, submit: bool
+) -> None:
+    for taken in (False, False, True, False, False):
+        if taken:
+            await succeed(fixture, submit=submit)
+        else:
+            await refuse(fixture, certain=False, submit=submit)
+    assert breaker(fixture).blocked == {}
+    await refuse(fixture, certain=False, submit=submit)
+    assert "aiml" in breaker(fixture).blocked
+
+
 async def test_a_blocked_account_is_known_after_a_restart_and_in_other_processes(
     fixture: StoreFixture,
 ) -> None:

@@ -147,7 +147,7 @@ async def test_a_report_without_a_body_shows_no_size(fixture: StoreFixture) -> N
         ("poll", None),
     ]
     assert [entry.at for entry in entries] == [fixture.clock.at] * 2
-    assert entries[1].told == {"outcome": "unparsed"}, "it is not counted"
+    assert entries[1].details == {"outcome": "unparsed"}, "it is not counted"
 
 
 async def test_a_page_has_one_entry_more_where_others_follow(fixture: StoreFixture) -> None:
