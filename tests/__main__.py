@@ -18,7 +18,7 @@ ROOM = 4 << 30
 """Bytes that the files of the tests may take there."""
 PYTHON = [sys.executable, "-m"]
 BUDGET = 300
-ENGINE_BOUND = ("opening", "partitions", "rows", "schema", "sealing", "statements", "transfer")
+ENGINE_BOUND = ("opening", "partitions", "rows", "schema", "statements", "transfer")
 """Tests of the store that are about one engine, or about none."""
 STORES = [
     *(f"tests/receiver/events/test_{name}.py" for name in ("endpoint_cache", "guesses", "next_work")),
@@ -63,7 +63,7 @@ STORED = [
 POOLED = [
     *(
         f"tests/receiver/store/{name}.py"
-        for name in ("test_record", "test_due", "test_jobs", "postgres/test_driver")
+        for name in ("test_record", "test_due", "test_jobs", "test_partitions", "postgres/test_driver")
     ),
     *(f"tests/stories/test_{name}.py" for name in ("replicas", "whole_job", "deliveries")),
 ]

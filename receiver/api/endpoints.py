@@ -144,7 +144,8 @@ def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> End
 def _new_headers(endpoint: Endpoint, given: Mapping[str, str | None] | None) -> dict[str, str]:
     """Return the headers of an endpoint after a change. Raises `Invalid`."""
     _check_mask(endpoint, given)
-    _check_headers(given or {})
+    # A mask stands for the stored value, so a new value may stand beside it under another case of its name.
+    _check_headers({name: value for name, value in (given or {}).items() if value != MASK})
     merged = {name: text for name, text in _merged(endpoint, given).items() if text is not None}
     if len(merged) > MOST_HEADERS:
         raise invalid("/headers", f"must have at most {MOST_HEADERS} entries, the stored ones included")

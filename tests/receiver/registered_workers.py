@@ -5,9 +5,16 @@ from tests.receiver.store_fixture import StoreFixture
 from tests.receiver.woken_worker import WokenWorker
 
 
-def register_workers(fixture: StoreFixture) -> dict[Work, WokenWorker]:
-    """Register a worker for each kind of work. Returns them by kind."""
+def register_workers(fixture: StoreFixture, *, hints: bool = False) -> dict[Work, WokenWorker]:
+    """Register a worker for each kind of work. Returns them by kind.
+
+    Hints of other processes wake them only with `hints`: on PostgreSQL one comes whenever the connection that
+    listens is made.
+    """
+    dispatcher = fixture.services.core.dispatcher
     workers = {kind: WokenWorker(kind) for kind in Work}
     for worker in workers.values():
-        fixture.services.core.dispatcher.register(worker)
+        dispatcher.register(worker)
+    if not hints:
+        vars(dispatcher)["heard"] = lambda _word: None
     return workers

@@ -207,6 +207,7 @@ async def test_open_jobs_whose_account_is_not_served_are_logged_at_start(
         for account in ("aiml", "aiml", "minimax"):
             await fixture.added(account)
     others = {"minimax": {"api_key": "k"}, **changed}
+    caplog.set_level(logging.WARNING, LOGGER.name)
     async with running(loaded(tmp_path, providers=json.dumps(others)), work=False):
         pass
     lines = [(one.levelno, one.args) for one in caplog.records if one.name == LOGGER.name]
@@ -273,6 +274,7 @@ async def test_a_delivery_is_recorded_under_a_lease_that_outlasts_its_attempt(tm
 # News of other processes.
 
 
+@pytest.mark.usefixtures("on_sqlite")
 @pytest.mark.parametrize(
     ("word", "kinds", "feed"),
     [
@@ -285,13 +287,14 @@ async def test_a_delivery_is_recorded_under_a_lease_that_outlasts_its_attempt(tm
 async def test_news_of_another_process_wake_the_workers_and_calls_that_they_name(
     fixture: StoreFixture, word: str, kinds: set[Work], feed: bool
 ) -> None:
-    workers = register_workers(fixture)
+    workers = register_workers(fixture, hints=True)
     with fixture.services.core.waiting_calls.waiting(None, "key") as call:
         fixture.services.core.heard(word)
         assert call._event.is_set() is feed
     assert {kind for kind, worker in workers.items() if worker.woken} == kinds
 
 
+@pytest.mark.usefixtures("on_sqlite")
 async def test_a_look_takes_up_the_endpoints_keys_and_accounts_that_another_process_changed(
     fixture: StoreFixture,
 ) -> None:
@@ -303,7 +306,7 @@ async def test_a_look_takes_up_the_endpoints_keys_and_accounts_that_another_proc
     await fixture.store.write(paused)
     await fixture.store.write(lambda: accounts.block("aiml", "no credit", fixture.clock.at))
     await fixture.write("delete from api_key where id = :id", id=key.id)
-    workers = register_workers(fixture)
+    workers = register_workers(fixture, hints=True)
     assert core.endpoint_cache.served("ep_1")
     assert await core.api_keys.find(hash_api_key(text)) is not None
     await fixture.services.heartbeat.tick()

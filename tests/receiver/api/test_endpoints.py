@@ -349,3 +349,10 @@ async def test_a_mask_of_a_header_that_was_removed_meanwhile_is_not_stored(fixtu
         _changed(bare, {"headers": {"x-a": MASK}}, now)
     [wrong] = caught.value.errors
     assert (wrong.pointer, wrong.name, wrong.detail) == ("/headers/x-a", "x-a", MASKED)
+
+
+async def test_a_new_value_beside_the_mask_of_the_same_header_replaces_it(client: httpx.AsyncClient) -> None:
+    path = await created(client, headers={"X-Old": "1", "X-Env": "prod"})
+    shown = (await client.get(path)).json()["headers"]
+    changed = await client.patch(path, json={"headers": shown | {"x-OLD": "2"}})
+    assert changed.json()["headers"] == {"X-Env": MASK, "x-OLD": MASK}

@@ -195,7 +195,7 @@ async def test_an_attempt_whose_commit_was_not_acknowledged_is_stored_once(
 
         monkeypatch.setattr(commits, "_write", unacknowledged)
         delivery, [attempt] = await made.perform(prepared)
-    assert (delivery.state, attempt.status, cuts) == ("delivered", 204, 2)
+        assert (delivery.state, attempt.status, cuts) == ("delivered", 204, 2)
 
 
 async def test_an_attempt_keeps_the_time_until_its_answer(tmp_path: Path) -> None:

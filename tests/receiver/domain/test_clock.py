@@ -1,4 +1,4 @@
-"""The service's time: with the system's, never a step, and slowly after one."""
+"""The service's time: it equals the system's, never steps, and slowly follows a step of the system."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ class System:
 
 
 def made() -> tuple[Wall, System]:
-    """The service's time over such a machine."""
+    """Return the service's time over a machine, and that machine."""
     system = System()
     return Wall(lambda: system.wall, lambda: system.boot), system
 

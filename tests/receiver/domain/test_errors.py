@@ -1,15 +1,34 @@
-"""Errors of files and addresses: the reason of the system, and the next step where one is known."""
+"""Errors: their details, fields and headers, and the next step where one is known."""
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from receiver.domain.errors import cannot_listen, no_file, no_such
+from receiver.domain.errors import (
+    ERRORS,
+    TOLD,
+    FieldError,
+    Internal,
+    Invalid,
+    Misconfigured,
+    ProviderUnavailable,
+    StoreUnavailable,
+    TooManyWaiting,
+    cannot_listen,
+    did_you_mean,
+    invalid,
+    missing,
+    nearest,
+    no_file,
+    no_such,
+    several,
+)
 
 
 def failed(number: int) -> OSError:
-    """Return the error of the system with this number."""
+    """Return the system's error with this number."""
     return OSError(number, os.strerror(number))
 
 
@@ -60,3 +79,70 @@ def test_an_id_that_names_nothing_is_told_with_the_call_that_lists(kind: str) ->
     assert (error.http_status, error.code) == (404, "not-found")
     plural = {"delivery": "deliveries"}.get(kind, f"{kind}s")
     assert error.detail == f"no such {kind}; GET /v1/{plural} lists those that are there"
+
+
+def wrong(count: int) -> list[FieldError]:
+    """Return the errors of so many fields."""
+    return [FieldError("body", f"/f{number}", f"f{number}", "no") for number in range(count)]
+
+
+def test_one_wrong_field_is_named_by_its_pointer_and_its_last_part() -> None:
+    error = invalid("/input/prompt", "is needed")
+    assert (error.http_status, error.code, error.detail) == (422, "validation", "/input/prompt: is needed")
+    assert error.errors == (FieldError("body", "/input/prompt", "prompt", "is needed"),)
+    [header] = invalid("idempotency-key", "once", place="header").errors
+    assert header == FieldError("header", "idempotency-key", "idempotency-key", "once")
+
+
+@pytest.mark.parametrize(
+    ("count", "ends"), [(1, "/f0: no"), (TOLD, "; /f4: no"), (TOLD + 2, "; /f4: no; and 2 more")]
+)
+def test_a_few_wrong_fields_are_named_in_the_detail_and_the_others_counted(count: int, ends: str) -> None:
+    error = Invalid(errors=wrong(count))
+    assert error.detail.startswith("/f0: no")
+    assert error.detail.endswith(ends)
+    assert len(error.errors) == count
+
+
+def test_an_error_has_a_bounded_number_of_fields_and_a_detail_of_its_own() -> None:
+    error = Invalid("these are wrong", errors=wrong(ERRORS + 1))
+    assert (error.detail, len(error.errors)) == ("these are wrong", ERRORS)
+    assert Invalid(errors=[FieldError("body", "", "", "is no object")]).detail == "the body: is no object"
+    assert Internal().detail == Internal.meaning
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (StoreUnavailable(), "2"),
+        (StoreUnavailable(retry_after=9), "9"),
+        (ProviderUnavailable(), "5"),
+        (ProviderUnavailable(seconds=0.2), "1"),
+        (ProviderUnavailable(seconds=7.1), "8"),
+        (TooManyWaiting(), "1"),
+    ],
+)
+def test_an_error_that_passes_says_after_how_many_whole_seconds(
+    error: StoreUnavailable | ProviderUnavailable | TooManyWaiting, seconds: str
+) -> None:
+    assert error.headers == (("retry-after", seconds),)
+
+
+def test_only_a_name_that_is_similar_is_suggested() -> None:
+    known = ("apiframe", "minimax")
+    assert (nearest("apifram", known), nearest("zzz", known)) == ("apiframe", None)
+    assert (did_you_mean("minmax", known), did_you_mean("zzz", known)) == ("; did you mean `minimax`?", "")
+    assert nearest("minimax" + "x" * 10_000, known) is None
+
+
+def test_a_missing_file_is_named() -> None:
+    assert missing(Path("/nowhere/x")).startswith("there is no file /nowhere/x; ")
+
+
+def test_mistakes_are_lines_of_one_error_without_line_breaks_of_their_own() -> None:
+    first, second = Misconfigured("port", "is\nwrong"), Misconfigured("ho\x1bst", "is missing")
+    assert several([first]) is first
+    both = several([first, second])
+    assert both.lines == ["port: is\\nwrong", "ho\\x1bst: is missing"]
+    assert str(both) == "; ".join(both.lines)
+    assert (both.setting, both.others, both.exit_code) == ("port", (second,), 2)

@@ -1,4 +1,4 @@
-"""Which events an endpoint wants: types, prefixes, everything, and three types that must be named."""
+"""Subscriptions to events: by type, by prefix, to all, and to three types that must be named."""
 
 import pytest
 from hypothesis import given
@@ -8,6 +8,7 @@ from receiver.domain.event_types import (
     JOB_FINAL,
     LITERAL_ONLY,
     TYPES,
+    complaint,
     is_pattern,
     nearest_type,
     unknown,
@@ -77,6 +78,12 @@ def test_what_an_endpoint_gets(patterns: tuple[str, ...], gets: tuple[str, ...])
 )
 def test_only_a_type_that_is_near_is_suggested(text: str, near: str | None) -> None:
     assert nearest_type(text) == near
+
+
+def test_a_refused_pattern_is_told_with_a_similar_type_and_all_types() -> None:
+    assert "(did you mean `job.succeeded`?)" in complaint("job.sucseeded")
+    assert "did you mean" not in complaint("nope")
+    assert complaint("nope").endswith(f"types: {', '.join(TYPES)}")
 
 
 def test_unknown_tells_the_places() -> None:

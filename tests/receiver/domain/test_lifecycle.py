@@ -1,4 +1,4 @@
-"""What a job becomes: every state by every phase as tables, and what no order of words can break."""
+"""States of a job: the change by each phase as a table, and rules that hold in any order of reports."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ MOVERS: dict[str, Callable[[Job], Change]] = {
 
 
 def table(text: str) -> list[tuple[str, str, str]]:
-    """Row, column and cell of every cell."""
+    """Return row, column and cell for each cell of a table."""
     head, *lines = text.strip().splitlines()
     names = head.split()
     split = [line.split() for line in lines]
@@ -92,7 +92,7 @@ def table(text: str) -> list[tuple[str, str, str]]:
 
 
 def job(state: State | str = State.QUEUED, **others: object) -> Job:
-    """A job of ours."""
+    """Return a job with these fields."""
     made = Job(
         id="job_1",
         account="apiframe",
@@ -106,7 +106,7 @@ def job(state: State | str = State.QUEUED, **others: object) -> Job:
 
 
 def says(phase: Phase | str, theirs: str | None = None, **others: object) -> Update:
-    """An update; a success names a file unless told otherwise."""
+    """Return an update; a success names a file unless `assets` says otherwise."""
     phase = Phase(phase)
     if phase is Phase.SUCCEEDED:
         others.setdefault("assets", (FILE,))
@@ -116,13 +116,13 @@ def says(phase: Phase | str, theirs: str | None = None, **others: object) -> Upd
 
 
 def advance(before: Job, update: Update, **others: object) -> Change:
-    """`advance` as of now, said by a poll."""
+    """Return the change that an update makes now, as the answer to a poll."""
     named = {"now": NOW, "by": By.POLL} | others
     return lifecycle.advance(before, update, **named)  # type: ignore[arg-type]  # a test's shorthand
 
 
 def fold(start: Job, updates: Sequence[Update], **others: object) -> tuple[Job, list[str]]:
-    """The job after these words, a second apart, and the events on the way."""
+    """Return the job after these reports, a second apart, and the events on the way."""
     found, events = start, list[str]()
     for number, update in enumerate(updates):
         change = advance(found, update, now=NOW + timedelta(seconds=number), **others)

@@ -1,4 +1,4 @@
-"""What the answer to a submission makes of a job, whatever was said or done meanwhile."""
+"""Answers to submissions: their effect on a job, after any report or decision that came meanwhile."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""When a job is given up that the provider does not know, or that never gets its file."""
+"""Misses: the end of a job that its provider does not know, or that never gets its file."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""When to ask again: the account's settings over the provider's cadence, never past the deadline."""
+"""Times of polls: the account's settings over the provider's cadence, never past the deadline."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,12 +19,12 @@ CADENCE = Cadence(
 
 
 def seconds(count: int | None) -> timedelta | None:
-    """So many of them, where there are any."""
+    """Return a number of seconds as a time, None for None."""
     return None if count is None else count * SECONDS
 
 
 def job(**others: object) -> Job:
-    """A job that the provider knows."""
+    """Return a job that the provider knows, with these fields."""
     made = Job(
         id="job_1",
         account="apiframe",

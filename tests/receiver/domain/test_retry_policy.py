@@ -1,4 +1,4 @@
-"""The answer table of the contract: what an attempt means for its delivery, its endpoint and its lane."""
+"""The answer table of the contract: the effect of an attempt on its delivery, its endpoint and its lane."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -71,12 +71,12 @@ def ruled(
     tries: int = 1,
     jitter: float = 0.0,
 ) -> Decision:
-    """The ruling as of now under the schedule of the contract."""
+    """Return the decision about an attempt now, under the schedule of the contract."""
     return decide(status, asked, hint, tries=tries, now=NOW, schedule=SCHEDULE, jitter=jitter)
 
 
 def hint_of(*values: str) -> timedelta | None:
-    """What an answer with these `Retry-After` headers asks for."""
+    """Return the wait that an answer with these `Retry-After` headers asks for."""
     return retry_after(HttpMessage(503, tuple(("retry-after", one) for one in values), b"", NOW))
 
 

@@ -1,4 +1,4 @@
-"""Callbacks that prove nothing: guesses, hints, and the evidence kept of them; on a real store."""
+"""Unproved callbacks: guesses, hints, and the evidence that is kept of them, on a real store."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -17,7 +17,7 @@ from tests.receiver.store_fixture import START, StoreFixture, store_fixture, tol
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 
@@ -187,7 +187,7 @@ async def test_hints_about_an_ended_job_bring_few_polls(fixture: StoreFixture) -
 
 
 async def told_late(fixture: StoreFixture) -> Job:
-    """Return an expired job of which an unproved callback tells success."""
+    """Return an expired job of which an unproved callback reported a late success."""
     job = await fixture.submitted("apiframe", theirs="p1")
     fixture.clock.at = job.deadline_at
     await fixture.hear(word(job, fixture, source=NOTE, verdict=Action.EXPIRE))

@@ -1,4 +1,4 @@
-"""What a word leaves behind: what is kept of it, and what is due after it."""
+"""Effects of a report: the evidence that is kept of it, and the work that is due after it."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -19,7 +19,7 @@ SUBMIT, POLL, NOTE = Source.SUBMISSION, Source.POLL, Source.NOTE
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""Calls that wait: woken by news and by nothing else, few at a time, with one look a second for all."""
+"""Waiting calls: woken by news and nothing else, a few at a time, with one look a second for all of them."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ PATIENCE = 100.0
 
 @dataclass
 class Reads:
-    """Counts the reads of a store that others may share."""
+    """A store that counts its reads, and may be shared with other processes."""
 
     store: Store
     shared: bool
@@ -29,7 +29,7 @@ class Reads:
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, transaction: Any) -> Any:
-        """As the store reads."""
+        """Read as the store does, and count it."""
         self.count += 1
         self.came.set()
         return await self.store.read(transaction)
@@ -37,27 +37,27 @@ class Reads:
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A house of its own."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 async def reads(fixture: StoreFixture) -> Reads:
-    """The store of a house, read by one process among several."""
+    """Return its store, as one process among several reads it."""
     return Reads(fixture.store, shared=True)
 
 
 @pytest.fixture
 def made(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> WaitingCalls:
-    """Waiting calls that look only when the test does."""
+    """Return waiting calls that look only when the test calls `look`."""
     monkeypatch.setattr(module, "LOOK", 3600.0)
     return WaitingCalls(cast("Store", reads))
 
 
 @contextlib.asynccontextmanager
 async def waiting(made: WaitingCalls, job_id: str | None, seen: State | None = None) -> AsyncIterator[Any]:
-    """One call that waits."""
+    """Yield the task of one waiting call."""
     with made.waiting(job_id, "key") as waiter:
         waiter.seen = seen
         task = asyncio.create_task(waiter.news(PATIENCE))
@@ -68,7 +68,7 @@ async def waiting(made: WaitingCalls, job_id: str | None, seen: State | None = N
 
 
 async def woken(*tasks: Any) -> bool:
-    """Whether these are woken before anything else wakes them."""
+    """Return whether these tasks end within a few turns of the loop."""
     for _ in range(3):
         await asyncio.sleep(0)
     return all(task.done() for task in tasks)

@@ -1,8 +1,6 @@
-"""The work that is due after a word that came late, under a lost lease, or from an operator; on a real
-store."""
+"""Due work after a report that came late, under a lost lease or from an operator, on a real store."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 from handlers.contract import FailureCode, Phase
 from receiver.domain.model import By, JobError, Outcome, State, WaitReason, Work
 from receiver.domain.reports import Action, FailureKind
-from receiver.store.due import release, void_leases
+from receiver.store.due import void_leases
 from receiver.store.jobs import undecided
 from receiver.store.statements import ms
 from tests.receiver.job_steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
@@ -21,7 +19,7 @@ from tests.receiver.store_fixture import START, StoreFixture, outcomes, store_fi
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 
@@ -153,17 +151,6 @@ async def test_a_late_proof_replaces_the_decision_of_the_policy(tmp_path: Path) 
         assert await dues(fixture, job) == [("submit", 995.0)]
 
 
-async def test_a_claim_is_given_back_by_its_owner_only(fixture: StoreFixture) -> None:
-    """A claim that was rolled back has the fence of the one that another replica took next."""
-    job, claim = await out(fixture)
-    now = fixture.clock.at
-    rolled_back = replace(claim, owner="rpc_other")
-    assert await fixture.store.write(lambda: release([rolled_back], now)) == set()
-    assert [(leased, fence) for _, _, leased, fence in await fixture.due_of(job)] == [(1, claim.fence)]
-    assert await fixture.store.write(lambda: release([claim], now)) == {job.id}
-    assert [(leased, fence) for _, _, leased, fence in await fixture.due_of(job)] == [(0, claim.fence + 1)]
-
-
 async def test_a_late_proof_about_an_earlier_submission_says_nothing_about_a_later_one(
     fixture: StoreFixture,
 ) -> None:
@@ -184,37 +171,6 @@ async def test_a_refusal_of_a_job_that_a_callback_confirmed_fails_nothing(fixtur
     refusal = word(job, fixture, source=SUBMIT, verdict=FailureKind.REJECT, claim=claim, intent=job.intents)
     await fixture.hear(refusal)
     assert (await fixture.now(job)).state is State.RUNNING
-
-
-# Leases.
-
-
-async def test_work_under_way_is_not_claimed_again_by_its_own_worker(fixture: StoreFixture) -> None:
-    job, claim = await out(fixture)
-    fixture.clock.pass_(hours=1)
-    fixture.busy = frozenset({job.id})
-    assert await fixture.claim(Work.SUBMIT) == []
-    [(_, at, leased, fence)] = await fixture.due_of(job)
-    assert (at, leased, fence) == (3600.0 + 30.0, 1, claim.fence)
-    await fixture.hear(word(job, fixture, told(Phase.QUEUED, "p1"), SUBMIT, claim=claim))
-    assert await dues(fixture, job) == [("poll", 3600.0 + 10.0)]
-
-
-async def test_a_lease_of_another_replica_is_not_ended_by_the_clock(fixture: StoreFixture) -> None:
-    job, claim = await out(fixture)
-    await fixture.write("update due set owner = 'rpc_other' where id = :id", id=job.id)
-    fixture.clock.pass_(hours=1)
-    assert await fixture.claim(Work.SUBMIT) == []
-    assert await fixture.due_of(job) == [("submit", 30.0, 1, claim.fence)]
-
-
-async def test_a_submission_whose_lease_ended_does_not_wait_for_itself(fixture: StoreFixture) -> None:
-    await fixture.added("aiml")
-    assert len(await fixture.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1})) == 1
-    assert await fixture.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1}) == []
-    fixture.clock.pass_(seconds=95)
-    [again] = await fixture.claim(Work.SUBMIT, {"aiml": 1}, {"aiml": 1})
-    assert again.crashed
 
 
 # What an operator says.

@@ -1,5 +1,6 @@
 """Circuit breakers of accounts: blocks, probes, the ladders of both, and the events about them."""
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -85,7 +86,7 @@ async def test_an_account_that_was_never_refused_is_neither_blocked_nor_slowed(f
 async def test_calls_that_were_under_way_together_wait_for_one_probe(fixture: StoreFixture) -> None:
     assert await refuse(fixture) == 5.0
     fixture.clock.pass_(seconds=2)
-    assert [await refuse(fixture) for _ in range(3)] == [3.0] * 3
+    assert [await refuse(fixture, certain=certain) for certain in (False, True, True)] == [3.0] * 3
     assert await names(fixture) == ["provider.blocked"]
 
 
@@ -194,6 +195,16 @@ async def test_a_call_that_is_taken_between_refusals_begins_the_row_anew(
     assert "aiml" in breaker(fixture).blocked
 
 
+async def test_an_answered_poll_between_refused_submissions_does_not_begin_their_row_anew(
+    fixture: StoreFixture,
+) -> None:
+    for _ in range(2):
+        await refuse(fixture, certain=False)
+        await succeed(fixture, submit=False)
+    await refuse(fixture, certain=False)
+    assert "aiml" in breaker(fixture).blocked
+
+
 async def test_a_blocked_account_is_known_after_a_restart_and_in_other_processes(
     fixture: StoreFixture,
 ) -> None:
@@ -228,6 +239,17 @@ async def test_a_block_of_an_account_that_is_not_configured_is_not_taken_up(fixt
     await fixture.store.write(lambda: accounts.block("former", REASON, START))
     await breaker(fixture).load()
     assert breaker(fixture).blocked == {}
+
+
+async def test_a_block_that_is_just_being_stored_is_not_taken_for_one_that_ended(
+    on_sqlite: None, fixture: StoreFixture
+) -> None:
+    with write_locked(fixture.path):
+        refusing = asyncio.create_task(refuse(fixture))
+        await asyncio.sleep(0)
+        await breaker(fixture).load()
+        assert breaker(fixture).blocked == {"aiml": (START, REASON)}
+    assert await refusing == 5.0
 
 
 async def test_a_block_that_cannot_be_stored_holds_and_is_announced_by_the_next_probe(
