@@ -5,8 +5,10 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import replace
-from email.utils import formatdate
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, formatdate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -240,6 +242,27 @@ def test_a_clock_that_differs_from_the_providers_is_wrong(
 def test_an_answer_without_a_date_says_nothing_about_the_clock(alone: Path, service: ScriptedService) -> None:
     service.answer({"data": {"uuid": "ringback-doctor-0", "status": "queued"}})
     assert account(alone, service.url) == (GOOD, "answers, and takes the key")
+
+
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "grade", "says"),
+    [
+        (-61, BAD, "answers, but its clock and ours differ by 61 s: set this machine's"),
+        (-60, GOOD, "answers, and takes the key"),
+        (60, GOOD, "answers, and takes the key"),
+        (61, BAD, "answers, but its clock and ours differ by 61 s: set this machine's"),
+    ],
+)
+def test_a_clock_may_differ_by_a_minute(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, grade: str, says: str
+) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=NOW.timestamp))
+    date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    headers = (("server", "x"), ("date", date))
+    assert module._clock_of("account aiml", headers) == Finding("account aiml", grade, says)
 
 
 async def test_an_account_without_a_poll_cannot_be_checked(alone: Path) -> None:

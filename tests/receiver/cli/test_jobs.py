@@ -151,6 +151,14 @@ def test_a_list_without_filters_asks_for_20_rows(service: ScriptedService) -> No
     assert service.only_request().query == {"limit": "20"}
 
 
+@pytest.mark.parametrize("rows", ["0", "201", "x"])
+def test_a_list_has_1_to_200_rows(service: ScriptedService, rows: str) -> None:
+    result = service.run("jobs", "list", "--limit", rows)
+    assert result.exit_code == 2
+    assert f"'{rows}' must be a whole number from 1 to 200" in result.stderr
+    assert service.requests == []
+
+
 def test_a_job_is_shown_after_a_wait(service: ScriptedService) -> None:
     service.answer(JOB)
     result = service.run("jobs", "show", "job_1", "--wait", "30.5")
@@ -177,6 +185,22 @@ def test_a_timeline_tells_in_words_what_became_of_an_entry(service: ScriptedServ
     assert result.stderr == "there are more: add --cursor c-2\n"
     assert service.only_request().path == "/v1/jobs/job_1/timeline"
     assert service.only_request().query == {"limit": "4", "cursor": "c-1"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        ("lost", "answer lost"),
+        ("restore", "will retry"),
+        ("transient", "will retry"),
+        ("miss", "not found"),
+        ("reject", "rejected"),
+    ],
+)
+def test_each_verdict_has_its_words(service: ScriptedService, verdict: str, text: str) -> None:
+    service.answer({"data": [{"at": "a", "outcome": "noted", "verdict": verdict}]})
+    header, row = (line.split("\t") for line in service.run("jobs", "timeline", "job_1").stdout.splitlines())
+    assert row[header.index("outcome")] == text
 
 
 def test_a_timeline_in_json_is_that_of_the_api(service: ScriptedService) -> None:

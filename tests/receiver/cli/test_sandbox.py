@@ -85,8 +85,10 @@ async def test_the_providers_call_this_machine_and_public_addresses_over_https()
 
 @pytest.fixture
 def handlers_kept() -> Iterator[None]:
-    """Restore the handlers of the signals afterwards."""
+    """Run with the default handler of SIGHUP, and restore the handlers of all signals afterwards."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    # Under `nohup` it is ignored, for the tests too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -1,19 +1,22 @@
 """Use cases of jobs that exist: waited for, canceled, resolved and erased."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from handlers.contract import FailureCode, Phase
 from receiver.domain.errors import Conflict, Invalid, NotFound
 from receiver.domain.model import By, Job, JobError, State, Work
-from receiver.domain.reports import Action
+from receiver.domain.reports import Action, Report
 from receiver.events.long_polling import Waiter
+from receiver.events.recorder import Recorder
 from receiver.jobs.service import JobService
 from receiver.store import erasure
+from receiver.store.record import RecordResult
 from tests.receiver.job_steps import dues, unconfirmed
 from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
@@ -68,6 +71,24 @@ async def result(task: "asyncio.Task[Job]") -> Job:
     """Return the result of a call that waited, within a bound."""
     async with asyncio.timeout(PATIENCE):
         return await task
+
+
+class Overtaken:
+    """A recorder that runs another change before it records."""
+
+    def __init__(self, recorder: Recorder, first: Callable[[], Awaitable[None]]) -> None:
+        self._recorder = recorder
+        self._first = first
+
+    async def record(self, report: Report) -> RecordResult:
+        """Run the other change, then record."""
+        await self._first()
+        return await self._recorder.record(report)
+
+
+def overtaken(jobs: JobService, first: Callable[[], Awaitable[None]]) -> JobService:
+    """Return the use cases of jobs, where each decision comes behind another change."""
+    return replace(jobs, recorder=cast("Any", Overtaken(jobs.recorder, first)))
 
 
 # Waited for.
@@ -172,6 +193,31 @@ async def test_a_job_that_does_not_exist_is_not_found(jobs: JobService, name: st
         await getattr(jobs, name)("job_1")
 
 
+async def test_a_job_that_is_erased_while_it_is_canceled_is_not_found(
+    fixture: StoreFixture, jobs: JobService
+) -> None:
+    job = await fixture.submitted()
+
+    async def erase() -> None:
+        await fixture.store.write(lambda: erasure.erase([job.id], None))
+
+    with pytest.raises(NotFound, match="no such job"):
+        await overtaken(jobs, erase).cancel(job.id)
+    assert await fixture.column("select id from job") == []
+
+
+async def test_a_job_that_is_canceled_twice_at_once_is_canceled(
+    fixture: StoreFixture, jobs: JobService
+) -> None:
+    job = await fixture.submitted()
+
+    async def cancel() -> None:
+        await jobs.cancel(job.id)
+
+    assert (await overtaken(jobs, cancel).cancel(job.id)).state is State.CANCELED
+    assert await fixture.column("select type from event") == ["job.canceled"]
+
+
 # Resolved.
 
 
@@ -218,16 +264,18 @@ async def test_only_an_unconfirmed_job_can_be_resolved(fixture: StoreFixture, jo
     assert refused.value.detail == "only an unconfirmed job can be resolved; this one is queued"
 
 
-async def test_of_two_decisions_at_once_the_second_is_refused(
+async def test_a_decision_that_another_one_overtakes_is_refused(
     fixture: StoreFixture, jobs: JobService
 ) -> None:
     job, _ = await unconfirmed(fixture)
-    both = (jobs.resolve(job.id, Action.GIVE_UP) for _ in range(2))
-    answers = await asyncio.gather(*both, return_exceptions=True)
-    [refused] = [one for one in answers if isinstance(one, Conflict)]
-    [resolved] = [one for one in answers if isinstance(one, Job)]
-    assert refused.detail == "the job was resolved meanwhile"
-    assert resolved.state is State.FAILED
+
+    async def give_up() -> None:
+        await jobs.resolve(job.id, Action.GIVE_UP)
+
+    with pytest.raises(Conflict) as refused:
+        await overtaken(jobs, give_up).resolve(job.id, Action.RESUBMIT)
+    assert refused.value.detail == "the job was resolved meanwhile"
+    assert (await fixture.now(job)).state is State.FAILED
 
 
 # Erased.

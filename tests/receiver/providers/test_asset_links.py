@@ -12,6 +12,7 @@ from receiver.domain.errors import Gone, NotFound, ProviderUnavailable
 from receiver.domain.model import Job, Source, Work
 from receiver.providers import asset_links
 from receiver.providers.asset_links import GONE_FOR, GOOD_FOR, KEPT, AssetLinks
+from receiver.work.limits import ConcurrencyLimits
 from tests.ports import free_port
 from tests.receiver.scripted_provider import (
     KEY,
@@ -306,6 +307,27 @@ async def test_a_busy_account_has_no_call_to_spare_until_one_ends(
         provider.answer({"url": FRESH})
         assert await find(fixture, job) == FRESH
         assert fixture.lanes.room(Work.POLL, "aiml") == 1
+
+
+async def test_a_slot_that_becomes_free_during_the_wait_is_taken(
+    tmp_path: Path, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, seize = asyncio.Event(), ConcurrencyLimits.seize
+
+    def noting(limits: ConcurrencyLimits, work: Work, name: str) -> bool:
+        looked.set()
+        return seize(limits, work, name)
+
+    monkeypatch.setattr(ConcurrencyLimits, "seize", noting)
+    monkeypatch.setattr(asset_links, "LOOK", 0.0)
+    async with service_at(provider, tmp_path, {"aiml": {"max_in_flight": 1}}) as fixture:
+        job = await done(fixture)
+        provider.answer({"url": FRESH})
+        fixture.lanes.acquire(Work.POLL, "aiml")
+        finding = asyncio.create_task(find(fixture, job))
+        await looked.wait()
+        fixture.lanes.release("aiml", Work.POLL)
+        assert await finding == FRESH
 
 
 async def test_the_end_of_a_call_wakes_the_polls_that_wait_for_its_slot(

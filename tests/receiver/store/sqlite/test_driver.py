@@ -207,3 +207,22 @@ async def test_the_log_is_moved_after_a_step_of_changes(store: Store, path: Path
     async with asyncio.timeout(PATIENCE):
         while untouched():  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0)
+
+
+async def test_after_a_finished_log_the_next_move_waits_for_a_whole_step(store: Store) -> None:
+    driver = store.driver
+    assert isinstance(driver, SqliteDriver)
+
+    def filling() -> Transaction[None]:
+        yield insert("meta", [(f"key{number}", "a") for number in range(STEP)])
+
+    await store.write(filling)
+    assert driver._moving is not None
+    await driver._moving
+    await store.write(probe.write)
+    changed, started = driver._changed, driver._moving
+    assert driver._moved < changed, "as a commit during the move leaves it"
+    await driver._on_writer(driver._finish_log)
+    assert driver._moved == changed
+    await store.write(probe.write)
+    assert driver._moving is started, "no move begins beside the commit that starts the log over"
