@@ -43,7 +43,7 @@ async def sync(
         # A write changes the generation, so that every replica reloads: unchanged endpoints are not written.
         if endpoint != known:
             row = sealer.row(endpoint)
-            await store.write(functools.partial(table.put, row))
+            await store.write(functools.partial(table.rewrite, row))
     for gone in stored.values():
         if gone.from_file:
             await store.write(functools.partial(table.remove, gone.id, now))

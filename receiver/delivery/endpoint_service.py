@@ -117,6 +117,8 @@ class EndpointService:
         endpoint = await self.get(endpoint_id)
         if not endpoint.secrets:
             raise Conflict(f"nothing can be signed for this endpoint: {UNREADABLE}")
+        # The sender takes the URL from the cache, which may be older than a change through another process.
+        await self.refresh()
         return await self.pinger.send(endpoint)
 
     async def sync_configured(self, configured: Sequence[EndpointSettings]) -> None:

@@ -45,6 +45,12 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
     yield insert("endpoint", [row])
 
 
+def rewrite(row: tuple[Any, ...]) -> Transaction[None]:
+    """Write a changed endpoint, and end the hold that its answers before the change caused."""
+    yield from put(row)
+    yield from holds.let_go(row[0])
+
+
 def alter(
     endpoint_id: str, changed: Callable[[Any], tuple[Endpoint, tuple[Any, ...]]]
 ) -> Transaction[Endpoint | None]:
@@ -56,8 +62,7 @@ def alter(
     if row is None:
         return None
     endpoint, fresh = changed(row)
-    yield from put(fresh)
-    yield from holds.let_go(endpoint_id)
+    yield from rewrite(fresh)
     return endpoint
 
 

@@ -18,7 +18,9 @@ from tests.receiver.raw_server import Peer, RawServer, serving
 from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
 
 LOOPBACK = '["127.0.0.1/32"]'
-LONG = 60.0
+PATIENT = 100.0
+"""Seconds of an attempt: a bound that no answer of the receiver reaches, however busy the machine is."""
+LONG = 2 * PATIENT
 """Seconds of a claim that outlasts an attempt."""
 BROKEN = b""
 """An answer that never comes: the connection is closed instead."""
@@ -145,6 +147,6 @@ async def sending(folder: Path, *answers: bytes, **settings: str) -> AsyncIterat
     receiver = Receiver(list(answers))
     async with (
         serving(receiver) as server,
-        store_fixture(folder, egress_allow=LOOPBACK, **settings) as fixture,
+        store_fixture(folder, egress_allow=LOOPBACK, delivery_timeout=str(PATIENT), **settings) as fixture,
     ):
         yield Sending(fixture, server, receiver)

@@ -1,6 +1,7 @@
 """Endpoints of the settings file: stored at start as the file has them, next to those of the API."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Endpoint, EndpointState
 from receiver.security.signing import key_of
 from receiver.store import endpoints as table
+from receiver.store import holds
 from receiver.store.generation import generation
 from receiver.store.sealing import UNREADABLE
 from tests.receiver.store_fixture import SECRET, StoreFixture, store_fixture
@@ -154,3 +156,13 @@ async def test_a_secret_that_cannot_be_decrypted_must_be_set_in_the_file(fixture
     assert refused.value.problem == f"must be set, because {UNREADABLE}: the stored one is lost"
     await sync(fixture, wanted(secret=OTHER))
     assert (await stored(fixture)).secrets == (OTHER,)
+
+
+async def test_a_changed_url_does_not_inherit_the_hold_of_the_old_one(fixture: StoreFixture) -> None:
+    await sync(fixture, wanted())
+    until = fixture.clock.at + timedelta(hours=1)
+    await fixture.store.write(lambda: holds.hold([("crm", until)]))
+    await sync(fixture, wanted())
+    assert list(await fixture.store.read(holds.held(fixture.clock.at, 10))) == ["crm"]
+    await sync(fixture, wanted(url="https://crm.example/other"))
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {}

@@ -12,6 +12,7 @@ from receiver.domain.model import EndpointState, Work
 from receiver.domain.retry_policy import GONE
 from receiver.security import signing
 from receiver.store import deliveries
+from receiver.store import endpoints as table
 from receiver.store.deliveries import DeliveryFilter
 from receiver.store.statements import ms
 from tests.receiver.delivery_steps import BROKEN, Sending, answer, due_rows, sending, without_sockets
@@ -162,3 +163,13 @@ async def test_a_ping_that_cannot_be_stored_fails_at_once_and_gives_its_slot_bac
         assert made.fixture.lanes.lane(Work.DELIVER, "ep_1").in_flight == 0
         assert await made.fixture.column("select id from delivery") == []
     assert made.receiver.requests == []
+
+
+async def test_a_ping_goes_to_the_url_that_another_process_has_just_stored(tmp_path: Path) -> None:
+    async with sending(tmp_path, answer(204)) as made:
+        endpoint, core = await made.endpoint(), made.fixture.services.core
+        moved = replace(endpoint, url=made.server.url("/moved"))
+        await made.fixture.store.write(lambda: table.rewrite(core.sealer.row(moved)))
+        attempt = await made.fixture.services.api.endpoints.ping("ep_1")
+        assert attempt.status == 204
+        assert made.receiver.requests[0].startswith(b"POST /moved ")

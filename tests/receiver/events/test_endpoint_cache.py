@@ -1,4 +1,4 @@
-"""Endpoints as they are held: adopted, left alone, unreadable, counted."""
+"""The cache of endpoints: adopted by generation, left alone while held, or with an unreadable secret."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -22,13 +22,13 @@ from tests.receiver.store_fixture import SECRET, START, StoreFixture, store_fixt
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest."""
+    """Yield a service at rest."""
     async with store_fixture(tmp_path) as made:
         yield made
 
 
 def row_of(name: str, **others: object) -> dict[str, object]:
-    """A stored endpoint."""
+    """Return an endpoint as a stored row."""
     made = Endpoint(
         id=name,
         url="https://a.example/",
@@ -42,7 +42,7 @@ def row_of(name: str, **others: object) -> dict[str, object]:
 
 
 class Counted(dict[str, object]):
-    """A row."""
+    """A row that iterates over its values, as those of a database do."""
 
     def __iter__(self):  # type: ignore[no-untyped-def]  # a row iterates over its values
         return iter(self.values())

@@ -305,8 +305,9 @@ async def test_the_bytes_of_a_piece_of_old_evidence_are_bounded_too(
     await fixture.write("delete from job where id = :id", id=job)
     fixture.clock.pass_(days=2)
     monkeypatch.setattr(erasure, "BYTES", 20)
-    counts, place = [], ""
+    counts, places = [], [""]
     for _ in range(3):
-        place = await fixture.store.write(partial(erasure.prune_orphans, fixture.clock.at, place, 10))
+        change = partial(erasure.prune_orphans, fixture.clock.at, places[-1], 1)
+        places.append(await fixture.store.write(change))
         counts += await fixture.column("select count(*) from evidence where job = :job", job=job)
-    assert (counts, place) == ([5, 3, 0], "")
+    assert (counts, places) == ([5, 3, 0], ["", "", "", job])

@@ -1,4 +1,4 @@
-"""Group commit: many callers in one transaction, each answered after its COMMIT, failed only by its own."""
+"""Group commit: many callers in one transaction, each answered after its COMMIT and failed only by itself."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ PATIENCE = 100.0
 
 @dataclass
 class Notes:
-    """A verb of its own: it notes words, and remembers in which batches and which were abandoned."""
+    """A batched write that stores notes, and lists its batches and the results that were rolled back."""
 
     batches: list[list[str]] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Notes:
     go_on: threading.Event = field(default_factory=threading.Event)
 
     def verb(self, cost: int = 1) -> BatchedWrite[str, str]:
-        """The verb, an item of which costs so much."""
+        """Return the batched write, with this cost for each item."""
         return BatchedWrite(
             name="note", run=self._run, cost=lambda _item: cost, rollback=self.abandoned.append
         )
@@ -51,7 +51,7 @@ class Notes:
 
 
 def failing(_items: Sequence[int]) -> Transaction[list[int]]:
-    """A neighbour whose content is wrong."""
+    """Fail inside a transaction that other items share."""
     yield query("select 1")
     raise ValueError("bad neighbour")
 
@@ -61,26 +61,26 @@ BAD_NEIGHBOUR: BatchedWrite[int, int] = BatchedWrite(name="bad neighbour", run=f
 
 @pytest.fixture
 async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """A service at rest with one endpoint."""
+    """Yield a service at rest with one endpoint."""
     async with store_fixture(tmp_path) as made:
         await made.endpoint("ep_1", "job.*", "provider.*")
         yield made
 
 
 def durable(path: Path) -> set[str]:
-    """The notes that another program finds in the file."""
+    """Return the notes that another program finds in the file."""
     with contextlib.closing(sqlite3.connect(path)) as other:
         return {key for (key,) in other.execute("select key from meta where key <> 'generation'")}
 
 
 async def spoiled(store: Store) -> None:
-    """Let whatever transaction comes next fail."""
+    """Let the next transaction fail."""
     with pytest.raises(ValueError, match="bad neighbour"):
         await store.do(BAD_NEIGHBOUR, 1)
 
 
 async def tell(store: Store, verb: BatchedWrite[str, str], *items: str) -> list[str | BaseException]:
-    """What the verb says of these items, all asked for at once."""
+    """Write these items at once. Returns the result or the exception of each."""
     return await asyncio.gather(*(store.do(verb, item) for item in items), return_exceptions=True)
 
 
@@ -209,7 +209,7 @@ async def test_closing_stores_what_is_queued(path: Path) -> None:
 
 
 def in_flight(fixture: StoreFixture) -> int:
-    """The slots of the endpoint that are taken."""
+    """Return the number of slots of the endpoint that are in use."""
     return fixture.lanes.lane(Work.DELIVER, "ep_1").slots.in_flight
 
 
@@ -242,7 +242,7 @@ REFUSING = {
         TRIGGER.format("event"),
     ),
 }
-"""How a statement or a commit is refused, on SQLite or not."""
+"""Statements that let a later statement or commit be refused, by place and by whether it is SQLite."""
 REFUSALS = (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)
 
 
@@ -280,7 +280,7 @@ async def test_the_slots_of_an_event_of_the_service_are_given_back(fixture: Stor
 
 @pytest.mark.parametrize("steps", range(8))
 async def test_whoever_comes_as_a_transaction_ends_is_served(fixture: StoreFixture, steps: int) -> None:
-    """Between an answer and the next look at the queue there is no step of the loop in which one is lost."""
+    # Between an answer and the next look at the queue there is no step of the loop in which one is lost.
     notes = Notes()
 
     async def later(name: str) -> str:
