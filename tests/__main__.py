@@ -48,8 +48,15 @@ ENGINE_FREE = (
     "callback_meaning",
     "secrecy",
     "waiting",
+    "accounts",
+    "callbacks",
+    "hints",
+    "polls",
+    "strangers",
+    "large_inputs",
 )
-"""Stories of the commands, the providers, the links and both edges: every database is the same to them."""
+"""Stories of the commands, the providers, the links and both edges: every database is the same to them, and
+their writes are tests of the store, on both engines."""
 STORED = [
     *STORES,
     "tests/stories",
@@ -75,6 +82,11 @@ LONG = [
 """Proofs that wait for the length of a deadline, or run for many minutes: `make proof` runs them."""
 
 
+STORIES = ["tests/stories", "tests/simulation", "tests/proof"]
+MODULES = ["tests", *(part for folder in STORIES for part in ("--ignore", folder))]
+"""Tests of one module, which alone must reach the branches of the core, and those of the whole service."""
+
+
 def pytest(workers: int) -> list[str]:
     """Return the command that runs tests in `workers` processes."""
     return [*PYTHON, "pytest", "-n", str(workers), "--dist", "loadgroup", "-rs"]
@@ -90,7 +102,10 @@ class Step:
 
 
 LANES = (
-    (Step("tests", [*pytest(4), "--durations", "10", "--cov", "--cov-report=term", *LONG], 230),),
+    (
+        Step("modules", [*pytest(4), "--durations", "5", "--cov", "--cov-report=term", *MODULES], 150),
+        Step("stories", [*pytest(4), "--durations", "5", *STORIES, *LONG], 150),
+    ),
     (
         Step("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
         Step("lint", [*PYTHON, "ruff", "check", "."], 10),

@@ -13,7 +13,7 @@ from tests.simulation.plan import plan
 from tests.simulation.run import Result, Simulation
 from tests.simulation.shrink import shrink
 
-SEEDS = 120
+SEEDS = 80
 PARTS = 4
 ROOT = Path(__file__).parents[2]
 FOUND_BY = {

@@ -124,6 +124,7 @@ def show(**shares: float) -> None:
 
 def test_each_knob_is_an_option_with_its_default() -> None:
     defaults = {name.replace("-", "_"): value for name, (value, _) in SECONDS_HELP.items()}
+    assert Knobs(**defaults) == Knobs()
     assert CliRunner().invoke(show, []).output == f"{Knobs(**defaults)!r}\n"
     result = CliRunner().invoke(
         show, ["--lost-answer", "0.25", "--late", "1", "--every-answer", "7", "--takes", "0"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from receiver.config.settings import API_KEY, AccountSettings, EndpointSettings, Settings
+from receiver.config.settings import API_KEY, RETRY_SCHEDULE, AccountSettings, EndpointSettings, Settings
 from receiver.domain.event_types import JOB_FINAL
 from tests.receiver.raw_server import BOUNDED
 
@@ -230,6 +230,28 @@ def test_a_network_has_no_bits_behind_its_prefix() -> None:
 def test_a_path_holds_no_nul(name: str) -> None:
     assert problem(Settings, {name: "a\0b"}) == (name, "must be a path, without NUL")
     assert getattr(Settings.model_validate({name: "/a/b"}), name) == Path("/a/b")
+
+
+def test_without_settings_every_value_has_its_default() -> None:
+    settings, account = Settings(), AccountSettings()
+    assert (settings.database_url, settings.host, settings.port) == (
+        "sqlite:///ringback.db",
+        "127.0.0.1",
+        8080,
+    )
+    assert (settings.job_deadline, settings.on_unconfirmed, settings.unconfirmed_after) == (7200, "hold", 600)
+    assert (settings.asset_link_days, settings.retention_days) == (30, 30)
+    assert (settings.delivery_timeout, settings.shutdown_grace) == (15, 20)
+    assert (settings.migrate_on_start, settings.egress_http) == (True, False)
+    assert (settings.log_level, settings.log_format) == ("info", None)
+    assert (account.max_in_flight, account.confirm, account.max_jobs) == (16, "unproved", None)
+    assert settings.retry_schedule == RETRY_SCHEDULE
+
+
+def test_the_attempts_of_a_delivery_are_spread_over_about_three_days() -> None:
+    assert list(RETRY_SCHEDULE) == sorted(set(RETRY_SCHEDULE))
+    assert (RETRY_SCHEDULE[0], RETRY_SCHEDULE[-1]) == (5, 86400)
+    assert sum(RETRY_SCHEDULE) == 272_105
 
 
 def test_settings_do_not_change() -> None:

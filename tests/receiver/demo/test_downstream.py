@@ -10,6 +10,7 @@ import pytest
 
 from receiver.demo import downstream as module
 from receiver.demo.downstream import Downstream
+from receiver.domain.event_types import JOB_FINAL
 from receiver.security.signing import headers, key_of
 from tests.receiver.store_fixture import SECRET
 
@@ -51,6 +52,10 @@ async def test_a_signed_delivery_is_verified_and_counted(
     assert downstream.final == {"job_1": "job.succeeded"}
     assert downstream.finals == {"job_1": 1}
     assert downstream.copies == {"evt_1": 1, "evt_2": 1}
+
+
+def test_the_final_types_are_those_of_the_service() -> None:
+    assert set(JOB_FINAL) == module.FINAL
 
 
 @pytest.mark.parametrize("kind", sorted(module.FINAL))

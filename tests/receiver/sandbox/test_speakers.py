@@ -216,6 +216,19 @@ def test_the_signature_of_apiframe_v2_is_made_with_the_key_of_the_submission() -
         reader.verify(callback("apiframe-v2", other, "running", 40), KEYS)
 
 
+@pytest.mark.parametrize(
+    ("phase", "event"), [("running", "progress"), ("succeeded", "completed"), ("failed", "failed")]
+)
+def test_a_callback_of_apiframe_v2_names_its_event_in_the_body_and_in_a_header(
+    phase: str, event: str
+) -> None:
+    received = callback("apiframe-v2", made("apiframe-v2"), phase, 40)
+    body = json.read_object(received.body)
+    assert (body["event"], body["jobId"]) == (event, "apiframe-v2-1")
+    assert received.every("x-webhook-event") == [event]
+    assert "id" not in body
+
+
 def test_every_provider_has_a_word_for_each_phase() -> None:
     assert WORDS.keys() == SPEAKERS.keys() - {"gately"}
     assert all(words.keys() >= PHASES.keys() for words in WORDS.values())
