@@ -23,6 +23,7 @@ ENGINE_BOUND = ("opening", "partitions", "rows", "schema", "statements", "transf
 STORES = [
     *(f"tests/receiver/events/test_{name}.py" for name in ("endpoint_cache", "guesses", "next_work")),
     "tests/receiver/events/test_long_polling.py",
+    "tests/receiver/work/test_heartbeat.py",
     "tests/receiver/work/test_worker.py",
     *sorted(
         f"tests/receiver/store/{path.name}"
@@ -103,14 +104,14 @@ class Step:
 
 LANES = (
     (
-        Step("modules", [*pytest(4), "--durations", "5", "--cov", "--cov-report=term", *MODULES], 150),
-        Step("stories", [*pytest(4), "--durations", "5", *STORIES, *LONG], 150),
+        Step("modules", [*pytest(4), "--durations", "5", "--cov", "--cov-report=term", *MODULES], 180),
+        Step("stories", [*pytest(4), "--durations", "5", *STORIES, *LONG], 110),
     ),
     (
         Step("format", [*PYTHON, "ruff", "format", "--check", "."], 5),
         Step("lint", [*PYTHON, "ruff", "check", "."], 10),
         Step("types", [*PYTHON, "mypy"], 35),
-        Step("on PostgreSQL", [*pytest(2), "--engine", "postgresql", *STORED], 120),
+        Step("on PostgreSQL", [*pytest(2), "--engine", "postgresql", *STORED], 130),
         Step("behind a pooler", [*pytest(2), "--engine", "pgbouncer", *POOLED], 60),
     ),
 )

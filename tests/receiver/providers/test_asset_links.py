@@ -18,7 +18,6 @@ from tests.receiver.scripted_provider import (
     KEY,
     ScriptedProvider,
     change_account,
-    change_handler,
     service_at,
 )
 from tests.receiver.store_fixture import START, StoreFixture, told, word
@@ -37,11 +36,11 @@ def links(fixture: StoreFixture) -> AssetLinks:
 
 async def done(fixture: StoreFixture, account: str = "aiml", operation: str = "video", **fields: Any) -> Job:
     """Return a job that succeeded with one file, for which the provider is asked unless `fields` say more."""
-    job = await fixture.submitted(account, "p1", operation=operation)
+    job = await fixture.added(account, operation=operation)
+    [chosen] = await fixture.claim(Work.SUBMIT, {account: 1})
     asset = Asset(**{"kind": Kind.VIDEO, "source": SOURCE, **fields})
-    claim = await fixture.poll_claim(job)
     update = told(Phase.SUCCEEDED, "p1", assets=(asset,))
-    [recorded] = await fixture.hear(word(job, fixture, update, Source.POLL, claim=claim))
+    [recorded] = await fixture.hear(word(job, fixture, update, Source.SUBMISSION, claim=chosen.claim))
     assert recorded.job is not None
     assert recorded.job.assets == (asset,)
     return recorded.job
@@ -114,15 +113,16 @@ async def test_a_file_that_the_provider_has_deleted_is_gone(fixture: StoreFixtur
     assert await refused(fixture, job) == "the provider has deleted this file"
 
 
-async def test_a_link_that_has_ended_at_a_provider_without_fresh_ones_is_gone(
-    fixture: StoreFixture, provider: ScriptedProvider
+@pytest.mark.parametrize(
+    ("account", "operation"),
+    [("apiframe", "imagine"), ("aiml", "video"), ("getimg", "image"), ("getimg", "gone")],
+)
+async def test_a_link_that_has_ended_is_gone_where_the_provider_has_no_fresh_one(
+    fixture: StoreFixture, provider: ScriptedProvider, account: str, operation: str
 ) -> None:
-    ended = "the provider's link has ended, and it has no way to a fresh one"
-    job = await done(fixture, "apiframe", "imagine", url=LINK, expires_at=START, source=None)
-    assert await refused(fixture, job) == ended
-    change_handler(fixture, "getimg", operations={})
-    other = await done(fixture, "getimg", url=LINK, expires_at=START, source=None)
-    assert await refused(fixture, other) == ended
+    job = await done(fixture, account, operation, url=LINK, expires_at=START, source=None)
+    why = "the provider's link has ended, and it has no way to a fresh one"
+    assert await refused(fixture, job) == why
     assert provider.calls == []
 
 
