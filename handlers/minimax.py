@@ -91,7 +91,7 @@ ERRORS: Mapping[str, type[ProviderError]] = {
 """The error for each `base_resp.status_code`, by the vendor's error page. 2061 is about a model that the plan
 does not include, 2056 about the usage within a window of hours."""
 WAITS = {"2056": timedelta(minutes=5)}
-"""Waits after a code whose answer has no `Retry-After`."""
+"""Waits after a code that comes without `Retry-After`."""
 ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 CONTENT_POLICY = frozenset({"1026", "1027"})
 LINK_LIFETIME = timedelta(hours=9)

@@ -21,10 +21,14 @@ BUDGET = 300
 ENGINE_BOUND = ("opening", "partitions", "rows", "schema", "statements", "transfer")
 """Tests of the store that are about one engine, or about none."""
 STORES = [
-    *(f"tests/receiver/events/test_{name}.py" for name in ("endpoint_cache", "guesses", "next_work")),
-    "tests/receiver/events/test_long_polling.py",
-    "tests/receiver/work/test_heartbeat.py",
-    "tests/receiver/work/test_worker.py",
+    *(
+        f"tests/receiver/{folder}/test_{name}.py"
+        for folder, names in (
+            ("events", ("endpoint_cache", "guesses", "next_work", "long_polling")),
+            ("work", ("heartbeat", "worker")),
+        )
+        for name in names
+    ),
     *sorted(
         f"tests/receiver/store/{path.name}"
         for path in (HERE / "tests" / "receiver" / "store").glob("test_*.py")

@@ -40,7 +40,7 @@ PLAIN = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
 }
-"""Sentences for the types of pydantic's errors whose own sentences name Python types."""
+"""Sentences by type of error, in place of pydantic's sentences that name Python types."""
 LENGTHS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 MOST = 200
 """Most entries of an object or list in a request, except in fields that are passed on unchanged."""
@@ -213,7 +213,7 @@ def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> l
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:
-    """Return what is wrong with a value, without the inner words of pydantic."""
+    """Return the sentence for a wrong value, without the inner words of pydantic."""
     limits, kind = problem.get("ctx", {}), problem["type"]
     if kind in LENGTHS:
         bound, limit = LENGTHS[kind][0], limits[LENGTHS[kind][1]]

@@ -18,11 +18,11 @@ from receiver.store.statements import InsertStatement, Transaction, one_or_none,
 BATCH = 200
 """Rows of a table in one batch."""
 BATCHES = {"input_piece": 16}
-"""Rows in one batch, by table, of tables whose rows are large (up to 256 KiB)."""
+"""Rows in one batch, by table, of tables with large rows (up to 256 KiB)."""
 PARTS, PART_DAYS = 8, 7
 """The most partitions that the moved history is divided into, and the fewest days that one covers."""
 MOVING = "moving"
-"""The key in `meta` of a database whose move is not finished."""
+"""The key in `meta` that marks a database until the move into it is finished."""
 KEYS: Mapping[str, tuple[str, ...]] = {
     "job": ("id",),
     "input_piece": ("job", "number"),

@@ -29,7 +29,7 @@ AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-"""Errors whose cause is the state of the database, not the statement."""
+"""Errors that the state of the database causes, not the statement."""
 
 
 def drop(connection: "Connection") -> None:

@@ -147,9 +147,13 @@ async def test_a_callback_that_is_refused_is_sent_again(
     assert a_world.sent == {"500": 1, "200": 1, "401": 1, "404": 1, "503": 1}
 
 
-async def test_a_callback_url_that_must_not_be_called_is_a_failure(a_world: World) -> None:
-    assert await a_world.post("http://10.0.0.1/", Message(b"{}", ())) is None
+async def test_a_callback_url_that_must_not_be_called_is_a_failure(
+    a_world: World, server: RawServer, hook: Hook
+) -> None:
+    with_credentials = server.url().replace("://", "://user:secret@")
+    assert await a_world.post(with_credentials, Message(b"{}", ())) is None
     assert a_world.sent == {"failed": 1}
+    assert hook.received == []
 
 
 async def test_a_post_returns_the_body_of_an_answer_of_2xx(
