@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvloop
 
 from tests.engines import ENGINES, NEWEST, SQLITE, VERSIONS
+from tests.loopback import LoopbackLoop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,8 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Return the loop factory of all tests: uvloop, as in the service."""
-    return {"uvloop": uvloop.new_event_loop}
+    """Return the loop factory of all tests."""
+    return {"uvloop": LoopbackLoop}
 
 
 def _cached(made: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
@@ -45,6 +45,14 @@ def _certificates() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", _cached(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """Fail a test that dialled an address beyond this machine."""
+    LoopbackLoop.refused.clear()
+    yield
+    assert LoopbackLoop.refused == []
 
 
 @pytest.fixture(autouse=True)
