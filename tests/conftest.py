@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,3 +76,11 @@ def on_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test on PostgreSQL: on the run's engine, or on the newest version where that is SQLite."""
     if ENGINES.sqlite:
         monkeypatch.setattr(ENGINES, "name", NEWEST)
+
+
+@pytest.fixture
+def unserved() -> Iterator[str]:
+    """Yield a URL on loopback at which nothing listens, or can begin to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"

@@ -11,7 +11,7 @@ from receiver.store import Store
 from receiver.store.sqlite import driver as sqlite
 from receiver.work import worker
 from tests.receiver.raw_server import Heard
-from tests.receiver.store_fixture import opened
+from tests.receiver.store_fixture import StoreFixture, opened, store_fixture
 from tests.receiver.worker_fixture import PATIENCE, WorkerFixture, worker_fixture_in
 
 
@@ -31,6 +31,13 @@ def path(tmp_path: Path) -> Path:
 async def store(path: Path) -> AsyncIterator[Store]:
     """Yield a new store."""
     async with opened(path) as made:
+        yield made
+
+
+@pytest.fixture
+async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
+    """Yield the parts of a service at rest."""
+    async with store_fixture(tmp_path) as made:
         yield made
 
 

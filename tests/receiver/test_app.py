@@ -45,13 +45,6 @@ ALL = ["HourlyCounts.run", "ReplicaHeartbeat.run", "Retention.run", *["Worker.ru
 API = ["HourlyCounts.run", "ReplicaHeartbeat.run"]
 
 
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
-
-
 def loaded(folder: Path, **settings: str) -> Loaded:
     """Return the settings of a service over a database in a folder."""
     environment = {

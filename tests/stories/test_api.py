@@ -382,14 +382,14 @@ async def test_accounts_are_listed_in_pieces(deployment: Deployment) -> None:
 
 
 async def test_readiness_ends_when_the_service_is_stopping(deployment: Deployment) -> None:
-    nobody = {"authorization": ""}
-    assert await asked(deployment, "GET", "/healthz", headers=nobody) == {"status": "ok"}
-    assert await asked(deployment, "GET", "/readyz", headers=nobody) == {"status": "ok"}
+    no_key = {"authorization": ""}
+    assert await asked(deployment, "GET", "/healthz", headers=no_key) == {"status": "ok"}
+    assert await asked(deployment, "GET", "/readyz", headers=no_key) == {"status": "ok"}
     deployment.services.core.shutdown.begun = True
     try:
-        answer = await deployment.client.get("/readyz", headers=nobody)
+        answer = await deployment.client.get("/readyz", headers=no_key)
         problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        assert await asked(deployment, "GET", "/healthz", headers=nobody) == {"status": "ok"}
+        assert await asked(deployment, "GET", "/healthz", headers=no_key) == {"status": "ok"}
     finally:
         deployment.services.core.shutdown.begun = False

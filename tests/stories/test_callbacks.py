@@ -125,8 +125,8 @@ async def refused(at: Scene, url: str, headers: Headers) -> None:
     before = await at.deployment.job(at.job["id"])
     answer = await at.deployment.client.post(url, content=body, headers=headers)
     told = problem(answer, 401, "unauthorized")
-    nobody = await at.deployment.client.post(at.to("apiframe", "a.b.c"), content=body)
-    assert told | {"request_id": ""} == nobody.json() | {"request_id": ""}
+    unknown = await at.deployment.client.post(at.to("apiframe", "a.b.c"), content=body)
+    assert told | {"request_id": ""} == unknown.json() | {"request_id": ""}
     assert await at.deployment.job(at.job["id"]) == before
     assert "applied" not in await outcomes(at.deployment, at.job["id"])
 

@@ -122,11 +122,12 @@ async def test_a_command_without_its_verb_shows_what_there_is(
     assert said.err.startswith("Usage: ringback ")
 
 
-async def test_a_service_that_is_away_is_named(tmp_path: Path, nobody: str) -> None:
-    said = await run(tmp_path, "jobs", "list", RINGBACK_API_KEY="rb_x", RINGBACK_URL=nobody)
+async def test_a_service_that_is_away_is_named(tmp_path: Path, unserved: str) -> None:
+    said = await run(tmp_path, "jobs", "list", RINGBACK_API_KEY="rb_x", RINGBACK_URL=unserved)
     assert (said.code, said.out) == (1, "")
     assert (
-        said.err == f"ringback: no service answers at {nobody}; set RINGBACK_URL or start `ringback serve`\n"
+        said.err
+        == f"ringback: no service answers at {unserved}; set RINGBACK_URL or start `ringback serve`\n"
     )
 
 
@@ -149,8 +150,8 @@ async def test_a_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("on_sqlite")
-async def test_the_plan_of_a_migration_needs_no_stop(deployment: Deployment, nobody: str) -> None:
-    settings = environment(deployment.folder, deployment.url, nobody, {})
+async def test_the_plan_of_a_migration_needs_no_stop(deployment: Deployment, unserved: str) -> None:
+    settings = environment(deployment.folder, deployment.url, unserved, {})
     told = await run(deployment.folder, "migrate", "--plan", **settings)
     assert (told.code, told.out) == (0, "the database is up to date\n")
     assert "already serves" in (await run(deployment.folder, "migrate", **settings)).err
@@ -183,8 +184,8 @@ async def test_the_doctor_only_looks(tmp_path: Path) -> None:
     assert names(tmp_path) == ["ringback.toml"]
 
 
-async def test_the_doctor_finds_what_is_wrong(deployment: Deployment, nobody: str) -> None:
-    whole = environment(deployment.folder, deployment.url, nobody, {})
+async def test_the_doctor_finds_what_is_wrong(deployment: Deployment, unserved: str) -> None:
+    whole = environment(deployment.folder, deployment.url, unserved, {})
     said = await run(deployment.folder, "doctor", **whole)
     assert said.code == 1
     assert f"{deployment.url} reaches this service" in said.out
@@ -195,10 +196,10 @@ async def test_the_doctor_finds_what_is_wrong(deployment: Deployment, nobody: st
 
 
 @pytest.mark.usefixtures("on_sqlite")
-async def test_a_new_master_key_reads_what_the_old_one_sealed(tmp_path: Path, nobody: str) -> None:
+async def test_a_new_master_key_reads_what_the_old_one_sealed(tmp_path: Path, unserved: str) -> None:
     async with deployed(tmp_path) as deployment:
         endpoint = await deployment.subscribe("job.*")
-        settings = environment(deployment.folder, deployment.url, nobody, {})
+        settings = environment(deployment.folder, deployment.url, unserved, {})
         held = await run(tmp_path, "secrets", "rotate", **settings)
         assert held.code == 2
         assert "already serves" in held.err

@@ -76,10 +76,10 @@ async def test_a_minute_with_work_in_it_is_summed_up(
 
 
 async def test_a_submission_that_cannot_go_out_is_said_once_a_minute(
-    tmp_path: Path, nobody: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, unserved: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     moving = Moving()
-    async with deployed(tmp_path, accounts_with={"base_url": nobody}, clock=moving.clock) as deployment:
+    async with deployed(tmp_path, accounts_with={"base_url": unserved}, clock=moving.clock) as deployment:
         first = await deployment.submit(asking("apiframe"))
         second = await deployment.submit(asking("apiframe"))
         for job_id in (first["id"], second["id"]):

@@ -214,10 +214,12 @@ def test_the_sandbox_prints_settings_that_work(tmp_path: Path) -> None:
     assert loaded.settings.egress_allow == ("127.0.0.0/8",)
 
 
-async def test_the_doctor_does_not_blame_a_service_that_does_not_run_yet(tmp_path: Path, nobody: str) -> None:
-    port = nobody.rpartition(":")[2]
+async def test_the_doctor_does_not_blame_a_service_that_does_not_run_yet(
+    tmp_path: Path, unserved: str
+) -> None:
+    port = unserved.rpartition(":")[2]
     variables = {
-        "RINGBACK_PUBLIC_URL": nobody,
+        "RINGBACK_PUBLIC_URL": unserved,
         "RINGBACK_PORT": port,
         "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
         "FORCE_COLOR": "1",

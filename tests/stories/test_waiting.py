@@ -45,8 +45,8 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-async def test_a_provider_that_is_not_reached(tmp_path: Path, nobody: str) -> None:
-    async with deployed(tmp_path, QUICK, {"base_url": nobody}) as deployment:
+async def test_a_provider_that_is_not_reached(tmp_path: Path, unserved: str) -> None:
+    async with deployed(tmp_path, QUICK, {"base_url": unserved}) as deployment:
         waiting = await reason(deployment, await deployment.submit(asking("aiml")), "unreachable")
         assert waiting["detail"].startswith("connect: ")
         assert moment(waiting["until"]) > moment(waiting["since"])

@@ -1,20 +1,12 @@
-"""Fixtures of the API's tests: a service with nothing at work, and a client of its application."""
+"""Fixture of the API's tests: a client of the application of a service at rest."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.receiver.api_client import client_of
-from tests.receiver.store_fixture import StoreFixture, store_fixture
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import StoreFixture
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
-"""The fixtures of the tests of commands: a scripted service, an own folder, and a URL without a service."""
+"""The fixtures of the tests of commands: a scripted service and an own folder."""
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +23,3 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("RINGBACK_")]:
         monkeypatch.delenv(name)
     return tmp_path
-
-
-@pytest.fixture
-def unserved() -> Iterator[str]:
-    """Yield a URL on loopback at which nothing listens, or can begin to."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"

@@ -1,6 +1,5 @@
 """Tests of the parts that a start makes from its settings: master keys, their folder, and the HTTP client."""
 
-from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,9 @@ from receiver.egress.logged_client import LoggedClient
 from receiver.security.tokens import MasterKeys, kid_of
 from tests.receiver.authorities import Authorities
 from tests.receiver.raw_server import OK, Peer, replaying, serving
-from tests.receiver.store_fixture import ManualClock, StoreFixture, store_fixture
+from tests.receiver.store_fixture import ManualClock, StoreFixture
 
 POSTGRES = "postgresql://me@db/x"
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield the service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def settings(**values: Any) -> Settings:

@@ -1,9 +1,7 @@
 """Endpoints of the settings file: stored at start as the file has them, next to those of the API."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,17 +15,10 @@ from receiver.store import endpoints as table
 from receiver.store import holds
 from receiver.store.generation import generation
 from receiver.store.sealing import UNREADABLE
-from tests.receiver.store_fixture import SECRET, StoreFixture, store_fixture
+from tests.receiver.store_fixture import SECRET, StoreFixture
 
 URL = "https://crm.example/hooks"
 OTHER = "whsec_" + "C" * 43 + "="
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest without endpoints."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def wanted(**others: Any) -> EndpointSettings:

@@ -1,7 +1,6 @@
 """Use cases of endpoints: listed, created, changed, deleted, resumed and pinged."""
 
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -19,15 +18,8 @@ from receiver.store import endpoints as table
 from receiver.store.sealing import UNREADABLE
 from tests.receiver.delivery_steps import answer, sending
 from tests.receiver.registered_workers import register_workers
-from tests.receiver.store_fixture import SECRET, StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import SECRET, StoreFixture, told, word
 from tests.receiver.woken_worker import WokenWorker
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -22,18 +21,11 @@ from receiver.work import periodic
 from receiver.work.slots import UNPROVEN
 from tests.receiver.delivery_steps import BROKEN, Sending, answer, due_rows, sending, without_sockets
 from tests.receiver.registered_workers import register_workers
-from tests.receiver.store_fixture import StoreFixture, store_fixture, write_locked
+from tests.receiver.store_fixture import StoreFixture, write_locked
 from tests.receiver.worker_fixture import PATIENCE
 
 FIRST = timedelta(seconds=5)
 """The pause after the first attempt."""
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

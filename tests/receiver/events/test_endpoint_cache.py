@@ -1,7 +1,6 @@
 """The cache of endpoints: adopted by generation, left alone while held, or with an unreadable secret."""
 
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -18,13 +17,6 @@ from receiver.store.schema import TABLES
 from receiver.store.sealing import EndpointSealer
 from tests.receiver.master_keys import MASTERS, both
 from tests.receiver.store_fixture import SECRET, START, StoreFixture, store_fixture, told, word
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def row_of(name: str, **others: object) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """Unproved callbacks: guesses, hints, and the evidence that is kept of them, on a real store."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,6 @@ from receiver.domain.poll_schedule import ENDED_POLLS, HINTED_POLLS, RETRIES
 from receiver.domain.reports import Action, FailureKind
 from tests.receiver.job_steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.store_fixture import START, StoreFixture, store_fixture, told, types, word
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
-
 
 # Guesses.
 

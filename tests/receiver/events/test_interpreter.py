@@ -1,6 +1,5 @@
 """Effects of a report: the evidence that is kept of it, and the work that is due after it."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,6 @@ from receiver.store.statements import ms
 from tests.receiver.store_fixture import StoreFixture, finals, outcomes, store_fixture, told, types, word
 
 SUBMIT, POLL, NOTE = Source.SUBMISSION, Source.POLL, Source.NOTE
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 # What is kept.

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,7 +13,7 @@ from receiver.domain.model import State
 from receiver.events import long_polling as module
 from receiver.events.long_polling import AT_MOST, TOGETHER, WaitingCalls
 from receiver.store import Store
-from tests.receiver.store_fixture import StoreFixture, store_fixture
+from tests.receiver.store_fixture import StoreFixture
 
 PATIENCE = 100.0
 
@@ -33,13 +32,6 @@ class Reads:
         self.count += 1
         self.came.set()
         return await self.store.read(transaction)
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Due work after a report that came late, under a lost lease or from an operator, on a real store."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,6 @@ from receiver.store.jobs import undecided
 from receiver.store.statements import ms
 from tests.receiver.job_steps import NOTE, POLL, SUBMIT, dues, hint, out, unconfirmed
 from tests.receiver.store_fixture import START, StoreFixture, outcomes, store_fixture, told, word
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
-
 
 # Late answers.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,10 @@ from receiver.store.statements import Transaction, insert, query
 from receiver.work import periodic
 from tests.receiver.job_steps import out
 from tests.receiver.registered_workers import register_workers
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word, write_locked
+from tests.receiver.store_fixture import StoreFixture, told, word, write_locked
 from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json as plain
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,6 @@ from tests.receiver.store_fixture import ACCOUNTS, SECRET, StoreFixture, store_f
 
 INPUT: dict[str, Any] = {"prompt": "a tide"}
 URL = "https://me.example/one-off"
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

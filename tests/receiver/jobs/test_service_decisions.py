@@ -1,9 +1,8 @@
 """Use cases of jobs that exist: waited for, canceled, resolved and erased."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,18 +18,11 @@ from receiver.store import erasure
 from receiver.store.record import RecordResult
 from tests.receiver.job_steps import dues, unconfirmed
 from tests.receiver.registered_workers import register_workers
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import StoreFixture, told, word
 from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0
 """Seconds of a wait that only news ends."""
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

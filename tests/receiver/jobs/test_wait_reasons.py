@@ -1,7 +1,6 @@
 """Reasons to wait: one for each open job that makes no progress, by the most pressing cause."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,13 +21,6 @@ from tests.receiver.store_fixture import ACCOUNTS, START, StoreFixture, store_fi
 
 LATE = TURN + timedelta(milliseconds=1)
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def with_account(**changes: Any) -> str:

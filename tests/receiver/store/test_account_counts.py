@@ -1,21 +1,10 @@
 """Counts of accounts in a real store: added up by minute, and removed after an hour."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from receiver.store import account_counts
-from tests.receiver.store_fixture import StoreFixture, store_fixture
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import StoreFixture
 
 
 async def test_counts_of_several_processes_add_up_and_end_after_an_hour(fixture: StoreFixture) -> None:

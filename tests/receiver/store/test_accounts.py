@@ -1,22 +1,11 @@
 """Blocked accounts in a real store: blocked once, numbered, unblocked."""
 
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from receiver.store import accounts
 from receiver.store.generation import generation
 from receiver.store.statements import ms
-from tests.receiver.store_fixture import START, StoreFixture, store_fixture
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import START, StoreFixture
 
 
 async def block(fixture: StoreFixture, account: str, reason: str) -> int | None:

@@ -1,8 +1,6 @@
 """API keys in a real store: limited in number, listed, revoked."""
 
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -10,14 +8,7 @@ from receiver.domain.errors import Conflict
 from receiver.store import api_keys
 from receiver.store.api_keys import ApiKey
 from receiver.store.generation import generation
-from tests.receiver.store_fixture import StoreFixture, store_fixture
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import StoreFixture
 
 
 async def test_there_are_so_many_keys_and_no_more(

@@ -1,11 +1,7 @@
 """Attempts in a real store: stored as they were made, and once."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from handlers.contract import Phase
 from receiver.delivery.sender import SETTLE
@@ -13,15 +9,8 @@ from receiver.store import deliveries
 from receiver.store.attempts import Attempt, add_attempts
 from receiver.store.schema import named
 from receiver.store.statements import InsertStatement
-from tests.receiver.store_fixture import START, StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import START, StoreFixture, told, word
 from tests.receiver.store_steps import statements
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def test_an_attempt_of_which_nobody_knows_whether_it_is_stored_is_stored_once(

@@ -1,9 +1,8 @@
 """Due work in a real store: claimed fairly, lane by lane, under leases that end."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,16 +27,8 @@ from receiver.store.jobs import NewJob
 from receiver.store.replicas import leave
 from receiver.store.rows import due_row
 from receiver.store.statements import Step, Transaction, ms, query
-from tests.receiver.store_fixture import LEASE, START, StoreFixture, owed, store_fixture, told, word
+from tests.receiver.store_fixture import LEASE, START, StoreFixture, owed, told, word
 from tests.receiver.store_steps import due_of, insert_rows, lost, statements
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
-
 
 # Claimed.
 

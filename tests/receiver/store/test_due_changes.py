@@ -1,27 +1,17 @@
 """Changes of due work: combined for each job of a transaction, and written to the rows that exist."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from receiver.domain.model import ScheduledWork, Work
 from receiver.store.due_changes import DueChange, DueChanges, Hasten, Keep, Replace
 from receiver.store.rows import due_row
 from receiver.store.statements import Transaction, insert, ms
-from tests.receiver.store_fixture import START, StoreFixture, store_fixture
+from tests.receiver.store_fixture import START, StoreFixture
 
 FENCE, NEW = 7, ms(START)
 WAITS, LEASED, NOTHING = (10, 0, FENCE), (10, 1, FENCE), None
 """Stored due work: seconds from the start, whether it is leased, and the fence."""
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def at(seconds: float, work: Work = Work.POLL, lane: str = "aiml", tries: int = 0) -> ScheduledWork:

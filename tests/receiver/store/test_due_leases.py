@@ -1,23 +1,12 @@
 """Leases of due work: given back by their owner, renewed for work under way, kept from other replicas."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from handlers.contract import Phase
 from receiver.domain.model import Work
 from receiver.store.due import release
 from tests.receiver.job_steps import SUBMIT, dues, out
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import StoreFixture, told, word
 
 
 async def test_a_claim_is_given_back_by_its_owner_only(fixture: StoreFixture) -> None:

@@ -1,8 +1,6 @@
 """Evidence in a real store: every report once, quiet polls and too many callbacks counted on one entry."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +11,10 @@ from receiver.domain.reports import Report
 from receiver.store import evidence
 from receiver.store.evidence import UNKEPT, Budget, Evidence, Heard, count_quiet, heard_of
 from receiver.store.statements import ms
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import StoreFixture, told, word
 from tests.receiver.store_steps import statements
 
 POLL, UNCHANGED, APPLIED = Source.POLL, Outcome.UNCHANGED, Outcome.APPLIED
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

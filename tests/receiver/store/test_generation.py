@@ -1,20 +1,10 @@
 """The generation: a random value that changes with each endpoint, key and blocked account."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from receiver.store.generation import bump, generation
 from receiver.store.statements import Step, Transaction
-from tests.receiver.store_fixture import StoreFixture, store_fixture
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield the service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import StoreFixture
 
 
 def test_the_order_lock_comes_before_the_change() -> None:

@@ -1,26 +1,17 @@
 """Holds in a real store: the longer of two, ended by hand or by their time, named without secrets."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.store import holds
-from tests.receiver.store_fixture import START, StoreFixture, store_fixture
+from tests.receiver.store_fixture import START, StoreFixture
 
 URL = "https://me.example/hooks?token=secret"
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def after(seconds: float) -> datetime:

@@ -2,10 +2,9 @@
 
 import gc
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,18 +21,11 @@ from receiver.store import erasure, inputs
 from receiver.store.inputs import AT_ONCE, IN_ROW, PIECE
 from receiver.store.jobs import ClaimedSubmission, NewJob, release_submission
 from receiver.store.statements import QueryStatement
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import StoreFixture, told, word
 from tests.receiver.store_steps import statements
 
 MIB = 1 << 20
 BOUNDS = (IN_ROW, IN_ROW + PIECE, AT_ONCE * 2 * PIECE, 5 * MIB)
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def spelled(size: int) -> bytes:

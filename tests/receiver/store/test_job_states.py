@@ -1,22 +1,12 @@
 """States of jobs in a real store: read at once for all calls that wait."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from receiver.domain.model import State, Work
 from receiver.store import job_states
 from receiver.store.job_states import watched
-from tests.receiver.store_fixture import StoreFixture, store_fixture
+from tests.receiver.store_fixture import StoreFixture
 from tests.receiver.store_steps import ended, failed
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def test_without_an_event_the_newest_position_is_0(fixture: StoreFixture) -> None:

@@ -1,10 +1,8 @@
 """Jobs in a real store: added once for each key, claimed, found and counted."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,18 +20,11 @@ from receiver.store.replicas import leave
 from receiver.store.rows import evidence_row
 from receiver.store.schema import TABLES
 from receiver.store.statements import EPOCH, ms
-from tests.receiver.store_fixture import START, StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import START, StoreFixture, told, word
 from tests.receiver.store_steps import due_of, ended, failed
 
 ONE, OTHER = b"1" * 32, b"2" * 32
 NOTE = Source.NOTE
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def counts(fixture: StoreFixture, *tables: str) -> list[int]:

@@ -1,6 +1,5 @@
 """The write of the readiness probe: its row changes each time."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,14 +7,7 @@ import pytest
 from receiver.domain.errors import StoreUnavailable
 from receiver.store import probe
 from receiver.store.generation import generation
-from tests.receiver.store_fixture import StoreFixture, opened, store_fixture, write_locked
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield the service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
+from tests.receiver.store_fixture import StoreFixture, opened, write_locked
 
 
 async def test_each_probe_writes_another_value(fixture: StoreFixture) -> None:

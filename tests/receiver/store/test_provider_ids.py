@@ -1,7 +1,5 @@
 """Provider ids in a real store: each names one job of an account."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +18,9 @@ from receiver.domain.reports import (
 from receiver.store.jobs import get
 from receiver.store.provider_ids import taken_by, unless_taken
 from receiver.store.statements import ms
-from tests.receiver.store_fixture import START, StoreFixture, outcomes, store_fixture, told, types, word
+from tests.receiver.store_fixture import START, StoreFixture, outcomes, told, types, word
 
 SUBMIT, POLL, CALLBACK, NOTE = Source.SUBMISSION, Source.POLL, Source.CALLBACK, Source.NOTE
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def test_an_id_that_another_job_has_leaves_this_one_unconfirmed(fixture: StoreFixture) -> None:

@@ -2,8 +2,7 @@
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,16 +16,9 @@ from receiver.store import endpoints as table
 from receiver.store.deliveries import cancel_target
 from receiver.store.record import RecordResult
 from receiver.store.statements import Transaction, ms
-from tests.receiver.store_fixture import StoreFixture, finals, outcomes, store_fixture, told, types, word
+from tests.receiver.store_fixture import StoreFixture, finals, outcomes, told, types, word
 
 SUBMIT, CALLBACK, POLL, NOTE = Source.SUBMISSION, Source.CALLBACK, Source.POLL, Source.NOTE
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def story(job: Job, fixture: StoreFixture) -> list[Report]:

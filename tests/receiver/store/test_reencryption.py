@@ -1,8 +1,5 @@
 """Re-encryption of stored secrets: every secret once, in pieces, or an error that names its owner."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from handlers.contract import Phase
@@ -15,17 +12,10 @@ from receiver.store.generation import generation
 from receiver.store.reencryption import kids, reseal, sealed_endpoints, sealed_jobs
 from receiver.store.sealing import EndpointSealer
 from tests.receiver.master_keys import MASTERS, NEW, both
-from tests.receiver.store_fixture import SECRET, StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import SECRET, StoreFixture, told, word
 
 HEADERS = {"authorization": "Bearer theirs"}
 ONLY_NEW = MasterKeys([NEW], Clock().entropy)
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield the service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def with_secret(fixture: StoreFixture, secret: str = "whsec_x") -> Job:

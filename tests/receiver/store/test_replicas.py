@@ -1,9 +1,7 @@
 """Replicas in a real store: heartbeats, and the leases of those that have gone."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -12,15 +10,8 @@ from receiver.store import replicas
 from receiver.store.replicas import Present, leave
 from receiver.store.rows import due_row
 from receiver.store.statements import EPOCH, ms
-from tests.receiver.store_fixture import LEASE, StoreFixture, store_fixture
+from tests.receiver.store_fixture import LEASE, StoreFixture
 from tests.receiver.store_steps import due_of, insert_rows, lost
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def test_a_start_voids_every_lease(fixture: StoreFixture) -> None:

@@ -1,9 +1,7 @@
 """Encryption of stored endpoints: what is sealed opens again, and an unreadable endpoint loses nothing."""
 
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +19,7 @@ from receiver.store.reencryption import reseal
 from receiver.store.schema import TABLES
 from receiver.store.sealing import UNREADABLE, EndpointSealer
 from tests.receiver.master_keys import MASTERS, NEW, both
-from tests.receiver.store_fixture import SECRET, START, StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import SECRET, START, StoreFixture, told, word
 
 SEALER = EndpointSealer(MASTERS)
 STRANGER = EndpointSealer(MasterKeys([NEW], Clock().entropy))
@@ -36,13 +34,6 @@ ENDPOINT = Endpoint(
     secrets=(SECRET, "whsec_older"),
 )
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield the service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 def row_of(endpoint: Endpoint = ENDPOINT) -> dict[str, Any]:

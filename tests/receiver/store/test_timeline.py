@@ -1,9 +1,7 @@
 """Timelines in a real store: every entry once, in order, on pages of any size."""
 
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,16 +10,9 @@ from receiver.delivery.sender import SETTLE
 from receiver.domain.model import Job, Outcome, Source, Work
 from receiver.domain.reports import Report
 from receiver.store.timeline import TimelineEntry, TimelinePlace, timeline
-from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from tests.receiver.store_fixture import StoreFixture, told, word
 
 SUBMIT, POLL = Source.SUBMISSION, Source.POLL
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 async def read_all(fixture: StoreFixture, job: Job, size: int) -> list[TimelineEntry]:

@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,17 +15,10 @@ from receiver.store.replicas import Present
 from receiver.store.statements import ms
 from receiver.work import heartbeat
 from receiver.work.heartbeat import BEAT, DEAD, LOST, SPAN, ReplicaHeartbeat, Role
-from tests.receiver.store_fixture import StoreFixture, store_fixture, write_locked
+from tests.receiver.store_fixture import StoreFixture, write_locked
 from tests.receiver.worker_fixture import PATIENCE
 
 OTHER = "rpc_other"
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield a service at rest."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

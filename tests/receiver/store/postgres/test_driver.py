@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,19 +26,12 @@ from tests.cluster import Cluster
 from tests.engines import ENGINES
 from tests.proof.wire import wired
 from tests.receiver.store.postgres.test_errors import let_in, refusal
-from tests.receiver.store_fixture import StoreFixture, asking, store_fixture, told, word
+from tests.receiver.store_fixture import StoreFixture, asking, told, word
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 PLANNED = "; ".join(f"set {name} = {value}" for name, value in SETTINGS.items() if name.startswith("enable"))
 SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration"}
 """Tables that may be read whole: their few rows are made by hand."""
-
-
-@pytest.fixture
-async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
-    """Yield the service with nothing at work."""
-    async with store_fixture(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -195,8 +195,8 @@ def test_a_reason_stays_on_one_line() -> None:
 async def test_a_start_says_in_one_line_what_is_wrong() -> None:
     server, name = ENGINES.cluster, ENGINES.cluster.database().rsplit("/", 1)[1]
     there = f"127.0.0.1:{server.port}"
-    nobody = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    silent = nobody.sockets[0].getsockname()[1]
+    mute = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    silent = mute.sockets[0].getsockname()[1]
     server.sql(name, "create schema ours; create table ours.job (id text)")
     server.sql("ringback", f"alter database {name} set search_path = ours")
     said = {
@@ -208,7 +208,7 @@ async def test_a_start_says_in_one_line_what_is_wrong() -> None:
         "no URL": f"postgresql://postgres:hunter2@{there}/{name}?sslmode=perhaps",
     }
     found = await asyncio.gather(*(refusal(url) for url in said.values()))
-    nobody.close()
+    mute.close()
     for words, line in zip(said, found, strict=True):
         assert words in line, line
         assert "\n" not in line
