@@ -43,7 +43,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """The tables to move, each with its key. Rows are copied in the order of the key."""
 NUMBERED = "event"
-"""The table whose rows keep the `seq` that the source assigned."""
+"""The table that keeps the `seq` of its rows in the source."""
 OWN = ("generation", "probe")
 """Keys of rows of `meta` that belong to one database and are not moved."""
 

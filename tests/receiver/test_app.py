@@ -28,7 +28,6 @@ from receiver.store.transfer import MOVING
 from receiver.work.heartbeat import Role
 from receiver.work.limits import NullLimits
 from tests.engines import ENGINES
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import (
     ACCOUNTS,
     START,
@@ -37,6 +36,7 @@ from tests.receiver.store_fixture import (
     asking,
     store_fixture,
 )
+from tests.receiver.woken_worker import register_workers
 from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0

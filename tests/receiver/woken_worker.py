@@ -1,10 +1,11 @@
-"""A worker that notes each call of the dispatcher."""
+"""A worker that notes each call of the dispatcher, and its registration with a service at rest."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from receiver.domain.model import Work
+from tests.receiver.store_fixture import StoreFixture
 
 
 @dataclass
@@ -30,3 +31,18 @@ class WokenWorker:
     def mark_waiting(self, lane: str) -> None:
         """Note a lane in which work waits."""
         self.marked.append(lane)
+
+
+def register_workers(fixture: StoreFixture, *, hints: bool = False) -> dict[Work, WokenWorker]:
+    """Register a worker for each kind of work. Returns them by kind.
+
+    Hints of other processes wake them only with `hints`: on PostgreSQL one comes whenever the connection that
+    listens is made.
+    """
+    dispatcher = fixture.services.core.dispatcher
+    workers = {kind: WokenWorker(kind) for kind in Work}
+    for worker in workers.values():
+        dispatcher.register(worker)
+    if not hints:
+        vars(dispatcher)["heard"] = lambda _word: None
+    return workers

@@ -14,8 +14,8 @@ from receiver.egress.address_guard import origin_of
 from receiver.store import holds
 from receiver.store.deliveries import DeliveryFilter
 from receiver.store.holds import hold_of
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
+from tests.receiver.woken_worker import register_workers
 
 HOUR = timedelta(hours=1)
 ONE_OFF = "https://me.example/one-off"

@@ -17,9 +17,8 @@ from receiver.store import deliveries, holds
 from receiver.store import endpoints as table
 from receiver.store.sealing import UNREADABLE
 from tests.receiver.delivery_steps import answer, sending
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import SECRET, StoreFixture, told, word
-from tests.receiver.woken_worker import WokenWorker
+from tests.receiver.woken_worker import WokenWorker, register_workers
 
 
 @pytest.fixture

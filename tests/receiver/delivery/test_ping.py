@@ -16,8 +16,8 @@ from receiver.store import endpoints as table
 from receiver.store.deliveries import DeliveryFilter
 from receiver.store.statements import ms
 from tests.receiver.delivery_steps import BROKEN, Sending, answer, due_rows, sending, without_sockets
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import SECRET, write_locked
+from tests.receiver.woken_worker import register_workers
 from tests.receiver.worker_fixture import PATIENCE
 
 

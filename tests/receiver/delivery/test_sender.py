@@ -19,8 +19,8 @@ from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.due import HAND_LANES
 from receiver.store.holds import hold_of
 from tests.receiver.delivery_steps import BROKEN, answer, due_rows, sending
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import SECRET, told, word
+from tests.receiver.woken_worker import register_workers
 
 FIRST = timedelta(seconds=5)
 """The pause after the first attempt."""

@@ -20,8 +20,8 @@ from receiver.store.generation import generation
 from receiver.work import periodic
 from receiver.work.slots import UNPROVEN
 from tests.receiver.delivery_steps import BROKEN, Sending, answer, due_rows, sending, without_sockets
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import StoreFixture, write_locked
+from tests.receiver.woken_worker import register_workers
 from tests.receiver.worker_fixture import PATIENCE
 
 FIRST = timedelta(seconds=5)

@@ -20,8 +20,8 @@ from receiver.store import events
 from receiver.store.statements import Transaction, insert, query
 from receiver.work import periodic
 from tests.receiver.job_steps import out
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import StoreFixture, told, word, write_locked
+from tests.receiver.woken_worker import register_workers
 from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0

@@ -18,8 +18,8 @@ from receiver.jobs.service import SHOWN, JobService, JobSpec, Submitted, shown
 from receiver.security.signing import key_of
 from receiver.store import inputs
 from receiver.store.jobs import by_key
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import ACCOUNTS, SECRET, StoreFixture, store_fixture
+from tests.receiver.woken_worker import register_workers
 
 INPUT: dict[str, Any] = {"prompt": "a tide"}
 URL = "https://me.example/one-off"

@@ -17,8 +17,8 @@ from receiver.jobs.service import JobService
 from receiver.store import erasure
 from receiver.store.record import RecordResult
 from tests.receiver.job_steps import dues, unconfirmed
-from tests.receiver.registered_workers import register_workers
 from tests.receiver.store_fixture import StoreFixture, told, word
+from tests.receiver.woken_worker import register_workers
 from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0
