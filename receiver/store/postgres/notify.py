@@ -59,7 +59,7 @@ class Bell:
 
     async def _send(self) -> None:
         clock = asyncio.get_running_loop().time
-        await asyncio.sleep(max(GATHER, self._rung_at + APART - clock()))
+        await asyncio.sleep(max(GATHER, APART - (clock() - self._rung_at)))
         self._rung_at = clock()
         words, self._words, self._ringing = self._words, set(), False
         with contextlib.suppress(StoreUnavailable):
