@@ -297,6 +297,7 @@ def _services(core: Core, endpoints: EndpointService) -> Services:
             clock=clock,
         ),
         waiting_calls=core.waiting_calls,
+        public_keys=core.master_keys.public_keys,
         render=core.interpreter.view,
         readiness=Readiness(lambda: store.write(probe.write), clock.monotonic),
         shutdown=core.shutdown,

@@ -10,7 +10,19 @@ from starlette.routing import Route as PathRoute
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.api import assets, callbacks, deliveries, endpoints, events, health, jobs, keys, providers, site
+from receiver.api import (
+    assets,
+    callbacks,
+    deliveries,
+    endpoints,
+    events,
+    health,
+    jobs,
+    keys,
+    providers,
+    signing_keys,
+    site,
+)
 from receiver.api import requests as a
 from receiver.api import responses as s
 from receiver.api import webhooks as w
@@ -173,6 +185,30 @@ ROUTES: Sequence[Route] = (
         "endpoints:write",
         s.EndpointResponse,
     ),
+    route(
+        "POST",
+        "/v1/endpoints/{id}/pause",
+        endpoints.pause,
+        "Pause an endpoint. It collects what it is owed until it is resumed.",
+        "endpoints:write",
+        s.EndpointResponse,
+    ),
+    route(
+        "POST",
+        "/v1/endpoints/{id}/rotate-secret",
+        endpoints.rotate_secret,
+        "Give an endpoint a new secret. The present one signs as well until the overlap ends.",
+        "endpoints:write",
+        s.NewEndpoint,
+    ).takes(a.RotationRequest),
+    route(
+        "POST",
+        "/v1/endpoints/{id}/explain",
+        endpoints.explain,
+        "Explain whether an endpoint takes an event, and which clause of its filter decides it.",
+        "endpoints:read",
+        s.ExplanationResponse,
+    ).takes(a.ExplanationRequest),
     listing(
         "/v1/deliveries",
         deliveries.list_,
@@ -242,6 +278,14 @@ ROUTES: Sequence[Route] = (
         None,
         None,
         307,
+    ),
+    route(
+        "GET",
+        "/.well-known/ringback-keys.json",
+        signing_keys.show,
+        "Show the public keys that verify `v1a` signatures, as a JSON Web Key Set.",
+        None,
+        s.SigningKeys,
     ),
     route("GET", "/healthz", health.healthz, "Report that the process is alive.", None, s.Wellness),
     route(

@@ -1,24 +1,35 @@
 """Endpoints over HTTP."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
 
+from handlers import json
 from receiver.api.deliveries import attempt_json
 from receiver.api.guard import NO_STORE, RequestContext, answer
 from receiver.api.paging import foreign_cursor, page
-from receiver.api.requests import MOST_HEADERS, EndpointPatch, EndpointRequest
+from receiver.api.requests import (
+    MOST_HEADERS,
+    EndpointPatch,
+    EndpointRequest,
+    ExplanationRequest,
+    RotationRequest,
+)
+from receiver.domain import subscriptions
 from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, pointer_to
 from receiver.domain.event_types import JOB_FINAL
-from receiver.domain.model import MAX_IN_FLIGHT, Endpoint
+from receiver.domain.filter_reader import BadFilter, checked_filter
+from receiver.domain.filters import Filter
+from receiver.domain.model import MAX_IN_FLIGHT, SYMMETRIC, Endpoint, EndpointState
 from receiver.domain.rendering import stamp
 from receiver.egress.address_guard import BadUrl
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import new_secret
+from receiver.store import events
 
 LOGGER = logging.getLogger("ringback.endpoints")
 MASK = "***"
@@ -28,6 +39,10 @@ DEFAULTS: Mapping[str, Any] = {
     "description": "",
     "max_in_flight": MAX_IN_FLIGHT,
     "include": (),
+    "signatures": (SYMMETRIC,),
+    "filter": None,
+    "retry_schedule": None,
+    "timeout": None,
 }
 """The defaults that a null in a change restores."""
 
@@ -43,6 +58,11 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
         "headers": dict.fromkeys(endpoint.headers, MASK),
         "max_in_flight": endpoint.max_in_flight,
         "include": list(endpoint.include),
+        "filter": None if endpoint.filter is None else json.read(endpoint.filter.text.encode()),
+        "signatures": list(endpoint.signatures),
+        "retry_schedule": None if endpoint.retry_schedule is None else list(endpoint.retry_schedule),
+        "timeout": endpoint.timeout,
+        "previous_secrets_until": [stamp(moment) for moment in endpoint.retire_at],
         "state": endpoint.state.value,
         "disabled_reason": endpoint.disabled_reason,
         "from_file": endpoint.from_file,
@@ -66,12 +86,29 @@ def _check_headers(headers: Mapping[str, str | None]) -> None:
         raise Invalid("a header cannot be sent", errors=problems)
 
 
+def _filter(value: Mapping[str, Any] | None, events: Sequence[str]) -> Filter | None:
+    """Return a filter for an endpoint with these event types. Raises `Invalid`."""
+    if value is None:
+        return None
+    try:
+        return checked_filter(value, tuple(events))
+    except BadFilter as error:
+        raise Invalid(
+            "the filter cannot be used",
+            errors=[
+                FieldError("body", pointer_to("filter", *one.keys), ("filter", *one.keys)[-1], one.detail)
+                for one in error.problems
+            ],
+        ) from None
+
+
 async def create(context: RequestContext) -> Response:
     """Create an endpoint. Only this response and `/secret` show its secret."""
     body: EndpointRequest = context.body
     _check_url(context, body.url)
     _check_mask(None, body.headers)
     _check_headers(body.headers)
+    filter_ = _filter(body.filter, body.events)
     services = context.services
     now = services.clock.now()
     endpoint = Endpoint(
@@ -85,6 +122,11 @@ async def create(context: RequestContext) -> Response:
         include=tuple(body.include),
         max_in_flight=body.max_in_flight,
         secrets=(body.secret or new_secret(services.clock.entropy(32)),),
+        filter=filter_,
+        signatures=tuple(body.signatures),
+        retry_schedule=None if body.retry_schedule is None else tuple(body.retry_schedule),
+        timeout=body.timeout,
+        state=EndpointState(body.state),
     )
     await services.endpoints.create(endpoint)
     created = endpoint_json(endpoint) | {"secret": endpoint.secrets[0]}
@@ -129,7 +171,8 @@ async def update(context: RequestContext) -> Response:
 def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> Endpoint:
     """Return the endpoint with the given fields changed. A null stands for the default of its field.
 
-    Raises `Invalid` for headers that cannot be sent, and for a mask that stands for no value.
+    Raises `Invalid` for headers that cannot be sent, for a mask that stands for no value, and for a filter
+    that does not fit the event types.
     """
     fields: dict[str, Any] = {"updated_at": now}
     for name, value in given.items():
@@ -138,6 +181,9 @@ def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> End
         else:
             chosen = DEFAULTS.get(name) if value is None else value
             fields[name] = tuple(chosen) if isinstance(chosen, list) else chosen
+    if not {"filter", "events"}.isdisjoint(given):
+        stored = None if endpoint.filter is None else json.read_object(endpoint.filter.text.encode())
+        fields["filter"] = _filter(given.get("filter", stored), fields.get("events", endpoint.events))
     return replace(endpoint, **fields)
 
 
@@ -197,6 +243,43 @@ async def delete(context: RequestContext) -> Response:
 async def resume(context: RequestContext) -> Response:
     """Resume a paused or disabled endpoint. Its pending deliveries are sent."""
     return answer(endpoint_json(await context.services.endpoints.resume(context.path["id"])))
+
+
+async def pause(context: RequestContext) -> Response:
+    """Pause an endpoint. It collects what it is owed until it is resumed."""
+    return answer(endpoint_json(await context.services.endpoints.pause(context.path["id"])))
+
+
+async def rotate_secret(context: RequestContext) -> Response:
+    """Give an endpoint a new secret. The present one signs as well until the overlap ends."""
+    body: RotationRequest = context.body
+    services = context.services
+    _only_ours(await services.endpoints.get(context.path["id"]))
+    secret = body.secret or new_secret(services.clock.entropy(32))
+    changed = await services.endpoints.rotate_secret(
+        context.path["id"], secret, timedelta(seconds=body.overlap_seconds)
+    )
+    return answer(endpoint_json(changed) | {"secret": changed.secrets[0]}, headers=NO_STORE)
+
+
+async def explain(context: RequestContext) -> Response:
+    """Explain whether an endpoint takes an event, and which clause of its filter decides it."""
+    body: ExplanationRequest = context.body
+    endpoint = await context.services.endpoints.get(context.path["id"])
+    event_type, data = body.type, body.data
+    if (body.event is None) == (event_type is None and data is None):
+        raise invalid("", "give either `event`, or `type` and `data`")
+    if body.event is not None:
+        found = await context.services.store.read(events.one(body.event))
+        if found is None:
+            raise invalid("/event", "is the id of no event; retention may have removed it")
+        event_type, data = found.type, json.read_object(bytes(found.body))["data"]
+    for name, value in (("type", event_type), ("data", data)):
+        if value is None:
+            raise invalid(f"/{name}", "must be given, too")
+    because = subscriptions.explain(endpoint.events, endpoint.filter, event_type or "", data or {})
+    clause = pointer_to(*because.keys) if because.keys else None
+    return answer({"matches": because.matches, "because": because.reason, "clause": clause})
 
 
 async def test(context: RequestContext) -> Response:

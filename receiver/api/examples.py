@@ -54,6 +54,11 @@ _ENDPOINT: Mapping[str, Any] = {
     "headers": {},
     "max_in_flight": 64,
     "include": [],
+    "filter": {"metadata.order": {"$in": ["42", "43"]}},
+    "signatures": ["v1"],
+    "retry_schedule": None,
+    "timeout": None,
+    "previous_secrets_until": [],
     "state": "active",
     "disabled_reason": None,
     "from_file": False,
@@ -132,6 +137,8 @@ BODIES: Mapping[str, Any] = {
     "POST /v1/jobs/{id}/resolve": {"provider_job_id": "29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a"},
     "POST /v1/endpoints": {"url": "https://app.example.com/hooks", "events": ["job.*"]},
     "PATCH /v1/endpoints/{id}": {"events": ["job.succeeded", "job.failed"]},
+    "POST /v1/endpoints/{id}/rotate-secret": {"overlap_seconds": 86400},
+    "POST /v1/endpoints/{id}/explain": {"event": "evt_5f0e6c1d2b3a4958"},
     "POST /v1/keys": {"name": "orders", "scopes": ["jobs:read", "jobs:write"]},
 }
 """The request body of each route, by method and path."""
@@ -151,6 +158,26 @@ ANSWERS: Mapping[str, Any] = {
     "GET /v1/endpoints/{id}/secret": {"secret": SECRET},
     "POST /v1/endpoints/{id}/test": {**_ATTEMPT, "status": 200, "answer": "ok"},
     "POST /v1/endpoints/{id}/resume": dict(_ENDPOINT),
+    "POST /v1/endpoints/{id}/pause": {**_ENDPOINT, "state": "paused"},
+    "POST /v1/endpoints/{id}/rotate-secret": {**_ENDPOINT, "previous_secrets_until": [AT], "secret": SECRET},
+    "POST /v1/endpoints/{id}/explain": {
+        "matches": False,
+        "because": '`metadata.order` is "41", which does not meet `$in` ["42","43"]',
+        "clause": "/metadata.order/$in",
+    },
+    "GET /.well-known/ringback-keys.json": {
+        "keys": [
+            {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "alg": "EdDSA",
+                "use": "sig",
+                "kid": "5f0e6c1d",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                "public_key": "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+            }
+        ]
+    },
     "GET /v1/deliveries": [dict(_DELIVERY)],
     "GET /v1/deliveries/{id}": {**_DELIVERY, "attempts": [dict(_ATTEMPT)]},
     "POST /v1/deliveries/{id}/retry": dict(_DELIVERY),

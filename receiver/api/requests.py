@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from handlers.text import clean, unfit
-from receiver.domain.event_types import JOB_FINAL, complaint, is_pattern
-from receiver.domain.model import MAX_IN_FLIGHT
+from receiver.domain.event_types import JOB_FINAL, TYPES, complaint, is_pattern, nearest_type
+from receiver.domain.model import LONGEST_TIMEOUT, MAX_IN_FLIGHT, SYMMETRIC
 from receiver.security.signing import BadSecret, key_of
 
 Scope = Literal[
@@ -43,6 +43,20 @@ def _pattern(text: str) -> str:
     if not is_pattern(text):
         raise ValueError(complaint(text))
     return text
+
+
+def _event_type(text: str) -> str:
+    if text not in TYPES:
+        near = nearest_type(text)
+        meant = f" (did you mean `{near}`?)" if near else ""
+        raise ValueError(f"must be an event type{meant}; types: {', '.join(TYPES)}")
+    return text
+
+
+def _once(words: list[str]) -> list[str]:
+    if len(set(words)) != len(words):
+        raise ValueError("must name each once")
+    return words
 
 
 def _secret(text: str) -> str:
@@ -100,6 +114,10 @@ Label = Annotated[str, AfterValidator(_label)]
 Short = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
 Pattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_pattern)]
 Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
+Scheme = Literal["v1", "v1a"]
+Schemes = Annotated[list[Scheme], Field(min_length=1, max_length=2), AfterValidator(_once)]
+Schedule = Annotated[list[Annotated[float, Field(gt=0, le=604800)]], Field(max_length=20)]
+Timeout = Annotated[float, Field(ge=1, le=LONGEST_TIMEOUT)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Metadata = Annotated[dict[Short, Short], Field(max_length=16)]
 MOST_HEADERS = 50
@@ -162,6 +180,20 @@ class EndpointRequest(RequestModel):
     include: Annotated[list[Literal["result"]], Field(max_length=1)] = Field(
         default_factory=list, description="`result` puts the provider's terminal body into events"
     )
+    filter: dict[str, Any] | None = Field(
+        default=None,
+        description='conditions on the event\'s data, such as `{"metadata.order": {"$in": ["42"]}}`',
+    )
+    signatures: Schemes = Field(
+        default=[SYMMETRIC], description="`v1`: HMAC with the secret; `v1a`: Ed25519, see GET /.well-known"
+    )
+    retry_schedule: Schedule | None = Field(
+        default=None, description="seconds between attempts; default: the setting"
+    )
+    timeout: Timeout | None = Field(default=None, description="seconds for an attempt; default: the setting")
+    state: Literal["active", "paused"] = Field(
+        default="active", description="a paused endpoint collects what it is owed until it is resumed"
+    )
 
 
 class EndpointPatch(RequestModel):
@@ -174,6 +206,29 @@ class EndpointPatch(RequestModel):
     headers: Annotated[dict[str, str | None], Field(max_length=MOST_HEADERS)] | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=1000)] | None = None
     include: Annotated[list[Literal["result"]], Field(max_length=1)] | None = None
+    filter: dict[str, Any] | None = None
+    signatures: Schemes | None = None
+    retry_schedule: Schedule | None = None
+    timeout: Timeout | None = None
+
+
+class RotationRequest(RequestModel):
+    """A new secret for an endpoint. The present one signs as well for a while."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=604800)] = Field(
+        default=86400, description="how long the present secret signs too; 0: no longer"
+    )
+    secret: Secret | None = Field(default=None, description="`whsec_...`; made when missing")
+
+
+class ExplanationRequest(RequestModel):
+    """An event to explain: the id of one in the feed, or a type with data."""
+
+    event: Text | None = Field(default=None, description="an event's id")
+    type: Annotated[str, AfterValidator(_event_type)] | None = Field(
+        default=None, description="an event type"
+    )
+    data: dict[str, Any] | None = Field(default=None, description="an event's data")
 
 
 class KeyRequest(RequestModel):

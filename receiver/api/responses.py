@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from handlers.contract import FailureCode
-from receiver.api.requests import Scope
+from receiver.api.requests import Scheme, Scope
 from receiver.domain.model import By, State, WaitReason
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -146,6 +146,11 @@ class EndpointResponse(ResponseModel):
     headers: dict[str, str]
     max_in_flight: int
     include: list[str]
+    filter: dict[str, Any] | None
+    signatures: list[Scheme]
+    retry_schedule: list[float] | None = Field(description="null: the setting `retry_schedule`")
+    timeout: float | None = Field(description="null: the setting `delivery_timeout`")
+    previous_secrets_until: list[Moment] = Field(description="when earlier secrets end to sign")
     state: Literal["active", "paused", "disabled"]
     disabled_reason: str | None
     from_file: bool
@@ -157,6 +162,32 @@ class NewEndpoint(EndpointResponse):
     """A new endpoint with its secret."""
 
     secret: str
+
+
+class ExplanationResponse(ResponseModel):
+    """The answer whether an endpoint takes an event. `clause` is the JSON pointer of the deciding clause."""
+
+    matches: bool
+    because: str
+    clause: str | None
+
+
+class SigningKey(ResponseModel):
+    """A public key (RFC 8037) that verifies `v1a`; `public_key` is the same in Standard Webhooks' form."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    alg: Literal["EdDSA"]
+    use: Literal["sig"]
+    kid: str
+    x: str
+    public_key: str
+
+
+class SigningKeys(ResponseModel):
+    """The key set (RFC 7517) of this deployment, newest first."""
+
+    keys: list[SigningKey]
 
 
 class EndpointSecret(ResponseModel):

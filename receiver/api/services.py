@@ -1,6 +1,6 @@
 """The services that the routes use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,10 @@ from receiver.work.shutdown import Shutdown
 
 @dataclass(slots=True, kw_only=True)
 class Services:
-    """The services of one process. `render` makes the JSON of a job. Feed and lists are read from `store`."""
+    """The services of one process.
+
+    `render` makes the JSON of a job. Feed and lists are read from `store`. `public_keys` verify `v1a`.
+    """
 
     settings: Settings
     role: Role
@@ -42,6 +45,7 @@ class Services:
     callbacks: CallbackReceiver
     wait_reasons: WaitReasons
     waiting_calls: WaitingCalls
+    public_keys: Mapping[str, bytes]
     render: Callable[[Job], dict[str, Any]]
     readiness: Readiness
     shutdown: Shutdown

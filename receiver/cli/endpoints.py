@@ -7,7 +7,19 @@ import click
 from receiver.cli.client import call, path
 from receiver.cli.groups import Group
 from receiver.cli.output import ENDPOINT, formed, show_list, show_one
-from receiver.cli.params import Id, Pattern, Whole, cursor, given, limit, pairs
+from receiver.cli.params import (
+    Id,
+    NearestChoice,
+    Pattern,
+    Real,
+    Whole,
+    cursor,
+    given,
+    limit,
+    numbers,
+    pairs,
+    read_input,
+)
 from receiver.cli.terminal import say
 
 EVENTS = click.option(
@@ -21,12 +33,32 @@ NOTE = click.option("--description", help="A note for people.")
 HEADERS = click.option(
     "--header", "headers", multiple=True, callback=pairs, help="name=value, sent along; repeatable."
 )
+FILTER = click.option(
+    "--filter",
+    metavar="JSON",
+    callback=read_input,
+    help="Conditions on the event's data, as JSON, @file, or - for standard input.",
+)
+SIGNATURES = click.option(
+    "--signature",
+    "signatures",
+    multiple=True,
+    type=NearestChoice(("v1", "v1a")),
+    help="How its deliveries are signed; repeatable.  [default: v1]",
+)
+SCHEDULE = click.option(
+    "--retry-schedule",
+    metavar="SECONDS,...",
+    callback=numbers,
+    help="Seconds between attempts, such as 5,60.",
+)
+TIMEOUT = click.option("--timeout", type=Real(1, 60), help="Seconds for one attempt.")
 IN_FLIGHT = click.option("--max-in-flight", type=Whole(1, 1000), help="Deliveries at once.")
 
 
 @click.group(cls=Group)
 def endpoints() -> None:
-    """Create, list, update, test, resume and delete endpoints.
+    """Create, list, update, test, explain, pause, resume, rotate and delete endpoints.
 
     \b
     Example:
@@ -40,10 +72,15 @@ def endpoints() -> None:
 @NOTE
 @HEADERS
 @IN_FLIGHT
+@FILTER
+@SIGNATURES
+@SCHEDULE
+@TIMEOUT
+@click.option("--paused", is_flag=True, help="It collects what it is owed until it is resumed.")
 @click.option("--secret", help="Signs its deliveries (whsec_...); made when missing.")
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
 @formed
-def create_endpoint(url: str, include_result: bool, **others: Any) -> None:
+def create_endpoint(url: str, include_result: bool, paused: bool, **others: Any) -> None:
     """Create an endpoint and print the secret that verifies its deliveries.
 
     Without --event it receives the four final types: job.succeeded, job.failed, job.canceled and job.expired.
@@ -53,7 +90,8 @@ def create_endpoint(url: str, include_result: bool, **others: Any) -> None:
       ringback endpoints create https://app.example/hooks
       ringback endpoints create https://a.example/hooks --event 'job.*'
     """
-    others["events"] = list(others["events"])
+    others |= {"events": list(others["events"]), "signatures": list(others["signatures"])}
+    others["state"] = "paused" if paused else None
     others["include"] = ["result"] if include_result else []
     show_one(call("POST", "/v1/endpoints", body={"url": url} | given(**others)))
 
@@ -95,6 +133,11 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
     "--drop-header", "dropped", multiple=True, help="The name of a header to send no more; repeatable."
 )
 @IN_FLIGHT
+@FILTER
+@click.option("--drop-filter", is_flag=True, help="It takes every event of its types again.")
+@SIGNATURES
+@SCHEDULE
+@TIMEOUT
 @click.option(
     "--include-result/--no-include-result", default=None, help="Events carry the provider's terminal body."
 )
@@ -103,6 +146,7 @@ def update_endpoint(
     id: str,  # noqa: A002  # the argument is called ID
     include_result: bool | None,
     dropped: tuple[str, ...],
+    drop_filter: bool,
     **others: Any,
 ) -> None:
     """Update an endpoint; only the given fields change.
@@ -116,9 +160,10 @@ def update_endpoint(
     """
     # `given` drops empty values, but an empty description clears the note.
     note = others.pop("description")
-    body = given(url=others["url"], events=list(others["events"]), max_in_flight=others["max_in_flight"])
+    others |= {"events": list(others["events"]), "signatures": list(others["signatures"])}
     # The API removes a header whose value is null.
-    body |= given(headers=others["headers"] | dict.fromkeys(dropped))
+    others["headers"] |= dict.fromkeys(dropped)
+    body = given(**others) | ({"filter": None} if drop_filter else {})
     body |= {} if note is None else {"description": note}
     body |= {} if include_result is None else {"include": ["result"] if include_result else []}
     if not body:
@@ -169,6 +214,60 @@ def resume_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
       ringback endpoints resume ep_...
     """
     show_one(call("POST", path("endpoints", id, "resume")))
+
+
+@endpoints.command("pause")
+@click.argument("id", type=Id())
+@formed
+def pause_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
+    """Pause an endpoint; it collects what it is owed until it is resumed.
+
+    \b
+    Example:
+      ringback endpoints pause ep_...
+    """
+    show_one(call("POST", path("endpoints", id, "pause")))
+
+
+@endpoints.command("rotate")
+@click.argument("id", type=Id())
+@click.option(
+    "--overlap",
+    "overlap_seconds",
+    type=Whole(0, 604800),
+    help="Seconds for which the present secret signs as well.  [default: 86400]",
+)
+@click.option("--secret", help="The new secret (whsec_...); made when missing.")
+@formed
+def rotate_endpoint(id: str, overlap_seconds: int | None, secret: str | None) -> None:  # noqa: A002  # ID
+    """Give an endpoint a new secret and print it; the present one signs as well until the overlap ends.
+
+    \b
+    Example:
+      ringback endpoints rotate ep_... --overlap 3600
+    """
+    body = given(secret=secret) | ({} if overlap_seconds is None else {"overlap_seconds": overlap_seconds})
+    show_one(call("POST", path("endpoints", id, "rotate-secret"), body=body))
+
+
+@endpoints.command("explain")
+@click.argument("id", type=Id())
+@click.argument("event", type=Id(), required=False)
+@click.option("--type", "type_", type=Pattern(), help="An event type, with --data in place of an event's id.")
+@click.option("--data", metavar="JSON", callback=read_input, help="An event's data: JSON, @file, or -.")
+@formed
+def explain_endpoint(id: str, event: str | None, type_: str | None, data: Any) -> None:  # noqa: A002  # ID
+    """Explain whether an endpoint takes an event, and which clause of its filter decides it.
+
+    \b
+    Example:
+      ringback endpoints explain ep_... evt_...
+      ringback endpoints explain ep_... --type job.failed --data @data.json
+    """
+    if (event is None) is (type_ is None or data is None):
+        raise click.UsageError("give an event's id, or --type and --data")
+    body = given(event=event, type=type_) | ({} if data is None else {"data": data})
+    show_one(call("POST", path("endpoints", id, "explain"), body=body))
 
 
 @endpoints.command("delete")

@@ -193,6 +193,16 @@ def pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str
     return dict(text.split("=", 1) for text in texts)
 
 
+def numbers(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[float] | None:
+    """Return the numbers of a text with commas between them. Raises `click.BadParameter` for any other."""
+    if text is None:
+        return None
+    try:
+        return [float(one) for one in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} must be numbers with commas between them") from None
+
+
 def given(**parameters: Any) -> dict[str, Any]:
     """Return the parameters without those that are None or empty."""
     return {name: value for name, value in parameters.items() if value not in (None, (), [], {}, "")}

@@ -15,8 +15,10 @@ from pydantic import (
     model_validator,
 )
 
+from receiver.domain.errors import pointer_to
 from receiver.domain.event_types import JOB_FINAL, complaint, unknown
-from receiver.domain.model import CALLBACK_TARGET, MAX_IN_FLIGHT
+from receiver.domain.filter_reader import BadFilter, checked_filter
+from receiver.domain.model import CALLBACK_TARGET, LONGEST_TIMEOUT, MAX_IN_FLIGHT, SYMMETRIC
 from receiver.egress.address_guard import BadUrl, Origin, split
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import BadSecret, key_of
@@ -150,6 +152,33 @@ class EndpointSettings(_Section):
     secret: EndpointSecret | None = Field(default=None, description="`whsec_...`; made once when missing")
     max_in_flight: int = Field(default=MAX_IN_FLIGHT, ge=1, le=1000, description="deliveries at once")
     include: tuple[Literal["result"], ...] = Field(default=(), description="what events carry on top")
+    filter: dict[str, Any] | None = Field(default=None, description="conditions on the event's data")
+    signatures: tuple[Literal["v1", "v1a"], ...] = Field(
+        default=(SYMMETRIC,), min_length=1, description="`v1` (HMAC), `v1a` (Ed25519) or both"
+    )
+    retry_schedule: tuple[Seconds, ...] | None = Field(
+        default=None, max_length=20, description="seconds between attempts; default: the setting"
+    )
+    timeout: float | None = Field(
+        default=None, ge=1, le=LONGEST_TIMEOUT, description="seconds for one attempt; default: the setting"
+    )
+
+    @field_validator("signatures")
+    @classmethod
+    def _once(cls, signatures: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(signatures)) != len(signatures):
+            raise ValueError("must name each scheme once")
+        return signatures
+
+    @model_validator(mode="after")
+    def _filtered(self) -> "EndpointSettings":
+        if self.filter is not None:
+            try:
+                checked_filter(self.filter, self.events)
+            except BadFilter as error:
+                problem = error.problems[0]
+                raise ValueError(f"filter{pointer_to(*problem.keys)} {problem.detail}") from None
+        return self
 
     @field_validator("id")
     @classmethod

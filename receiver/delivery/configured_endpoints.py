@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from receiver.config.settings import EndpointSettings
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
+from receiver.domain.filter_reader import checked_filter
 from receiver.domain.model import Endpoint, EndpointState
 from receiver.egress.address_guard import BadUrl
 from receiver.security.signing import new_secret
@@ -66,4 +67,8 @@ def _of_file(wanted: EndpointSettings, known: Endpoint | None, clock: Clock) -> 
         max_in_flight=wanted.max_in_flight,
         secrets=(wanted.secret.get_secret_value(),) if wanted.secret else made,
         from_file=True,
+        filter=checked_filter(wanted.filter, wanted.events) if wanted.filter is not None else None,
+        signatures=wanted.signatures,
+        retry_schedule=wanted.retry_schedule,
+        timeout=wanted.timeout,
     )

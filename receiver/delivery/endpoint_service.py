@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from handlers.values import immutable
@@ -12,6 +13,7 @@ from receiver.delivery.ping import Pinger
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Conflict, no_such
 from receiver.domain.model import Endpoint, EndpointState, Work
+from receiver.domain.rendering import stamp
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.store import Store
 from receiver.store import endpoints as table
@@ -21,6 +23,31 @@ from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 
 LOGGER = logging.getLogger("ringback.endpoints")
+
+MOST_SECRETS = 5
+"""The most secrets of one endpoint that sign at a time."""
+
+
+def rotated(endpoint: Endpoint, secret: str, now: datetime, overlap: timedelta) -> Endpoint:
+    """Return an endpoint with a new secret in front of those that still sign. Raises `Conflict`."""
+    if not endpoint.secrets:
+        raise Conflict(f"the secret cannot be rotated now: {UNREADABLE}")
+    ends = (now + overlap, *endpoint.retire_at)
+    kept = [(old, end) for old, end in zip(endpoint.secrets, ends, strict=False) if end > now]
+    if secret in endpoint.secrets:
+        raise Conflict("the endpoint has this secret already; give another")
+    if len(kept) >= MOST_SECRETS:
+        ends_first = stamp(min(end for _, end in kept))
+        raise Conflict(
+            f"{MOST_SECRETS} secrets sign already; the next one ends at {ends_first}: wait for it, or rotate "
+            "with overlap_seconds 0"
+        )
+    return replace(
+        endpoint,
+        secrets=(secret, *(old for old, _ in kept)),
+        retire_at=tuple(end for _, end in kept),
+        updated_at=now,
+    )
 
 
 @immutable(kw_only=True)
@@ -108,6 +135,27 @@ class EndpointService:
         self.limits.end_hold(endpoint_id)
         self.dispatcher.wake(Work.DELIVER)
         return replace(endpoint, state=EndpointState.ACTIVE, disabled_reason=None, updated_at=now)
+
+    async def pause(self, endpoint_id: str) -> Endpoint:
+        """Pause an endpoint: it collects what it is owed. Returns the endpoint.
+
+        Raises `Conflict` for a disabled one, which collects already.
+        """
+        endpoint, now = await self.get(endpoint_id), self.clock.now()
+        if endpoint.state is EndpointState.DISABLED:
+            raise Conflict("this endpoint is disabled, and gets nothing until it is resumed")
+        await self.store.write(lambda: table.set_state(endpoint_id, "paused", None, now))
+        await self.refresh()
+        return replace(endpoint, state=EndpointState.PAUSED, updated_at=now)
+
+    async def rotate_secret(self, endpoint_id: str, secret: str, overlap: timedelta) -> Endpoint:
+        """Give an endpoint a new secret; the present one signs as well for `overlap`. Returns the endpoint.
+
+        Raises `Conflict` where the stored secrets cannot be decrypted, the secret is in use already, or too
+        many would sign.
+        """
+        now = self.clock.now()
+        return await self.update(endpoint_id, lambda fresh: rotated(fresh, secret, now, overlap))
 
     async def ping(self, endpoint_id: str) -> Attempt:
         """Send `endpoint.test` to an endpoint now. Returns the attempt.

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from handlers.values import immutable
-from receiver.domain.model import Endpoint, EndpointState, Event, PendingDelivery
+from receiver.domain.model import ASYMMETRIC, SYMMETRIC, Endpoint, EndpointState, Event, PendingDelivery
 from receiver.domain.rendering import with_result
 from receiver.egress.client import HttpCall
 from receiver.security import signing
@@ -13,21 +15,35 @@ from receiver.security.tokens import BadToken, MasterKeys
 
 @immutable(kw_only=True)
 class DeliveryTarget:
-    """The target of a delivery; `endpoint` is as it is now, None for a job's own callback URL."""
+    """The target of a delivery; `endpoint` is as it is now, None for a job's own callback URL.
+
+    `keys` sign by HMAC, `signing_keys` by Ed25519.
+    """
 
     endpoint: Endpoint | None
     url: str
     keys: Sequence[bytes] = field(repr=False)
+    signing_keys: Sequence[Ed25519PrivateKey] = field(default=(), repr=False)
     headers: Mapping[str, str] = field(repr=False)
     include: Sequence[str]
 
 
-def endpoint_target(endpoint: Endpoint, keys: Sequence[bytes]) -> DeliveryTarget | None:
-    """Return the target of a delivery to an endpoint, None without a key to sign with."""
+def endpoint_target(
+    endpoint: Endpoint, keys: Sequence[bytes], signing_keys: Sequence[Ed25519PrivateKey] = ()
+) -> DeliveryTarget | None:
+    """Return the target of a delivery to an endpoint, None without a key to sign with.
+
+    The endpoint chooses which of the keys sign.
+    """
     if not keys:
         return None
     return DeliveryTarget(
-        endpoint=endpoint, url=endpoint.url, keys=keys, headers=endpoint.headers, include=endpoint.include
+        endpoint=endpoint,
+        url=endpoint.url,
+        keys=keys if SYMMETRIC in endpoint.signatures else (),
+        signing_keys=signing_keys if ASYMMETRIC in endpoint.signatures else (),
+        headers=endpoint.headers,
+        include=endpoint.include,
     )
 
 
@@ -50,7 +66,7 @@ def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: fl
         body = with_result(body, event.result)
     headers = [
         ("content-type", "application/json"),
-        *signing.headers(event.id, timestamp, body, target.keys),
+        *signing.headers(event.id, timestamp, body, target.keys, target.signing_keys),
         *target.headers.items(),
     ]
     return HttpCall(method="POST", url=target.url, headers=headers, body=body, timeout=timeout, delivery=True)

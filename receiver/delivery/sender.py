@@ -14,6 +14,7 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import (
     CALLBACK_TARGET,
+    LONGEST_TIMEOUT,
     Claim,
     Endpoint,
     Event,
@@ -65,11 +66,11 @@ SHORT_OF_SOCKETS = timedelta(seconds=1)
 
 
 def lease_of(timeout: float) -> timedelta:
-    """Return the lease for a delivery with an attempt of at most `timeout` seconds.
+    """Return the lease for a delivery, with attempts of `timeout` seconds where the endpoint chooses none.
 
-    It is longer than the attempt, so that a live sender never loses its claim.
+    It is longer than any attempt, so that a live sender never loses its claim.
     """
-    return timedelta(seconds=timeout + 15)
+    return timedelta(seconds=max(timeout, LONGEST_TIMEOUT) + 15)
 
 
 class NoSocket(Exception):
@@ -80,7 +81,8 @@ class NoSocket(Exception):
 class DeliverySender:
     """A performer of deliveries. Deliveries that were recorded with a slot go out without being claimed.
 
-    `schedule` is in seconds between attempts, `timeout` in seconds for one attempt.
+    `schedule` is in seconds between attempts, `timeout` in seconds for one attempt, for callback URLs and for
+    endpoints that choose none.
     """
 
     endpoints: EndpointCache
@@ -132,7 +134,7 @@ class DeliverySender:
         # Too little of the lease is left, as after a pause of this process: another replica may take over,
         # and the event would be sent twice. Nothing is stored: the ended lease itself makes the delivery due
         # again.
-        if self.clock.monotonic() + self.timeout + MARGIN > claim.until:
+        if self.clock.monotonic() + self._timeout(delivery) + MARGIN > claim.until:
             return
         if not self.serves(claim.lane):
             await self.store.write(lambda: release([claim], self.clock.now()))
@@ -170,14 +172,14 @@ class DeliverySender:
         target = self._target(delivery)
         attempt, answer = await self._send(delivery, target, last=last)
         current = target is not None and self._is_current(target.endpoint)
-        ruling = self._rule(claim, answer, current=current)
         sent = target.endpoint if target else None
+        ruling = self._rule(claim, answer, sent, current=current)
         # Before disabling, the store is asked: the cache may be older than a change through
         # another replica. Why: receiver/README.md#an-answer-counts-for-its-endpoint
         if ruling.disable is not None and not await self._surely(
             lambda: self._is_stored(sent), delivery, last=last
         ):
-            current, ruling = False, self._rule(claim, answer, current=False)
+            current, ruling = False, self._rule(claim, answer, sent, current=False)
         if last and ruling.outcome is AttemptOutcome.RETRY:
             ruling = replace(ruling, outcome=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
@@ -202,7 +204,8 @@ class DeliverySender:
             try:
                 # For the receiver's clock. Why: receiver/README.md#no-clock-step-ends-anything
                 signed_at = int(self.clock.outside().timestamp())
-                answer = await self.client.call(request_of(target, delivery.event, signed_at, self.timeout))
+                call = request_of(target, delivery.event, signed_at, self._timeout(delivery))
+                answer = await self.client.call(call)
             except CallFailed as failed:
                 # No socket was free: no attempt. Why: receiver/README.md#half-the-files-are-for-calls
                 if failed.local and not last:
@@ -267,13 +270,24 @@ class DeliverySender:
         if delivery.endpoint_id is None:
             return callback_target(delivery, self.master_keys)
         endpoint = self.endpoints.get(delivery.endpoint_id)
-        return endpoint_target(endpoint, self.endpoints.keys(endpoint.id)) if endpoint else None
+        if endpoint is None:
+            return None
+        keys = self.endpoints.keys(endpoint.id, self.clock.now())
+        return endpoint_target(endpoint, keys, self.master_keys.signing_keys)
+
+    def _timeout(self, delivery: PendingDelivery) -> float:
+        endpoint = self.endpoints.get(delivery.endpoint_id or "")
+        return self.timeout if endpoint is None or endpoint.timeout is None else endpoint.timeout
+
+    def _schedule(self, endpoint: Endpoint | None) -> Sequence[float]:
+        chosen = endpoint.retry_schedule if endpoint else None
+        return self.schedule if chosen is None else chosen
 
     async def _with_callback(self, claim: Claim, delivery: PendingDelivery) -> PendingDelivery:
         _, loaded = await self.store.read(deliveries.load([claim]))
         return loaded[0].delivery if loaded else delivery
 
-    def _rule(self, claim: Claim, answer: Answer | None, *, current: bool) -> Decision:
+    def _rule(self, claim: Claim, answer: Answer | None, sent: Endpoint | None, *, current: bool) -> Decision:
         now = self.clock.now()
         hint = directive = None
         if answer is not None:
@@ -285,7 +299,7 @@ class DeliverySender:
             hint,
             tries=claim.tries + 1,
             now=now,
-            schedule=self.schedule,
+            schedule=self._schedule(sent),
             jitter=self.clock.chance(),
             current=current,
         )

@@ -4,13 +4,19 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from handlers.contract import Asset, FailureCode
 from handlers.values import immutable
+from receiver.domain.filters import Filter
 
 MAX_IN_FLIGHT = 64
 """The maximum of deliveries under way to one endpoint or callback origin, unless a setting names another."""
+LONGEST_TIMEOUT = 60.0
+"""The most seconds for one attempt that an endpoint may choose."""
+SYMMETRIC: Final = "v1"
+ASYMMETRIC: Final = "v1a"
+"""The signature schemes: HMAC-SHA256 with the endpoint's secret, Ed25519 with the deployment's key."""
 CALLBACK_TARGET = "callback"
 """The target of a delivery to a job's own callback URL, in place of an endpoint's id."""
 
@@ -163,7 +169,12 @@ class EndpointState(enum.StrEnum):
 
 @immutable(kw_only=True)
 class Endpoint:
-    """A subscriber's URL. `secrets` are the signing keys in `whsec_` form, newest first."""
+    """A subscriber's URL.
+
+    `secrets` are the signing keys in `whsec_` form, newest first. After a rotation the earlier ones sign as
+    well until the moments of `retire_at`, which has one for each. `retry_schedule` (seconds between attempts)
+    and `timeout` (seconds for one) are None where the settings' own apply.
+    """
 
     id: str
     url: str
@@ -178,6 +189,11 @@ class Endpoint:
     max_in_flight: int = MAX_IN_FLIGHT
     secrets: tuple[str, ...] = field(default=(), repr=False)
     from_file: bool = False
+    filter: Filter | None = None
+    signatures: tuple[str, ...] = (SYMMETRIC,)
+    retire_at: tuple[datetime, ...] = ()
+    retry_schedule: tuple[float, ...] | None = None
+    timeout: float | None = None
 
 
 @immutable(kw_only=True)

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
+from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
@@ -83,10 +84,13 @@ class EndpointCache:
         found = self._known.held.get(endpoint_id)
         return None if found is None else found.endpoint
 
-    def keys(self, endpoint_id: str) -> Sequence[bytes]:
-        """Return the keys that sign for an endpoint, newest first."""
+    def keys(self, endpoint_id: str, now: datetime) -> Sequence[bytes]:
+        """Return the keys that sign for an endpoint, newest first, without those that are retired by now."""
         found = self._known.held.get(endpoint_id)
-        return () if found is None else found.keys
+        if found is None or not found.endpoint.retire_at:
+            return () if found is None else found.keys
+        retired = [moment <= now for moment in found.endpoint.retire_at]
+        return [key for key, is_over in zip(found.keys, [False, *retired], strict=False) if not is_over]
 
     def served(self, endpoint_id: str) -> bool:
         """Return whether deliveries go to an endpoint: it is cached, active, and has keys to sign with."""

@@ -17,6 +17,7 @@ from receiver.providers.accounts import POLL
 from receiver.store import (
     Store,
     deliveries,
+    endpoint_versions,
     endpoints,
     erasure,
     events,
@@ -285,6 +286,7 @@ def _forget(before: datetime, now: datetime) -> Transaction[None]:
     yield from events.forget_places(before)
     yield from holds.forget(now)
     yield from endpoints.prune(before, BATCH)
+    yield from endpoint_versions.prune(BATCH)
 
 
 def _held_and_removed(now: datetime) -> Transaction[tuple[Mapping[str, datetime], Sequence[str]]]:

@@ -1,10 +1,16 @@
-"""Signatures of outgoing deliveries: Standard Webhooks, scheme `v1`, over exactly the bytes that are sent."""
+"""Signatures of outgoing deliveries: Standard Webhooks, over exactly the bytes that are sent.
+
+`v1` is HMAC-SHA256 with the endpoint's secret. `v1a` is Ed25519 with the deployment's key, so that a receiver
+needs only a public key.
+"""
 
 import base64
 import binascii
 import functools
 import hmac
 from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 75
@@ -44,12 +50,21 @@ def _keyed(key: bytes) -> hmac.HMAC:
     return hmac.new(key, digestmod="sha256")
 
 
-def headers(event_id: str, timestamp: int, body: bytes, keys: Sequence[bytes]) -> list[tuple[str, str]]:
-    """Return the three headers of one attempt, with one signature for each key in the order of `keys`."""
+def headers(
+    event_id: str,
+    timestamp: int,
+    body: bytes,
+    keys: Sequence[bytes],
+    signing_keys: Sequence[Ed25519PrivateKey] = (),
+) -> list[tuple[str, str]]:
+    """Return the three headers of one attempt, with one signature for each key in the order of the keys."""
     signed = b"%b.%d.%b" % (event_id.encode(), timestamp, body)
-    signatures = " ".join("v1," + base64.b64encode(mac(key, signed)).decode() for key in keys)
+    signatures = [
+        *("v1," + base64.b64encode(mac(key, signed)).decode() for key in keys),
+        *("v1a," + base64.b64encode(key.sign(signed)).decode() for key in signing_keys),
+    ]
     return [
         ("webhook-id", event_id),
         ("webhook-timestamp", str(timestamp)),
-        ("webhook-signature", signatures),
+        ("webhook-signature", " ".join(signatures)),
     ]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from itsdangerous import Signer
 from itsdangerous.encoding import base64_encode
@@ -78,8 +79,15 @@ def new_api_key(entropy: bytes) -> str:
     return API_KEY_PREFIX + base64.urlsafe_b64encode(entropy).decode().rstrip("=")
 
 
+def _signing_key(master: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hmac.digest(master, b"sign/1", "sha256"))
+
+
 class MasterKeys:
-    """The master keys, newest first: the first signs and encrypts, all of them verify and decrypt."""
+    """The master keys, newest first: the first signs and encrypts, all of them verify and decrypt.
+
+    `signing_keys` has the Ed25519 key of each: all of them sign, so that a receiver may know any one.
+    """
 
     def __init__(self, master_keys: Sequence[str], entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
@@ -87,9 +95,18 @@ class MasterKeys:
         self.kids = tuple(self._masters)
         self.newest = self.kids[0]
         self._derived = functools.lru_cache(maxsize=64)(self._derive)
+        self.signing_keys = tuple(_signing_key(master) for master in self._masters.values())
 
     def __repr__(self) -> str:
         return f"MasterKeys(kids={self.kids!r})"
+
+    @property
+    def public_keys(self) -> dict[str, bytes]:
+        """Return the 32 bytes of the public key of each signing key, by the id of its master key."""
+        return {
+            kid: key.public_key().public_bytes_raw()
+            for kid, key in zip(self.kids, self.signing_keys, strict=True)
+        }
 
     def callback_token(self, account: str, job_id: str) -> str:
         """Return the last path segment of the callback URL for a job of `account`."""

@@ -7,6 +7,9 @@ from datetime import datetime
 from handlers.values import immutable
 from receiver.store.statements import Transaction, insert, ms, query
 
+LAST = "(select a.{} from attempt a where a.delivery = d.id order by a.id desc limit 1)"
+"""A column of the last attempt of the delivery `d`, for a `select`."""
+
 
 @immutable(kw_only=True)
 class Attempt:

@@ -6,7 +6,7 @@ from typing import Any
 
 from handlers.values import immutable
 from receiver.domain.model import CALLBACK_TARGET, Claim, Event, PendingDelivery, Work
-from receiver.store.attempts import Attempt, add_attempts
+from receiver.store.attempts import LAST, Attempt, add_attempts
 from receiver.store.due import HAND_LANES, WAITING, first_fence, plain
 from receiver.store.holds import hold, let_go
 from receiver.store.rows import due_row, read_event
@@ -180,10 +180,9 @@ def _pending(row: Row, event: Event) -> PendingDelivery:
 
 
 _OF_JOB = "d.event in (select id from event where job = :job)"
-_LAST = "(select a.{} from attempt a where a.delivery = d.id order by a.id desc limit 1)"
 _SEEN = (
     f"select {named('delivery', 'd.')}, (select count(*) from attempt a where a.delivery = d.id) as made, "
-    f"{_LAST.format('status')} as status, {_LAST.format('error')} as error, "
+    f"{LAST.format('status')} as status, {LAST.format('error')} as error, "
     "e.type as event_type, j.callback_url, due.at as next_at, due.leased, ep.state as endpoint_state "
     "from delivery d join event e on e.id = d.event left join job j on j.id = d.job "
     "left join due on due.id = d.id left join endpoint ep on ep.id = d.target and ep.deleted_at is null"

@@ -10,10 +10,10 @@ from typing import Any
 
 from receiver.domain.errors import Conflict
 from receiver.domain.model import Endpoint
-from receiver.store import deliveries, holds
+from receiver.store import deliveries, endpoint_versions, holds
 from receiver.store.generation import bump, generation
 from receiver.store.rows import ENDPOINTS
-from receiver.store.schema import named
+from receiver.store.schema import TABLES, named
 from receiver.store.statements import Rows, Step, Transaction, insert, ms, one_or_none, query
 from receiver.store.statements import delete as many_removed
 
@@ -43,6 +43,7 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
     yield from bump()
     yield query("delete from endpoint where id = :id", id=row[0])
     yield insert("endpoint", [row])
+    yield from endpoint_versions.note(dict(zip(TABLES["endpoint"], row, strict=True)))
 
 
 def rewrite(row: tuple[Any, ...]) -> Transaction[None]:
@@ -185,5 +186,6 @@ def prune(before: datetime, limit: int) -> Transaction[int]:
     )
     ids = [row["id"] for row in found]
     yield query("delete from taken where target in (:ids)", ids=ids)
+    yield query("delete from endpoint_version where endpoint in (:ids)", ids=ids)
     yield many_removed("endpoint", ids)
     return len(found)

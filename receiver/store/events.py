@@ -4,8 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from handlers import json
 from handlers.values import immutable
+from receiver.domain.event_types import wants
 from receiver.domain.model import CALLBACK_TARGET, Event
+from receiver.domain.subscriptions import explain
+from receiver.store import endpoint_versions
+from receiver.store.attempts import LAST
+from receiver.store.endpoint_versions import EndpointVersion
 from receiver.store.rows import read_event
 from receiver.store.schema import named
 from receiver.store.statements import Rows, Transaction, ms, one_or_none, query
@@ -121,38 +127,69 @@ def _place(after: int | str | None) -> Transaction[int | None]:
     return after if removed <= after <= known else None
 
 
+def one(event_id: str) -> Transaction[Event | None]:
+    """Return an event, None if it does not exist."""
+    row = one_or_none((yield query(f"select {EVENT} from event where id = :id", id=event_id)))
+    return None if row is None else read_event(row)
+
+
 def get(event_id: str) -> Transaction[tuple[Event, list[EventDelivery]] | None]:
     """Return an event with its outcome at every endpoint, None if it does not exist."""
     row = one_or_none((yield query(f"select {EVENT} from event where id = :id", id=event_id)))
     if row is None:
         return None
-    endpoints = yield query("select id, state, created_at from endpoint where deleted_at is null order by id")
+    endpoints = yield query(
+        "select id, state, disabled_reason, created_at from endpoint where deleted_at is null order by id"
+    )
+    versions = yield from endpoint_versions.at(row["seq"])
     found = yield query(
-        "select id, target, state, reason from delivery where event = :id order by id", id=event_id
+        f"select d.id, d.target, d.state, d.reason, {LAST.format('status')} as status, "
+        f"{LAST.format('error')} as error from delivery d where d.event = :id order by d.id",
+        id=event_id,
     )
     deliveries = {one["target"]: one for one in found}
-    places = []
+    event, places = read_event(row), []
     for endpoint in endpoints:
         mine = deliveries.pop(endpoint["id"], None)
-        places.append(_whereabouts(endpoint["id"], mine, _status(mine, endpoint, row["at"])))
+        if mine is None:
+            places.append(_undelivered(endpoint, versions.get(endpoint["id"]), event))
+        else:
+            places.append(_delivered(endpoint["id"], mine, endpoint))
     # Left over: deliveries to removed endpoints and to the job's callback URL.
     for target, mine in deliveries.items():
-        places.append(_whereabouts(None if target == CALLBACK_TARGET else target, mine, mine["state"]))
-    return read_event(row), places
+        places.append(_delivered(None if target == CALLBACK_TARGET else target, mine, None))
+    return event, places
 
 
-def _whereabouts(endpoint_id: str | None, delivery: Any | None, status: str) -> EventDelivery:
-    if delivery is None:
-        return EventDelivery(endpoint_id, None, status)
-    return EventDelivery(endpoint_id, delivery["id"], status, delivery["reason"])
+def _delivered(endpoint_id: str | None, delivery: Any, endpoint: Any | None) -> EventDelivery:
+    """Return the outcome of an event that has a delivery to this endpoint."""
+    status, reason = delivery["state"], delivery["reason"]
+    if status == "pending":
+        if endpoint is not None and endpoint["state"] != "active":
+            status, reason = endpoint["state"], endpoint["disabled_reason"]
+        elif delivery["error"] is not None:
+            reason = f"the last attempt failed: {delivery['error']}"
+        elif delivery["status"] is not None:
+            reason = f"the last attempt was answered {delivery['status']}"
+    elif status == "exhausted" and reason is None:
+        reason = f"the last attempt was answered {delivery['status']}"
+    return EventDelivery(endpoint_id, delivery["id"], status, reason)
 
 
-def _status(delivery: Any | None, endpoint: Any, at: int) -> str:
-    if delivery is None:
-        return "created-later" if endpoint["created_at"] > at else "not-subscribed"
-    if delivery["state"] == "pending" and endpoint["state"] != "active":
-        return str(endpoint["state"])
-    return str(delivery["state"])
+def _undelivered(endpoint: Any, version: EndpointVersion | None, event: Event) -> EventDelivery:
+    """Return the reason why an event has no delivery to an endpoint, which had this version at its time."""
+    endpoint_id = endpoint["id"]
+    # Endpoints from before versions were kept have one since the first event.
+    if version is None or (version.since == 0 and endpoint["created_at"] > ms(event.at)):
+        return EventDelivery(endpoint_id, None, "created-later", "it was created after the event")
+    data = json.read_object(bytes(event.body))["data"]
+    because = explain(version.events, version.filter, event.type, data)
+    if not because.matches:
+        status = "filtered" if wants(version.events, event.type) else "not-subscribed"
+        return EventDelivery(endpoint_id, None, status, because.reason)
+    if event.type == "endpoint.test":
+        return EventDelivery(endpoint_id, None, "not-subscribed", "a test goes to its own endpoint only")
+    return EventDelivery(endpoint_id, None, "canceled", "retention removed its delivery")
 
 
 def old(before: datetime, limit: int) -> Transaction[list[tuple[str, int]]]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic_core import from_json
+
 from handlers.values import immutable
 from receiver.domain.event_types import JOB_FINAL, wants
 from receiver.domain.model import (
@@ -217,10 +219,16 @@ def _endpoints(source: EndpointSource) -> Transaction[Sequence[Endpoint]]:
 def _targets(
     endpoints: Sequence[Endpoint], event: Event, job: Job | None
 ) -> Iterator[tuple[str | None, str, bool]]:
+    data: Mapping[str, Any] | None = None
     for endpoint in endpoints:
-        if wants(endpoint.events, event.type):
-            # A paused or disabled endpoint collects its deliveries without slots.
-            yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
+        if not wants(endpoint.events, event.type):
+            continue
+        if endpoint.filter is not None:
+            data = data or from_json(event.body)["data"]
+            if not endpoint.filter.matches(data):
+                continue
+        # A paused or disabled endpoint collects its deliveries without slots.
+        yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
     if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:
         yield None, origin_of(job.callback_url), True
 

@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from handlers import json
 from handlers.contract import Asset, FailureCode, Kind
+from receiver.domain.filter_reader import stored_filter
 from receiver.domain.model import (
     By,
     Endpoint,
@@ -217,6 +218,11 @@ def endpoint_row(endpoint: Endpoint, sealed_headers: bytes | None, sealed_secret
         sealed_secrets,
         int(endpoint.from_file),
         None,
+        endpoint.filter.text if endpoint.filter is not None else None,
+        _dump(list(endpoint.signatures)),
+        _dump([ms(moment) for moment in endpoint.retire_at]),
+        None if endpoint.retry_schedule is None else _dump(list(endpoint.retry_schedule)),
+        endpoint.timeout,
     )
 
 
@@ -236,6 +242,11 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
         max_in_flight=row["max_in_flight"],
         secrets=secrets,
         from_file=bool(row["from_file"]),
+        filter=stored_filter(row["filter"]) if row["filter"] is not None else None,
+        signatures=tuple(_load(row["signatures"])),
+        retire_at=tuple(moment(at) for at in _load(row["retire_at"])),
+        retry_schedule=None if row["retry_schedule"] is None else tuple(_load(row["retry_schedule"])),
+        timeout=row["timeout"],
     )
 
 

@@ -116,7 +116,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "secrets": "bytea",
         "from_file": "bigint",
         "deleted_at": "bigint",
+        "filter": "text",
+        "signatures": "text",
+        "retire_at": "text",
+        "retry_schedule": "text",
+        "timeout": "double precision",
     },
+    "endpoint_version": {"endpoint": "text", "since": "bigint", "events": "text", "filter": "text"},
     "api_key": {
         "id": "text",
         "name": "text",

@@ -211,6 +211,11 @@ def test_the_defaults_of_a_job_and_of_an_endpoint() -> None:
         "secret": None,
         "max_in_flight": MAX_IN_FLIGHT,
         "include": [],
+        "filter": None,
+        "signatures": ["v1"],
+        "retry_schedule": None,
+        "timeout": None,
+        "state": "active",
     }
 
 

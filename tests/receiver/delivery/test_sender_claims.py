@@ -13,7 +13,7 @@ import pytest
 from receiver.delivery import sender as module
 from receiver.delivery.sender import lease_of
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import EndpointState, Work
+from receiver.domain.model import LONGEST_TIMEOUT, EndpointState, Work
 from receiver.store import endpoints as table
 from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.generation import generation
@@ -224,7 +224,8 @@ async def test_an_attempt_under_a_lost_lease_is_stored_and_leaves_the_delivery_a
 
 def test_a_claim_lasts_longer_than_an_attempt(fixture: StoreFixture) -> None:
     sender = replace(fixture.services.sender, timeout=7.0)
-    assert sender.lease == lease_of(7.0) == timedelta(seconds=22)
+    assert sender.lease == lease_of(7.0) == timedelta(seconds=LONGEST_TIMEOUT + 15)
+    assert lease_of(90.0) == timedelta(seconds=105)
     assert (sender.work, sender.job_limits()) == (Work.DELIVER, {})
 
 

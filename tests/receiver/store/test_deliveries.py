@@ -121,7 +121,7 @@ async def test_an_attempt_under_a_stale_lease_is_kept_and_changes_nothing(
     fixture: StoreFixture, state: str
 ) -> None:
     first = await one(fixture)
-    fixture.clock.pass_(seconds=31)
+    fixture.clock.pass_(seconds=76)
     [second] = await claims(fixture)
     before = await fixture.query("select * from due where id = :id", id=first.id)
     at = fixture.clock.at if state == "pending" else None
@@ -137,7 +137,7 @@ async def test_an_attempt_under_a_stale_lease_is_kept_and_changes_nothing(
 
 async def test_of_two_settles_in_one_transaction_only_the_holders_counts(fixture: StoreFixture) -> None:
     first = await one(fixture)
-    fixture.clock.pass_(seconds=31)
+    fixture.clock.pass_(seconds=76)
     [second] = await claims(fixture)
     answers = await asyncio.gather(fixture.settle(first, "exhausted"), fixture.settle(second, "delivered"))
     assert list(answers) == [False, True]

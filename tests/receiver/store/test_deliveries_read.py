@@ -31,7 +31,7 @@ async def fixture(tmp_path: Path) -> AsyncIterator[StoreFixture]:
 
 async def test_what_sending_needs_comes_with_the_claim(fixture: StoreFixture) -> None:
     to_endpoint, to_url = await born(fixture, callback_url=URL, callback_secret=b"sealed")
-    fixture.clock.pass_(seconds=31)
+    fixture.clock.pass_(seconds=76)
     owed: dict[str, PendingDelivery] = {
         one.claim.id: one.delivery for one in await fixture.claim(Work.DELIVER)
     }

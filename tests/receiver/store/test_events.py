@@ -265,7 +265,7 @@ async def test_an_event_tells_of_endpoints_that_it_did_not_reach(fixture: StoreF
         EventDelivery("a", deliveries_["a"].delivery.id, "disabled"),
         EventDelivery("b", claim.id, "exhausted", "connect: refused"),
         EventDelivery("c", gone, "canceled", "by hand"),
-        EventDelivery("d", None, "created-later"),
+        EventDelivery("d", None, "created-later", "it was created after the event"),
     ]
 
 

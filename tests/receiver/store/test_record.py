@@ -151,7 +151,7 @@ async def test_a_delivery_is_born_with_a_slot_while_there_are_any(fixture: Store
     rows = await fixture.query("select lane, at, leased, fence from due where work = 'deliver' order by id")
     at = ms(fixture.clock.at)
     found = [(row["lane"], row["at"] - at, row["leased"], row["fence"]) for row in rows]
-    assert found == [("ep_1", 30_000, 1, 1)] * 4 + [("ep_1", 0, 0, 0)] * 2
+    assert found == [("ep_1", 75_000, 1, 1)] * 4 + [("ep_1", 0, 0, 0)] * 2
     claimed = [one.claim.id for one in await fixture.claim(Work.DELIVER)]
     assert claimed == [one.delivery.id for one in born[4:]]
 

@@ -1,0 +1,134 @@
+"""The operators of filters: the values that each takes, and the test that it makes of one. Pure."""
+
+import enum
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from handlers.values import immutable
+
+
+class FieldKind(enum.Enum):
+    """The kind of values of a field."""
+
+    TEXT = "a text"
+    NUMBER = "a number"
+    FLAG = "true or false"
+    TEXTS = "an object of texts"
+    OBJECT = "an object"
+    OPEN = "an object of any values"
+    ANY = "any value"
+    LIST = "a list"
+
+
+Test = Callable[[Any], bool]
+"""A test of a field's value; a field that is missing has the value None."""
+LONGEST = 500
+"""The most characters of a text."""
+TYPES: Mapping[FieldKind, tuple[type, ...]] = {
+    FieldKind.TEXT: (str,),
+    FieldKind.NUMBER: (int, float),
+    FieldKind.FLAG: (bool,),
+}
+"""The types of values, for the kinds of fields that hold one value."""
+
+
+@immutable
+class Operator:
+    """An operator: the fault of a value for a kind of field (None: none), and the test of a right value."""
+
+    fault: Callable[[Any, FieldKind], str | None]
+    test: Callable[[Any], Test]
+
+
+def _is(value: Any, kind: FieldKind) -> bool:
+    # In Python a boolean is an integer.
+    return isinstance(value, TYPES[kind]) and (kind is FieldKind.FLAG or not isinstance(value, bool))
+
+
+def _one_value(value: Any, kind: FieldKind) -> str | None:
+    if isinstance(value, dict | list):
+        return "must be a text, a number, true, false or null"
+    if isinstance(value, str) and len(value) > LONGEST:
+        return f"must have at most {LONGEST} characters"
+    if value is None or kind is FieldKind.ANY:
+        return None
+    if kind not in TYPES:
+        return f"is compared with {kind.value}: only `null` and `$exists` fit"
+    return None if _is(value, kind) else f"must be {kind.value}, as the field is"
+
+
+def _several(value: Any, kind: FieldKind) -> str | None:
+    if not isinstance(value, list) or not value:
+        return "must be a list of at least one value"
+    return next((fault for one in value if (fault := _one_value(one, kind)) is not None), None)
+
+
+def _ordered(value: Any, kind: FieldKind) -> str | None:
+    if not (_is(value, FieldKind.TEXT) or _is(value, FieldKind.NUMBER)):
+        return "must be a number, or a text such as a time"
+    if kind is FieldKind.FLAG:
+        return "does not apply: true and false have no order"
+    return _one_value(value, kind)
+
+
+def _truth(value: Any, kind: FieldKind) -> str | None:  # noqa: ARG001  # every field can be missing
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def _start(value: Any, kind: FieldKind) -> str | None:
+    if kind not in {FieldKind.TEXT, FieldKind.ANY}:
+        return f"applies to texts, and the field is {kind.value}"
+    return _one_value(value, kind) if isinstance(value, str) and value else "must be a text"
+
+
+def _equals(value: Any) -> Test:
+    if isinstance(value, str) or value is None:
+        return lambda found: bool(found == value)
+    # In Python true equals 1.
+    truth = isinstance(value, bool)
+    return lambda found: bool(found == value) and isinstance(found, bool) is truth
+
+
+def _among(values: Any) -> Test:
+    texts = frozenset(one for one in values if isinstance(one, str))
+    others = [_equals(one) for one in values if not isinstance(one, str)]
+
+    def test(found: Any) -> bool:
+        return found in texts if isinstance(found, str) else any(equals(found) for equals in others)
+
+    return test
+
+
+def _compares(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Test]:
+    def test_with(value: Any) -> Test:
+        kind = FieldKind.TEXT if isinstance(value, str) else FieldKind.NUMBER
+        return lambda found: _is(found, kind) and compare(found, value)
+
+    return test_with
+
+
+def _not(test_with: Callable[[Any], Test]) -> Callable[[Any], Test]:
+    def opposite_with(value: Any) -> Test:
+        test = test_with(value)
+        return lambda found: not test(found)
+
+    return opposite_with
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "$eq": Operator(_one_value, _equals),
+    "$ne": Operator(_one_value, _not(_equals)),
+    "$in": Operator(_several, _among),
+    "$nin": Operator(_several, _not(_among)),
+    "$gt": Operator(_ordered, _compares(operator.gt)),
+    "$gte": Operator(_ordered, _compares(operator.ge)),
+    "$lt": Operator(_ordered, _compares(operator.lt)),
+    "$lte": Operator(_ordered, _compares(operator.le)),
+    "$exists": Operator(_truth, lambda value: lambda found: (found is not None) is value),
+    "$prefix": Operator(
+        _start, lambda value: lambda found: isinstance(found, str) and found.startswith(value)
+    ),
+}
+EXACT = frozenset({"$eq", "$ne", "$in", "$nin"})
+"""The operators that compare with whole values."""

@@ -1,0 +1,16 @@
+-- What an endpoint chooses beside its events; a null is the settings' own value.
+alter table endpoint add column filter text collate "C";
+alter table endpoint add column signatures text collate "C" not null default '["v1"]';
+alter table endpoint add column retire_at text collate "C" not null default '[]';
+alter table endpoint add column retry_schedule text collate "C";
+alter table endpoint add column timeout double precision;
+
+-- What an endpoint took since the event `since`: why an earlier event did not go there stays known.
+create table endpoint_version (
+    endpoint text collate "C" not null,
+    since bigint not null,
+    events text collate "C" not null,
+    filter text collate "C",
+    primary key (endpoint, since)
+);
+insert into endpoint_version (endpoint, since, events) select id, 0, events from endpoint where deleted_at is null;

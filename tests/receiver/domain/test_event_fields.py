@@ -1,0 +1,80 @@
+"""The fields of events that filters name: exactly those of the public models."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from receiver.api.webhooks import DisabledData, JobData, ProviderData, TrialData
+from receiver.domain.event_fields import FIELDS, WORDS, families, fields_of, split
+from receiver.domain.event_types import LITERAL_ONLY, TYPES
+from receiver.domain.filter_operators import FieldKind
+
+KINDS = {
+    "string": FieldKind.TEXT,
+    "number": FieldKind.NUMBER,
+    "integer": FieldKind.NUMBER,
+    "boolean": FieldKind.FLAG,
+}
+
+
+def walked(schema: dict[str, Any], top: dict[str, Any], before: str = "") -> Iterator[tuple[str, FieldKind]]:
+    """Yield each field of a JSON schema with its kind, those of objects below it included."""
+    for name, one in schema["properties"].items():
+        choices = [choice for choice in one.get("anyOf", [one]) if choice.get("type") != "null"]
+        found = choices[0]
+        if "$ref" in found:
+            found = top["$defs"][found["$ref"].rsplit("/", 1)[-1]]
+        path = f"{before}{name}"
+        if found.get("type") == "array":
+            yield path, FieldKind.LIST
+        elif "properties" in found:
+            yield path, FieldKind.OBJECT
+            yield from walked(found, top, f"{path}.")
+        elif found.get("type") == "object":
+            texts = found.get("additionalProperties") == {"type": "string"}
+            yield path, FieldKind.TEXTS if texts else FieldKind.OPEN
+        else:
+            yield path, KINDS[found["type"]]
+
+
+@pytest.mark.parametrize(
+    ("family", "models"),
+    [("job", [JobData]), ("provider", [ProviderData]), ("endpoint", [DisabledData, TrialData])],
+)
+def test_the_fields_are_those_of_the_public_models(family: str, models: list[Any]) -> None:
+    public = {
+        path: kind
+        for model in models
+        for path, kind in walked(model.model_json_schema(), model.model_json_schema())
+    }
+    public.pop("result", None)
+    assert dict(FIELDS[family]) == public
+
+
+def test_every_event_type_is_of_a_family() -> None:
+    assert {name.partition(".")[0] for name in TYPES} == FIELDS.keys()
+
+
+def test_each_list_of_words_belongs_to_a_text() -> None:
+    assert {path: fields_of(list(FIELDS))[path] for path in WORDS} == dict.fromkeys(WORDS, FieldKind.TEXT)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (("*",), ["job", "provider", "endpoint"]),
+        (("job.failed",), ["job"]),
+        (("provider.*", "job.progressed"), ["job", "provider"]),
+        (tuple(sorted(LITERAL_ONLY)), ["job", "endpoint"]),
+        (("endpoint.*",), ["endpoint"]),
+    ],
+)
+def test_patterns_lead_to_families(patterns: tuple[str, ...], found: list[str]) -> None:
+    assert families(patterns) == found
+
+
+def test_only_the_keys_of_texts_may_have_dots() -> None:
+    assert split("metadata.order.id", FIELDS["job"]) == ("metadata", "order.id")
+    assert split("usage.cost.amount", FIELDS["job"]) == ("usage", "cost", "amount")
+    assert split("state", FIELDS["job"]) == ("state",)
