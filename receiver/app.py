@@ -54,6 +54,9 @@ from receiver.work.shutdown import Shutdown
 from receiver.work.slots import ConcurrencyLimit
 from receiver.work.worker import AT_LAST, Worker
 
+ENDPOINT_BURST = 0.25
+"""Seconds of an endpoint's rate that may start at once: a subscriber's own limit counts in short windows."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Core:
@@ -185,7 +188,7 @@ async def _core(loaded: Loaded, store: Store, clock: Clock, role: Role) -> Core:
     client, sealer = client_of(settings), EndpointSealer(master_keys)
     cache = EndpointCache(sealer)
     limits = ConcurrencyLimits(functools.partial(_limit, loaded.accounts, cache), clock.monotonic)
-    cache.subscribe(lambda changed: limits.end_hold(changed.id, changed.max_in_flight))
+    cache.subscribe(limits.change)
     interpreter = Interpreter(loaded.accounts, master_keys, _policy(settings), clock.chance)
     name, dispatcher, waiting_calls = ids.new("rpc"), Dispatcher(store.tell), WaitingCalls(store)
     slots, lease = NullLimits() if role is Role.API else limits, functools.partial(_lease, settings, clock)
@@ -369,7 +372,11 @@ def _limit(
     if setup is not None:
         return ConcurrencyLimit(max=setup.settings.max_in_flight, rate=setup.settings.rate_limit)
     endpoint = endpoints.get(lane)
-    return ConcurrencyLimit(max=endpoint.max_in_flight if endpoint else MAX_IN_FLIGHT, adaptive=True)
+    if endpoint is None:
+        return ConcurrencyLimit(max=MAX_IN_FLIGHT, adaptive=True)
+    return ConcurrencyLimit(
+        max=endpoint.max_in_flight, adaptive=True, rate=endpoint.rate_limit, burst=ENDPOINT_BURST
+    )
 
 
 def start(app: App) -> list[asyncio.Task[None]]:

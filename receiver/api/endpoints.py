@@ -43,6 +43,7 @@ DEFAULTS: Mapping[str, Any] = {
     "filter": None,
     "retry_schedule": None,
     "timeout": None,
+    "rate_limit": None,
 }
 """The defaults that a null in a change restores."""
 
@@ -62,6 +63,7 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
         "signatures": list(endpoint.signatures),
         "retry_schedule": None if endpoint.retry_schedule is None else list(endpoint.retry_schedule),
         "timeout": endpoint.timeout,
+        "rate_limit": endpoint.rate_limit,
         "previous_secrets_until": [stamp(moment) for moment in endpoint.retire_at],
         "state": endpoint.state.value,
         "disabled_reason": endpoint.disabled_reason,
@@ -126,6 +128,7 @@ async def create(context: RequestContext) -> Response:
         signatures=tuple(body.signatures),
         retry_schedule=None if body.retry_schedule is None else tuple(body.retry_schedule),
         timeout=body.timeout,
+        rate_limit=body.rate_limit,
         state=EndpointState(body.state),
     )
     await services.endpoints.create(endpoint)

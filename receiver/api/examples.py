@@ -58,6 +58,7 @@ _ENDPOINT: Mapping[str, Any] = {
     "signatures": ["v1"],
     "retry_schedule": None,
     "timeout": None,
+    "rate_limit": None,
     "previous_secrets_until": [],
     "state": "active",
     "disabled_reason": None,

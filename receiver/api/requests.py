@@ -117,6 +117,7 @@ Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secre
 Scheme = Literal["v1", "v1a"]
 Schemes = Annotated[list[Scheme], Field(min_length=1, max_length=2), AfterValidator(_once)]
 Schedule = Annotated[list[Annotated[float, Field(gt=0, le=604800)]], Field(max_length=20)]
+Rate = Annotated[float, Field(ge=0.001, le=10000)]
 Timeout = Annotated[float, Field(ge=1, le=LONGEST_TIMEOUT)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Metadata = Annotated[dict[Short, Short], Field(max_length=16)]
@@ -191,6 +192,7 @@ class EndpointRequest(RequestModel):
         default=None, description="seconds between attempts; default: the setting"
     )
     timeout: Timeout | None = Field(default=None, description="seconds for an attempt; default: the setting")
+    rate_limit: Rate | None = Field(default=None, description="deliveries per second; default: no limit")
     state: Literal["active", "paused"] = Field(
         default="active", description="a paused endpoint collects what it is owed until it is resumed"
     )
@@ -210,6 +212,7 @@ class EndpointPatch(RequestModel):
     signatures: Schemes | None = None
     retry_schedule: Schedule | None = None
     timeout: Timeout | None = None
+    rate_limit: Rate | None = None
 
 
 class RotationRequest(RequestModel):

@@ -150,6 +150,7 @@ class EndpointResponse(ResponseModel):
     signatures: list[Scheme]
     retry_schedule: list[float] | None = Field(description="null: the setting `retry_schedule`")
     timeout: float | None = Field(description="null: the setting `delivery_timeout`")
+    rate_limit: float | None = Field(description="deliveries per second; null: no limit")
     previous_secrets_until: list[Moment] = Field(description="when earlier secrets end to sign")
     state: Literal["active", "paused", "disabled"]
     disabled_reason: str | None

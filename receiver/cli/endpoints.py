@@ -53,6 +53,7 @@ SCHEDULE = click.option(
     help="Seconds between attempts, such as 5,60.",
 )
 TIMEOUT = click.option("--timeout", type=Real(1, 60), help="Seconds for one attempt.")
+RATE = click.option("--rate-limit", type=Real(0.001, 10000), help="Deliveries per second.")
 IN_FLIGHT = click.option("--max-in-flight", type=Whole(1, 1000), help="Deliveries at once.")
 
 
@@ -76,6 +77,7 @@ def endpoints() -> None:
 @SIGNATURES
 @SCHEDULE
 @TIMEOUT
+@RATE
 @click.option("--paused", is_flag=True, help="It collects what it is owed until it is resumed.")
 @click.option("--secret", help="Signs its deliveries (whsec_...); made when missing.")
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
@@ -138,6 +140,7 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 @SIGNATURES
 @SCHEDULE
 @TIMEOUT
+@RATE
 @click.option(
     "--include-result/--no-include-result", default=None, help="Events carry the provider's terminal body."
 )

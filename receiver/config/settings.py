@@ -162,6 +162,7 @@ class EndpointSettings(_Section):
     timeout: float | None = Field(
         default=None, ge=1, le=LONGEST_TIMEOUT, description="seconds for one attempt; default: the setting"
     )
+    rate_limit: float | None = Field(default=None, ge=0.001, le=10000, description="deliveries per second")
 
     @field_validator("signatures")
     @classmethod

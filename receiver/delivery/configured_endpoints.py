@@ -71,4 +71,5 @@ def _of_file(wanted: EndpointSettings, known: Endpoint | None, clock: Clock) -> 
         signatures=wanted.signatures,
         retry_schedule=wanted.retry_schedule,
         timeout=wanted.timeout,
+        rate_limit=wanted.rate_limit,
     )

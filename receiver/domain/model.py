@@ -171,9 +171,10 @@ class EndpointState(enum.StrEnum):
 class Endpoint:
     """A subscriber's URL.
 
-    `secrets` are the signing keys in `whsec_` form, newest first. After a rotation the earlier ones sign as
-    well until the moments of `retire_at`, which has one for each. `retry_schedule` (seconds between attempts)
-    and `timeout` (seconds for one) are None where the settings' own apply.
+    `rate_limit` is in deliveries per second. `secrets` are the signing keys in `whsec_` form, newest first.
+    After a rotation the earlier ones sign as well until the moments of `retire_at`, which has one for each.
+    `retry_schedule` (seconds between attempts) and `timeout` (seconds for one) are None where those of the
+    settings apply.
     """
 
     id: str
@@ -194,6 +195,7 @@ class Endpoint:
     retire_at: tuple[datetime, ...] = ()
     retry_schedule: tuple[float, ...] | None = None
     timeout: float | None = None
+    rate_limit: float | None = None
 
 
 @immutable(kw_only=True)

@@ -223,6 +223,7 @@ def endpoint_row(endpoint: Endpoint, sealed_headers: bytes | None, sealed_secret
         _dump([ms(moment) for moment in endpoint.retire_at]),
         None if endpoint.retry_schedule is None else _dump(list(endpoint.retry_schedule)),
         endpoint.timeout,
+        endpoint.rate_limit,
     )
 
 
@@ -247,6 +248,7 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
         retire_at=tuple(moment(at) for at in _load(row["retire_at"])),
         retry_schedule=None if row["retry_schedule"] is None else tuple(_load(row["retry_schedule"])),
         timeout=row["timeout"],
+        rate_limit=row["rate_limit"],
     )
 
 

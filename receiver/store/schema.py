@@ -121,6 +121,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "retire_at": "text",
         "retry_schedule": "text",
         "timeout": "double precision",
+        "rate_limit": "double precision",
     },
     "endpoint_version": {"endpoint": "text", "since": "bigint", "events": "text", "filter": "text"},
     "api_key": {

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from receiver.domain.model import Reserved, Work
+from receiver.domain.model import Endpoint, Reserved, Work
 from receiver.store.due import WAITING, plain
 from receiver.work.slots import UNPROVEN, ConcurrencyLimit, Lane, UnprovenOrigins
 
@@ -207,14 +207,20 @@ class ConcurrencyLimits:
                 self._hold(Work.DELIVER, name, now + left)
             self._told = set(seconds)
 
-    def end_hold(self, name: str, top: int | None = None) -> None:
-        """End an endpoint's hold; `top` is its new maximum of calls at once, where one is given."""
+    def end_hold(self, name: str) -> None:
+        """End an endpoint's hold."""
         with self._lock:
             self._holds.pop((Work.DELIVER, name), None)
-            slots = self._slots.get((True, name))
-            if slots is not None and top is not None:
-                slots.max = top
+
+    def change(self, endpoint: Endpoint) -> None:
+        """Apply the limits of a new or changed endpoint, and end its hold."""
+        with self._lock:
+            self._holds.pop((Work.DELIVER, endpoint.id), None)
+            slots = self._slots.get((True, endpoint.id))
+            if slots is not None:
+                slots.max = endpoint.max_in_flight
                 slots.allow(slots.current)
+                slots.limit(endpoint.rate_limit)
 
     def block(self, name: str, *, blocked: bool, probe_in: float = 0.0) -> None:
         """Block an account's submissions except for one probe at a time, or unblock them."""
@@ -296,7 +302,8 @@ class ConcurrencyLimits:
         if slots.lanes:
             return
         key = (lane.work is Work.DELIVER, plain(lane.name))
-        if slots.current > UNPROVEN or slots.failing:
+        # The tokens of a rate, too: an endpoint that is idle between two deliveries must not start anew.
+        if slots.current > UNPROVEN or slots.failing or slots.rate is not None:
             self._keep(key)
         else:
             del self._slots[key]

@@ -42,11 +42,15 @@ class UnprovenOrigins:
 
 @dataclass(slots=True, kw_only=True)
 class ConcurrencyLimit:
-    """The slots that the lanes of one endpoint or account share. `rate` is in calls per second."""
+    """The slots that the lanes of one endpoint or account share.
+
+    `rate` is in calls per second; after a pause, calls of `burst` seconds may start at once.
+    """
 
     max: int
     adaptive: bool = False
     rate: float | None = None
+    burst: float = 1.0
     live: int = 1
     last: Work | None = None
     current: int = 0
@@ -76,6 +80,12 @@ class ConcurrencyLimit:
             return
         # The origin has joined or left the unproven ones, and its calls under way are counted with it.
         self.unproven.taken += -in_use if before else in_use
+
+    def limit(self, rate: float | None) -> None:
+        """Allow so many calls per second from now on."""
+        if rate != self.rate:
+            # Anew: calls without a rate have taken tokens that were never refilled.
+            self.rate, self.refilled_at = rate, 0.0
 
     @property
     def _crowd(self) -> UnprovenOrigins | None:
@@ -124,7 +134,7 @@ class ConcurrencyLimit:
 
     def _refilled(self, now: float, rate: float) -> float:
         # At least one token: a bucket smaller than that would never let a call start at a rate below 1/s.
-        burst = max(1.0, rate)
+        burst = max(1.0, rate * self.burst)
         if self.refilled_at == 0.0:
             self.tokens = burst
         else:

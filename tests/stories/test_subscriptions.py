@@ -1,6 +1,8 @@
 """Subscribers: filters with reasons, pauses, rotating secrets, Ed25519 signatures, own retry schedules."""
 
 import base64
+import functools
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,8 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.stories.deployment import Deployment
-from tests.stories.tools import asked, downstream, ended_job, listed, problem, settled, subscribe
+from tests.stories.deployment import Deployment, deployed
+from tests.stories.tools import Moving, asked, downstream, ended_job, listed, problem, settled, subscribe
 
 OTHER = "whsec_" + base64.b64encode(b"another secret of 32 bytes......").decode()
 
@@ -19,6 +21,11 @@ async def refused(deployment: Deployment, method: str, path: str, status: int, j
     """Make a call that is refused with this status. Returns the problem."""
     answer = await deployment.client.request(method, path, json=json)
     return problem(answer, status, {409: "conflict", 422: "validation"}[status])
+
+
+def has_delivered(count: int, found: list[dict[str, Any]]) -> bool:
+    """Return whether so many of these deliveries are delivered."""
+    return [one["state"] for one in found].count("delivered") == count
 
 
 async def reasons(deployment: Deployment, job_id: str) -> dict[str, dict[str, Any]]:
@@ -224,3 +231,20 @@ async def test_an_endpoint_has_a_retry_schedule_of_its_own(deployment: Deploymen
     assert (delivery["attempts_made"], delivery["last_status"]) == (1, 500)
     found = (await reasons(deployment, job["id"]))[made["id"]]
     assert (found["status"], found["reason"]) == ("exhausted", "the last attempt was answered 500")
+
+
+async def test_a_rate_limit_delays_and_uses_up_no_attempt(tmp_path: Path) -> None:
+    moving = Moving()
+    async with deployed(tmp_path, clock=moving.clock) as deployment:
+        await deployment.subscribe("job.canceled", rate_limit=1, retry_schedule=[])
+        moving.stop()
+        for _ in range(3):
+            await ended_job(deployment)
+        for sent in (1, 2, 3):
+            found = await deployment.until(
+                lambda: listed(deployment, "/v1/deliveries"),
+                functools.partial(has_delivered, sent),
+            )
+            assert [(one["state"], one["attempts_made"]) for one in found].count(("pending", 0)) == 3 - sent
+            assert len(deployment.hook.deliveries) == sent
+            moving.wait(1.0)

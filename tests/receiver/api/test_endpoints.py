@@ -65,6 +65,7 @@ def test_the_json_of_an_endpoint_masks_its_headers_and_has_no_secret() -> None:
         "signatures": ["v1"],
         "retry_schedule": None,
         "timeout": None,
+        "rate_limit": None,
         "previous_secrets_until": [],
         "state": "disabled",
         "disabled_reason": "the endpoint answered 410 Gone",

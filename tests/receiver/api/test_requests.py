@@ -215,6 +215,7 @@ def test_the_defaults_of_a_job_and_of_an_endpoint() -> None:
         "signatures": ["v1"],
         "retry_schedule": None,
         "timeout": None,
+        "rate_limit": None,
         "state": "active",
     }
 

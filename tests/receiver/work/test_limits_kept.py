@@ -1,11 +1,15 @@
 """Lanes and holds: the number that is kept and for how long, and the lanes that a hold stops."""
 
+from typing import Any
+
 import pytest
 
-from receiver.domain.model import Work
+from receiver.domain.model import Endpoint, Work
 from receiver.store.due import HAND_LANES, RETRY_LANE
 from receiver.store.holds import hold_of
 from receiver.work.limits import LEARNED, SOME_HOLDS, ConcurrencyLimits
+from receiver.work.slots import ConcurrencyLimit
+from tests.receiver.store_fixture import START
 from tests.receiver.work.test_limits import ENDPOINT, RETRIES, full, made
 
 ORIGIN = "https://one-off.example"
@@ -14,6 +18,13 @@ ORIGIN = "https://one-off.example"
 def lanes_of(lanes: ConcurrencyLimits) -> int:
     """Return the numbers of lanes and slots that are kept."""
     return len(lanes._lanes) + len(lanes._slots) + len(lanes._waiting)
+
+
+def endpoint(**fields: Any) -> Endpoint:
+    """Return the endpoint of the lanes, with these limits."""
+    return Endpoint(
+        id=ENDPOINT, url="https://a.example/", events=("*",), created_at=START, updated_at=START, **fields
+    )
 
 
 def test_an_origin_is_forgotten_once_nothing_of_it_goes_on() -> None:
@@ -104,8 +115,44 @@ def test_an_endpoint_tells_when_it_begins_to_fail_and_when_it_recovers() -> None
 def test_a_cap_that_is_learned_later_holds() -> None:
     lanes, _ = made()
     assert full(lanes) == 4
-    lanes.end_hold(ENDPOINT, 1)
+    lanes.change(endpoint(max_in_flight=1))
     for _ in range(10):
         lanes.succeeded(ENDPOINT)
     assert lanes.lane(Work.DELIVER, ENDPOINT).slots.max == 1
     assert lanes.lane(Work.DELIVER, ENDPOINT).slots.current == 1
+
+
+def test_a_rate_that_is_learned_later_holds_and_begins_anew_with_each_change() -> None:
+    lanes, watch = made()
+    for _ in range(20):
+        assert lanes.reserve(ENDPOINT)
+        lanes.succeeded(ENDPOINT)
+        lanes.release(ENDPOINT)
+    lanes.change(endpoint(rate_limit=2.0))
+    assert full(lanes) == 2
+    lanes.change(endpoint())
+    assert lanes.room(Work.DELIVER, ENDPOINT) == 22
+    lanes.change(endpoint(rate_limit=4.0))
+    assert full(lanes) == 4
+    lanes.change(endpoint(rate_limit=4.0, description="a note"))
+    assert lanes.room(Work.DELIVER, ENDPOINT) == 0
+    watch.seconds += 0.5
+    assert lanes.room(Work.DELIVER, ENDPOINT) == 2
+
+
+def test_the_rate_of_an_endpoint_that_rests_is_remembered() -> None:
+    lanes, watch = made(lambda: ConcurrencyLimit(max=2, adaptive=True, rate=1.0))
+    assert lanes.reserve(ENDPOINT)
+    lanes.succeeded(ENDPOINT)
+    lanes.release(ENDPOINT)
+    assert not lanes.reserve(ENDPOINT)
+    watch.seconds += 1.0
+    lanes.clear_waiting(Work.DELIVER, ENDPOINT, 1)
+    assert lanes.reserve(ENDPOINT)
+
+
+def test_a_burst_is_a_part_of_the_rate_and_at_least_one_call() -> None:
+    lanes, _ = made(lambda: ConcurrencyLimit(max=100, rate=40.0, burst=0.25))
+    assert full(lanes) == 10
+    lanes, _ = made(lambda: ConcurrencyLimit(max=100, rate=2.0, burst=0.25))
+    assert full(lanes) == 1

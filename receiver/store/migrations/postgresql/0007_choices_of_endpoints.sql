@@ -4,6 +4,7 @@ alter table endpoint add column signatures text collate "C" not null default '["
 alter table endpoint add column retire_at text collate "C" not null default '[]';
 alter table endpoint add column retry_schedule text collate "C";
 alter table endpoint add column timeout double precision;
+alter table endpoint add column rate_limit double precision;
 
 -- What an endpoint took since the event `since`: why an earlier event did not go there stays known.
 create table endpoint_version (

@@ -4,6 +4,7 @@ alter table endpoint add column signatures text not null default '["v1"]';
 alter table endpoint add column retire_at text not null default '[]';
 alter table endpoint add column retry_schedule text;
 alter table endpoint add column timeout real;
+alter table endpoint add column rate_limit real;
 
 -- What an endpoint took since the event `since`: why an earlier event did not go there stays known.
 create table endpoint_version (
