@@ -18,11 +18,12 @@ from receiver.config.settings import Settings
 from receiver.config.startup import check_master_keys, client_of, master_keys_of
 from receiver.delivery.delivery_service import DeliveryService
 from receiver.delivery.endpoint_service import EndpointService
+from receiver.delivery.endpoint_watch import EndpointWatch
 from receiver.delivery.ping import Pinger
 from receiver.delivery.sender import DeliverySender, lease_of
 from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import Misconfigured, StoreUnavailable
-from receiver.domain.model import MAX_IN_FLIGHT, Work
+from receiver.domain.model import Work
 from receiver.egress.client import HttpClient
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.events.interpreter import Interpreter
@@ -51,11 +52,8 @@ from receiver.work.dispatcher import Dispatcher
 from receiver.work.heartbeat import ReplicaHeartbeat, Role
 from receiver.work.limits import ConcurrencyLimits, NullLimits
 from receiver.work.shutdown import Shutdown
-from receiver.work.slots import ConcurrencyLimit
+from receiver.work.slots import ConcurrencyLimit, limit_of
 from receiver.work.worker import AT_LAST, Worker
-
-ENDPOINT_BURST = 0.25
-"""Seconds of an endpoint's rate that may start at once: a subscriber's own limit counts in short windows."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -236,6 +234,12 @@ def _delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         schedule=core.settings.retry_schedule,
         timeout=core.settings.delivery_timeout,
         dispatcher=core.dispatcher,
+        watch=EndpointWatch(
+            recorder=core.recorder,
+            limits=core.limits,
+            clock=core.clock,
+            disable_after=timedelta(seconds=core.settings.endpoint_disable_after),
+        ),
         attempted=core.counts.attempted,
     )
     pinger = Pinger(sender, core.recorder, core.limits, core.dispatcher)
@@ -371,12 +375,7 @@ def _limit(
     setup = accounts.get(lane) if work is not Work.DELIVER else None
     if setup is not None:
         return ConcurrencyLimit(max=setup.settings.max_in_flight, rate=setup.settings.rate_limit)
-    endpoint = endpoints.get(lane)
-    if endpoint is None:
-        return ConcurrencyLimit(max=MAX_IN_FLIGHT, adaptive=True)
-    return ConcurrencyLimit(
-        max=endpoint.max_in_flight, adaptive=True, rate=endpoint.rate_limit, burst=ENDPOINT_BURST
-    )
+    return limit_of(endpoints.get(lane))
 
 
 def start(app: App) -> list[asyncio.Task[None]]:

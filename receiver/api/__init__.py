@@ -142,7 +142,12 @@ ROUTES: Sequence[Route] = (
         a.PageQuery,
     ),
     route(
-        "GET", "/v1/endpoints/{id}", endpoints.show, "Show an endpoint.", "endpoints:read", s.EndpointResponse
+        "GET",
+        "/v1/endpoints/{id}",
+        endpoints.show,
+        "Show an endpoint, how it does, and the deliveries that it is owed.",
+        "endpoints:read",
+        s.EndpointWithHealth,
     ),
     route(
         "PATCH",

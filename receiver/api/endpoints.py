@@ -20,16 +20,17 @@ from receiver.api.requests import (
     RotationRequest,
 )
 from receiver.domain import subscriptions
+from receiver.domain.endpoint_health import breaker
 from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, pointer_to
 from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.filter_reader import BadFilter, checked_filter
 from receiver.domain.filters import Filter
 from receiver.domain.model import MAX_IN_FLIGHT, SYMMETRIC, Endpoint, EndpointState
-from receiver.domain.rendering import stamp
+from receiver.domain.rendering import stamp, when
 from receiver.egress.address_guard import BadUrl
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import new_secret
-from receiver.store import events
+from receiver.store import endpoint_health, events
 
 LOGGER = logging.getLogger("ringback.endpoints")
 MASK = "***"
@@ -146,8 +147,20 @@ async def list_(context: RequestContext) -> Response:
 
 
 async def show(context: RequestContext) -> Response:
-    """Show an endpoint."""
-    return answer(endpoint_json(await context.services.endpoints.get(context.path["id"])))
+    """Show an endpoint, how it does, and the deliveries that it is owed."""
+    services, endpoint_id = context.services, context.path["id"]
+    endpoint = await services.endpoints.get(endpoint_id)
+    health, held_until, owed = await services.store.read(endpoint_health.of(endpoint_id))
+    last = {"at": when(health.last_at), "status": health.last_status, "error": health.last_error}
+    held = held_until is not None and held_until > services.clock.now()
+    more = {
+        "failing_since": when(health.failing_since),
+        "last_attempt": last if health.last_at is not None else None,
+        "owed": owed.count,
+        "oldest_owed_at": when(owed.oldest_at),
+        "breaker": breaker(health, held=held).value,
+    }
+    return answer(endpoint_json(endpoint) | more)
 
 
 async def secret(context: RequestContext) -> Response:

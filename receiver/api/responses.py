@@ -159,6 +159,28 @@ class EndpointResponse(ResponseModel):
     updated_at: Moment
 
 
+class LastAttempt(ResponseModel):
+    """The last HTTP request to an endpoint."""
+
+    at: Moment
+    status: int | None
+    error: str | None
+
+
+class EndpointWithHealth(EndpointResponse):
+    """An endpoint, how it does, and the deliveries that it is owed.
+
+    `failing_since` is the first of its failures since the last success. An open `breaker` sends nothing for a
+    while, a half-open one a delivery at a time.
+    """
+
+    failing_since: Moment | None
+    last_attempt: LastAttempt | None
+    owed: int
+    oldest_owed_at: Moment | None
+    breaker: Literal["closed", "open", "half-open"]
+
+
 class NewEndpoint(EndpointResponse):
     """A new endpoint with its secret."""
 

@@ -21,6 +21,7 @@ MEANINGS: Mapping[str, str] = {
     "job.late_result": "A result came after the job had expired or was canceled; its state stays as it is.",
     "provider.blocked": "A provider refuses the account: submissions to it wait.",
     "provider.unblocked": "The provider takes the account again.",
+    "endpoint.failing": "An endpoint did nothing but fail for half of the time after which it is disabled.",
     "endpoint.disabled": "An endpoint gets no deliveries any more until it is resumed.",
     "endpoint.test": "A test of the endpoint; nothing happened.",
 }
@@ -56,6 +57,20 @@ class DisabledData(ResponseModel):
     state: Literal["disabled"]
     disabled_reason: str
     disabled_at: Moment
+    sequence: int
+
+
+class FailingData(ResponseModel):
+    """An endpoint that does nothing but fail, and the moment at which it is disabled unless it takes one."""
+
+    object: Literal["endpoint"]
+    id: str
+    url: str
+    state: Literal["active", "paused"]
+    failing_since: Moment
+    disable_at: Moment
+    last_status: int | None
+    last_error: str | None
     sequence: int
 
 
@@ -106,6 +121,13 @@ class DisabledAnnounced(Announced):
     data: DisabledData
 
 
+class FailingAnnounced(Announced):
+    """An event of an endpoint that does nothing but fail."""
+
+    type: Literal["endpoint.failing"]
+    data: FailingData
+
+
 class TrialAnnounced(Announced):
     """A test of an endpoint."""
 
@@ -116,7 +138,8 @@ class TrialAnnounced(Announced):
 class Webhook(
     RootModel[
         Annotated[
-            JobAnnounced | ProviderAnnounced | DisabledAnnounced | TrialAnnounced, Field(discriminator="type")
+            JobAnnounced | ProviderAnnounced | FailingAnnounced | DisabledAnnounced | TrialAnnounced,
+            Field(discriminator="type"),
         ]
     ]
 ):
@@ -140,12 +163,20 @@ class DisabledEvent(DisabledAnnounced, _Listed):
     """An event of a disabled endpoint in the feed."""
 
 
+class FailingEvent(FailingAnnounced, _Listed):
+    """An event of a failing endpoint in the feed."""
+
+
 class TrialEvent(TrialAnnounced, _Listed):
     """A test of an endpoint in the feed."""
 
 
 class EventResponse(
-    RootModel[Annotated[JobEvent | ProviderEvent | DisabledEvent | TrialEvent, Field(discriminator="type")]]
+    RootModel[
+        Annotated[
+            JobEvent | ProviderEvent | FailingEvent | DisabledEvent | TrialEvent, Field(discriminator="type")
+        ]
+    ]
 ):
     """An event of the feed."""
 
@@ -168,6 +199,10 @@ class DisabledEventWithReasons(DisabledEvent, _Explained):
     """An event of a disabled endpoint with its delivery status at each endpoint."""
 
 
+class FailingEventWithReasons(FailingEvent, _Explained):
+    """An event of a failing endpoint with its delivery status at each endpoint."""
+
+
 class TrialEventWithReasons(TrialEvent, _Explained):
     """A test of an endpoint with its delivery status at each endpoint."""
 
@@ -175,7 +210,11 @@ class TrialEventWithReasons(TrialEvent, _Explained):
 class EventWithReasons(
     RootModel[
         Annotated[
-            JobEventWithReasons | ProviderEventWithReasons | DisabledEventWithReasons | TrialEventWithReasons,
+            JobEventWithReasons
+            | ProviderEventWithReasons
+            | FailingEventWithReasons
+            | DisabledEventWithReasons
+            | TrialEventWithReasons,
             Field(discriminator="type"),
         ]
     ]
@@ -235,6 +274,14 @@ _DATA: Mapping[str, dict[str, Any]] = {
     "job.late_result": _job("expired", completed_by="deadline", assets=[dict(ASSET)], sequence=3),
     "provider.blocked": _PROVIDER | {"blocked": True, "reason": "no credit left"},
     "provider.unblocked": _PROVIDER | {"blocked": False, "reason": None},
+    "endpoint.failing": _ENDPOINT
+    | {
+        "state": "active",
+        "failing_since": "2026-11-19T04:00:00.000Z",
+        "disable_at": "2026-11-24T04:00:00.000Z",
+        "last_status": None,
+        "last_error": "connect: refused",
+    },
     "endpoint.disabled": _ENDPOINT
     | {"state": "disabled", "disabled_reason": "the endpoint answered 410 Gone", "disabled_at": AT},
     "endpoint.test": _ENDPOINT | {"at": AT},

@@ -249,6 +249,9 @@ class Settings(_Section):
     delivery_timeout: Annotated[float, Field(gt=0, le=120)] = Field(
         default=15, description="seconds, total, for one attempt"
     )
+    endpoint_disable_after: Annotated[float, Field(ge=0, le=31536000)] = Field(
+        default=432000, description="seconds of nothing but failure before an endpoint is disabled; 0: never"
+    )
     asset_link_days: Annotated[float, Field(gt=0, le=3650)] = Field(
         default=30, description="how long an asset link works"
     )

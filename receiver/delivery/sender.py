@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from handlers.contract import HttpMessage
 from handlers.wishes import retry_after
+from receiver.delivery.endpoint_watch import EndpointWatch
 from receiver.delivery.request import DeliveryTarget, callback_target, endpoint_target, is_current, request_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
@@ -17,14 +18,11 @@ from receiver.domain.model import (
     LONGEST_TIMEOUT,
     Claim,
     Endpoint,
-    Event,
     PendingDelivery,
     ScheduledWork,
     Work,
 )
-from receiver.domain.rendering import stamp
 from receiver.domain.retry_policy import AttemptOutcome, Decision, decide
-from receiver.egress.address_guard import printable
 from receiver.egress.client import CallFailed, HttpClient
 from receiver.egress.http1 import Answer
 from receiver.events.endpoint_cache import EndpointCache
@@ -97,6 +95,7 @@ class DeliverySender:
     schedule: Sequence[float]
     timeout: float
     dispatcher: Dispatcher
+    watch: EndpointWatch
     attempted: Callable[[str], None]
     work: Work = Work.DELIVER
 
@@ -184,10 +183,15 @@ class DeliverySender:
             ruling = replace(ruling, outcome=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
             self._learn(claim, delivery, attempt, ruling)
+        counts = current and not last and not claim.lane.endswith(HAND_LANES)
         settled = self._settled(claim, delivery, attempt, ruling)
+        if sent is not None:
+            settled = replace(settled, counts=counts)
         standing = await self._surely(self._settling(settled), delivery, last=last)
         self.attempted(FINAL.get(ruling.outcome, "failed"))
         self._follow_up(claim, delivery, settled, standing)
+        if sent is not None and ruling.disable is None and (health := standing.health) is not None:
+            await self._surely(lambda: self.watch.follow(sent, health), delivery, last=last)
         if (reason := ruling.disable) is not None:
             await self._surely(lambda: self._disable(delivery, sent, reason), delivery, last=last)
         return attempt
@@ -359,26 +363,7 @@ class DeliverySender:
                 job_id = delivery.job_id
                 await self.store.write(lambda: deliveries.cancel_target(CALLBACK_TARGET, job_id, reason, now))
         elif endpoint is not None:
-            told_of = await self.recorder.write(lambda: self._disabling(endpoint, reason))
-            if told_of:
-                LOGGER.warning(
-                    "endpoint %s disabled: %s", endpoint.id, reason, extra={"endpoint": endpoint.id}
-                )
-
-    def _disabling(self, endpoint: Endpoint, reason: str) -> Transaction[Sequence[Event]]:
-        now = self.clock.now()
-        if not (yield from table.disable(endpoint, reason, now)):
-            return []
-        data = {
-            "object": "endpoint",
-            "id": endpoint.id,
-            "url": printable(endpoint.url),
-            "state": "disabled",
-            "disabled_reason": reason,
-            "disabled_at": stamp(now),
-        }
-        kind = f"disabled|{stamp(now)}"
-        return [self.recorder.event("endpoint.disabled", endpoint.id, kind, data, now)]
+            await self.watch.disable(endpoint, reason)
 
 
 def _about(delivery: PendingDelivery) -> dict[str, str | None]:

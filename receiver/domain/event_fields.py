@@ -48,6 +48,10 @@ _ENDPOINT: Mapping[str, FieldKind] = {
     "id": FieldKind.TEXT,
     "url": FieldKind.TEXT,
     "state": FieldKind.TEXT,
+    "failing_since": FieldKind.TEXT,
+    "disable_at": FieldKind.TEXT,
+    "last_status": FieldKind.NUMBER,
+    "last_error": FieldKind.TEXT,
     "disabled_reason": FieldKind.TEXT,
     "disabled_at": FieldKind.TEXT,
     "at": FieldKind.TEXT,
@@ -58,7 +62,7 @@ FIELDS: Mapping[str, Mapping[str, FieldKind]] = {"job": _JOB, "provider": _PROVI
 endpoints that include it.
 """
 WORDS: Mapping[str, Sequence[str]] = {
-    "state": (*(state.value for state in State), "disabled"),
+    "state": (*(state.value for state in State), "active", "paused", "disabled"),
     "completed_by": tuple(by.value for by in By),
     "error.code": tuple(code.value for code in FailureCode),
     "waiting.reason": tuple(reason.value for reason in WaitReason),

@@ -14,11 +14,15 @@ TYPES = (
     "job.late_result",
     "provider.blocked",
     "provider.unblocked",
+    "endpoint.failing",
     "endpoint.disabled",
     "endpoint.test",
 )
 LITERAL_ONLY = frozenset({"job.progressed", "job.late_result", "endpoint.test"})
 """Types that are delivered only to endpoints that name them in full; no pattern includes them."""
+
+ABOUT_ENDPOINTS = frozenset({"endpoint.failing", "endpoint.disabled"})
+"""Types that are not delivered to the endpoint that they are about: it cannot take them."""
 
 
 def is_pattern(text: str) -> bool:

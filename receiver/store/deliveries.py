@@ -1,13 +1,16 @@
 """Deliveries: settled, listed, retried, canceled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
+from receiver.domain.endpoint_health import EndpointHealth, pause
 from receiver.domain.model import CALLBACK_TARGET, Claim, Event, PendingDelivery, Work
+from receiver.store import endpoint_health
 from receiver.store.attempts import LAST, Attempt, add_attempts
 from receiver.store.due import HAND_LANES, WAITING, first_fence, plain
+from receiver.store.endpoint_health import EndpointAttempt
 from receiver.store.holds import hold, let_go
 from receiver.store.rows import due_row, read_event
 from receiver.store.schema import named
@@ -46,7 +49,7 @@ class Settled:
     """An attempt and its consequence: another try at `next_at`, or the final `state` with its reason.
 
     `hold` is the name to hold for every replica, and until when. With `again` the attempt may be stored
-    already.
+    already. `counts` tells whether the attempt counts for the health of its endpoint; None: it has none.
     """
 
     claim: Claim
@@ -56,14 +59,19 @@ class Settled:
     reason: str | None = None
     hold: tuple[str, datetime] | None = None
     again: bool = False
+    counts: bool | None = None
 
 
 @immutable
 class Standing:
-    """The state of a delivery after an attempt: whether the claim still held, and when it is due next."""
+    """The state of a delivery after an attempt: whether the claim still held, and when it is due next.
+
+    `health` is that of its endpoint, where that may be failing.
+    """
 
     mine: bool
     next_at: datetime | None = None
+    health: EndpointHealth | None = None
 
 
 @immutable(kw_only=True)
@@ -135,9 +143,29 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
         ("state", "updated_at", "tries", "reason"),
         [_stored(item, again=lanes[item.claim.id] != item.claim.lane) for item in ours],
     )
-    yield from hold([item.hold for item in ours if item.hold is not None])
+    health = yield from endpoint_health.note([_at_endpoint(one) for one in items if one.counts is not None])
+    yield from hold([*(one.hold for one in ours if one.hold is not None), *_breaks(health)])
     nexts = {due[-1]: moment(due[1]) for due in after if due is not None}
-    return [Standing(m, nexts.get(i.claim.id) if m else None) for i, m in zip(items, mine, strict=True)]
+    return [
+        Standing(is_mine, nexts.get(one.claim.id) if is_mine else None, health.get(plain(one.claim.lane)))
+        for one, is_mine in zip(items, mine, strict=True)
+    ]
+
+
+def _at_endpoint(item: Settled) -> EndpointAttempt:
+    return EndpointAttempt(
+        endpoint_id=plain(item.claim.lane),
+        attempt=item.attempt,
+        delivered=item.state == "delivered",
+        counts=bool(item.counts),
+    )
+
+
+def _breaks(health: Mapping[str, EndpointHealth]) -> Iterator[tuple[str, datetime]]:
+    """Yield the holds of the endpoints whose breaker is open."""
+    for endpoint_id, one in health.items():
+        if one.last_at is not None and (length := pause(one, one.last_at)) is not None:
+            yield endpoint_id, one.last_at + length
 
 
 def _after(item: Settled, lane: str) -> tuple[Any, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.domain.errors import Conflict
 from receiver.domain.model import Endpoint
-from receiver.store import deliveries, endpoint_versions, holds
+from receiver.store import deliveries, endpoint_health, endpoint_versions, holds
 from receiver.store.generation import bump, generation
 from receiver.store.rows import ENDPOINTS
 from receiver.store.schema import TABLES, named
@@ -41,9 +41,11 @@ def add(row: tuple[Any, ...]) -> Transaction[None]:
 def put(row: tuple[Any, ...]) -> Transaction[None]:
     """Store an endpoint, new or changed."""
     yield from bump()
+    values = dict(zip(TABLES["endpoint"], row, strict=True))
+    yield from endpoint_health.begin(values["id"], values["url"])
     yield query("delete from endpoint where id = :id", id=row[0])
     yield insert("endpoint", [row])
-    yield from endpoint_versions.note(dict(zip(TABLES["endpoint"], row, strict=True)))
+    yield from endpoint_versions.note(values)
 
 
 def rewrite(row: tuple[Any, ...]) -> Transaction[None]:
@@ -108,9 +110,14 @@ def get(endpoint_id: str) -> Transaction[Any | None]:
 
 
 def set_state(endpoint_id: str, state: str, reason: str | None, now: datetime) -> Transaction[bool]:
-    """Pause or resume an endpoint, and end its hold. Returns False if it no longer exists."""
+    """Pause or resume an endpoint, and end its hold. Returns False if it no longer exists.
+
+    A resumed one begins with no failures.
+    """
     yield from bump()
     yield from holds.let_go(endpoint_id)
+    if state == "active":
+        yield from endpoint_health.forgive(endpoint_id)
     found = yield query(
         "update endpoint set state = :state, disabled_reason = :reason, updated_at = :now "
         "where id = :id and deleted_at is null returning id",
@@ -187,5 +194,6 @@ def prune(before: datetime, limit: int) -> Transaction[int]:
     ids = [row["id"] for row in found]
     yield query("delete from taken where target in (:ids)", ids=ids)
     yield query("delete from endpoint_version where endpoint in (:ids)", ids=ids)
+    yield query("delete from endpoint_health where endpoint in (:ids)", ids=ids)
     yield many_removed("endpoint", ids)
     return len(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 from handlers import json
 from handlers.values import immutable
-from receiver.domain.event_types import wants
+from receiver.domain.event_types import ABOUT_ENDPOINTS, wants
 from receiver.domain.model import CALLBACK_TARGET, Event
 from receiver.domain.subscriptions import explain
 from receiver.store import endpoint_versions
@@ -187,6 +187,8 @@ def _undelivered(endpoint: Any, version: EndpointVersion | None, event: Event) -
     if not because.matches:
         status = "filtered" if wants(version.events, event.type) else "not-subscribed"
         return EventDelivery(endpoint_id, None, status, because.reason)
+    if event.type in ABOUT_ENDPOINTS and data["id"] == endpoint_id:
+        return EventDelivery(endpoint_id, None, "not-subscribed", "an endpoint is not told about itself")
     if event.type == "endpoint.test":
         return EventDelivery(endpoint_id, None, "not-subscribed", "a test goes to its own endpoint only")
     return EventDelivery(endpoint_id, None, "canceled", "retention removed its delivery")

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from pydantic_core import from_json
-
 from handlers.values import immutable
-from receiver.domain.event_types import JOB_FINAL, wants
+from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import (
     CALLBACK_TARGET,
     Claim,
@@ -30,6 +28,7 @@ from receiver.domain.model import (
     Work,
 )
 from receiver.domain.reports import Action, FailureKind, ProviderFailure, ProviderUpdate, Report, meaning_of
+from receiver.domain.subscriptions import subscribers
 from receiver.egress.address_guard import origin_of
 from receiver.security.ids import IdGenerator
 from receiver.store.due_changes import DueChange, DueChanges, Keep
@@ -219,14 +218,7 @@ def _endpoints(source: EndpointSource) -> Transaction[Sequence[Endpoint]]:
 def _targets(
     endpoints: Sequence[Endpoint], event: Event, job: Job | None
 ) -> Iterator[tuple[str | None, str, bool]]:
-    data: Mapping[str, Any] | None = None
-    for endpoint in endpoints:
-        if not wants(endpoint.events, event.type):
-            continue
-        if endpoint.filter is not None:
-            data = data or from_json(event.body)["data"]
-            if not endpoint.filter.matches(data):
-                continue
+    for endpoint in subscribers(endpoints, event):
         # A paused or disabled endpoint collects its deliveries without slots.
         yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
     if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:

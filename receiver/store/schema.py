@@ -123,6 +123,15 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "timeout": "double precision",
         "rate_limit": "double precision",
     },
+    "endpoint_health": {
+        "endpoint": "text",
+        "failures": "bigint",
+        "failing_since": "bigint",
+        "announced": "bigint",
+        "last_at": "bigint",
+        "last_status": "bigint",
+        "last_error": "text",
+    },
     "endpoint_version": {"endpoint": "text", "since": "bigint", "events": "text", "filter": "text"},
     "api_key": {
         "id": "text",

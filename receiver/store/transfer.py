@@ -34,6 +34,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "attempt": ("delivery", "id"),
     "due": ("id",),
     "endpoint": ("id",),
+    "endpoint_health": ("endpoint",),
     "endpoint_version": ("endpoint", "since"),
     "api_key": ("id",),
     "account": ("name",),

@@ -187,6 +187,12 @@ class ConcurrencyLimits:
             was, slots.failing = slots.failing, True
             return not was
 
+    def probe(self, name: str, seconds: float) -> None:
+        """Leave an endpoint alone for so many seconds, then send one at a time until it takes one."""
+        with self._lock:
+            self._look(Work.DELIVER, name, learns=True).slots.allow(1)
+            self._hold(Work.DELIVER, plain(name), self.monotonic() + seconds)
+
     def hold(self, work: Work, name: str, seconds: float) -> None:
         """Hold a lane and its retries: nothing of it starts for so many seconds."""
         with self._lock:

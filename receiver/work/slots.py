@@ -7,11 +7,13 @@ many as configured. Retries of a lane share its slots and take at most half.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver.domain.model import Work
+from receiver.domain.model import MAX_IN_FLIGHT, Endpoint, Work
 from receiver.store.due import HAND_LANES, RETRY_LANE, plain
 
 UNPROVEN = 4
 """Slots of an endpoint or origin that has not proved itself, or that is failing."""
+ENDPOINT_BURST = 0.25
+"""Seconds of an endpoint's rate that may start at once: subscribers count their limits in short windows."""
 UNPROVEN_PLACES = 512
 """The number of deliveries to unproven origins that may be under way, all origins together."""
 
@@ -141,6 +143,15 @@ class ConcurrencyLimit:
             self.tokens = min(burst, self.tokens + (now - self.refilled_at) * rate)
         self.refilled_at = now
         return self.tokens
+
+
+def limit_of(endpoint: Endpoint | None) -> ConcurrencyLimit:
+    """Return the slots of an endpoint, or with None those of a callback origin."""
+    if endpoint is None:
+        return ConcurrencyLimit(max=MAX_IN_FLIGHT, adaptive=True)
+    return ConcurrencyLimit(
+        max=endpoint.max_in_flight, adaptive=True, rate=endpoint.rate_limit, burst=ENDPOINT_BURST
+    )
 
 
 @dataclass(slots=True, kw_only=True)

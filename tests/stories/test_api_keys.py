@@ -93,6 +93,7 @@ async def test_a_call_without_a_valid_key_is_unauthorized(deployment: Deployment
 async def test_no_key_is_needed_for_what_is_public(deployment: Deployment) -> None:
     public = [call for call in ROUTES if call.scope is None]
     assert {call.path for call in public} == {
+        "/.well-known/ringback-keys.json",
         "/assets/{token}",
         "/healthz",
         "/readyz",

@@ -170,7 +170,7 @@ async def test_a_change_leaves_what_it_does_not_name(deployment: Deployment) -> 
     kept = {name: value for name, value in made.items() if name not in {"secret", "updated_at"}}
 
     async def now() -> dict[str, Any]:
-        told = await asked(deployment, "GET", path)
+        [told] = await listed(deployment, "/v1/endpoints")
         told.pop("updated_at")
         return told
 
@@ -236,7 +236,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "/events/0": {"events": ["job.exploded"]},
     "/events/1": {"events": ["*", "jo*"]},
     "/events/0#1": {"events": ["source.shop.received"]},
-    "/events/0#2": {"events": ["endpoint.failing"]},
+    "/events/0#2": {"events": ["endpoint.fails"]},
     "/secret": {"secret": "whsec_c2hvcnQ="},
     "/secret#1": {"secret": "not base64 at all, and no prefix"},
     "/secret#2": {"secret": "whsec_" + "QUJD" * 26},

@@ -191,7 +191,10 @@ async def test_a_delivery_tells_how_it_stands(tmp_path: Path, caplog: pytest.Log
         later = await deployment.subscribe("job.canceled")
         event = await asked(deployment, "GET", f"/v1/events/{one['event']}")
         reasons = {place["endpoint"]: (place["status"], place["reason"]) for place in event["deliveries"]}
-        assert reasons == {made["id"]: ("canceled", aborted), later["id"]: ("created-later", None)}
+        assert reasons == {
+            made["id"]: ("canceled", aborted),
+            later["id"]: ("created-later", "it was created after the event"),
+        }
         await settled(deployment, job=(await ended_job(deployment))["id"], endpoint=made["id"])
         said = [one for one in caplog.records if one.__dict__.get("endpoint") == made["id"]]
         assert [one.getMessage() for one in said] == [

@@ -11,7 +11,7 @@ import pytest
 from handlers import json
 from receiver.api.endpoints import DEFAULTS, MASK, _changed, endpoint_json
 from receiver.api.requests import EndpointPatch, EndpointRequest
-from receiver.api.responses import AttemptResponse, EndpointResponse, NewEndpoint
+from receiver.api.responses import AttemptResponse, EndpointWithHealth, NewEndpoint
 from receiver.domain.errors import Invalid
 from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import Endpoint, EndpointState
@@ -21,6 +21,13 @@ from tests.receiver.raw_server import replaying, serving
 from tests.receiver.store_fixture import SECRET, START, StoreFixture, store_fixture
 
 BODY: dict[str, Any] = {"url": "https://app.example/hooks"}
+UNTRIED = {
+    "failing_since": None,
+    "last_attempt": None,
+    "owed": 0,
+    "oldest_owed_at": None,
+    "breaker": "closed",
+}
 MASKED = "is ***, as answers mask values; give the value itself"
 OURS = "is set by Ringback or by HTTP itself"
 KEPT_IN_FILE = "this endpoint is kept in the configuration file; change it there"
@@ -92,7 +99,9 @@ async def test_a_new_endpoint_shows_its_secret_once(client: httpx.AsyncClient) -
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", made.secret)
     assert (made.state, made.events, made.headers) == ("active", list(JOB_FINAL), {"X-Env": MASK})
     shown = (await client.get(answer.headers["location"])).json()
-    assert EndpointResponse.model_validate(shown) == EndpointResponse(**made.model_dump(exclude={"secret"}))
+    assert EndpointWithHealth.model_validate(shown).model_dump() == UNTRIED | made.model_dump(
+        exclude={"secret"}
+    )
     secret = await client.get(f"{answer.headers['location']}/secret")
     assert secret.json() == {"secret": made.secret}
     assert secret.headers["cache-control"] == "no-store"
@@ -139,13 +148,13 @@ async def test_a_change_names_what_it_changes_and_nothing_else(
     fixture: StoreFixture, client: httpx.AsyncClient
 ) -> None:
     path = await created(client, description="one", max_in_flight=3, include=["result"])
-    before = (await client.get(path)).json()
+    [before] = (await client.get("/v1/endpoints")).json()["data"]
     fixture.clock.pass_(seconds=1)
     merge = {"content-type": "application/merge-patch+json"}
     answer = await client.patch(path, content=b'{"description": "two"}', headers=merge)
     assert answer.status_code == 200
     assert answer.json() == before | {"description": "two", "updated_at": stamp(fixture.clock.at)}
-    assert (await client.get(path)).json() == answer.json()
+    assert (await client.get(path)).json() == UNTRIED | answer.json()
 
 
 async def test_a_null_resets_a_field_to_its_default(client: httpx.AsyncClient) -> None:
@@ -211,7 +220,7 @@ async def test_what_an_endpoint_shows_can_be_sent_back_as_it_is(
     shown = (await client.get(path)).json()
     same = {name: shown[name] for name in EndpointPatch.model_fields}
     answer = await client.patch(path, json=same)
-    assert answer.json() == shown
+    assert UNTRIED | answer.json() == shown
     assert await stored_headers(fixture, path) == {"x-a": "1"}
 
 
@@ -266,7 +275,7 @@ async def test_a_resumed_endpoint_is_active_without_a_reason(
     answer = await client.post("/v1/endpoints/ep_1/resume")
     assert answer.status_code == 200
     assert (answer.json()["state"], answer.json()["disabled_reason"]) == ("active", None)
-    assert (await client.get("/v1/endpoints/ep_1")).json() == answer.json()
+    assert (await client.get("/v1/endpoints/ep_1")).json() == UNTRIED | answer.json()
 
 
 async def test_endpoints_are_listed_newest_first_page_by_page(

@@ -12,6 +12,7 @@ from receiver.api.webhooks import (
     DisabledAnnounced,
     EventResponse,
     EventWithReasons,
+    FailingAnnounced,
     JobAnnounced,
     JobEventWithReasons,
     ProviderAnnounced,
@@ -25,6 +26,7 @@ MODELS: Mapping[str, type] = {
     "job": JobAnnounced,
     "provider": ProviderAnnounced,
     "endpoint.disabled": DisabledAnnounced,
+    "endpoint.failing": FailingAnnounced,
     "endpoint.test": TrialAnnounced,
 }
 REASON = {"endpoint": None, "delivery": "dlv_1", "status": "pending", "reason": None}

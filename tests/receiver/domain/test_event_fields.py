@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from receiver.api.webhooks import DisabledData, JobData, ProviderData, TrialData
+from receiver.api.webhooks import DisabledData, FailingData, JobData, ProviderData, TrialData
 from receiver.domain.event_fields import FIELDS, WORDS, families, fields_of, split
 from receiver.domain.event_types import LITERAL_ONLY, TYPES
 from receiver.domain.filter_operators import FieldKind
@@ -40,7 +40,7 @@ def walked(schema: dict[str, Any], top: dict[str, Any], before: str = "") -> Ite
 
 @pytest.mark.parametrize(
     ("family", "models"),
-    [("job", [JobData]), ("provider", [ProviderData]), ("endpoint", [DisabledData, TrialData])],
+    [("job", [JobData]), ("provider", [ProviderData]), ("endpoint", [DisabledData, TrialData, FailingData])],
 )
 def test_the_fields_are_those_of_the_public_models(family: str, models: list[Any]) -> None:
     public = {

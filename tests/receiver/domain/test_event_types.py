@@ -34,7 +34,7 @@ GETS = [
     (("*",), tuple(name for name in TYPES if name not in LITERAL_ONLY)),
     (("job.*",), (*JOB_FINAL, "job.running", "job.unconfirmed")),
     (("provider.*",), ("provider.blocked", "provider.unblocked")),
-    (("endpoint.*",), ("endpoint.disabled",)),
+    (("endpoint.*",), ("endpoint.failing", "endpoint.disabled")),
     (("job.progressed",), ("job.progressed",)),
     (("*", "endpoint.test"), tuple(n for n in TYPES if n not in {"job.progressed", "job.late_result"})),
     (("job.*", "job.late_result"), (*JOB_FINAL, "job.running", "job.unconfirmed", "job.late_result")),

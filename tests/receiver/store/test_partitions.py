@@ -233,7 +233,7 @@ async def test_an_event_of_what_lives_longer_than_history_is_kept(tmp_path: Path
         endpoint = await fixture.endpoint("ep_1", "endpoint.*")
         fixture.clock.pass_(days=9)
         event = fixture.services.core.recorder.event(
-            "endpoint.disabled", endpoint.id, "kind", {}, fixture.clock.at
+            "endpoint.disabled", endpoint.id, "kind", {"id": endpoint.id}, fixture.clock.at
         )
 
         def telling() -> Transaction[list[Event]]:

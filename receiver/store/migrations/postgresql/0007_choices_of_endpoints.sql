@@ -15,3 +15,18 @@ create table endpoint_version (
     primary key (endpoint, since)
 );
 insert into endpoint_version (endpoint, since, events) select id, 0, events from endpoint where deleted_at is null;
+
+-- How an endpoint does: its failures in a row, since the first of them, and its last attempt.
+create table endpoint_health (
+    endpoint text collate "C" primary key,
+    failures bigint not null,
+    failing_since bigint,
+    announced bigint not null,
+    last_at bigint,
+    last_status bigint,
+    last_error text collate "C"
+);
+insert into endpoint_health (endpoint, failures, announced) select id, 0, 0 from endpoint where deleted_at is null;
+
+-- The retries that wait, by endpoint: what it is owed is counted by them.
+create index due_waiting_lane on due (lane, id) where lane like '%~';

@@ -15,3 +15,18 @@ create table endpoint_version (
     primary key (endpoint, since)
 ) strict, without rowid;
 insert into endpoint_version (endpoint, since, events) select id, 0, events from endpoint where deleted_at is null;
+
+-- How an endpoint does: its failures in a row, since the first of them, and its last attempt.
+create table endpoint_health (
+    endpoint text primary key,
+    failures integer not null,
+    failing_since integer,
+    announced integer not null,
+    last_at integer,
+    last_status integer,
+    last_error text
+) strict, without rowid;
+insert into endpoint_health (endpoint, failures, announced) select id, 0, 0 from endpoint where deleted_at is null;
+
+-- The retries that wait, by endpoint: what it is owed is counted by them.
+create index due_waiting_lane on due (lane, id) where lane like '%~';

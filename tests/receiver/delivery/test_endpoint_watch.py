@@ -1,0 +1,117 @@
+"""The watch over endpoints: what follows from failure, and to which endpoints that is told."""
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from handlers import json
+from receiver.delivery.endpoint_watch import EndpointWatch
+from receiver.domain.endpoint_health import OPENS_AFTER, EndpointHealth
+from receiver.domain.model import Endpoint, EndpointState, Work
+from receiver.store import endpoint_health
+from tests.receiver.store.test_endpoint_health import tried
+from tests.receiver.store_fixture import START, StoreFixture
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def watch(fixture: StoreFixture) -> EndpointWatch:
+    """Return the watch of a service that disables an endpoint after two days."""
+    return replace(fixture.services.sender.watch, disable_after=2 * DAY)
+
+
+async def failed(fixture: StoreFixture, after: timedelta, failures: int = 1) -> EndpointHealth:
+    """Return the health of an endpoint whose last attempt failed so long after the first one."""
+    fixture.clock.at = START + after
+    health = EndpointHealth(
+        failures=failures, failing_since=START, last_at=fixture.clock.at, last_error="connect: refused"
+    )
+    await fixture.store.write(lambda: endpoint_health.note([tried(START)]))
+    return health
+
+
+async def told(fixture: StoreFixture) -> list[tuple[str, dict[str, object], list[str]]]:
+    """Return every event with its data and the endpoints that it is delivered to."""
+    found = await fixture.query("select id, type, body from event order by seq")
+    targets = await fixture.query("select event, target from delivery order by id")
+    return [
+        (
+            row["type"],
+            json.read_object(bytes(row["body"]))["data"],
+            [one["target"] for one in targets if one["event"] == row["id"]],
+        )
+        for row in found
+    ]
+
+
+async def two(fixture: StoreFixture) -> Endpoint:
+    """Return an endpoint that takes events about endpoints, beside another one."""
+    await fixture.endpoint("ep_other", "endpoint.*")
+    return await fixture.endpoint("ep_1", "endpoint.*", "job.*")
+
+
+async def test_failure_is_announced_once_at_half_time_to_the_others(
+    fixture: StoreFixture, watch: EndpointWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = await two(fixture)
+    await watch.follow(endpoint, await failed(fixture, DAY - timedelta(seconds=1)))
+    assert await told(fixture) == []
+    health = await failed(fixture, DAY)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        await watch.follow(endpoint, health)
+        await watch.follow(endpoint, health)
+    [(event_type, data, targets)] = await told(fixture)
+    assert (event_type, targets) == ("endpoint.failing", ["ep_other"])
+    assert data == {
+        "object": "endpoint",
+        "id": "ep_1",
+        "url": "https://app.example",
+        "state": "active",
+        "failing_since": "2026-11-21T10:00:00.000Z",
+        "disable_at": "2026-11-23T10:00:00.000Z",
+        "last_status": None,
+        "last_error": "connect: refused",
+        "sequence": 1,
+    }
+    [record] = caplog.records
+    assert record.message == (
+        "endpoint ep_1 did nothing but fail since 2026-11-21T10:00:00.000Z; "
+        "it is disabled at 2026-11-23T10:00:00.000Z"
+    )
+
+
+async def test_an_endpoint_that_failed_long_enough_is_disabled(
+    fixture: StoreFixture, watch: EndpointWatch
+) -> None:
+    endpoint = await two(fixture)
+    await watch.follow(endpoint, await failed(fixture, 2 * DAY))
+    stored = await fixture.services.api.endpoints.get("ep_1")
+    assert stored.state is EndpointState.DISABLED
+    assert stored.disabled_reason == "every attempt failed since 2026-11-21T10:00:00.000Z"
+    [(event_type, data, targets)] = await told(fixture)
+    assert (event_type, data["state"], targets) == ("endpoint.disabled", "disabled", ["ep_other"])
+
+
+async def test_an_open_breaker_leaves_one_probe(fixture: StoreFixture, watch: EndpointWatch) -> None:
+    endpoint, limits = await two(fixture), fixture.services.core.limits
+    await watch.follow(endpoint, await failed(fixture, timedelta(seconds=20), OPENS_AFTER - 1))
+    assert limits.room(Work.DELIVER, "ep_1") == 4
+    await watch.follow(endpoint, await failed(fixture, timedelta(seconds=20), OPENS_AFTER))
+    assert limits.held("ep_1") == 10.0
+    assert limits.room(Work.DELIVER, "ep_1") == 0
+    limits.end_hold("ep_1")
+    assert limits.room(Work.DELIVER, "ep_1") == 1
+    limits.succeeded("ep_1")
+    assert limits.room(Work.DELIVER, "ep_1") == 2
+
+
+async def test_nothing_follows_from_a_success(fixture: StoreFixture, watch: EndpointWatch) -> None:
+    endpoint = await two(fixture)
+    fixture.clock.at = START + 9 * DAY
+    await watch.follow(endpoint, EndpointHealth(last_at=fixture.clock.at, last_status=204))
+    assert await told(fixture) == []
+    assert fixture.services.core.limits.room(Work.DELIVER, "ep_1") == 4
