@@ -240,6 +240,7 @@ def _delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
             clock=core.clock,
             disable_after=timedelta(seconds=core.settings.endpoint_disable_after),
         ),
+        source=core.settings.link_base,
         attempted=core.counts.attempted,
     )
     pinger = Pinger(sender, core.recorder, core.limits, core.dispatcher)

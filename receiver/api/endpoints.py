@@ -25,8 +25,10 @@ from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, point
 from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.filter_reader import BadFilter, checked_filter
 from receiver.domain.filters import Filter
-from receiver.domain.model import MAX_IN_FLIGHT, SYMMETRIC, Endpoint, EndpointState
+from receiver.domain.formats import TEMPLATE
+from receiver.domain.model import MAX_IN_FLIGHT, STANDARD, SYMMETRIC, Endpoint, EndpointState
 from receiver.domain.rendering import stamp, when
+from receiver.domain.templates import BadTemplate, check
 from receiver.egress.address_guard import BadUrl
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import new_secret
@@ -45,6 +47,8 @@ DEFAULTS: Mapping[str, Any] = {
     "retry_schedule": None,
     "timeout": None,
     "rate_limit": None,
+    "format": STANDARD,
+    "template": None,
 }
 """The defaults that a null in a change restores."""
 
@@ -64,6 +68,8 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
         "signatures": list(endpoint.signatures),
         "retry_schedule": None if endpoint.retry_schedule is None else list(endpoint.retry_schedule),
         "timeout": endpoint.timeout,
+        "format": endpoint.format,
+        "template": endpoint.template,
         "rate_limit": endpoint.rate_limit,
         "previous_secrets_until": [stamp(moment) for moment in endpoint.retire_at],
         "state": endpoint.state.value,
@@ -105,6 +111,19 @@ def _filter(value: Mapping[str, Any] | None, events: Sequence[str]) -> Filter | 
         ) from None
 
 
+def _template(template: str | None, format_: str, events: Sequence[str]) -> str | None:
+    """Return the template of an endpoint. Raises `Invalid` where the format or the events do not fit it."""
+    if (format_ == TEMPLATE) != (template is not None):
+        needed = "must be given with the format `template`"
+        raise invalid("/template", needed if template is None else "goes with the format `template` only")
+    if template is not None:
+        try:
+            check(template, tuple(events))
+        except BadTemplate as error:
+            raise invalid("/template", str(error)) from None
+    return template
+
+
 async def create(context: RequestContext) -> Response:
     """Create an endpoint. Only this response and `/secret` show its secret."""
     body: EndpointRequest = context.body
@@ -130,6 +149,8 @@ async def create(context: RequestContext) -> Response:
         retry_schedule=None if body.retry_schedule is None else tuple(body.retry_schedule),
         timeout=body.timeout,
         rate_limit=body.rate_limit,
+        format=body.format,
+        template=_template(body.template, body.format, body.events),
         state=EndpointState(body.state),
     )
     await services.endpoints.create(endpoint)
@@ -200,7 +221,10 @@ def _changed(endpoint: Endpoint, given: Mapping[str, Any], now: datetime) -> End
     if not {"filter", "events"}.isdisjoint(given):
         stored = None if endpoint.filter is None else json.read_object(endpoint.filter.text.encode())
         fields["filter"] = _filter(given.get("filter", stored), fields.get("events", endpoint.events))
-    return replace(endpoint, **fields)
+    changed = replace(endpoint, **fields)
+    if not {"template", "format", "events"}.isdisjoint(given):
+        _template(changed.template, changed.format, changed.events)
+    return changed
 
 
 def _new_headers(endpoint: Endpoint, given: Mapping[str, str | None] | None) -> dict[str, str]:

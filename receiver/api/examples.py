@@ -59,6 +59,8 @@ _ENDPOINT: Mapping[str, Any] = {
     "retry_schedule": None,
     "timeout": None,
     "rate_limit": None,
+    "format": "standard",
+    "template": None,
     "previous_secrets_until": [],
     "state": "active",
     "disabled_reason": None,

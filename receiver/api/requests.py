@@ -17,7 +17,7 @@ from pydantic import (
 
 from handlers.text import clean, unfit
 from receiver.domain.event_types import JOB_FINAL, TYPES, complaint, is_pattern, nearest_type
-from receiver.domain.model import LONGEST_TIMEOUT, MAX_IN_FLIGHT, SYMMETRIC
+from receiver.domain.model import LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC
 from receiver.security.signing import BadSecret, key_of
 
 Scope = Literal[
@@ -118,6 +118,8 @@ Scheme = Literal["v1", "v1a"]
 Schemes = Annotated[list[Scheme], Field(min_length=1, max_length=2), AfterValidator(_once)]
 Schedule = Annotated[list[Annotated[float, Field(gt=0, le=604800)]], Field(max_length=20)]
 Rate = Annotated[float, Field(ge=0.001, le=10000)]
+Format = Literal["standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template"]
+Template = Annotated[str, StringConstraints(min_length=1, max_length=16384)]
 Timeout = Annotated[float, Field(ge=1, le=LONGEST_TIMEOUT)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Metadata = Annotated[dict[Short, Short], Field(max_length=16)]
@@ -193,6 +195,10 @@ class EndpointRequest(RequestModel):
     )
     timeout: Timeout | None = Field(default=None, description="seconds for an attempt; default: the setting")
     rate_limit: Rate | None = Field(default=None, description="deliveries per second; default: no limit")
+    format: Format = Field(default=STANDARD, description="how its deliveries are written")
+    template: Template | None = Field(
+        default=None, description="JSON with placeholders such as `{/data/id}`, for the format `template`"
+    )
     state: Literal["active", "paused"] = Field(
         default="active", description="a paused endpoint collects what it is owed until it is resumed"
     )
@@ -213,6 +219,8 @@ class EndpointPatch(RequestModel):
     retry_schedule: Schedule | None = None
     timeout: Timeout | None = None
     rate_limit: Rate | None = None
+    format: Format | None = None
+    template: Template | None = None
 
 
 class RotationRequest(RequestModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from handlers.contract import FailureCode
-from receiver.api.requests import Scheme, Scope
+from receiver.api.requests import Format, Scheme, Scope
 from receiver.domain.model import By, State, WaitReason
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -150,6 +150,8 @@ class EndpointResponse(ResponseModel):
     signatures: list[Scheme]
     retry_schedule: list[float] | None = Field(description="null: the setting `retry_schedule`")
     timeout: float | None = Field(description="null: the setting `delivery_timeout`")
+    format: Format
+    template: str | None
     rate_limit: float | None = Field(description="deliveries per second; null: no limit")
     previous_secrets_until: list[Moment] = Field(description="when earlier secrets end to sign")
     state: Literal["active", "paused", "disabled"]

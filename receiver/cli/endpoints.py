@@ -8,6 +8,7 @@ from receiver.cli.client import call, path
 from receiver.cli.groups import Group
 from receiver.cli.output import ENDPOINT, formed, show_list, show_one
 from receiver.cli.params import (
+    FORMATS,
     Id,
     NearestChoice,
     Pattern,
@@ -53,6 +54,8 @@ SCHEDULE = click.option(
     help="Seconds between attempts, such as 5,60.",
 )
 TIMEOUT = click.option("--timeout", type=Real(1, 60), help="Seconds for one attempt.")
+FORMAT = click.option("--format", type=NearestChoice(FORMATS), help="How its deliveries are written.")
+TEMPLATE = click.option("--template", help="JSON with {/data/id} and the like, for --format template.")
 RATE = click.option("--rate-limit", type=Real(0.001, 10000), help="Deliveries per second.")
 IN_FLIGHT = click.option("--max-in-flight", type=Whole(1, 1000), help="Deliveries at once.")
 
@@ -78,6 +81,8 @@ def endpoints() -> None:
 @SCHEDULE
 @TIMEOUT
 @RATE
+@FORMAT
+@TEMPLATE
 @click.option("--paused", is_flag=True, help="It collects what it is owed until it is resumed.")
 @click.option("--secret", help="Signs its deliveries (whsec_...); made when missing.")
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
@@ -141,6 +146,8 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 @SCHEDULE
 @TIMEOUT
 @RATE
+@FORMAT
+@TEMPLATE
 @click.option(
     "--include-result/--no-include-result", default=None, help="Events carry the provider's terminal body."
 )

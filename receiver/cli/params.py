@@ -36,6 +36,7 @@ SCOPES = (
     "metrics:read",
     "admin",
 )
+FORMATS = ("standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template")
 LARGEST_INPUT = 32 * 1024 * 1024
 """The most bytes of a job's request body, the same as in the API."""
 CONFIG = click.option(

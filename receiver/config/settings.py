@@ -18,7 +18,9 @@ from pydantic import (
 from receiver.domain.errors import pointer_to
 from receiver.domain.event_types import JOB_FINAL, complaint, unknown
 from receiver.domain.filter_reader import BadFilter, checked_filter
-from receiver.domain.model import CALLBACK_TARGET, LONGEST_TIMEOUT, MAX_IN_FLIGHT, SYMMETRIC
+from receiver.domain.formats import TEMPLATE
+from receiver.domain.model import CALLBACK_TARGET, LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC
+from receiver.domain.templates import BadTemplate, check
 from receiver.egress.address_guard import BadUrl, Origin, split
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import BadSecret, key_of
@@ -163,6 +165,10 @@ class EndpointSettings(_Section):
         default=None, ge=1, le=LONGEST_TIMEOUT, description="seconds for one attempt; default: the setting"
     )
     rate_limit: float | None = Field(default=None, ge=0.001, le=10000, description="deliveries per second")
+    format: Literal[
+        "standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template"
+    ] = Field(default=STANDARD, description="how its deliveries are written")
+    template: str | None = Field(default=None, description="JSON with placeholders such as `{/data/id}`")
 
     @field_validator("signatures")
     @classmethod
@@ -170,6 +176,17 @@ class EndpointSettings(_Section):
         if len(set(signatures)) != len(signatures):
             raise ValueError("must name each scheme once")
         return signatures
+
+    @model_validator(mode="after")
+    def _written(self) -> "EndpointSettings":
+        if (self.format == TEMPLATE) != (self.template is not None):
+            raise ValueError("template goes with the format `template`, and only with it")
+        if self.template is not None:
+            try:
+                check(self.template, self.events)
+            except BadTemplate as error:
+                raise ValueError(f"template {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _filtered(self) -> "EndpointSettings":

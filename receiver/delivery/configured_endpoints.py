@@ -72,4 +72,6 @@ def _of_file(wanted: EndpointSettings, known: Endpoint | None, clock: Clock) -> 
         retry_schedule=wanted.retry_schedule,
         timeout=wanted.timeout,
         rate_limit=wanted.rate_limit,
+        format=wanted.format,
+        template=wanted.template,
     )

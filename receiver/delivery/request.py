@@ -6,7 +6,16 @@ from dataclasses import field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handlers.values import immutable
-from receiver.domain.model import ASYMMETRIC, SYMMETRIC, Endpoint, EndpointState, Event, PendingDelivery
+from receiver.domain.formats import Rendered, render
+from receiver.domain.model import (
+    ASYMMETRIC,
+    STANDARD,
+    SYMMETRIC,
+    Endpoint,
+    EndpointState,
+    Event,
+    PendingDelivery,
+)
 from receiver.domain.rendering import with_result
 from receiver.egress.client import HttpCall
 from receiver.security import signing
@@ -59,13 +68,23 @@ def callback_target(delivery: PendingDelivery, master_keys: MasterKeys) -> Deliv
     return DeliveryTarget(endpoint=None, url=delivery.url, keys=keys, headers={}, include=())
 
 
-def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: float) -> HttpCall:
-    """Return the signed request for an event. `timestamp` is in seconds, `timeout` too."""
+def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: float, source: str) -> HttpCall:
+    """Return the signed request for an event. `timestamp` is in seconds, `timeout` too.
+
+    `source` is the URL of this deployment, which CloudEvents name.
+    """
     body = event.body
     if event.result is not None and "result" in target.include:
         body = with_result(body, event.result)
+    endpoint = target.endpoint
+    if endpoint is not None and endpoint.format != STANDARD:
+        rendered = render(endpoint.format, endpoint.template, body, source)
+    else:
+        rendered = Rendered(body)
+    body = rendered.body
     headers = [
-        ("content-type", "application/json"),
+        ("content-type", rendered.content_type),
+        *rendered.headers,
         *signing.headers(event.id, timestamp, body, target.keys, target.signing_keys),
         *target.headers.items(),
     ]

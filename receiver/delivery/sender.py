@@ -96,6 +96,7 @@ class DeliverySender:
     timeout: float
     dispatcher: Dispatcher
     watch: EndpointWatch
+    source: str
     attempted: Callable[[str], None]
     work: Work = Work.DELIVER
 
@@ -208,7 +209,7 @@ class DeliverySender:
             try:
                 # For the receiver's clock. Why: receiver/README.md#no-clock-step-ends-anything
                 signed_at = int(self.clock.outside().timestamp())
-                call = request_of(target, delivery.event, signed_at, self._timeout(delivery))
+                call = request_of(target, delivery.event, signed_at, self._timeout(delivery), self.source)
                 answer = await self.client.call(call)
             except CallFailed as failed:
                 # No socket was free: no attempt. Why: receiver/README.md#half-the-files-are-for-calls

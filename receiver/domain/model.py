@@ -14,6 +14,8 @@ MAX_IN_FLIGHT = 64
 """The maximum of deliveries under way to one endpoint or callback origin, unless a setting names another."""
 LONGEST_TIMEOUT = 60.0
 """The most seconds for one attempt that an endpoint may choose."""
+STANDARD: Final = "standard"
+"""The format of deliveries unless an endpoint chooses another."""
 SYMMETRIC: Final = "v1"
 ASYMMETRIC: Final = "v1a"
 """The signature schemes: HMAC-SHA256 with the endpoint's secret, Ed25519 with the deployment's key."""
@@ -171,6 +173,7 @@ class EndpointState(enum.StrEnum):
 class Endpoint:
     """A subscriber's URL.
 
+    Deliveries have its `format`, and with the format `template` the JSON of its `template`.
     `rate_limit` is in deliveries per second. `secrets` are the signing keys in `whsec_` form, newest first.
     After a rotation the earlier ones sign as well until the moments of `retire_at`, which has one for each.
     `retry_schedule` (seconds between attempts) and `timeout` (seconds for one) are None where those of the
@@ -196,6 +199,8 @@ class Endpoint:
     retry_schedule: tuple[float, ...] | None = None
     timeout: float | None = None
     rate_limit: float | None = None
+    format: str = STANDARD
+    template: str | None = None
 
 
 @immutable(kw_only=True)

@@ -19,7 +19,7 @@ def header_problems(headers: Mapping[str, str | None]) -> Iterator[tuple[str, st
         low = name.lower()
         if not _NAME.fullmatch(name):
             yield name, "is no valid header name"
-        elif low in RESERVED or low.startswith(("content-", "webhook-")):
+        elif low in RESERVED or low.startswith(("content-", "webhook-", "ce-")):
             yield name, "is set by Ringback or by HTTP itself"
         elif value is not None and not _VALUE.fullmatch(value):
             yield name, "the value must be visible ASCII of at most 2000 characters"

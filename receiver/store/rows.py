@@ -224,6 +224,8 @@ def endpoint_row(endpoint: Endpoint, sealed_headers: bytes | None, sealed_secret
         None if endpoint.retry_schedule is None else _dump(list(endpoint.retry_schedule)),
         endpoint.timeout,
         endpoint.rate_limit,
+        endpoint.format,
+        endpoint.template,
     )
 
 
@@ -249,6 +251,8 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
         retry_schedule=None if row["retry_schedule"] is None else tuple(_load(row["retry_schedule"])),
         timeout=row["timeout"],
         rate_limit=row["rate_limit"],
+        format=row["format"],
+        template=row["template"],
     )
 
 

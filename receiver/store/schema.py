@@ -122,6 +122,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "retry_schedule": "text",
         "timeout": "double precision",
         "rate_limit": "double precision",
+        "format": "text",
+        "template": "text",
     },
     "endpoint_health": {
         "endpoint": "text",

@@ -1,6 +1,7 @@
 """Subscribers: filters with reasons, pauses, rotating secrets, Ed25519 signatures, own retry schedules."""
 
 import base64
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.stories.deployment import Deployment, deployed
-from tests.stories.tools import Moving, asked, downstream, ended_job, listed, problem, settled, subscribe
+from tests.stories.tools import (
+    Moving,
+    all_settled,
+    asked,
+    downstream,
+    ended_job,
+    listed,
+    problem,
+    settled,
+    subscribe,
+)
 
 OTHER = "whsec_" + base64.b64encode(b"another secret of 32 bytes......").decode()
 
@@ -248,3 +259,32 @@ async def test_a_rate_limit_delays_and_uses_up_no_attempt(tmp_path: Path) -> Non
             assert [(one["state"], one["attempts_made"]) for one in found].count(("pending", 0)) == 3 - sent
             assert len(deployment.hook.deliveries) == sent
             moving.wait(1.0)
+
+
+async def test_formats_are_signed_over_the_bytes_that_are_sent(deployment: Deployment) -> None:
+    template = '{"text": "{/type} {/data/metadata/order}"}'
+    wanted = {
+        "cloudevents": "application/cloudevents+json; charset=UTF-8",
+        "cloudevents-binary": "application/json",
+        "slack": "application/json",
+        "template": "application/json",
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        hooks = {name: await stack.enter_async_context(downstream()) for name in wanted}
+        for name, hook in hooks.items():
+            more = {"template": template} if name == "template" else {}
+            await subscribe(deployment, hook, "job.canceled", format=name, **more)
+        job = await ended_job(deployment, metadata={"order": "42"})
+        await all_settled(deployment, job=job["id"])
+        sent = {name: hook.deliveries[0] for name, hook in hooks.items()}
+        bodies = {
+            name: Webhook(hooks[name].secret).verify(body, headers) for name, (headers, body) in sent.items()
+        }
+    assert {name: headers["content-type"] for name, (headers, _) in sent.items()} == wanted
+    assert bodies["template"] == {"text": "job.canceled 42"}
+    assert bodies["slack"] == {"text": f"job.canceled {job['id']} (aiml, {job['operation']})"}
+    assert bodies["cloudevents"]["data"]["id"] == bodies["cloudevents-binary"]["id"] == job["id"]
+    binary = sent["cloudevents-binary"][0]
+    assert (binary["ce-type"], binary["ce-subject"]) == ("job.canceled", job["id"])
+    assert binary["ce-id"] == binary["webhook-id"] == bodies["cloudevents"]["id"]
+    assert binary["ce-source"] == bodies["cloudevents"]["source"]

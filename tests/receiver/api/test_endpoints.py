@@ -73,6 +73,8 @@ def test_the_json_of_an_endpoint_masks_its_headers_and_has_no_secret() -> None:
         "retry_schedule": None,
         "timeout": None,
         "rate_limit": None,
+        "format": "standard",
+        "template": None,
         "previous_secrets_until": [],
         "state": "disabled",
         "disabled_reason": "the endpoint answered 410 Gone",

@@ -216,6 +216,8 @@ def test_the_defaults_of_a_job_and_of_an_endpoint() -> None:
         "retry_schedule": None,
         "timeout": None,
         "rate_limit": None,
+        "format": "standard",
+        "template": None,
         "state": "active",
     }
 

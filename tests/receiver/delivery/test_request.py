@@ -24,6 +24,7 @@ from tests.receiver.store_fixture import SECRET
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 URL = "https://app.example/hooks"
+SOURCE = "https://hooks.example"
 BODY, RESULT = b'{"id":"evt_1","data":{"object":"job"}}', b'{"lyrics":"la"}'
 WITH_RESULT = b'{"id":"evt_1","data":{"object":"job","result":{"lyrics":"la"}}}'
 EVENT = Event(id="evt_1", type="job.succeeded", job_id="job_1", at=NOW, sequence=1, body=BODY, result=RESULT)
@@ -112,7 +113,7 @@ def test_the_text_of_a_target_shows_neither_keys_nor_headers() -> None:
 
 
 def test_a_request_is_signed_over_its_id_its_time_and_its_body() -> None:
-    call = request_of(target(headers={"x-own": "1"}), EVENT, 1_700_000_000, 7.5)
+    call = request_of(target(headers={"x-own": "1"}), EVENT, 1_700_000_000, 7.5, SOURCE)
     assert (call.method, call.url, call.body, call.timeout) == ("POST", URL, BODY, 7.5)
     assert call.delivery
     assert not call.fresh
@@ -126,7 +127,7 @@ def test_a_request_is_signed_over_its_id_its_time_and_its_body() -> None:
 
 
 def test_a_request_has_a_signature_for_each_key_newest_first() -> None:
-    call = request_of(target([SECOND, FIRST]), EVENT, 1_700_000_001, 1.0)
+    call = request_of(target([SECOND, FIRST]), EVENT, 1_700_000_001, 1.0, SOURCE)
     both = " ".join(signature(key, BODY, 1_700_000_001) for key in (SECOND, FIRST))
     assert dict(call.headers)["webhook-signature"] == both
 
@@ -142,7 +143,7 @@ def test_a_request_has_a_signature_for_each_key_newest_first() -> None:
 def test_a_result_is_sent_and_signed_only_where_the_endpoint_asks_for_it(
     include: Sequence[str], result: bytes | None, body: bytes
 ) -> None:
-    call = request_of(target(include=include), replace(EVENT, result=result), 1_700_000_000, 1.0)
+    call = request_of(target(include=include), replace(EVENT, result=result), 1_700_000_000, 1.0, SOURCE)
     assert call.body == body
     assert dict(call.headers)["webhook-signature"] == signature(FIRST, body)
 

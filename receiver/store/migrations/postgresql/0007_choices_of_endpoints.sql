@@ -5,6 +5,8 @@ alter table endpoint add column retire_at text collate "C" not null default '[]'
 alter table endpoint add column retry_schedule text collate "C";
 alter table endpoint add column timeout double precision;
 alter table endpoint add column rate_limit double precision;
+alter table endpoint add column format text collate "C" not null default 'standard';
+alter table endpoint add column template text collate "C";
 
 -- What an endpoint took since the event `since`: why an earlier event did not go there stays known.
 create table endpoint_version (

@@ -5,6 +5,8 @@ alter table endpoint add column retire_at text not null default '[]';
 alter table endpoint add column retry_schedule text;
 alter table endpoint add column timeout real;
 alter table endpoint add column rate_limit real;
+alter table endpoint add column format text not null default 'standard';
+alter table endpoint add column template text;
 
 -- What an endpoint took since the event `since`: why an earlier event did not go there stays known.
 create table endpoint_version (

@@ -1,0 +1,119 @@
+"""Templates: JSON in which `{/pointer}` stands for a value of the event. No logic, no loops. Pure."""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from handlers import json
+from receiver.domain.errors import did_you_mean
+from receiver.domain.event_fields import HOLDING, families, fields_of
+from receiver.domain.filter_operators import FieldKind
+
+LONGEST = 16 * 1024
+"""The most bytes of a template."""
+MOST = 100
+"""The most placeholders of a template."""
+PLACE = re.compile(r"\{(/[^{}]*)\}")
+EVENT = ("id", "type", "timestamp", "data")
+
+
+class BadTemplate(ValueError):
+    """An error for a template that cannot be used."""
+
+
+def check(text: str, patterns: tuple[str, ...]) -> None:
+    """Raise `BadTemplate` for a template that is no JSON, too large, or names values that no event has.
+
+    `patterns` are the event types of its endpoint.
+    """
+    if len(text.encode()) > LONGEST:
+        raise BadTemplate(f"must have at most {LONGEST} bytes")
+    try:
+        value = json.read(text.encode())
+    except json.BadJson as error:
+        raise BadTemplate(f"must be JSON: {error}") from None
+    places = [place for one in _texts(value) for place in PLACE.findall(one)]
+    if len(places) > MOST:
+        raise BadTemplate(f"must have at most {MOST} placeholders")
+    fields = fields_of(families(patterns))
+    for place in places:
+        if (fault := _fault(_keys(place), fields)) is not None:
+            raise BadTemplate(f"{{{place}}} {fault}")
+
+
+def filled(text: str, event: Mapping[str, Any]) -> Any:
+    """Return the value of a template for an event. A missing value is an empty text.
+
+    A text that is one placeholder becomes the value itself, so that numbers and lists stay what they are.
+    """
+    return _fill(_parsed(text), event)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    return json.read(text.encode())
+
+
+def _fill(value: Any, event: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {name: _fill(inner, event) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner, event) for inner in value]
+    if not isinstance(value, str):
+        return value
+    whole = PLACE.fullmatch(value)
+    if whole is not None:
+        found = _value(whole[1], event)
+        return "" if found is None else found
+    return PLACE.sub(lambda match: _text(_value(match[1], event)), value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.write(value).decode()
+
+
+def _keys(pointer: str) -> list[str]:
+    """Return the keys of a JSON pointer (RFC 6901)."""
+    return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
+
+
+def _value(pointer: str, event: Mapping[str, Any]) -> Any:
+    at: Any = event
+    for key in _keys(pointer):
+        if isinstance(at, list):
+            # At most as many digits as a list has: `int` is slow on long ones.
+            at = at[int(key)] if re.fullmatch(r"[0-9]{1,6}", key, re.ASCII) and int(key) < len(at) else None
+        else:
+            at = at.get(key) if isinstance(at, dict) else None
+    return at
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _fault(keys: list[str], fields: Mapping[str, FieldKind]) -> str | None:
+    """Return the fault of a place in an event, None where an event may have a value there."""
+    if keys[0] not in EVENT:
+        return f"is no value of an event; it has {', '.join(EVENT)}{did_you_mean(keys[0], EVENT)}"
+    if keys[0] != "data":
+        return None if len(keys) == 1 else "leads into a text"
+    known: FieldKind | None = FieldKind.OBJECT
+    for length in range(2, len(keys) + 1):
+        if known is FieldKind.LIST or known in HOLDING:
+            return None
+        path = ".".join(keys[1:length])
+        known = fields.get(path)
+        # A job's result is there for endpoints that include it, and has any form.
+        if path == "result" and "assets" in fields:
+            return None
+        if known is None:
+            return f"is no value of the events of this endpoint{did_you_mean(path, fields)}"
+    return None
