@@ -6,7 +6,7 @@ import functools
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from receiver.api.access_log import AccessLog
@@ -20,7 +20,8 @@ from receiver.delivery.delivery_service import DeliveryService
 from receiver.delivery.endpoint_service import EndpointService
 from receiver.delivery.endpoint_watch import EndpointWatch
 from receiver.delivery.ping import Pinger
-from receiver.delivery.sender import DeliverySender, lease_of
+from receiver.delivery.replay_service import ReplayService
+from receiver.delivery.sender import DeliverySender, leases
 from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import Misconfigured, StoreUnavailable
 from receiver.domain.model import Work
@@ -189,7 +190,7 @@ async def _core(loaded: Loaded, store: Store, clock: Clock, role: Role) -> Core:
     cache.subscribe(limits.change)
     interpreter = Interpreter(loaded.accounts, master_keys, _policy(settings), clock.chance)
     name, dispatcher, waiting_calls = ids.new("rpc"), Dispatcher(store.tell), WaitingCalls(store)
-    slots, lease = NullLimits() if role is Role.API else limits, functools.partial(_lease, settings, clock)
+    slots, lease = NullLimits() if role is Role.API else limits, leases(settings.delivery_timeout, clock)
     context = RecordContext(
         rules=interpreter, endpoints=cache, limits=slots, ids=ids, now=clock.now, lease=lease, owner=name
     )
@@ -283,6 +284,7 @@ def _services(core: Core, endpoints: EndpointService) -> Services:
         jobs=_job_service(core),
         endpoints=endpoints,
         deliveries=DeliveryService(store=store, limits=core.limits, dispatcher=core.dispatcher, clock=clock),
+        replays=ReplayService(store, core.endpoint_cache, core.dispatcher, clock, core.ids),
         api_keys=core.api_keys,
         providers=ProviderStatus(
             accounts=accounts, breaker=core.breaker, counts=core.counts, store=store, clock=clock
@@ -365,11 +367,6 @@ def _policy(settings: Settings) -> JobPolicy:
     )
 
 
-def _lease(settings: Settings, clock: Clock) -> tuple[datetime, float]:
-    lease = lease_of(settings.delivery_timeout)
-    return clock.now() + lease, clock.monotonic() + lease.total_seconds()
-
-
 def _limit(
     accounts: Mapping[str, AccountSetup], endpoints: EndpointCache, work: Work, lane: str
 ) -> ConcurrencyLimit:
@@ -383,7 +380,7 @@ def start(app: App) -> list[asyncio.Task[None]]:
     """Start the loops of a service. Returns their tasks."""
     runs = [worker.run() for worker in app.workers.values()]
     if app.workers:
-        runs.append(app.retention.run())
+        runs += [app.retention.run(), app.api.replays.run()]
     runs += [app.heartbeat.run(), app.core.counts.run()]
     return [asyncio.create_task(run) for run in runs]
 

@@ -135,12 +135,30 @@ _ENTRIES = [
     {"at": AT, "kind": "callback", "outcome": "applied", "bytes": 412},
     {"at": AT, "kind": "update", "from": "running", "to": "succeeded", "by": "callback"},
 ]
+_REPLAY: Mapping[str, Any] = {
+    "object": "replay",
+    "id": "rpl_06fm3k2v9qg8r1t5n7w4x0yz2e",
+    "endpoint": ENDPOINT,
+    "state": "running",
+    "only": "failed",
+    "since": "2026-11-20T00:00:00.000Z",
+    "until": None,
+    "events": None,
+    "total": 1200,
+    "made": 640,
+    "pending": 40,
+    "delivered": 598,
+    "failed": 2,
+    "created_at": AT,
+    "ended_at": None,
+}
 BODIES: Mapping[str, Any] = {
     "POST /v1/jobs": ASKED,
     "POST /v1/jobs/{id}/resolve": {"provider_job_id": "29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a"},
     "POST /v1/endpoints": {"url": "https://app.example.com/hooks", "events": ["job.*"]},
     "PATCH /v1/endpoints/{id}": {"events": ["job.succeeded", "job.failed"]},
     "POST /v1/endpoints/{id}/rotate-secret": {"overlap_seconds": 86400},
+    "POST /v1/endpoints/{id}/replay": {"since": "2026-11-20T00:00:00Z", "only": "failed"},
     "POST /v1/endpoints/{id}/explain": {"event": "evt_5f0e6c1d2b3a4958"},
     "POST /v1/keys": {"name": "orders", "scopes": ["jobs:read", "jobs:write"]},
 }
@@ -175,6 +193,10 @@ ANSWERS: Mapping[str, Any] = {
         "because": '`metadata.order` is "41", which does not meet `$in` ["42","43"]',
         "clause": "/metadata.order/$in",
     },
+    "POST /v1/endpoints/{id}/replay": {**_REPLAY, "made": 0, "pending": 0, "delivered": 0, "failed": 0},
+    "GET /v1/replays": [dict(_REPLAY)],
+    "GET /v1/replays/{id}": dict(_REPLAY),
+    "POST /v1/replays/{id}/cancel": {**_REPLAY, "state": "canceled", "pending": 0, "ended_at": AT},
     "GET /.well-known/ringback-keys.json": {
         "keys": [
             {

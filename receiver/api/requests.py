@@ -232,6 +232,21 @@ class RotationRequest(RequestModel):
     secret: Secret | None = Field(default=None, description="`whsec_...`; made when missing")
 
 
+class ReplayRequest(RequestModel):
+    """Events to deliver again. A moment is RFC 3339 with its offset."""
+
+    since: When | None = Field(default=None, description="from when; default: the first event that is kept")
+    until: When | None = Field(default=None, description="before when; default: now")
+    events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = Field(
+        default=None, description="only these types; default: those of the endpoint"
+    )
+    only: Literal["failed", "missing", "all"] = Field(
+        default="failed",
+        description="`failed`: no delivery succeeded; `missing`: there is none; `all`: every event",
+    )
+    dry_run: bool = Field(default=False, description="only count them")
+
+
 class ExplanationRequest(RequestModel):
     """An event to explain: the id of one in the feed, or a type with data."""
 

@@ -197,6 +197,26 @@ class ExplanationResponse(ResponseModel):
     clause: str | None
 
 
+class ReplayResponse(ResponseModel):
+    """A replay. `total` counts its events, `made` those with a new delivery so far. A dry run has no id."""
+
+    object: Literal["replay"]
+    id: str | None
+    endpoint: str
+    state: Literal["running", "done", "canceled", "dry-run"]
+    only: Literal["failed", "missing", "all"]
+    since: Moment | None
+    until: Moment | None
+    events: list[str] | None
+    total: int
+    made: int
+    pending: int
+    delivered: int
+    failed: int
+    created_at: Moment
+    ended_at: Moment | None
+
+
 class SigningKey(ResponseModel):
     """A public key (RFC 8037) that verifies `v1a`; `public_key` is the same in Standard Webhooks' form."""
 

@@ -10,6 +10,7 @@ from receiver.api.readiness import Readiness
 from receiver.config.settings import Settings
 from receiver.delivery.delivery_service import DeliveryService
 from receiver.delivery.endpoint_service import EndpointService
+from receiver.delivery.replay_service import ReplayService
 from receiver.domain.clock import Clock
 from receiver.domain.model import Job
 from receiver.events.long_polling import WaitingCalls
@@ -39,6 +40,7 @@ class Services:
     jobs: JobService
     endpoints: EndpointService
     deliveries: DeliveryService
+    replays: ReplayService
     api_keys: ApiKeyStore
     providers: ProviderStatus
     asset_links: AssetLinks

@@ -23,6 +23,7 @@ COMMANDS = {
     "endpoints": ("receiver.cli.endpoints", REMOTE),
     "events": ("receiver.cli.events", REMOTE),
     "deliveries": ("receiver.cli.deliveries", REMOTE),
+    "replays": ("receiver.cli.replays", REMOTE),
     "keys": ("receiver.cli.keys", REMOTE),
     "providers": ("receiver.cli.providers", REMOTE),
     "config": ("receiver.cli.config", LOCAL),

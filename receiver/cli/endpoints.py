@@ -62,7 +62,7 @@ IN_FLIGHT = click.option("--max-in-flight", type=Whole(1, 1000), help="Deliverie
 
 @click.group(cls=Group)
 def endpoints() -> None:
-    """Create, list, update, test, explain, pause, resume, rotate and delete endpoints.
+    """Create, list, update, test, explain, pause, resume, rotate, replay and delete endpoints.
 
     \b
     Example:
@@ -278,6 +278,30 @@ def explain_endpoint(id: str, event: str | None, type_: str | None, data: Any) -
         raise click.UsageError("give an event's id, or --type and --data")
     body = given(event=event, type=type_) | ({} if data is None else {"data": data})
     show_one(call("POST", path("endpoints", id, "explain"), body=body))
+
+
+@endpoints.command("replay")
+@click.argument("id", type=Id())
+@click.option("--since", metavar="TIME", help="From when, such as 2026-11-21T10:00:00Z.")
+@click.option("--until", metavar="TIME", help="Before when.")
+@EVENTS
+@click.option(
+    "--only",
+    type=NearestChoice(("failed", "missing", "all")),
+    help="Events without a delivery that succeeded, without any, or all.  [default: failed]",
+)
+@click.option("--dry-run", is_flag=True, help="Only count them.")
+@formed
+def replay_endpoint(id: str, dry_run: bool, **others: Any) -> None:  # noqa: A002  # the argument is called ID
+    """Send old events to an endpoint again, a few at a time.
+
+    \b
+    Example:
+      ringback endpoints replay ep_... --since 2026-11-20T00:00:00Z --dry-run
+      ringback endpoints replay ep_... --only missing
+    """
+    body = given(**others | {"events": list(others["events"])}) | ({"dry_run": True} if dry_run else {})
+    show_one(call("POST", path("endpoints", id, "replay"), body=body))
 
 
 @endpoints.command("delete")

@@ -47,6 +47,18 @@ DELIVERY: Columns = (
     "next_attempt_at",
     "reason",
 )
+REPLAY: Columns = (
+    "id",
+    "state",
+    "endpoint",
+    "only",
+    "total",
+    "made",
+    "pending",
+    "delivered",
+    "failed",
+    "created_at",
+)
 DELIVERY_SHORT: Columns = (
     "id",
     "state",

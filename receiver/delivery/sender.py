@@ -71,6 +71,12 @@ def lease_of(timeout: float) -> timedelta:
     return timedelta(seconds=max(timeout, LONGEST_TIMEOUT) + 15)
 
 
+def leases(timeout: float, clock: Clock) -> Callable[[], tuple[datetime, float]]:
+    """Return a function that returns the end of a lease that begins now, and that on the monotonic clock."""
+    lease = lease_of(timeout)
+    return lambda: (clock.now() + lease, clock.monotonic() + lease.total_seconds())
+
+
 class NoSocket(Exception):
     """The error for an attempt that was not made because no socket was free."""
 
@@ -184,7 +190,8 @@ class DeliverySender:
             ruling = replace(ruling, outcome=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
             self._learn(claim, delivery, attempt, ruling)
-        counts = current and not last and not claim.lane.endswith(HAND_LANES)
+        # Neither a ping nor a replay nor a retry by hand tells how the endpoint does on its own.
+        counts = current and not last and not delivery.origin and not claim.lane.endswith(HAND_LANES)
         settled = self._settled(claim, delivery, attempt, ruling)
         if sent is not None:
             settled = replace(settled, counts=counts)

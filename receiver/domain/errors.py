@@ -242,6 +242,7 @@ LISTS = {
     "event": "/v1/events",
     "endpoint": "/v1/endpoints",
     "delivery": "/v1/deliveries",
+    "replay": "/v1/replays",
     "key": "/v1/keys",
 }
 

@@ -218,7 +218,10 @@ class Event:
 
 @immutable(kw_only=True)
 class PendingDelivery:
-    """A delivery with all that sending needs. `endpoint_id` is None for a job's own callback URL."""
+    """A delivery with all that sending needs. `endpoint_id` is None for a job's own callback URL.
+
+    `origin` is the id of the replay that it belongs to, or `test`, and else empty.
+    """
 
     id: str
     event: Event
@@ -226,6 +229,7 @@ class PendingDelivery:
     job_id: str | None
     url: str | None = field(default=None, repr=False)
     secret: bytes | None = field(default=None, repr=False)
+    origin: str = ""
 
 
 @immutable(kw_only=True)

@@ -26,6 +26,8 @@ HAND_LANES = (WAITING + "hand", WAITING + "again")
 """The suffixes of lanes of retries by hand, which wait for no hold. There are two, so that a retry that is
 requested while the delivery is being sent is distinguished from the one that is sent.
 """
+REPLAY_LANE = WAITING + "replay"
+"""The suffix of a lane of replayed deliveries: like retries they may fill half of the slots."""
 PROMOTED = 200
 """The maximum of waiting deliveries of each kind that one claim moves to their lanes."""
 WAITS = {

@@ -7,7 +7,7 @@ from typing import Any
 from handlers.values import immutable
 from receiver.domain.endpoint_health import EndpointHealth, after_attempt
 from receiver.store.attempts import Attempt
-from receiver.store.due import HAND_LANES, RETRY_LANE, WAITING
+from receiver.store.due import HAND_LANES, REPLAY_LANE, RETRY_LANE, WAITING
 from receiver.store.statements import (
     Transaction,
     for_update,
@@ -120,7 +120,7 @@ def of(endpoint_id: str) -> Transaction[tuple[EndpointHealth, datetime | None, O
             )
         )
     )
-    lanes = [endpoint_id, *(endpoint_id + end for end in (RETRY_LANE, *HAND_LANES))]
+    lanes = [endpoint_id, *(endpoint_id + end for end in (RETRY_LANE, REPLAY_LANE, *HAND_LANES))]
     ready = yield query(
         "select count(*) as many, min(id) as oldest from due where work = 'deliver' and lane in (:lanes) "
         "and lane not like '%~'",

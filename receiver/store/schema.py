@@ -155,6 +155,21 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "replica": {"id": "text", "role": "text", "seen_at": "bigint", "kids": "text"},
     "erased": {"id": "text", "place": "bigint", "at": "bigint"},
+    "replay": {
+        "id": "text",
+        "endpoint": "text",
+        "state": "text",
+        "which": "text",
+        "since": "bigint",
+        "until": "bigint",
+        "events": "text",
+        "place": "bigint",
+        "last": "bigint",
+        "total": "bigint",
+        "made": "bigint",
+        "created_at": "bigint",
+        "ended_at": "bigint",
+    },
     "hold": {"lane": "text", "until": "bigint"},
 }
 

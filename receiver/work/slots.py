@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from receiver.domain.model import MAX_IN_FLIGHT, Endpoint, Work
-from receiver.store.due import HAND_LANES, RETRY_LANE, plain
+from receiver.store.due import HAND_LANES, REPLAY_LANE, RETRY_LANE, plain
 
 UNPROVEN = 4
 """Slots of an endpoint or origin that has not proved itself, or that is failing."""
@@ -180,7 +180,8 @@ class Lane:
         return not (self.in_flight or self.waiting or self.reserved or self.blocked)
 
     def __post_init__(self) -> None:
-        self.half, by_hand = self.name.endswith(RETRY_LANE), self.name.endswith(HAND_LANES)
+        self.half = self.name.endswith((RETRY_LANE, REPLAY_LANE))
+        by_hand = self.name.endswith(HAND_LANES)
         # Holds name plain lanes, so the full name of a lane for retries by hand finds none.
         self.held_as = (self.work, self.name if by_hand else plain(self.name))
 

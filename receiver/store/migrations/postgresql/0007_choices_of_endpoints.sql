@@ -32,3 +32,22 @@ insert into endpoint_health (endpoint, failures, announced) select id, 0, 0 from
 
 -- The retries that wait, by endpoint: what it is owed is counted by them.
 create index due_waiting_lane on due (lane, id) where lane like '%~';
+
+-- Replays: old events delivered again. Those up to the event `place` are looked at, of all up to `last`.
+create table replay (
+    id text collate "C" primary key,
+    endpoint text collate "C" not null,
+    state text collate "C" not null,
+    which text collate "C" not null,
+    since bigint,
+    until bigint,
+    events text collate "C",
+    place bigint not null,
+    last bigint not null,
+    total bigint not null,
+    made bigint not null,
+    created_at bigint not null,
+    ended_at bigint
+);
+create index replay_running on replay (id) where state = 'running';
+create index delivery_replayed on delivery (origin, state) where origin like 'rpl%';

@@ -32,3 +32,22 @@ insert into endpoint_health (endpoint, failures, announced) select id, 0, 0 from
 
 -- The retries that wait, by endpoint: what it is owed is counted by them.
 create index due_waiting_lane on due (lane, id) where lane like '%~';
+
+-- Replays: old events delivered again. Those up to the event `place` are looked at, of all up to `last`.
+create table replay (
+    id text primary key,
+    endpoint text not null,
+    state text not null,
+    which text not null,
+    since integer,
+    until integer,
+    events text,
+    place integer not null,
+    last integer not null,
+    total integer not null,
+    made integer not null,
+    created_at integer not null,
+    ended_at integer
+) strict, without rowid;
+create index replay_running on replay (id) where state = 'running';
+create index delivery_replayed on delivery (origin, state) where origin like 'rpl%';
