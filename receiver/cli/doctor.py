@@ -179,10 +179,12 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _guard(loaded: Loaded) -> Iterator[Finding]:
-    allow = loaded.settings.egress_allow
+    allow, hosts = loaded.settings.egress_allow, loaded.settings.egress_allow_hosts
     if allow:
         yield Finding("egress guard", ODD, f"private networks are open: {', '.join(allow)}")
-    else:
+    if hosts:
+        yield Finding("egress guard", ODD, f"names may lead to private networks: {', '.join(hosts)}")
+    if not (allow or hosts):
         yield Finding("egress guard", GOOD, "only public addresses can be called")
 
 

@@ -72,6 +72,18 @@ def _no_nul(path: Path) -> Path:
     return path
 
 
+def _host_name(text: str) -> str:
+    name = text.lower().removesuffix(".")
+    try:
+        address = split(f"https://{name}/")[0].host != name or name.replace(".", "").isdigit()
+    except BadUrl:
+        address = True
+    if address:
+        raise ValueError("must be a name without scheme, port or path; addresses belong in egress_allow")
+    return name
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
 FilePath = Annotated[Path, AfterValidator(_no_nul)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TargetUrl = Annotated[str, AfterValidator(_target_url)]
@@ -248,6 +260,9 @@ class Settings(_Section):
     )
     egress_allow: tuple[Network, ...] = Field(
         default=(), description="networks that outgoing requests may reach although they are not public"
+    )
+    egress_allow_hosts: tuple[HostName, ...] = Field(
+        default=(), description="names that may lead to private addresses (metadata addresses never)"
     )
     egress_http: bool = Field(default=False, description="plain http to public addresses")
     egress_ca_file: FilePath | None = Field(

@@ -43,7 +43,7 @@ def client_of(settings: Settings) -> HttpClient:
     """Return the HTTP client for these settings. Raises `Misconfigured` for a bad `egress_ca_file`."""
     try:
         return LoggedClient(
-            guard(settings.egress_allow, http=settings.egress_http),
+            guard(settings.egress_allow, http=settings.egress_http, hosts=settings.egress_allow_hosts),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
         )

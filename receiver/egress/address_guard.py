@@ -22,6 +22,16 @@ NOT_PUBLIC: tuple[Network, ...] = tuple(
         3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8
     """.split()  # noqa: SIM905  # a table reads better than 34 quoted strings
 )
+PRIVATE: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in "10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7".split()  # noqa: SIM905  # as above
+)
+"""The networks that a name may lead into which the operator allows."""
+METADATA: tuple[Address, ...] = tuple(
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254")
+)
+"""The addresses at which clouds tell machines their credentials; a name never leads there."""
 GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 """The IPv6 space that is allocated as public, except for the networks in the list above."""
 URL_LIMIT = 2048
@@ -60,29 +70,44 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 @immutable
 class Guard:
-    """The rule for outgoing addresses: public ones, and those the operator allows."""
+    """The rule for outgoing addresses: public ones, and those the operator allows.
+
+    `hosts` are names that may lead to private addresses too, in lower case.
+    """
 
     allow: tuple[Network, ...] = ()
     http: bool = False
+    hosts: frozenset[str] = frozenset()
 
-    def allowed(self, address: Address) -> bool:
-        """Return whether a network that the operator allows contains `address`."""
-        return any(address in network for network in self.allow)
+    def names(self, host: str) -> bool:
+        """Return whether the operator allows the name `host`."""
+        return host.lower().removesuffix(".") in self.hosts
 
-    def permits(self, address: Address, scheme: str) -> bool:
-        """Return whether the service may connect to `address`."""
-        if self.allowed(address):
+    def allowed(self, address: Address, host: str = "") -> bool:
+        """Return whether the operator allows `address`, by its network or as one of the name `host`."""
+        if any(address in network for network in self.allow):
             return True
+        if not self.names(host) or address in METADATA:
+            return False
+        return any(address in network for network in PRIVATE) or not self._hidden(address)
+
+    def permits(self, address: Address, scheme: str, host: str = "") -> bool:
+        """Return whether the service may connect to `address`, which the name `host` led to."""
+        if self.allowed(address, host):
+            return True
+        return not self._hidden(address) and (scheme == "https" or self.http)
+
+    @staticmethod
+    def _hidden(address: Address) -> bool:
+        """Return whether an address is not public."""
         if address.version == 6 and address not in GLOBAL_V6:
-            return False
-        if any(address in network for network in NOT_PUBLIC):
-            return False
-        return scheme == "https" or self.http
+            return True
+        return any(address in network for network in NOT_PUBLIC)
 
 
-def guard(allow: Iterable[str], *, http: bool) -> Guard:
+def guard(allow: Iterable[str], *, http: bool, hosts: Iterable[str] = ()) -> Guard:
     """Return the guard for these settings. Raises `ValueError` for a text that is no network."""
-    return Guard(tuple(ipaddress.ip_network(text) for text in allow), http)
+    return Guard(tuple(ipaddress.ip_network(text) for text in allow), http, frozenset(hosts))
 
 
 def split(url: str) -> tuple[Origin, str]:

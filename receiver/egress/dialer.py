@@ -81,9 +81,10 @@ class Dialer:
         origin, _ = split(url)
         literal = _literal(origin.host)
         shown = (literal,) if literal else _of_this_machine(origin.host)
-        if shown and not any(self._permits(one, origin.scheme) for one in shown):
+        if shown and not any(self._permits(one, origin) for one in shown):
             raise BadUrl(NOT_PUBLIC)
-        if not shown and origin.scheme == "http" and not (self._guard.http or self._guard.allow):
+        plain = self._guard.http or self._guard.allow or self._guard.names(origin.host)
+        if not shown and origin.scheme == "http" and not plain:
             raise BadUrl("use https: plain http needs egress_http or a network in egress_allow")
 
     async def connect(self, origin: Origin, progress: Progress, *, provider: bool) -> Connection:
@@ -111,17 +112,17 @@ class Dialer:
         except Unresolved as error:
             raise NoConnection("resolve", str(error)) from None
         try:
-            permitted = all(self._permits(one, origin.scheme) for one in found)
+            permitted = all(self._permits(one, origin) for one in found)
         except OSError as error:
             raise _explain(error, "connect") from None
         if not permitted:
             raise NoConnection("resolve", NOT_PUBLIC)
         return found
 
-    def _permits(self, address: Address, scheme: str) -> bool:
-        if not self._guard.permits(address, scheme):
+    def _permits(self, address: Address, origin: Origin) -> bool:
+        if not self._guard.permits(address, origin.scheme, origin.host):
             return False
-        return self._guard.allowed(address) or not is_own(address)
+        return self._guard.allowed(address, origin.host) or not is_own(address)
 
     async def _first(
         self, origin: Origin, addresses: Sequence[Address], progress: Progress, provider: bool

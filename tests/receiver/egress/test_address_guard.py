@@ -213,3 +213,27 @@ def test_any_text_is_a_url_or_refused_and_nothing_else(text: str) -> None:
 @given(st.text(alphabet=[chr(code) for code in range(33, 127) if chr(code) not in "\\#"], max_size=200))
 def test_every_printable_path_survives_untouched(path: str) -> None:
     assert split("https://a.test/" + path)[1] == "/" + path
+
+
+INSIDE = "10.1.2.3 172.16.0.9 192.168.1.1 100.64.0.7 127.0.0.1 ::1 fd12:3456::1"
+NEVER = """
+    169.254.169.254 169.254.1.1 168.63.129.16 192.0.0.192 100.100.100.200 fd00:ec2::254 fe80::1 0.0.0.0 ::
+    ::ffff:169.254.169.254 ::ffff:10.0.0.1 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: 224.0.0.1 255.255.255.255
+"""
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["inside.example", "INSIDE.example", "inside.example."])
+def test_an_allowed_name_may_lead_to_private_addresses_and_to_public_ones(host: str, scheme: str) -> None:
+    allowing = guard([], http=False, hosts=["inside.example"])
+    for text in [*INSIDE.split(), *PUBLIC.split()]:
+        address = ipaddress.ip_address(text)
+        assert allowing.permits(address, scheme, host), text
+        assert allowing.permits(address, scheme, "other.example") is Guard().permits(address, scheme), text
+        assert allowing.permits(address, scheme) is Guard().permits(address, scheme), text
+
+
+@pytest.mark.parametrize("text", NEVER.split())
+def test_an_allowed_name_never_leads_to_metadata_or_to_no_host(text: str) -> None:
+    allowing = guard([], http=True, hosts=["inside.example"])
+    assert not allowing.permits(ipaddress.ip_address(text), "https", "inside.example")

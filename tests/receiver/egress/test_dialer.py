@@ -145,6 +145,25 @@ async def test_a_public_address_of_this_machine_is_refused_unless_it_is_allowed(
     assert failed.stage == "resolve"
 
 
+async def test_an_allowed_name_reaches_a_private_address_and_no_metadata(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metadata, other = "metadata.example", "other.example"
+    answers = {NAME: [["127.0.0.1"]], other: [["127.0.0.1"]], metadata: [["127.0.0.1", "169.254.169.254"]]}
+    Names(answers).answer(monkeypatch)
+    allowing = guard([], http=False, hosts=[NAME, metadata])
+    async with serving(replaying(OK)) as server, calling(allowing) as gateway:
+        gateway.check(server.url(host=NAME))
+        assert isinstance(await outcome(gateway, HttpCall(method="POST", url=server.url(host=NAME))), Answer)
+        for host in (other, metadata):
+            failed = await outcome(gateway, HttpCall(method="POST", url=server.url(host=host)))
+            assert isinstance(failed, CallFailed)
+            assert failed.stage == "resolve"
+        for url in (server.url(), server.url(host=other)):
+            with pytest.raises(BadUrl, match="egress_allow"):
+                gateway.check(url)
+
+
 async def test_where_any_address_can_be_bound_the_one_sent_from_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
