@@ -78,8 +78,9 @@ class Loaded:
             for key, value in account.options.items()
             if is_secret(key)
         ]
-        password = _password(self.settings.database_url)
-        found = (*_secrets(self.settings.model_dump()), *_texts(options), password)
+        proxy = self.settings.egress_proxy
+        urls = (self.settings.database_url, proxy.get_secret_value() if proxy else "")
+        found = (*_secrets(self.settings.model_dump()), *_texts(options), *map(_password, urls))
         return tuple(one for one in found if one)
 
 

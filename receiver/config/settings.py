@@ -22,6 +22,7 @@ from receiver.domain.formats import TEMPLATE
 from receiver.domain.model import CALLBACK_TARGET, LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC
 from receiver.domain.templates import BadTemplate, check
 from receiver.egress.address_guard import BadUrl, Origin, split
+from receiver.egress.proxy import proxy_of
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import BadSecret, key_of
 from receiver.security.tokens import API_KEY_PREFIX, SHORTEST_MASTER
@@ -83,6 +84,15 @@ def _host_name(text: str) -> str:
     return name
 
 
+def _proxy(url: SecretStr) -> SecretStr:
+    try:
+        proxy_of(url.get_secret_value())
+    except BadUrl as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 FilePath = Annotated[Path, AfterValidator(_no_nul)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -265,6 +275,9 @@ class Settings(_Section):
         default=(), description="names that may lead to private addresses (metadata addresses never)"
     )
     egress_http: bool = Field(default=False, description="plain http to public addresses")
+    egress_proxy: ProxyUrl | None = Field(
+        default=None, description="a forward proxy, `http://host:port`: outgoing requests go through CONNECT"
+    )
     egress_ca_file: FilePath | None = Field(
         default=None, description="certificates to trust instead of the system's, for outgoing TLS"
     )

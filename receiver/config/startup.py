@@ -10,6 +10,7 @@ from receiver.domain.errors import Misconfigured
 from receiver.egress.address_guard import guard
 from receiver.egress.client import HttpClient
 from receiver.egress.logged_client import LoggedClient
+from receiver.egress.proxy import proxy_of
 from receiver.security.tokens import MasterKeys
 from receiver.store import Store, database_path, reencryption
 from receiver.store.postgres.url import is_postgres
@@ -46,6 +47,7 @@ def client_of(settings: Settings) -> HttpClient:
             guard(settings.egress_allow, http=settings.egress_http, hosts=settings.egress_allow_hosts),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
+            proxy=proxy_of(settings.egress_proxy.get_secret_value()) if settings.egress_proxy else None,
         )
     except OSError:
         raise Misconfigured("egress_ca_file", "cannot be read as certificates (PEM)") from None

@@ -25,6 +25,7 @@ from receiver.egress.http1 import (
     request_bytes,
     request_head,
 )
+from receiver.egress.proxy import Proxy
 
 ANSWER_CAP = 16 * 1024
 """Bytes of an answer's body that are kept where a call sets no `cap`."""
@@ -154,7 +155,14 @@ class Pool:
 class HttpClient:
     """An HTTP client with an address guard, a connection pool and one deadline per call."""
 
-    def __init__(self, guard: Guard, *, ca_file: Path | None = None, agent: str = "ringback") -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        ca_file: Path | None = None,
+        agent: str = "ringback",
+        proxy: Proxy | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._agent = ("user-agent", agent)
         tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
@@ -162,7 +170,7 @@ class HttpClient:
         tls.hostname_checks_common_name = False
         self._pool = Pool()
         self._sweeping: asyncio.TimerHandle | None = None
-        self._dialer = Dialer(guard, tls, self._pool.spare)
+        self._dialer = Dialer(guard, tls, self._pool.spare, proxy)
 
     def check(self, url: str) -> None:
         """Check `url` as far as that needs no name server. Raises `BadUrl`."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from receiver.egress.address_guard import Address, BadUrl, Guard, Origin, split
 from receiver.egress.http1 import Connection
 from receiver.egress.places import NoPlace, Places
+from receiver.egress.proxy import NoTunnel, Proxy, Tunnel
 from receiver.egress.resolver import Resolver, Unresolved
 
 STAGGER = 0.25
@@ -62,16 +63,23 @@ class Progress:
 
 
 class Dialer:
-    """A dialer that opens the connections of the HTTP client.
+    """A dialer that opens the connections of the HTTP client, through a `proxy` where there is one.
 
     `spare` closes an idle connection to providers (True) or to others (False), where there is one.
     """
 
-    def __init__(self, guard: Guard, tls: ssl.SSLContext, spare: Callable[[bool], object]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        tls: ssl.SSLContext,
+        spare: Callable[[bool], object],
+        proxy: Proxy | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._guard = guard
         self._tls = tls
         self._spare = spare
+        self._proxy = proxy
         self._resolver = Resolver()
         most = _sockets()
         self._shares = {True: Places(most // 4, WAITING), False: Places(most - most // 4, WAITING)}
@@ -163,9 +171,10 @@ class Dialer:
         connection = Connection(place)
         try:
             async with asyncio.timeout(None if last else NEXT_ADDRESS):
-                transport, _ = await self._loop.create_connection(
-                    lambda: connection, str(address), origin.port
-                )
+                transport = await self._open(connection, address, origin.port)
+        except NoTunnel as error:
+            connection.close()
+            raise NoConnection("proxy", error.reason, local=error.ours) from None
         except OSError as error:
             connection.close()
             raise _explain(error, "connect") from None
@@ -175,6 +184,39 @@ class Dialer:
         if origin.scheme == "https":
             transport.pause_reading()  # the next bytes belong to the TLS handshake
         return connection
+
+    async def _open(self, connection: Connection, address: Address, port: int) -> asyncio.Transport:
+        """Open a connection to an address. Raises `OSError` or `NoTunnel`."""
+        if self._proxy is None:
+            transport, _ = await self._loop.create_connection(lambda: connection, str(address), port)
+            return transport
+        tunnel = Tunnel(self._proxy.request(address, port), self._loop.create_future())
+        transport = await self._to_proxy(self._proxy, tunnel)
+        try:
+            await tunnel.opened
+        except BaseException:
+            transport.abort()
+            raise
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        return transport
+
+    async def _to_proxy(self, proxy: Proxy, tunnel: Tunnel) -> asyncio.Transport:
+        """Connect to the first address of the proxy that accepts. Raises `NoTunnel`."""
+        # Not checked by the guard: the operator names the proxy, which is usually a private address.
+        literal, reason = _literal(proxy.host), "no address answered"
+        try:
+            found = (literal,) if literal else await self._resolver.addresses(proxy.host, provider=True)
+        except Unresolved as error:
+            raise NoTunnel(f"{proxy.host}: {error}", ours=True) from None
+        for address in found:
+            try:
+                transport, _ = await self._loop.create_connection(lambda: tunnel, str(address), proxy.port)
+            except OSError as error:
+                reason = _explain(error, "connect").reason
+            else:
+                return transport
+        raise NoTunnel(f"{proxy.host}: {reason}", ours=True)
 
     async def _place(self, progress: Progress, provider: bool) -> Callable[[], None]:
         share = self._shares[provider]

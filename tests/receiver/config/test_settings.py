@@ -290,3 +290,23 @@ def test_no_secret_is_in_a_repr() -> None:
     shown = repr(settings)
     assert "aiml" in shown
     assert not [one for one in ("canary", MASTER, WHSEC, "c" * 32) if one in shown]
+
+
+def test_a_name_that_may_lead_inside_is_kept_in_lower_case() -> None:
+    settings = Settings.model_validate({"egress_allow_hosts": ["In.Example.", "db"]})
+    assert settings.egress_allow_hosts == ("in.example", "db")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "https://a.example", "a.example:80", "[::1]", "10.0.0.1", "a b", "2130706433"]
+)
+def test_what_is_no_name_may_not_lead_inside(text: str) -> None:
+    with pytest.raises(ValidationError, match="must be a name without scheme, port or path"):
+        Settings.model_validate({"egress_allow_hosts": [text]})
+
+
+def test_a_proxy_is_checked_and_not_shown() -> None:
+    settings = Settings.model_validate({"egress_proxy": "http://me:hunter2@proxy.example:3128"})
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(ValidationError, match="must be http://host:port"):
+        Settings.model_validate({"egress_proxy": "socks5://proxy.example"})
