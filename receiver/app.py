@@ -237,6 +237,7 @@ def _delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         dispatcher=core.dispatcher,
         watch=EndpointWatch(
             recorder=core.recorder,
+            store=core.store,
             limits=core.limits,
             clock=core.clock,
             disable_after=timedelta(seconds=core.settings.endpoint_disable_after),
@@ -254,6 +255,7 @@ def _delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         dispatcher=core.dispatcher,
         clock=core.clock,
         check_url=core.client.check,
+        watch=sender.watch,
     )
     return sender, pinger, endpoints
 
@@ -380,7 +382,7 @@ def start(app: App) -> list[asyncio.Task[None]]:
     """Start the loops of a service. Returns their tasks."""
     runs = [worker.run() for worker in app.workers.values()]
     if app.workers:
-        runs += [app.retention.run(), app.api.replays.run()]
+        runs += [app.retention.run(), app.api.replays.run(), app.sender.watch.run()]
     runs += [app.heartbeat.run(), app.core.counts.run()]
     return [asyncio.create_task(run) for run in runs]
 
@@ -394,4 +396,5 @@ async def stop(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(app.core.shutdown.time_left + AT_LAST):
             await app.core.counts.flush()
+            await app.sender.watch.flush()
             await app.heartbeat.leave()

@@ -32,7 +32,7 @@ from receiver.domain.templates import BadTemplate, check
 from receiver.egress.address_guard import BadUrl
 from receiver.security.custom_headers import header_problems
 from receiver.security.signing import new_secret
-from receiver.store import endpoint_health, events
+from receiver.store import events
 
 LOGGER = logging.getLogger("ringback.endpoints")
 MASK = "***"
@@ -171,7 +171,7 @@ async def show(context: RequestContext) -> Response:
     """Show an endpoint, how it does, and the deliveries that it is owed."""
     services, endpoint_id = context.services, context.path["id"]
     endpoint = await services.endpoints.get(endpoint_id)
-    health, held_until, owed = await services.store.read(endpoint_health.of(endpoint_id))
+    health, held_until, owed = await services.endpoints.health(endpoint_id)
     last = {"at": when(health.last_at), "status": health.last_status, "error": health.last_error}
     held = held_until is not None and held_until > services.clock.now()
     more = {

@@ -9,15 +9,18 @@ from typing import Any
 from handlers.values import immutable
 from receiver.config.settings import EndpointSettings
 from receiver.delivery import configured_endpoints
+from receiver.delivery.endpoint_watch import EndpointWatch
 from receiver.delivery.ping import Pinger
 from receiver.domain.clock import Clock
+from receiver.domain.endpoint_health import EndpointHealth
 from receiver.domain.errors import Conflict, no_such
 from receiver.domain.model import Endpoint, EndpointState, Work
 from receiver.domain.rendering import stamp
 from receiver.events.endpoint_cache import EndpointCache
-from receiver.store import Store
+from receiver.store import Store, endpoint_health
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
+from receiver.store.endpoint_health import Owed
 from receiver.store.sealing import UNREADABLE, EndpointSealer
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
@@ -65,6 +68,7 @@ class EndpointService:
     dispatcher: Dispatcher
     clock: Clock
     check_url: Callable[[str], None]
+    watch: EndpointWatch
 
     async def page(self, after: str | None, limit: int) -> list[Endpoint] | None:
         """Return at most `limit` endpoints, newest first, after the endpoint `after`.
@@ -92,6 +96,11 @@ class EndpointService:
         if not endpoint.secrets:
             raise Conflict(f"it cannot be told: {UNREADABLE}")
         return endpoint.secrets[0]
+
+    async def health(self, endpoint_id: str) -> tuple[EndpointHealth, datetime | None, Owed]:
+        """Return the health of an endpoint, the end of its hold, and the deliveries that it is owed."""
+        await self.watch.flush()
+        return await self.store.read(endpoint_health.of(endpoint_id))
 
     async def create(self, endpoint: Endpoint) -> None:
         """Store a new endpoint and deliver to it. Raises `Conflict` where there are too many."""

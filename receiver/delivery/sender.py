@@ -34,6 +34,7 @@ from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import ClaimedDelivery, Settled, Standing, settle
 from receiver.store.due import HAND_LANES, plain, postpone, release
+from receiver.store.endpoint_health import EndpointAttempt
 from receiver.store.group_commit import BatchedWrite
 from receiver.store.holds import hold_of
 from receiver.store.sealing import EndpointSealer
@@ -194,7 +195,9 @@ class DeliverySender:
         counts = current and not last and not delivery.origin and not claim.lane.endswith(HAND_LANES)
         settled = self._settled(claim, delivery, attempt, ruling)
         if sent is not None:
-            settled = replace(settled, counts=counts)
+            delivered = settled.state == "delivered"
+            made = EndpointAttempt(endpoint_id=sent.id, attempt=attempt, delivered=delivered, counts=counts)
+            settled = replace(settled, counts=counts if self.watch.notes(made) else None)
         standing = await self._surely(self._settling(settled), delivery, last=last)
         self.attempted(FINAL.get(ruling.outcome, "failed"))
         self._follow_up(claim, delivery, settled, standing)

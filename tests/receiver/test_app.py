@@ -41,7 +41,14 @@ from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0
 HOUR = timedelta(hours=1)
-ALL = ["HourlyCounts.run", "ReplayService.run", "ReplicaHeartbeat.run", "Retention.run", *["Worker.run"] * 3]
+ALL = [
+    "EndpointWatch.run",
+    "HourlyCounts.run",
+    "ReplayService.run",
+    "ReplicaHeartbeat.run",
+    "Retention.run",
+    *["Worker.run"] * 3,
+]
 API = ["HourlyCounts.run", "ReplicaHeartbeat.run"]
 
 

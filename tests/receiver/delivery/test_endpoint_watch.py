@@ -115,3 +115,33 @@ async def test_nothing_follows_from_a_success(fixture: StoreFixture, watch: Endp
     await watch.follow(endpoint, EndpointHealth(last_at=fixture.clock.at, last_status=204))
     assert await told(fixture) == []
     assert fixture.services.core.limits.room(Work.DELIVER, "ep_1") == 4
+
+
+async def test_successes_are_stored_once_a_second_and_the_last_one_in_the_end(
+    fixture: StoreFixture, watch: EndpointWatch
+) -> None:
+    await two(fixture)
+    found = []
+    for tenths in (0, 1, 9, 10, 11):
+        fixture.clock.at = START + timedelta(seconds=tenths / 10)
+        found.append(watch.notes(tried(fixture.clock.at, status=200)))
+    assert found == [True, False, False, True, False]
+    await watch.flush()
+    health, _, _ = await fixture.store.read(endpoint_health.of("ep_1"))
+    assert health == EndpointHealth(last_at=fixture.clock.at, last_status=200)
+
+
+async def test_a_success_is_not_stored_after_a_later_failure(
+    fixture: StoreFixture, watch: EndpointWatch
+) -> None:
+    await two(fixture)
+    later = START + timedelta(seconds=0.2)
+    assert watch.notes(tried(START, status=200))
+    assert not watch.notes(tried(START + timedelta(seconds=0.1), status=200))
+    assert watch.notes(tried(later))
+    await fixture.store.write(lambda: endpoint_health.note([tried(later)]))
+    await watch.flush()
+    health, _, _ = await fixture.store.read(endpoint_health.of("ep_1"))
+    assert (health.failing_since, health.last_status) == (later, 500)
+    assert watch.notes(tried(later, status=200))
+    assert watch.notes(tried(later, status=200, counts=False))
