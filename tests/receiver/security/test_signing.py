@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -64,8 +66,20 @@ def test_during_a_rotation_either_secret_verifies(known: str) -> None:
 
 
 def test_the_newest_signature_stands_first() -> None:
-    both = signed(BODY, NEW, OLD)["webhook-signature"].split(" ")
-    assert both == [signed(BODY, one)["webhook-signature"] for one in (NEW, OLD)]
+    both = signed(BODY, NEW, OLD, timestamp=1)["webhook-signature"].split(" ")
+    assert both == [signed(BODY, one, timestamp=1)["webhook-signature"] for one in (NEW, OLD)]
+
+
+def test_an_asymmetric_signature_stands_behind_and_covers_the_same_bytes() -> None:
+    private = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+    made = dict(headers("evt_1", 1700000000, BODY, [key_of(NEW)], [private]))["webhook-signature"]
+    symmetric, asymmetric = made.split(" ")
+    assert symmetric == signed(BODY, NEW, timestamp=1700000000)["webhook-signature"]
+    scheme, _, signature = asymmetric.partition(",")
+    assert scheme == "v1a"
+    private.public_key().verify(base64.b64decode(signature), b"evt_1.1700000000." + BODY)
+    with pytest.raises(InvalidSignature):
+        private.public_key().verify(base64.b64decode(signature), b"evt_1.1700000001." + BODY)
 
 
 @pytest.mark.parametrize(
