@@ -11,6 +11,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
+from svix import webhooks as svix
 
 from tests.stories.deployment import Deployment, deployed
 from tests.stories.tools import (
@@ -184,6 +185,7 @@ async def test_all_secrets_sign_until_their_overlap_ends(deployment: Deployment)
     headers, body = deployment.hook.deliveries[-1]
     for secret in (first, OTHER):
         assert Webhook(secret).verify(body, headers)["data"]["id"] == job["id"]
+        svix.Webhook(secret).verify(body, headers)
     ended = await asked(deployment, "POST", f"{path}/rotate-secret", json={"overlap_seconds": 0})
     assert len(ended["previous_secrets_until"]) == 1
     job = await ended_job(deployment)
