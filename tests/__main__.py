@@ -91,7 +91,7 @@ CORE = [
     f"tests/receiver/{folder}"
     for folder in ("delivery", "domain", "events", "providers", "security", "store", "work")
 ]
-"""Tests of the modules whose branches are counted. The others run without coverage, which doubles costs."""
+"""Tests that count the branches of the core. All others run without coverage, which doubles their cost."""
 OTHERS = ["tests", *(part for folder in CORE for part in ("--ignore", folder))]
 
 

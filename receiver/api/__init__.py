@@ -195,7 +195,7 @@ ROUTES: Sequence[Route] = (
         "POST",
         "/v1/endpoints/{id}/pause",
         endpoints.pause,
-        "Pause an endpoint. It collects what it is owed until it is resumed.",
+        "Pause an endpoint. Its deliveries wait until it is resumed.",
         "endpoints:write",
         s.EndpointResponse,
     ),

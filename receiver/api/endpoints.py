@@ -286,7 +286,7 @@ async def resume(context: RequestContext) -> Response:
 
 
 async def pause(context: RequestContext) -> Response:
-    """Pause an endpoint. It collects what it is owed until it is resumed."""
+    """Pause an endpoint. Its deliveries wait until it is resumed."""
     return answer(endpoint_json(await context.services.endpoints.pause(context.path["id"])))
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 
 from handlers.text import clean, unfit
 from receiver.domain.event_types import JOB_FINAL, TYPES, complaint, is_pattern, nearest_type
-from receiver.domain.model import LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC
+from receiver.domain.model import LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC, Format
 from receiver.security.signing import BadSecret, key_of
 
 Scope = Literal[
@@ -118,7 +118,6 @@ Scheme = Literal["v1", "v1a"]
 Schemes = Annotated[list[Scheme], Field(min_length=1, max_length=2), AfterValidator(_once)]
 Schedule = Annotated[list[Annotated[float, Field(gt=0, le=604800)]], Field(max_length=20)]
 Rate = Annotated[float, Field(ge=0.001, le=10000)]
-Format = Literal["standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template"]
 Template = Annotated[str, StringConstraints(min_length=1, max_length=16384)]
 Timeout = Annotated[float, Field(ge=1, le=LONGEST_TIMEOUT)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -200,7 +199,7 @@ class EndpointRequest(RequestModel):
         default=None, description="JSON with placeholders such as `{/data/id}`, for the format `template`"
     )
     state: Literal["active", "paused"] = Field(
-        default="active", description="a paused endpoint collects what it is owed until it is resumed"
+        default="active", description="the deliveries of a paused endpoint wait until it is resumed"
     )
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from handlers.contract import FailureCode
-from receiver.api.requests import Format, Scheme, Scope
-from receiver.domain.model import By, State, WaitReason
+from receiver.api.requests import Scheme, Scope
+from receiver.domain.model import By, Format, State, WaitReason
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 

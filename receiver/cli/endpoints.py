@@ -83,7 +83,7 @@ def endpoints() -> None:
 @RATE
 @FORMAT
 @TEMPLATE
-@click.option("--paused", is_flag=True, help="It collects what it is owed until it is resumed.")
+@click.option("--paused", is_flag=True, help="Its deliveries wait until it is resumed.")
 @click.option("--secret", help="Signs its deliveries (whsec_...); made when missing.")
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
 @formed
@@ -230,7 +230,7 @@ def resume_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 @click.argument("id", type=Id())
 @formed
 def pause_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
-    """Pause an endpoint; it collects what it is owed until it is resumed.
+    """Pause an endpoint; its deliveries wait until it is resumed.
 
     \b
     Example:

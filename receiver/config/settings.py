@@ -19,7 +19,14 @@ from receiver.domain.errors import pointer_to
 from receiver.domain.event_types import JOB_FINAL, complaint, unknown
 from receiver.domain.filter_reader import BadFilter, checked_filter
 from receiver.domain.formats import TEMPLATE
-from receiver.domain.model import CALLBACK_TARGET, LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC
+from receiver.domain.model import (
+    CALLBACK_TARGET,
+    LONGEST_TIMEOUT,
+    MAX_IN_FLIGHT,
+    STANDARD,
+    SYMMETRIC,
+    Format,
+)
 from receiver.domain.templates import BadTemplate, check
 from receiver.egress.address_guard import BadUrl, Origin, split
 from receiver.egress.proxy import proxy_of
@@ -187,9 +194,7 @@ class EndpointSettings(_Section):
         default=None, ge=1, le=LONGEST_TIMEOUT, description="seconds for one attempt; default: the setting"
     )
     rate_limit: float | None = Field(default=None, ge=0.001, le=10000, description="deliveries per second")
-    format: Literal[
-        "standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template"
-    ] = Field(default=STANDARD, description="how its deliveries are written")
+    format: Format = Field(default=STANDARD, description="how its deliveries are written")
     template: str | None = Field(default=None, description="JSON with placeholders such as `{/data/id}`")
 
     @field_validator("signatures")

@@ -1,5 +1,6 @@
 """The use cases of endpoints: create, change, delete, resume, ping, synchronise with the settings."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from receiver.delivery.endpoint_watch import EndpointWatch
 from receiver.delivery.ping import Pinger
 from receiver.domain.clock import Clock
 from receiver.domain.endpoint_health import EndpointHealth
-from receiver.domain.errors import Conflict, no_such
+from receiver.domain.errors import Conflict, StoreUnavailable, no_such
 from receiver.domain.model import Endpoint, EndpointState, Work
 from receiver.domain.rendering import stamp
 from receiver.events.endpoint_cache import EndpointCache
@@ -99,7 +100,9 @@ class EndpointService:
 
     async def health(self, endpoint_id: str) -> tuple[EndpointHealth, datetime | None, Owed]:
         """Return the health of an endpoint, the end of its hold, and the deliveries that it is owed."""
-        await self.watch.flush()
+        # A store that can only be read still shows an endpoint.
+        with contextlib.suppress(StoreUnavailable):
+            await self.watch.flush()
         return await self.store.read(endpoint_health.of(endpoint_id))
 
     async def create(self, endpoint: Endpoint) -> None:
@@ -146,7 +149,7 @@ class EndpointService:
         return replace(endpoint, state=EndpointState.ACTIVE, disabled_reason=None, updated_at=now)
 
     async def pause(self, endpoint_id: str) -> Endpoint:
-        """Pause an endpoint: it collects what it is owed. Returns the endpoint.
+        """Pause an endpoint: its deliveries wait until it is resumed. Returns the endpoint.
 
         Raises `Conflict` for a disabled one, which collects already.
         """

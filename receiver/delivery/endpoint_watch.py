@@ -8,6 +8,7 @@ from typing import Any
 
 from receiver.domain.clock import Clock
 from receiver.domain.endpoint_health import EndpointHealth, HealthStep, due_step, pause
+from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Endpoint, Event
 from receiver.domain.rendering import stamp
 from receiver.egress.address_guard import printable
@@ -57,12 +58,18 @@ class EndpointWatch:
         await run_periodically(self.flush, every=EVERY, logger=LOGGER)
 
     async def flush(self) -> None:
-        """Store the last success of each endpoint that is not stored yet."""
+        """Store the last success of each endpoint that is not stored yet. Raises `StoreUnavailable`."""
+        attempts, self._unstored = self._unstored, {}
+        if attempts:
+            try:
+                await self.store.write(lambda: endpoint_health.note(list(attempts.values())))
+            except StoreUnavailable:
+                # Again the next time, but not behind a failure, which has dropped the endpoint meanwhile.
+                kept = {name: one for name, one in attempts.items() if name in self._stored_at}
+                self._unstored = kept | self._unstored
+                raise
         now = self.clock.monotonic()
         self._stored_at = {name: at for name, at in self._stored_at.items() if now - at < EVERY}
-        if self._unstored:
-            attempts, self._unstored = list(self._unstored.values()), {}
-            await self.store.write(lambda: endpoint_health.note(attempts))
 
     async def follow(self, endpoint: Endpoint, health: EndpointHealth) -> None:
         """Draw the consequences of the health of an endpoint after an attempt."""

@@ -98,7 +98,6 @@ def _teams(event: Mapping[str, Any]) -> Any:
 
 
 MESSAGES: Mapping[str, Message] = {"slack": _slack, "discord": _discord, "teams": _teams}
-FORMATS = (STANDARD, "cloudevents", "cloudevents-binary", *MESSAGES, TEMPLATE)
 
 
 def _files(event: Mapping[str, Any]) -> list[tuple[str, int, str]]:

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from handlers.contract import Asset, FailureCode
 from handlers.values import immutable
@@ -14,6 +14,8 @@ MAX_IN_FLIGHT = 64
 """The maximum of deliveries under way to one endpoint or callback origin, unless a setting names another."""
 LONGEST_TIMEOUT = 60.0
 """The most seconds for one attempt that an endpoint may choose."""
+Format = Literal["standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template"]
+"""The formats of deliveries."""
 STANDARD: Final = "standard"
 """The format of deliveries unless an endpoint chooses another."""
 SYMMETRIC: Final = "v1"

@@ -162,7 +162,7 @@ def _at_endpoint(item: Settled) -> EndpointAttempt:
 
 
 def _breaks(health: Mapping[str, EndpointHealth]) -> Iterator[tuple[str, datetime]]:
-    """Yield the holds of the endpoints whose breaker is open."""
+    """Yield the hold of each endpoint with an open breaker."""
     for endpoint_id, one in health.items():
         if one.last_at is not None and (length := pause(one, one.last_at)) is not None:
             yield endpoint_id, one.last_at + length

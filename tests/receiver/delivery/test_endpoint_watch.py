@@ -1,4 +1,4 @@
-"""The watch over endpoints: what follows from failure, and to which endpoints that is told."""
+"""The watch over endpoints: the consequences of failure, their announcement, and the stored successes."""
 
 import logging
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pytest
 from handlers import json
 from receiver.delivery.endpoint_watch import EndpointWatch
 from receiver.domain.endpoint_health import OPENS_AFTER, EndpointHealth
+from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Endpoint, EndpointState, Work
 from receiver.store import endpoint_health
 from tests.receiver.store.test_endpoint_health import tried
@@ -145,3 +146,27 @@ async def test_a_success_is_not_stored_after_a_later_failure(
     assert (health.failing_since, health.last_status) == (later, 500)
     assert watch.notes(tried(later, status=200))
     assert watch.notes(tried(later, status=200, counts=False))
+
+
+async def test_a_success_that_cannot_be_stored_now_is_stored_later_unless_a_failure_came(
+    fixture: StoreFixture, watch: EndpointWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two(fixture)
+    last = START + timedelta(seconds=0.5)
+    for endpoint_id in ("ep_1", "ep_other"):
+        assert watch.notes(tried(START, endpoint_id, 200))
+        assert not watch.notes(tried(last, endpoint_id, 200))
+
+    async def away(_transaction: object) -> None:
+        assert watch.notes(tried(last, "ep_other"))
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.store, "write", away)
+        with pytest.raises(StoreUnavailable):
+            await watch.flush()
+        health, _, owed = await fixture.services.api.endpoints.health("ep_1")
+    assert (health.last_at, owed.count) == (None, 0)
+    await watch.flush()
+    stored = [(await fixture.store.read(endpoint_health.of(one)))[0] for one in ("ep_1", "ep_other")]
+    assert [one.last_at for one in stored] == [last, None]

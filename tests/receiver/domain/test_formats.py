@@ -13,7 +13,8 @@ from receiver.api.webhooks import EXAMPLES
 from receiver.cli import params
 from receiver.config.settings import EndpointSettings
 from receiver.domain.event_types import TYPES
-from receiver.domain.formats import FORMATS, LINKS, LONGEST, MESSAGES, Rendered, render
+from receiver.domain.formats import LINKS, LONGEST, MESSAGES, TEMPLATE, Rendered, render
+from receiver.domain.model import STANDARD, Format
 
 SOURCE = "https://hooks.example"
 every_type = pytest.mark.parametrize("event_type", TYPES)
@@ -51,9 +52,10 @@ def same(found: BaseCloudEvent, event: dict[str, Any]) -> None:
 
 
 def test_every_list_of_formats_has_the_same() -> None:
+    formats = get_args(Format)
     for model in (EndpointRequest, EndpointSettings):
-        assert get_args(model.model_fields["format"].annotation) == FORMATS
-    assert params.FORMATS == FORMATS
+        assert get_args(model.model_fields["format"].annotation) == formats
+    assert params.FORMATS == formats == (STANDARD, "cloudevents", "cloudevents-binary", *MESSAGES, TEMPLATE)
 
 
 @every_type
