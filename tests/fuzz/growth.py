@@ -20,9 +20,6 @@ FLOOR = 0.0005
 TRIES = 5
 """Number of measurements of a bad ratio: one good one is enough, so a busy machine changes nothing."""
 
-ROUNDS = 4
-"""Number of whole measurements, of which one that is in proportion is enough."""
-
 JSON_UNITS = (
     *('"', '\\"', "\\\\", "\\u0041", "\\ud83d", "\\", "[", "]", "{", "}", "[]", "[[]],", '{"a":', "],["),
     *(",", ":", " ", "\n", "-", ".", "9", "9,", "1e9,", "A", "\u00e9", "\U0001f600", "\x00"),
@@ -72,19 +69,6 @@ def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed, allowed: flo
 
 def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int) -> str | None:
     """Return a sentence if `work` on `make(size)` costs more than in proportion, else None.
-
-    A machine that is busy elsewhere may slow a whole measurement down, so one good one of several is enough.
-    """
-    found = None
-    for _ in range(ROUNDS):
-        found = _grows(work, make, limit)
-        if found is None:
-            return None
-    return found
-
-
-def _grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int) -> str | None:
-    """Return a sentence if one measurement shows a cost out of proportion, else None.
 
     A reader may change its method at some size and cost more from there on, so one step is allowed: the cost
     must outgrow the size twice in a row.
