@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from receiver.api import ROUTES
 from receiver.api.readiness import Readiness
+from receiver.api.routes import ROUTES
 from receiver.domain.errors import PROBLEMS, StoreUnavailable
 from receiver.sandbox.speakers import SPEAKERS
 from receiver.sandbox.world import Knobs

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from receiver.api import ROUTES
 from receiver.api.requests import SCOPES
+from receiver.api.routes import ROUTES
 from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed
 from tests.stories.tools import SILENT, Moving, asked, listed, problem
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-import receiver.api as module
-from receiver.api import HEALTH, ROUTES, http_server
+import receiver.api.routes as module
+from receiver.api import HEALTH, http_server
 from receiver.api.guard import BODY_LIMIT, JOB_LIMIT
 from receiver.api.openapi import name_of
 from receiver.api.requests import SCOPES
+from receiver.api.routes import ROUTES
 from receiver.api.routing import Route
 from receiver.work.heartbeat import Role
 from tests.receiver.api_client import client_of, problem_of

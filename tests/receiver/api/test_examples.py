@@ -2,9 +2,9 @@
 
 import pytest
 
-from receiver.api import ROUTES
 from receiver.api.examples import ANSWERS, BODIES, DONE
 from receiver.api.openapi import name_of
+from receiver.api.routes import ROUTES
 from receiver.api.webhooks import EXAMPLES, JobAnnounced, Webhook
 from receiver.domain.model import State
 

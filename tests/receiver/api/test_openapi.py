@@ -8,10 +8,10 @@ import pytest
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from receiver.api import ROUTES
 from receiver.api.guard import RequestContext
 from receiver.api.openapi import TAGS, PublicNames, description, name_of, tag_of
 from receiver.api.requests import QueryModel
+from receiver.api.routes import ROUTES
 from receiver.api.routing import Route
 from receiver.domain.event_types import TYPES
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from receiver.api import ROUTES
 from receiver.api.openapi import description, name_of
 from receiver.api.reference import reference
+from receiver.api.routes import ROUTES
 from receiver.api.routing import Route
 from receiver.api.webhooks import EXAMPLES, MEANINGS, Webhook
 from receiver.domain.errors import PROBLEMS
