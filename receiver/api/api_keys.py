@@ -25,10 +25,11 @@ OLD = 0.5
 
 @immutable
 class Caller:
-    """The API key of a request."""
+    """The API key of a request, or the job token: `job_id` is then the only job that it may read."""
 
     id: str
     scopes: frozenset[str]
+    job_id: str | None = None
 
     def may(self, scope: str) -> bool:
         """Return whether the key has the scope."""

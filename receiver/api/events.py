@@ -1,22 +1,28 @@
 """The event feed over HTTP."""
 
+from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from handlers import json
 from receiver.api.guard import RequestContext, answer
 from receiver.api.paging import rendered
-from receiver.api.requests import FeedQuery
+from receiver.api.requests import FeedQuery, When
 from receiver.domain.errors import Gone, invalid, no_such
 from receiver.domain.event_types import complaint, is_pattern
 from receiver.domain.model import Event
 from receiver.domain.rendering import stamp
+from receiver.feed.reader import Place
+from receiver.feed.selection import Selection
 from receiver.security.ids import is_id
 from receiver.store import events
 
 LOOKS = 20
 """Most pages after the first that a call reads while no event fits. Then it returns the place it reached."""
+WHEN: TypeAdapter[datetime] = TypeAdapter(When)
+"""The reader of a moment."""
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -37,9 +43,9 @@ async def feed(context: RequestContext) -> Response:
     Raises `Gone` when retention removed the place at which to continue.
     """
     query: FeedQuery = context.query
-    place = _place(query)
-    if query.type is not None and not is_pattern(query.type):
-        raise invalid("type", complaint(query.type), place="query")
+    name = "cursor" if query.after is None else "after"
+    place = await read_place(context, query.cursor if query.after is None else query.after, name)
+    check_type(query.type)
     page = await _page(context, place, query)
     page = await _sought(context, page, query)
     if query.wait and _is_empty(page) and not page.more:
@@ -79,22 +85,35 @@ async def _next(context: RequestContext, page: events.Page, query: FeedQuery) ->
     return page
 
 
-def _place(query: FeedQuery) -> int | str | None:
-    given = query.after if query.after is not None else query.cursor
+async def read_place(context: RequestContext, given: str | None, name: str, where: str = "query") -> Place:
+    """Return the position in the feed that a client names. Raises `Invalid` with the `name` of the field.
+
+    A moment is the position before the first event from that moment on.
+    """
     if given is None or is_id("evt", given):
         return given
     # 18 digits always fit into a 64-bit column.
     if given.isascii() and given.isdigit() and len(given) <= 18:
         return int(given)
-    name = "after" if query.after is not None else "cursor"
-    raise invalid(name, "must be an event's id or the next_cursor of an earlier answer", place="query")
+    try:
+        moment = WHEN.validate_python(given)
+    except ValidationError:
+        detail = "must be an event's id, the next_cursor of an earlier answer, or a moment with its offset"
+        raise invalid(name, detail, place=where) from None
+    return await context.services.store.read(events.since(moment))
 
 
-async def _page(context: RequestContext, place: int | str | None, query: FeedQuery) -> events.Page:
-    # `*` alone is no filter: it matches every type.
-    types = [query.type] if query.type and not query.type.endswith("*") else []
-    prefixes = [query.type[:-1]] if query.type and query.type.endswith(".*") else []
-    return await context.services.store.read(events.feed(place, types, prefixes, query.job, query.limit))
+def check_type(pattern: str | None) -> None:
+    """Raise `Invalid` for a pattern that matches no event type."""
+    if pattern is not None and not is_pattern(pattern):
+        raise invalid("type", complaint(pattern), place="query")
+
+
+async def _page(context: RequestContext, place: Place, query: FeedQuery) -> events.Page:
+    of = Selection(type=query.type, job_id=query.job)
+    return await context.services.store.read(
+        events.feed(place, of.types, of.prefixes, query.job, query.limit)
+    )
 
 
 async def show(context: RequestContext) -> Response:

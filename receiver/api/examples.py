@@ -155,6 +155,7 @@ _REPLAY: Mapping[str, Any] = {
 BODIES: Mapping[str, Any] = {
     "POST /v1/jobs": ASKED,
     "POST /v1/jobs/{id}/resolve": {"provider_job_id": "29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a"},
+    "POST /v1/jobs/{id}/token": {"seconds": 900},
     "POST /v1/endpoints": {"url": "https://app.example.com/hooks", "events": ["job.*"]},
     "PATCH /v1/endpoints/{id}": {"events": ["job.succeeded", "job.failed"]},
     "POST /v1/endpoints/{id}/rotate-secret": {"overlap_seconds": 86400},
@@ -170,6 +171,12 @@ ANSWERS: Mapping[str, Any] = {
     "POST /v1/jobs/{id}/cancel": {**_NEW, "state": "canceled", "completed_by": "cancel", "completed_at": AT},
     "POST /v1/jobs/{id}/resolve": {**DONE, "state": "queued", "completed_by": None, "completed_at": None},
     "GET /v1/jobs/{id}/timeline": _ENTRIES,
+    "POST /v1/jobs/{id}/token": {
+        "object": "job_token",
+        "job": JOB,
+        "token": "rbj_5f0e6c1d.job_019aa5f2...",
+        "expires_at": "2026-11-21T10:15:00.000Z",
+    },
     "GET /v1/events": [_EVENT],
     "GET /v1/events/{id}": {**_EVENT, "deliveries": [_WHERE]},
     "POST /v1/endpoints": {**_ENDPOINT, "secret": SECRET},

@@ -20,17 +20,14 @@ from receiver.api.api_keys import Caller
 from receiver.api.services import Services
 from receiver.domain.errors import (
     FieldError,
-    Forbidden,
     Invalid,
     Malformed,
     ReceiverError,
     TooLarge,
-    Unauthorized,
     UnsupportedMediaType,
     did_you_mean,
     pointer_to,
 )
-from receiver.security.tokens import hash_api_key
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -247,21 +244,3 @@ def read_query(
             raise Invalid(errors=[FieldError("query", name, name, "give this parameter once")])
         values[name] = value
     return checked(model, values, "query"), labels
-
-
-async def identify(services: Services, request: Request, scope: str) -> Caller:
-    """Return the caller of a request.
-
-    Raises `Unauthorized` without a valid API key, `Forbidden` where the key lacks the scope.
-    """
-    # Two headers would be ambiguous, so they count as none.
-    given = request.headers.getlist("authorization")
-    scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    caller = None
-    if scheme.lower() == "bearer" and key:
-        caller = await services.api_keys.find(hash_api_key(key.strip()))
-    if caller is None:
-        raise Unauthorized(headers=(("www-authenticate", "Bearer"),))
-    if not caller.may(scope):
-        raise Forbidden(f"this call needs a key with the scope {scope}")
-    return caller

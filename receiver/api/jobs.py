@@ -12,7 +12,7 @@ from handlers import json
 from receiver.api.guard import NO_STORE, NOSNIFF, RequestContext, answer, checked, only_json
 from receiver.api.paging import foreign_cursor, rendered
 from receiver.api.request_head import HOST
-from receiver.api.requests import JobQuery, JobRequest, Resolution
+from receiver.api.requests import JobQuery, JobRequest, Resolution, TokenRequest
 from receiver.bodies.large_json import unpack
 from receiver.domain.errors import FieldError, Invalid, Malformed, invalid, no_such
 from receiver.domain.model import Job, Waiting
@@ -57,7 +57,8 @@ def _asked_at(context: RequestContext) -> str:
     return context.services.settings.link_base
 
 
-def _job_id(context: RequestContext) -> str:
+def job_id_of(context: RequestContext) -> str:
+    """Return the id of the job in the path. Raises `NotFound` for a text that is no id."""
     job_id = context.path["id"]
     if not is_id("job", job_id):
         raise no_such("job")
@@ -139,7 +140,7 @@ def _prefer_wait(context: RequestContext) -> int | None:
 
 async def show(context: RequestContext) -> Response:
     """Show a job with its input. With `wait`, respond once the job is final or the time is up."""
-    job, given = await context.services.jobs.get(_job_id(context))
+    job, given = await context.services.jobs.get(job_id_of(context))
     if context.query.wait:
         job = await context.services.jobs.wait(job, context.query.wait, context.caller.id)
     # The input is stored as JSON and spliced in as it is, not parsed and written again.
@@ -174,7 +175,7 @@ async def list_(context: RequestContext) -> Response:
 
 async def cancel(context: RequestContext) -> Response:
     """Cancel a job."""
-    return answer(await job_json(context, await context.services.jobs.cancel(_job_id(context))))
+    return answer(await job_json(context, await context.services.jobs.cancel(job_id_of(context))))
 
 
 async def resolve(context: RequestContext) -> Response:
@@ -190,20 +191,28 @@ async def resolve(context: RequestContext) -> Response:
         "fail": Action.GIVE_UP,
     }
     job = await context.services.jobs.resolve(
-        _job_id(context), actions[next(iter(given))], body.provider_job_id
+        job_id_of(context), actions[next(iter(given))], body.provider_job_id
     )
     return answer(await job_json(context, job))
 
 
+async def token(context: RequestContext) -> Response:
+    """Create a token that reads this job and its stream, nothing else."""
+    body: TokenRequest = context.body
+    text, ends = await context.services.job_tokens.issue(job_id_of(context), body.seconds)
+    shown = {"object": "job_token", "job": job_id_of(context), "token": text, "expires_at": stamp(ends)}
+    return answer(shown, 201, NO_STORE)
+
+
 async def delete(context: RequestContext) -> Response:
     """Erase a final job with its events and attempts."""
-    await context.services.jobs.erase(_job_id(context))
+    await context.services.jobs.erase(job_id_of(context))
     return Response(status_code=204)
 
 
 async def timeline_(context: RequestContext) -> Response:
     """Show a job's timeline, oldest first."""
-    job_id = _job_id(context)
+    job_id = job_id_of(context)
     # Raises `NotFound`: without it, an unknown job would have an empty timeline.
     await context.services.jobs.get(job_id)
     after = None

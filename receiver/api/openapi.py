@@ -16,13 +16,21 @@ REF = "#/components/schemas/{model}"
 PATH_PART = re.compile(r"\{(\w+)\}")
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 HEADER_TEXTS = {
+    "/v1/events/stream": "text/event-stream",
+    "/v1/jobs/{id}/stream": "text/event-stream",
     "Idempotency-Key": (
         "the same key and body give the same job",
         {"type": "string", "pattern": "^[!-~]{1,255}$"},
     ),
+    "Last-Event-ID": (
+        "the id of the last event that the client has; it wins over `after`",
+        {"type": "string"},
+    ),
     "Prefer": ("`wait=N` waits up to N seconds for the provider's acceptance", {"type": "string"}),
 }
 TEXTS = {
+    "/v1/events/stream": "text/event-stream",
+    "/v1/jobs/{id}/stream": "text/event-stream",
     "/docs": "text/html",
     "/problems": "text/html",
     "/problems/{code}": "text/html",
@@ -125,7 +133,7 @@ def _call(call: Route) -> dict[str, Any]:
         told |= {"security": [{"key": []}], "x-scope": call.scope}
     if call.body is not None:
         body = {"schema": _reference(call.body), "example": BODIES[name_of(call)]}
-        told["requestBody"] = {"required": True, "content": {"application/json": body}}
+        told["requestBody"] = {"required": not call.optional, "content": {"application/json": body}}
     return told
 
 
@@ -220,7 +228,7 @@ def _errors(call: Route) -> list[int]:
     # A secret that no configured master key decrypts is a conflict, too.
     if call.path.endswith("/secret"):
         errors.append(409)
-    if "wait" in call.query.model_fields:
+    if "wait" in call.query.model_fields or call.path.endswith("/stream"):
         errors.append(429)
     if call.path.startswith("/assets/") or call.feed:
         errors.append(410)

@@ -289,6 +289,35 @@ class WaitQuery(QueryModel):
     )
 
 
+class TokenQuery(QueryModel):
+    """The job token of a request, where it is not sent as a header."""
+
+    token: str | None = Field(default=None, max_length=300, description="a job token, in place of the header")
+
+
+class JobReadQuery(WaitQuery, TokenQuery):
+    """The time to wait for a job to be final, and the job token."""
+
+
+class TokenRequest(RequestModel):
+    """The life of a job token."""
+
+    seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=900, description="how long the token reads the job"
+    )
+
+
+class StreamQuery(QueryModel):
+    """A place in the event feed at which a stream begins, and a filter."""
+
+    after: str | None = Field(
+        default=None,
+        max_length=200,
+        description="an event's id, a `next_cursor`, or a moment (RFC 3339); default: now",
+    )
+    type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
+
+
 class JobQuery(PageQuery):
     """Filters for the list of jobs. `metadata.<key>` is a filter, too."""
 
@@ -326,7 +355,11 @@ class DeliveryQuery(PageQuery):
 class FeedQuery(PageQuery):
     """A place in the event feed, filters, and the time to wait for an event."""
 
-    after: str | None = Field(default=None, max_length=200, description="an event's id, or a `next_cursor`")
+    after: str | None = Field(
+        default=None,
+        max_length=200,
+        description="an event's id, a `next_cursor`, or a moment (RFC 3339); default: the first event",
+    )
     type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
     job: str | None = Field(default=None, max_length=100, description="only events of this job")
     wait: Seconds = Field(

@@ -108,6 +108,15 @@ class WholeJob(JobResponse):
     input: Any
 
 
+class JobTokenResponse(ResponseModel):
+    """A token that reads one job and its stream, as Bearer or as `?token=`, until it ends."""
+
+    object: Literal["job_token"]
+    job: str
+    token: str
+    expires_at: Moment
+
+
 class EntryResponse(ResponseModel):
     """An entry of a job's timeline. Its other fields depend on `kind`."""
 

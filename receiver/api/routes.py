@@ -17,6 +17,7 @@ from receiver.api import (
     replays,
     signing_keys,
     site,
+    streams,
 )
 from receiver.api import requests as a
 from receiver.api import responses as s
@@ -71,7 +72,9 @@ ROUTES: Sequence[Route] = (
         "Show a job with its input. With `wait`, respond once the job is final or the time is up.",
         "jobs:read",
         s.WholeJob,
-    ).asks(a.WaitQuery),
+    )
+    .asks(a.JobReadQuery)
+    .for_browsers(),
     route(
         "DELETE",
         "/v1/jobs/{id}",
@@ -98,6 +101,26 @@ ROUTES: Sequence[Route] = (
         s.EntryResponse,
         a.PageQuery,
     ),
+    route(
+        "POST",
+        "/v1/jobs/{id}/token",
+        jobs.token,
+        "Create a token with which a browser reads this job and its stream, nothing else.",
+        "jobs:read",
+        s.JobTokenResponse,
+        201,
+    ).takes(a.TokenRequest, optional=True),
+    route(
+        "GET",
+        "/v1/jobs/{id}/stream",
+        streams.job,
+        "Stream the events of a job as server-sent events until it is final.",
+        "jobs:read",
+        None,
+    )
+    .asks(a.TokenQuery)
+    .sends("Last-Event-ID")
+    .for_browsers(),
     listing(
         "/v1/events",
         events.feed,
@@ -106,6 +129,16 @@ ROUTES: Sequence[Route] = (
         w.EventResponse,
         a.FeedQuery,
     ).fed(),
+    route(
+        "GET",
+        "/v1/events/stream",
+        streams.feed,
+        "Stream events as server-sent events, from now on or from a place in the feed.",
+        "events:read",
+        None,
+    )
+    .asks(a.StreamQuery)
+    .sends("Last-Event-ID"),
     route(
         "GET",
         "/v1/events/{id}",
@@ -195,7 +228,7 @@ ROUTES: Sequence[Route] = (
         "Give an endpoint a new secret. The present one signs as well until the overlap ends.",
         "endpoints:write",
         s.NewEndpoint,
-    ).takes(a.RotationRequest),
+    ).takes(a.RotationRequest, optional=True),
     route(
         "POST",
         "/v1/endpoints/{id}/explain",

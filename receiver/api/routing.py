@@ -13,12 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from handlers.values import immutable
 from receiver.api.api_keys import Caller
+from receiver.api.callers import identify
 from receiver.api.guard import (
     BODY_LIMIT,
     Document,
     Handle,
     RequestContext,
-    identify,
     new_request_id,
     parse,
     problem,
@@ -32,6 +32,14 @@ from receiver.domain.errors import Internal, MethodNotAllowed, NotFound, Receive
 
 LOGGER = logging.getLogger("ringback.api")
 ANONYMOUS = Caller("", frozenset())
+ANY_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "x-request-id"}
+"""Headers that let pages of any origin read a response. They are safe: no cookie identifies a caller here."""
+PREFLIGHT = {
+    "access-control-allow-methods": "GET",
+    "access-control-allow-headers": "authorization, last-event-id",
+    "access-control-max-age": "600",
+}
+"""The answer to a browser that asks whether a page may send these headers."""
 NO_LABELS: tuple[tuple[str, str], ...] = ()
 
 
@@ -47,7 +55,8 @@ class Route:
     """A method on a path.
 
     A route with `scope` None needs no API key and ignores the query, because other programs may add
-    parameters to its links. A route with `response` None responds without JSON.
+    parameters to its links. A route with `response` None responds without JSON. A route `by_token` takes the
+    token of the job in its path as well as an API key.
     """
 
     method: str
@@ -66,6 +75,8 @@ class Route:
     paged: bool = False
     with_labels: bool = False
     feed: bool = False
+    optional: bool = False
+    by_token: bool = False
 
     def takes(
         self,
@@ -75,13 +86,27 @@ class Route:
         also: tuple[int, ...] = (),
         headers: tuple[str, ...] = (),
         reads: Reads | None = None,
+        optional: bool = False,
     ) -> "Route":
-        """Return the same route with a body, which `reads`, or else the model, converts for the handler."""
-        return replace(self, body=body, limit=limit, also=also, headers=headers, reads=reads)
+        """Return the same route with a body, which `reads`, or else the model, converts for the handler.
+
+        An `optional` one may be left out, and is then an empty object.
+        """
+        return replace(
+            self, body=body, limit=limit, also=also, headers=headers, reads=reads, optional=optional
+        )
 
     def asks(self, query: type[BaseModel]) -> "Route":
         """Return the same route with query parameters."""
         return replace(self, query=query)
+
+    def sends(self, *headers: str) -> "Route":
+        """Return the same route with request headers that it reads."""
+        return replace(self, headers=headers)
+
+    def for_browsers(self) -> "Route":
+        """Return the same route, readable with a job token and from pages of any origin."""
+        return replace(self, by_token=True)
 
     def labelled(self) -> "Route":
         """Return the same route with `metadata.<key>` among the query parameters."""
@@ -100,6 +125,7 @@ class Resource:
         self._document = document
         self._calls = {call.method: call for call in calls}
         self._allow = ", ".join(self._calls)
+        self._for_browsers = any(call.by_token for call in calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -112,18 +138,22 @@ class Resource:
             LOGGER.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id})
             response = problem(Internal(), request_id)
         response.headers["x-request-id"] = request_id
+        if self._for_browsers:
+            response.headers.update(ANY_ORIGIN)
         self._services.access_log(scope, response.status_code, request_id)
         await response(scope, receive, send)
 
     async def _serve(self, request: Request) -> Response:
         call = self._calls.get(request.method)
+        if call is None and request.method == "OPTIONS" and self._for_browsers:
+            return Response(status_code=204, headers=PREFLIGHT)
         if call is None and request.method == "HEAD":
             # HEAD works wherever GET does (RFC 9110, 9.3.2); uvicorn leaves out the body.
             call = self._calls.get("GET")
         if call is None:
             raise MethodNotAllowed(f"this path takes {self._allow}", headers=(("allow", self._allow),))
         # The key is checked before the body is read: without one, up to 32 MiB would be read for nothing.
-        caller = ANONYMOUS if call.scope is None else await identify(self._services, request, call.scope)
+        caller = await _identified(self._services, request, call)
         query: BaseModel = QueryModel()
         labels = NO_LABELS
         if call.scope is not None:
@@ -146,9 +176,17 @@ class Resource:
         raw = await read_body(request.scope, request.receive, call.limit)
         if call.body is None:
             return None
+        if not raw and call.optional:
+            return call.body()
         content_type = request.headers.get("content-type")
         reads = call.reads or functools.partial(parse, model=call.body)
         return await OFFLOAD.read(len(raw), lambda: reads(raw, content_type=content_type))
+
+
+async def _identified(services: Services, request: Request, call: Route) -> Caller:
+    if call.scope is None:
+        return ANONYMOUS
+    return await identify(services, request, call.scope, by_token=call.by_token)
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

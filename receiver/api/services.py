@@ -14,7 +14,9 @@ from receiver.delivery.replay_service import ReplayService
 from receiver.domain.clock import Clock
 from receiver.domain.model import Job
 from receiver.events.long_polling import WaitingCalls
+from receiver.feed.tailer import FeedTailer
 from receiver.jobs.service import JobService
+from receiver.jobs.tokens import JobTokens
 from receiver.jobs.wait_reasons import WaitReasons
 from receiver.providers.asset_links import AssetLinks
 from receiver.providers.callbacks import CallbackReceiver
@@ -38,6 +40,8 @@ class Services:
     ids: IdGenerator
     store: Store
     jobs: JobService
+    job_tokens: JobTokens
+    feed: FeedTailer
     endpoints: EndpointService
     deliveries: DeliveryService
     replays: ReplayService

@@ -10,39 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from receiver.domain.errors import StoreUnavailable, TooManyWaiting
-from receiver.domain.model import State
+from receiver.events.waiters import TOGETHER, Waiter, WakeQueue
 from receiver.store import Store
 from receiver.store.job_states import watched
 
-TOGETHER = 16
-"""Calls that are woken in one turn of the event loop, and that read at once: others run in between."""
 AT_MOST = 4096
 """The maximum number of waiting calls of one key."""
 LOOK = 1.0
 """Seconds between two reads for changes that other processes made."""
-
-
-class Waiter:
-    """A waiting call.
-
-    `seen` is the last state of its job that it has read; None where it waits for the feed, or has not read
-    yet.
-    """
-
-    def __init__(self) -> None:
-        self.seen: State | None = None
-        self._event = asyncio.Event()
-
-    def wake(self) -> None:
-        """Wake the call: there may be a change."""
-        self._event.set()
-
-    async def news(self, seconds: float) -> None:
-        """Wait for a change, at most `seconds`. A change from now on wakes the call again."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        self._event.clear()
 
 
 class WaitingCalls:
@@ -53,7 +28,7 @@ class WaitingCalls:
         self._jobs: dict[str, set[Waiter]] = {}
         self._feed: set[Waiter] = set()
         self._by_owner: Counter[str] = Counter()
-        self._to_wake: dict[Waiter, None] = {}
+        self._queue = WakeQueue()
         self._looking: asyncio.Task[None] | None = None
         self._last: int | None = None
         self.closed = False
@@ -78,7 +53,7 @@ class WaitingCalls:
             yield waiter
         finally:
             same.discard(waiter)
-            self._to_wake.pop(waiter, None)
+            self._queue.discard(waiter)
             if job_id is not None and not same and self._jobs.get(job_id) is same:
                 del self._jobs[job_id]
             self._by_owner[owner] -= 1
@@ -96,18 +71,18 @@ class WaitingCalls:
         """Wake the calls that wait for these jobs, and with `events` those that wait for the feed."""
         for job_id in job_ids:
             if job_id in self._jobs:
-                self._wake(self._jobs[job_id])
+                self._queue.wake(self._jobs[job_id])
         if events and self._feed:
-            self._wake(self._feed)
+            self._queue.wake(self._feed)
 
     async def look(self) -> None:
         """Wake the calls with a job that changed since they read it, and those of a feed that has grown."""
         last, states = await self._store.read(watched(list(self._jobs)))
         if last != self._last:
             self._last = last
-            self._wake(self._feed)
+            self._queue.wake(self._feed)
         for job_id, waiters in self._jobs.items():
-            self._wake({one for one in waiters if one.seen not in {None, states.get(job_id)}})
+            self._queue.wake({one for one in waiters if one.seen not in {None, states.get(job_id)}})
 
     async def _look_steadily(self) -> None:
         while self._jobs or self._feed:
@@ -117,17 +92,3 @@ class WaitingCalls:
         # While no call waits, nothing is read. The feed may grow meanwhile: without `_last` the first look of
         # the next calls wakes those of the feed.
         self._looking = self._last = None
-
-    def _wake(self, waiters: set[Waiter]) -> None:
-        # While calls are left to wake, `_wake_some` is scheduled already.
-        idle = not self._to_wake
-        self._to_wake.update(dict.fromkeys(waiters))
-        if idle and self._to_wake:
-            self._wake_some()
-
-    def _wake_some(self) -> None:
-        for waiter in list(self._to_wake)[:TOGETHER]:
-            del self._to_wake[waiter]
-            waiter.wake()
-        if self._to_wake:
-            asyncio.get_running_loop().call_soon(self._wake_some)

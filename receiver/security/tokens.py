@@ -28,6 +28,7 @@ KID = 8
 NONCE = 12
 """Bytes of an AES-GCM nonce: 96 bits, the size that the mode is made for."""
 API_KEY_PREFIX = "rb_"
+JOB_TOKEN_PREFIX = "rbj_"  # noqa: S105  # the beginning of each, no secret
 SHORTEST_MASTER = 32
 """The fewest characters of a master key: every signature and every encrypted secret depends on it."""
 
@@ -60,6 +61,14 @@ class AssetToken:
 
     job_id: str
     index: int
+    expires_at: datetime
+
+
+@immutable
+class JobToken:
+    """The claims of a job token: the job that it may read, and the moment at which it ends."""
+
+    job_id: str
     expires_at: datetime
 
 
@@ -141,6 +150,22 @@ class MasterKeys:
         said = f"{job_id}.{index}.{ends}"
         self._verify("asset/1", kid, said, token, said)
         return AssetToken(job_id, int(index), datetime.fromtimestamp(int(ends), UTC))
+
+    def job_token(self, job_id: str, expires_at: datetime) -> str:
+        """Return a token that reads one job until a moment."""
+        claims = f"{job_id}.{int(expires_at.timestamp())}"
+        return JOB_TOKEN_PREFIX + self._token("job/1", self.newest, claims, claims)
+
+    def read_job_token(self, token: str) -> JobToken:
+        """Return the claims of a job token, ended or not. Raises `BadToken` for any other text."""
+        signed = token.removeprefix(JOB_TOKEN_PREFIX)
+        parts = signed.split(".")
+        if signed == token or len(parts) != 4 or not (parts[2].isascii() and parts[2].isdigit()):
+            raise BadToken
+        kid, job_id, ends, _ = parts
+        claims = f"{job_id}.{ends}"
+        self._verify("job/1", kid, claims, signed, claims)
+        return JobToken(job_id, datetime.fromtimestamp(int(ends), UTC))
 
     def seal(self, secret: str, subject: str) -> bytes:
         """Return `secret` encrypted under the newest key for the row `subject`, with the key id in front."""

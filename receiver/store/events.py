@@ -23,7 +23,10 @@ SCAN = 2_000
 
 @immutable(kw_only=True)
 class Page:
-    """A page of the feed, and the position `after` it. `lost`: the requested position no longer exists."""
+    """A page of the feed, and the position `after` it.
+
+    `lost`: the requested position no longer exists. `after` is then the position before the `oldest` event.
+    """
 
     events: Sequence[Event]
     after: int
@@ -53,7 +56,14 @@ def feed(
     place = yield from _place(after)
     if place is None:
         oldest = one_or_none((yield query("select id from event order by seq limit 1")))
-        return Page(events=(), after=0, more=False, lost=True, oldest=oldest["id"] if oldest else None)
+        marks = yield from _marks()
+        return Page(
+            events=(),
+            after=marks.get("removed_until", 0),
+            more=False,
+            lost=True,
+            oldest=oldest["id"] if oldest else None,
+        )
     reached = yield from (_end() if job is not None else _reached(place))
     conditions, parameters = _wanted(types, prefixes)
     if job is not None:
@@ -112,8 +122,7 @@ def _wanted(types: Sequence[str], prefixes: Sequence[str]) -> tuple[list[str], d
 def _place(after: int | str | None) -> Transaction[int | None]:
     if after is None:
         return 0
-    found = yield query("select key, value from meta where key in ('removed_until', 'issued_until')")
-    marks = {row["key"]: int(row["value"]) for row in found}
+    marks = yield from _marks()
     removed = marks.get("removed_until", 0)
     if isinstance(after, str):
         row = one_or_none((yield query("select seq from event where id = :id", id=after)))
@@ -125,6 +134,57 @@ def _place(after: int | str | None) -> Transaction[int | None]:
     last = one_or_none((yield query("select max(seq) as last from event")))
     known = max((last["last"] or 0) if last else 0, *marks.values(), 0)
     return after if removed <= after <= known else None
+
+
+def _marks() -> Transaction[dict[str, int]]:
+    found = yield query("select key, value from meta where key in ('removed_until', 'issued_until')")
+    return {row["key"]: int(row["value"]) for row in found}
+
+
+@immutable
+class End:
+    """The end of the feed: the position of the newest event, and its id where it still exists."""
+
+    seq: int
+    id: str | None
+
+
+def end() -> Transaction[End]:
+    """Return the end of the feed."""
+    newest = one_or_none((yield query("select seq, id from event order by seq desc limit 1")))
+    marks = yield from _marks()
+    issued = max(marks.values(), default=0)
+    if newest is None or newest["seq"] < issued:
+        return End(issued, None)
+    return End(newest["seq"], newest["id"])
+
+
+def tail(after: int, limit: int) -> Transaction[list[tuple[int, Event]]]:
+    """Return the next events of any kind after a position, each with its position, oldest first."""
+    found = yield query(
+        f"select {EVENT} from event where seq > :after order by seq limit :limit", after=after, limit=limit
+    )
+    return [(row["seq"], read_event(row)) for row in found]
+
+
+def since(moment: datetime) -> Transaction[int]:
+    """Return the position before the first event from `moment` on. Events are searched by halves.
+
+    The moments of events follow their positions, but for the moments in which two were recorded at once.
+    """
+    marks = yield from _marks()
+    low, high = marks.get("removed_until", 0), (yield from end()).seq
+    while low < high:
+        middle = (low + high) // 2
+        found = yield query(
+            "select seq, at from event where seq > :middle order by seq limit 1", middle=middle
+        )
+        # Between `middle` and the event found, positions are empty.
+        if found and found[0]["at"] < ms(moment):
+            low = found[0]["seq"]
+        else:
+            high = middle
+    return low
 
 
 def one(event_id: str) -> Transaction[Event | None]:

@@ -192,10 +192,13 @@ async def test_a_body_may_be_just_as_large_as_the_limit(deployment: Deployment) 
 
 async def test_methods_that_a_path_does_not_take_are_refused(deployment: Deployment) -> None:
     paths: dict[str, set[str]] = {}
+    # Browsers ask by OPTIONS before they read what a job token opens.
+    preflights = {call.path for call in ROUTES if call.by_token}
     for call in ROUTES:
         paths.setdefault(call.path, set()).add(call.method)
     for path, allowed in paths.items():
-        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed:
+        taken = allowed | ({"OPTIONS"} if path in preflights else set())
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - taken:
             answer = await deployment.client.request(method, re.sub(r"\{\w+\}", "x", path))
             problem(answer, 405, "method-not-allowed")
             assert set(answer.headers["allow"].split(", ")) == allowed

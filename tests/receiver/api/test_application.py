@@ -21,7 +21,7 @@ from tests.receiver.store_fixture import StoreFixture
 
 VERBS = frozenset(
     {"Cancel", "Change", "Create", "Delete", "Erase", "Explain", "List", "Redirect", "Report", "Resolve"}
-    | {"Give", "Pause", "Resume", "Retry", "Revoke", "Send", "Show", "Submit"}
+    | {"Give", "Pause", "Resume", "Retry", "Revoke", "Send", "Show", "Stream", "Submit"}
 )
 """The verbs with which a summary may begin."""
 WORKER_PATHS = {"/healthz": 200, "/readyz": 200, "/v1/jobs": 404, "/docs": 404, "/assets/x": 404, "/": 404}
@@ -55,7 +55,7 @@ def test_a_route_under_v1_needs_a_scope_and_no_other_does(route: Route) -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_reading_and_writing_need_different_scopes(route: Route) -> None:
     if route.scope is not None and route.scope.endswith((":read", ":write")):
-        reads = route.method == "GET" or route.path.endswith("/explain")
+        reads = route.method == "GET" or route.path.endswith(("/explain", "/token"))
         assert route.scope.endswith(":read") == (reads and not route.path.endswith("/secret"))
 
 

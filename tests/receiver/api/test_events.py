@@ -18,7 +18,7 @@ from tests.receiver.api_client import problem_of, wrong_fields
 from tests.receiver.front_door import PATIENCE, until
 from tests.receiver.store_fixture import START, StoreFixture, told, word
 
-NO_PLACE = "must be an event's id or the next_cursor of an earlier answer"
+NO_PLACE = "must be an event's id, the next_cursor of an earlier answer, or a moment with its offset"
 LOST = "retention removed this place in the feed; start again without `after`"
 
 

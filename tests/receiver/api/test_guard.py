@@ -7,10 +7,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
-from receiver.api.guard import answer, checked, identify, parse, problem, read_body, read_query
+from receiver.api.guard import answer, checked, parse, problem, read_body, read_query
 from receiver.api.requests import KeyRequest, PageQuery
 from receiver.domain.errors import (
-    Forbidden,
     Invalid,
     Malformed,
     ReceiverError,
@@ -18,8 +17,6 @@ from receiver.domain.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from tests.receiver.api_client import KEY
-from tests.receiver.store_fixture import StoreFixture
 
 
 async def body_of(headers: list[tuple[bytes, bytes]], *pieces: bytes, limit: int = 10) -> bytes:
@@ -188,47 +185,6 @@ def test_a_query_is_refused_with_the_parameter_and_a_sentence(query: bytes, name
     with pytest.raises(Invalid) as caught:
         read_query(request_with(query), PageQuery, labelled=False)
     assert [(one.place, one.name, one.detail) for one in caught.value.errors] == [("query", name, detail)]
-
-
-# The caller.
-
-
-NO_KEYS: list[list[bytes]] = [
-    [],
-    [b""],
-    [b"Bearer"],
-    [b"Bearer "],
-    [KEY.encode()],
-    [b"Basic " + KEY.encode()],
-    [b"Bearer " + KEY.encode() + b"x"],
-    [b"Bearer \xff"],
-    [b"Bearer " + KEY.encode()] * 2,
-]
-
-
-async def test_a_request_without_a_valid_key_has_no_caller(fixture: StoreFixture) -> None:
-    for values in NO_KEYS:
-        request = request_with(b"", *((b"authorization", value) for value in values))
-        with pytest.raises(Unauthorized) as caught:
-            await identify(fixture.services.api, request, "jobs:read")
-        assert caught.value.headers == (("www-authenticate", "Bearer"),)
-
-
-async def test_the_caller_of_a_request_is_found_by_its_key(fixture: StoreFixture) -> None:
-    for value in (b"Bearer " + KEY.encode(), b"bearer  " + KEY.encode() + b" "):
-        caller = await identify(
-            fixture.services.api, request_with(b"", (b"authorization", value)), "jobs:read"
-        )
-        assert caller.id == "key_bootstrap"
-
-
-async def test_a_key_without_the_scope_is_forbidden(fixture: StoreFixture) -> None:
-    services = fixture.services.api
-    key, text = await services.api_keys.create("a", ("jobs:read",), None)
-    request = request_with(b"", (b"authorization", b"Bearer " + text.encode()))
-    assert (await identify(services, request, "jobs:read")).id == key.id
-    with pytest.raises(Forbidden, match=r"^this call needs a key with the scope jobs:write$"):
-        await identify(services, request, "jobs:write")
 
 
 # Responses.

@@ -103,6 +103,12 @@ def test_the_head_of_the_document_names_the_version_and_the_tags() -> None:
     assert schema("components", "securitySchemes") == {"key": {"type": "http", "scheme": "bearer"}}
 
 
+def test_a_stream_is_described_as_one() -> None:
+    for path in ("/v1/events/stream", "/v1/jobs/{id}/stream"):
+        assert call_of("GET", path)["responses"]["200"]["content"] == {"text/event-stream": {"schema": {}}}
+        assert "429" in call_of("GET", path)["responses"]
+
+
 def test_no_schema_shows_the_suffix_of_its_class() -> None:
     schemas = schema("components", "schemas")
     assert {"Job", "NewJob", "Problem", "JobRequest", "Webhook", "Event"} <= set(schemas)
@@ -201,9 +207,10 @@ def test_parameters_come_from_the_path_the_query_and_the_headers() -> None:
     found = call_of("GET", "/v1/jobs/{id}")["parameters"]
     assert [(one["in"], one["name"], one["required"]) for one in found] == [
         ("path", "id", True),
+        ("query", "token", False),
         ("query", "wait", False),
     ]
-    assert (found[1]["schema"]["minimum"], found[1]["schema"]["maximum"]) == (0, 60)
+    assert (found[2]["schema"]["minimum"], found[2]["schema"]["maximum"]) == (0, 60)
 
 
 def test_a_filter_that_may_be_left_out_is_not_said_to_be_null() -> None:

@@ -11,7 +11,8 @@ import pytest
 from receiver.domain.errors import TooManyWaiting
 from receiver.domain.model import State
 from receiver.events import long_polling as module
-from receiver.events.long_polling import AT_MOST, TOGETHER, WaitingCalls
+from receiver.events.long_polling import AT_MOST, WaitingCalls
+from receiver.events.waiters import TOGETHER
 from receiver.store import Store
 from tests.receiver.store_fixture import StoreFixture
 

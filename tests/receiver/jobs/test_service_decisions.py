@@ -11,8 +11,8 @@ from handlers.contract import FailureCode, Phase
 from receiver.domain.errors import Conflict, Invalid, NotFound
 from receiver.domain.model import By, Job, JobError, State, Work
 from receiver.domain.reports import Action, Report
-from receiver.events.long_polling import Waiter
 from receiver.events.recorder import Recorder
+from receiver.events.waiters import Waiter
 from receiver.jobs.service import JobService
 from receiver.store import erasure
 from receiver.store.record import RecordResult

@@ -13,6 +13,7 @@ from receiver.security.tokens import (
     AssetToken,
     BadToken,
     CallbackToken,
+    JobToken,
     MasterKeys,
     hash_api_key,
     kid_of,
@@ -229,3 +230,38 @@ def test_an_api_key_has_enough_chance_in_it_and_is_kept_as_a_hash() -> None:
     assert len(hash_api_key(key)) == 32
     assert hash_api_key(key) != hash_api_key(key[:-1])
     assert hash_api_key("rb_\ud800") != hash_api_key("rb_")
+
+
+# Job tokens.
+
+
+@pytest.fixture
+def of_job() -> str:
+    """Return a job token."""
+    return master_keys().job_token(JOB, NOW)
+
+
+def test_a_job_token_tells_its_job_and_its_end(of_job: str) -> None:
+    assert of_job.startswith(f"rbj_{kid_of(NEW)}.{JOB}.")
+    assert master_keys().read_job_token(of_job) == JobToken(JOB, NOW)
+
+
+def test_a_spoiled_job_token_is_none_of_ours(of_job: str) -> None:
+    kid, job_id, ends, signature = of_job.removeprefix("rbj_").split(".")
+    longer = f"rbj_{kid}.{job_id}.{int(ends) + 1}.{signature}"
+    another = f"rbj_{kid}.{JOB[:-1]}0.{ends}.{signature}"
+    spelled = f"rbj_{kid}.{job_id}.0{ends}.{signature}"
+    bare = of_job.removeprefix("rbj_")
+    for text in (longer, another, spelled, bare, "rbj_" + of_job, of_job + ".", "rbj_", "rbj_...", ""):
+        with pytest.raises(BadToken):
+            master_keys().read_job_token(text)
+    for text in other_last_characters(of_job):
+        with pytest.raises(BadToken):
+            master_keys().read_job_token(text)
+
+
+def test_a_job_token_and_an_asset_token_do_not_stand_in_for_each_other(of_job: str, asset: str) -> None:
+    with pytest.raises(BadToken):
+        master_keys().read_job_token("rbj_" + asset)
+    with pytest.raises(BadToken):
+        master_keys().read_asset(of_job.removeprefix("rbj_"))

@@ -1,0 +1,57 @@
+"""The caller of a request, by its API key or its job token."""
+
+from starlette.requests import Request
+
+from receiver.api.api_keys import Caller
+from receiver.api.services import Services
+from receiver.domain.errors import Forbidden, Unauthorized
+from receiver.security.tokens import JOB_TOKEN_PREFIX, BadToken, hash_api_key
+
+READS = frozenset({"jobs:read"})
+"""The scope of a job token, for its own job."""
+
+
+async def identify(services: Services, request: Request, scope: str, *, by_token: bool = False) -> Caller:
+    """Return the caller of a request.
+
+    With `by_token`, a job token is taken as well, from the `Authorization` header or the parameter `token`;
+    everywhere else it is refused. Raises `Unauthorized` without a valid API key or token, `Forbidden` where
+    the key lacks the scope or the token is of another job.
+    """
+    key = _given(request, by_token=by_token)
+    if key.startswith(JOB_TOKEN_PREFIX):
+        caller = _by_token(services, key)
+        allowed = by_token and caller.job_id == request.path_params.get("id")
+        detail = f"this token reads {caller.job_id} and its stream, nothing else"
+    else:
+        caller = await _by_key(services, key)
+        allowed, detail = caller.may(scope), f"this call needs a key with the scope {scope}"
+    if not allowed:
+        raise Forbidden(detail)
+    return caller
+
+
+def _given(request: Request, *, by_token: bool) -> str:
+    # Two headers would be ambiguous, so they count as none.
+    headers = request.headers.getlist("authorization")
+    if not headers and by_token:
+        # An API key never stands in a URL, which logs and histories keep.
+        token = request.query_params.get("token", "")
+        return token if token.startswith(JOB_TOKEN_PREFIX) else ""
+    scheme, _, key = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+async def _by_key(services: Services, key: str) -> Caller:
+    caller = await services.api_keys.find(hash_api_key(key)) if key else None
+    if caller is None:
+        raise Unauthorized(headers=(("www-authenticate", "Bearer"),))
+    return caller
+
+
+def _by_token(services: Services, token: str) -> Caller:
+    try:
+        job_id = services.job_tokens.job_of(token)
+    except BadToken:
+        raise Unauthorized(headers=(("www-authenticate", "Bearer"),)) from None
+    return Caller(job_id, READS, job_id)

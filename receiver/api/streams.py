@@ -1,0 +1,113 @@
+"""Server-sent events over HTTP, as plain ASGI: the feed, and the events of one job."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from receiver.api.events import check_type, read_place
+from receiver.api.guard import NOSNIFF, RequestContext
+from receiver.api.jobs import job_id_of
+from receiver.api.requests import StreamQuery
+from receiver.domain.errors import StoreUnavailable, invalid
+from receiver.domain.event_types import JOB_FINAL
+from receiver.feed.reader import FeedReader, Place
+from receiver.feed.selection import Selection
+from receiver.store import events
+
+HEADERS: Mapping[str, str] = {
+    **NOSNIFF,
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",  # nginx passes on each piece at once
+    "referrer-policy": "no-referrer",  # the URL may hold a token
+}
+LAST = "last-event-id"
+"""The header by which a client names the last event that it has."""
+
+
+class EventStream(Response):
+    """A response that sends the chunks of a reader of the feed until one of the two sides ends."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, reader: FeedReader) -> None:
+        super().__init__(headers=HEADERS)
+        del self.headers["content-length"]
+        self._reader = reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream. A store that is away ends it: the client returns with its position."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            leaving = asyncio.create_task(self._leave(receive))
+            try:
+                with contextlib.suppress(StoreUnavailable):
+                    async for chunk in self._reader.chunks():
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            finally:
+                leaving.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _leave(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._reader.leave()
+
+
+async def feed(context: RequestContext) -> Response:
+    """Stream events from now on, after a place, or after the last one that the client has."""
+    query: StreamQuery = context.query
+    check_type(query.type)
+    context.services.feed.check_room(context.caller.id)
+    place, first = await _last_event(context), None
+    if place is None:
+        place = await read_place(context, query.after, "after")
+    if place is None:
+        end = await context.services.store.read(events.end())
+        place, first = end.seq, end.id or str(end.seq)
+    return EventStream(
+        FeedReader(
+            context.services.feed,
+            context.services.store,
+            Selection(type=query.type),
+            place,
+            owner=context.caller.id,
+            first=first,
+        )
+    )
+
+
+async def job(context: RequestContext) -> Response:
+    """Stream the events of a job from its first one, or from the last one that the client has.
+
+    Nothing is left to a client that has the last event of a final job: 204 keeps a browser from returning.
+    """
+    services, job_id = context.services, job_id_of(context)
+    services.feed.check_room(context.caller.id)
+    found, _ = await services.jobs.get(job_id)
+    place = await _last_event(context)
+    if place is not None and found.state.final:
+        left = await services.store.read(events.feed(place, (), (), job_id, 1))
+        if not (left.events or left.lost):
+            return Response(status_code=204, headers=HEADERS)
+    return EventStream(
+        FeedReader(
+            services.feed,
+            services.store,
+            Selection(job_id=job_id),
+            place,
+            owner=context.caller.id,
+            until=() if found.state.final else JOB_FINAL,
+            once=found.state.final,
+        )
+    )
+
+
+async def _last_event(context: RequestContext) -> Place:
+    given = context.request.headers.getlist(LAST)
+    if len(given) > 1:
+        raise invalid(LAST, "give it once", place="header")
+    # An empty one is a client that has no event yet.
+    return await read_place(context, given[0] or None if given else None, LAST, "header")

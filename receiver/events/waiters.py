@@ -1,0 +1,67 @@
+"""Waiting coroutines, woken a few at a time, so that others run in between."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+from receiver.domain.model import State
+
+TOGETHER = 16
+"""Waiters that are woken in one turn of the event loop."""
+
+
+class Waiter:
+    """A waiting coroutine.
+
+    `seen` is the last state of its job that it has read, None where it waits for the feed or has not read
+    yet. `start` is a position of the feed before the events that it was woken for.
+    """
+
+    __slots__ = ("_event", "seen", "start")
+
+    def __init__(self) -> None:
+        self.seen: State | None = None
+        self.start: int | None = None
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Wake the coroutine: there may be a change."""
+        self._event.set()
+
+    async def news(self, seconds: float) -> bool:
+        """Wait for a change, at most `seconds`. Returns whether there may be one.
+
+        A change from now on wakes the coroutine again.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        woken = self._event.is_set()
+        self._event.clear()
+        return woken
+
+
+class WakeQueue:
+    """The waiters that are to be woken."""
+
+    def __init__(self) -> None:
+        self._to_wake: dict[Waiter, None] = {}
+
+    def wake(self, waiters: Iterable[Waiter]) -> None:
+        """Wake these waiters, a few in each turn of the event loop."""
+        # While waiters are left to wake, `_wake_some` is scheduled already.
+        idle = not self._to_wake
+        self._to_wake.update(dict.fromkeys(waiters))
+        if idle and self._to_wake:
+            self._wake_some()
+
+    def discard(self, waiter: Waiter) -> None:
+        """Leave out a waiter that no longer waits."""
+        self._to_wake.pop(waiter, None)
+
+    def _wake_some(self) -> None:
+        for waiter in list(self._to_wake)[:TOGETHER]:
+            del self._to_wake[waiter]
+            waiter.wake()
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
