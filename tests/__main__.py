@@ -37,6 +37,7 @@ STORES = [
 ]
 ENGINE_FREE = (
     "command_line",
+    "listen",
     "commands",
     "this_machine",
     "operations",

@@ -22,6 +22,7 @@ COMMANDS = {
     "jobs": ("receiver.cli.jobs", REMOTE),
     "endpoints": ("receiver.cli.endpoints", REMOTE),
     "events": ("receiver.cli.events", REMOTE),
+    "listen": ("receiver.cli.listen", REMOTE),
     "deliveries": ("receiver.cli.deliveries", REMOTE),
     "replays": ("receiver.cli.replays", REMOTE),
     "keys": ("receiver.cli.keys", REMOTE),

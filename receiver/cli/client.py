@@ -1,6 +1,8 @@
 """The HTTP client of the commands: it finds the service and its key, and reports an error in one line."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -39,10 +41,41 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
     if body is not None:
         headers["content-type"] = "application/json"
         request["content"] = json.dumps(body).encode()
+    with _in_one_line(service), _client(service, timeout) as client:
+        answer = client.request(method, where, headers=headers, **request)
+    _check(answer, where, service)
+    return _told(answer, service) if answer.content else None
+
+
+@contextlib.contextmanager
+def streamed(where: str, *, quiet: float, **request: Any) -> Iterator[httpx.Response]:
+    """Yield an answer whose body is read as it comes, at most `quiet` seconds apart.
+
+    Raises `click.ClickException` as `call` does, also while the body is read.
+    """
+    service = find_service()
+    headers = {"authorization": f"Bearer {service.key}", **request.pop("headers", {})}
+    with (
+        _in_one_line(service),
+        _client(service, quiet) as client,
+        client.stream("GET", where, headers=headers, **request) as answer,
+    ):
+        if not answer.is_success:
+            answer.read()
+        _check(answer, where, service)
+        yield answer
+
+
+def _client(service: Service, timeout: float) -> httpx.Client:
+    # `trust_env=False`: the proxies and the .netrc of the environment are for other programs.
+    return httpx.Client(base_url=service.url, timeout=timeout, trust_env=False)
+
+
+@contextlib.contextmanager
+def _in_one_line(service: Service) -> Iterator[None]:
+    """Turn the exceptions of the HTTP client into messages of one line."""
     try:
-        # `trust_env=False`: the proxies and the .netrc of the environment are for other programs.
-        with httpx.Client(base_url=service.url, timeout=timeout, trust_env=False) as client:
-            answer = client.request(method, where, headers=headers, **request)
+        yield
     except UnicodeError:
         raise click.UsageError("an argument holds bytes that are not UTF-8") from None
     except httpx.InvalidURL:
@@ -57,6 +90,10 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
         raise Away(
             f"no service answers at {service.url}; set {URL} or start `ringback serve`", sent=sent
         ) from None
+
+
+def _check(answer: httpx.Response, where: str, service: Service) -> None:
+    """Raise the exception of an answer that is an error."""
     if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
         raise Away(_problem(answer, service), sent=True)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -66,7 +103,6 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
         )
     if not answer.is_success:
         raise click.ClickException(_nothing_at(where, _problem(answer, service)))
-    return _told(answer, service) if answer.content else None
 
 
 def _told(answer: httpx.Response, service: Service) -> Any:

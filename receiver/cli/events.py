@@ -18,14 +18,21 @@ from receiver.cli.params import (
     Id,
     Pattern,
     Real,
+    Since,
     given,
     limit,
 )
+from receiver.cli.rows import LiveRows
+from receiver.cli.stream import BACK, events_from, told_once
+from receiver.domain.event_types import JOB_FINAL
+
+LIVE = {"at": 24, "type": 22, "about": 37, "id": 52}
+"""The columns of `events tail` and their widths."""
 
 
 @click.group(cls=Group)
 def events() -> None:
-    """Read the event feed.
+    """List, follow and show events.
 
     \b
     Example:
@@ -48,6 +55,29 @@ def list_events(**query: Any) -> None:
       ringback events list --type job.succeeded --wait 30
     """
     show_list(call("GET", "/v1/events", params=given(**query)), EVENT, more="--after")
+
+
+@events.command("tail")
+@click.option("--type", "type", type=Pattern(), help="An event type, or a pattern such as job.*.")
+@click.option("--since", "after", type=Since(), help="Begin in the past: 10m, 2h, 3d, a time, or start.")
+@click.option("--job", type=Id(), help="Only events of this job, until it is final.")
+@formed
+def tail_events(job: str | None, **query: Any) -> None:
+    """Print events as they come, until interrupted; the service may restart meanwhile.
+
+    With --json, each event is one line.
+
+    \b
+    Example:
+      ringback events tail --type 'job.*' --since 10m
+    """
+    if job is not None and given(**query):
+        raise click.UsageError("--job tells all events of the job; leave out --type and --since")
+    where = path("events", "stream") if job is None else path("jobs", job, "stream")
+    rows = LiveRows(LIVE)
+    for event in events_from(where, given(**query), told_once(BACK), until=JOB_FINAL if job else ()):
+        data = event["data"]
+        rows.add(event, [event["timestamp"], event["type"], str(data.get("id") or ""), event["id"]])
 
 
 @events.command("show")

@@ -8,7 +8,17 @@ import click
 from receiver.cli.client import Away, call, path
 from receiver.cli.follow import follow
 from receiver.cli.groups import INTERRUPTED, Group
-from receiver.cli.output import ENTRY, ENTRY_SHORT, JOB, JOB_SHORT, formed, is_json, show_list, show_one
+from receiver.cli.output import (
+    ENTRY,
+    ENTRY_SHORT,
+    JOB,
+    JOB_SHORT,
+    formed,
+    is_json,
+    is_quiet,
+    show_list,
+    show_one,
+)
 from receiver.cli.params import (
     STATES,
     Id,
@@ -188,6 +198,24 @@ def cancel_job(id: str) -> None:  # noqa: A002  # the argument is called ID
       ringback jobs cancel job_...
     """
     show_one(call("POST", path("jobs", id, "cancel")))
+
+
+@jobs.command("token")
+@click.argument("id", type=Id())
+@click.option("--seconds", type=Whole(1, 86_400), help="How long it reads the job.  [default: 900]")
+@formed
+def job_token(id: str, seconds: int | None) -> None:  # noqa: A002  # the argument is called ID
+    """Create a token with which a browser reads this job and its stream, nothing else.
+
+    \b
+    Example:
+      ringback jobs token job_... --seconds 3600
+    """
+    made = call("POST", path("jobs", id, "token"), body=given(seconds=seconds))
+    if is_quiet():
+        say(made["token"])
+    else:
+        show_one(made)
 
 
 @jobs.command("resolve")

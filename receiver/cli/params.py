@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ SCOPES = (
     "admin",
 )
 FORMATS = ("standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+"""A time before now, such as `10m`."""
 LARGEST_INPUT = 32 * 1024 * 1024
 """The most bytes of a job's request body, the same as in the API."""
 CONFIG = click.option(
@@ -129,6 +133,26 @@ class Id(click.ParamType[str]):
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text, re.ASCII):
             self.fail(f"{text!r} is no id; lists show them", param, ctx)
         return text
+
+
+class Since(click.ParamType[str]):
+    """A moment in the past: a time before now, such as 10m, or RFC 3339, or the start of the feed."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the place in the feed, as the API takes it. Raises `click.BadParameter`."""
+        text = str(value).strip()
+        if text == "start":
+            return "0"
+        if found := AGO.fullmatch(text):
+            ago = timedelta(seconds=int(found[1]) * UNITS[found[2]])
+            return (datetime.now(UTC) - ago).isoformat()
+        try:
+            # Without an offset it is the time of this machine, as people write it.
+            return datetime.fromisoformat(text).astimezone().isoformat()
+        except (ValueError, OverflowError):
+            self.fail(f"{text!r} is no time; write 10m, 2h, 3d, 2026-11-21T10:00:00Z or start", param, ctx)
 
 
 def read_input(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Any:

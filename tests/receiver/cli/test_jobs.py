@@ -210,6 +210,20 @@ def test_a_timeline_in_json_is_that_of_the_api(service: ScriptedService) -> None
     assert "answer lost" not in result.stdout
 
 
+def test_a_token_of_a_job_is_printed(service: ScriptedService) -> None:
+    made = {"object": "job_token", "job": "job_1", "token": "rbj_1", "expires_at": "t"}
+    for options, body, out in (
+        ((), {}, "job: job_1\ntoken: rbj_1\nexpires_at: t\n"),
+        (("--seconds", "60", "-q"), {"seconds": 60}, "rbj_1\n"),
+    ):
+        service.requests.clear()
+        service.answer(made)
+        assert service.run("jobs", "token", "job_1", *options).stdout == out
+        request = service.only_request()
+        assert (request.method, request.path) == ("POST", "/v1/jobs/job_1/token")
+        assert request.body == body
+
+
 def test_a_job_is_canceled(service: ScriptedService) -> None:
     service.answer(DONE | {"state": "canceled"})
     result = service.run("jobs", "cancel", "job_1")

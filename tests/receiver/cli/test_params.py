@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from receiver.cli.params import (
     NearestChoice,
     Pattern,
     Real,
+    Since,
     Whole,
     given,
     nearest,
@@ -43,6 +45,30 @@ def test_the_words_that_commands_take_are_those_of_the_api() -> None:
     assert get_args(get_args(requests.JobQuery.model_fields["state"].annotation)[0]) == STATES
     assert f": {', '.join(STATES)}." in " ".join(helped("jobs", "list").split())
     assert f": {', '.join(SCOPES)}." in " ".join(helped("keys", "create").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), (" 2h ", 7200), ("3d", 259_200), ("0s", 0)]
+)
+def test_a_time_before_now_is_counted_from_now(text: str, seconds: int) -> None:
+    before = datetime.now(UTC)
+    moment = datetime.fromisoformat(Since().convert(text, None, None))
+    ago = timedelta(seconds=seconds)
+    assert before - ago <= moment <= datetime.now(UTC) - ago
+
+
+def test_a_moment_has_its_offset_or_that_of_this_machine() -> None:
+    assert Since().convert("start", None, None) == "0"
+    told = datetime.fromisoformat(Since().convert("2026-11-21T10:00:00Z", None, None))
+    assert told == datetime(2026, 11, 21, 10, tzinfo=UTC)
+    local = datetime.fromisoformat(Since().convert("2026-11-21 10:00", None, None))
+    assert (local.replace(tzinfo=None), local.tzinfo is None) == (datetime(2026, 11, 21, 10), False)  # noqa: DTZ001  # a local time
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "10y", "1.5h", "-1h", "yesterday", "2026-13-01", "9999999d"])
+def test_any_other_time_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no time; write 10m, 2h, 3d"):
+        Since().convert(text, None, None)
 
 
 def test_input_comes_as_text_from_a_file_or_from_standard_input(
