@@ -47,6 +47,7 @@ ENGINE_FREE = (
     "large_bodies",
     "stopping",
     "exchanges",
+    "javascript_receivers",
     "vendors_clients",
     "api_errors",
     "refusals",

