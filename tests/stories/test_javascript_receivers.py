@@ -1,4 +1,4 @@
-"""Deliveries as receivers in JavaScript verify them: by the packages of that registry, and by Ed25519 alone."""
+"""Deliveries as receivers in JavaScript verify them: with their packages, and with Ed25519 alone."""
 
 import asyncio
 import base64
@@ -68,8 +68,10 @@ async def test_every_secret_of_a_delivery_verifies_in_both_packages_and_nothing_
     secrets = [deployment.hook.secret]
     deliveries = [(list(secrets), await delivered(deployment))]
     for count in (1, 3):
-        for _ in range(count):
-            secrets.append((await asked(deployment, "POST", f"{path}/rotate-secret", json={}))["secret"])
+        secrets += [
+            (await asked(deployment, "POST", f"{path}/rotate-secret", json={}))["secret"]
+            for _ in range(count)
+        ]
         deliveries.append((list(secrets), await delivered(deployment)))
     await asked(deployment, "PATCH", path, json={"signatures": ["v1", "v1a"]})
     deliveries.append((list(secrets), both := await delivered(deployment)))
