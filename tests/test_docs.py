@@ -10,26 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 from standardwebhooks import WebhookVerificationError
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 import handlers
-from handlers.contract import FailureCode
 from receiver.api.webhooks import EXAMPLES
 from receiver.cli import COMMANDS, ringback
 from receiver.config.load import load
 from receiver.config.settings import AccountSettings, EndpointSettings, Settings
-from receiver.domain.event_types import LITERAL_ONLY, TYPES
 from receiver.security.signing import headers as signed
 from receiver.security.signing import key_of, new_secret
 from tests import node
+from tests.documents import samples
 
 HERE = Path(__file__).parents[1]
+README = (HERE / "README.md").read_text("utf-8")
 DOCUMENTS = sorted(path for path in HERE.rglob("*.md") if ".venv" not in path.parts)
 FOLDERS = sorted({path.parent for path in HERE.glob("*/**/__init__.py") if ".venv" not in path.parts})
 
@@ -106,13 +103,6 @@ def test_every_option_of_a_command_says_what_it_is() -> None:
         assert all(option.help for option in options), name
 
 
-def samples(document: str, language: str) -> list[str]:
-    """Return the samples of a document in one language, without their indentation."""
-    text = (HERE / document).read_text("utf-8")
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    return ["\n".join(line.removeprefix(indent) for line in code.splitlines()) for indent, code in found]
-
-
 SECRET = new_secret(b"s" * 32)
 
 
@@ -136,7 +126,7 @@ EVENTS = [*EXAMPLES.values(), WITHOUT_FILES]
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event["type"])
 def test_the_python_sample_takes_every_event(event: dict[str, Any]) -> None:
-    [sample] = samples("README.md", "python")
+    [sample] = samples(README, "python")
     space: dict[str, Any] = {}
     exec(sample, space)  # noqa: S102  # the README's sample
     body, headers = delivery(event)
@@ -162,48 +152,13 @@ console.log(JSON.stringify([taken, deliveries.map(refused)]));
 
 
 def test_the_javascript_sample_takes_every_event(tmp_path: Path) -> None:
-    [sample] = samples("README.md", "js")
+    [sample] = samples(README, "js")
     (tmp_path / "take.js").write_text(sample)
     made = [delivery(event) for event in EVENTS]
     cases = {"secret": SECRET, "deliveries": [[body.decode(), headers] for body, headers in made]}
     found, refused = node.run(tmp_path, RUN, cases=cases)
     assert found == [taken(event) for event in EVENTS]
     assert refused == [True] * len(EVENTS)
-
-
-async def test_the_starlette_receiver_takes_each_event_once_and_refuses_a_forged_one() -> None:
-    later: list[str] = []
-    seen: list[str] = []
-
-    def first_time(event: str) -> bool:
-        seen.append(event)
-        return seen.count(event) == 1
-
-    space: dict[str, Any] = {
-        "SECRET": SECRET,
-        "first_time": first_time,
-        "later": lambda event: later.append(event["type"]),
-    }
-    starlette, *others = samples("docs/receiving-events.md", "python")
-    exec(starlette, space)  # noqa: S102  # the document's sample
-    app = Starlette(routes=[Route("/hooks", space["hooks"], methods=["POST"])])
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver") as client:
-        for event in (EXAMPLES["job.succeeded"], EXAMPLES["job.succeeded"]):
-            body, headers = delivery(event)
-            assert (await client.post("/hooks", content=body, headers=headers)).status_code == 204
-        assert (await client.post("/hooks", content=body + b" ", headers=headers)).status_code == 400
-    assert later == ["job.succeeded"]
-    assert len(others) == 2
-    for other in others:
-        compile(other, "receiver", "exec")
-
-
-def test_receivers_are_told_every_type_and_every_code() -> None:
-    text = (HERE / "docs" / "receiving-events.md").read_text("utf-8")
-    for name in TYPES:
-        starred = "no" if name in LITERAL_ONLY else "yes"
-        assert re.search(rf"^\| `{name}` \| .+ \| {starred} \|$", text, re.MULTILINE), name
-    assert all(f"| `{code.value}` |" in text for code in FailureCode)
 
 
 def test_an_anchor_that_a_comment_names_is_there() -> None:

@@ -32,6 +32,7 @@ TEXTS = {
     "/v1/events/stream": "text/event-stream",
     "/v1/jobs/{id}/stream": "text/event-stream",
     "/docs": "text/html",
+    "/docs/events": "text/html",
     "/problems": "text/html",
     "/problems/{code}": "text/html",
     "/openapi.json": "application/json",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from receiver.api.markdown import anchor, inline
 from receiver.api.webhooks import ENDPOINT, EXAMPLES, JOB, MEANINGS
 from receiver.domain.errors import PROBLEMS
 from receiver.domain.event_types import LITERAL_ONLY
@@ -41,17 +42,10 @@ milliseconds; ids carry their kind (<code>job_</code>, <code>evt_</code>, ...). 
 for <code>POST /v1/jobs</code>, 256 KiB elsewhere.</p>"""
 EVENTS = """<h2 id="event-types">Event types</h2>
 <p>An event is posted to every endpoint that subscribed to its type, signed by
-<a href="https://www.standardwebhooks.com">Standard Webhooks</a>: <code>webhook-id</code> (the event's id, the
-same on every attempt), <code>webhook-timestamp</code> and <code>webhook-signature</code> over the raw body.
-Exactly one of the four terminal types (<code>job.succeeded</code>, <code>job.failed</code>,
-<code>job.canceled</code>, <code>job.expired</code>) is created for each job. The same event may arrive twice,
-and no order is promised: <code>data.sequence</code> grows with each event of a job.</p>
-<p>Answer 2xx within 15 seconds. Anything else is retried after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h
-and 24 h; then the delivery is exhausted and can be retried by hand. 410 disables the endpoint; 429, 502, 503
-and 504 slow it down, and <code>Retry-After</code> is honoured; redirects are not followed. The header
-<code>webhook-delivery: abort-message</code> in the answer ends the retries of this event,
-<code>disable</code> also disables the endpoint.</p>
-<p>A subscription names types, <code>*</code> for all of them, or prefixes such as <code>job.*</code>.</p>"""
+<a href="https://www.standardwebhooks.com">Standard Webhooks</a>. A subscription names types, <code>*</code>
+for all of them, or prefixes such as <code>job.*</code>. <a href="/docs/events">Receiving events</a> explains
+how to verify them, in which order they come, and which answers are tried again and when. It begins with ten
+minutes of <code>curl</code>.</p>"""
 
 
 def reference(description: Mapping[str, Any]) -> str:
@@ -64,38 +58,28 @@ def reference(description: Mapping[str, Any]) -> str:
     head = (
         f"<h1>Ringback API <small>{escape(description['info']['version'])}</small></h1>"
         f"<p>{escape(description['info']['description'])} The OpenAPI document is at "
-        "<a href='/openapi.json'>/openapi.json</a>.</p>"
+        "<a href='/openapi.json'>/openapi.json</a>; <a href='/docs/events'>Receiving events</a> is for those "
+        "that take the events.</p>"
     )
     parts = [head, _index(tags), AUTHENTICATION, REQUESTS]
     for tag, listed in tags.items():
-        parts.append(f"<h2 id='{_anchor(tag)}'>{escape(tag)}</h2>")
+        parts.append(f"<h2 id='{anchor(tag)}'>{escape(tag)}</h2>")
         parts.extend(_call(method, path, call, schemas) for method, path, call in listed)
     parts += [EVENTS, *_events(), _errors(), "<h2 id='objects'>Objects</h2>"]
     parts.extend(_object(name, schema) for name, schema in schemas.items())
     return "".join(parts)
 
 
-def inline(text: str) -> str:
-    """Return a sentence as HTML, with text in backticks as code."""
-    parts = escape(text, quote=False).split("`")
-    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
-
-
-def _anchor(text: str) -> str:
-    plain = "".join(character if character.isalnum() else "-" for character in text.lower())
-    return "-".join(part for part in plain.split("-") if part)
-
-
 def _index(tags: Mapping[str, list[tuple[str, str, dict[str, Any]]]]) -> str:
-    first, *last = [f"<a href='#{anchor}'>{title}</a>" for anchor, title in SECTIONS]
+    first, *last = [f"<a href='#{place}'>{title}</a>" for place, title in SECTIONS]
     ends = [*last, "<a href='#errors'>Errors</a>", "<a href='#objects'>Objects</a>"]
     parts = [f"<nav><p>{' &middot; '.join([first, *ends])}</p>"]
     for tag, listed in tags.items():
         items = "".join(
-            f"<li><a href='#{_anchor(f'{method} {path}')}'>{method} {escape(path)}</a></li>"
+            f"<li><a href='#{anchor(f'{method} {path}')}'>{method} {escape(path)}</a></li>"
             for method, path, _ in listed
         )
-        parts.append(f"<p><a href='#{_anchor(tag)}'>{escape(tag)}</a></p><ul>{items}</ul>")
+        parts.append(f"<p><a href='#{anchor(tag)}'>{escape(tag)}</a></p><ul>{items}</ul>")
     return "".join([*parts, "</nav>"])
 
 
@@ -103,7 +87,7 @@ def _call(method: str, path: str, call: Mapping[str, Any], schemas: Mapping[str,
     scope = call.get("x-scope")
     needs = f" <small>needs <code>{escape(scope)}</code></small>" if scope else " <small>no key</small>"
     parts = [
-        f"<h3 id='{_anchor(f'{method} {path}')}'><code>{method} {escape(path)}</code>{needs}</h3>",
+        f"<h3 id='{anchor(f'{method} {path}')}'><code>{method} {escape(path)}</code>{needs}</h3>",
         f"<p>{inline(call['summary'])}</p>",
     ]
     parameters = [
@@ -157,7 +141,7 @@ def _events() -> Iterator[str]:
     for name, meaning in MEANINGS.items():
         literal = " Goes only where it is named in full." if name in LITERAL_ONLY else ""
         yield (
-            f"<h3 id='{_anchor(name)}'><code>{name}</code></h3><p>{inline(meaning)}{literal}</p>"
+            f"<h3 id='{anchor(name)}'><code>{name}</code></h3><p>{inline(meaning)}{literal}</p>"
             f"{_example(EXAMPLES[name])}"
         )
 
@@ -178,7 +162,7 @@ def _errors() -> str:
 def _object(name: str, schema: Mapping[str, Any]) -> str:
     # The first line only: pydantic copies the whole docstring of a model into its description.
     meaning = inline(schema.get("description", "").split("\n")[0])
-    head = f"<h3 id='{_anchor(name)}'>{escape(name)}</h3><p>{meaning}</p>"
+    head = f"<h3 id='{anchor(name)}'>{escape(name)}</h3><p>{meaning}</p>"
     if "properties" not in schema:
         return f"{head}<p>{_type(schema)}</p>"
     return head + _fields(schema)
@@ -198,7 +182,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     """Return the type of a field in words, linked to the object that it is."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
-        return f"<a href='#{_anchor(name)}'>{escape(name)}</a>"
+        return f"<a href='#{anchor(name)}'>{escape(name)}</a>"
     if "const" in schema:
         return f"<code>{escape(json.dumps(schema['const']))}</code>"
     if "enum" in schema:

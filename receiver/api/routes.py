@@ -367,6 +367,14 @@ ROUTES: Sequence[Route] = (
         None,
     ),
     route("GET", "/docs", site.docs, "Show the API reference: calls, events and errors.", None, None),
+    route(
+        "GET",
+        "/docs/events",
+        site.events,
+        "Explain how to receive events: types, signatures, retries, sample code.",
+        None,
+        None,
+    ),
     route("GET", "/problems", site.problem_list, "List the error codes.", None, None),
     route("GET", "/problems/{code}", site.problems, "Explain an error code.", None, None),
 )

@@ -1,11 +1,15 @@
-"""The HTML pages `/docs` (API reference) and `/problems` (error codes), and `/openapi.json`."""
+"""The HTML pages `/docs` (API reference), `/docs/events`, `/problems` (error codes), and `/openapi.json`."""
 
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from receiver.api.guard import RequestContext, answer
-from receiver.api.reference import inline, reference
+from receiver.api.markdown import anchor, headings, html, inline
+from receiver.api.receiving import TITLE, receiving
+from receiver.api.reference import reference
 from receiver.domain.errors import PROBLEMS, NotFound
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -44,6 +48,26 @@ async def openapi(context: RequestContext) -> Response:
 async def docs(context: RequestContext) -> Response:
     """Show the API reference: calls, events and errors."""
     return _page("Ringback API", reference(context.document()))
+
+
+async def events(context: RequestContext) -> Response:
+    """Explain how to receive events, with the figures of this deployment."""
+    text = receiving(context.services.settings)
+    parts = (f'<li><a href="#{anchor(one)}">{escape(one)}</a></li>' for one in headings(text, 2))
+    nav = f"<nav><p><a href='/docs'>API reference</a></p><ul>{''.join(parts)}</ul></nav>"
+    return _page(TITLE, nav + html(text, links_of(context.document())))
+
+
+def links_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the URL for each call and each page that a text names: a place in the reference, or the page."""
+    links = {}
+    for path, calls in document["paths"].items():
+        for method, call in calls.items():
+            name = f"{method.upper()} {path}"
+            links[name] = f"/docs#{anchor(name)}"
+            if name.startswith("GET ") and "{" not in path and "x-scope" not in call:
+                links[path] = path
+    return links
 
 
 async def problem_list(_context: RequestContext) -> Response:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
+from handlers.contract import FailureCode
 from receiver.api.responses import JobFields, Moment, ResponseModel, WhereaboutsResponse
 
 JOB = "job_06fm3k2v9qg8r1t5n7w4x0yz2c"
@@ -14,17 +15,36 @@ MEANINGS: Mapping[str, str] = {
     "job.succeeded": "The job is done; `data.assets` has its files, `[]` where the operation makes none.",
     "job.failed": "The job failed; `data.error` says why.",
     "job.canceled": "The job was canceled.",
-    "job.expired": "The deadline passed before the job was done.",
+    "job.expired": "The job's deadline passed before it was done.",
     "job.running": "The provider began to work.",
     "job.progressed": "The progress grew; at most one per second and job.",
     "job.unconfirmed": "The answer to the submission was lost: resolve the job, or wait for its callback.",
     "job.late_result": "A result came after the job had expired or was canceled; its state stays as it is.",
-    "provider.blocked": "A provider refuses the account: submissions to it wait.",
+    "provider.blocked": "A provider refuses the account (its key, its balance): submissions to it wait.",
     "provider.unblocked": "The provider takes the account again.",
-    "endpoint.failing": "An endpoint did nothing but fail for half of the time after which it is disabled.",
-    "endpoint.disabled": "An endpoint gets no deliveries any more until it is resumed.",
-    "endpoint.test": "A test of the endpoint; nothing happened.",
+    "endpoint.failing": (
+        "An endpoint did nothing but fail for half of the time after which it is disabled. It goes to the "
+        "others."
+    ),
+    "endpoint.disabled": (
+        "An endpoint gets no deliveries any more until it is resumed. It goes to the others."
+    ),
+    "endpoint.test": "A test of the endpoint that gets it; nothing happened.",
 }
+"""When an event of each type is sent."""
+JOB_ERRORS: Mapping[FailureCode, str] = {
+    FailureCode.REJECTED: "The provider refused the submission.",
+    FailureCode.GENERATION_FAILED: "The provider tried and failed.",
+    FailureCode.CONTENT_POLICY: "The provider refused the content.",
+    FailureCode.NO_CREDIT: "The balance at the provider was used up.",
+    FailureCode.RESULT_MISSING: "The provider reported success without a file, or its result is gone.",
+    FailureCode.LOST: (
+        "The provider no longer knows the job, or the submission's answer was lost and the job given up."
+    ),
+    FailureCode.DEADLINE: "The job's deadline passed: `job.expired`.",
+    FailureCode.CANCELED_BY_PROVIDER: "The provider canceled it.",
+}
+"""The meaning of each `data.error.code`."""
 
 
 class JobData(JobFields):
@@ -261,17 +281,24 @@ ASSET: Mapping[str, Any] = {
     "has_sound": None,
 }
 _REFUSED = {"code": "content_policy", "message": "the prompt was refused", "provider_code": "400"}
+_LATE = {
+    "code": "deadline",
+    "message": "the deadline passed before the provider finished",
+    "provider_code": None,
+}
 _PROVIDER = {"object": "provider", "id": "apiframe", "handler": "apiframe", "sequence": 1, "at": AT}
 _ENDPOINT = {"object": "endpoint", "id": ENDPOINT, "url": "https://app.example.com/hooks", "sequence": 1}
 _DATA: Mapping[str, dict[str, Any]] = {
     "job.succeeded": _job("succeeded", assets=[dict(ASSET)]),
     "job.failed": _job("failed", error=_REFUSED),
     "job.canceled": _job("canceled", completed_by="cancel"),
-    "job.expired": _job("expired", completed_by="deadline", error=None),
+    "job.expired": _job("expired", completed_by="deadline", error=_LATE),
     "job.running": _job("running", progress=0, sequence=1),
     "job.progressed": _job("running", progress=40),
     "job.unconfirmed": _job("unconfirmed", provider_job_id=None, sequence=1),
-    "job.late_result": _job("expired", completed_by="deadline", assets=[dict(ASSET)], sequence=3),
+    "job.late_result": _job(
+        "expired", completed_by="deadline", error=_LATE, assets=[dict(ASSET)], sequence=3
+    ),
     "provider.blocked": _PROVIDER | {"blocked": True, "reason": "no credit left"},
     "provider.unblocked": _PROVIDER | {"blocked": False, "reason": None},
     "endpoint.failing": _ENDPOINT

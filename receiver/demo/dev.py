@@ -62,7 +62,8 @@ async def _run(knobs: Knobs, port: int, sandbox_port: int, *, as_json: bool) -> 
     async with playground(knobs, port=port, sandbox_port=sandbox_port) as made:
         if as_json:
             addresses: dict[str, Any] = {"url": made.url, "key": made.key, "docs": f"{made.url}/docs"}
-            click.echo(json.dumps(addresses | {"providers": made.providers, "accounts": list(SPEAKERS)}))
+            addresses |= {"providers": made.providers, "inbox": made.inbox, "accounts": list(SPEAKERS)}
+            click.echo(json.dumps(addresses))
         else:
             lines = made.lines(narrow=sys.stdout.isatty())
             click.echo("\n".join([*lines, "", "Ctrl-C ends it and leaves nothing"]))

@@ -44,6 +44,11 @@ class Playground:
     world: World
     providers: str
 
+    @property
+    def inbox(self) -> str:
+        """Return the URL of a receiver that keeps the deliveries that it gets."""
+        return f"{self.providers}/_inbox"
+
     def lines(self, *, narrow: bool = False) -> list[str]:
         """Return lines for people: the addresses, and an example call.
 
@@ -65,8 +70,15 @@ class Playground:
             wrapped(f"accounts:  {accounts}", WIDTH if narrow else len(accounts) * 2, rest=" " * 11),
             f"providers: {self.providers}/<handler>",
             f"accepted:  {self.providers}/_ledger",
+            f"inbox:     {self.inbox}",
             "",
-            then.join([f"export RINGBACK_URL={self.url}", f"RINGBACK_API_KEY={self.key}"]),
+            then.join(
+                [
+                    f"export RINGBACK_URL={self.url}",
+                    f"RINGBACK_API_KEY={self.key}",
+                    f"RINGBACK_INBOX={self.inbox}",
+                ]
+            ),
             then.join(call),
             f"{_program()} jobs submit apiframe --operation imagine --prompt 'a tide' --wait",
         ]

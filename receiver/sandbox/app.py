@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from handlers import json
 from receiver.domain.bounded import keep
+from receiver.sandbox.inbox import Inbox
 from receiver.sandbox.speakers import SPEAKERS, Refusal, Speaker
 from receiver.sandbox.world import KEPT, Made, Message, World
 
@@ -206,6 +207,7 @@ def application(world: World) -> Starlette:
     return Starlette(
         routes=[
             Route("/_ledger", sandbox.ledger),
+            Route("/_inbox", Inbox().serve, methods=["GET", "POST"]),
             Route("/{provider}/{path:path}", sandbox.serve, methods=["GET", "POST"]),
         ]
     )

@@ -43,6 +43,7 @@ def test_the_addresses_are_one_line_of_json(logged: list[tuple[Any, ...]], tmp_p
     assert found["url"].startswith("http://127.0.0.1:")
     assert found["docs"] == f"{found['url']}/docs"
     assert found["providers"].startswith("http://127.0.0.1:")
+    assert found["inbox"] == f"{found['providers']}/_inbox"
     assert found["key"].startswith("rb_")
     assert found["accounts"] == list(SPEAKERS)
     assert logged == [("warning", None)]

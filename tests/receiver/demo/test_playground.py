@@ -96,7 +96,9 @@ async def test_the_lines_name_every_address_and_a_call(made: Playground) -> None
     assert f"accounts:  {', '.join(SPEAKERS)}" in lines
     assert f"providers: {PROVIDERS}/<handler>" in lines
     assert f"accepted:  {PROVIDERS}/_ledger" in lines
-    assert f"export RINGBACK_URL={URL} RINGBACK_API_KEY={KEY}" in lines
+    inbox = f"{PROVIDERS}/_inbox"
+    assert f"inbox:     {inbox}" in lines
+    assert f"export RINGBACK_URL={URL} RINGBACK_API_KEY={KEY} RINGBACK_INBOX={inbox}" in lines
     call = shlex.split(next(line for line in lines if line.startswith("curl ")))
     assert call[:3] == ["curl", "-s", f"{URL}/v1/jobs"]
     assert call[4] == f"Authorization: Bearer {KEY}"
