@@ -47,6 +47,7 @@ ENGINE_FREE = (
     "large_bodies",
     "stopping",
     "exchanges",
+    "first_steps",
     "javascript_receivers",
     "vendors_clients",
     "api_errors",

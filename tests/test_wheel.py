@@ -24,7 +24,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_it_carries_everything_that_the_service_reads(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for package in ("receiver", "handlers"):
-        wanted = [path for path in (HERE / package).rglob("*") if path.suffix in {".py", ".sql", ".typed"}]
+        wanted = [
+            path for path in (HERE / package).rglob("*") if path.suffix in {".py", ".sql", ".md", ".typed"}
+        ]
         assert {str(path.relative_to(HERE)) for path in wanted} <= names
         assert f"{package}/py.typed" in names
     assert not [name for name in names if name.startswith("tests/") or name.endswith(".pyc")]

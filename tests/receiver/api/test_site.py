@@ -1,10 +1,19 @@
 """The pages for people: a redirect, the reference, and a page for each error code."""
 
+import dataclasses
+import json
+import re
 from html import unescape
+from urllib.parse import urlsplit
 
 import httpx
 
+from receiver.api.markdown import anchor
+from receiver.api.receiving import TITLE
+from receiver.api.webhooks import EXAMPLES, MEANINGS
+from receiver.config.settings import Settings
 from receiver.domain.errors import PROBLEMS
+from receiver.domain.event_types import TYPES
 from tests.receiver.api_client import client_of, problem_of
 from tests.receiver.store_fixture import StoreFixture
 
@@ -29,7 +38,7 @@ async def test_the_root_redirects_to_the_reference(client: httpx.AsyncClient) ->
 
 async def test_no_page_needs_a_key(fixture: StoreFixture) -> None:
     async with client_of(fixture.services.api, key="") as client:
-        for path in ("/docs", "/problems", "/problems/gone", "/openapi.json"):
+        for path in ("/docs", "/docs/events", "/problems", "/problems/gone", "/openapi.json"):
             assert (await client.get(path)).status_code == 200
 
 
@@ -39,6 +48,55 @@ async def test_the_reference_is_made_from_the_document(client: httpx.AsyncClient
     assert "<title>Ringback API</title>" in text
     assert f"<small>{document['info']['version']}</small>" in text
     assert all(path in text for path in document["paths"])
+
+
+async def test_receivers_are_told_every_type_with_its_example(client: httpx.AsyncClient) -> None:
+    text = await page(client, "/docs/events")
+    assert f"<title>{TITLE}</title>" in text
+    plain = unescape(text.replace("<code>", "`").replace("</code>", "`"))
+    for name in TYPES:
+        part = plain.split(f'<h3 id="{anchor(name)}">{name}</h3>', 1)[1].split("<h3", 1)[0]
+        assert part.startswith(f"<p>{MEANINGS[name]}")
+        assert json.dumps(EXAMPLES[name], indent=2, ensure_ascii=False) in part
+    assert text.count("<summary>example</summary>") == len(TYPES)
+
+
+async def test_the_page_for_receivers_has_the_figures_of_its_deployment(fixture: StoreFixture) -> None:
+    settings = Settings(retry_schedule=(7, 420), delivery_timeout=8)
+    services = dataclasses.replace(fixture.services.api, settings=settings)
+    async with client_of(services, key="") as client:
+        text = " ".join((await page(client, "/docs/events")).split())
+    assert "is tried again after 7 seconds and 7 minutes, each counted" in text
+    assert "An answer has 8 seconds." in text
+    assert "<td>2xx within 8 seconds</td>" in text
+
+
+async def test_every_link_of_the_page_for_receivers_leads_somewhere(client: httpx.AsyncClient) -> None:
+    text = await page(client, "/docs/events")
+    links = [unescape(link) for link in re.findall(r"""href=["']([^"']+)["']""", text)]
+    assert {urlsplit(link).netloc for link in links} == {"", "www.standardwebhooks.com"}
+    ours = {link for link in links if link.startswith(("/", "#"))}
+    calls = {"POST /v1/endpoints/{id}/replay", "GET /v1/events", "POST /v1/deliveries/{id}/retry"}
+    pages = {"/docs", "/openapi.json", "/docs/events"}
+    assert {f"/docs#{anchor(call)}" for call in calls} | pages <= ours
+    for link in ours:
+        path, _, place = link.partition("#")
+        target = await client.get(path) if path else None
+        assert target is None or target.status_code == 200, link
+        assert not place or re.search(rf"id=['\"]{place}['\"]", text if target is None else target.text), link
+
+
+async def test_every_call_that_the_page_for_receivers_names_is_a_link(client: httpx.AsyncClient) -> None:
+    text = unescape(await page(client, "/docs/events"))
+    outside = re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL)
+    named = re.findall(r"(.{0,2})<code>((?:GET|POST|PATCH|PUT|DELETE) [^<]+)</code>", outside)
+    assert len(named) > 15
+    assert [name for before, name in named if not before.endswith('">')] == []
+
+
+async def test_the_reference_leads_to_the_page_for_receivers(client: httpx.AsyncClient) -> None:
+    assert (await page(client, "/docs")).count("href='/docs/events'") == 1
+    assert (await page(client, "/docs")).count('href="/docs/events"') == 1
 
 
 async def test_the_document_is_json_that_nothing_guesses_the_type_of(client: httpx.AsyncClient) -> None:
