@@ -55,7 +55,8 @@ async def events(context: RequestContext) -> Response:
     text = receiving(context.services.settings)
     parts = (f'<li><a href="#{anchor(one)}">{escape(one)}</a></li>' for one in headings(text, 2))
     nav = f"<nav><p><a href='/docs'>API reference</a></p><ul>{''.join(parts)}</ul></nav>"
-    return _page(TITLE, nav + html(text, links_of(context.document())))
+    title, end, rest = html(text, links_of(context.document())).partition("</h1>")
+    return _page(TITLE, f"{title}{end}{nav}{rest}")
 
 
 def links_of(document: Mapping[str, Any]) -> dict[str, str]:

@@ -61,7 +61,7 @@ async def test_every_step_does_as_it_says(tmp_path: Path, monkeypatch: pytest.Mo
         [line] = [line for line in made.lines() if line.startswith("export ")]
         environment = dict(re.findall(r"(\w+)=(\S+)", line))
         outputs = await taken(tmp_path, environment, [*samples(STEPS, "sh"), *MORE])
-    helpers, subscribed, submitted, seen, verified, forged, why, again, failing, *more = outputs
+    helpers, subscribed, submitted, seen, verified, forged, why, again, failing, mended, *more = outputs
     assert helpers == ""
     [endpoint] = objects(subscribed)
     assert (endpoint["object"], endpoint["secret"][:6]) == ("endpoint", "whsec_")
@@ -73,18 +73,21 @@ async def test_every_step_does_as_it_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert objects(seen)[1]["id"] == event["id"]
     assert verified == f"good: {event['id']}\n"
     assert forged == "refused: no signature fits\n"
-    [told] = objects(why)
+    told, explained = objects(why)
     assert [one["endpoint"] for one in told["deliveries"]] == [endpoint["id"]]
+    assert (explained["matches"], explained["because"][:21]) == (True, "its event types inclu")
     first, second = objects(again)
     assert first["id"] == second["id"]
     assert second["event"] == event["id"]
-    _, other, deliveries, ailing = objects(failing)
-    assert other["id"] != job["id"]
-    assert {one["job"] for one in deliveries["data"]} == {other["id"]}
+    assert f"webhook-id: {event['id']}" in again
+    _, deliveries, ailing = objects(failing)
+    [other] = {one["job"] for one in deliveries["data"]}
+    assert other != job["id"]
     assert ailing["url"].endswith("/_inbox?status=500")
+    assert objects(mended)[0]["url"] == endpoint["url"]
     feed, counted, chosen = more
-    assert [one["data"]["id"] for one in objects(feed)[0]["data"]][-1] == other["id"]
+    assert [one["data"]["id"] for one in objects(feed)[0]["data"]][-1] == other
     assert objects(counted)[0]["only"] == "missing"
-    filtered, explained = objects(chosen)
+    filtered, refused = objects(chosen)
     assert filtered["filter"]["provider"] == "apiframe"
-    assert explained["matches"] is False
+    assert refused["matches"] is False
