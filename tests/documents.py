@@ -1,6 +1,15 @@
-"""Code samples of the documents."""
+"""Code samples of the documents, and deliveries to run them with."""
 
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from handlers import json
+from receiver.security.signing import headers as signed
+from receiver.security.signing import key_of, new_secret
+
+SECRET = new_secret(b"s" * 32)
 
 
 def samples(text: str, language: str) -> list[str]:
@@ -18,3 +27,10 @@ def section(text: str, heading: str) -> str:
             break
         found.append(line)
     return "\n".join([*found, ""])
+
+
+def delivery(event: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """Return the body and the headers of a delivery of an event, signed now."""
+    body = json.write(event)
+    timestamp = int(datetime.now(UTC).timestamp())
+    return body, dict(signed(event["id"], timestamp, body, [key_of(SECRET)]))

@@ -5,7 +5,6 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,8 @@ from receiver.api.webhooks import EXAMPLES
 from receiver.cli import COMMANDS, ringback
 from receiver.config.load import load
 from receiver.config.settings import AccountSettings, EndpointSettings, Settings
-from receiver.security.signing import headers as signed
-from receiver.security.signing import key_of, new_secret
 from tests import node
-from tests.documents import samples
+from tests.documents import SECRET, delivery, samples
 
 HERE = Path(__file__).parents[1]
 README = (HERE / "README.md").read_text("utf-8")
@@ -101,16 +98,6 @@ def test_every_option_of_a_command_says_what_it_is() -> None:
         assert command is not None
         options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
         assert all(option.help for option in options), name
-
-
-SECRET = new_secret(b"s" * 32)
-
-
-def delivery(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """Return the body and the headers of a delivery of an event, signed now."""
-    body = json.dumps(event).encode()
-    timestamp = int(datetime.now(UTC).timestamp())
-    return body, dict(signed(event["id"], timestamp, body, [key_of(SECRET)]))
 
 
 def taken(event: dict[str, Any]) -> str | None:

@@ -23,11 +23,11 @@ MEANINGS: Mapping[str, str] = {
     "provider.blocked": "A provider refuses the account (its key, its balance): submissions to it wait.",
     "provider.unblocked": "The provider takes the account again.",
     "endpoint.failing": (
-        "An endpoint did nothing but fail for half of the time after which it is disabled. It goes to the "
-        "others."
+        "An endpoint did nothing but fail for half of the time after which it is disabled. It goes to your "
+        "other endpoints."
     ),
     "endpoint.disabled": (
-        "An endpoint gets no deliveries any more until it is resumed. It goes to the others."
+        "An endpoint gets no deliveries any more until it is resumed. It goes to your other endpoints."
     ),
     "endpoint.test": "A test of the endpoint that gets it; nothing happened.",
 }

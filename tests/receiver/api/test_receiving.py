@@ -21,15 +21,12 @@ from receiver.domain.filter_operators import OPERATORS
 from receiver.domain.filter_reader import GROUPS
 from receiver.domain.model import Format
 from receiver.domain.retry_policy import SLOW_DOWN, AttemptOutcome, Decision, decide
-from receiver.security.signing import headers as signed
-from receiver.security.signing import key_of, new_secret
-from tests.documents import samples, section
+from tests.documents import SECRET, delivery, samples, section
 from tests.node import HERE
 
 TEXT = receiving(Settings())
 DOCUMENT = HERE / "docs" / "receiving-events.md"
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
-SECRET = new_secret(b"s" * 32)
 
 
 def rows(part: str) -> dict[str, list[str]]:
@@ -181,13 +178,6 @@ def test_times_are_told_in_the_largest_unit_that_fits(seconds: float, words: str
 
 def test_words_are_listed() -> None:
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"], "or")] == ["a", "a and b", "a, b or c"]
-
-
-def delivery(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """Return the body and the headers of a delivery of an event, signed now."""
-    body = json.write(event)
-    timestamp = int(datetime.now(UTC).timestamp())
-    return body, dict(signed(event["id"], timestamp, body, [key_of(SECRET)]))
 
 
 async def test_the_starlette_receiver_takes_each_event_once_and_refuses_a_forged_one() -> None:

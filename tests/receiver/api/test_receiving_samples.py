@@ -221,8 +221,22 @@ def test_a_sample_takes_good_deliveries_and_no_others(language: str, tmp_path: P
     assert RUNNERS[language](tmp_path, code, cases) == [one["good"] for one in cases]
 
 
-def test_there_are_samples_in_these_languages_only() -> None:
+CONSTANT_TIME = {
+    "python": "hmac.compare_digest(",
+    "js": "timingSafeEqual(",
+    "go": "hmac.Equal(",
+    "php": "hash_equals(",
+    "ruby": "OpenSSL.secure_compare(",
+}
+"""The function of each language that compares in constant time."""
+
+
+def test_every_sample_compares_in_constant_time_and_there_are_no_others() -> None:
     assert VERIFY.count("```") == 2 * len(RUNNERS)
+    assert set(CONSTANT_TIME) == set(RUNNERS)
+    for language, compares in CONSTANT_TIME.items():
+        [code] = samples(VERIFY, language)
+        assert code.count(compares) == 1, language
 
 
 @pytest.mark.skipif(
