@@ -151,6 +151,7 @@ def settings_for(url: str) -> str:
     lines = [
         f"# Simulated providers at {url}",
         f"# accepted so far: {url}/_ledger",
+        f"# keeps deliveries: {url}/_inbox",
         "# Words in a prompt:",
         *textwrap.wrap(", ".join((*QUIRKS, *OUTCOMES)), 76, initial_indent="#   ", subsequent_indent="#   "),
         "# For ringback.toml (any api_key will do; one that holds `wrong` is refused):",
