@@ -1,10 +1,13 @@
 """Server-sent events: the feed and single jobs, over real sockets, cut anywhere and continued."""
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -183,67 +186,86 @@ async def test_two_hundred_lost_connections_lose_and_double_nothing(
         assert some.ids == feed
 
 
+@contextlib.asynccontextmanager
+async def browser(deployment: Deployment) -> AsyncIterator[Deployment]:
+    """Yield the deployment as a client without an API key sees it."""
+    async with httpx.AsyncClient(base_url=deployment.url, timeout=PATIENCE) as client:
+        yield replace(deployment, client=client)
+
+
+async def token_of(deployment: Deployment, job: dict[str, Any], **body: Any) -> dict[str, str]:
+    """Return the query that reads a job with a new token."""
+    made = await asked(
+        deployment, "POST", f"/v1/jobs/{job['id']}/token", 201, **({"json": body} if body else {})
+    )
+    assert made["token"].startswith("rbj_")
+    return {"token": made["token"]}
+
+
 async def test_a_job_is_followed_to_its_end_with_a_token_alone(tmp_path: Path) -> None:
-    async with deployed(tmp_path, SILENT) as deployment:
+    async with deployed(tmp_path, SILENT) as deployment, browser(deployment) as page:
         job, other = await open_job(deployment), await open_job(deployment)
-        made = await asked(deployment, "POST", f"/v1/jobs/{job['id']}/token", 201)
-        assert made["token"].startswith("rbj_")
-        path = f"/v1/jobs/{job['id']}/stream"
-        async with listening_to(
-            deployment, path, params={"token": made["token"]}, headers={"authorization": ""}
-        ) as refused:
-            pass
-        assert refused.status == 401
-        async with httpx.AsyncClient(base_url=deployment.url, timeout=PATIENCE) as browser:
-            follower = replace(deployment, client=browser)
-            async with listening_to(follower, path, params={"token": made["token"]}) as listener:
-                await has(deployment, lambda: listener.retry)
-                await call_back(deployment, other, finished(other))
-                await call_back(deployment, job, says(job, "processing"))
-                await call_back(deployment, job, finished(job))
-                await has(deployment, lambda: len(listener.events) == 2)
-            assert listener.types == ["job.running", "job.succeeded"]
-            assert {event["data"]["id"] for event in listener.events} == {job["id"]}
-            # A page of another origin may read it; no cookie is involved.
-            assert listener.headers["access-control-allow-origin"] == "*"
-            shown = await browser.get(f"/v1/jobs/{job['id']}", params={"token": made["token"]})
-            assert shown.json()["state"] == "succeeded"
-            asks = await browser.options(
-                path, headers={"origin": "https://a.example", "access-control-request-method": "GET"}
-            )
-            assert (asks.status_code, asks.headers["access-control-allow-origin"]) == (204, "*")
-            assert "authorization" in asks.headers["access-control-allow-headers"]
-            # A browser that comes back with the last event is told to stay away.
-            back = await browser.get(
-                path, params={"token": made["token"]}, headers={"last-event-id": listener.last}
-            )
-            assert (back.status_code, back.content) == (204, b"")
-            bearer = {"authorization": f"Bearer {made['token']}"}
-            for method, where, status in (
-                ("GET", f"/v1/jobs/{job['id']}", 200),
-                ("GET", f"/v1/jobs/{other['id']}", 403),
-                ("GET", f"/v1/jobs/{other['id']}/stream", 403),
-                ("GET", f"/v1/jobs/{job['id']}/timeline", 403),
-                ("POST", f"/v1/jobs/{job['id']}/cancel", 403),
-                ("POST", f"/v1/jobs/{job['id']}/token", 403),
-                ("DELETE", f"/v1/jobs/{job['id']}", 403),
-                ("GET", "/v1/jobs", 403),
-                ("GET", STREAM, 403),
-            ):
-                answer = await browser.request(method, where, headers=bearer)
-                assert answer.status_code == status, where
+        token, path = await token_of(deployment, job), f"/v1/jobs/{job['id']}"
+        async with listening_to(page, f"{path}/stream", params=token) as listener:
+            await has(page, lambda: listener.retry)
+            await call_back(deployment, other, finished(other))
+            await call_back(deployment, job, says(job, "processing"))
+            await call_back(deployment, job, finished(job))
+            await has(page, lambda: len(listener.events) == 2)
+        assert listener.types == ["job.running", "job.succeeded"]
+        assert {event["data"]["id"] for event in listener.events} == {job["id"]}
+        assert (await asked(page, "GET", path, params=token))["state"] == "succeeded"
+        # A browser that comes back with the last event is told to stay away.
+        last = {"last-event-id": listener.last}
+        back = await page.client.get(f"{path}/stream", params=token, headers=last)
+        assert (back.status_code, back.content) == (204, b"")
+
+
+async def test_a_page_of_another_origin_may_read_with_a_token(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as deployment, browser(deployment) as page:
+        job = await ended_job(deployment)
+        token = await token_of(deployment, job)
+        for path in (f"/v1/jobs/{job['id']}", f"/v1/jobs/{job['id']}/stream"):
+            asks = {"origin": "https://a.example", "access-control-request-method": "GET"}
+            answer = await page.client.options(path, headers=asks)
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
+            assert "authorization" in answer.headers["access-control-allow-headers"]
+            for query, status in ((token, 200), ({"token": "rbj_x"}, 401)):
+                answer = await page.client.get(path, params=query)
+                assert answer.status_code == status
+                assert answer.headers["access-control-allow-origin"] == "*"
+        answer = await deployment.client.get("/v1/jobs")
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_token_reads_its_job_and_nothing_else(tmp_path: Path) -> None:
+    async with deployed(tmp_path, SILENT) as deployment, browser(deployment) as page:
+        job, other = await ended_job(deployment), await ended_job(deployment)
+        bearer = {"authorization": f"Bearer {(await token_of(deployment, job))['token']}"}
+        for method, path, status in (
+            ("GET", f"/v1/jobs/{job['id']}", 200),
+            ("GET", f"/v1/jobs/{other['id']}", 403),
+            ("GET", f"/v1/jobs/{other['id']}/stream", 403),
+            ("GET", f"/v1/jobs/{job['id']}/timeline", 403),
+            ("POST", f"/v1/jobs/{job['id']}/cancel", 403),
+            ("POST", f"/v1/jobs/{job['id']}/token", 403),
+            ("DELETE", f"/v1/jobs/{job['id']}", 403),
+            ("GET", "/v1/jobs", 403),
+            ("GET", STREAM, 403),
+        ):
+            answer = await page.client.request(method, path, headers=bearer)
+            assert answer.status_code == status, path
 
 
 async def test_a_token_lives_for_as_long_as_was_asked(tmp_path: Path) -> None:
     moving = Moving()
     async with deployed(tmp_path, SILENT, clock=moving.clock) as deployment:
         job = await open_job(deployment)
-        path = f"/v1/jobs/{job['id']}"
-        made = await asked(deployment, "POST", f"{path}/token", 201, json={"seconds": 60})
-        async with httpx.AsyncClient(base_url=deployment.url, timeout=PATIENCE) as browser:
-            assert (await browser.get(path, params={"token": made["token"]})).status_code == 200
+        path, token = f"/v1/jobs/{job['id']}", await token_of(deployment, job, seconds=60)
+        async with browser(deployment) as page:
+            await asked(page, "GET", path, params=token)
             moving.wait(61)
-            problem(await browser.get(path, params={"token": made["token"]}), 401, "unauthorized")
+            problem(await page.client.get(path, params=token), 401, "unauthorized")
         for seconds in (0, -1, 86_401, 1.5, "60", None):
             answer = await deployment.client.post(f"{path}/token", json={"seconds": seconds})
             problem(answer, 422, "validation")
