@@ -175,7 +175,7 @@ HANDLER = Handler(
     # https://github.com/apiframe-ai/apiframe-nodejs-sdk takes `sha256=<hex>` and the bare hex. The key is the
     # account's, so a proof says nothing about a job that the body does not name.
     callback=Callback(
-        proofs.hmac_sha256("x-webhook-signature", prefix="sha256=", keys=proofs.api_key_digests),
+        proofs.hmac_body("x-webhook-signature", prefix="sha256=", keys=proofs.api_key_digests),
         read_callback,
         account_wide=True,
     ),

@@ -186,7 +186,7 @@ def configure(options: ImagineoOptions) -> Handler:
     candidates = [
         (
             name,
-            proofs.shared_secret(name) if name == VERBATIM else proofs.hmac_sha256(name, prefix="sha256="),
+            proofs.shared_secret(name) if name == VERBATIM else proofs.hmac_body(name, prefix="sha256="),
         )
         for name in (header.lower() for header in options.proof_headers)
     ]

@@ -9,8 +9,11 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from handlers.contract import HttpMessage, Keys, Proof
 from handlers.errors import BadSignature
@@ -21,6 +24,8 @@ KeySource = Callable[[Keys], Iterable[bytes]]
 HEADER_LIMIT = 4096
 """The most characters of a header that carries a proof."""
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+_SIGNATURES = 16
+"""The most signatures in one header: a rotation has two, and a long list would cost time."""
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_\-]{1,256}", re.ASCII)
 
 
@@ -53,52 +58,154 @@ def unproved(_message: HttpMessage, _keys: Keys) -> Proof:
     return Proof.UNPROVED
 
 
-def shared_secret(header: str, *, keys: KeySource = job_secrets) -> Verify:
-    """Return a verifier of the secret itself, echoed in `header`."""
+def account_secrets(keys: Keys) -> Iterable[bytes]:
+    """Return the secrets of the account, as they are."""
+    return _encoded(keys.account)
+
+
+def shared_secret(header: str, *, prefix: str = "", keys: KeySource = job_secrets) -> Verify:
+    """Return a verifier of the secret itself, echoed in `header` behind an optional `prefix`."""
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        return _proved(_only(message, header), keys(known))
+        return _proved(_only(message, header).removeprefix(prefix.encode()), keys(known))
 
     return verify
 
 
-def hmac_sha256(header: str, *, prefix: str = "", keys: KeySource = job_secrets) -> Verify:
-    """Return a verifier of HMAC-SHA256 of the raw body, in hex in `header` behind an optional `prefix`."""
+def basic(*, keys: KeySource = account_secrets) -> Verify:
+    """Return a verifier of HTTP Basic authentication (RFC 7617). A secret is `user:password`."""
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        given = _only(message, header)
-        given = given.removeprefix(prefix.encode())
-        return _proved(given, (_hex(key, message.body) for key in keys(known)))
+        scheme, _, given = _only(message, "authorization").partition(b" ")
+        if scheme.lower() != b"basic":
+            raise BadSignature("the scheme of its authorization is not Basic")
+        return _proved(given.strip(), (base64.b64encode(key) for key in keys(known)))
+
+    return verify
+
+
+def hmac_body(
+    header: str,
+    *,
+    digest: str = "sha256",
+    encoding: str = "hex",
+    prefix: str = "",
+    keys: KeySource = job_secrets,
+) -> Verify:
+    """Return a verifier of the HMAC of the raw body, in hex or base64 in `header` behind a `prefix`.
+
+    The prefix may be left out.
+    """
+
+    def verify(message: HttpMessage, known: Keys) -> Proof:
+        given = _only(message, header).removeprefix(prefix.encode())
+        made = (hmac.digest(key, message.body, digest) for key in keys(known))
+        return _proved(given, (_ENCODINGS[encoding](one) for one in made))
 
     return verify
 
 
 def standard_webhooks(
-    *, keys: KeySource = account_whsec, tolerance: timedelta = timedelta(minutes=5)
+    *,
+    keys: KeySource = account_whsec,
+    tolerance: timedelta = timedelta(minutes=5),
+    families: Sequence[str] = ("webhook",),
 ) -> Verify:
     """Return a verifier of Standard Webhooks `v1`: HMAC-SHA256 of `id.timestamp.body` in base64.
 
     The header may list several signatures. A timestamp more than `tolerance` away from the time of arrival is
-    refused.
+    refused. `families` are the beginnings of the names of the three headers; a message has those of one.
     """
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        message_id = _only(message, "webhook-id").decode("latin-1")
-        stamp = _only(message, "webhook-timestamp").decode("latin-1")
-        listed = _only(message, "webhook-signature").decode("latin-1").split(" ")
-        # While a secret is rotated there are two signatures; the bound keeps a long list from costing time.
-        if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp) or len(listed) > 16:
-            raise BadSignature
-        if abs(message.received_at.timestamp() - int(stamp)) > tolerance.total_seconds():
-            raise BadSignature
+        there = [one for one in families if message.every(f"{one}-signature")] or families[:1]
+        if len(there) > 1:
+            raise BadSignature(f"it has signatures of {' and '.join(there)}")
+        message_id = _only(message, f"{there[0]}-id").decode("latin-1")
+        stamp = _only(message, f"{there[0]}-timestamp").decode("latin-1")
+        listed = _only(message, f"{there[0]}-signature").decode("latin-1").split(" ")
+        if not _MESSAGE_ID.fullmatch(message_id) or len(listed) > _SIGNATURES:
+            raise BadSignature("its id or its list of signatures is malformed")
+        _check_time(message, stamp, tolerance)
         signed = f"{message_id}.{stamp}.".encode() + message.body
         expected = [base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys(known)]
-        given = [part[3:].encode("latin-1") for part in listed if part.startswith("v1,")]
-        if any(hmac.compare_digest(one, other) for one in given for other in expected):
-            return Proof.PROVED
-        raise BadSignature
+        return _any_proved([part[3:] for part in listed if part.startswith("v1,")], expected)
 
     return verify
+
+
+def stripe(
+    header: str = "stripe-signature",
+    *,
+    keys: KeySource = account_secrets,
+    tolerance: timedelta = timedelta(minutes=5),
+) -> Verify:
+    """Return a verifier of Stripe's form: `t=<seconds>,v1=<hex>` over `t.body`, several `v1` in a rotation.
+
+    https://docs.stripe.com/webhooks#verify-manually, read on 2026-11-29.
+    """
+
+    def verify(message: HttpMessage, known: Keys) -> Proof:
+        parts = _only(message, header).decode("latin-1").split(",")
+        pairs = [part.strip().partition("=")[::2] for part in parts]
+        stamps = [value for name, value in pairs if name == "t"]
+        if len(stamps) != 1 or len(pairs) > _SIGNATURES:
+            raise BadSignature(f"{header} is malformed")
+        _check_time(message, stamps[0], tolerance)
+        signed = stamps[0].encode() + b"." + message.body
+        expected = [hmac.digest(key, signed, "sha256").hex().encode() for key in keys(known)]
+        return _any_proved([value for name, value in pairs if name == "v1"], expected)
+
+    return verify
+
+
+def ed25519(
+    signature: str, signed: Sequence[str], *, stamp: str, tolerance: timedelta = timedelta(minutes=5)
+) -> Verify:
+    """Return a verifier of Ed25519 over lines: the headers `signed`, then SHA-256 of the body in hex.
+
+    The header `signature` is in hex, `stamp` holds the time in seconds. The account's keys are the public
+    keys, in base64url as in a JSON Web Key; any of them may fit. fal signs so: https://fal.ai/docs, its page
+    on webhooks, read on 2026-11-22.
+    """
+
+    def verify(message: HttpMessage, known: Keys) -> Proof:
+        lines = [_only(message, name) for name in signed]
+        _check_time(message, _only(message, stamp).decode("latin-1"), tolerance)
+        text = b"\n".join([*lines, hashlib.sha256(message.body).hexdigest().encode()])
+        try:
+            given = bytes.fromhex(_only(message, signature).decode("latin-1"))
+        except ValueError:
+            raise BadSignature(f"{signature} is not hexadecimal") from None
+        if any(_fits(key, given, text) for key in known.account):
+            return Proof.PROVED
+        raise BadSignature("its signature fits none of the keys")
+
+    return verify
+
+
+def _fits(key: str, signature: bytes, text: bytes) -> bool:
+    try:
+        raw = base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
+        Ed25519PublicKey.from_public_bytes(raw).verify(signature, text)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _check_time(message: HttpMessage, stamp: str, tolerance: timedelta) -> None:
+    """Raise `BadSignature` for a time in seconds that is not within `tolerance` of the arrival."""
+    if not _TIMESTAMP.fullmatch(stamp):
+        raise BadSignature("its timestamp is malformed")
+    off = message.received_at.timestamp() - int(stamp)
+    if abs(off) > tolerance.total_seconds():
+        raise BadSignature(f"its timestamp is {off:.0f} seconds old")
+
+
+def _any_proved(given: Sequence[str], expected: Sequence[bytes]) -> Proof:
+    if any(hmac.compare_digest(one.encode("latin-1"), other) for one in given for other in expected):
+        return Proof.PROVED
+    raise BadSignature("none of its signatures fits")
 
 
 def any_present(candidates: Sequence[tuple[str, Verify]]) -> Verify:
@@ -132,15 +239,19 @@ def _encoded(secrets: Iterable[str]) -> Iterable[bytes]:
 def _only(message: HttpMessage, header: str) -> bytes:
     values = message.every(header)
     if len(values) != 1 or not values[0] or len(values[0]) > HEADER_LIMIT or not values[0].isascii():
-        raise BadSignature
+        raise BadSignature(f"the header {header} is missing, doubled or malformed")
     return values[0].encode("latin-1")
 
 
 def _proved(given: bytes, expected: Iterable[bytes]) -> Proof:
     if any(hmac.compare_digest(given, one) for one in expected):
         return Proof.PROVED
-    raise BadSignature
+    raise BadSignature("its proof does not fit")
 
 
-def _hex(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, "sha256").hex().encode()
+def _hex(digest: bytes) -> bytes:
+    return digest.hex().encode()
+
+
+_ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {"hex": _hex, "base64": base64.b64encode}
+"""The forms in which a digest is sent."""

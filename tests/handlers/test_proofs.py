@@ -19,8 +19,8 @@ V2_RAW = "sha256=9f4d2cf993d4c50ec38c33354e838b957eb8610b4e07a2f023d261e8a8caeb4
 V2_HEX = "sha256=236935c8ba8f183d2e59c2ffedf1859325f2160e9c8b7cdfbdd3bada35389592"
 
 SHARED = proofs.shared_secret("x-secret")
-PREFIXED = proofs.hmac_sha256("x-signature", prefix="sha256=")
-BARE = proofs.hmac_sha256("x-signature")
+PREFIXED = proofs.hmac_body("x-signature", prefix="sha256=")
+BARE = proofs.hmac_body("x-signature")
 WEBHOOKS = proofs.standard_webhooks()
 
 
