@@ -61,6 +61,7 @@ ENGINE_FREE = (
     "hints",
     "polls",
     "strangers",
+    "source_proofs",
     "large_inputs",
 )
 """Stories of the commands, the providers, the links and both edges: every database is the same to them, and

@@ -15,10 +15,11 @@ from pydantic import BaseModel
 from standardwebhooks import WebhookVerificationError
 
 import handlers
-from receiver.api.webhooks import EXAMPLES
+from receiver.api.event_examples import EXAMPLES
 from receiver.cli import COMMANDS, ringback
 from receiver.config.load import load
 from receiver.config.settings import AccountSettings, EndpointSettings, Settings
+from receiver.config.sources import SCHEMES, SourceSettings
 from tests import node
 from tests.documents import SECRET, delivery, samples
 
@@ -41,12 +42,27 @@ def rows(document: str, heading: str) -> dict[str, str]:
         ("## Settings", Settings, set()),
         ("### `[providers.<account>]`", AccountSettings, {"options"}),
         ("### `[[endpoints]]`", EndpointSettings, set()),
+        ("### `[[sources]]`", SourceSettings, set()),
     ],
 )
 def test_every_setting_is_documented_and_every_documented_one_exists(
     heading: str, model: type[BaseModel], hidden: set[str]
 ) -> None:
     assert set(rows("deploy/README.md", heading)) == set(model.model_fields) - hidden
+
+
+def test_every_scheme_of_a_proof_is_documented_with_its_keys() -> None:
+    documented: dict[str, str] = {}
+    text = (HERE / "deploy" / "README.md").read_text("utf-8").split("### `proof`\n", 1)[1].split("\n#", 1)[0]
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            _, names, _, keys, _ = line.split("|")
+            documented |= dict.fromkeys(re.findall(r"`([a-z0-9-]+)`", names), keys)
+    assert documented.keys() == SCHEMES.keys()
+    for name, rule in SCHEMES.items():
+        needed, _, taken = documented[name].partition(";")
+        assert all(key in needed for key in rule.needs), name
+        assert all(key in taken for key in rule.takes), name
 
 
 def test_documented_defaults_are_the_defaults() -> None:

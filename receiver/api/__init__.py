@@ -7,7 +7,7 @@ from starlette.routing import Route as PathRoute
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.api import callbacks
+from receiver.api import callbacks, sources
 from receiver.api.openapi import description
 from receiver.api.routes import ROUTES
 from receiver.api.routing import Resource, Route, not_found
@@ -38,8 +38,11 @@ def application(services: Services) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Callbacks bypass the router and its checks. Why: receiver/README.md#the-fast-path
-        if scope["type"] == "http" and not worker and scope["path"].startswith(CALLBACK_PREFIX):
+        path = scope["path"] if scope["type"] == "http" and not worker else ""
+        if path.startswith(CALLBACK_PREFIX):
             await callbacks.serve(services.callbacks, services.access_log, scope, receive, send)
+        elif path.startswith(sources.PREFIX):
+            await sources.serve(services.sources, services.access_log, scope, receive, send)
         else:
             await router(scope, receive, send)
 

@@ -1,9 +1,11 @@
 """The callback route: the hot path, served without the router, below ASGI or as plain ASGI."""
 
 import logging
+from collections.abc import Awaitable
 
 from starlette.types import Receive, Scope, Send
 
+from handlers.contract import HttpAnswer
 from receiver.api.access_log import AccessLog
 from receiver.api.fast_path import RawResponse
 from receiver.api.guard import CALLBACK_LIMIT, new_request_id, problem, read_body
@@ -16,19 +18,22 @@ LOGGER = logging.getLogger("ringback.callbacks")
 
 async def answer(callbacks: CallbackReceiver, log: AccessLog, scope: Scope, body: bytes) -> RawResponse:
     """Receive one callback with its whole body. Returns the response; `log` logs refusals. Never raises."""
+    account, _, token = scope["path"].removeprefix(CALLBACK_PREFIX).partition("/")
+    return await respond(
+        log, scope, callbacks.take(account, token.removesuffix("/"), headers_of(scope), body)
+    )
+
+
+async def respond(log: AccessLog, scope: Scope, taken: Awaitable[HttpAnswer]) -> RawResponse:
+    """Return the response to a message of a sender that is being taken. Never raises."""
     request_id = new_request_id()
     try:
-        account, _, token = scope["path"].removeprefix(CALLBACK_PREFIX).partition("/")
-        # Whitespace around a value is not part of it (RFC 9110, 5.5).
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]
-        ]
-        received = await callbacks.take(account, token.removesuffix("/"), headers, body)
+        received = await taken
     except ReceiverError as error:
         return _refused(error, log, scope, request_id)
     # Below ASGI, nothing else would turn an error into a response.
     except Exception:
-        LOGGER.exception("a callback could not be taken", extra={"request_id": request_id})
+        LOGGER.exception("a message could not be taken", extra={"request_id": request_id})
         return _refused(Internal(), log, scope, request_id)
     fields = [
         (b"content-type", received.content_type.encode()),
@@ -51,12 +56,26 @@ async def serve(
         answered = _refused(error, log, scope, new_request_id())
     else:
         answered = await answer(callbacks, log, scope, body)
+    await send_raw(answered, send)
+
+
+async def send_raw(answered: RawResponse, send: Send) -> None:
+    """Send a response by ASGI."""
     status, fields, body = answered
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
 
 
+def headers_of(scope: Scope) -> list[tuple[str, str]]:
+    """Return the headers of a message as texts."""
+    # Whitespace around a value is not part of it (RFC 9110, 5.5).
+    return [
+        (name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]
+    ]
+
+
 def _refused(error: ReceiverError, log: AccessLog, scope: Scope, request_id: str) -> RawResponse:
+    """Return the raw response of an error, and log it."""
     log(scope, error.http_status, request_id)
     response = problem(error, request_id)
     return (

@@ -22,7 +22,7 @@ from receiver.api.requests import (
 from receiver.domain import subscriptions
 from receiver.domain.endpoint_health import breaker
 from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, pointer_to
-from receiver.domain.event_types import JOB_FINAL
+from receiver.domain.event_types import JOB_FINAL, unknown_source
 from receiver.domain.filter_reader import BadFilter, checked_filter
 from receiver.domain.filters import Filter
 from receiver.domain.formats import TEMPLATE
@@ -130,6 +130,7 @@ async def create(context: RequestContext) -> Response:
     _check_url(context, body.url)
     _check_mask(None, body.headers)
     _check_headers(body.headers)
+    _check_sources(context, body.events)
     filter_ = _filter(body.filter, body.events)
     services = context.services
     now = services.clock.now()
@@ -156,6 +157,14 @@ async def create(context: RequestContext) -> Response:
     await services.endpoints.create(endpoint)
     created = endpoint_json(endpoint) | {"secret": endpoint.secrets[0]}
     return answer(created, 201, {"location": f"/v1/endpoints/{endpoint.id}", **NO_STORE})
+
+
+def _check_sources(context: RequestContext, patterns: Sequence[str]) -> None:
+    """Raise `Invalid` for a pattern that names a source that is not configured."""
+    names = context.services.settings.source_names
+    for number, pattern in enumerate(patterns):
+        if (detail := unknown_source(pattern, names)) is not None:
+            raise invalid(f"/events/{number}", detail)
 
 
 async def list_(context: RequestContext) -> Response:
@@ -199,6 +208,7 @@ async def update(context: RequestContext) -> Response:
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if "url" in given:
         _check_url(context, given["url"])
+    _check_sources(context, given.get("events") or ())
     _changed(endpoint, given, now := services.clock.now())
     # Again in the transaction, with the endpoint as that finds it, so that concurrent changes are kept.
     changed = await services.endpoints.update(endpoint.id, lambda fresh: _changed(fresh, given, now))

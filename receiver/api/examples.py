@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.api.webhooks import ASSET, AT, ENDPOINT, EXAMPLES, JOB
+from receiver.api.event_examples import ASSET, AT, ENDPOINT, EXAMPLES, JOB
 
 INPUT = {"prompt": "a tide coming in", "generation_type": "text2video", "duration": 5}
 ASKED = {
@@ -224,6 +224,18 @@ ANSWERS: Mapping[str, Any] = {
     "POST /v1/keys": {**_KEY, "key": "rb_kR0..."},
     "GET /v1/keys": [dict(_KEY)],
     "GET /v1/providers": [dict(_PROVIDER)],
+    "GET /v1/sources": [
+        {
+            "object": "source",
+            "id": "shop_renders",
+            "url": "https://hooks.example.com/sources/shop_renders",
+            "event": "source.shop_renders.received",
+            "scheme": "hmac-sha256",
+            "handler": None,
+            "tolerance": 300,
+            "challenge": None,
+        }
+    ],
     "GET /healthz": {"status": "ok"},
     "GET /readyz": {"status": "ok"},
 }

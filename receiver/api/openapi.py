@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from receiver.api import responses, webhooks
+from receiver.api.event_examples import EXAMPLES
 from receiver.api.examples import ANSWERS, BODIES
 from receiver.api.responses import public_name
 from receiver.api.routing import Route
@@ -43,6 +44,7 @@ TAGS = {
     "endpoints": "Say where events are posted.",
     "deliveries": "See and retry what is posted.",
     "providers": "See which accounts are configured and how they fare.",
+    "sources": "See which senders of webhooks are configured.",
     "keys": "Create and revoke API keys.",
     "assets": "Follow the stable links of generated files.",
     "service": "Health, and these documents.",
@@ -150,7 +152,7 @@ def tag_of(path: str) -> str:
 
 
 def _webhook() -> dict[str, Any]:
-    examples = {name: {"value": body} for name, body in webhooks.EXAMPLES.items()}
+    examples = {name: {"value": body} for name, body in EXAMPLES.items()}
     content = {"schema": {"$ref": REF.format(model="Webhook")}, "examples": examples}
     return {
         "tags": ["events"],

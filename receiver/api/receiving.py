@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from handlers.values import immutable
+from receiver.api.event_examples import EXAMPLES, JOB_ERRORS, MEANINGS
 from receiver.api.requests import RotationRequest
-from receiver.api.webhooks import EXAMPLES, JOB_ERRORS, MEANINGS
 from receiver.config.settings import Settings
 from receiver.domain.endpoint_health import ANNOUNCED_AT, OPENS_AFTER
 from receiver.domain.event_types import JOB_FINAL, LITERAL_ONLY

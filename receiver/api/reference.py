@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from receiver.api.event_examples import ENDPOINT, EXAMPLES, JOB, MEANINGS
 from receiver.api.markdown import anchor, inline
-from receiver.api.webhooks import ENDPOINT, EXAMPLES, JOB, MEANINGS
 from receiver.domain.errors import PROBLEMS
 from receiver.domain.event_types import LITERAL_ONLY
 

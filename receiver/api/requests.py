@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from handlers.text import clean, unfit
-from receiver.domain.event_types import JOB_FINAL, TYPES, complaint, is_pattern, nearest_type
+from receiver.domain.event_types import JOB_FINAL, SHOWN, SOURCE, TYPES, complaint, is_pattern, nearest_type
 from receiver.domain.model import LONGEST_TIMEOUT, MAX_IN_FLIGHT, STANDARD, SYMMETRIC, Format
 from receiver.security.signing import BadSecret, key_of
 
@@ -46,10 +46,10 @@ def _pattern(text: str) -> str:
 
 
 def _event_type(text: str) -> str:
-    if text not in TYPES:
+    if text not in TYPES and not (SOURCE.fullmatch(text) and text.endswith(".received")):
         near = nearest_type(text)
         meant = f" (did you mean `{near}`?)" if near else ""
-        raise ValueError(f"must be an event type{meant}; types: {', '.join(TYPES)}")
+        raise ValueError(f"must be an event type{meant}; types: {', '.join(SHOWN)}")
     return text
 
 

@@ -12,14 +12,15 @@ from receiver.domain.model import By, Format, State, WaitReason
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-def _words(kind: type[StrEnum]) -> WithJsonSchema:
+def words_of(kind: type[StrEnum]) -> WithJsonSchema:
+    """Return the schema of the words of an enumeration."""
     return WithJsonSchema({"type": "string", "enum": [one.value for one in kind]})
 
 
-StateWord = Annotated[State, _words(State)]
-ByWord = Annotated[By, _words(By)]
-CodeWord = Annotated[FailureCode, _words(FailureCode)]
-ReasonWord = Annotated[WaitReason, _words(WaitReason)]
+StateWord = Annotated[State, words_of(State)]
+ByWord = Annotated[By, words_of(By)]
+CodeWord = Annotated[FailureCode, words_of(FailureCode)]
+ReasonWord = Annotated[WaitReason, words_of(WaitReason)]
 
 
 def public_name(model_name: str) -> str:
@@ -115,6 +116,19 @@ class JobTokenResponse(ResponseModel):
     job: str
     token: str
     expires_at: Moment
+
+
+class SourceResponse(ResponseModel):
+    """A source of the settings. Its messages are posted to `url` and become events of the type `event`."""
+
+    object: Literal["source"]
+    id: str
+    url: str
+    event: str
+    scheme: str
+    handler: str | None
+    tolerance: int
+    challenge: Literal["json", "query", "crc"] | None
 
 
 class EntryResponse(ResponseModel):

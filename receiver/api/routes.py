@@ -17,6 +17,7 @@ from receiver.api import (
     replays,
     signing_keys,
     site,
+    sources,
     streams,
 )
 from receiver.api import requests as a
@@ -322,6 +323,14 @@ ROUTES: Sequence[Route] = (
         s.ProviderResponse,
         a.PageQuery,
     ),
+    listing(
+        "/v1/sources",
+        sources.list_,
+        "List the sources of the settings, with the URL that receives their messages.",
+        "endpoints:read",
+        s.SourceResponse,
+        a.PageQuery,
+    ),
     route(
         "GET",
         "/assets/{token}",
@@ -378,6 +387,6 @@ ROUTES: Sequence[Route] = (
     route("GET", "/problems", site.problem_list, "List the error codes.", None, None),
     route("GET", "/problems/{code}", site.problems, "Explain an error code.", None, None),
 )
-"""Every route but `POST /callbacks/{account}/{token}`. Callbacks are the hot path: `receiver.api` passes
-them to `callbacks.serve` as plain ASGI, and `http_server` answers small ones below ASGI.
+"""Every route but `POST /callbacks/{account}/{token}` and `/sources/{name}`: they are plain ASGI, which
+`receiver.api` serves, and `http_server` answers small callbacks below ASGI.
 """

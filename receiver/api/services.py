@@ -22,6 +22,7 @@ from receiver.providers.asset_links import AssetLinks
 from receiver.providers.callbacks import CallbackReceiver
 from receiver.providers.status import ProviderStatus
 from receiver.security.ids import IdGenerator
+from receiver.sources.receiver import SourceReceiver
 from receiver.store import Store
 from receiver.work.heartbeat import Role
 from receiver.work.shutdown import Shutdown
@@ -48,6 +49,7 @@ class Services:
     api_keys: ApiKeyStore
     providers: ProviderStatus
     asset_links: AssetLinks
+    sources: SourceReceiver
     callbacks: CallbackReceiver
     wait_reasons: WaitReasons
     waiting_calls: WaitingCalls

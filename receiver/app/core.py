@@ -37,7 +37,7 @@ from receiver.work.slots import ConcurrencyLimit, limit_of
 class Core:
     """The parts on which the others are built: store, HTTP client, limits, counts and recorder."""
 
-    settings: Settings
+    loaded: Loaded
     role: Role
     name: str
     clock: Clock
@@ -57,6 +57,11 @@ class Core:
     breaker: CircuitBreaker
     api_keys: ApiKeyStore
     shutdown: Shutdown
+
+    @property
+    def settings(self) -> Settings:
+        """Return the effective settings."""
+        return self.loaded.settings
 
     def heard(self, word: str) -> None:
         """Pass on a notification of another process; an empty one stands for any that were missed."""
@@ -84,7 +89,7 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role) -> 
     counts = HourlyCounts(store, clock)
     accounts = Accounts(loaded.accounts, client, master_keys, clock, settings.public_url, counts.count)
     return Core(
-        settings=settings,
+        loaded=loaded,
         role=role,
         name=name,
         clock=clock,

@@ -26,6 +26,8 @@ from receiver.providers.callbacks import CallbackReceiver
 from receiver.providers.polling import Poller
 from receiver.providers.status import ProviderStatus
 from receiver.providers.submission import Submitter
+from receiver.sources.key_sets import KeySets
+from receiver.sources.receiver import SourceReceiver, check_sources
 from receiver.store import probe
 from receiver.work.heartbeat import ReplicaHeartbeat
 from receiver.work.worker import Worker
@@ -107,6 +109,7 @@ def services(core: Core, endpoints: EndpointService) -> Services:
             accounts=accounts, breaker=core.breaker, counts=core.counts, store=store, clock=clock
         ),
         asset_links=_asset_links(core),
+        sources=_sources(core),
         callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, clock),
         wait_reasons=_wait_reasons(core),
         waiting_calls=core.waiting_calls,
@@ -131,6 +134,12 @@ def _job_service(core: Core) -> JobService:
         check_url=core.client.check,
         deadline=timedelta(seconds=core.settings.job_deadline),
     )
+
+
+def _sources(core: Core) -> SourceReceiver:
+    check_sources(core.settings.sources, core.client.check)
+    key_sets = KeySets(core.client, core.clock.monotonic)
+    return SourceReceiver(core.loaded.sources, core.recorder, key_sets, core.ids, core.clock)
 
 
 def _asset_links(core: Core) -> AssetLinks:

@@ -25,6 +25,7 @@ COMMANDS = {
     "listen": ("receiver.cli.listen", REMOTE),
     "deliveries": ("receiver.cli.deliveries", REMOTE),
     "replays": ("receiver.cli.replays", REMOTE),
+    "sources": ("receiver.cli.sources", REMOTE),
     "keys": ("receiver.cli.keys", REMOTE),
     "providers": ("receiver.cli.providers", REMOTE),
     "config": ("receiver.cli.config", LOCAL),

@@ -30,7 +30,7 @@ PAUSES = (0.2, 0.5, 1.0, 2.0)
 
 
 @immutable
-class Answer:
+class LocalAnswer:
     """The answer of the local program, and the milliseconds that it took."""
 
     status: int
@@ -45,7 +45,7 @@ class Forward:
     key: bytes = field(repr=False)
     client: httpx.Client = field(repr=False)
 
-    def send(self, event: dict[str, Any], trouble: Trouble) -> Answer:
+    def send(self, event: dict[str, Any], trouble: Trouble) -> LocalAnswer:
         """Return the answer to an event. While no program listens, the event is sent again and again.
 
         A program that breaks the connection may get the event twice, under the same id.
@@ -65,7 +65,7 @@ class Forward:
                 took = (time.monotonic() - began) * 1000
                 if answer.status_code not in STARTING or count == TRIES:
                     trouble("")
-                    return Answer(answer.status_code, took)
+                    return LocalAnswer(answer.status_code, took)
             time.sleep(pause)
 
     def _headers(self, event_id: str, body: bytes) -> list[tuple[str, str]]:
@@ -119,12 +119,12 @@ def listen(
                 rows.add(_with(event, answer), _cells(event, answer))
 
 
-def _with(event: dict[str, Any], answer: Answer | None) -> dict[str, Any]:
+def _with(event: dict[str, Any], answer: LocalAnswer | None) -> dict[str, Any]:
     told = None if answer is None else {"status": answer.status, "latency_ms": round(answer.took, 1)}
     return {**event, "answer": told}
 
 
-def _cells(event: dict[str, Any], answer: Answer | None) -> list[str]:
+def _cells(event: dict[str, Any], answer: LocalAnswer | None) -> list[str]:
     status, took = ("", "") if answer is None else (str(answer.status), f"{answer.took:.0f}")
     return [event["timestamp"], event["type"], str(event["data"].get("id") or ""), status, took]
 

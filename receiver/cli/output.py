@@ -70,6 +70,7 @@ DELIVERY_SHORT: Columns = (
     "next_attempt_at",
     "reason",
 )
+SOURCE: Columns = ("id", "url", "scheme", "event", "handler", "challenge")
 KEY: Columns = ("id", "name", "scopes", "created_at", "expires_at")
 ENTRY: Columns = (
     "at",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from receiver.domain.errors import no_file
-from receiver.domain.event_types import TYPES, is_pattern, nearest_type
+from receiver.domain.event_types import SHOWN, is_pattern, nearest_type
 
 # Written out here: importing the model would import the providers' contract, which makes commands that only
 # call a service slower to start.
@@ -81,7 +81,7 @@ class Pattern(click.ParamType[str]):
             near = nearest_type(text)
             self.fail(
                 f"{text!r} is no event type{f'; did you mean {near}?' if near else ''} "
-                f"(types: {', '.join(TYPES)}; patterns: *, job.*)",
+                f"(types: {', '.join(SHOWN)}; patterns: *, job.*)",
                 param,
                 ctx,
             )

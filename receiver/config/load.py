@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import handlers
 from handlers.contract import Handler
 from handlers.values import immutable
 from receiver.config.settings import AccountSettings, EndpointSettings, Settings
+from receiver.config.source_handlers import Read, reader_of
+from receiver.config.sources import ChallengeSettings, ProofSettings, SourceSettings
 from receiver.domain.errors import Misconfigured, did_you_mean, missing, nearest, no_file, several
 
 PREFIX = "RINGBACK_"
@@ -63,12 +65,16 @@ class AccountSetup:
 
 @immutable
 class Loaded:
-    """The loaded settings, their accounts, the origin of each setting, and the file if there is one."""
+    """The loaded settings, their accounts, the origin of each setting, and the file if there is one.
+
+    `sources` are the sources, each with the reader of its handler.
+    """
 
     settings: Settings
     accounts: Mapping[str, AccountSetup]
     origins: Mapping[str, str]
     file: Path | None = None
+    sources: Sequence[tuple[SourceSettings, Read | None]] = ()
 
     def secrets(self) -> tuple[str, ...]:
         """Return all configured secrets, to be hidden in logs: keys, secrets and the database password."""
@@ -111,7 +117,8 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
         each = [one for problem in problems for one in (problem, *problem.others)]
         raise several([_with_origin(one, origins) for one in each])
     chosen, named_by = config_file(config, environment)
-    return Loaded(settings, accounts, origins, chosen if named_by or chosen.exists() else None)
+    file = chosen if named_by or chosen.exists() else None
+    return Loaded(settings, accounts, origins, file, [(one, reader_of(one)) for one in settings.sources])
 
 
 def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[Misconfigured]]:
@@ -133,6 +140,11 @@ def _set_up(settings: Settings, accounts: dict[str, AccountSetup]) -> Iterator[M
     for name, account in settings.providers.items():
         try:
             accounts[name] = _account(name, account)
+        except Misconfigured as error:
+            yield error
+    for source in settings.sources:
+        try:
+            reader_of(source)
         except Misconfigured as error:
             yield error
     ids = [endpoint.id for endpoint in settings.endpoints]
@@ -333,8 +345,15 @@ def _inside(name: str, outer: str) -> bool:
 
 
 def _siblings(place: list[str]) -> list[str]:
-    model: type[BaseModel] = EndpointSettings if place[0] == "endpoints" else Settings
-    return list(model.model_fields if len(place) > 1 or model is Settings else ())
+    tables: Mapping[str, type[BaseModel]] = {
+        "endpoints": EndpointSettings,
+        "sources": SourceSettings,
+        "proof": ProofSettings,
+        "challenge": ChallengeSettings,
+    }
+    inside = [tables[part] for part in place[:-1] if part in tables]
+    model = inside[-1] if inside else Settings
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -1,22 +1,29 @@
 """All settings, with their types, defaults and constraints."""
 
-import ipaddress
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
     model_validator,
 )
 
+from receiver.config.section import Section
+from receiver.config.sources import MOST_SOURCES, SourceSettings
+from receiver.config.values import (
+    BaseUrl,
+    EndpointSecret,
+    FilePath,
+    HostName,
+    Network,
+    ProxyUrl,
+    Seconds,
+    TargetUrl,
+)
 from receiver.domain.errors import pointer_to
-from receiver.domain.event_types import JOB_FINAL, complaint, unknown
+from receiver.domain.event_types import JOB_FINAL, complaint, unknown, unknown_source
 from receiver.domain.filter_reader import BadFilter, checked_filter
 from receiver.domain.formats import TEMPLATE
 from receiver.domain.model import (
@@ -28,10 +35,8 @@ from receiver.domain.model import (
     Format,
 )
 from receiver.domain.templates import BadTemplate, check
-from receiver.egress.address_guard import BadUrl, Origin, split
-from receiver.egress.proxy import proxy_of
+from receiver.egress.address_guard import Origin
 from receiver.security.custom_headers import header_problems
-from receiver.security.signing import BadSecret, key_of
 from receiver.security.tokens import API_KEY_PREFIX, SHORTEST_MASTER
 
 RETRY_SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -40,106 +45,11 @@ API_KEY = re.compile(re.escape(API_KEY_PREFIX) + r"[!-~]{32,500}", re.ASCII)
 """The form of an admin key."""
 
 
-def _network(text: str) -> str:
-    ipaddress.ip_network(text)
-    return text
-
-
-def _base_url(text: str) -> str:
-    try:
-        split(text)
-    except BadUrl as error:
-        raise ValueError(str(error)) from None
-    if "?" in text:
-        raise ValueError("a base URL has no query")
-    return text.rstrip("/")
-
-
-def _target_url(text: str) -> str:
-    try:
-        split(text)
-    except BadUrl as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _secret(value: SecretStr) -> SecretStr:
-    try:
-        key_of(value.get_secret_value())
-    except BadSecret as error:
-        raise ValueError(f"{error}; leave it out to have one made") from None
-    return value
-
-
-Network = Annotated[str, AfterValidator(_network)]
-
-
-def _no_nul(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("must be a path, without NUL")
-    return path
-
-
-def _host_name(text: str) -> str:
-    name = text.lower().removesuffix(".")
-    try:
-        address = split(f"https://{name}/")[0].host != name or name.replace(".", "").isdigit()
-    except BadUrl:
-        address = True
-    if address:
-        raise ValueError("must be a name without scheme, port or path; addresses belong in egress_allow")
-    return name
-
-
-def _proxy(url: SecretStr) -> SecretStr:
-    try:
-        proxy_of(url.get_secret_value())
-    except BadUrl as error:
-        raise ValueError(str(error)) from None
-    return url
-
-
-ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
-HostName = Annotated[str, AfterValidator(_host_name)]
-FilePath = Annotated[Path, AfterValidator(_no_nul)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-TargetUrl = Annotated[str, AfterValidator(_target_url)]
-EndpointSecret = Annotated[SecretStr, AfterValidator(_secret)]
-Seconds = Annotated[float, Field(gt=0, le=604800)]
-"""A time in seconds, at most 7 days."""
-
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1", "::0": "::1"}  # noqa: S104  # it is looked up
 """The addresses of a service that listens on all addresses, for calls from its own machine; none is bound."""
 
 
-NO_VALUE = object()
-"""A value that no type accepts, so that its field fails validation."""
-
-
-class _Section(BaseModel):
-    # An error must not repeat its input, which may be a secret.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_numbers_by_chance(cls, values: Any) -> Any:
-        """Make a boolean fail where none is expected: pydantic would accept `true` as the number 1."""
-        if not isinstance(values, dict):
-            return values
-        fields = cls.model_fields
-        return {
-            name: value if name not in fields or fields[name].annotation is bool else _without_truth(value)
-            for name, value in values.items()
-        }
-
-
-def _without_truth(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_truth(inner) for inner in value]
-    return NO_VALUE if isinstance(value, bool) else value
-
-
-class AccountSettings(_Section):
+class AccountSettings(Section):
     """The settings of an account at a provider."""
 
     handler: str | None = Field(default=None, description="which provider; default: the account's name")
@@ -172,7 +82,7 @@ class AccountSettings(_Section):
     options: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
 
 
-class EndpointSettings(_Section):
+class EndpointSettings(Section):
     """The settings of an endpoint that is kept in the file."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="its id, stable over restarts")
@@ -248,7 +158,7 @@ class EndpointSettings(_Section):
         return events
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of the service; `deploy/README.md` and `ringback config` list them."""
 
     database_url: str = Field(
@@ -320,6 +230,9 @@ class Settings(_Section):
     )
     providers: dict[str, AccountSettings] = Field(default_factory=dict, description="accounts by name")
     endpoints: tuple[EndpointSettings, ...] = Field(default=(), description="endpoints kept in the file")
+    sources: tuple[SourceSettings, ...] = Field(
+        default=(), max_length=MOST_SOURCES, description="senders of webhooks about jobs submitted elsewhere"
+    )
 
     @field_validator("secret_keys")
     @classmethod
@@ -339,6 +252,27 @@ class Settings(_Section):
             if not API_KEY.fullmatch(text):
                 raise ValueError("must be `rb_` and at least 32 characters without blanks")
         return key
+
+    @field_validator("sources")
+    @classmethod
+    def _each_once(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        names = [source.name for source in sources]
+        if len(set(names)) != len(names):
+            raise ValueError("two sources have the same name")
+        return sources
+
+    @model_validator(mode="after")
+    def _of_known_sources(self) -> "Settings":
+        for endpoint in self.endpoints:
+            for pattern in endpoint.events:
+                if (complaint := unknown_source(pattern, self.source_names)) is not None:
+                    raise ValueError(f"endpoints.{endpoint.id}.events: {pattern} {complaint}")
+        return self
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Return the names of the sources."""
+        return tuple(source.name for source in self.sources)
 
     @property
     def link_base(self) -> str:

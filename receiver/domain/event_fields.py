@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from handlers.contract import FailureCode
-from receiver.domain.event_types import TYPES, wants
+from receiver.domain.event_types import EVERY_SOURCE, TYPES, wants
 from receiver.domain.filter_operators import FieldKind
 from receiver.domain.model import By, State, WaitReason
 
@@ -57,7 +57,24 @@ _ENDPOINT: Mapping[str, FieldKind] = {
     "at": FieldKind.TEXT,
     "sequence": FieldKind.NUMBER,
 }
-FIELDS: Mapping[str, Mapping[str, FieldKind]] = {"job": _JOB, "provider": _PROVIDER, "endpoint": _ENDPOINT}
+_SOURCE: Mapping[str, FieldKind] = {
+    "object": FieldKind.TEXT,
+    "id": FieldKind.TEXT,
+    "source": FieldKind.TEXT,
+    "sender_id": FieldKind.TEXT,
+    "received_at": FieldKind.TEXT,
+    "headers": FieldKind.TEXTS,
+    "body": FieldKind.OPEN,
+    "body_base64": FieldKind.TEXT,
+    "update": FieldKind.OPEN,
+    "sequence": FieldKind.NUMBER,
+}
+FIELDS: Mapping[str, Mapping[str, FieldKind]] = {
+    "job": _JOB,
+    "provider": _PROVIDER,
+    "endpoint": _ENDPOINT,
+    "source": _SOURCE,
+}
 """The fields of each family of event types. A job's `result` is not among them: events carry it only for
 endpoints that include it.
 """
@@ -80,6 +97,9 @@ HOLDING: Mapping[FieldKind | None, FieldKind] = {
 def families(patterns: Sequence[str]) -> list[str]:
     """Return the families of the event types that `patterns` include."""
     types = [name for name in TYPES if wants(tuple(patterns), name)]
+    # A source has any name, so its types are judged by the pattern.
+    types += [name for name in patterns if name.startswith("source.")]
+    types += [EVERY_SOURCE] if "*" in patterns else []
     return [family for family in FIELDS if any(name.startswith(f"{family}.") for name in types)]
 
 

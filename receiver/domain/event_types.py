@@ -1,6 +1,7 @@
 """Event types, and the patterns by which an endpoint subscribes to them."""
 
 import functools
+import re
 from collections.abc import Sequence
 
 from receiver.domain.errors import nearest
@@ -24,10 +25,33 @@ LITERAL_ONLY = frozenset({"job.progressed", "job.late_result", "endpoint.test"})
 ABOUT_ENDPOINTS = frozenset({"endpoint.failing", "endpoint.disabled"})
 """Types that are not delivered to the endpoint that they are about: it cannot take them."""
 
+SOURCE = re.compile(r"source\.([a-z0-9_]{1,40})\.(?:received|\*)", re.ASCII)
+"""The type of a source's events, or the pattern of all of them. The name of the source is its group."""
+SOURCE_TYPE = "source.<name>.received"
+"""The form of a source's type in texts."""
+EVERY_SOURCE = "source.*"
+SHOWN = (*TYPES, SOURCE_TYPE)
+"""All event types, for texts."""
+
+
+def of_source(name: str) -> str:
+    """Return the type of the events of a source."""
+    return f"source.{name}.received"
+
+
+def unknown_source(pattern: str, names: Sequence[str]) -> str | None:
+    """Return the reason why a pattern names no source of these `names`, None when it does not name any."""
+    found = SOURCE.fullmatch(pattern)
+    if found is None or found[1] in names:
+        return None
+    near = nearest(found[1], names)
+    meant = f" (did you mean `{near}`?)" if near else ""
+    return f"names no source{meant}; sources: {', '.join(names) or 'none; add one to the settings'}"
+
 
 def is_pattern(text: str) -> bool:
     """Return whether `text` can match an event type: a type, `*`, or a prefix of a type that ends in `.*`."""
-    if text == "*" or text in TYPES:
+    if text in {"*", EVERY_SOURCE} or text in TYPES or SOURCE.fullmatch(text):
         return True
     return text.endswith(".*") and any(name.startswith(text[:-1]) for name in TYPES)
 
@@ -54,7 +78,7 @@ def complaint(pattern: str) -> str:
     """Return the reason why a pattern is refused, with the most similar event type and all event types."""
     near = nearest_type(pattern)
     meant = f" (did you mean `{near}`?)" if near else ""
-    return f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(TYPES)}"
+    return f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(SHOWN)}"
 
 
 def unknown(patterns: Sequence[str]) -> list[int]:

@@ -25,6 +25,7 @@ from receiver.store import (
     jobs,
     lost_deliveries,
     partitions,
+    source_messages,
 )
 from receiver.store.statements import Transaction, moment, ms
 from receiver.work.limits import HELD, ConcurrencyLimits
@@ -193,6 +194,8 @@ class Retention:
         await self._remove_events(before)
         self._orphans = await self._paced(lambda: erasure.prune_orphans(before, self._orphans, ORPHANS))
         await self._paced(lambda: _forget(before, self._clock.now()))
+        while await self._paced(lambda: source_messages.forget(before, BATCH)) == BATCH:
+            pass
         return removed
 
     async def _remove(self, group: list[str], *, heavy: bool) -> None:

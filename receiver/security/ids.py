@@ -9,6 +9,8 @@ ID_DIGITS = 32
 """Hexadecimal digits of an id: 12 of the time in milliseconds, 20 random ones."""
 KIND_DIGITS = 16
 """Hexadecimal digits that tell apart the events of one subject."""
+OWN = frozenset({"job", "msg"})
+"""The kinds of subjects whose events begin with the digits of their ids: jobs, and messages of sources."""
 CHANCE_BYTES = 10
 """Random bytes in an id: 80 bits."""
 CHANCES = 256
@@ -54,11 +56,11 @@ def is_id(kind: str, text: str) -> bool:
 def event_id(subject: str, kind: str) -> str:
     """Return the id of the event of `kind` about `subject`. The same arguments always give the same id.
 
-    The id of a job's event begins with the digits of the job's id, so that rows written together lie together
-    in every index; random ids made a commit several times as large. Ids of other events do not begin with a
-    time, because their subjects (endpoints, accounts) live longer than the stored history.
+    The id of an event of a job or message begins with the digits of that id, so that rows written together
+    lie together in every index; random ids made a commit several times as large. Ids of other events do not
+    begin with a time, because their subjects (endpoints, accounts) live longer than the stored history.
     """
     digest = hashlib.sha256(f"event|{subject}|{kind}".encode()).hexdigest()
     kind_of, _, digits = subject.rpartition("_")
-    own = kind_of == "job" and len(digits) == ID_DIGITS and HEX.issuperset(digits)
+    own = kind_of in OWN and len(digits) == ID_DIGITS and HEX.issuperset(digits)
     return f"evt_{digits if own else digest[:ID_DIGITS]}{digest[-KIND_DIGITS:]}"

@@ -155,6 +155,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "replica": {"id": "text", "role": "text", "seen_at": "bigint", "kids": "text"},
     "erased": {"id": "text", "place": "bigint", "at": "bigint"},
+    "source_message": {"id": "text", "at": "bigint"},
     "replay": {
         "id": "text",
         "endpoint": "text",

@@ -40,6 +40,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "account": ("name",),
     "taken": ("target", "reason"),
     "erased": ("id",),
+    "source_message": ("id",),
     "replay": ("id",),
     "hold": ("lane",),
     "meta": ("key",),

@@ -2,10 +2,11 @@
 
 import pytest
 
+from receiver.api.event_examples import EXAMPLES
 from receiver.api.examples import ANSWERS, BODIES, DONE
 from receiver.api.openapi import name_of
 from receiver.api.routes import ROUTES
-from receiver.api.webhooks import EXAMPLES, JobAnnounced, Webhook
+from receiver.api.webhooks import JobAnnounced, Webhook
 from receiver.domain.model import State
 
 

@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from handlers import json
 from handlers.contract import FailureCode
+from receiver.api.event_examples import EXAMPLES, JOB_ERRORS, MEANINGS
 from receiver.api.receiving import TITLE, event_texts, in_words, listed, receiving
 from receiver.api.requests import EndpointRequest
-from receiver.api.webhooks import EXAMPLES, JOB_ERRORS, MEANINGS
 from receiver.config.settings import EndpointSettings, Settings
 from receiver.domain.event_types import JOB_FINAL, LITERAL_ONLY, TYPES
 from receiver.domain.filter_operators import OPERATORS

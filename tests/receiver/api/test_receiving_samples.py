@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from receiver.api.event_examples import EXAMPLES
 from receiver.api.receiving import receiving
-from receiver.api.webhooks import EXAMPLES
 from receiver.config.settings import Settings
 from receiver.security.signing import headers as signed
 from receiver.security.signing import key_of, new_secret

@@ -4,11 +4,12 @@ import re
 
 import pytest
 
+from receiver.api.event_examples import EXAMPLES, MEANINGS
 from receiver.api.openapi import description, name_of
 from receiver.api.reference import reference
 from receiver.api.routes import ROUTES
 from receiver.api.routing import Route
-from receiver.api.webhooks import EXAMPLES, MEANINGS, Webhook
+from receiver.api.webhooks import Webhook
 from receiver.domain.errors import PROBLEMS
 from receiver.domain.event_types import TYPES
 

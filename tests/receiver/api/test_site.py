@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from receiver.api.event_examples import EXAMPLES, MEANINGS
 from receiver.api.markdown import anchor
 from receiver.api.receiving import TITLE
-from receiver.api.webhooks import EXAMPLES, MEANINGS
 from receiver.config.settings import Settings
 from receiver.domain.errors import PROBLEMS
 from receiver.domain.event_types import TYPES

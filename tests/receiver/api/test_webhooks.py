@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from receiver.api.event_examples import EXAMPLES, MEANINGS
 from receiver.api.webhooks import (
-    EXAMPLES,
-    MEANINGS,
     DisabledAnnounced,
     EventResponse,
     EventWithReasons,

@@ -8,8 +8,8 @@ import pytest
 from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.http import HTTPMessage, from_binary_event, from_structured_event
 
+from receiver.api.event_examples import EXAMPLES
 from receiver.api.requests import EndpointRequest
-from receiver.api.webhooks import EXAMPLES
 from receiver.cli import params
 from receiver.config.settings import EndpointSettings
 from receiver.domain.event_types import TYPES

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from receiver.api.webhooks import EXAMPLES
+from receiver.api.event_examples import EXAMPLES
 from receiver.domain.event_types import LITERAL_ONLY
 from receiver.domain.templates import LONGEST, MOST, BadTemplate, check, filled
 

@@ -1,0 +1,31 @@
+"""The readers of sources: the callbacks of the handlers that their settings name."""
+
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+import handlers
+from handlers.contract import HttpMessage, Update
+from receiver.config.sources import SourceSettings
+from receiver.domain.errors import Misconfigured, did_you_mean
+
+Read = Callable[[HttpMessage], Update]
+"""A reader of messages. It raises `BadPayload` and nothing else."""
+
+
+def reader_of(source: SourceSettings) -> Read | None:
+    """Return the reader of a source, None without a handler. Raises `Misconfigured`."""
+    if source.handler is None:
+        return None
+    place = f"sources.{source.name}.handler"
+    provider = handlers.ALL.get(source.handler)
+    if provider is None:
+        known = ", ".join(handlers.ALL) + did_you_mean(source.handler, handlers.ALL)
+        raise Misconfigured(place, f"no handler {source.handler!r}; known: {known}")
+    try:
+        callback = provider.configure(provider.options.model_validate({})).callback
+    except ValidationError:
+        callback = None
+    if callback is None:
+        raise Misconfigured(place, f"{source.handler} has no callbacks to read")
+    return callback.parse

@@ -1,0 +1,102 @@
+"""The public keys of senders (RFC 7517), fetched through the guarded client and kept for a day at most."""
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from handlers import json
+from handlers.errors import BadPayload
+from receiver.domain.errors import StoreUnavailable
+from receiver.egress.client import CallFailed, HttpCall, HttpClient
+
+LOGGER = logging.getLogger("ringback.sources")
+LIFE = 86_400.0
+"""Seconds for which keys are kept: fal asks for a day at most."""
+AGAIN = 60.0
+"""Seconds between two fetches for keys that are not known: forged signatures cause no more."""
+TIMEOUT = 5.0
+"""Seconds for a fetch. A sender waits meanwhile."""
+CAP = 256 * 1024
+MOST = 50
+"""Most bytes and keys of a set."""
+RAW = 32
+"""Bytes of an Ed25519 public key."""
+
+
+class KeysUnavailable(StoreUnavailable):
+    """The error for keys that cannot be fetched: the sender is asked to come again."""
+
+
+@dataclass
+class _KeySet:
+    """The keys of one URL. The times are monotonic, in seconds."""
+
+    keys: tuple[str, ...] = ()
+    fetched_at: float = float("-inf")
+    tried_at: float = float("-inf")
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class KeySets:
+    """The key sets of the sources, by URL. There are no others, so their number is bounded."""
+
+    def __init__(self, client: HttpClient, monotonic: Callable[[], float]) -> None:
+        self._client = client
+        self._monotonic = monotonic
+        self._sets: dict[str, _KeySet] = {}
+
+    async def keys(self, url: str, *, beside: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return the public keys of a URL, in base64url.
+
+        With `beside`, keys among which the right one is not, newer ones are fetched, once a minute at most.
+        Raises `KeysUnavailable` when there are none.
+        """
+        held = self._sets.setdefault(url, _KeySet())
+        async with held.lock:
+            now = self._monotonic()
+            old = now - held.fetched_at >= LIFE
+            wanted = old or (bool(beside) and held.keys == beside)
+            if wanted and now - held.tried_at >= AGAIN:
+                held.tried_at = now
+                await self._fetch(url, held, now)
+            if self._monotonic() - held.fetched_at >= LIFE:
+                raise KeysUnavailable("the public keys of the sender could not be fetched")
+            return held.keys
+
+    async def _fetch(self, url: str, held: _KeySet, now: float) -> None:
+        try:
+            answer = await self._client.call(HttpCall(method="GET", url=url, timeout=TIMEOUT, cap=CAP + 1))
+            if answer.status != 200 or len(answer.body) > CAP:
+                raise BadPayload(f"it answered {answer.status} with {len(answer.body)} bytes")
+            held.keys, held.fetched_at = read_keys(answer.body), now
+        except (CallFailed, BadPayload) as error:
+            LOGGER.warning("the keys of %s could not be fetched: %s", url, error)
+
+
+def read_keys(body: bytes) -> tuple[str, ...]:
+    """Return the Ed25519 keys of a JSON Web Key Set. Raises `BadPayload` where there is none."""
+    try:
+        found = json.as_object(json.forgive(body)).get("keys")
+    except json.BadJson as error:
+        raise BadPayload(f"it is no key set: {error}") from None
+    keys = [one for one in (_key(value) for value in (found if isinstance(found, list) else ())) if one]
+    if not keys:
+        raise BadPayload("it has no Ed25519 key")
+    return tuple(keys[:MOST])
+
+
+def _key(value: Any) -> str | None:
+    if not isinstance(value, dict) or (value.get("kty"), value.get("crv")) != ("OKP", "Ed25519"):
+        return None
+    text = value.get("x")
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    return text if len(raw) == RAW else None

@@ -1,0 +1,153 @@
+"""The event of a message: its data, with the body exactly as it came where that is JSON. Pure."""
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from handlers import json
+from handlers.contract import Asset, HttpMessage, Update
+from handlers.values import immutable
+from receiver.config.sources import SCHEMES, SourceSettings
+from receiver.domain.event_types import of_source
+from receiver.domain.model import Event
+from receiver.domain.rendering import stamp, when
+from receiver.security.ids import event_id
+
+KEPT_HEADERS = frozenset(
+    {
+        "content-type",
+        "user-agent",
+        "date",
+        "x-request-id",
+        "x-webhook-event",
+        "webhook-id",
+        "webhook-timestamp",
+        "svix-id",
+        "svix-timestamp",
+        "x-github-event",
+        "x-github-delivery",
+        "x-github-hook-id",
+    }
+)
+"""The headers that an event carries beside those that the settings name. No proof is among them."""
+LONGEST_HEADER = 1000
+"""Most characters of a header in an event."""
+LONGEST_ID = 256
+"""Most characters of a sender's id."""
+BETWEEN = re.compile(rb'("(?:[^"\\]|\\.)*+")|[ \t\r\n]++')
+"""A text of JSON, or blanks between two tokens."""
+
+
+@immutable(kw_only=True)
+class SourceMessage:
+    """A message of a source that is proved. `id` is our own, `sender_id` the sender's."""
+
+    id: str
+    source: str
+    sender_id: str | None
+    at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+    update: Update | None
+
+
+def sender_id_of(source: SourceSettings, message: HttpMessage) -> str | None:
+    """Return the sender's id of a message, None where there is none that can be used."""
+    rule = SCHEMES[source.proof.scheme]
+    pointer = source.id_pointer or (None if source.id_header else rule.id_pointer)
+    if pointer is not None:
+        return _pointed(message.body, pointer)
+    names = [source.id_header or rule.id_header or ""]
+    # The two families of headers of Standard Webhooks stand for each other.
+    if source.id_header is None and names[0] in {"webhook-id", "svix-id"}:
+        names = ["webhook-id", "svix-id"]
+    found = [value for name in names for value in message.every(name)]
+    return found[0] if len(found) == 1 and 0 < len(found[0]) <= LONGEST_ID else None
+
+
+def _pointed(body: bytes, pointer: str) -> str | None:
+    try:
+        at: Any = json.forgive(body)
+    except json.BadJson:
+        return None
+    for key in pointer.split("/")[1:]:
+        at = at.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(at, dict) else None
+    text = str(at) if isinstance(at, str | int) and not isinstance(at, bool) else ""
+    return text if 0 < len(text) <= LONGEST_ID else None
+
+
+def headers_of(source: SourceSettings, message: HttpMessage) -> dict[str, str]:
+    """Return the headers that the event of a message carries."""
+    kept = (KEPT_HEADERS | set(source.headers) | {source.id_header}) - {source.proof.header}
+    found: dict[str, str] = {}
+    for name, value in message.headers:
+        if name in kept:
+            found[name] = f"{found[name]}, {value}" if name in found else value[:LONGEST_HEADER]
+    return {name: value[:LONGEST_HEADER] for name, value in found.items()}
+
+
+def event_of(message: SourceMessage) -> Event:
+    """Return the event of a message."""
+    name = of_source(message.source)
+    identity = event_id(message.id, "received")
+    compact = BETWEEN.sub(rb"\1", message.body)
+    for body in (b'"body":' + compact, b'"body_base64":"' + base64.b64encode(message.body) + b'"'):
+        rendered = _rendered(message, identity, name, body)
+        try:
+            json.read_object(rendered)
+        # A body that is no JSON, or too deep or too large for ours, goes as bytes.
+        except json.BadJson:
+            continue
+        break
+    return Event(id=identity, type=name, job_id=None, at=message.at, sequence=1, body=rendered)
+
+
+def _rendered(message: SourceMessage, identity: str, name: str, body: bytes) -> bytes:
+    head = json.write({"id": identity, "type": name, "timestamp": stamp(message.at)})
+    data = json.write(
+        {
+            "object": "message",
+            "id": message.id,
+            "source": message.source,
+            "sender_id": message.sender_id,
+            "received_at": stamp(message.at),
+            "headers": message.headers,
+            "update": None if message.update is None else _update(message.update),
+            "sequence": 1,
+        }
+    )
+    return head[:-1] + b',"data":' + data[:-1] + b"," + body + b"}}"
+
+
+def _update(update: Update) -> dict[str, Any]:
+    failure = update.failure
+    return {
+        "provider_job_id": update.provider_job_id,
+        "phase": update.phase.value,
+        "progress": update.progress,
+        "assets": [_asset(one) for one in update.assets],
+        "error": failure
+        and {
+            "code": failure.code.value,
+            "message": failure.message,
+            "provider_code": failure.provider_code,
+        },
+        "usage": dict(update.usage) if update.usage else None,
+    }
+
+
+def _asset(asset: Asset) -> dict[str, Any]:
+    return {
+        "kind": asset.kind.value,
+        "provider_url": asset.url,
+        "expires_at": when(asset.expires_at),
+        "deletes_at": when(asset.deletes_at),
+        "mime_type": asset.mime_type,
+        "width": asset.width,
+        "height": asset.height,
+        "duration": asset.duration,
+        "fps": asset.fps,
+        "has_sound": asset.has_sound,
+    }
