@@ -169,6 +169,7 @@ ANSWERS: Mapping[str, Any] = {
     "GET /v1/jobs": [dict(DONE)],
     "GET /v1/jobs/{id}": {**DONE, "input": INPUT},
     "POST /v1/jobs/{id}/cancel": {**_NEW, "state": "canceled", "completed_by": "cancel", "completed_at": AT},
+    "POST /v1/jobs/{id}/revoke-assets": {**DONE, "assets": [{**ASSET, "url": None}]},
     "POST /v1/jobs/{id}/resolve": {**DONE, "state": "queued", "completed_by": None, "completed_at": None},
     "GET /v1/jobs/{id}/timeline": _ENTRIES,
     "POST /v1/jobs/{id}/token": {

@@ -37,7 +37,8 @@ def _seen(context: RequestContext, job: Job, waiting: Waiting | None) -> dict[st
     # Without `public_url`, links lead to the address at which this client reached the service.
     if context.services.settings.public_url is None:
         for one in seen["assets"]:
-            one["url"] = _asked_at(context) + urlsplit(one["url"]).path
+            if one["url"] is not None:
+                one["url"] = _asked_at(context) + urlsplit(one["url"]).path
     seen["waiting"] = waiting_view(waiting) if waiting else None
     seen["result"] = json.read(job.result) if job.result is not None else None
     return seen
@@ -176,6 +177,11 @@ async def list_(context: RequestContext) -> Response:
 async def cancel(context: RequestContext) -> Response:
     """Cancel a job."""
     return answer(await job_json(context, await context.services.jobs.cancel(job_id_of(context))))
+
+
+async def revoke_assets(context: RequestContext) -> Response:
+    """Revoke the asset links of a job."""
+    return answer(await job_json(context, await context.services.jobs.revoke_assets(job_id_of(context))))
 
 
 async def resolve(context: RequestContext) -> Response:

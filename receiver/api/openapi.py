@@ -46,7 +46,7 @@ TAGS = {
     "providers": "See which accounts are configured and how they fare.",
     "sources": "See which senders of webhooks are configured.",
     "keys": "Create and revoke API keys.",
-    "assets": "Follow the stable links of generated files.",
+    "assets": "Follow the stable links of generated files, or download them.",
     "service": "Health, and these documents.",
 }
 LABEL = {
@@ -66,6 +66,7 @@ MEANINGS = {
     410: "it was here once",
     413: "the body is too large",
     415: "the body is not plain JSON",
+    416: "the range lies behind the end of the file",
     422: "a field or a parameter is wrong; `errors` lists each",
     429: "too many calls wait under this key",
     500: "a fault of the service, logged under `request_id`",
@@ -235,6 +236,8 @@ def _errors(call: Route) -> list[int]:
         errors.append(429)
     if call.path.startswith("/assets/") or call.feed:
         errors.append(410)
+    if call.path.startswith("/assets/"):
+        errors.append(416)
     return sorted(errors)
 
 

@@ -318,6 +318,14 @@ class StreamQuery(QueryModel):
     type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
 
 
+class AssetQuery(QueryModel):
+    """The parameter of an asset link; others are ignored, since other programs add theirs to links."""
+
+    download: str | None = Field(
+        default=None, description="`1` passes the file on through the service, ranges included"
+    )
+
+
 class JobQuery(PageQuery):
     """Filters for the list of jobs. `metadata.<key>` is a filter, too."""
 

@@ -36,11 +36,14 @@ class ResponseModel(BaseModel):
 
 
 class AssetResponse(ResponseModel):
-    """A generated file. `url` is a stable link of this service, `provider_url` the provider's own."""
+    """A generated file. `url` is a stable link of this service, null once the job's links were revoked.
+
+    `provider_url` is the provider's own link, null where it must not be handed on. It cannot be revoked here.
+    """
 
     index: int
     kind: Literal["video", "image", "audio", "file"]
-    url: str
+    url: str | None
     provider_url: str | None
     expires_at: Moment | None
     deletes_at: Moment | None

@@ -55,6 +55,7 @@ def listing(
     return replace(route("GET", path, handle, summary, scope, item), query=query, paged=True)
 
 
+ASSET = "Redirect an asset link to the current URL of its file, or pass the file on. It needs no API key."
 ROUTES: Sequence[Route] = (
     route("POST", "/v1/jobs", jobs.create, "Submit a job.", "jobs:write", s.NewJobResponse, 202).takes(
         a.JobRequest,
@@ -86,6 +87,14 @@ ROUTES: Sequence[Route] = (
         204,
     ),
     route("POST", "/v1/jobs/{id}/cancel", jobs.cancel, "Cancel a job.", "jobs:write", s.JobResponse),
+    route(
+        "POST",
+        "/v1/jobs/{id}/revoke-assets",
+        jobs.revoke_assets,
+        "Revoke the stable links to a job's files, those handed out before included.",
+        "jobs:write",
+        s.JobResponse,
+    ),
     route(
         "POST",
         "/v1/jobs/{id}/resolve",
@@ -331,24 +340,12 @@ ROUTES: Sequence[Route] = (
         s.SourceResponse,
         a.PageQuery,
     ),
-    route(
-        "GET",
-        "/assets/{token}",
-        assets.follow,
-        "Redirect a stable asset link to the current URL of the file. It needs no API key.",
-        None,
-        None,
-        307,
-    ),
-    route(
-        "HEAD",
-        "/assets/{token}",
-        assets.follow,
-        "Redirect a stable asset link to the current URL of the file. It needs no API key.",
-        None,
-        None,
-        307,
-    ),
+    *[
+        replace(
+            route(method, "/assets/{token}", assets.follow, ASSET, None, None, 307), also=(200, 206)
+        ).asks(a.AssetQuery)
+        for method in ("GET", "HEAD")
+    ],
     route(
         "GET",
         "/.well-known/ringback-keys.json",

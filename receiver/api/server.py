@@ -2,8 +2,9 @@
 
 uvicorn has a timeout for idle connections only (30 s here). Added are 5 s for a head, 8 s for the body after
 it plus 1 s for every MiB declared, neither extended by sending small pieces, and 8 s for a client that does
-not read its response. A head has at most 32 KiB and 100 headers. Time in which this process stood still does
-not count: data that arrived meanwhile is read before a connection is cut.
+not read its response. A transfer may be long: it is cut after 30 s in which its client read nothing, and when
+its client closes its side. A head has at most 32 KiB and 100 headers. Time in which this process stood still
+does not count: data that arrived meanwhile is read before a connection is cut.
 """
 
 import asyncio
@@ -20,14 +21,22 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from receiver.api.fast_path import BufferedRequest, RawHandler, is_plain, response
-from receiver.api.guard import new_request_id, problem
-from receiver.api.request_head import problem_with, without_upgrade
-from receiver.domain.errors import Malformed
+from receiver.api.request_head import (
+    NO_HTTP,
+    TOO_MUCH,
+    Refusal,
+    problem_with,
+    refusal_bytes,
+    seconds_more,
+    without_upgrade,
+)
+from receiver.api.transfers import offer_transfer, transfer_of
 
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 8.0
 WRITE_SECONDS = 8.0
-"""Seconds for a head, for a body (and more by its length), and for a client that does not read."""
+TRANSFER_SECONDS = 30.0
+"""Seconds for a head, a body (and more by its length), a client that does not read, and one of a transfer."""
 STOOD_STILL = 0.25
 """Seconds that a timer may be late. A later one shows that this process was stopped or too busy to read."""
 LOOK_AGAIN = 1.0
@@ -35,16 +44,6 @@ LOOK_AGAIN = 1.0
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 """Most bytes and headers of a head; uvicorn's parser has no such limits."""
-MIB = 1024 * 1024
-
-Refusal = tuple[int, str, str]
-"""The status, reason and detail of a response to a refused request."""
-NO_HTTP: Refusal = (400, "Bad Request", "Invalid HTTP request received.")
-TOO_MUCH: Refusal = (
-    431,
-    "Request Header Fields Too Large",
-    "the head of a request has 32 KiB and 100 headers",
-)
 
 Shortcut = tuple[bytes, RawHandler]
 """The path prefix of the fast path, and its handler."""
@@ -77,6 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._offered = self._last = False
         self._answering: RequestResponseCycle | None = None
+        self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Start the deadline of the first head."""
@@ -91,7 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn never keeps it open
         """Handle the end of the client's data. Returns whether to keep the connection for a response."""
-        if self._idle() or self._awaited is Awaited.BODY:
+        if self._idle() or self._awaited is Awaited.BODY or self._transfers():
             return False
         self.cycle.keep_alive = False
         return True
@@ -187,7 +187,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Start the deadline of a client that does not read."""
         super().pause_writing()
         if self._write_deadline is None:
-            self._arm_write(WRITE_SECONDS)
+            self._arm_write(TRANSFER_SECONDS if self._transfers() else WRITE_SECONDS)
 
     def resume_writing(self) -> None:
         """Cancel the deadline: the client reads again."""
@@ -236,10 +236,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._awaited is Awaited.HEAD:
             self._arm(HEAD_SECONDS)
         elif self._awaited is Awaited.BODY:
-            declared = next((value for name, value in self.headers if name == b"content-length"), b"0")
-            mib = int(declared) / MIB if declared.isdigit() and len(declared) < 16 else 0.0
-            # A client may declare any length, so it gains 64 s at most.
-            self._arm(BODY_SECONDS + min(mib, 64.0))
+            self._arm(BODY_SECONDS + seconds_more(self.headers))
 
     def _idle(self) -> bool:
         cycle: Any = self.cycle
@@ -250,7 +247,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(seconds, self._overdue, due, seconds, looked)
 
     def _arm_write(self, seconds: float, *, looked: bool = False) -> None:
-        due = self.loop.time() + seconds
+        due, self._unread = self.loop.time() + seconds, self.transport.get_write_buffer_size()
         self._write_deadline = self.loop.call_later(seconds, self._overdue_write, due, seconds, looked)
 
     def _overdue(self, due: float, seconds: float, looked: bool) -> None:
@@ -264,7 +261,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _overdue_write(self, due: float, seconds: float, looked: bool) -> None:
         """Cut the connection at its deadline, unless the client has made room that was not used yet."""
         more = self._more_time(due, seconds, None if looked else select.POLLOUT)
-        if more is None:
+        if self._transfers() and self.transport.get_write_buffer_size() < self._unread:
+            self._arm_write(TRANSFER_SECONDS)
+        elif more is None:
             self._abort()
         else:
             self._arm_write(more[0], looked=more[1] or looked)
@@ -309,7 +308,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        offer_transfer(cycle.scope, self._cut)
         super()._start_asgi_task(cycle, app)
+
+    def _transfers(self) -> bool:
+        cycle: Any = self._answering
+        return cycle is not None and not self._idle() and transfer_of(cycle.scope).under_way
+
+    def _cut(self) -> None:
+        self._disarm()
+        self._disarm_write()
+        self._abort()
 
     def _abort(self) -> None:
         """Cut the connection and mark it as disconnected, so that the application writes no more to it."""
@@ -319,19 +328,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Respond with an error in the form of all others and close the connection."""
-        status, reason, detail = refusal
-        if self.transport.is_closing():
-            return
-        request_id = new_request_id()
-        response = problem(Malformed(detail), request_id, status=status)
-        head = (
-            f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(response.body)}\r\nx-request-id: {request_id}\r\n"
-            "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + bytes(response.body))
-        self.transport.close()
+        """Respond with an error and close the connection."""
+        if not self.transport.is_closing():
+            self.transport.write(refusal_bytes(refusal))
+            self.transport.close()
 
 
 class SignalFree(Server):

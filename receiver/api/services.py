@@ -20,6 +20,7 @@ from receiver.jobs.tokens import JobTokens
 from receiver.jobs.wait_reasons import WaitReasons
 from receiver.providers.asset_links import AssetLinks
 from receiver.providers.callbacks import CallbackReceiver
+from receiver.providers.downloads import Downloads
 from receiver.providers.status import ProviderStatus
 from receiver.security.ids import IdGenerator
 from receiver.sources.receiver import SourceReceiver
@@ -49,6 +50,7 @@ class Services:
     api_keys: ApiKeyStore
     providers: ProviderStatus
     asset_links: AssetLinks
+    downloads: Downloads
     sources: SourceReceiver
     callbacks: CallbackReceiver
     wait_reasons: WaitReasons

@@ -23,6 +23,7 @@ from receiver.jobs.tokens import JobTokens
 from receiver.jobs.wait_reasons import WaitReasons
 from receiver.providers.asset_links import AssetLinks
 from receiver.providers.callbacks import CallbackReceiver
+from receiver.providers.downloads import Downloads
 from receiver.providers.polling import Poller
 from receiver.providers.status import ProviderStatus
 from receiver.providers.submission import Submitter
@@ -92,6 +93,7 @@ def workers(core: Core, sender: DeliverySender, heartbeat: ReplicaHeartbeat) -> 
 def services(core: Core, endpoints: EndpointService) -> Services:
     """Return the services that the routes use."""
     store, clock, accounts = core.store, core.clock, core.accounts
+    links = _asset_links(core)
     return Services(
         settings=core.settings,
         role=core.role,
@@ -108,7 +110,8 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         providers=ProviderStatus(
             accounts=accounts, breaker=core.breaker, counts=core.counts, store=store, clock=clock
         ),
-        asset_links=_asset_links(core),
+        asset_links=links,
+        downloads=Downloads(links=links, client=core.client),
         sources=_sources(core),
         callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, clock),
         wait_reasons=_wait_reasons(core),

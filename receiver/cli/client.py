@@ -95,14 +95,14 @@ def _in_one_line(service: Service) -> Iterator[None]:
 def _check(answer: httpx.Response, where: str, service: Service) -> None:
     """Raise the exception of an answer that is an error."""
     if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        raise Away(_problem(answer, service), sent=True)
+        raise Away(problem_of(answer, service), sent=True)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise click.ClickException(
             f"unauthorized: the service at {service.url} does not take this API key; "
             f"set {KEY} or {KEY_FILE} to one of its keys"
         )
     if not answer.is_success:
-        raise click.ClickException(_nothing_at(where, _problem(answer, service)))
+        raise click.ClickException(_nothing_at(where, problem_of(answer, service)))
 
 
 def _told(answer: httpx.Response, service: Service) -> Any:
@@ -125,7 +125,8 @@ def _nothing_at(where: str, problem: str) -> str:
     return f"not-found: there is no {kind} {rest[0]}; `ringback {resource} list` shows those that are there"
 
 
-def _problem(answer: httpx.Response, service: Service) -> str:
+def problem_of(answer: httpx.Response, service: Service) -> str:
+    """Return the error in an answer, in one line."""
     try:
         parsed = answer.json()
         places = [(one["pointer"] or one["name"], one["detail"]) for one in parsed.get("errors") or []]

@@ -1,11 +1,13 @@
 """The command group `ringback jobs`."""
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import click
 
 from receiver.cli.client import Away, call, path
+from receiver.cli.download import download
 from receiver.cli.follow import follow
 from receiver.cli.groups import INTERRUPTED, Group
 from receiver.cli.output import (
@@ -45,7 +47,7 @@ BECAME = {
 
 @click.group(cls=Group)
 def jobs() -> None:
-    """Submit, list, follow, cancel, resolve and erase jobs.
+    """Submit, list, follow, cancel, resolve and erase jobs, download their files.
 
     \b
     Example:
@@ -216,6 +218,44 @@ def job_token(id: str, seconds: int | None) -> None:  # noqa: A002  # the argume
         say(made["token"])
     else:
         show_one(made)
+
+
+@jobs.command("revoke-assets")
+@click.argument("id", type=Id())
+@formed
+def revoke_assets(id: str) -> None:  # noqa: A002  # the argument is called ID
+    """Revoke the links to a job's files, those handed out before included.
+
+    \b
+    Example:
+      ringback jobs revoke-assets job_...
+    """
+    show_one(call("POST", path("jobs", id, "revoke-assets")))
+
+
+@jobs.command("download")
+@click.argument("id", type=Id())
+@click.option("--index", type=Whole(0), default=0, help="Which of the job's files.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to; default: a name from the job's id.",
+)
+def download_file(id: str, index: int, output: Path | None) -> None:  # noqa: A002  # the argument is called ID
+    """Download a file of a job through the service.
+
+    An interrupted download goes on where it stopped when the same command is given again.
+
+    \b
+    Example:
+      ringback jobs download job_... --output tide.mp4
+    """
+    assets = call("GET", path("jobs", id))["assets"]
+    if index >= len(assets):
+        raise click.UsageError(f"the job has {len(assets)} files; they are counted from 0")
+    if assets[index]["url"] is None:
+        raise click.ClickException("the links to the files of this job were revoked")
+    say(f"saved {download(assets[index]['url'], f'{id}-{index}', output)}")
 
 
 @jobs.command("resolve")

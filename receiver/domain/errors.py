@@ -124,7 +124,10 @@ class Gone(ReceiverError):
     code = "gone"
     http_status = 410
     title = "This is no longer here"
-    meaning = "The link has ended, the provider deleted the file, or retention removed the place in the feed."
+    meaning = (
+        "The link has ended or was revoked, the provider deleted the file, or retention removed the place in "
+        "the feed."
+    )
 
 
 class TooLarge(ReceiverError):
@@ -150,6 +153,17 @@ class UnsupportedMediaType(ReceiverError):
 
 TOLD = 5
 """The number of wrong fields that `detail` names, to stay readable; `errors` has up to `ERRORS` of them."""
+
+
+class RangeNotSatisfiable(ReceiverError):
+    """A request for a part of a file that lies behind its end."""
+
+    code = "range-not-satisfiable"
+    http_status = 416
+    title = "The file has no such part"
+    meaning = (
+        "The range lies behind the end of the file; `Content-Range` names its length, where it is known."
+    )
 
 
 class Invalid(ReceiverError):
@@ -198,6 +212,13 @@ class StoreUnavailable(ReceiverError):
 
     def __init__(self, detail: str = "", *, retry_after: int = 2) -> None:
         super().__init__(detail, headers=(("retry-after", str(retry_after)),))
+
+
+class Busy(ReceiverError):
+    """A request that would be one too many at once."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers=(("retry-after", "2"),))
 
 
 class ProviderUnavailable(ReceiverError):
@@ -339,6 +360,7 @@ PROBLEMS: tuple[type[ReceiverError], ...] = (
     Gone,
     TooLarge,
     UnsupportedMediaType,
+    RangeNotSatisfiable,
     Invalid,
     IdempotencyMismatch,
     TooManyWaiting,

@@ -101,9 +101,9 @@ MESSAGES: Mapping[str, Message] = {"slack": _slack, "discord": _discord, "teams"
 
 
 def _files(event: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """Return the kind, the index and the link of each file of an event."""
+    """Return the kind, the index and the link of each file of an event; revoked links are left out."""
     assets = event["data"].get("assets") or []
-    return [(one["kind"], one["index"], one["url"]) for one in assets[:LINKS]]
+    return [(one["kind"], one["index"], one["url"]) for one in assets[:LINKS] if one["url"] is not None]
 
 
 def _message(event: Mapping[str, Any], escape: Callable[[str], str], links: list[str], longest: int) -> str:

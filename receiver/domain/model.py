@@ -109,7 +109,7 @@ class Job:
     provider's id as an unproved callback named it. `intents` counts the submissions that were committed, each
     of which may have cost money. `heard` and `heard_bytes` count the callbacks that are kept; the timeline
     entry `overflow` counts further ones. `cancel_wanted` is true while the provider is still to be asked to
-    cancel.
+    cancel. From `assets_revoked_at` on, no link to a file of the job works.
     """
 
     id: str
@@ -147,6 +147,7 @@ class Job:
     overflow: str | None = None
     cancel_wanted: bool = False
     waiting: Waiting | None = None
+    assets_revoked_at: datetime | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":

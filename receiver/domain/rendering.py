@@ -20,8 +20,8 @@ def stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def asset_view(index: int, asset: Asset, link: str) -> dict[str, Any]:
-    """Return the JSON object of one asset. Its `url` is the service's own stable link."""
+def asset_view(index: int, asset: Asset, link: str | None) -> dict[str, Any]:
+    """Return the JSON object of one asset. Its `url` is the service's own stable link, None once revoked."""
     return {
         "index": index,
         "kind": asset.kind.value,

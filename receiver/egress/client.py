@@ -15,17 +15,11 @@ from pathlib import Path
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
 from receiver.egress.address_guard import BadUrl, Guard, Origin, split
+from receiver.egress.body_stream import BodyStream
 from receiver.egress.dialer import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
-from receiver.egress.http1 import (
-    Answer,
-    BadRequest,
-    Broken,
-    Connection,
-    Unparsable,
-    request_bytes,
-    request_head,
-)
+from receiver.egress.http1 import Answer, Broken, Connection, Unparsable
 from receiver.egress.proxy import Proxy
+from receiver.egress.request_bytes import BadRequest, request_bytes, request_head
 
 ANSWER_CAP = 16 * 1024
 """Bytes of an answer's body that are kept where a call sets no `cap`."""
@@ -76,7 +70,8 @@ class HttpCall:
     """A request to make. `fresh` demands an unused connection; `cap` is how many bytes of a body are kept.
 
     For a `delivery` the head of the answer decides: it is read leniently, and nothing after it changes the
-    outcome.
+    outcome. With `into`, the call ends with the head of its answer, and the body goes into that stream, on a
+    connection of its own that closes with the stream. Both leave the sockets for calls to providers alone.
     """
 
     method: str
@@ -87,6 +82,7 @@ class HttpCall:
     cap: int = ANSWER_CAP
     fresh: bool = False
     delivery: bool = False
+    into: BodyStream | None = field(default=None, repr=False)
 
 
 class Pool:
@@ -211,7 +207,9 @@ class HttpClient:
             data = request_bytes(*about, call.body)
         else:
             data = request_head(*about, len(call.body))
-        kept = None if call.fresh else self._pool.take((place.origin, not call.delivery), self._loop.time())
+        provider = not call.delivery and call.into is None
+        fresh = call.fresh or call.into is not None
+        kept = None if fresh else self._pool.take((place.origin, provider), self._loop.time())
         if kept is not None:
             try:
                 return await self._ask(place, kept, data, call, progress)
@@ -221,13 +219,15 @@ class HttpClient:
                 if not broken.fresh:
                     raise
         async with asyncio.timeout_at(progress.ends):
-            connection = await self._dialer.connect(place.origin, progress, provider=not call.delivery)
+            connection = await self._dialer.connect(place.origin, progress, provider=provider)
         return await self._ask(place, connection, data, call, progress)
 
     async def _ask(
         self, place: _Target, connection: Connection, data: bytes, call: HttpCall, progress: Progress
     ) -> Answer:
         progress.stage, earlier, progress.written = "read", progress.written, True
+        if call.into is not None:
+            call.into.begin(connection)
         try:
             answer = await connection.ask(
                 data,
@@ -236,6 +236,7 @@ class HttpClient:
                 bodyless=call.method == "HEAD",
                 head_decides=call.delivery,
                 ends=progress.ends,
+                stream=call.into,
             )
         except BaseException:
             # A request that was not sent whole cannot have been accepted, unless the connection before this
@@ -244,6 +245,8 @@ class HttpClient:
                 progress.stage, progress.written = "write", earlier or connection.heard
             connection.close()
             raise
+        if call.into is not None:
+            return answer
         if connection.reusable and not call.fresh:
             connection.forget()
             self._pool.keep((place.origin, not call.delivery), connection, self._loop.time())

@@ -1,21 +1,20 @@
 """HTTP/1.1 as bytes: one connection, one exchange at a time, on `httptools`.
 
-A request is sent exactly as given. An answer is capped, and anything the parser refuses is `Unparsable`. No
-redirects, no cookies, no decompression, no environment. Where the head decides (deliveries), a head that
-strict HTTP refuses is read leniently, and nothing that follows a head undoes it.
+A request is sent exactly as given. An answer is capped, or its body goes into a stream; anything the parser
+refuses is `Unparsable`. No redirects, no cookies, no decompression, no environment. Where the head decides
+(deliveries), a head that strict HTTP refuses is read leniently, and nothing that follows a head undoes it.
 """
 
 import asyncio
-import functools
 import math
-import re
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import httptools
 
 from receiver.bodies.parts import Parts
+from receiver.egress.body_stream import IDLE_SECONDS, BodyStream
 from receiver.egress.lenient_head import Head, NoHead, read_head
 
 HEAD_LIMIT = 32 * 1024
@@ -30,14 +29,6 @@ PIECE = 128 * 1024
 """Bytes of a request body in parts that are written at once."""
 AT_ONCE = 16 * 1024
 """Bytes of a request that the system accepts at once; for more, it is tracked whether all are sent."""
-_METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
-_TOKENS = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", re.ASCII)
-_VALUES = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_TARGET = re.compile(r"/[!-~]*", re.ASCII)
-
-
-class BadRequest(ValueError):
-    """The error for a request that is no valid HTTP: a name, value or target has forbidden characters."""
 
 
 class Broken(Exception):
@@ -69,33 +60,6 @@ class Answer:
         return next((value for key, value in self.headers if key == name), None)
 
 
-def request_bytes(
-    method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
-) -> bytes:
-    """Return a request byte for byte. Raises `BadRequest` before anything is written."""
-    return request_head(method, target, host, headers, len(body)) + body
-
-
-def request_head(method: str, target: str, host: str, headers: Sequence[tuple[str, str]], size: int) -> bytes:
-    """Return the head of a request with a body of `size` bytes. Raises `BadRequest`."""
-    head = _head(method, target, host)
-    names, values = [name for name, _ in headers], [value for _, value in headers]
-    if "" in names or not _TOKENS.fullmatch("".join(names)) or not _VALUES.fullmatch("".join(values)):
-        raise BadRequest("a header holds characters that HTTP does not allow")
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    length = f"content-length: {size}\r\n" if size or method not in {"GET", "HEAD"} else ""
-    return f"{head}{fields}{length}\r\n".encode("latin-1")
-
-
-@functools.lru_cache(maxsize=1024)
-def _head(method: str, target: str, host: str) -> str:
-    if not _METHOD.fullmatch(method):
-        raise BadRequest("the method must be capital letters")
-    if not _TARGET.fullmatch(target):
-        raise BadRequest("the path holds blanks, control or non-ASCII characters")
-    return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\naccept-encoding: identity\r\n"
-
-
 class Connection(asyncio.Protocol):
     """A connection that is `reusable` for a further exchange until anything goes wrong."""
 
@@ -120,6 +84,7 @@ class Connection(asyncio.Protocol):
         "_poll",
         "_raw",
         "_seen",
+        "_stream",
         "_timer",
         "_wakes",
         "answering",
@@ -146,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._ends = self._wakes = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._poll: select.poll | None = None
+        self._stream: BodyStream | None = None
 
     def ask(
         self,
@@ -156,23 +122,19 @@ class Connection(asyncio.Protocol):
         bodyless: bool = False,
         head_decides: bool = False,
         ends: float = math.inf,
+        stream: BodyStream | None = None,
     ) -> asyncio.Future[Answer]:
         """Write a request. Returns a future of the answer, `Broken`, `Unparsable` or `TimeoutError`.
 
         The bytes of `more` are written after `data`, piece by piece, as fast as the peer reads them. `ends`
         is a moment of the loop's clock. A `bodyless` answer (to HEAD) ends with its head, whatever length it
-        declares. Where the `head_decides`, it is read leniently and nothing after it is an error.
+        declares. Where the `head_decides`, it is read leniently and nothing after it is an error. With a
+        `stream`, the answer is its head, and the body goes into the stream, which then has its own deadline.
         """
-        self._future = self._loop.create_future()
+        self._future = future = self._loop.create_future()
         self._arm(ends)
-        self._headers: list[tuple[str, str]] = []
-        self._body = bytearray()
-        self._cap, self._bodyless, self._head_decides = cap, bodyless, head_decides
-        self._head = self._raw = self._interim = 0
-        self.heard = self.answering = False
-        self._seen = b""
-        self._lenient: Head | None = None
-        future = self._future
+        self._cap, self._bodyless, self._head_decides, self._stream = cap, bodyless, head_decides, stream
+        self._expect_head()
         if self.transport is None or self.transport.is_closing():
             self._fail(Broken(fresh=True))
             return future
@@ -184,6 +146,15 @@ class Connection(asyncio.Protocol):
             self._more, self._left = more.pieces(PIECE), len(more)
             self._go_on()
         return future
+
+    def _expect_head(self) -> None:
+        """Forget the answer before, and expect the head of the next one."""
+        self._headers: list[tuple[str, str]] = []
+        self._body = bytearray()
+        self._head = self._raw = self._interim = 0
+        self.heard = self.answering = False
+        self._seen = b""
+        self._lenient: Head | None = None
 
     @property
     def silent(self) -> bool:
@@ -216,6 +187,12 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         self._leave()
 
+    def resume_reading(self) -> None:
+        """Read on, after the stream of the body was full."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._arm(self._loop.time() + IDLE_SECONDS)
+
     # Callbacks of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -243,12 +220,23 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._misread()
         # Also bounds bytes that reach neither headers nor body, such as chunk extensions.
-        if self._raw > HEAD_LIMIT + (1 + OVERHEAD) * len(self._body):
+        arrived = len(self._body) if self._stream is None else self._stream.arrived
+        if self._raw > HEAD_LIMIT + (1 + OVERHEAD) * arrived:
             self._end(Unparsable())
+        if self._stream is not None and self.answering and self._future is not None:
+            self._pace(self._stream)
         if self.answering and self._head_decides and self._future is not None:
             # The head has decided, so the rest of the body may change nothing but the use of the connection.
             # It gets a short time. Why: receiver/README.md#the-head-decides-a-delivery
             self._arm(min(self._ends, self._loop.time() + BODY_SECONDS))
+
+    def _pace(self, stream: BodyStream) -> None:
+        """Read no more while the stream is full; until the next bytes, set the deadline for them."""
+        if stream.full and self.transport is not None:
+            self.transport.pause_reading()
+            self._arm(math.inf)
+        else:
+            self._arm(self._loop.time() + IDLE_SECONDS)
 
     def eof_received(self) -> None:
         self.reusable = False
@@ -304,8 +292,13 @@ class Connection(asyncio.Protocol):
         if self.answering and self._bodyless:
             self.reusable = False
             self._finish(cut=False)
+        elif self.answering and self._stream is not None:
+            self._tell(self._future, cut=False)
 
     def on_body(self, data: bytes) -> None:
+        if self._stream is not None:
+            self._stream.feed(data)
+            return
         room = self._cap - len(self._body)
         self._body += data[:room]
         if len(data) > room and self._future is not None:
@@ -378,16 +371,24 @@ class Connection(asyncio.Protocol):
         # The peer still waits for the rest of this request, and would take the next request for it.
         if self._paused or self._left:
             self.reusable, self._more = False, None
+        self._tell(future, cut=cut)
+        if self._stream is not None:
+            self._stream.end(whole=True)
+        if not self.reusable and self.transport is not None:
+            self.transport.close()
+
+    def _tell(self, future: asyncio.Future[Answer] | None, *, cut: bool) -> None:
+        """Give the caller its answer, without a body where that goes into a stream."""
         if future is not None and not future.done():
             status = self._parser.get_status_code()
             future.set_result(Answer(status, tuple(self._headers), bytes(self._body), cut))
-        if not self.reusable and self.transport is not None:
-            self.transport.close()
 
     def _fail(self, error: Exception) -> None:
         future, self._future = self._future, None
         if future is not None and not future.done():
             future.set_exception(error)
+        if self._stream is not None:
+            self._stream.end(whole=False)
         self.close()
 
     def _leave(self) -> None:

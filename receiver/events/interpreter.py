@@ -110,9 +110,9 @@ class Interpreter:
 
     def view(self, job: Job) -> dict[str, Any]:
         """Return a job as responses and events show it, without its result."""
-        ended = job.completed_at or job.updated_at
+        ended, revoked = job.completed_at or job.updated_at, job.assets_revoked_at is not None
         assets = [
-            asset_view(index, asset, self.link(job.id, index, ended))
+            asset_view(index, asset, None if revoked else self.link(job.id, index, ended))
             for index, asset in enumerate(job.assets)
         ]
         return job_view(job, assets)

@@ -1,4 +1,4 @@
-"""The use cases of jobs: submit, read, wait, cancel, resolve, erase."""
+"""The use cases of jobs: submit, read, wait, cancel, resolve, revoke asset links, erase."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,6 +49,8 @@ from receiver.work.dispatcher import Dispatcher
 
 SHOWN = 1024
 """The bytes of a text in an input that are kept for showing."""
+REVOKED = "the links to the job's files were revoked"
+"""The note of a revocation in the timeline."""
 ACCEPTED = frozenset({State.QUEUED, State.RUNNING}) | {s for s in State if s.final}
 """The states of a job that the provider has accepted, or that has ended."""
 
@@ -249,6 +251,22 @@ class JobService:
         if recorded.outcome is Outcome.MISMATCH:
             raise invalid("/provider_job_id", "belongs to another job")
         return recorded.job
+
+    async def revoke_assets(self, job_id: str) -> Job:
+        """Revoke every link to a file of a job, in any state. Returns the job."""
+        now = self.clock.now()
+        note = evidence_row(
+            id=self.ids.new("evd"),
+            job=job_id,
+            at=now,
+            kind=Source.NOTE,
+            outcome=Outcome.APPLIED.value,
+            details={"note": REVOKED},
+        )
+        job = await self.store.write(lambda: table.revoke_assets(job_id, now, note))
+        if job is None:
+            raise no_such("job")
+        return job
 
     async def erase(self, job_id: str) -> None:
         """Erase a final job with its events and attempts. Raises `Conflict` for an open one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from handlers.contract import REPOLL, Asset, AssetRef, Exchange, JobRef, Phase, Update
 from handlers.errors import Garbled, ProviderError, Rejected
+from handlers.values import immutable
 from receiver.config.load import AccountSetup
 from receiver.domain.bounded import keep
 from receiver.domain.clock import Clock
@@ -38,6 +39,23 @@ LOOKS, LOOK = 20, 0.25
 CACHE = 10_000
 """The maximum number of entries of each cache."""
 Place = tuple[str, int]
+Refusals = dict[Place, tuple[Gone | ProviderUnavailable, datetime]]
+NO_LONGER = "the provider no longer has this file"
+
+
+@immutable
+class FoundAsset:
+    """The file behind a link: its job, its index there, its description, and its URL now."""
+
+    job: Job
+    index: int
+    asset: Asset
+    url: str
+
+    @property
+    def place(self) -> Place:
+        """Return the key of the file."""
+        return (self.job.id, self.index)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,54 +69,95 @@ class AssetLinks:
     limits: ConcurrencyLimits
     dispatcher: Dispatcher
     _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
-    _refused: dict[Place, tuple[Gone | ProviderUnavailable, datetime]] = field(default_factory=dict)
+    _refused: Refusals = field(default_factory=dict)
+    _dead: Refusals = field(default_factory=dict)
+    """The refusals for files whose URL looked good and was refused by its server."""
     _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
 
     async def url(self, token: str) -> str:
         """Return the current URL of the file. Raises `NotFound`, `Gone` or `ProviderUnavailable`."""
+        return (await self.find(token)).url
+
+    async def find(self, token: str) -> FoundAsset:
+        """Return the file behind a link. Raises `NotFound`, `Gone` or `ProviderUnavailable`."""
         try:
             claims = self.master_keys.read_asset(token)
         except BadToken:
             raise NotFound("this link is not one of ours") from None
         if claims.expires_at <= self.clock.now():
             raise Gone("this link has ended")
-        place = (claims.job_id, claims.index)
-        # One look-up serves all requests for a file meanwhile; it is shielded, so that a client that
-        # disconnects does not cancel it for the others.
-        task = self._asking.get(place)
-        if task is None:
-            task = self._asking[place] = asyncio.ensure_future(self._find(*place))
-            task.add_done_callback(lambda _: self._asking.pop(place, None))
-        return await asyncio.shield(task)
-
-    async def _find(self, job_id: str, index: int) -> str:
-        job = await self.store.read(jobs.get(job_id))
-        if job is None or index >= len(job.assets):
+        # Read for each request, even where a call to the provider is shared: from the commit of a revocation
+        # on, no replica hands out the link's URL.
+        job = await self.store.read(jobs.get(claims.job_id))
+        if job is None or claims.index >= len(job.assets):
             raise Gone("retention removed this job, or its asset is not known")
-        asset, now = job.assets[index], self.clock.now()
-        if asset.deletes_at is not None and asset.deletes_at <= now:
+        if job.assets_revoked_at is not None:
+            raise Gone("the links to the files of this job were revoked")
+        asset = job.assets[claims.index]
+        if asset.deletes_at is not None and asset.deletes_at <= self.clock.now():
             raise Gone("the provider has deleted this file")
+        return FoundAsset(job, claims.index, asset, await self._url(job, claims.index, asset))
+
+    async def renew(self, dead: FoundAsset) -> FoundAsset:
+        """Return the file with a fresh URL, after the server of the old one refused it.
+
+        Raises `Gone` or `ProviderUnavailable`.
+        """
+        known = self._known(dead.place)
+        if known is None or known == dead.url:
+            self._refuse_again(dead.place, self._dead)
+            known = await self._shared(dead.place, dead.job, dead.asset, self._dead)
+        if known == dead.url:
+            raise self.give_up(dead)
+        return FoundAsset(dead.job, dead.index, dead.asset, known)
+
+    def give_up(self, dead: FoundAsset) -> Gone:
+        """Return the error for a file whose server refuses fresh URLs, too, and ask for none for a while."""
+        error = Gone(NO_LONGER)
+        keep(self._dead, dead.place, (error, self.clock.now() + GONE_FOR), CACHE)
+        return error
+
+    async def _url(self, job: Job, index: int, asset: Asset) -> str:
+        place, now = (job.id, index), self.clock.now()
+        # First, because it may stand for a stored URL that looks good and was refused.
+        known = self._known(place)
+        if known is not None:
+            return known
         good = asset.expires_at is None or asset.expires_at - GOOD_FOR > now
         if asset.url is not None and good:
             return asset.url
-        place = (job_id, index)
+        self._refuse_again(place, self._refused)
+        return await self._shared(place, job, asset, self._refused)
+
+    def _known(self, place: Place) -> str | None:
+        """Return the URL of a file that was found before and is still good, or None."""
         known = self._found.get(place)
-        if known is not None and known[1] - GOOD_FOR > now:
-            return known[0]
-        refused = self._refused.get(place)
+        return known[0] if known is not None and known[1] - GOOD_FOR > self.clock.now() else None
+
+    def _refuse_again(self, place: Place, refusals: Refusals) -> None:
+        """Raise the refusal that is kept for a file, if there is one."""
+        refused, now = refusals.get(place), self.clock.now()
         if refused is not None and now < refused[1]:
             raise _again(refused[0], refused[1] - now)
-        return await self._look(place, job, asset)
 
-    async def _look(self, place: Place, job: Job, asset: Asset) -> str:
+    async def _shared(self, place: Place, job: Job, asset: Asset, refusals: Refusals) -> str:
+        """Return a fresh URL of a file, from one call to the provider for all requests meanwhile."""
+        # Shielded, so that a client that disconnects does not cancel the call for the others.
+        task = self._asking.get(place)
+        if task is None:
+            task = self._asking[place] = asyncio.ensure_future(self._look(place, job, asset, refusals))
+            task.add_done_callback(lambda _: self._asking.pop(place, None))
+        return await asyncio.shield(task)
+
+    async def _look(self, place: Place, job: Job, asset: Asset, refusals: Refusals) -> str:
         """Call the provider, and cache its answer or its refusal for a while."""
         try:
             return self._keep(place, job, await self._ask(job, place[1], asset))
         except Gone as error:
-            keep(self._refused, place, (error, self.clock.now() + GONE_FOR), CACHE)
+            keep(refusals, place, (error, self.clock.now() + GONE_FOR), CACHE)
             raise
         except ProviderUnavailable as error:
-            keep(self._refused, place, (error, self.clock.now() + timedelta(seconds=error.seconds)), CACHE)
+            keep(refusals, place, (error, self.clock.now() + timedelta(seconds=error.seconds)), CACHE)
             raise
 
     async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
@@ -126,7 +185,7 @@ class AssetLinks:
         async with self._slot(setup.name):
             found, _ = await self.accounts.ask(setup, one, ref, POLL)
         if found is None:
-            raise Gone("the provider no longer has this file")
+            raise Gone(NO_LONGER)
         return found
 
     @contextlib.asynccontextmanager
@@ -151,7 +210,7 @@ class AssetLinks:
 
     def _keep(self, place: Place, job: Job, found: Asset) -> str:
         if found.url is None:
-            raise Gone("the provider no longer has this file")
+            raise Gone(NO_LONGER)
         if holds(found.url, forms(self.accounts.secrets_of(job))):
             raise Gone("the provider's link holds a secret of ours, so it is not handed on")
         now = self.clock.now()
@@ -186,7 +245,7 @@ async def _answered(asking: Coroutine[Any, Any, Asset]) -> Asset:
     try:
         return await asking
     except Rejected:
-        raise Gone("the provider no longer has this file") from None
+        raise Gone(NO_LONGER) from None
     except Garbled as error:
         # Without a status there was no answer: no request can be built from the stored link.
         if error.status is None:

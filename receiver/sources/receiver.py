@@ -33,7 +33,7 @@ PARAMETERS = 50
 
 
 @immutable
-class _Known:
+class _KnownSource:
     """A source of the settings, with its verifier, its secrets, and the reader of its handler."""
 
     settings: SourceSettings
@@ -53,8 +53,8 @@ class SourceReceiver:
         ids: IdGenerator,
         clock: Clock,
     ) -> None:
-        self._known: Mapping[str, _Known] = {
-            one.name: _Known(one, verifier_of(one), secrets_of(one), read) for one, read in sources
+        self._known: Mapping[str, _KnownSource] = {
+            one.name: _KnownSource(one, verifier_of(one), secrets_of(one), read) for one, read in sources
         }
         self._recorder = recorder
         self._key_sets = key_sets
@@ -89,14 +89,14 @@ class SourceReceiver:
         await self._record(known, message)
         return RECEIVED
 
-    def _find(self, name: str) -> _Known:
+    def _find(self, name: str) -> _KnownSource:
         known = self._known.get(name)
         if known is None:
             self._say_refused("there is no such source", None)
             raise UnknownCallback
         return known
 
-    async def _verify(self, known: _Known, message: HttpMessage) -> None:
+    async def _verify(self, known: _KnownSource, message: HttpMessage) -> None:
         url = known.settings.proof.jwks_url
         if url is None:
             known.verify(message, Keys(account=known.secrets))
@@ -111,7 +111,7 @@ class SourceReceiver:
                 raise
             known.verify(message, Keys(account=newer))
 
-    async def _record(self, known: _Known, message: HttpMessage) -> None:
+    async def _record(self, known: _KnownSource, message: HttpMessage) -> None:
         name, now = known.settings.name, self._clock.now()
 
         def read() -> tuple[Event, str | None]:

@@ -1,4 +1,4 @@
-"""Jobs: added, claimed, listed."""
+"""Jobs: added, claimed, listed, and their asset links revoked."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,15 @@ from receiver.domain.model import FINAL, Claim, Job, ScheduledWork, State, Work
 from receiver.store import inputs
 from receiver.store.due import PASSED_BY, release
 from receiver.store.rows import JOB_SEEN, due_row, job_row, read_job
-from receiver.store.statements import Transaction, insert, ms, one_or_none, query, skip_locked
+from receiver.store.statements import (
+    Transaction,
+    for_update,
+    insert,
+    ms,
+    one_or_none,
+    query,
+    skip_locked,
+)
 
 UNANSWERED = frozenset({State.PENDING.value, State.SUBMITTING.value})
 """The states of a job before the answer to its submission."""
@@ -146,6 +154,23 @@ def get_with_input(job_id: str) -> Transaction[tuple[Job, bytes] | None]:
     found = yield query(f"select {JOB_SEEN}, input_shown from job where id = :id", id=job_id)
     row = one_or_none(found)
     return None if row is None else (read_job(row), row["input_shown"])
+
+
+def revoke_assets(job_id: str, now: datetime, note: tuple[Any, ...]) -> Transaction[Job | None]:
+    """Revoke the asset links of a job, with a `note` in its timeline. Returns the job, None for no such job.
+
+    Where they were revoked before, nothing changes.
+    """
+    row = one_or_none((yield for_update(f"select {JOB_SEEN} from job where id = :id", id=job_id)))
+    if row is None:
+        return None
+    job = read_job(row)
+    if job.assets_revoked_at is not None:
+        return job
+    changed = "update job set assets_revoked_at = :now, updated_at = :now where id = :id"
+    yield query(changed, now=ms(now), id=job_id)
+    yield insert("evidence", [note])
+    return job.but(assets_revoked_at=now, updated_at=now)
 
 
 def claim_for_submission(claims: Sequence[Claim], now: datetime) -> Transaction[list[ClaimedSubmission]]:

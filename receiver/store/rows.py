@@ -41,6 +41,7 @@ JOB_MOMENTS = (
     "progressed_at",
     "missing_since",
     "hint_after",
+    "assets_revoked_at",
 )
 JOB_FLAGS = ("expects_callback", "callback_off", "poll_wanted", "cancel_wanted")
 ASSET_FIELDS = tuple(one.name for one in fields(Asset))
@@ -104,6 +105,7 @@ _FIXED: Mapping[str, Callable[[Job], Any]] = {
     "callback_url": attrgetter("callback_url"),
     "callback_secret": attrgetter("callback_secret"),
     "intents": attrgetter("intents"),
+    "assets_revoked_at": lambda job: to_ms(job.assets_revoked_at),
 }
 """The columns that no change of a job writes with the others, and the value of each. The provider's id is
 written once, by itself: naming it in every change would rewrite its index each time.

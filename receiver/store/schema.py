@@ -45,6 +45,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "overflow": "text",
         "cancel_wanted": "bigint",
         "waiting": "text",
+        "assets_revoked_at": "bigint",
     },
     "input_piece": {"job": "text", "number": "bigint", "piece": "bytea"},
     "job_label": {"label": "bytea", "job": "text"},

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from receiver.egress.http1 import request_bytes
+from receiver.egress.request_bytes import request_bytes
 from tests.bench.deployment import KEY, Service, final, notes, own_folder, process, service, stub
 from tests.bench.doors import minimax, submit, taken
 from tests.bench.load import closed, connect, opened, prepared, quantile

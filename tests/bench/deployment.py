@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from receiver.egress.http1 import request_bytes
+from receiver.egress.request_bytes import request_bytes
 from tests.bench.load import connect, prepared
 from tests.ports import free_port
 from tests.processes import dies_with_us

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from receiver.egress.http1 import Connection, request_bytes
+from receiver.egress.http1 import Connection
+from receiver.egress.request_bytes import request_bytes
 
 CONNECTIONS = 64
 LIVE = request_bytes("GET", "/healthz", "127.0.0.1", [], b"")

@@ -3,41 +3,16 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from starlette.responses import JSONResponse
 
 from receiver.domain.clock import Clock
 from receiver.sandbox.world import Knobs
 from receiver.security.tokens import MasterKeys
-from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
+from tests.stories.asset_steps import QUICK, REPOLL, RESOLVE, done, follow, keys, link
+from tests.stories.deployment import Deployment, asking, deployed
 from tests.stories.tools import Moving, asked, open_job, problem, ring
-
-QUICK = Knobs(takes=0.0)
-RESOLVE = {"aiml": "GET /aiml/v1/media/videos/", "minimax": "GET /minimax/v1/files/retrieve"}
-REPOLL = "GET /getimg/v2/videos/generations/"
-
-
-async def done(deployment: Deployment, provider: str) -> dict[str, Any]:
-    """Return a job that succeeded."""
-    job = await deployment.submit(asking(provider))
-    told = await deployment.final(job["id"])
-    assert told["state"] == "succeeded"
-    return told
-
-
-async def follow(deployment: Deployment, job: dict[str, Any], method: str = "GET") -> httpx.Response:
-    """Return the response of the stable link of a job's first asset, called without any key."""
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
-        return await client.request(method, deployment.url + link(job))
-
-
-def link(job: dict[str, Any]) -> str:
-    """Return the path of the stable link of a job's first asset."""
-    url: str = job["assets"][0]["url"]
-    return "/assets/" + url.rsplit("/", 1)[-1]
 
 
 async def test_a_link_leads_to_the_file(deployment: Deployment) -> None:
@@ -223,11 +198,6 @@ async def test_a_link_that_is_about_to_end_is_fetched_afresh(tmp_path: Path) -> 
         assert deployment.front.count(REPOLL) == polls + 1
         del deployment.world.jobs[job["provider_job_id"]]
         problem(await follow(deployment, job), 410, "gone")
-
-
-def keys(*master_keys: str) -> str:
-    """Return the value of the setting `secret_keys`."""
-    return "[" + ", ".join(f'"{master * 40}"' for master in master_keys) + "]"
 
 
 async def test_links_and_callbacks_survive_the_rotation_of_master_keys(tmp_path: Path) -> None:

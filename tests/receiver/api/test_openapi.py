@@ -170,7 +170,7 @@ def test_a_route_shows_its_scope_its_body_and_its_statuses(route: Route) -> None
         ("GET", "/v1/endpoints/{id}", {"401", "403", "404"}),
         ("GET", "/v1/endpoints/{id}/secret", {"401", "403", "404", "409"}),
         ("GET", "/v1/events", {"401", "403", "410", "429"}),
-        ("GET", "/assets/{token}", {"404", "410"}),
+        ("GET", "/assets/{token}", {"404", "410", "416"}),
     ],
 )
 def test_a_route_lists_the_errors_that_it_may_respond_with(method: str, path: str, more: set[str]) -> None:

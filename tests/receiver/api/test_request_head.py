@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from receiver.api.request_head import problem_with, without_upgrade
+from receiver.api.request_head import MOST_MORE, problem_with, seconds_more, without_upgrade
 from tests.receiver.front_door import CHUNKS, HEAD, WHOLE, App, Front, serving
 from tests.receiver.raw_server import cut
 
@@ -121,3 +121,20 @@ async def test_whoever_ends_its_side_within_a_request_is_let_go(front: Front, re
         caller.writer.write_eof()
         assert await caller.to_the_end(b"") == b""
     assert front.app.bodies == [b"hello"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "seconds"),
+    [
+        (None, 0.0),
+        (b"0", 0.0),
+        (b"524288", 0.5),
+        (b"1048576", 1.0),
+        (b"9" * 15, MOST_MORE),
+        (b"9" * 16, 0.0),
+        (b"-1", 0.0),
+    ],
+)
+def test_a_body_gets_a_second_for_every_mib_within_a_bound(declared: bytes | None, seconds: float) -> None:
+    headers = [(b"host", b"h")] + ([] if declared is None else [(b"content-length", declared)])
+    assert seconds_more(headers) == seconds

@@ -121,6 +121,16 @@ def test_a_message_is_never_too_long_and_keeps_its_links(name: str) -> None:
     assert len(long) <= LONGEST[name]
 
 
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_leaves_out_links_that_were_revoked(name: str) -> None:
+    [asset] = EXAMPLES["job.succeeded"]["data"]["assets"]
+    both = [{**asset, "url": None}, {**asset, "index": 1}]
+    made = text(name, job(assets=both))
+    assert "None" not in made
+    assert "video 0" not in made
+    assert made.count(asset["url"]) == 1
+
+
 def test_a_template_is_filled() -> None:
     made = rendered("template", EXAMPLES["job.failed"], '{"text": "{/type}: {/data/error/message}"}')
     assert json.loads(made.body) == {"text": "job.failed: the prompt was refused"}

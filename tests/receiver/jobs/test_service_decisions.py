@@ -1,4 +1,4 @@
-"""Use cases of jobs that exist: waited for, canceled, resolved and erased."""
+"""Use cases of jobs that exist: waited for, canceled, resolved, erased, and their links revoked."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import pytest
 
+from handlers import json
 from handlers.contract import FailureCode, Phase
 from receiver.domain.errors import Conflict, Invalid, NotFound
 from receiver.domain.model import By, Job, JobError, State, Work
 from receiver.domain.reports import Action, Report
 from receiver.events.recorder import Recorder
 from receiver.events.waiters import Waiter
-from receiver.jobs.service import JobService
+from receiver.jobs.service import REVOKED, JobService
 from receiver.store import erasure
 from receiver.store.record import RecordResult
 from tests.receiver.job_steps import dues, unconfirmed
@@ -179,7 +180,7 @@ async def test_a_job_that_ended_otherwise_cannot_be_canceled(
     assert await fixture.now(job) == job
 
 
-@pytest.mark.parametrize("name", ["get", "cancel", "erase"])
+@pytest.mark.parametrize("name", ["get", "cancel", "erase", "revoke_assets"])
 async def test_a_job_that_does_not_exist_is_not_found(jobs: JobService, name: str) -> None:
     with pytest.raises(NotFound, match="no such job"):
         await getattr(jobs, name)("job_1")
@@ -208,6 +209,39 @@ async def test_a_job_that_is_canceled_twice_at_once_is_canceled(
 
     assert (await overtaken(jobs, cancel).cancel(job.id)).state is State.CANCELED
     assert await fixture.column("select type from event") == ["job.canceled"]
+
+
+# Asset links revoked.
+
+
+async def test_links_are_revoked_once_with_one_note_and_nothing_else(
+    fixture: StoreFixture, jobs: JobService
+) -> None:
+    job = await ended(fixture, Phase.SUCCEEDED)
+    fixture.clock.pass_(seconds=5)
+    first, events = fixture.clock.at, await fixture.column("select id from event")
+    revoked = await jobs.revoke_assets(job.id)
+    assert revoked == job.but(assets_revoked_at=first, updated_at=first) == await fixture.now(job)
+    fixture.clock.pass_(seconds=5)
+    assert await jobs.revoke_assets(job.id) == revoked
+    notes = await fixture.column("select told from evidence where job = :id and kind = 'note'", id=job.id)
+    assert [json.read(note.encode()) for note in notes] == [{"note": REVOKED}]
+    assert await fixture.column("select id from event") == events
+
+
+async def test_a_report_after_a_revocation_leaves_it_in_place(
+    fixture: StoreFixture, jobs: JobService
+) -> None:
+    job = await fixture.submitted()
+    at = fixture.clock.at
+    before = await dues(fixture, job)
+    await jobs.revoke_assets(job.id)
+    assert await dues(fixture, job) == before
+    fixture.clock.pass_(seconds=5)
+    await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
+    done = await fixture.now(job)
+    assert (done.state, done.assets_revoked_at) == (State.SUCCEEDED, at)
+    assert [one["url"] for one in fixture.services.api.render(done)["assets"]] == [None]
 
 
 # Resolved.

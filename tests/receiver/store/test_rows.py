@@ -89,6 +89,7 @@ FULL = Job(
     overflow="evd_2",
     cancel_wanted=True,
     waiting=Waiting(WaitReason.THROTTLED, "429", AT, LATER),
+    assets_revoked_at=LATER,
 )
 ENDPOINT = Endpoint(
     id="ep_1",
@@ -168,6 +169,7 @@ def test_a_report_changes_every_column_but_the_fixed_ones() -> None:
         "callback_url",
         "callback_secret",
         "intents",
+        "assets_revoked_at",
         "input",
         "input_shown",
     }

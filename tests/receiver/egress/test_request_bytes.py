@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.egress.client import HttpCall
-from receiver.egress.http1 import BadRequest, request_bytes
+from receiver.egress.request_bytes import BadRequest, request_bytes
 from tests.receiver.raw_server import BOUNDED, OK, Peer, calling, serving
 
 
