@@ -12,7 +12,7 @@ from receiver.api.event_examples import EXAMPLES, JOB_ERRORS, MEANINGS
 from receiver.api.requests import RotationRequest
 from receiver.config.settings import Settings
 from receiver.domain.endpoint_health import ANNOUNCED_AT, OPENS_AFTER
-from receiver.domain.event_types import JOB_FINAL, LITERAL_ONLY
+from receiver.domain.event_types import JOB_FINAL, LITERAL_ONLY, SOURCE_TYPE, of_source
 from receiver.domain.retry_policy import HINT_CEILING, SLOW_DOWN
 
 PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -33,10 +33,18 @@ class EventText:
     example: Mapping[str, object]
 
 
-def event_texts(_settings: Settings) -> Iterator[EventText]:
-    """Yield the description of each event type that a deployment sends."""
+def event_texts(settings: Settings) -> Iterator[EventText]:
+    """Yield the description of each event type that a deployment sends, for each of its sources as well."""
     for name, meaning in MEANINGS.items():
-        yield EventText(name, meaning, name not in LITERAL_ONLY, EXAMPLES[name])
+        if name != SOURCE_TYPE or not settings.sources:
+            yield EventText(name, meaning, name not in LITERAL_ONLY, EXAMPLES[name])
+            continue
+        for source in settings.source_names:
+            example = EXAMPLES[name] | {
+                "type": of_source(source),
+                "data": EXAMPLES[name]["data"] | {"source": source},
+            }
+            yield EventText(of_source(source), meaning, True, example)
 
 
 def in_words(seconds: float) -> str:
@@ -132,6 +140,7 @@ FIGURES: Mapping[str, Callable[[Settings], str]] = {
     "slow_down": lambda _: ", ".join(str(status) for status in sorted(SLOW_DOWN)),
     "longest_hint": lambda _: in_words(HINT_CEILING.total_seconds()),
     "timeout": lambda settings: in_words(settings.delivery_timeout),
+    "link_days": lambda settings: in_words(settings.asset_link_days * 86400),
     "retention": lambda settings: in_words(settings.retention_days * 86400),
     "retention_seconds": lambda settings: f"{settings.retention_days * 86400:.0f}",
     "overlap": lambda _: in_words(RotationRequest.model_fields["overlap_seconds"].default),

@@ -11,6 +11,7 @@ from receiver.api.events import check_type, read_place
 from receiver.api.guard import NOSNIFF, RequestContext
 from receiver.api.jobs import job_id_of
 from receiver.api.requests import StreamQuery
+from receiver.api.transfers import transfer_of
 from receiver.domain.errors import StoreUnavailable, invalid
 from receiver.domain.event_types import JOB_FINAL
 from receiver.feed.reader import FeedReader, Place
@@ -39,6 +40,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream. A store that is away ends it: the client returns with its position."""
+        transfer_of(scope).under_way = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
             leaving = asyncio.create_task(self._leave(receive))

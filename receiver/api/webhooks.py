@@ -75,7 +75,7 @@ class TrialData(ResponseModel):
     sequence: int
 
 
-class FoundAsset(ResponseModel):
+class MessageAsset(ResponseModel):
     """A file that a message names. `provider_url` is null where it may not be handed on."""
 
     kind: Literal["video", "image", "audio", "file"]
@@ -96,7 +96,7 @@ class MessageUpdate(ResponseModel):
     provider_job_id: str | None
     phase: PhaseWord
     progress: float | None
-    assets: list[FoundAsset]
+    assets: list[MessageAsset]
     error: JobErrorResponse | None
     usage: dict[str, Any] | None
 

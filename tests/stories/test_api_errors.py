@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.event_types import TYPES
+from receiver.domain.event_types import SHOWN
 from tests.stories.deployment import Deployment, asking
 from tests.stories.tools import problem
 
@@ -31,7 +31,7 @@ NEAR: list[tuple[str, str, dict[str, Any], str, str]] = [
         "/v1/endpoints",
         HOOK | {"events": ["job.suceeded"]},
         "/events/0",
-        f"(did you mean `job.succeeded`?); types: {', '.join(TYPES)}",
+        f"(did you mean `job.succeeded`?); types: {', '.join(SHOWN)}",
     ),
     ("POST", "/v1/endpoints", HOOK | {"event": ["job.*"]}, "/event", "did you mean `events`?"),
     ("POST", "/v1/keys", {"name": "a", "scopes": ["admin"], "expires": None}, "/expires", "`expires_at`?"),

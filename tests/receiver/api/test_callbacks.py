@@ -202,7 +202,7 @@ async def test_a_fault_is_an_internal_error_and_is_logged_under_its_request(
     assert (status, error["code"]) == (500, "internal")
     assert "rb_secret" not in body.decode()
     [record] = caplog.records
-    assert (record.name, record.getMessage()) == ("ringback.callbacks", "a callback could not be taken")
+    assert (record.name, record.getMessage()) == ("ringback.callbacks", "a message could not be taken")
     assert record.__dict__["request_id"] == error["request_id"]
     assert record.exc_info is not None
 

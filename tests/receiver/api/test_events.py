@@ -10,7 +10,7 @@ from handlers.contract import Phase
 from receiver.api import events as module
 from receiver.api.events import event_json
 from receiver.api.webhooks import EventResponse, EventWithReasons
-from receiver.domain.event_types import TYPES
+from receiver.domain.event_types import SHOWN
 from receiver.domain.model import Event, Job
 from receiver.events import long_polling
 from receiver.store import events as table
@@ -124,7 +124,7 @@ async def test_a_text_that_is_no_place_is_refused(client: httpx.AsyncClient, nam
 async def test_an_unknown_type_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
     for text, meant in (("job.sucseeded", " (did you mean `job.succeeded`?)"), ("jo*", ""), ("", "")):
         answer = await client.get("/v1/events", params={"type": text})
-        detail = f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(TYPES)}"
+        detail = f"must be an event type, `*`, or a prefix such as `job.*`{meant}; types: {', '.join(SHOWN)}"
         assert wrong_fields(answer) == [("query", "type", detail)]
 
 

@@ -13,7 +13,7 @@ from receiver.api.openapi import TAGS, PublicNames, description, name_of, tag_of
 from receiver.api.requests import QueryModel
 from receiver.api.routes import ROUTES
 from receiver.api.routing import Route
-from receiver.domain.event_types import TYPES
+from receiver.domain.event_types import SHOWN, TYPES
 
 DESCRIPTION = description(ROUTES, "1.2.3")
 ALWAYS = {"400", "405", "413", "415", "422", "500", "503"}
@@ -46,11 +46,12 @@ def test_what_has_a_list_of_words_is_typed_by_it() -> None:
 
 def test_events_are_told_apart_by_their_type() -> None:
     for model in ("Webhook", "Event", "EventWithReasons"):
-        told = schema("components", "schemas", model, "discriminator")
-        assert told["propertyName"] == "type"
-        assert set(told["mapping"]) == set(TYPES)
+        own, of_source = schema("components", "schemas", model, "anyOf")
+        assert own["discriminator"]["propertyName"] == "type"
+        assert set(own["discriminator"]["mapping"]) == set(TYPES)
+        assert of_source["$ref"].rpartition("/")[2].startswith("Source")
     posted = schema("webhooks", "event", "post")
-    assert set(posted["requestBody"]["content"]["application/json"]["examples"]) == set(TYPES)
+    assert set(posted["requestBody"]["content"]["application/json"]["examples"]) == set(SHOWN)
     assert [one["name"] for one in posted["parameters"]] == [
         "webhook-id",
         "webhook-timestamp",

@@ -16,7 +16,7 @@ from receiver.api.event_examples import EXAMPLES, JOB_ERRORS, MEANINGS
 from receiver.api.receiving import TITLE, event_texts, in_words, listed, receiving
 from receiver.api.requests import EndpointRequest
 from receiver.config.settings import EndpointSettings, Settings
-from receiver.domain.event_types import JOB_FINAL, LITERAL_ONLY, TYPES
+from receiver.domain.event_types import JOB_FINAL, LITERAL_ONLY, SHOWN
 from receiver.domain.filter_operators import OPERATORS
 from receiver.domain.filter_reader import GROUPS
 from receiver.domain.model import Format
@@ -50,7 +50,7 @@ def test_no_place_is_left_open_and_no_line_is_long() -> None:
     assert [line for line in TEXT.splitlines() if len(line) > 130 and not line.startswith("|")] == []
 
 
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("name", SHOWN)
 def test_every_type_is_told_with_its_meaning_its_patterns_and_its_example(name: str) -> None:
     starred = name not in LITERAL_ONLY
     assert rows(section(TEXT, "## What arrives"))[f"`{name}`"] == [MEANINGS[name], "yes" if starred else "no"]
@@ -62,8 +62,8 @@ def test_every_type_is_told_with_its_meaning_its_patterns_and_its_example(name: 
 
 
 def test_the_types_and_the_codes_are_those_of_the_code() -> None:
-    assert [one.name for one in event_texts(Settings())] == list(TYPES)
-    assert len(set(MEANINGS.values())) == len(TYPES)
+    assert [one.name for one in event_texts(Settings())] == list(SHOWN)
+    assert len(set(MEANINGS.values())) == len(SHOWN)
     arrives = section(TEXT, "## What arrives")
     assert f"Exactly one of {listed([f'`{name}`' for name in JOB_FINAL])} is created" in " ".join(
         arrives.split()

@@ -24,7 +24,7 @@ from receiver.api.requests import (
     WaitQuery,
 )
 from receiver.domain.errors import Invalid
-from receiver.domain.event_types import JOB_FINAL, TYPES
+from receiver.domain.event_types import JOB_FINAL, SHOWN
 from receiver.domain.model import MAX_IN_FLIGHT, State
 from receiver.security.signing import LONGEST, SHORTEST, new_secret
 from tests.receiver.raw_server import BOUNDED
@@ -32,7 +32,7 @@ from tests.receiver.raw_server import BOUNDED
 JOB: dict[str, Any] = {"provider": "apiframe", "input": {}}
 ENDPOINT: dict[str, Any] = {"url": "https://app.example/hooks"}
 KEY: dict[str, Any] = {"name": "orders", "scopes": ["admin"]}
-ANY_TYPE = f"must be an event type, `*`, or a prefix such as `job.*`; types: {', '.join(TYPES)}"
+ANY_TYPE = f"must be an event type, `*`, or a prefix such as `job.*`; types: {', '.join(SHOWN)}"
 RFC_3339 = "must be an RFC 3339 moment with its offset, for example 2026-11-21T10:00:00Z"
 YEARS = "must lie between the years 1970 and 9000"
 SECONDS = "must be a number of seconds"

@@ -30,7 +30,7 @@ from receiver.cli.params import (
     pairs,
     read_input,
 )
-from receiver.domain.event_types import TYPES
+from receiver.domain.event_types import SHOWN
 from tests.receiver.cli.test_groups import helped
 
 
@@ -197,7 +197,7 @@ def test_an_event_type_and_a_pattern_are_taken(text: str) -> None:
 def test_a_pattern_that_matches_nothing_is_told_with_all_types(text: str, near: str) -> None:
     with pytest.raises(click.BadParameter) as raised:
         Pattern().convert(text, None, None)
-    listed = f"(types: {', '.join(TYPES)}; patterns: *, job.*)"
+    listed = f"(types: {', '.join(SHOWN)}; patterns: *, job.*)"
     assert raised.value.message == f"{text!r} is no event type{near} {listed}"
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from receiver.api.webhooks import DisabledData, FailingData, JobData, ProviderData, TrialData
+from receiver.api.webhooks import DisabledData, FailingData, JobData, ProviderData, SourceData, TrialData
 from receiver.domain.event_fields import FIELDS, WORDS, families, fields_of, split
-from receiver.domain.event_types import LITERAL_ONLY, TYPES
+from receiver.domain.event_types import LITERAL_ONLY, SHOWN
 from receiver.domain.filter_operators import FieldKind
 
 KINDS = {
@@ -52,8 +52,14 @@ def test_the_fields_are_those_of_the_public_models(family: str, models: list[Any
     assert dict(FIELDS[family]) == public
 
 
+def test_the_fields_of_a_message_are_those_of_its_model() -> None:
+    assert FIELDS["source"].keys() == SourceData.model_fields.keys()
+    assert FIELDS["source"]["body"] is FIELDS["source"]["update"] is FieldKind.OPEN
+    assert FIELDS["source"]["headers"] is FieldKind.TEXTS
+
+
 def test_every_event_type_is_of_a_family() -> None:
-    assert {name.partition(".")[0] for name in TYPES} == FIELDS.keys()
+    assert {name.partition(".")[0] for name in SHOWN} == FIELDS.keys()
 
 
 def test_each_list_of_words_belongs_to_a_text() -> None:
@@ -63,11 +69,13 @@ def test_each_list_of_words_belongs_to_a_text() -> None:
 @pytest.mark.parametrize(
     ("patterns", "found"),
     [
-        (("*",), ["job", "provider", "endpoint"]),
+        (("*",), ["job", "provider", "endpoint", "source"]),
         (("job.failed",), ["job"]),
         (("provider.*", "job.progressed"), ["job", "provider"]),
         (tuple(sorted(LITERAL_ONLY)), ["job", "endpoint"]),
         (("endpoint.*",), ["endpoint"]),
+        (("source.*",), ["source"]),
+        (("job.failed", "source.shop.received"), ["job", "source"]),
     ],
 )
 def test_patterns_lead_to_families(patterns: tuple[str, ...], found: list[str]) -> None:

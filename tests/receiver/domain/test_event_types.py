@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from receiver.domain.event_types import (
     JOB_FINAL,
     LITERAL_ONLY,
+    SHOWN,
     TYPES,
     complaint,
     is_pattern,
     nearest_type,
     unknown,
+    unknown_source,
     wants,
 )
 from tests.receiver.raw_server import BOUNDED
@@ -22,10 +24,14 @@ PATTERNS = [
     "job.*",
     "provider.*",
     "endpoint.*",
+    "source.*",
+    "source.shop.received",
+    "source.a_1.*",
 ]
 NO_PATTERNS = """
     job job. job.* . .* ** *.* j* job* jo.* job.suc job.succeeded.* job.succeeded. .job.* job..* JOB.*
-    Job.succeeded job.* . source.* source.x.received endpoint.failing webhook.* (a+)+$ job.[a-z]+ job.?
+    Job.succeeded job.* . source. source.x source.x.send source.X.received source..received endpoint.failing
+    webhook.* (a+)+$ job.[a-z]+ job.?
 """
 # Patterns of an endpoint, and what it gets of all there is.
 GETS = [
@@ -83,7 +89,43 @@ def test_only_a_type_that_is_near_is_suggested(text: str, near: str | None) -> N
 def test_a_refused_pattern_is_told_with_a_similar_type_and_all_types() -> None:
     assert "(did you mean `job.succeeded`?)" in complaint("job.sucseeded")
     assert "did you mean" not in complaint("nope")
-    assert complaint("nope").endswith(f"types: {', '.join(TYPES)}")
+    assert complaint("nope").endswith(f"types: {', '.join(SHOWN)}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("source.shop.received", None),
+        ("source.shop.*", None),
+        ("source.*", None),
+        ("job.*", None),
+        ("source.shpo.received", "names no source (did you mean `shop`?); sources: shop, pay"),
+        ("source.zzz.*", "names no source; sources: shop, pay"),
+    ],
+)
+def test_a_pattern_may_name_only_a_source_that_there_is(pattern: str, says: str | None) -> None:
+    assert unknown_source(pattern, ["shop", "pay"]) == says
+
+
+def test_without_sources_a_pattern_that_names_one_is_told_so() -> None:
+    said = "names no source; sources: none; add one to the settings"
+    assert unknown_source("source.shop.received", []) == said
+
+
+@pytest.mark.parametrize(
+    ("pattern", "gets"),
+    [
+        ("*", True),
+        ("source.*", True),
+        ("source.shop.*", True),
+        ("source.shop.received", True),
+        ("source.sho.*", False),
+        ("source.pay.received", False),
+        ("job.*", False),
+    ],
+)
+def test_the_messages_of_a_source_go_where_a_pattern_includes_them(pattern: str, gets: bool) -> None:
+    assert wants((pattern,), "source.shop.received") is gets
 
 
 def test_unknown_tells_the_places() -> None:

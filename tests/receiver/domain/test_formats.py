@@ -12,12 +12,12 @@ from receiver.api.event_examples import EXAMPLES
 from receiver.api.requests import EndpointRequest
 from receiver.cli import params
 from receiver.config.settings import EndpointSettings
-from receiver.domain.event_types import TYPES
+from receiver.domain.event_types import SHOWN
 from receiver.domain.formats import LINKS, LONGEST, MESSAGES, TEMPLATE, Rendered, render
 from receiver.domain.model import STANDARD, Format
 
 SOURCE = "https://hooks.example"
-every_type = pytest.mark.parametrize("event_type", TYPES)
+every_type = pytest.mark.parametrize("event_type", SHOWN)
 
 
 def rendered(name: str, event: dict[str, Any], template: str | None = None) -> Rendered:
@@ -88,7 +88,7 @@ def test_headers_of_a_cloud_event_are_encoded() -> None:
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_names_the_event_and_its_subject(name: str, event_type: str) -> None:
     made = text(name, EXAMPLES[event_type])
-    assert made.startswith(f"{event_type} {EXAMPLES[event_type]['data']['id']}")
+    assert made.startswith(f"{EXAMPLES[event_type]['type']} {EXAMPLES[event_type]['data']['id']}")
 
 
 def test_a_message_has_the_reason_and_the_files() -> None:
