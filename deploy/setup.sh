@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 stamp=.venv/.locked
 began=$(date +%s)
-want=$(cat pyproject.toml deploy/constraints.txt deploy/setup.sh | sha256sum | cut -d' ' -f1)-$(pwd | sha256sum | cut -d' ' -f1)
+want=$(cat pyproject.toml client/pyproject.toml deploy/constraints.txt deploy/setup.sh | sha256sum | cut -d' ' -f1)-$(pwd | sha256sum | cut -d' ' -f1)
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
 
 python=$(command -v python3.11 || command -v python3) || { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
@@ -35,6 +35,7 @@ trap 'kill $watch 2>/dev/null' EXIT
         --requirement deploy/constraints.txt || touch .venv/failed
 } | sed -u -n 's/^Collecting \([^ ;]*\).*/setup:   \1/p; s/^Installing collected packages.*/setup: unpacking them/p'
 [ ! -e .venv/failed ] || { echo "setup: pip could not install them; its words stand above" >&2; exit 1; }
-.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index --editable .
+.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index \
+    --editable . --editable ./client
 echo "$want" > "$stamp"
 echo "setup: ready after $(($(date +%s) - began)) s"
