@@ -92,10 +92,16 @@ LONG = [
 
 
 CORE = [
-    f"tests/receiver/{folder}"
-    for folder in ("delivery", "domain", "events", "providers", "security", "store", "work")
+    *(
+        f"tests/receiver/{folder}"
+        for folder in ("delivery", "domain", "events", "providers", "security", "store", "work")
+    ),
+    "tests/client/calls",
+    *sorted(f"tests/client/{path.name}" for path in (HERE / "tests" / "client").glob("test_*.py")),
 ]
-"""Tests that count the branches of the core. All others run without coverage, which doubles their cost."""
+"""Tests that count the branches of the core and of the client. All others run without coverage, which doubles
+their cost.
+"""
 OTHERS = ["tests", *(part for folder in CORE for part in ("--ignore", folder))]
 
 

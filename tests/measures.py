@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-RECEIVER, HANDLERS, MIRROR = HERE / "receiver", HERE / "handlers", HERE / "tests" / "receiver"
+RECEIVER, HANDLERS, CLIENT = HERE / "receiver", HERE / "handlers", HERE / "client" / "ringback"
+MIRRORS = {RECEIVER: HERE / "tests" / "receiver", CLIENT: HERE / "tests" / "client"}
+"""The folder of the tests of each package."""
 PRONOUN = re.compile(
     r"\b(what|who|whom|whose|whoever|whatever|whichever|nobody|everybody|somebody|anybody|no one)\b"
     r"|\bthat which\b|\bthe other side\b",
@@ -84,10 +86,10 @@ def comments(*folders: Path) -> tuple[int, int]:
     return count, lines
 
 
-def shared_class_names() -> Mapping[str, Sequence[str]]:
-    """Return the class names that several modules define, with those modules."""
+def shared_class_names(*folders: Path) -> Mapping[str, Sequence[str]]:
+    """Return the class names that several modules below these folders define, with those modules."""
     homes: dict[str, list[str]] = defaultdict(list)
-    for path, tree in trees(RECEIVER, HANDLERS):
+    for path, tree in trees(*folders):
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(str(path.relative_to(HERE)))
@@ -100,14 +102,14 @@ def has_logic(tree: ast.Module) -> bool:
     return any(isinstance(node, BRANCHES) for function in functions for node in ast.walk(function))
 
 
-def mirrored() -> tuple[list[str], list[str]]:
+def mirrored(package: Path) -> tuple[list[str], list[str]]:
     """Return the modules with logic that have a test file of their name, and those that have none."""
     have: list[str] = []
     lack: list[str] = []
-    for path, tree in trees(RECEIVER):
-        name = path.relative_to(RECEIVER).with_suffix("")
+    for path, tree in trees(package):
+        name = path.relative_to(package).with_suffix("")
         if path.name != "__init__.py" and has_logic(tree):
-            folder = MIRROR / name.parent
+            folder = MIRRORS[package] / name.parent
             there = (folder / f"test_{name.name}.py").exists() or any(folder.glob(f"test_{name.name}_*.py"))
             (have if there else lack).append(str(name))
     return have, lack
@@ -124,9 +126,9 @@ def imported_modules(tree: ast.Module, known: Mapping[str, Path]) -> set[str]:
     return found & known.keys()
 
 
-def circles() -> list[list[str]]:
-    """Return the groups of modules that import each other in a circle."""
-    known = {_dotted(path): path for path in sources(RECEIVER)}
+def circles(package: Path) -> list[list[str]]:
+    """Return the groups of modules of a package that import each other in a circle."""
+    known = {_dotted(path, package): path for path in sources(package)}
     arrows = {
         name: imported_modules(ast.parse(path.read_text("utf-8")), known) - {name}
         for name, path in known.items()
@@ -136,8 +138,8 @@ def circles() -> list[list[str]]:
     return [list(group) for group in sorted(groups)]
 
 
-def _dotted(path: Path) -> str:
-    return ".".join(path.relative_to(HERE).with_suffix("").parts).removesuffix(".__init__")
+def _dotted(path: Path, package: Path) -> str:
+    return ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
 def _reachable(start: str, arrows: Mapping[str, set[str]]) -> set[str]:
@@ -154,17 +156,19 @@ def _reachable(start: str, arrows: Mapping[str, set[str]]) -> set[str]:
 def report() -> Iterator[str]:
     """Yield each measure with its figure and its bar."""
     yield f"modules lying flat in receiver/        {len(flat_modules())} (at most 4)"
-    yield f"circles among modules                  {len(circles())} (none)"
-    for folder in (RECEIVER, HANDLERS):
+    for package in (RECEIVER, CLIENT):
+        yield f"{package.name}: circles among modules  {len(circles(package))} (none)"
+    for folder in (RECEIVER, HANDLERS, CLIENT):
         bad, count = docstrings_on_pronouns(folder)
         noted, lines = comments(folder)
         yield f"{folder.name}: docstrings on pronouns    {bad} of {count}, {bad / count:.1%} (at most 4 %)"
         yield f"{folder.name}: comments per 100 lines    {100 * noted / lines:.2f} (at least 1)"
-    yield f"class names in two modules             {len(shared_class_names())} (at most 4)"
-    have, lack = mirrored()
-    share = len(have) / (len(have) + len(lack))
-    yield f"modules with a test file of their name {len(have)}, {share:.0%} (at least 75 %)"
-    yield f"without one: {', '.join(lack) or 'none'}"
+    yield f"class names in two modules             {len(shared_class_names(RECEIVER, HANDLERS))} (at most 4)"
+    for package in (RECEIVER, CLIENT):
+        have, lack = mirrored(package)
+        share = len(have) / (len(have) + len(lack))
+        yield f"{package.name}: modules with a test file of their name  {len(have)}, {share:.0%} (75 %)"
+        yield f"without one: {', '.join(lack) or 'none'}"
 
 
 if __name__ == "__main__":

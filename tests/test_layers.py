@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 HERE = Path(__file__).parents[1]
 RECEIVER = HERE / "receiver"
 SOURCES = sorted(
-    path for folder in ("receiver", "handlers", "tests") for path in (HERE / folder).rglob("*.py")
+    path for folder in ("receiver", "handlers", "client", "tests") for path in (HERE / folder).rglob("*.py")
 )
 SERVICE = [path for path in SOURCES if path.is_relative_to(RECEIVER)]
 HANDLERS = [path for path in SOURCES if path.is_relative_to(HERE / "handlers")]
+CLIENT = [path for path in SOURCES if path.is_relative_to(HERE / "client" / "ringback")]
 FUNCTION_LINES = 40
 MODULE_LINES = 400
 
@@ -38,6 +40,16 @@ KNOWN_IN = {
     "click": {"cli", "__main__", "demo"},
     "rich": {"cli", "demo"},
     "httpx": {"cli", "sandbox", "demo"},
+}
+# The same for the client, whose other modules do nothing but compute.
+KNOWN_IN_CLIENT = {
+    "httpx": {"wire", "blocking", "awaiting"},
+    "cryptography": {"signatures"},
+    "asyncio": {"awaiting"},
+    "time": {"blocking", "retrying", "webhooks"},
+    "random": {"retrying"},
+    "os": {"retrying", "places", "settings"},
+    "logging": {"following"},
 }
 # Files that may catch every exception: a caller waits for an answer in any case, or something must be
 # cleaned up.
@@ -121,13 +133,22 @@ def test_handlers_do_no_io_and_read_no_clock(path: Path) -> None:
     assert not re.search(r"\b(?:now|utcnow|today)\(", path.read_text("utf-8"))
 
 
+@pytest.mark.parametrize("path", CLIENT, ids=told)
+def test_the_client_needs_httpx_alone_and_its_core_no_input_and_output(path: Path) -> None:
+    used = {name.split(".")[0] for name in imported(path)} - {"ringback"}
+    ours = path.relative_to(HERE / "client" / "ringback").with_suffix("").as_posix()
+    assert used - sys.stdlib_module_names <= {"httpx", "cryptography"}
+    careful = used & (KNOWN_IN_CLIENT.keys() | NOT_PURE)
+    assert not {library for library in careful if ours not in KNOWN_IN_CLIENT.get(library, ())}
+
+
 def test_the_worker_knows_no_kind_of_work() -> None:
     worker = RECEIVER / "work" / "worker.py"
     theirs = {name.split(".")[1] for name in imported(worker) if "receiver." in name}
     assert theirs <= {"domain", "store", "work"}
 
 
-@pytest.mark.parametrize("path", SERVICE + HANDLERS, ids=told)
+@pytest.mark.parametrize("path", SERVICE + HANDLERS + CLIENT, ids=told)
 def test_everything_is_caught_only_where_this_list_says(path: Path) -> None:
     broad = [
         node.lineno

@@ -30,6 +30,8 @@ def test_it_carries_everything_that_the_service_reads(wheel: zipfile.ZipFile) ->
         assert {str(path.relative_to(HERE)) for path in wanted} <= names
         assert f"{package}/py.typed" in names
     assert not [name for name in names if name.startswith("tests/") or name.endswith(".pyc")]
+    tops = {name.split("/", 1)[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"receiver", "handlers"}
 
 
 def test_its_metadata_names_the_licence_and_the_description(wheel: zipfile.ZipFile) -> None:
