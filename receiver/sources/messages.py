@@ -92,15 +92,15 @@ def event_of(message: SourceMessage) -> Event:
     """Return the event of a message."""
     name = of_source(message.source)
     identity = event_id(message.id, "received")
-    compact = BETWEEN.sub(rb"\1", message.body)
-    for body in (b'"body":' + compact, b'"body_base64":"' + base64.b64encode(message.body) + b'"'):
-        rendered = _rendered(message, identity, name, body)
-        try:
-            json.read_object(rendered)
-        # A body that is no JSON, or too deep or too large for ours, goes as bytes.
-        except json.BadJson:
-            continue
-        break
+    try:
+        # By itself: the bytes `1,"x":2` would become fields of the event.
+        json.read(message.body)
+        rendered = _rendered(message, identity, name, b'"body":' + BETWEEN.sub(rb"\1", message.body))
+        # As part of the event, it may be too deep.
+        json.read_object(rendered)
+    except json.BadJson:
+        text = base64.b64encode(message.body)
+        rendered = _rendered(message, identity, name, b'"body_base64":"%b"' % text)
     return Event(id=identity, type=name, job_id=None, at=message.at, sequence=1, body=rendered)
 
 
