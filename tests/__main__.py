@@ -62,6 +62,7 @@ ENGINE_FREE = (
     "polls",
     "strangers",
     "source_proofs",
+    "handshake",
     "large_inputs",
 )
 """Stories of the commands, the providers, the links and both edges: every database is the same to them, and

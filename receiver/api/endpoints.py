@@ -19,6 +19,8 @@ from receiver.api.requests import (
     ExplanationRequest,
     RotationRequest,
 )
+from receiver.api.services import Services
+from receiver.delivery.handshake import NotAllowed
 from receiver.domain import subscriptions
 from receiver.domain.endpoint_health import breaker
 from receiver.domain.errors import Conflict, FieldError, Invalid, invalid, pointer_to
@@ -133,6 +135,10 @@ async def create(context: RequestContext) -> Response:
     _check_sources(context, body.events)
     filter_ = _filter(body.filter, body.events)
     services = context.services
+    template = _template(body.template, body.format, body.events)
+    rate = (
+        await _asked(services, body.url, body.headers, body.rate_limit) if body.handshake else body.rate_limit
+    )
     now = services.clock.now()
     endpoint = Endpoint(
         id=services.ids.new("ep"),
@@ -149,14 +155,29 @@ async def create(context: RequestContext) -> Response:
         signatures=tuple(body.signatures),
         retry_schedule=None if body.retry_schedule is None else tuple(body.retry_schedule),
         timeout=body.timeout,
-        rate_limit=body.rate_limit,
+        rate_limit=rate,
         format=body.format,
-        template=_template(body.template, body.format, body.events),
+        template=template,
         state=EndpointState(body.state),
     )
     await services.endpoints.create(endpoint)
     created = endpoint_json(endpoint) | {"secret": endpoint.secrets[0]}
     return answer(created, 201, {"location": f"/v1/endpoints/{endpoint.id}", **NO_STORE})
+
+
+async def _asked(
+    services: Services, url: str, headers: Mapping[str, str], rate_limit: float | None
+) -> float | None:
+    """Return the rate limit of a receiver that was asked: its own, unless a lower one is wanted.
+
+    Raises `Invalid` where it does not want deliveries.
+    """
+    try:
+        allowed = await services.endpoints.handshake.ask(url, headers)
+    except NotAllowed as error:
+        raise invalid("/url", str(error)) from None
+    limits = [one for one in (allowed, rate_limit) if one is not None]
+    return min(limits) if limits else None
 
 
 def _check_sources(context: RequestContext, patterns: Sequence[str]) -> None:
@@ -209,7 +230,10 @@ async def update(context: RequestContext) -> Response:
     if "url" in given:
         _check_url(context, given["url"])
     _check_sources(context, given.get("events") or ())
-    _changed(endpoint, given, now := services.clock.now())
+    asks = given.pop("handshake", None)
+    wanted = _changed(endpoint, given, now := services.clock.now())
+    if asks:
+        given["rate_limit"] = await _asked(services, wanted.url, wanted.headers, wanted.rate_limit)
     # Again in the transaction, with the endpoint as that finds it, so that concurrent changes are kept.
     changed = await services.endpoints.update(endpoint.id, lambda fresh: _changed(fresh, given, now))
     return answer(endpoint_json(changed))

@@ -201,6 +201,9 @@ class EndpointRequest(RequestModel):
     state: Literal["active", "paused"] = Field(
         default="active", description="the deliveries of a paused endpoint wait until it is resumed"
     )
+    handshake: bool = Field(
+        default=False, description="ask the receiver first, by OPTIONS as CloudEvents do; its rate is kept"
+    )
 
 
 class EndpointPatch(RequestModel):
@@ -220,6 +223,7 @@ class EndpointPatch(RequestModel):
     rate_limit: Rate | None = None
     format: Format | None = None
     template: Template | None = None
+    handshake: bool | None = None
 
 
 class RotationRequest(RequestModel):

@@ -12,6 +12,7 @@ from receiver.app.core import Core
 from receiver.delivery.delivery_service import DeliveryService
 from receiver.delivery.endpoint_service import EndpointService
 from receiver.delivery.endpoint_watch import EndpointWatch
+from receiver.delivery.handshake import Handshake
 from receiver.delivery.ping import Pinger
 from receiver.delivery.replay_service import ReplayService
 from receiver.delivery.sender import DeliverySender
@@ -70,6 +71,7 @@ def delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         clock=core.clock,
         check_url=core.client.check,
         watch=sender.watch,
+        handshake=Handshake(core.client, core.settings.link_base),
     )
     return sender, pinger, endpoints
 

@@ -83,6 +83,7 @@ def endpoints() -> None:
 @RATE
 @FORMAT
 @TEMPLATE
+@click.option("--handshake", is_flag=True, help="Ask the receiver first, by OPTIONS as CloudEvents do.")
 @click.option("--paused", is_flag=True, help="Its deliveries wait until it is resumed.")
 @click.option("--secret", help="Signs its deliveries (whsec_...); made when missing.")
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
@@ -99,6 +100,7 @@ def create_endpoint(url: str, include_result: bool, paused: bool, **others: Any)
     """
     others |= {"events": list(others["events"]), "signatures": list(others["signatures"])}
     others["state"] = "paused" if paused else None
+    others["handshake"] = others["handshake"] or None
     others["include"] = ["result"] if include_result else []
     show_one(call("POST", "/v1/endpoints", body={"url": url} | given(**others)))
 

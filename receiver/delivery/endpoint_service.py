@@ -11,6 +11,7 @@ from handlers.values import immutable
 from receiver.config.settings import EndpointSettings
 from receiver.delivery import configured_endpoints
 from receiver.delivery.endpoint_watch import EndpointWatch
+from receiver.delivery.handshake import Handshake
 from receiver.delivery.ping import Pinger
 from receiver.domain.clock import Clock
 from receiver.domain.endpoint_health import EndpointHealth
@@ -70,6 +71,7 @@ class EndpointService:
     clock: Clock
     check_url: Callable[[str], None]
     watch: EndpointWatch
+    handshake: Handshake
 
     async def page(self, after: str | None, limit: int) -> list[Endpoint] | None:
         """Return at most `limit` endpoints, newest first, after the endpoint `after`.

@@ -34,6 +34,7 @@ class EndpointChanges(TypedDict, total=False):
     rate_limit: float | None
     format: str | None
     template: str | None
+    handshake: bool | None
 
 
 class EndpointOptions(TypedDict, total=False):
@@ -53,6 +54,7 @@ class EndpointOptions(TypedDict, total=False):
     format: str | None
     template: str | None
     state: str | None
+    handshake: bool | None
 
 
 def create(url: str, **options: Unpack[EndpointOptions]) -> Call[NewEndpoint]:

@@ -219,6 +219,7 @@ def test_the_defaults_of_a_job_and_of_an_endpoint() -> None:
         "format": "standard",
         "template": None,
         "state": "active",
+        "handshake": False,
     }
 
 
