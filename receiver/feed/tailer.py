@@ -126,6 +126,7 @@ class FeedTailer:
 
     def _publish(self, entries: Sequence[Entry]) -> None:
         """Add events to the ring and wake the readers that want one of them."""
+        # A reader is woken for its own events only. Why: receiver/README.md#one-task-reads-the-feed
         if self.ring is None or not entries:
             return
         before = self.ring.last
