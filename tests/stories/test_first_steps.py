@@ -85,8 +85,10 @@ async def test_every_step_does_as_it_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert other != job["id"]
     assert ailing["url"].endswith("/_inbox?status=500")
     assert objects(mended)[0]["url"] == endpoint["url"]
-    feed, counted, chosen = more
+    feed, streamed, counted, chosen = more
     assert [one["data"]["id"] for one in objects(feed)[0]["data"]][-1] == other
+    events = [line.removeprefix("data: ") for line in streamed.splitlines() if line.startswith("data: ")]
+    assert [json.loads(one)["data"]["id"] for one in events][-1] == other
     assert objects(counted)[0]["only"] == "missing"
     filtered, refused = objects(chosen)
     assert filtered["filter"]["provider"] == "apiframe"
