@@ -73,6 +73,8 @@ STORED = [
     "--ignore",
     "tests/stories/test_replicas.py",
     "--ignore",
+    "tests/stories/test_replica_streams.py",
+    "--ignore",
     "tests/stories/test_backup.py",
     *(part for name in ENGINE_FREE for part in ("--ignore", f"tests/stories/test_{name}.py")),
 ]

@@ -3,19 +3,13 @@
 import asyncio
 import functools
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from receiver.api import application
-from receiver.app import App, running
-from receiver.cli.sandbox import Later, listening
+from receiver.app import App
 from receiver.cli.secrets import _reencrypt
-from receiver.config.load import Loaded
-from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Work
 from receiver.sandbox.world import Knobs
@@ -30,7 +24,8 @@ from receiver.store.postgres import driver as postgres
 from receiver.store.statements import Transaction
 from receiver.work.heartbeat import ReplicaHeartbeat, Role
 from tests.engines import ENGINES
-from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
+from tests.stories.deployment import PATIENCE, asking, deployed
+from tests.stories.replicas import another
 from tests.stories.tools import (
     SILENT,
     Moving,
@@ -60,19 +55,6 @@ def _one_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             await look(replica)
 
     monkeypatch.setattr(ReplicaHeartbeat, "tick", in_turn)
-
-
-@asynccontextmanager
-async def another(
-    deployment: Deployment, role: Role = Role.ALL, clock: Clock | None = None
-) -> AsyncIterator[tuple[App, str]]:
-    """Run one more replica of a deployment. Yields it and its URL."""
-    later, first = Later(), deployment.services.core
-    async with listening(later) as url:
-        loaded = Loaded(first.settings, first.accounts.setups, {})
-        async with running(loaded, role=role, clock=clock) as services:
-            later.app = application(services.api)
-            yield services, url
 
 
 async def beaten(services: App) -> None:
