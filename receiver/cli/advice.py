@@ -30,13 +30,15 @@ def advice(loaded: Loaded, check: Callable[[str], None]) -> Iterator[Advice]:
     `check` must raise `BadUrl` for a URL that the egress guard blocks.
     """
     yield from _accounts(loaded, check)
+    yield from _sources(loaded.settings)
     yield from _public_url(loaded.settings)
     yield from _file(loaded)
     yield from _database(loaded.settings.database_url)
 
 
 def _accounts(loaded: Loaded, check: Callable[[str], None]) -> Iterator[Advice]:
-    if not any(setup.on for setup in loaded.accounts.values()):
+    # A deployment may take messages of sources only.
+    if not any(setup.on for setup in loaded.accounts.values()) and not loaded.sources:
         said = "no account is on, so no job can be submitted; set providers.<account>.api_key"
         yield Advice("providers", said)
     for name, setup in loaded.accounts.items():
@@ -47,6 +49,13 @@ def _accounts(loaded: Loaded, check: Callable[[str], None]) -> Iterator[Advice]:
         except BadUrl as error:
             said = f"{setup.base_url} cannot be called, so jobs of this account stay pending: {error}"
             yield Advice(f"providers.{name}.base_url", said)
+
+
+def _sources(settings: Settings) -> Iterator[Advice]:
+    for source in settings.sources:
+        if source.proof.insecure:
+            said = f"anybody may send messages to /sources/{source.name}: its scheme proves nothing"
+            yield Advice(f"sources.{source.name}", said)
 
 
 def _public_url(settings: Settings) -> Iterator[Advice]:
@@ -81,6 +90,8 @@ def _file(loaded: Loaded) -> Iterator[Advice]:
 def _holds_secret(settings: Settings, name: str) -> bool:
     if name == "endpoints":
         return any(one.secret or one.headers for one in settings.endpoints)
+    if name == "sources":
+        return any(one.proof.secrets or (one.challenge and one.challenge.crc) for one in settings.sources)
     if name == "database_url":
         return without_password(settings.database_url) != settings.database_url
     return is_secret(name.rpartition(".")[2])

@@ -117,7 +117,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields if name != "options"}
+        fields = type(value).model_fields.items()
+        return {
+            field.alias or name: _plain(getattr(value, name)) for name, field in fields if name != "options"
+        }
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

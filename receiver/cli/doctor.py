@@ -100,9 +100,9 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
             # `setup=setup` binds the account of this turn of the loop.
             checks.append(lambda setup=setup: _account(loaded, setup, client))  # type: ignore[misc]  # bound now
     if not loaded.accounts:
-        findings.append(
-            Finding("accounts", BAD, "none, so no job can be submitted; set providers.<account>.api_key")
-        )
+        grade = ODD if loaded.sources else BAD
+        said = "none, so no job can be submitted; set providers.<account>.api_key"
+        findings.append(Finding("accounts", grade, said))
     findings += await asyncio.gather(*(check() for check in checks))
     await client.close()
     return findings

@@ -41,6 +41,17 @@ def test_a_public_url(tmp_path: Path, line: str, warned: bool) -> None:
     assert set(given(tmp_path, f"{line}\n{ACCOUNT}")) == ({"public_url"} if warned else set())
 
 
+def test_a_source_that_anybody_may_use_is_told_and_needs_no_account(tmp_path: Path) -> None:
+    source = '[[sources]]\nname = "shop"\nproof = {scheme = "none", insecure = true}\n'
+    assert given(tmp_path, source) == {
+        "sources.shop": "anybody may send messages to /sources/shop: its scheme proves nothing"
+    }
+    proved = source.replace('"none", insecure = true', '"github", secrets = ["s"]')
+    assert given(tmp_path, proved) == {}
+    assert "can read sources in it" in "".join(given(tmp_path, proved, mode=0o644).values())
+    assert "can read" not in "".join(given(tmp_path, source, mode=0o644).values())
+
+
 @pytest.mark.parametrize(
     ("url", "remote"),
     [

@@ -154,3 +154,13 @@ def test_settings_that_a_start_takes_are_taken_and_nothing_is_made(
 ) -> None:
     check(Settings.model_validate(changes))
     assert list(alone.iterdir()) == []
+
+
+def test_a_source_is_shown_with_the_words_of_the_file_and_without_its_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "ringback.toml"
+    file.write_text(
+        '[[sources]]\nname = "shop"\nproof = {scheme = "github", secrets = ["hidden"]}\n'
+        'challenge = {json = "challenge"}\n'
+    )
+    shown = {name: value for name, value, _ in effective(load(file, {}))}["sources"]
+    assert (shown[0]["challenge"]["json"], shown[0]["proof"]["secrets"]) == ("challenge", ["***"])
