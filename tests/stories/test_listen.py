@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from receiver.cli import stream
 from receiver.cli.listen import listen
 from receiver.cli.sandbox import listening
+from ringback import AsyncRingback, FilePlace, Retry
 from tests.stories.command_line import asked, begun, line_with
 from tests.stories.cutting import cutting_proxy
 from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed
@@ -158,3 +159,28 @@ async def test_two_hundred_lost_connections_lose_and_double_nothing(
             await running
         received = [json.loads(body)["data"]["id"] for _, body in local.deliveries]
         assert received == jobs
+
+
+async def test_a_follower_of_the_feed_loses_and_doubles_nothing_over_as_many(tmp_path: Path) -> None:
+    async with (
+        deployed(tmp_path, SILENT) as deployment,
+        cutting_proxy(deployment.url, 200, random.Random(14)) as proxy,
+    ):
+        retry = Retry(first=0.001, longest=0.002)
+        seen: list[str] = []
+        jobs = [(await ended_job(deployment))["id"]]
+
+        async def follow() -> None:
+            async with AsyncRingback(proxy.url, KEY, retry=retry) as client:
+                async for event in client.events.follow(place=FilePlace(tmp_path / "place"), wait=5):
+                    seen.append(event.data["id"])  # noqa: PERF401  # looked at while it grows
+
+        following = asyncio.create_task(follow())
+        await has(deployment, lambda: seen)
+        proxy.cutting.set()
+        async with asyncio.timeout(PATIENCE):
+            while proxy.cuts < 200:
+                jobs.append((await ended_job(deployment))["id"])
+        await has(deployment, lambda: len(seen) >= len(jobs))
+        following.cancel()
+        assert seen == jobs
