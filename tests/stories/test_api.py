@@ -312,7 +312,7 @@ async def test_every_answer_has_an_id_of_its_own(deployment: Deployment) -> None
 
 async def test_every_problem_has_a_page(deployment: Deployment) -> None:
     codes = {kind.code for kind in PROBLEMS}
-    assert len(codes) == 15
+    assert len(codes) == 16
     for kind in PROBLEMS:
         answer = await deployment.client.get(f"/problems/{kind.code}", headers={"authorization": ""})
         assert answer.status_code == 200

@@ -103,6 +103,7 @@ async def test_no_key_is_needed_for_what_is_public(deployment: Deployment) -> No
         "/openapi.json",
         "/",
         "/docs",
+        "/docs/events",
         "/problems",
         "/problems/{code}",
     }
