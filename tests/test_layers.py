@@ -39,6 +39,7 @@ KNOWN_IN = {
     "uvicorn": {"api/server", "api/fast_path", "demo", "cli"},
     "click": {"cli", "__main__", "demo"},
     "rich": {"cli", "demo"},
+    "markdown_it": {"api/markdown"},
     "httpx": {"cli", "sandbox", "demo"},
 }
 # The same for the client, whose other modules do nothing but compute.

@@ -1,19 +1,19 @@
-"""A page in Markdown as HTML: the part of Markdown in which `receiving.md` is written. Pure.
+"""Markdown as HTML, by markdown-it: anchors at headings, links at the calls that code names, folded examples.
 
-Headings, paragraphs, lists of one line each, tables, fenced code, and within a line code, bold and links.
+HTML within the Markdown is text.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any
 
-HEADING = re.compile(r"(#{1,4}) (.+)")
-ITEM = re.compile(r"(?:-|\d+\.) (.+)")
-ROW = re.compile(r"\|(.+)\|")
-FENCE = re.compile(r"```(\w*)(?: \S+)?")
-"""The first line of code: its language, and the name of the file that it belongs into."""
-SPAN = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<bold>[^*]+)\*\*|\[(?P<text>[^\]]+)\]\((?P<url>[^)\s]+)\)")
-NO_LINKS: Mapping[str, str] = {}
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.token import Token
+
 FOLDED = frozenset({"json"})
 """The languages of code that is folded away under the word "example"."""
 
@@ -26,93 +26,61 @@ def anchor(text: str) -> str:
 
 def html(text: str, links: Mapping[str, str]) -> str:
     """Return Markdown as HTML. Code that names one of `links` leads to its URL."""
-    return "".join(_blocks(text.splitlines(), links))
+    return _html(text, tuple(links.items()))
 
 
-def headings(text: str, level: int) -> list[str]:
-    """Return the headings of a level, in their order."""
-    outside = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    found = (HEADING.fullmatch(line) for line in outside.splitlines())
-    return [match[2] for match in found if match is not None and len(match[1]) == level]
+@functools.lru_cache(maxsize=4)
+def headings(text: str, level: int) -> tuple[str, ...]:
+    """Return the headings of a level, in their order, as Markdown."""
+    tokens = _markdown().parse(text)
+    return tuple(
+        inside.content
+        for opening, inside in itertools.pairwise(tokens)
+        if opening.type == "heading_open" and opening.tag == f"h{level}"
+    )
 
 
-def inline(text: str, links: Mapping[str, str] = NO_LINKS) -> str:
+@functools.lru_cache(maxsize=512)
+def inline(text: str) -> str:
     """Return one line as HTML."""
-    parts, end = [], 0
-    for span in SPAN.finditer(text):
-        parts += [escape(text[end : span.start()], quote=False), _span(span, links)]
-        end = span.end()
-    return "".join([*parts, escape(text[end:], quote=False)])
+    made: str = _markdown().renderInline(text, {"links": {}})
+    return made
 
 
-def _span(span: re.Match[str], links: Mapping[str, str]) -> str:
-    if span["code"]:
-        code = f"<code>{escape(span['code'], quote=False)}</code>"
-        # `GET /v1/events?after=` is the call `GET /v1/events`.
-        url = links.get(span["code"].partition("?")[0])
-        return f'<a href="{escape(url)}">{code}</a>' if url else code
-    if span["bold"]:
-        return f"<b>{inline(span['bold'], links)}</b>"
-    return f'<a href="{escape(span["url"])}">{inline(span["text"])}</a>'
+# A page takes ten milliseconds in which the process does nothing else, and a deployment has one text.
+@functools.lru_cache(maxsize=4)
+def _html(text: str, links: tuple[tuple[str, str], ...]) -> str:
+    made: str = _markdown().render(text, {"links": dict(links)})
+    return made
 
 
-def _blocks(lines: Sequence[str], links: Mapping[str, str]) -> Iterator[str]:
-    place = 0
-    while place < len(lines):
-        line = lines[place]
-        end = place + 1
-        if fence := FENCE.fullmatch(line):
-            end = lines.index("```", end) + 1
-            yield _code("\n".join(lines[place + 1 : end - 1]), fence[1])
-        elif heading := HEADING.fullmatch(line):
-            level = len(heading[1])
-            yield f'<h{level} id="{anchor(heading[2])}">{inline(heading[2], links)}</h{level}>'
-        elif line:
-            end = _end_of_block(lines, place)
-            yield _block(lines[place:end], links)
-        place = end
+@functools.cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # noqa: PLC0415  # it takes long, and most services show no page
+
+    made = MarkdownIt("commonmark", {"html": False}).enable("table")
+    for kind, rule in RULES.items():
+        made.add_render_rule(kind, rule)
+    return made
 
 
-def _end_of_block(lines: Sequence[str], place: int) -> int:
-    """Return the place behind the lines that belong together: up to an empty line, a heading or a fence."""
-    while place < len(lines) and lines[place] and not HEADING.fullmatch(lines[place]):
-        if FENCE.fullmatch(lines[place]):
-            break
-        place += 1
-    return place
+def _heading(renderer: "RendererHTML", tokens: "Sequence[Token]", place: int, options: Any, env: Any) -> str:
+    tokens[place].attrSet("id", anchor(tokens[place + 1].content))
+    return renderer.renderToken(tokens, place, options, env)
 
 
-def _block(lines: Sequence[str], links: Mapping[str, str]) -> str:
-    if all(ROW.fullmatch(line) for line in lines):
-        return _table(lines, links)
-    if ITEM.fullmatch(lines[0]):
-        kind = "ul" if lines[0].startswith("-") else "ol"
-        items = (f"<li>{inline(item, links)}</li>" for item in _items(lines))
-        return f"<{kind}>{''.join(items)}</{kind}>"
-    return f"<p>{inline(' '.join(lines), links)}</p>"
+def _code(renderer: "RendererHTML", tokens: "Sequence[Token]", place: int, options: Any, env: Any) -> str:
+    code = renderer.code_inline(tokens, place, options, env)
+    # `GET /v1/events?after=` is the call `GET /v1/events`.
+    url = env["links"].get(tokens[place].content.partition("?")[0])
+    return f'<a href="{escape(url)}">{code}</a>' if url else code
 
 
-def _items(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the items of a list. A line that begins none goes on with the one before it."""
-    item = ""
-    for line in lines:
-        begins = ITEM.fullmatch(line)
-        if begins and item:
-            yield item
-        item = begins[1] if begins else f"{item} {line.strip()}"
-    yield item
-
-
-def _table(lines: Sequence[str], links: Mapping[str, str]) -> str:
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    parts = [_row("th", head, links), *(_row("td", row, links) for row in rows)]
-    return f"<table>{''.join(parts)}</table>"
-
-
-def _row(tag: str, cells: Sequence[str], links: Mapping[str, str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{inline(cell, links)}</{tag}>' for cell in cells)}</tr>"
-
-
-def _code(text: str, language: str) -> str:
-    code = f"<pre><code>{escape(text, quote=False)}</code></pre>"
+def _fence(renderer: "RendererHTML", tokens: "Sequence[Token]", place: int, options: Any, env: Any) -> str:
+    code = renderer.fence(tokens, place, options, env)
+    language = tokens[place].info.partition(" ")[0]
     return f"<details><summary>example</summary>{code}</details>" if language in FOLDED else code
+
+
+RULES = {"heading_open": _heading, "code_inline": _code, "fence": _fence}
+"""The kinds of tokens that are not shown as markdown-it does it."""

@@ -53,9 +53,9 @@ async def test_the_reference_is_made_from_the_document(client: httpx.AsyncClient
 async def test_receivers_are_told_every_type_with_its_example(client: httpx.AsyncClient) -> None:
     text = await page(client, "/docs/events")
     assert f"<title>{TITLE}</title>" in text
-    plain = unescape(text.replace("<code>", "`").replace("</code>", "`"))
+    plain = unescape(re.sub(r"</?code(?: class=[^>]*)?>", "`", text))
     for name in SHOWN:
-        part = plain.split(f'<h3 id="{anchor(name)}">{name}</h3>', 1)[1].split("<h3", 1)[0]
+        part = plain.split(f'<h3 id="{anchor(name)}">{name}</h3>\n', 1)[1].split("<h3", 1)[0]
         assert part.startswith(f"<p>{MEANINGS[name]}")
         assert json.dumps(EXAMPLES[name], indent=2, ensure_ascii=False) in part
     assert text.count("<summary>example</summary>") == len(SHOWN)
