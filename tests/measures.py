@@ -1,6 +1,7 @@
 """Measures of how the code is laid out and described. `python -m tests.measures` prints them."""
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -37,10 +38,16 @@ def sources(*folders: Path) -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def trees(*folders: Path) -> Iterator[tuple[Path, ast.Module]]:
     """Yield each file with its syntax tree."""
     for path in sources(*folders):
-        yield path, ast.parse(path.read_text("utf-8"))
+        yield path, tree_of(path)
 
 
 def flat_modules() -> list[str]:
@@ -129,10 +136,7 @@ def imported_modules(tree: ast.Module, known: Mapping[str, Path]) -> set[str]:
 def circles(package: Path) -> list[list[str]]:
     """Return the groups of modules of a package that import each other in a circle."""
     known = {_dotted(path, package): path for path in sources(package)}
-    arrows = {
-        name: imported_modules(ast.parse(path.read_text("utf-8")), known) - {name}
-        for name, path in known.items()
-    }
+    arrows = {name: imported_modules(tree_of(path), known) - {name} for name, path in known.items()}
     reach = {name: _reachable(name, arrows) for name in arrows}
     groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in arrows if a in reach[a]}
     return [list(group) for group in sorted(groups)]

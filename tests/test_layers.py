@@ -1,13 +1,12 @@
 """The structural rules of the code: imports point down, functions and modules stay small."""
 
 import ast
+import functools
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-
-import pytest
 
 HERE = Path(__file__).parents[1]
 RECEIVER = HERE / "receiver"
@@ -71,14 +70,23 @@ CATCHES_ALL = {
 }
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the dotted names of a file's imported modules. Names from a package count as its modules."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Return every node of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
+    """Return the dotted names of a file's imported modules. Names from a package count as its modules."""
+    names: set[str] = set()
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            names.update(name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+            names.add(node.module)
+            names.update(f"{node.module}.{name.name}" for name in node.names)
+    return frozenset(names)
 
 
 def unit(path: Path) -> str:
@@ -92,9 +100,10 @@ def inner(path: Path) -> str:
     return str(path.relative_to(RECEIVER if path.is_relative_to(RECEIVER) else HERE).with_suffix(""))
 
 
-def told(path: Path) -> str:
-    """Return a file's path in the repository, which names its test."""
-    return str(path.relative_to(HERE))
+def broken(paths: Iterable[Path], rule: Callable[[Path], Iterable[object]]) -> dict[str, list[object]]:
+    """Return for each file that breaks a rule the places where it does, which `rule` names."""
+    found = {str(path.relative_to(HERE)): list(rule(path)) for path in paths}
+    return {name: places for name, places in found.items() if places}
 
 
 def level(name: str) -> int:
@@ -106,41 +115,56 @@ def test_every_module_has_its_layer() -> None:
     assert {unit(path) for path in SERVICE} - {""} == set(itertools.chain(*LAYERS))
 
 
-@pytest.mark.parametrize("path", SERVICE, ids=told)
-def test_imports_point_down(path: Path) -> None:
-    ours = unit(path)
-    theirs = {name.split(".")[1] for name in imported(path) if name.startswith("receiver.")}
+def test_imports_point_down() -> None:
     known = set(itertools.chain(*LAYERS))
-    assert not {name for name in theirs & known if ours and level(name) > level(ours)}
+
+    def upwards(path: Path) -> Iterable[str]:
+        ours = unit(path)
+        theirs = {name.split(".")[1] for name in imported(path) if name.startswith("receiver.")}
+        return {name for name in theirs & known if ours and level(name) > level(ours)}
+
+    assert broken(SERVICE, upwards) == {}
 
 
-@pytest.mark.parametrize("path", SERVICE, ids=told)
-def test_a_library_is_known_where_it_is_used_and_nowhere_else(path: Path) -> None:
-    used = {name.split(".")[0] for name in imported(path)}
-    theirs = {unit(path), inner(path)}
-    assert not {library for library in used & KNOWN_IN.keys() if not theirs & KNOWN_IN[library]}
+def test_a_library_is_known_where_it_is_used_and_nowhere_else() -> None:
+    def strange(path: Path) -> Iterable[str]:
+        used = {name.split(".")[0] for name in imported(path)}
+        theirs = {unit(path), inner(path)}
+        return {library for library in used & KNOWN_IN.keys() if not theirs & KNOWN_IN[library]}
+
+    assert broken(SERVICE, strange) == {}
 
 
-@pytest.mark.parametrize("path", [path for path in SERVICE if unit(path) in PURE and path != CLOCK], ids=told)
-def test_a_pure_module_takes_time_chance_and_the_network_as_arguments(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imported(path)} & NOT_PURE
-    assert "datetime.now(" not in path.read_text("utf-8")
+def test_a_pure_module_takes_time_chance_and_the_network_as_arguments() -> None:
+    pure = [path for path in SERVICE if unit(path) in PURE and path != CLOCK]
+
+    def impure(path: Path) -> Iterable[str]:
+        now = re.findall(r"datetime\.now\(", path.read_text("utf-8"))
+        return [*({name.split(".")[0] for name in imported(path)} & NOT_PURE), *now]
+
+    assert len(pure) > 20
+    assert broken(pure, impure) == {}
 
 
-@pytest.mark.parametrize("path", HANDLERS, ids=told)
-def test_handlers_do_no_io_and_read_no_clock(path: Path) -> None:
-    used = {name.split(".")[0] for name in imported(path)}
-    assert not used & (NOT_PURE | {"receiver", "starlette", "aiohttp", "requests"})
-    assert not re.search(r"\b(?:now|utcnow|today)\(", path.read_text("utf-8"))
+def test_handlers_do_no_io_and_read_no_clock() -> None:
+    def outside(path: Path) -> Iterable[str]:
+        used = {name.split(".")[0] for name in imported(path)}
+        clocks = re.findall(r"\b(?:now|utcnow|today)\(", path.read_text("utf-8"))
+        return [*(used & (NOT_PURE | {"receiver", "starlette", "aiohttp", "requests"})), *clocks]
+
+    assert broken(HANDLERS, outside) == {}
 
 
-@pytest.mark.parametrize("path", CLIENT, ids=told)
-def test_the_client_needs_httpx_alone_and_its_core_no_input_and_output(path: Path) -> None:
-    used = {name.split(".")[0] for name in imported(path)} - {"ringback"}
-    ours = path.relative_to(HERE / "client" / "ringback").with_suffix("").as_posix()
-    assert used - sys.stdlib_module_names <= {"httpx", "cryptography"}
-    careful = used & (KNOWN_IN_CLIENT.keys() | NOT_PURE)
-    assert not {library for library in careful if ours not in KNOWN_IN_CLIENT.get(library, ())}
+def test_the_client_needs_httpx_alone_and_its_core_no_input_and_output() -> None:
+    def needless(path: Path) -> Iterable[str]:
+        used = {name.split(".")[0] for name in imported(path)} - {"ringback"}
+        ours = path.relative_to(HERE / "client" / "ringback").with_suffix("").as_posix()
+        strange = used - sys.stdlib_module_names - {"httpx", "cryptography"}
+        careful = used & (KNOWN_IN_CLIENT.keys() | NOT_PURE)
+        return strange | {library for library in careful if ours not in KNOWN_IN_CLIENT.get(library, ())}
+
+    assert CLIENT
+    assert broken(CLIENT, needless) == {}
 
 
 def test_the_worker_knows_no_kind_of_work() -> None:
@@ -149,35 +173,42 @@ def test_the_worker_knows_no_kind_of_work() -> None:
     assert theirs <= {"domain", "store", "work"}
 
 
-@pytest.mark.parametrize("path", SERVICE + HANDLERS + CLIENT, ids=told)
-def test_everything_is_caught_only_where_this_list_says(path: Path) -> None:
-    broad = [
-        node.lineno
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ExceptHandler)
-        and (
-            node.type is None
-            or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+def test_everything_is_caught_only_where_this_list_says() -> None:
+    def broad(path: Path) -> Iterable[int]:
+        return [
+            node.lineno
+            for node in nodes(path)
+            if isinstance(node, ast.ExceptHandler)
+            and (
+                node.type is None
+                or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+            )
+        ]
+
+    assert (
+        broken([path for path in SERVICE + HANDLERS + CLIENT if inner(path) not in CATCHES_ALL], broad) == {}
+    )
+
+
+def test_modules_and_functions_are_small() -> None:
+    def large(path: Path) -> Iterable[str | int]:
+        lines = len(path.read_text("utf-8").splitlines())
+        long = (
+            node.name
+            for node in nodes(path)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
         )
-    ]
-    assert not broad or inner(path) in CATCHES_ALL
+        return [*long, *([lines] if lines > MODULE_LINES else [])]
+
+    assert broken(SOURCES, large) == {}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=told)
-def test_modules_and_functions_are_small(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= MODULE_LINES
-    long = [
-        node.name
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
-    ]
-    assert not long
+def test_what_a_check_is_told_to_overlook_is_named_and_explained() -> None:
+    def unexplained(path: Path) -> Iterable[str]:
+        for line in path.read_text("utf-8").splitlines():
+            found = re.search(r"# (?:type: ignore|noqa)(.*)", line)
+            if found and not re.match(r"(?:\[[\w,-]+\]|: [A-Z]+\d+)\s+# \S", found[1]):
+                yield line
 
-
-@pytest.mark.parametrize("path", SOURCES, ids=told)
-def test_what_a_check_is_told_to_overlook_is_named_and_explained(path: Path) -> None:
-    for line in path.read_text("utf-8").splitlines():
-        if found := re.search(r"# (?:type: ignore|noqa)(.*)", line):
-            assert re.match(r"(?:\[[\w,-]+\]|: [A-Z]+\d+)\s+# \S", found[1]), line
+    assert broken(SOURCES, unexplained) == {}
