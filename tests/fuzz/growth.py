@@ -2,9 +2,11 @@
 
 import gc
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 Fed = TypeVar("Fed", str, bytes)
@@ -17,8 +19,10 @@ ALLOWED_TWICE = 3
 """The same for twice the size: linear work gives 2, quadratic work 4."""
 FLOOR = 0.0005
 """Seconds of processor time below which costs cannot be compared."""
-TRIES = 5
-"""Number of measurements of a bad ratio: one good one is enough, so a busy machine changes nothing."""
+ROUNDS = 3
+"""Number of rounds of a series. Each measures both sizes, so a machine that slows down slows both."""
+SERIES = 2
+"""Number of series that must find a ratio too large: each begins anew, with no cost of the one before it."""
 
 JSON_UNITS = (
     *('"', '\\"', "\\\\", "\\u0041", "\\ud83d", "\\", "[", "]", "{", "}", "[]", "[[]],", '{"a":', "],["),
@@ -46,11 +50,6 @@ def cost(work: Callable[[Fed], object], fed: Fed) -> float:
     return time.thread_time() - started
 
 
-def least(work: Callable[[Fed], object], fed: Fed, tries: int) -> float:
-    """Return the least of several costs."""
-    return min(cost(work, fed) for _ in range(tries))
-
-
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Keep the garbage collector, which walks over all objects, out of the measurement."""
@@ -61,10 +60,20 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def outgrows(work: Callable[[Fed], object], small: Fed, large: Fed, allowed: float) -> bool:
-    """Return whether `large` costs more than `allowed` times as much as `small` in every measurement."""
-    below = max(least(work, small, 2), FLOOR)
-    return all(cost(work, large) > allowed * below for _ in range(TRIES))
+def outgrows(measured: Callable[[Fed], float], small: Fed, large: Fed, allowed: float) -> bool:
+    """Return whether `large` costs more than `allowed` times as much as `small`, by every series."""
+    return all(_outgrows_once(measured, small, large, allowed) for _ in range(SERIES))
+
+
+def _outgrows_once(measured: Callable[[Fed], float], small: Fed, large: Fed, allowed: float) -> bool:
+    """Return whether the least cost of `large` exceeds that of `small` after every round of a series."""
+    below = above = math.inf
+    for _ in range(ROUNDS):
+        below = min(below, measured(small), measured(small))
+        above = min(above, measured(large))
+        if above <= allowed * max(below, FLOOR):
+            return False
+    return True
 
 
 def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int) -> str | None:
@@ -73,15 +82,16 @@ def grows(work: Callable[[Fed], object], make: Callable[[int], Fed], limit: int)
     A reader may change its method at some size and cost more from there on, so one step is allowed: the cost
     must outgrow the size twice in a row.
     """
+    measured = partial(cost, work)
     with _uncollected():
         for size in sizes(limit):
             small = make(size)
-            if cost(work, small) < FLOOR or cost(work, small) < FLOOR:
+            if measured(small) < FLOOR or measured(small) < FLOOR:
                 continue
             large = make(size * STEP)
-            if not outgrows(work, small, large, ALLOWED):
+            if not outgrows(measured, small, large, ALLOWED):
                 return None
-            if outgrows(work, large, make(size * STEP * 2), ALLOWED_TWICE):
+            if outgrows(measured, large, make(size * STEP * 2), ALLOWED_TWICE):
                 return f"the cost outgrows the size from {size} bytes of {small[:80]!r} on"
             return None
     return None
