@@ -1,5 +1,6 @@
 """Unexpected values: the hypothesis strategies that feed the handlers' functions, and their bounds."""
 
+import functools
 import json
 from typing import Any
 
@@ -50,7 +51,7 @@ def replaced(body: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 @st.composite
-def mutated(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
+def mutated(draw: st.DrawFn, bodies: tuple[bytes, ...]) -> bytes:
     """Return one of `bodies` with one or two of its values replaced."""
     body = json.loads(draw(st.sampled_from(bodies)))
     for _ in range(draw(st.integers(1, 2))):
@@ -68,8 +69,12 @@ def named(body: Any) -> set[str]:
     return set()
 
 
-def invented(bodies: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Return a strategy for bodies of any structure, with the field names of `bodies`."""
+@functools.cache
+def invented(bodies: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
+    """Return a strategy for bodies of any structure, with the field names of `bodies`.
+
+    To make it takes longer than to draw from it.
+    """
     names = sorted({name for body in bodies for name in named(json.loads(body))})
     odd = st.sampled_from(ODD)
     word = st.sampled_from(names)
