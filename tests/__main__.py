@@ -120,11 +120,15 @@ class Step:
     name: str
     command: Sequence[str]
     budget: int
+    quiet: bool = False
+    """Whether only a failure is printed."""
 
 
 LANES = (
     (
-        Step("core", [*pytest(4), "--durations", "5", "--cov", "--cov-report=term", *CORE], 110),
+        # One process compiles all tests and finds the constants that hypothesis tries, for all that follow.
+        Step("collect", [*PYTHON, "pytest", "--collect-only", "-qq", "tests"], 20, quiet=True),
+        Step("core", [*pytest(2), "--durations", "5", "--cov", "--cov-report=term", *CORE], 110),
         Step("all the others", [*pytest(4), "--durations", "5", *OTHERS, *LONG], 160),
     ),
     (
@@ -167,16 +171,27 @@ def fits(place: Path) -> bool:
     return room and not there.f_flag & os.ST_NOEXEC and os.access(place, os.W_OK | os.X_OK)
 
 
+def environment(folder: str) -> dict[str, str]:
+    """Return the environment of the steps, whose files lie in `folder`.
+
+    Python keeps compiled code even where this environment says otherwise: without it every worker, and every
+    command that a test runs, compiles the whole program and all tests again.
+    """
+    ours = {"TMPDIR": folder, "MYPY_CACHE_DIR": str(HERE / ".cache" / "mypy")}
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | ours
+
+
 async def run(step: Step, folder: str, *, live: bool) -> str:
     """Run a step and end its process with it, even when the step is cancelled.
 
     Returns a line with its name, its seconds and its budget. Raises `Failed` for an exit code other than 0.
     """
     started = time.monotonic()
+    live = live and not step.quiet
     process = await asyncio.create_subprocess_exec(
         *step.command,
         cwd=HERE,
-        env={**os.environ, "TMPDIR": folder, "MYPY_CACHE_DIR": str(HERE / ".cache" / "mypy")},
+        env=environment(folder),
         stdout=None if live else asyncio.subprocess.PIPE,
         stderr=None if live else asyncio.subprocess.STDOUT,
     )
@@ -186,8 +201,9 @@ async def run(step: Step, folder: str, *, live: bool) -> str:
         if process.returncode is None:
             process.terminate()
             await process.wait()
+    shown = not live and (process.returncode or not step.quiet)
     took = f"{step.name:15} {time.monotonic() - started:6.1f} s of {step.budget}"
-    print(*([] if live else [f"== {step.name}", said.decode().rstrip()]), f"== {took}", sep="\n", flush=True)
+    print(*([f"== {step.name}", said.decode().rstrip()] if shown else []), f"== {took}", sep="\n", flush=True)
     if process.returncode:
         raise Failed(step.name, process.returncode)
     return took

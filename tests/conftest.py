@@ -12,6 +12,9 @@ import pytest
 from tests.engines import ENGINES, NEWEST, SQLITE, VERSIONS
 from tests.loopback import LoopbackLoop
 
+LONGEST = ("tests/stories/test_openapi.py", "tests/proof/")
+"""Tests that take longer than all others."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that chooses the database engine."""
@@ -23,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Store the chosen engine."""
     ENGINES.name = config.getoption("--engine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: at the end, each would keep one worker busy alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
