@@ -9,7 +9,7 @@ from handlers.values import immutable
 from receiver.domain.errors import did_you_mean
 from receiver.domain.event_fields import FIELDS, HOLDING, WORDS, families, fields_of, split
 from receiver.domain.filter_operators import EXACT, LONGEST, OPERATORS, FieldKind
-from receiver.domain.filters import Clause, ClauseGroup, Filter
+from receiver.domain.filters import Clause, ClauseGroup, Filter, filter_of
 
 MOST_CLAUSES = 64
 """The most conditions of a filter, those inside of `$and`, `$or` and `$not` included."""
@@ -47,13 +47,13 @@ def checked_filter(value: Any, patterns: tuple[str, ...]) -> Filter:
     root = reader.group(value, (), 0)
     if reader.problems:
         raise BadFilter(reader.problems)
-    return Filter(json.write(value).decode(), root)
+    return filter_of(json.write(value).decode(), root)
 
 
 @functools.lru_cache(maxsize=4096)
 def stored_filter(text: str) -> Filter:
     """Return the filter of a stored text, which was checked when it came in."""
-    return Filter(text, _Reader(fields_of(tuple(FIELDS))).group(json.read(text.encode()), (), 0))
+    return filter_of(text, _Reader(fields_of(tuple(FIELDS))).group(json.read(text.encode()), (), 0))
 
 
 class _Reader:

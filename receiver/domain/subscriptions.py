@@ -6,23 +6,23 @@ from typing import Any
 from pydantic_core import from_json
 
 from receiver.domain.event_types import ABOUT_ENDPOINTS, LITERAL_ONLY, wants
-from receiver.domain.filters import Because, Filter
+from receiver.domain.filters import Because, EventTexts, Filter
 from receiver.domain.model import Endpoint, Event
 
 
 def subscribers(endpoints: Sequence[Endpoint], event: Event) -> Iterator[Endpoint]:
     """Yield the endpoints that take an event."""
-    data: Mapping[str, Any] | None = None
+    texts: EventTexts | None = None
     about_endpoint = event.type in ABOUT_ENDPOINTS
     for endpoint in endpoints:
         if not wants(endpoint.events, event.type):
             continue
         if endpoint.filter is not None or about_endpoint:
             # Parsed for the first that needs it: most events meet no filter.
-            data = data or from_json(event.body)["data"]
-            if about_endpoint and data["id"] == endpoint.id:
+            texts = EventTexts(from_json(event.body)["data"]) if texts is None else texts
+            if about_endpoint and texts.data["id"] == endpoint.id:
                 continue
-            if endpoint.filter is not None and not endpoint.filter.matches(data):
+            if endpoint.filter is not None and not endpoint.filter.matches(texts):
                 continue
         yield endpoint
 

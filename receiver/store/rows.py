@@ -1,5 +1,6 @@
 """Conversions between rows and domain objects."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -54,6 +55,12 @@ def _dump(value: object) -> str | None:
 
 def _load(stored: str | None) -> Any:
     return None if stored is None else from_json(stored)
+
+
+@functools.lru_cache(maxsize=1024)
+def _patterns(stored: str) -> tuple[str, ...]:
+    """Return the event types of endpoints; the same object for all endpoints that have the same ones."""
+    return tuple(from_json(stored))
 
 
 def write_assets(assets: tuple[Asset, ...]) -> str | None:
@@ -236,7 +243,7 @@ def read_endpoint(row: Row, headers: Mapping[str, str], secrets: tuple[str, ...]
     return Endpoint(
         id=row["id"],
         url=row["url"],
-        events=tuple(_load(row["events"])),
+        events=_patterns(row["events"]),
         created_at=moment(row["created_at"]),
         updated_at=moment(row["updated_at"]),
         state=EndpointState(row["state"]),

@@ -12,6 +12,7 @@ from receiver.domain.filter_reader import (
     checked_filter,
     stored_filter,
 )
+from receiver.domain.filters import EventTexts
 
 JOBS, ALL = ("job.*",), ("*",)
 # Event types, filter, place of the fault, and how it begins.
@@ -131,5 +132,5 @@ def test_a_stored_filter_is_the_same_filter() -> None:
     read = stored_filter(made.text)
     assert read == made
     assert read.root == made.root
-    assert read.matches({"metadata": {"a.b": "1"}, "progress": 50})
-    assert not read.matches({"metadata": {"a.b": "1"}, "progress": 49})
+    assert read.matches(EventTexts({"metadata": {"a.b": "1"}, "progress": 50}))
+    assert not read.matches(EventTexts({"metadata": {"a.b": "1"}, "progress": 49}))

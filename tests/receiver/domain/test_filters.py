@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.filter_reader import checked_filter
-from receiver.domain.filters import ALL_HOLD, NONE_HOLDS
+from receiver.domain.filters import ALL_HOLD, NONE_HOLDS, EventTexts
 from tests.receiver.raw_server import BOUNDED
 
 DATA: dict[str, Any] = {
@@ -55,9 +55,18 @@ def test_a_filter_matches_or_not_and_says_why(
 ) -> None:
     made = checked_filter(value, ("job.*",))
     because = made.explain(DATA)
-    assert made.matches(DATA) is because.matches is matches
+    assert made.matches(EventTexts(DATA)) is because.matches is matches
     assert because.keys == keys
     assert reason in because.reason
+
+
+def test_each_text_of_an_event_is_found_once_for_all_filters() -> None:
+    texts = EventTexts({"provider": "aiml", "progress": 4, "usage": {"a": {"b": "c"}}})
+    wanted = {"provider": "aiml", "progress": 4, "usage.a.b": {"$ne": "d"}, "usage.a": {"$ne": "d"}}
+    for value, matches in ((wanted, True), ({"provider": {"$nin": ["aiml"]}}, False)):
+        assert checked_filter(value, ("job.*",)).matches(texts) is matches
+    # Neither a number nor an object is a text; a condition on a number does not look for one.
+    assert texts == {("provider",): "aiml", ("usage", "a", "b"): "c", ("usage", "a"): None}
 
 
 def test_a_long_value_is_cut_in_a_reason() -> None:
@@ -70,7 +79,8 @@ CONDITIONS = st.one_of(
     st.fixed_dictionaries({"state": st.sampled_from(["failed", "queued"])}),
     st.builds(lambda value: {"usage.a": value}, SCALARS),
     st.builds(lambda value: {"usage.a": {"$ne": value}}, SCALARS),
-    st.builds(lambda value: {"usage.b": {"$in": [value]}}, SCALARS),
+    st.builds(lambda values: {"usage.b": {"$in": values}}, st.lists(SCALARS, min_size=1, max_size=3)),
+    st.builds(lambda values: {"usage.b": {"$nin": values}}, st.lists(SCALARS, min_size=1, max_size=3)),
     st.just({"usage.a": {"$gt": 1}}),
 )
 FILTERS = st.recursive(
@@ -91,6 +101,6 @@ def test_the_explanation_agrees_with_the_match_and_not_turns_both(
 ) -> None:
     data = {"state": state, "usage": usage}
     made, opposite = checked_filter(value, ("job.*",)), checked_filter({"$not": value}, ("job.*",))
-    assert made.explain(data).matches is made.matches(data)
-    assert opposite.matches(data) is not made.matches(data)
+    assert made.explain(data).matches is made.matches(EventTexts(data))
+    assert opposite.matches(EventTexts(data)) is not made.matches(EventTexts(data))
     assert opposite.explain(data).keys[1:] == made.explain(data).keys
