@@ -33,7 +33,7 @@ from receiver.store.statements import (
 CHUNK = 500
 """The most events that one transaction looks at."""
 UNDER_WAY = 64
-"""The most deliveries of a replay that are pending at a time."""
+"""The most deliveries of a replay that are pending at a time, and the events that a step loads at once."""
 SKEW = timedelta(minutes=1)
 """The time by which the clocks of two replicas may differ, so that later events have earlier times."""
 KEPT = 1_000
@@ -133,13 +133,15 @@ def _before(at: datetime, low: int, high: int) -> Transaction[int]:
     return low
 
 
-def chosen(replay: Replay, endpoint: Endpoint, place: int) -> Transaction[tuple[Sequence[Event], int]]:
-    """Return the events of a replay among the next `CHUNK` after a place, and the place that it reaches."""
+def chosen(
+    replay: Replay, endpoint: Endpoint, place: int, chunk: int = CHUNK
+) -> Transaction[tuple[Sequence[Event], int]]:
+    """Return the events of a replay among the next `chunk` after a place, and the place that it reaches."""
     found = yield query(
         f"select {EVENT} from event e where e.seq > :place and e.seq <= :last order by e.seq limit :chunk",
         place=place,
         last=replay.last,
-        chunk=CHUNK,
+        chunk=chunk,
     )
     ids = [row["id"] for row in found]
     known = yield query(
@@ -150,7 +152,7 @@ def chosen(replay: Replay, endpoint: Endpoint, place: int) -> Transaction[tuple[
     states: dict[str, set[str]] = {}
     for row in known:
         states.setdefault(row["event"], set()).add(row["state"])
-    reached = found[-1]["seq"] if len(found) == CHUNK else replay.last
+    reached = found[-1]["seq"] if len(found) == chunk else replay.last
     events = [read_event(row) for row in found if _in_time(row, replay)]
     return [one for one in events if _chooses(replay, endpoint, one, states.get(one.id, set()))], reached
 
@@ -207,18 +209,14 @@ def step(replay_id: str, endpoint: Endpoint | None, ids: IdGenerator, now: datet
     if endpoint is None:
         yield from _end(replay, ReplayState.CANCELED, now)
         return 0
-    free = UNDER_WAY - (yield from progress(replay.id)).pending
+    free = UNDER_WAY - (yield from _pending(replay.id))
     if replay.place >= replay.last:
         if free == UNDER_WAY:
             yield from _end(replay, ReplayState.DONE, now)
         return 0
     if free <= 0:
         return 0
-    events, reached = yield from chosen(replay, endpoint, replay.place)
-    if len(events) > free:
-        events = events[:free]
-        [row] = yield query("select seq from event where id = :id", id=events[-1].id)
-        reached = row["seq"]
+    events, reached = yield from _next(replay, endpoint, free)
     yield from _deliver(replay, events, ids, now)
     yield query(
         "update replay set place = :place, made = made + :made where id = :id",
@@ -227,6 +225,33 @@ def step(replay_id: str, endpoint: Endpoint | None, ids: IdGenerator, now: datet
         id=replay.id,
     )
     return len(events)
+
+
+def _next(replay: Replay, endpoint: Endpoint, free: int) -> Transaction[tuple[Sequence[Event], int]]:
+    """Return the next events of a replay, at most `free`, and the place that it reaches."""
+    events: list[Event] = []
+    place = replay.place
+    # In small pieces: mostly the first one has enough, and all other writers wait for this transaction.
+    for _ in range(0, CHUNK, UNDER_WAY):
+        found, place = yield from chosen(replay, endpoint, place, UNDER_WAY)
+        events += found
+        if len(events) >= free or place >= replay.last:
+            break
+    if len(events) <= free:
+        return events, place
+    [row] = yield query("select seq from event where id = :id", id=events[free - 1].id)
+    return events[:free], row["seq"]
+
+
+def _pending(replay_id: str) -> Transaction[int]:
+    """Return the number of deliveries under way; the others, of which there may be many, are not counted."""
+    # The second condition selects the partial index.
+    found = yield query(
+        "select count(*) as many from delivery where origin = :origin and origin like 'rpl%' "
+        "and state = 'pending'",
+        origin=replay_id,
+    )
+    return int(found[0]["many"])
 
 
 def _deliver(replay: Replay, events: Sequence[Event], ids: IdGenerator, now: datetime) -> Transaction[None]:

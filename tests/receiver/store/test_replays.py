@@ -98,6 +98,34 @@ async def test_a_step_makes_no_more_deliveries_than_may_be_pending(
     assert (done.state, done.ended_at, progress.delivered) == (ReplayState.DONE, fixture.clock.at, 4)
 
 
+async def test_a_step_passes_by_events_that_are_not_chosen_up_to_a_bound(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "UNDER_WAY", 2)
+    endpoint = await fixture.endpoint("ep_1", "job.*")
+    numbers = await at_hours(fixture, 9)
+    await fixture.write("delete from due where work = 'deliver'")
+    for missing in numbers[6:]:
+        await fixture.write(
+            "delete from delivery where event = (select id from event where seq = :seq)", seq=missing
+        )
+    whole = planned(endpoint, await range_of(fixture, None, None), Which.MISSING)
+    assert await fixture.store.write(lambda: replays.add(whole))
+    step = partial(replays.step, whole.id, endpoint, fixture.services.core.ids, fixture.clock.at)
+    monkeypatch.setattr(replays, "CHUNK", 4)
+    assert await fixture.store.write(step) == 0
+    [one] = await fixture.store.read(replays.running())
+    assert one.place == numbers[3]
+    monkeypatch.setattr(replays, "CHUNK", 500)
+    assert await fixture.store.write(step) == 2
+    [one] = await fixture.store.read(replays.running())
+    assert (one.place, one.made) == (numbers[7], 2)
+    await fixture.write("update delivery set state = 'delivered' where state = 'pending'")
+    assert await fixture.store.write(step) == 1
+    [one] = await fixture.store.read(replays.running())
+    assert (one.place, one.made) == (numbers[8], 3)
+
+
 async def test_an_endpoint_has_one_running_replay_and_old_ones_are_forgotten(
     fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
