@@ -17,7 +17,7 @@ proof: setup  ## run the long proofs: kills, pauses, steps of the clock, 20,000 
 	@PROOF_ROUNDS=50 .venv/bin/python -m pytest tests/proof -q -s --timeout 0
 
 # `make bench --check` compares with the bars: make takes --check for its own -L, and tells us so
-bench: setup  ## measure the speed; `make bench --check` compares with the bars (20 minutes)
+bench: setup  ## measure the speed; `make bench --check` compares with the bars (25 minutes)
 	@.venv/bin/python -m tests.bench $(ARGS) $(if $(findstring L,$(firstword -$(MAKEFLAGS))),--check)
 
 # writes the versions and hashes that setup and the image install; needs uv on the path

@@ -16,7 +16,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bounds, doors, measures, scale, servers
+from tests.bench import bounds, doors, measures, replaying, scale, servers, streams, subscribers
 from tests.bench.deployment import HERE
 from tests.bench.measures import Figures
 
@@ -39,6 +39,37 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("latency at 200/s", measures.latency, {"p50, ms": ("<=", 3), "p99, ms": ("<=", 8)}),
     ("posts of one core", measures.posts, {"times aiohttp": (">=", 3)}),
     ("1 dead of 4", measures.one_dead_of_four, {"times alone": ("<=", 3), "missing": ("<=", 0)}),
+    (
+        "1 dead of 4 for 30 s",
+        subscribers.one_dead_for_long,
+        {"times alone": ("<=", 1.5), "missing": ("<=", 0)},
+    ),
+    ("100 dead of 200", subscribers.half_dead, {"of none dead": (">=", 0.9)}),
+    (
+        "filters",
+        subscribers.filters,
+        {"matching, ms of CPU": ("<=", 2), "more with them, ms of CPU": ("<=", 2)},
+    ),
+    (
+        "stream",
+        streams.readers,
+        {
+            "idle, +MB": ("<=", 40),
+            "after events, +MB": ("<=", 40),
+            "slowest reaches all after, ms": ("<=", 500),
+            "ended": ("<=", 0),
+        },
+    ),
+    (
+        "replay",
+        replaying.replayed,
+        {"other endpoint, times alone": ("<=", 2), "same endpoint, times alone": ("<=", 2)},
+    ),
+    (
+        "filters, rates and a breaker",
+        subscribers.choices,
+        {"of without": (">=", 0.95), "by CPU, of without": (">=", 0.95)},
+    ),
     ("PostgreSQL: whole path", servers.path, {"of SQLite": (">=", 0.8)}),
     (
         "PostgreSQL: latency",

@@ -249,12 +249,12 @@ async def warm(ours: Service, downstream: int, endpoints: int) -> None:
     await arrivals(downstream, 300 * endpoints)
 
 
-async def offered(ours: Service, downstream: int, endpoints: int) -> list[float]:
-    """Return the milliseconds from callback to each delivery at a steady rate.
+async def offered(ours: Service, downstream: int, endpoints: int, seconds: int = SECONDS) -> list[float]:
+    """Return the milliseconds from callback to each delivery at a steady rate, in the order of arrival.
 
     Those of the first second are left out.
     """
-    requests, jobs = await ours.callbacks(int(OFFERED * (AWAKE + SECONDS)))
+    requests, jobs = await ours.callbacks(int(OFFERED * (AWAKE + seconds)))
     _, sent = await opened(ours.port, requests, OFFERED)
     arrived = await arrivals(downstream, len(jobs) * endpoints)
     unseen = int(OFFERED * AWAKE)

@@ -87,7 +87,7 @@ def place(engine: str) -> Iterator[Place]:
             yield Place(folder, server, server.database())
 
 
-def _now() -> str:
+def now_as_id() -> str:
     """Return the beginning of an id made now."""
     return f"{int(time.time() * 1000):012x}"
 
@@ -125,7 +125,7 @@ async def removal(engine: str) -> Figures:
 
 def _owe(kept: Place, endpoint: str) -> None:
     """Disable an endpoint and add a million deliveries that wait for it."""
-    begins, now = _now(), int(time.time() * 1000)
+    begins, now = now_as_id(), int(time.time() * 1000)
     kept.run(
         f"update endpoint set state = 'disabled' where id = '{endpoint}'",
         "insert into delivery (id, event, target, origin, state, created_at, updated_at, tries) "
@@ -152,7 +152,7 @@ async def start(engine: str) -> Figures:
 
 def _keep(kept: Place) -> None:
     """Add copies of the one job that is stored."""
-    new = {"id": f"'job_{_now()}' || {kept.hex}", "provider_job_id": f"'task-' || {kept.hex}"}
+    new = {"id": f"'job_{now_as_id()}' || {kept.hex}", "provider_job_id": f"'task-' || {kept.hex}"}
     columns = TABLES["job"]
     kept.run(
         f"insert into job ({', '.join(columns)}) "
@@ -237,7 +237,7 @@ async def _claims_on_server() -> tuple[list[float], list[float]]:
         later = int(time.time() * 1000) + 3_600_000
         kept.run(
             "insert into due (id, work, lane, at, leased, fence, tries, owner) "
-            f"select 'dlv_{_now()}' || {kept.hex}, 'deliver', 'http://own' || n || '.example~', "
+            f"select 'dlv_{now_as_id()}' || {kept.hex}, 'deliver', 'http://own' || n || '.example~', "
             f"{later} + n, 0, 1, 1, '' from {kept.numbers(ORIGINS)}"
         )
         waiting = await claims(PostgresDriver(target(kept.url)), CLAIMS, 0)

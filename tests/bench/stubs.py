@@ -9,6 +9,9 @@ the first time that it receives an event.
 `minimax` is a provider of that format. The first words of a prompt choose the answers: `done` at the first
 poll, `submit SHAPE` and `poll SHAPE` with 4 MiB of it.
 
+`readers` keeps as many event streams open as `/open` asks for. It notes how many have begun and ended, and
+of each event how many have it and when the last one got it.
+
 `names` is a name server: names that end in `good.test` are this machine, and queries for others get no
 answer.
 """
@@ -41,6 +44,8 @@ TAKES = 0.3
 """Seconds that the provider of MiniMax's format takes for an answer."""
 LOOK_UP = 0.02
 """Seconds that the name server takes for an answer."""
+AT_ONCE = 50
+"""Streams that are opened at once."""
 A = 1
 
 
@@ -113,6 +118,64 @@ class Tasks:
             self.taken.append((task, asked.get("callback_url"), time.monotonic()))
             return 200, _with(task, "submit", {"task_id": task})
         return 200, b"{}"
+
+
+class Readers:
+    """Readers of an event stream, and their notes."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0
+        self.events: dict[str, tuple[int, float]] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+
+    def answer(self, url: bytes, body: bytes) -> Said | None:
+        """Return the status and the body of the answer."""
+        if url.startswith(b"/open"):
+            asked = json.loads(body)
+            task = asyncio.get_running_loop().create_task(
+                self._open(asked["port"], asked["request"], asked["count"])
+            )
+            self._opening.add(task)
+        told = {"begun": self.begun, "ended": self.ended, "events": self.events}
+        return 200, json.dumps(told).encode()
+
+    async def _open(self, port: int, request: str, count: int) -> None:
+        """Open streams, a few at a time."""
+        loop = asyncio.get_running_loop()
+        for first in range(0, count, AT_ONCE):
+            some = min(AT_ONCE, count - first)
+            made = [
+                loop.create_connection(lambda: Reader(self, request), "127.0.0.1", port) for _ in range(some)
+            ]
+            await asyncio.gather(*made)
+
+
+class Reader(asyncio.Protocol):
+    """One reader of an event stream."""
+
+    def __init__(self, notes: Readers, request: str) -> None:
+        self._notes = notes
+        self._request = request
+        self._begun = False
+        self._left = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.write(self._request.encode())  # type: ignore[attr-defined]  # a client's transports can write
+
+    def data_received(self, data: bytes) -> None:
+        at = time.monotonic()
+        *frames, self._left = (self._left + data).split(b"\n\n")
+        for frame in frames:
+            if b"retry: " in frame and not self._begun:
+                self._begun = True
+                self._notes.begun += 1
+            elif b"\ndata: " in frame:
+                event = frame.split(b"id: ", 1)[1].split(b"\n", 1)[0].decode()
+                count, _ = self._notes.events.get(event, (0, 0.0))
+                self._notes.events[event] = (count + 1, at)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._notes.ended += 1
 
 
 def _with(task: str, call: str, told: dict[str, str]) -> bytes:
@@ -199,6 +262,8 @@ if __name__ == "__main__":
         bare(int(place))
     elif kind == "names":
         uvloop.run(names(place))
+    elif kind == "readers":
+        uvloop.run(serve(int(place), Readers().answer))
     elif kind == "minimax":
         uvloop.run(serve(int(place), Tasks().answer, TAKES))
     else:
