@@ -28,6 +28,7 @@ FIELDS = (
     "endpoint",
     "event",
     "delivery",
+    "source",
     "status",
     "count",
     "request_id",

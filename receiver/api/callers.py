@@ -53,5 +53,6 @@ def _by_token(services: Services, token: str) -> Caller:
     try:
         job_id = services.job_tokens.job_of(token)
     except BadToken:
-        raise Unauthorized(headers=(("www-authenticate", "Bearer"),)) from None
+        said = "this job token is over, or none of ours; make a new one with POST /v1/jobs/{id}/token"
+        raise Unauthorized(said, headers=(("www-authenticate", "Bearer"),)) from None
     return Caller(job_id, READS, job_id)

@@ -40,7 +40,9 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream. A store that is away ends it: the client returns with its position."""
-        transfer_of(scope).under_way = True
+        transfer = transfer_of(scope)
+        transfer.under_way = True
+        self._reader.cut = transfer.cut if transfer.offered else None
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
             leaving = asyncio.create_task(self._leave(receive))

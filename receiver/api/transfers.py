@@ -19,10 +19,14 @@ class NotWhole(Exception):
 
 @dataclass(slots=True)
 class Transfer:
-    """The connection of one request: whether its response lasts long, and how to cut it."""
+    """The connection of one request: whether its response lasts long, and how to cut it.
+
+    It is not `offered` where a server does not know it.
+    """
 
     cut: Callable[[], None]
     under_way: bool = False
+    offered: bool = True
 
 
 def offer_transfer(scope: Any, cut: Callable[[], None]) -> None:
@@ -33,7 +37,7 @@ def offer_transfer(scope: Any, cut: Callable[[], None]) -> None:
 def transfer_of(scope: Scope) -> Transfer:
     """Return the transfer of a request; without one of the server, one whose cut raises `NotWhole`."""
     found: Transfer | None = (scope.get("extensions") or {}).get(EXTENSION)
-    return Transfer(_refuse) if found is None else found
+    return Transfer(_refuse, offered=False) if found is None else found
 
 
 def _refuse() -> None:

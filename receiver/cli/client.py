@@ -111,7 +111,7 @@ def _told(answer: httpx.Response, service: Service) -> Any:
     except (ValueError, RecursionError):
         parsed = None
     # Every JSON answer of Ringback has one of these keys, so another service at this URL is recognized.
-    if not isinstance(parsed, dict) or not parsed.keys() & {"object", "data", "secret"}:
+    if not isinstance(parsed, dict) or not parsed.keys() & {"object", "data", "secret", "matches"}:
         raise click.ClickException(f"what answers at {service.url} is not Ringback; set {URL}")
     return parsed
 

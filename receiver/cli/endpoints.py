@@ -9,10 +9,12 @@ from receiver.cli.groups import Group
 from receiver.cli.output import ENDPOINT, formed, show_list, show_one
 from receiver.cli.params import (
     FORMATS,
+    START,
     Id,
     NearestChoice,
     Pattern,
     Real,
+    Since,
     Whole,
     cursor,
     given,
@@ -284,8 +286,8 @@ def explain_endpoint(id: str, event: str | None, type_: str | None, data: Any) -
 
 @endpoints.command("replay")
 @click.argument("id", type=Id())
-@click.option("--since", metavar="TIME", help="From when, such as 2026-11-21T10:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before when.")
+@click.option("--since", type=Since(), help="From when: 10m, 2h, 3d, a time, or start.")
+@click.option("--until", type=Since(), help="Before when.")
 @EVENTS
 @click.option(
     "--only",
@@ -302,7 +304,9 @@ def replay_endpoint(id: str, dry_run: bool, **others: Any) -> None:  # noqa: A00
       ringback endpoints replay ep_... --since 2026-11-20T00:00:00Z --dry-run
       ringback endpoints replay ep_... --only missing
     """
-    body = given(**others | {"events": list(others["events"])}) | ({"dry_run": True} if dry_run else {})
+    moments = {name: others[name] for name in ("since", "until") if others[name] not in {None, START}}
+    body = given(events=list(others["events"]), only=others["only"]) | moments
+    body |= {"dry_run": True} if dry_run else {}
     show_one(call("POST", path("endpoints", id, "replay"), body=body))
 
 

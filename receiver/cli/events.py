@@ -15,8 +15,8 @@ from receiver.cli.output import (
     show_one,
 )
 from receiver.cli.params import (
+    TYPE,
     Id,
-    Pattern,
     Real,
     Since,
     given,
@@ -42,7 +42,7 @@ def events() -> None:
 
 @events.command("list")
 @click.option("--after", help="Go on behind this event, or where the last list ended.")
-@click.option("--type", "type", type=Pattern(), help="An event type, or a pattern such as job.*.")
+@TYPE
 @click.option("--job", type=Id(), help="Only events of this job.")
 @click.option("--wait", type=Real(0, 60), help="Seconds to wait for the next one.")
 @limit
@@ -58,7 +58,7 @@ def list_events(**query: Any) -> None:
 
 
 @events.command("tail")
-@click.option("--type", "type", type=Pattern(), help="An event type, or a pattern such as job.*.")
+@TYPE
 @click.option("--since", "after", type=Since(), help="Begin in the past: 10m, 2h, 3d, a time, or start.")
 @click.option("--job", type=Id(), help="Only events of this job, until it is final.")
 @formed

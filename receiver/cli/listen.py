@@ -11,9 +11,9 @@ import click
 import httpx
 
 from handlers.values import immutable
-from receiver.cli.client import call, path
+from receiver.cli.client import call, find_service, path
 from receiver.cli.output import formed, is_json, is_quiet
-from receiver.cli.params import Id, Pattern, Real, Since, given
+from receiver.cli.params import TYPE, Id, Real, Since, given
 from receiver.cli.rows import LiveRows
 from receiver.cli.stream import BACK, Trouble, events_from, told_once
 from receiver.cli.terminal import say
@@ -39,10 +39,10 @@ class LocalAnswer:
 
 @immutable
 class Forward:
-    """A local program that receives events, signed with `key`."""
+    """A local program that receives events, signed with `secret`."""
 
     url: str
-    key: bytes = field(repr=False)
+    secret: str = field(repr=False)
     client: httpx.Client = field(repr=False)
 
     def send(self, event: dict[str, Any], trouble: Trouble) -> LocalAnswer:
@@ -69,7 +69,7 @@ class Forward:
             time.sleep(pause)
 
     def _headers(self, event_id: str, body: bytes) -> list[tuple[str, str]]:
-        signed = headers(event_id, int(time.time()), body, [self.key])
+        signed = headers(event_id, int(time.time()), body, [key_of(self.secret)])
         return [("content-type", "application/json"), ("user-agent", "Ringback"), *signed]
 
 
@@ -81,9 +81,9 @@ def delivered(event: dict[str, Any]) -> bytes:
 
 @click.command()
 @click.option("--forward-to", metavar="URL", help="The local program that receives each event.")
-@click.option("--type", "type", type=Pattern(), help="An event type, or a pattern such as job.*.")
+@TYPE
 @click.option("--since", "after", type=Since(), help="Begin in the past: 10m, 2h, 3d, a time, or start.")
-@click.option("--endpoint", type=Id(), help="Sign with the secret of this endpoint.")
+@click.option("--endpoint", type=Id(), help="Sign with the secret of this endpoint (v1).")
 @click.option("--secret", help="Sign with this secret (whsec_...); without both, one is made and shown.")
 @click.option("--print", "prints", is_flag=True, help="Print the body of each event as well.")
 @click.option("--timeout", type=Real(0.1, 600), default=30, show_default=True, help="Seconds for an answer.")
@@ -98,8 +98,8 @@ def listen(
 ) -> None:
     """Receive the events of a running service on this machine, without a tunnel.
 
-    Each event is posted to the local program as an endpoint would get it, in order, one at a time. It waits
-    while the program restarts, and the service may restart as well. Nothing is changed in the service.
+    Each event is posted to the local program, signed, in the standard format, in order, one at a time. It
+    waits while the program restarts, and the service may restart as well. Nothing is changed in the service.
 
     \b
     Example:
@@ -109,8 +109,10 @@ def listen(
         raise click.UsageError("say where events go: --forward-to http://localhost:3000/hooks, or --print")
     local = told_once(f"{forward_to} answers again")
     with httpx.Client(timeout=timeout, trust_env=False) as client:
-        forward = None if forward_to is None else Forward(_url(forward_to), _key(endpoint, secret), client)
+        forward = None if forward_to is None else Forward(_url(forward_to), _secret(endpoint, secret), client)
         rows = LiveRows(COLUMNS)
+        if forward is not None and endpoint is None and secret is None:
+            say(f"signed with {forward.secret}", err=True)
         for event in events_from(path("events", "stream"), given(**query), told_once(BACK)):
             answer = None if forward is None else forward.send(event, local)
             if prints and not (is_json() or is_quiet()):
@@ -137,16 +139,18 @@ def _url(text: str) -> str:
     return url
 
 
-def _key(endpoint: str | None, secret: str | None) -> bytes:
-    """Return the key that signs. A secret that is made is printed, so that the program can verify with it."""
+def _secret(endpoint: str | None, secret: str | None) -> str:
+    """Return the secret that signs: that of an endpoint, the given one, or a new one."""
     if endpoint is not None and secret is not None:
         raise click.UsageError("choose one of --endpoint and --secret")
     if endpoint is not None:
         secret = call("GET", path("endpoints", endpoint, "secret"))["secret"]
     elif secret is None:
+        # A missing key is told first: a secret above that error would look like the result.
+        find_service()
         secret = new_secret(os.urandom(32))
-        say(f"signed with {secret}", err=True)
     try:
-        return key_of(secret)
+        key_of(secret)
     except BadSecret as error:
         raise click.UsageError(f"--secret: {error}") from None
+    return secret

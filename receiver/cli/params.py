@@ -38,6 +38,8 @@ SCOPES = (
     "admin",
 )
 FORMATS = ("standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template")
+START = "0"
+"""The place of the start of the feed."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 """A time before now, such as `10m`."""
@@ -144,7 +146,7 @@ class Since(click.ParamType[str]):
         """Return the place in the feed, as the API takes it. Raises `click.BadParameter`."""
         text = str(value).strip()
         if text == "start":
-            return "0"
+            return START
         if found := AGO.fullmatch(text):
             ago = timedelta(seconds=int(found[1]) * UNITS[found[2]])
             return (datetime.now(UTC) - ago).isoformat()
@@ -226,6 +228,26 @@ def numbers(_context: click.Context, _parameter: click.Parameter, text: str | No
         return [float(one) for one in text.split(",")]
     except ValueError:
         raise click.BadParameter(f"{text!r} must be numbers with commas between them") from None
+
+
+def once(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the one value of an option. Raises `click.BadParameter` for several; click takes the last."""
+    if len(values) > 1:
+        raise click.BadParameter(
+            "give it once; a pattern such as job.* stands for several", context, parameter
+        )
+    return values[0] if values else None
+
+
+TYPE = click.option(
+    "--type",
+    "type",
+    type=Pattern(),
+    multiple=True,
+    callback=once,
+    help="An event type, or a pattern such as job.*.",
+)
+"""The option of commands that read the feed."""
 
 
 def given(**parameters: Any) -> dict[str, Any]:

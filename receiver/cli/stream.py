@@ -2,10 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from receiver.cli.client import Away, streamed
+from receiver.cli.output import is_quiet
 from receiver.cli.terminal import say
 
 QUIET = 45.0
@@ -30,9 +31,11 @@ def events_from(
         try:
             headers = {"last-event-id": last} if last else {}
             with streamed(where, quiet=QUIET, params=params, headers=headers) as answer:
+                if not seen and not is_quiet():
+                    say(f"connected to {answer.url.scheme}://{answer.url.netloc.decode()}", err=True)
                 seen = True
                 trouble("")
-                for block in blocks(answer.iter_lines()):
+                for block in blocks(lines(answer.iter_bytes())):
                     if block.get("event") == "gap":
                         say("events are missing here: retention has removed them", err=True)
                     elif "data" in block:
@@ -48,10 +51,19 @@ def events_from(
         time.sleep(PAUSE)
 
 
-def blocks(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+def lines(parts: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a stream. Only line feeds end one: a text may hold any other separator."""
+    rest = b""
+    for part in parts:
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+
+
+def blocks(stream: Iterable[str]) -> Iterator[dict[str, str]]:
     """Yield the fields of each block of a stream, without comments. An unfinished block is dropped."""
     block: dict[str, str] = {}
-    for line in lines:
+    for line in stream:
         name, _, value = line.partition(":")
         if line and name:
             block[name] = value.removeprefix(" ")

@@ -23,7 +23,7 @@ from receiver.domain.errors import Misconfigured, did_you_mean, missing, nearest
 
 PREFIX = "RINGBACK_"
 NOT_SETTINGS = frozenset(
-    {"RINGBACK_CONFIG", "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE"},
+    {"RINGBACK_CONFIG", "RINGBACK_URL", "RINGBACK_API_KEY", "RINGBACK_API_KEY_FILE", "RINGBACK_INBOX"},
 )
 """Variables that are no settings: the path of the file, and those for commands that call a service."""
 LINK = re.compile(

@@ -113,6 +113,10 @@ class ProofSettings(Section):
         taken = rule.needs | rule.takes | {"scheme"}
         for name in sorted(self.model_fields_set - taken):
             raise ValueError(f"{name} means nothing to the scheme {self.scheme}; leave it out")
+        if self.scheme == "ed25519-jwks" and self.timestamp_header not in self.signed_headers:
+            raise ValueError(
+                "timestamp_header must be one of signed_headers: an unsigned time proves nothing"
+            )
         for secret in self.secrets:
             if (fault := _fault(self.scheme, secret.get_secret_value())) is not None:
                 raise ValueError(f"secrets: {fault}")

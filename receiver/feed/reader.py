@@ -1,9 +1,9 @@
 """One reader of the feed: it reads the store until it has caught up, then the ring."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from receiver.events.waiters import Waiter
-from receiver.feed.frames import HEARTBEAT, frame, gap, opening
+from receiver.feed.frames import CHUNK, HEARTBEAT, frame, gap, opening, packed, position
 from receiver.feed.ring import Ring
 from receiver.feed.selection import Selection
 from receiver.feed.tailer import FeedTailer
@@ -13,15 +13,13 @@ QUIET = 15.0
 """Seconds without an event after which a heartbeat is sent."""
 PAGE = 100
 """Events that a reader reads from the store at once."""
-CHUNK = 64 * 1024
-"""Bytes after which a chunk is sent: a slow client holds no more in memory, beside the shared ring."""
 
 Place = int | str | None
 """A position in the feed: a number, the id of an event, or None for the beginning."""
 
 
 class FeedReader:
-    """The chunks of one stream. `first` is sent as its position.
+    """The chunks of one stream. `first` is sent as its position; `cut` ends its connection.
 
     It ends after an event of the types `until`, and with `once` when it has caught up.
     """
@@ -46,7 +44,9 @@ class FeedReader:
         self._first = first
         self._until = frozenset(until)
         self._once = once
+        self._now = tailer.monotonic
         self._waiter: Waiter | None = None
+        self.cut: Callable[[], None] | None = None
         self._over = False
 
     def leave(self) -> None:
@@ -57,25 +57,44 @@ class FeedReader:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes of the stream until its client leaves, it ends, or the process stops."""
-        with self._tailer.reading(self._selection.key, self._owner) as waiter:
+        with self._tailer.reading(self._selection.key, self._owner, self.cut) as waiter:
             self._waiter = waiter
             yield opening(self._first)
+            told = self._now()
             while not (self._over or self._tailer.closed):
                 ring = self._tailer.covering(self._place)
                 sent, more = self._from_ring(ring) if ring else await self._from_store()
-                if sent:
-                    yield b"".join(sent)
+                for chunk in packed(sent):
+                    yield chunk
+                    told = self._now()
+                # A search in the store for a rare type shows that the connection lives.
+                if not sent and more and self._now() - told >= QUIET:
+                    yield self._heartbeat()
+                    told = self._now()
                 if more or self._over:
                     continue
                 if self._once:
                     return
-                # Woken waiters take turns, so one that has a `start` may not have had its own yet.
-                if await waiter.news(QUIET) or waiter.start is not None:
-                    self._skip_to(waiter.start)
-                    waiter.start = None
-                else:
-                    self._skip_to(self._tailer.ring.last if self._tailer.ring else None)
-                    yield HEARTBEAT
+                if not await self._waited(waiter):
+                    yield self._heartbeat()
+                    told = self._now()
+
+    async def _waited(self, waiter: Waiter) -> bool:
+        """Wait for a selected event. Returns False, at a later position, where none came for `QUIET`."""
+        # Woken waiters take turns, so one that has a `start` may not have had its own yet.
+        if await waiter.news(QUIET) or waiter.start is not None:
+            self._skip_to(waiter.start)
+            waiter.start = None
+            return True
+        self._skip_to(self._tailer.ring.last if self._tailer.ring else None)
+        return False
+
+    def _heartbeat(self) -> bytes:
+        """Return a comment, and for a filtered stream the position up to which nothing was selected."""
+        # A client whose last event is older than retention would else learn of a gap that is none.
+        if self._selection.job_id is None and self._selection.type and isinstance(self._place, int):
+            return HEARTBEAT + position(self._place)
+        return HEARTBEAT
 
     def _skip_to(self, place: int | None) -> None:
         """Go on at a later position: the reader would have been woken for a selected event before it."""

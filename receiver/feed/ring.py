@@ -59,8 +59,11 @@ class Ring:
             del self._entries[:drop], self._seqs[:drop], self._arrived[:drop]
 
     def covers(self, place: int) -> bool:
-        """Return whether every event after `place` that is known is still in the ring."""
-        return place >= self.since
+        """Return whether every event after `place` that is known is still in the ring.
+
+        A place behind the last event may be one that the feed never had: the store knows.
+        """
+        return self.since <= place <= self.last
 
     def after(self, place: int) -> Sequence[Entry]:
         """Return the events after `place`."""

@@ -23,6 +23,8 @@ LOOK = 5.0
 """Seconds after which the task reads the feed without being woken."""
 AGAIN = 1.0
 """Seconds before it reads again when the store was unavailable."""
+LAST_WRITE = 1.0
+"""Seconds that the clients of streams have to read the last piece when the process stops."""
 OWNER = "the feed's own task"
 
 
@@ -37,7 +39,7 @@ class FeedTailer:
         self._store = store
         self._calls = calls
         self.turn = calls.turn
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._readers: dict[str, set[Waiter]] = {}
         self._by_owner: Counter[str] = Counter()
         self._queue = WakeQueue()
@@ -55,9 +57,13 @@ class FeedTailer:
             raise TooManyWaiting
 
     @contextlib.contextmanager
-    def reading(self, key: str, owner: str) -> Iterator[Waiter]:
-        """Yield a waiter that is woken for the events that have this key."""
+    def reading(self, key: str, owner: str, cut: Callable[[], None] | None = None) -> Iterator[Waiter]:
+        """Yield a waiter that is woken for the events that have this key.
+
+        `cut` ends the connection of its client where the process stops and the client does not read.
+        """
         waiter = Waiter()
+        waiter.cut = cut
         same = self._readers.setdefault(key, set())
         same.add(waiter)
         self._by_owner[owner] += 1
@@ -79,7 +85,7 @@ class FeedTailer:
         """Return the ring if it holds every known event after `place`, else None."""
         if self.ring is None or not isinstance(place, int):
             return None
-        self.ring.trim(self._monotonic())
+        self.ring.trim(self.monotonic())
         return self.ring if self.ring.covers(place) else None
 
     def _start(self) -> None:
@@ -107,6 +113,13 @@ class FeedTailer:
                     pause = AGAIN
                 await waiter.news(pause)
         self._queue.wake([one for same in self._readers.values() for one in same])
+        asyncio.get_running_loop().call_later(LAST_WRITE, self._cut)
+
+    def _cut(self) -> None:
+        """Cut the streams whose clients do not read: the process could not stop before they do."""
+        for waiter in [one for same in self._readers.values() for one in same]:
+            if waiter.cut is not None:
+                waiter.cut()
 
     async def _read(self) -> None:
         """Read the events after the ring's last one."""
@@ -114,9 +127,9 @@ class FeedTailer:
             self.ring = Ring((await self._store.read(events.end())).seq)
             # They read the store up to now, and do not know whether an event came after.
             self._wake([one for same in self._readers.values() for one in same], 0)
-        found: Sequence[object] = range(PAGE)
-        while len(found) == PAGE:
-            found = page = await self._store.read(events.tail(self.ring.last, PAGE))
+        more = True
+        while more:
+            page, more = await self._store.read(events.tail(self.ring.last, PAGE))
             self._publish(
                 [
                     Entry(seq=seq, type=event.type, job_id=event.job_id, frame=frame(event))
@@ -130,7 +143,7 @@ class FeedTailer:
         if self.ring is None or not entries:
             return
         before = self.ring.last
-        self.ring.append(entries, self._monotonic())
+        self.ring.append(entries, self.monotonic())
         keys = {key for entry in entries for key in keys_of(entry.type, entry.job_id)}
         self._wake([waiter for key in keys for waiter in self._readers.get(key, ())], before)
 

@@ -5,6 +5,7 @@ A challenge needs no proof: its answer tells only that the URL is served here.
 
 import base64
 import hmac
+import re
 from collections.abc import Mapping
 
 from handlers import json
@@ -13,6 +14,9 @@ from receiver.config.sources import ChallengeSettings
 
 LONGEST = 1024
 """Most characters of a challenge; a longer one is none."""
+LARGEST = 8 * 1024
+"""Most bytes of a body that may be a challenge: it is read before the proof."""
+TOKEN = re.compile(r"[A-Za-z0-9_=+/-]{1,256}", re.ASCII)
 CRC = "crc_token"
 """The parameter of a CRC: https://docs.x.com/x-api/webhooks/introduction, read on 2026-11-29."""
 PLAIN = "text/plain; charset=utf-8"
@@ -24,16 +28,17 @@ def by_query(challenge: ChallengeSettings | None, query: Mapping[str, str]) -> H
         return None
     if challenge.query is not None and _fits(query.get(challenge.query)):
         return HttpAnswer(200, query[challenge.query].encode("utf-8", "replace"), PLAIN)
-    if challenge.crc is not None and _fits(query.get(CRC)):
+    # Only a plain token: senders sign their messages with the same secret, and any text would be signed here.
+    if challenge.crc is not None and TOKEN.fullmatch(query.get(CRC, "")):
         key = challenge.crc.get_secret_value().encode()
-        digest = hmac.digest(key, query[CRC].encode("utf-8", "replace"), "sha256")
+        digest = hmac.digest(key, query[CRC].encode(), "sha256")
         return HttpAnswer(200, json.write({"response_token": "sha256=" + base64.b64encode(digest).decode()}))
     return None
 
 
 def by_body(challenge: ChallengeSettings | None, body: bytes) -> HttpAnswer | None:
     """Return the answer to a challenge in the body, None where there is none."""
-    if challenge is None or challenge.json_field is None:
+    if challenge is None or challenge.json_field is None or len(body) > LARGEST:
         return None
     try:
         value = json.read_object(body).get(challenge.json_field)

@@ -56,16 +56,21 @@ class KeySets:
         Raises `KeysUnavailable` when there are none.
         """
         held = self._sets.setdefault(url, _KeySet())
+        if not beside and not self._old(held):
+            # Genuine messages wait for no fetch that a forged one caused.
+            return held.keys
         async with held.lock:
             now = self._monotonic()
-            old = now - held.fetched_at >= LIFE
-            wanted = old or (bool(beside) and held.keys == beside)
+            wanted = self._old(held) or (bool(beside) and held.keys == beside)
             if wanted and now - held.tried_at >= AGAIN:
                 held.tried_at = now
                 await self._fetch(url, held, now)
-            if self._monotonic() - held.fetched_at >= LIFE:
-                raise KeysUnavailable("the public keys of the sender could not be fetched")
-            return held.keys
+        if self._old(held):
+            raise KeysUnavailable("the public keys of the sender could not be fetched")
+        return held.keys
+
+    def _old(self, held: _KeySet) -> bool:
+        return self._monotonic() - held.fetched_at >= LIFE
 
     async def _fetch(self, url: str, held: _KeySet, now: float) -> None:
         try:

@@ -3,10 +3,11 @@
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from handlers import json
+from handlers import json, wire
 from handlers.contract import Asset, HttpMessage, Update
 from handlers.values import immutable
 from receiver.config.sources import SCHEMES, SourceSettings
@@ -36,6 +37,12 @@ LONGEST_HEADER = 1000
 """Most characters of a header in an event."""
 LONGEST_ID = 256
 """Most characters of a sender's id."""
+UPDATE_LIMIT = 64 * 1024
+"""Most bytes of an update in an event."""
+NEVER_KEPT = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "webhook-signature", "svix-signature"}
+)
+"""Headers that may hold a secret, whatever the settings name."""
 BETWEEN = re.compile(rb'("(?:[^"\\]|\\.)*+")|[ \t\r\n]++')
 """A text of JSON, or blanks between two tokens."""
 
@@ -59,11 +66,11 @@ def sender_id_of(source: SourceSettings, message: HttpMessage) -> str | None:
     pointer = source.id_pointer or (None if source.id_header else rule.id_pointer)
     if pointer is not None:
         return _pointed(message.body, pointer)
-    names = [source.id_header or rule.id_header or ""]
-    # The two families of headers of Standard Webhooks stand for each other.
-    if source.id_header is None and names[0] in {"webhook-id", "svix-id"}:
-        names = ["webhook-id", "svix-id"]
-    found = [value for name in names for value in message.every(name)]
+    name = source.id_header or rule.id_header or ""
+    # The id of the family that is signed: one of the other family proves nothing.
+    if source.id_header is None and name in {"webhook-id", "svix-id"}:
+        name = "svix-id" if message.every("svix-signature") else "webhook-id"
+    found = message.every(name)
     return found[0] if len(found) == 1 and 0 < len(found[0]) <= LONGEST_ID else None
 
 
@@ -80,7 +87,8 @@ def _pointed(body: bytes, pointer: str) -> str | None:
 
 def headers_of(source: SourceSettings, message: HttpMessage) -> dict[str, str]:
     """Return the headers that the event of a message carries."""
-    kept = (KEPT_HEADERS | set(source.headers) | {source.id_header}) - {source.proof.header}
+    proof = {source.proof.header, SCHEMES[source.proof.scheme].header}
+    kept = (KEPT_HEADERS | set(source.headers) | {source.id_header}) - NEVER_KEPT - proof
     found: dict[str, str] = {}
     for name, value in message.headers:
         if name in kept:
@@ -92,19 +100,45 @@ def event_of(message: SourceMessage) -> Event:
     """Return the event of a message."""
     name = of_source(message.source)
     identity = event_id(message.id, "received")
-    try:
-        # By itself: the bytes `1,"x":2` would become fields of the event.
-        json.read(message.body)
-        rendered = _rendered(message, identity, name, b'"body":' + BETWEEN.sub(rb"\1", message.body))
-        # As part of the event, it may be too deep.
-        json.read_object(rendered)
-    except json.BadJson:
-        text = base64.b64encode(message.body)
-        rendered = _rendered(message, identity, name, b'"body_base64":"%b"' % text)
+    update = None if message.update is None else _fitting(message.update)
+    plain, encoded = _as_json(message.body), b'"body_base64":"%b"' % base64.b64encode(message.body)
+    # The last one is made of short texts only, so it can be read.
+    rendered = b""
+    for body, told in ((plain, update), (plain, None), (encoded, update), (encoded, None)):
+        rendered = b"" if body is None else _rendered(message, identity, name, body, told)
+        if rendered and _readable(rendered):
+            break
     return Event(id=identity, type=name, job_id=None, at=message.at, sequence=1, body=rendered)
 
 
-def _rendered(message: SourceMessage, identity: str, name: str, body: bytes) -> bytes:
+def _as_json(body: bytes) -> bytes | None:
+    """Return a body as a field of JSON, None where it is no JSON itself."""
+    try:
+        # By itself: the bytes `1,"x":2` would become fields of the event.
+        json.read(body)
+    except json.BadJson:
+        return None
+    return b'"body":' + BETWEEN.sub(rb"\1", body)
+
+
+def _readable(rendered: bytes) -> bool:
+    """Return whether an event can be read again: as parts of it, a body or an update may be too deep."""
+    try:
+        json.read_object(rendered)
+    except json.BadJson:
+        return False
+    return True
+
+
+def _fitting(update: Update) -> dict[str, Any] | None:
+    """Return an update as JSON, None where it is too large: most of the body would be there twice."""
+    told = _update(replace(update, assets=wire.kept(update.assets)))
+    return None if json.outgrows(told, UPDATE_LIMIT) or len(json.write(told)) > UPDATE_LIMIT else told
+
+
+def _rendered(
+    message: SourceMessage, identity: str, name: str, body: bytes, update: dict[str, Any] | None
+) -> bytes:
     head = json.write({"id": identity, "type": name, "timestamp": stamp(message.at)})
     data = json.write(
         {
@@ -114,7 +148,7 @@ def _rendered(message: SourceMessage, identity: str, name: str, body: bytes) -> 
             "sender_id": message.sender_id,
             "received_at": stamp(message.at),
             "headers": message.headers,
-            "update": None if message.update is None else _update(message.update),
+            "update": update,
             "sequence": 1,
         }
     )

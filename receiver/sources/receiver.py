@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from urllib.parse import parse_qsl
 
 from handlers.contract import HttpAnswer, HttpMessage, Keys, Update
@@ -38,7 +39,7 @@ class _KnownSource:
 
     settings: SourceSettings
     verify: Verify
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     read: Read | None
 
 
@@ -79,15 +80,16 @@ class SourceReceiver:
         message = HttpMessage(200, tuple(headers), body, self._clock.outside())
         challenge = known.settings.challenge
         answer = by_query(challenge, _parameters(query)) or by_body(challenge, body)
-        if answer is not None:
-            return answer
         try:
             await self._verify(known, message)
         except BadSignature as error:
+            # A challenge needs no proof; it makes no event then.
+            if answer is not None:
+                return answer
             self._say_refused(str(error), name)
             raise UnknownCallback from None
         await self._record(known, message)
-        return RECEIVED
+        return answer or RECEIVED
 
     def _find(self, name: str) -> _KnownSource:
         known = self._known.get(name)

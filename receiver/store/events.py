@@ -1,6 +1,6 @@
 """Events: the feed in the order of commits, and single events with their deliveries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from receiver.store.schema import named
 from receiver.store.statements import Rows, Transaction, ms, one_or_none, query
 
 EVENT = named("event", numbered=True)
+ROOM = 1 << 20
+"""Bytes of events on a page after the first of them: messages of sources may have more than a MiB each."""
 SCAN = 2_000
 """Maximum number of events that one read of the feed examines."""
 
@@ -53,9 +55,10 @@ def feed(
 
     The position of the page is that of the last event examined, whether or not it matches.
     """
-    place = yield from _place(after)
+    place = yield from _place(after, job)
     if place is None:
-        oldest = one_or_none((yield query("select id from event order by seq limit 1")))
+        of_job = "where job = :job" if job is not None else ""
+        oldest = one_or_none((yield query(f"select id from event {of_job} order by seq limit 1", **_of(job))))
         marks = yield from _marks()
         return Page(
             events=(),
@@ -69,19 +72,36 @@ def feed(
     if job is not None:
         conditions.append("job = :job")
         parameters["job"] = job
+    parameters |= {"place": place, "last": max(place, reached.seq)}
+    where = " and ".join(["seq > :place", "seq <= :last", *conditions])
+    fits = yield from _fitting(where, parameters, limit)
     found = yield query(
-        f"select {EVENT} from event where {' and '.join(['seq > :place', 'seq <= :last', *conditions])} "
-        "order by seq limit :limit",
-        place=place,
-        last=max(place, reached.seq),
-        limit=limit + 1,
-        **parameters,
+        f"select {EVENT} from event where {where} order by seq limit :limit", **parameters, limit=fits + 1
     )
-    page = found[:limit]
-    if len(found) > limit:
+    page = found[:fits]
+    if len(found) > fits:
         return Page(events=[read_event(row) for row in page], after=page[-1]["seq"], more=True)
     # A reader of a rare type keeps up with retention. Why: receiver/README.md#the-feed-says-how-far-it-looked
     return Page(events=[read_event(row) for row in page], after=max(place, reached.seq), more=reached.more)
+
+
+def _of(job: str | None) -> dict[str, str]:
+    return {} if job is None else {"job": job}
+
+
+def _fitting(where: str, parameters: Mapping[str, Any], limit: int) -> Transaction[int]:
+    """Return the number of events, at most `limit` and at least one, that together fit into `ROOM`."""
+    sizes = yield query(
+        f"select length(body) as size from event where {where} order by seq limit :limit",
+        **parameters,
+        limit=limit,
+    )
+    total = 0
+    for count, row in enumerate(sizes):
+        total += row["size"]
+        if total > ROOM and count:
+            return count
+    return limit
 
 
 @immutable
@@ -112,16 +132,24 @@ def _wanted(types: Sequence[str], prefixes: Sequence[str]) -> tuple[list[str], d
     if not (types or prefixes):
         return [], {}
     wanted = ["type in (:types)"] if types else []
-    wanted += [f"type like :prefix{index}" for index in range(len(prefixes))]
-    bound: dict[str, Any] = {f"prefix{index}": f"{prefix}%" for index, prefix in enumerate(prefixes)}
+    wanted += [f"type like :prefix{index} escape '!'" for index in range(len(prefixes))]
+    bound: dict[str, Any] = {f"prefix{index}": _beginning(prefix) for index, prefix in enumerate(prefixes)}
     if types:
         bound["types"] = list(types)
     return [f"({' or '.join(wanted)})"], bound
 
 
-def _place(after: int | str | None) -> Transaction[int | None]:
+def _beginning(prefix: str) -> str:
+    """Return the pattern of texts that begin with `prefix`. The name of a source may hold an underscore."""
+    return prefix.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
+
+
+def _place(after: int | str | None, job: str | None) -> Transaction[int | None]:
     if after is None:
         return 0
+    # The events of a job stay as long as the job does, whatever was removed around them.
+    if job is not None and isinstance(after, int):
+        return after
     marks = yield from _marks()
     removed = marks.get("removed_until", 0)
     if isinstance(after, str):
@@ -159,12 +187,16 @@ def end() -> Transaction[End]:
     return End(newest["seq"], newest["id"])
 
 
-def tail(after: int, limit: int) -> Transaction[list[tuple[int, Event]]]:
-    """Return the next events of any kind after a position, each with its position, oldest first."""
+def tail(after: int, limit: int) -> Transaction[tuple[list[tuple[int, Event]], bool]]:
+    """Return the next events of any kind after a position, oldest first, and whether there may be more.
+
+    Each event comes with its position.
+    """
+    fits = yield from _fitting("seq > :after", {"after": after}, limit)
     found = yield query(
-        f"select {EVENT} from event where seq > :after order by seq limit :limit", after=after, limit=limit
+        f"select {EVENT} from event where seq > :after order by seq limit :limit", after=after, limit=fits
     )
-    return [(row["seq"], read_event(row)) for row in found]
+    return [(row["seq"], read_event(row)) for row in found], len(found) == fits
 
 
 def since(moment: datetime) -> Transaction[int]:

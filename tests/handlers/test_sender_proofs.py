@@ -56,7 +56,7 @@ def test_the_form_of_stripe_is_proved() -> None:
 @pytest.mark.parametrize("off", [-301, 301, 10**9])
 def test_a_time_of_stripe_outside_the_tolerance_is_refused(off: int) -> None:
     assert holds(STRIPE, by_stripe(stripe_of(at=NOW + (off // abs(off)) * 299)), KEYS)
-    with pytest.raises(BadSignature, match=r"^its timestamp is -?\d+ seconds old$"):
+    with pytest.raises(BadSignature, match=r"^its timestamp is too far from the time of its arrival$"):
         STRIPE(by_stripe(stripe_of(at=NOW + off)), KEYS)
 
 

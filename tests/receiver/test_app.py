@@ -290,7 +290,7 @@ async def test_news_of_another_process_wake_the_workers_and_calls_that_they_name
     workers = register_workers(fixture, hints=True)
     with fixture.services.core.waiting_calls.waiting(None, "key") as call:
         fixture.services.core.heard(word)
-        assert call._event.is_set() is feed
+        assert call._woken is feed
     assert {kind for kind, worker in workers.items() if worker.woken} == kinds
 
 

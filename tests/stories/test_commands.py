@@ -48,6 +48,9 @@ async def test_events_and_deliveries_from_the_command_line(deployment: Deploymen
     event = listed["data"][0]
     assert endpoint["id"] in (await asked(deployment, "events", "show", event["id"])).out
 
+    explained = await asked(deployment, "endpoints", "explain", endpoint["id"], event["id"])
+    assert (explained.code, explained.out.splitlines()[0]) == (0, "matches: true")
+
     async def look() -> Any:
         return await found(deployment, "deliveries", "list", "--event", event["id"])
 

@@ -150,11 +150,16 @@ async def test_challenges_are_answered_and_make_no_event(tmp_path: Path) -> None
             answer = await sender.get("/sources/x", params={"crc_token": "foo"})
             digest = hmac.digest(b"consumer-secret", b"foo", "sha256")
             assert answer.json() == {"response_token": "sha256=" + base64.b64encode(digest).decode()}
+        # A proved message is stored whatever fields it has.
+        sent = b'{"order": 7, "challenge": "sale"}'
+        answer = await post(deployment, "slack", sent, signed(sent))
+        assert answer.json() == {"challenge": "sale"}
+        assert [data["body"]["order"] for data in await received(deployment, "slack")] == [7]
         # A message without a challenge is a message.
         body = b'{"challenge": 7}'
         assert (await post(deployment, "slack", body, signed(body))).json() == {"received": True}
         problem(await post(deployment, "slack", body), 401, "unauthorized")
-        assert len(await received(deployment, "slack")) == 1
+        assert len(await received(deployment, "slack")) == 2
         assert await received(deployment, "meta") == []
 
 
@@ -196,6 +201,15 @@ async def test_sources_are_subscribed_to_filtered_and_explained(shop: Deployment
             [error] = problem(answer, 422, "validation")["errors"]
             assert error["pointer"] == "/events/0"
             assert says in error["detail"]
+
+
+async def test_an_underscore_in_a_name_stands_for_itself(tmp_path: Path) -> None:
+    sources = configured({**OPEN, "name": "a_b"}, {**OPEN, "name": "axb"})
+    async with deployed(tmp_path, SILENT, sources=sources) as deployment:
+        for name in ("axb", "a_b"):
+            assert (await post(deployment, name, b"{}")).status_code == 200
+        found = await listed(deployment, "/v1/events", type="source.a_b.*")
+        assert [event["data"]["source"] for event in found] == ["a_b"]
 
 
 async def test_the_sources_are_listed_without_their_secrets(shop: Deployment) -> None:

@@ -68,3 +68,11 @@ def test_an_event_in_json_has_its_deliveries_inside(service: ScriptedService) ->
     service.answer(EVENT | {"deliveries": []})
     result = service.run("events", "show", "evt_1", "--json")
     assert json.loads(result.stdout) == EVENT | {"deliveries": []}
+
+
+def test_a_type_is_given_once(service: ScriptedService) -> None:
+    for command in (("events", "list"), ("events", "tail"), ("listen", "--print")):
+        result = service.run(*command, "--type", "job.failed", "--type", "job.succeeded")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "give it once; a pattern such as job.* stands for several" in result.stderr
+    assert service.requests == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.cli.stream import blocks, told_once
+from receiver.cli.stream import blocks, lines, told_once
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ from receiver.cli.stream import blocks, told_once
 )
 def test_a_stream_is_read_block_by_block(text: str, found: list[dict[str, str]]) -> None:
     assert list(blocks(iter(text.splitlines()))) == found
+
+
+def test_only_line_feeds_end_a_line() -> None:
+    parts = ["id: a\r\ndata: \u2028x\u0085\x0b".encode(), b"y\n\nid", b": b\n"]
+    assert list(lines(parts)) == ["id: a", "data: \u2028x\u0085\x0by", "", "id: b"]
 
 
 def test_trouble_is_told_once_and_its_end_as_well(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,8 @@ def test_an_event_in_a_stream_is_the_same_as_in_the_feed() -> None:
         assert list(json.loads(public(made))) == list(event_json(made))
         assert b"\n" not in public(made)
         assert b"\r" not in public(made)
+        # Many clients end lines as Python's `splitlines` does.
+        assert len(public(made).decode().splitlines()) == 1
 
 
 def test_a_stream_opens_with_the_time_to_return_and_a_position() -> None:

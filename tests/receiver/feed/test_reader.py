@@ -14,10 +14,11 @@ from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import Job
 from receiver.feed import frames, ring, tailer
 from receiver.feed import reader as module
-from receiver.feed.frames import HEARTBEAT
+from receiver.feed.frames import HEARTBEAT, position
 from receiver.feed.reader import FeedReader, Place
 from receiver.feed.selection import Selection
 from receiver.store import events
+from receiver.store import events as table
 from tests.receiver.front_door import PATIENCE, until
 from tests.receiver.store_fixture import StoreFixture, told, word
 
@@ -49,6 +50,11 @@ class Client:
                 data = json.loads(fields["data"])
                 found.append((fields.get("event") or data["type"], fields["id"]))
         return found
+
+    @property
+    def heartbeats(self) -> list[bytes]:
+        """Return the heartbeats, with the positions that they bring."""
+        return [chunk for chunk in self.chunks if chunk.startswith(HEARTBEAT)]
 
     @property
     def types(self) -> list[str]:
@@ -158,9 +164,12 @@ async def test_a_quiet_stream_has_heartbeats_and_loses_nothing(
     job = await running(fixture)
     quick()
     async with reading(fixture, selection=Selection(type="job.succeeded")) as client:
-        await until(lambda: client.chunks.count(HEARTBEAT) > 3)
+        await until(lambda: len(client.heartbeats) > 3)
         for _ in range(5):
             await running(fixture)
+        # The client's position moves on although no event of its type came.
+        last = (await fixture.store.read(events.end())).seq
+        await until(lambda: client.heartbeats[-1] == HEARTBEAT + position(last))
         await succeeded(fixture, job)
         await until(lambda: client.types == ["job.succeeded"])
 
@@ -216,6 +225,64 @@ async def test_a_place_that_retention_removed_is_one_gap_and_the_rest_follows(fi
     async with reading(fixture, 1) as client:
         await until(lambda: len(client.events) == 2)
     assert client.types == ["job.running", "job.succeeded"]
+
+
+async def test_a_place_before_retention_is_no_gap_in_the_stream_of_a_job(fixture: StoreFixture) -> None:
+    first, job = await running(fixture), await running(fixture)
+    await fixture.store.write(lambda: events.note_removed([job.id]))
+    async with reading(fixture, 1, Selection(job_id=job.id), once=True) as client:
+        await until(lambda: client.over)
+    assert client.types == ["job.running"]
+    # Neither does an unknown place tell about other jobs.
+    async with reading(fixture, 10**9, Selection(job_id=first.id), once=True) as client:
+        await until(lambda: client.over)
+    assert client.events == []
+
+
+async def test_large_events_are_read_and_sent_a_few_at_a_time(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "ROOM", 3000)
+    for _ in range(12):
+        await running(fixture)
+    page = await fixture.store.read(events.feed(None, (), (), None, 100))
+    assert (1 < len(page.events) < 6, page.more) == (True, True)
+    async with reading(fixture) as client:
+        await until(lambda: len(client.events) == 12)
+        await caught_up(fixture)
+    every = [event.id for event in page.events]
+    while page.more:
+        page = await fixture.store.read(events.feed(page.after, (), (), None, 100))
+        every += [event.id for event in page.events]
+    assert [name for _, name in client.events] == every
+    assert len(set(every)) == 12
+
+
+async def test_a_long_search_in_the_store_has_heartbeats(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "SCAN", 1)
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    for _ in range(5):
+        await running(fixture)
+    async with reading(fixture, selection=Selection(type="job.failed"), once=True) as client:
+        await until(lambda: client.over)
+    assert client.heartbeats[:4] == [HEARTBEAT + position(place) for place in (1, 2, 3, 4)]
+
+
+async def test_a_client_that_does_not_read_is_cut_when_the_process_stops(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailer, "LAST_WRITE", 0.0)
+    async with reading(fixture) as client:
+        await until(lambda: client.chunks)
+        await caught_up(fixture)
+        client.hold = asyncio.Event()
+        client.reader._waiter.cut = client.hold.set  # type: ignore[union-attr]  # it is reading
+        await running(fixture)
+        await until(lambda: client.events)
+        fixture.services.core.waiting_calls.close()
+        await until(lambda: client.over)
 
 
 async def test_a_stream_ends_behind_the_event_that_it_waits_for(fixture: StoreFixture) -> None:

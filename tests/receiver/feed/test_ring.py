@@ -20,7 +20,7 @@ def after(ring: Ring, place: int) -> list[int]:
 
 def test_an_empty_ring_covers_the_end_of_the_feed_only() -> None:
     ring = Ring(7)
-    assert (ring.covers(6), ring.covers(7), ring.covers(8)) == (False, True, True)
+    assert (ring.covers(6), ring.covers(7), ring.covers(8)) == (False, True, False)
     assert (ring.last, after(ring, 7)) == (7, [])
 
 

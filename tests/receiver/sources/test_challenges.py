@@ -7,7 +7,7 @@ import json
 import pytest
 
 from receiver.config.sources import ChallengeSettings
-from receiver.sources.challenges import LONGEST, by_body, by_query
+from receiver.sources.challenges import LARGEST, LONGEST, by_body, by_query
 
 BY_JSON = ChallengeSettings.model_validate({"json": "challenge"})
 BY_QUERY = ChallengeSettings.model_validate({"query": "hub.challenge"})
@@ -33,6 +33,7 @@ def test_a_field_of_the_body_is_echoed_as_json() -> None:
         b'{"challenge": null}',
         b'{"inner": {"challenge": "a"}}',
         json.dumps({"challenge": "a" * (LONGEST + 1)}).encode(),
+        json.dumps({"challenge": "a", "rest": "b" * LARGEST}).encode(),
     ],
 )
 def test_any_other_body_is_a_message(body: bytes) -> None:
@@ -59,5 +60,8 @@ def test_a_crc_token_is_answered_with_its_hmac() -> None:
     digest = base64.b64encode(hmac.digest(b"secret", b"token", "sha256")).decode()
     assert json.loads(answer.body) == {"response_token": f"sha256={digest}"}
     assert by_query(BY_CRC, {"token": "token"}) is None
+    # The sender signs its messages with the same secret: nothing that can be a message is signed here.
+    for text in ('{"a":1}', "a b", "", "a" * 257, "1.5", "[1]", '"a"', "\u00e9"):
+        assert by_query(BY_CRC, {"crc_token": text}) is None
     assert by_query(None, {"crc_token": "token"}) is None
     assert by_query(BY_JSON, {"crc_token": "token", "hub.challenge": "a"}) is None

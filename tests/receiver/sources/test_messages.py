@@ -16,6 +16,7 @@ from tests.handlers.captures import RECEIVED_AT, message
 from tests.handlers.strategies import LIMITED
 from tests.receiver.sources.source_settings import source
 
+SVIX: dict[str, Any] = {"scheme": "svix", "proof": {"secrets": ["whsec_aaaa"]}}
 ID = "msg_" + "0123456789abcdef" * 2
 
 
@@ -106,6 +107,22 @@ def test_an_update_is_told_in_our_own_words() -> None:
     )
 
 
+def test_an_update_that_is_too_large_or_too_deep_is_left_out() -> None:
+    deep: Any = 1
+    for _ in range(61):
+        deep = {"a": deep}
+    for usage in ({"deep": deep}, {"large": "x" * 70_000}):
+        update = Update(provider_job_id="p1", phase=Phase.QUEUED, usage=usage)
+        for body, name in ((b'{"a":1}', "body"), (b"no json", "body_base64")):
+            told = data_of(body, update=update)
+            assert (told["update"], name in told) == (None, True)
+
+
+def test_a_header_with_a_secret_is_never_kept() -> None:
+    made = source("basic", proof={"secrets": ["u:p"]}, headers=["authorization", "cookie"])
+    assert headers_of(made, message(200, b"", ("authorization", "Basic x"), ("cookie", "c"))) == {}
+
+
 @pytest.mark.parametrize(
     ("settings", "headers", "body", "found"),
     [
@@ -124,8 +141,10 @@ def test_an_update_is_told_in_our_own_words() -> None:
         ({"scheme": "github"}, [("x-github-delivery", "d")], b"{}", "d"),
         ({"scheme": "stripe"}, [], b'{"id": "evt_1"}', "evt_1"),
         ({"scheme": "stripe", "id_header": "x-id"}, [("x-id", "a")], b'{"id": "evt_1"}', "a"),
-        ({"scheme": "svix", "proof": {"secrets": ["whsec_aaaa"]}}, [("webhook-id", "m")], b"{}", "m"),
-        ({"scheme": "svix", "proof": {"secrets": ["whsec_aaaa"]}}, [("svix-id", "m")], b"{}", "m"),
+        (SVIX, [("webhook-id", "m"), ("webhook-signature", "s")], b"{}", "m"),
+        (SVIX, [("svix-id", "m"), ("svix-signature", "s")], b"{}", "m"),
+        # An id of the family that is not signed changes nothing.
+        (SVIX, [("svix-id", "m"), ("svix-signature", "s"), ("webhook-id", "x")], b"{}", "m"),
     ],
 )
 def test_the_id_of_the_sender_is_where_the_settings_or_the_scheme_say(
