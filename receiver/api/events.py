@@ -118,7 +118,7 @@ async def _page(context: RequestContext, place: Place, query: FeedQuery) -> even
 
 async def show(context: RequestContext) -> Response:
     """Show an event and, for each endpoint, its delivery status and the reason."""
-    found = await context.services.store.read(events.get(context.path["id"]))
+    found = await context.services.store.read(events.get(context.path["id"], context.services.clock.now()))
     if found is None:
         raise no_such("event")
     event, places = found

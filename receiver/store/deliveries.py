@@ -212,9 +212,11 @@ _OF_JOB = "d.event in (select id from event where job = :job)"
 _SEEN = (
     f"select {named('delivery', 'd.')}, (select count(*) from attempt a where a.delivery = d.id) as made, "
     f"{LAST.format('status')} as status, {LAST.format('error')} as error, "
-    "e.type as event_type, j.callback_url, due.at as next_at, due.leased, ep.state as endpoint_state "
+    "e.type as event_type, j.callback_url, due.at as next_at, due.leased, ep.state as endpoint_state, "
+    "hold.until as held_until "
     "from delivery d join event e on e.id = d.event left join job j on j.id = d.job "
-    "left join due on due.id = d.id left join endpoint ep on ep.id = d.target and ep.deleted_at is null"
+    "left join due on due.id = d.id left join endpoint ep on ep.id = d.target and ep.deleted_at is null "
+    "left join hold on hold.lane = d.target and due.lane not like '%~hand' and due.lane not like '%~again'"
 )
 
 
@@ -295,7 +297,7 @@ def _seen(row: Row) -> StoredDelivery:
         state=row["state"],
         created_at=moment(row["created_at"]),
         updated_at=moment(row["updated_at"]),
-        next_at=moment(row["next_at"]) if _comes(row, own=own) else None,
+        next_at=moment(max(row["next_at"], row["held_until"] or 0)) if _comes(row, own=own) else None,
         tries=row["made"],
         reason=row["reason"],
         leased=bool(row["leased"]),

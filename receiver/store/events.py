@@ -8,13 +8,14 @@ from handlers import json
 from handlers.values import immutable
 from receiver.domain.event_types import ABOUT_ENDPOINTS, wants
 from receiver.domain.model import CALLBACK_TARGET, Event
+from receiver.domain.rendering import stamp
 from receiver.domain.subscriptions import explain
 from receiver.store import endpoint_versions
 from receiver.store.attempts import LAST
 from receiver.store.endpoint_versions import EndpointVersion
 from receiver.store.rows import read_event
 from receiver.store.schema import named
-from receiver.store.statements import Rows, Transaction, ms, one_or_none, query
+from receiver.store.statements import Rows, Transaction, moment, ms, one_or_none, query
 
 EVENT = named("event", numbered=True)
 ROOM = 1 << 20
@@ -225,13 +226,15 @@ def one(event_id: str) -> Transaction[Event | None]:
     return None if row is None else read_event(row)
 
 
-def get(event_id: str) -> Transaction[tuple[Event, list[EventDelivery]] | None]:
+def get(event_id: str, now: datetime) -> Transaction[tuple[Event, list[EventDelivery]] | None]:
     """Return an event with its outcome at every endpoint, None if it does not exist."""
     row = one_or_none((yield query(f"select {EVENT} from event where id = :id", id=event_id)))
     if row is None:
         return None
     endpoints = yield query(
-        "select id, state, disabled_reason, created_at from endpoint where deleted_at is null order by id"
+        "select e.id, e.state, e.disabled_reason, e.created_at, h.until as held_until from endpoint e "
+        "left join hold h on h.lane = e.id and h.until > :now where e.deleted_at is null order by e.id",
+        now=ms(now),
     )
     versions = yield from endpoint_versions.at(row["seq"])
     found = yield query(
@@ -263,6 +266,9 @@ def _delivered(endpoint_id: str | None, delivery: Any, endpoint: Any | None) -> 
             reason = f"the last attempt failed: {delivery['error']}"
         elif delivery["status"] is not None:
             reason = f"the last attempt was answered {delivery['status']}"
+        if status == "pending" and endpoint is not None and endpoint["held_until"] is not None:
+            held = f"the endpoint is left alone until {stamp(moment(endpoint['held_until']))}"
+            reason = f"{reason}; {held}" if reason else f"{held}, because deliveries to it fail"
     elif status == "exhausted" and reason is None:
         reason = f"the last attempt was answered {delivery['status']}"
     return EventDelivery(endpoint_id, delivery["id"], status, reason)

@@ -1,6 +1,8 @@
 """The health of endpoints: shown, a breaker that drops nothing, and an end that is announced and undone."""
 
 import functools
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,13 @@ async def test_a_breaker_saves_attempts_and_drops_nothing(tmp_path: Path) -> Non
         )
         assert opened["owed"] == len(jobs)
         assert OPENS_AFTER <= len(deployment.hook.deliveries) < OPENS_AFTER + 4
+        # What waits says why, and until when.
+        [event] = await listed(deployment, "/v1/events", job=jobs[-1]["id"])
+        [place] = (await asked(deployment, "GET", f"/v1/events/{event['id']}"))["deliveries"]
+        assert place["status"] == "pending"
+        assert re.search(r"the endpoint is left alone until \d{4}-\S+Z", place["reason"])
+        [waiting] = await listed(deployment, "/v1/deliveries", job=jobs[-1]["id"])
+        assert datetime.fromisoformat(waiting["next_attempt_at"]) > moving.clock.now()
         deployment.hook.status = 204
         moving.wait(6.0)
         assert (await shown(deployment, made))["breaker"] == "half-open"

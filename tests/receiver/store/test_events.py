@@ -228,7 +228,7 @@ async def test_an_event_tells_where_it_went(fixture: StoreFixture) -> None:
     [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
     await fixture.settle_born(recorded.deliveries[0])
     await fixture.store.write(lambda: table.remove("d", fixture.clock.at))
-    found = await fixture.store.read(events.get(recorded.events[0].id))
+    found = await fixture.store.read(events.get(recorded.events[0].id, fixture.clock.at))
     assert found is not None
     event, places = found
     assert event == recorded.events[0]
@@ -239,7 +239,7 @@ async def test_an_event_tells_where_it_went(fixture: StoreFixture) -> None:
         ("d", "canceled", False),
         (None, "pending", False),
     ]
-    assert await fixture.store.read(events.get("evt_unknown")) is None
+    assert await fixture.store.read(events.get("evt_unknown", fixture.clock.at)) is None
 
 
 async def test_an_event_tells_of_endpoints_that_it_did_not_reach(fixture: StoreFixture) -> None:
@@ -259,7 +259,7 @@ async def test_an_event_tells_of_endpoints_that_it_did_not_reach(fixture: StoreF
     await fixture.store.write(lambda: deliveries.cancel([gone], "by hand", fixture.clock.at))
     fixture.clock.pass_(milliseconds=1)
     await fixture.endpoint("d", "job.failed")
-    found = await fixture.store.read(events.get(recorded.events[0].id))
+    found = await fixture.store.read(events.get(recorded.events[0].id, fixture.clock.at))
     assert found is not None
     assert found[1] == [
         EventDelivery("a", deliveries_["a"].delivery.id, "disabled"),

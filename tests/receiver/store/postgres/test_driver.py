@@ -188,7 +188,7 @@ async def lived(fixture: StoreFixture) -> None:
     await fixture.claim(Work.DELIVER)
     for transaction in (
         events.feed(0, ["job.succeeded"], ["job."], made[0].id, 10),
-        events.get(recorded[0].events[0].id),
+        events.get(recorded[0].events[0].id, fixture.clock.at),
         deliveries.search(deliveries.DeliveryFilter(endpoint="ep_1")),
         deliveries.get(born[0].delivery.id),
         timeline.timeline(made[0].id, None, 10),
