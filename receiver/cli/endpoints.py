@@ -59,6 +59,20 @@ TIMEOUT = click.option("--timeout", type=Real(1, 60), help="Seconds for one atte
 FORMAT = click.option("--format", type=NearestChoice(FORMATS), help="How its deliveries are written.")
 TEMPLATE = click.option("--template", help="JSON with {/data/id} and the like, for --format template.")
 RATE = click.option("--rate-limit", type=Real(0.001, 10000), help="Deliveries per second.")
+HANDSHAKE = click.option(
+    "--handshake", is_flag=True, help="Ask the receiver first, by OPTIONS as CloudEvents do."
+)
+RESETS = (
+    "events",
+    "max-in-flight",
+    "signatures",
+    "retry-schedule",
+    "timeout",
+    "rate-limit",
+    "format",
+    "template",
+)
+"""The fields that an update can give their default again."""
 IN_FLIGHT = click.option("--max-in-flight", type=Whole(1, 1000), help="Deliveries at once.")
 
 
@@ -85,7 +99,7 @@ def endpoints() -> None:
 @RATE
 @FORMAT
 @TEMPLATE
-@click.option("--handshake", is_flag=True, help="Ask the receiver first, by OPTIONS as CloudEvents do.")
+@HANDSHAKE
 @click.option("--paused", is_flag=True, help="Its deliveries wait until it is resumed.")
 @click.option("--secret", help="Signs its deliveries (whsec_...); made when missing.")
 @click.option("--include-result", is_flag=True, help="Events carry the provider's terminal body.")
@@ -146,6 +160,14 @@ def show_endpoint(id: str) -> None:  # noqa: A002  # the argument is called ID
 @IN_FLIGHT
 @FILTER
 @click.option("--drop-filter", is_flag=True, help="It takes every event of its types again.")
+@click.option(
+    "--reset",
+    "resets",
+    multiple=True,
+    type=NearestChoice(RESETS),
+    help="The field's default again; repeatable.",
+)
+@HANDSHAKE
 @SIGNATURES
 @SCHEDULE
 @TIMEOUT
@@ -161,6 +183,7 @@ def update_endpoint(
     include_result: bool | None,
     dropped: tuple[str, ...],
     drop_filter: bool,
+    resets: tuple[str, ...],
     **others: Any,
 ) -> None:
     """Update an endpoint; only the given fields change.
@@ -177,7 +200,9 @@ def update_endpoint(
     others |= {"events": list(others["events"]), "signatures": list(others["signatures"])}
     # The API removes a header whose value is null.
     others["headers"] |= dict.fromkeys(dropped)
+    others["handshake"] = others["handshake"] or None
     body = given(**others) | ({"filter": None} if drop_filter else {})
+    body |= dict.fromkeys(name.replace("-", "_") for name in resets)
     body |= {} if note is None else {"description": note}
     body |= {} if include_result is None else {"include": ["result"] if include_result else []}
     if not body:

@@ -133,3 +133,15 @@ def test_an_endpoint_is_deleted(service: ScriptedService) -> None:
     service.answer(b"", 204)
     assert service.run("endpoints", "delete", "ep_1").stdout == "removed ep_1\n"
     assert (service.only_request().method, service.only_request().path) == ("DELETE", "/v1/endpoints/ep_1")
+
+
+def test_a_field_gets_its_default_again_and_the_receiver_is_asked(service: ScriptedService) -> None:
+    service.answer(ENDPOINT)
+    options = ("--reset", "rate-limit", "--reset", "format", "--handshake", "--timeout", "5")
+    assert service.run("endpoints", "update", "ep_1", *options).exit_code == 0
+    assert service.only_request().body == {
+        "rate_limit": None,
+        "format": None,
+        "handshake": True,
+        "timeout": 5.0,
+    }
