@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from unittest.mock import patch
 
-from receiver import app
+from receiver.app import core
 from receiver.config.settings import Settings
 from receiver.egress.client import HttpClient
 from tests.simulation.checks import Checks, Violation
@@ -62,7 +62,7 @@ class Simulation:
 
     def run(self) -> Result:
         """Play the plan, heal the world, and check that everything comes to its end. Returns the result."""
-        with _logged(self), patch.object(app, "client_of", self._way_out):
+        with _logged(self), patch.object(core, "client_of", self._way_out):
             for place in range(max(1, self.plan.replicas)):
                 self._boot(place)
             for action in self.plan.actions:
