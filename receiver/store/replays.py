@@ -32,7 +32,7 @@ from receiver.store.statements import (
 
 CHUNK = 500
 """The most events that one transaction looks at."""
-UNDER_WAY = 64
+UNDER_WAY = 32
 """The most deliveries of a replay that are pending at a time, and the events that a step loads at once."""
 SKEW = timedelta(minutes=1)
 """The time by which the clocks of two replicas may differ, so that later events have earlier times."""
