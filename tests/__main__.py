@@ -172,7 +172,7 @@ def fits(place: Path) -> bool:
 
 
 def environment(folder: str) -> dict[str, str]:
-    """Return the environment of the steps, whose files lie in `folder`.
+    """Return the environment of the steps, with their files in `folder`.
 
     Python keeps compiled code even where this environment says otherwise: without it every worker, and every
     command that a test runs, compiles the whole program and all tests again.

@@ -1,17 +1,22 @@
 #!/bin/sh
-# Have what the tests need and no locked wheel brings: Debian's pgbouncer, and the packages with which receivers
+# Have what the tests need and no locked wheel brings: Debian's pgbouncer, curl and openssl, and the packages with which receivers
 # in JavaScript verify. A no-op, and without a network, once they are there.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
 
-pooler() {
-    command -v pgbouncer >/dev/null && return
-    echo "tests: installing Debian's pgbouncer (once)"
+debian() {
+    missing=
+    for program in pgbouncer curl openssl; do  # each is a package of its own name
+        command -v "$program" >/dev/null || missing="$missing $program"
+    done
+    [ -n "$missing" ] || return 0
+    echo "tests: installing Debian's$missing (once)"
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
     $as_root apt-get -qq update || true
-    $as_root apt-get -qq install -y --no-install-recommends pgbouncer >/dev/null || {
-        echo "tests: pgbouncer is needed: apt-get install pgbouncer" >&2
+    # shellcheck disable=SC2086  # several words
+    $as_root apt-get -qq install -y --no-install-recommends $missing >/dev/null || {
+        echo "tests: these are needed: apt-get install$missing" >&2
         exit 1
     }
 }
@@ -41,5 +46,5 @@ javascript() {
     cp "$place/package-lock.json" "$place/installed"
 }
 
-pooler
+debian
 javascript

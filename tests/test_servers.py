@@ -1,4 +1,4 @@
-"""The set-up of the tests: what it installs is locked and hashed, and it does nothing the second time."""
+"""The set-up of the tests: its packages are locked and hashed, and it does nothing the second time."""
 
 import json
 import os

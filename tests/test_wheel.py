@@ -1,12 +1,12 @@
 """The wheel: its licence, its types, its migrations and its metadata."""
 
-import subprocess
-import sys
 import zipfile
 from email import message_from_string
 from pathlib import Path
 
 import pytest
+
+from tests.wheels import built
 
 HERE = Path(__file__).parents[1]
 
@@ -14,11 +14,7 @@ HERE = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Return the wheel of this checkout, built without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=100)
-    [path] = folder.glob("*.whl")
-    return zipfile.ZipFile(path)
+    return built(HERE, tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_carries_everything_that_the_service_reads(wheel: zipfile.ZipFile) -> None:

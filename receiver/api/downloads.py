@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from receiver.api.file_headers import file_headers
-from receiver.api.transfers import transfer_of
+from receiver.api.transfers import left, transfer_of
 from receiver.egress.body_stream import BodyCut
 from receiver.providers.downloads import Download
 from receiver.work.shutdown import Shutdown
@@ -75,7 +75,7 @@ async def while_connected(
 
     The work is cancelled then.
     """
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_left(receive))
+    working, leaving = asyncio.create_task(work), asyncio.create_task(left(receive))
     try:
         while not working.done() and not leaving.done() and shutdown.time_left > BEFORE_THE_END:
             both = {working, leaving}
@@ -85,9 +85,3 @@ async def while_connected(
         leaving.cancel()
         working.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _left(receive: Receive) -> None:
-    """Return once the client has disconnected."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

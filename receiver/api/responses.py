@@ -35,15 +35,10 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(extra="forbid", model_title_generator=lambda model: public_name(model.__name__))
 
 
-class AssetResponse(ResponseModel):
-    """A generated file. `url` is a stable link of this service, null once the job's links were revoked.
+class FileResponse(ResponseModel):
+    """A file as its provider describes it. `provider_url` is null where it must not be handed on."""
 
-    `provider_url` is the provider's own link, null where it must not be handed on. It cannot be revoked here.
-    """
-
-    index: int
     kind: Literal["video", "image", "audio", "file"]
-    url: str | None
     provider_url: str | None
     expires_at: Moment | None
     deletes_at: Moment | None
@@ -53,6 +48,16 @@ class AssetResponse(ResponseModel):
     duration: float | None
     fps: float | None
     has_sound: bool | None
+
+
+class AssetResponse(FileResponse):
+    """A generated file. `url` is a stable link of this service, null once the job's links were revoked.
+
+    `provider_url` is the provider's own link, which cannot be revoked here.
+    """
+
+    index: int
+    url: str | None
 
 
 class JobErrorResponse(ResponseModel):

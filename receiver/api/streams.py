@@ -11,7 +11,7 @@ from receiver.api.events import check_type, read_place
 from receiver.api.guard import NOSNIFF, RequestContext
 from receiver.api.jobs import job_id_of
 from receiver.api.requests import StreamQuery
-from receiver.api.transfers import transfer_of
+from receiver.api.transfers import left, transfer_of
 from receiver.domain.errors import StoreUnavailable, invalid
 from receiver.domain.event_types import JOB_FINAL
 from receiver.feed.reader import FeedReader, Place
@@ -55,8 +55,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _leave(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await left(receive)
         self._reader.leave()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 EXTENSION = "ringback.transfer"
 """The ASGI extension under which a scope has its transfer."""
@@ -35,9 +35,15 @@ def offer_transfer(scope: Any, cut: Callable[[], None]) -> None:
 
 
 def transfer_of(scope: Scope) -> Transfer:
-    """Return the transfer of a request; without one of the server, one whose cut raises `NotWhole`."""
+    """Return the transfer of a request. Without one of the server, cutting it raises `NotWhole`."""
     found: Transfer | None = (scope.get("extensions") or {}).get(EXTENSION)
     return Transfer(_refuse, offered=False) if found is None else found
+
+
+async def left(receive: Receive) -> None:
+    """Return once the client of a request has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _refuse() -> None:

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, RootModel
 
 from handlers.contract import Phase
 from receiver.api.responses import (
+    FileResponse,
     JobErrorResponse,
     JobFields,
     Moment,
@@ -75,28 +76,13 @@ class TrialData(ResponseModel):
     sequence: int
 
 
-class MessageAsset(ResponseModel):
-    """A file that a message names. `provider_url` is null where it may not be handed on."""
-
-    kind: Literal["video", "image", "audio", "file"]
-    provider_url: str | None
-    expires_at: Moment | None
-    deletes_at: Moment | None
-    mime_type: str | None
-    width: int | None
-    height: int | None
-    duration: float | None
-    fps: float | None
-    has_sound: bool | None
-
-
 class MessageUpdate(ResponseModel):
     """A message about a job as the handler of its source reads it."""
 
     provider_job_id: str | None
     phase: PhaseWord
     progress: float | None
-    assets: list[MessageAsset]
+    assets: list[FileResponse]
     error: JobErrorResponse | None
     usage: dict[str, Any] | None
 

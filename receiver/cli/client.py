@@ -49,7 +49,7 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
 
 @contextlib.contextmanager
 def streamed(where: str, *, quiet: float, **request: Any) -> Iterator[httpx.Response]:
-    """Yield an answer whose body is read as it comes, at most `quiet` seconds apart.
+    """Yield an answer before its body: parts of that are read as they come, at most `quiet` seconds apart.
 
     Raises `click.ClickException` as `call` does, also while the body is read.
     """

@@ -24,7 +24,7 @@ ENDED = re.compile(r"bytes \*/(\d{1,18})", re.ASCII)
 
 
 class _Broken(Exception):
-    """The error for a download whose connection broke."""
+    """The error for a broken connection of a download."""
 
 
 def download(link: str, name: str, output: Path | None) -> Path:

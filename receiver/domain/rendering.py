@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from handlers import json
-from handlers.contract import Asset
-from receiver.domain.model import Job, Waiting
+from handlers.contract import Asset, Failure
+from receiver.domain.model import Job, JobError, Waiting
 
 
 def when(moment: datetime | None) -> str | None:
@@ -20,12 +20,10 @@ def stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def asset_view(index: int, asset: Asset, link: str | None) -> dict[str, Any]:
-    """Return the JSON object of one asset. Its `url` is the service's own stable link, None once revoked."""
+def asset_facts(asset: Asset) -> dict[str, Any]:
+    """Return the JSON of an asset as its provider describes it."""
     return {
-        "index": index,
         "kind": asset.kind.value,
-        "url": link,
         "provider_url": asset.url,
         "expires_at": when(asset.expires_at),
         "deletes_at": when(asset.deletes_at),
@@ -36,6 +34,18 @@ def asset_view(index: int, asset: Asset, link: str | None) -> dict[str, Any]:
         "fps": asset.fps,
         "has_sound": asset.has_sound,
     }
+
+
+def asset_view(index: int, asset: Asset, link: str | None) -> dict[str, Any]:
+    """Return the JSON object of one asset. Its `url` is the service's own stable link, None once revoked."""
+    return {"index": index, "kind": asset.kind.value, "url": link, **asset_facts(asset)}
+
+
+def error_view(error: JobError | Failure | None) -> dict[str, Any] | None:
+    """Return the JSON object of the reason for a failure, None without one."""
+    if error is None:
+        return None
+    return {"code": error.code.value, "message": error.message, "provider_code": error.provider_code}
 
 
 def waiting_view(waiting: Waiting) -> dict[str, Any]:
@@ -50,7 +60,6 @@ def waiting_view(waiting: Waiting) -> dict[str, Any]:
 
 def job_view(job: Job, assets: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the JSON object of a job, without its result and its input."""
-    error = job.error
     return {
         "object": "job",
         "id": job.id,
@@ -61,9 +70,7 @@ def job_view(job: Job, assets: list[dict[str, Any]]) -> dict[str, Any]:
         "progress": job.progress,
         "metadata": dict(job.metadata),
         "assets": assets,
-        "error": {"code": error.code.value, "message": error.message, "provider_code": error.provider_code}
-        if error
-        else None,
+        "error": error_view(job.error),
         "usage": dict(job.usage) if job.usage else None,
         "waiting": waiting_view(job.waiting) if job.waiting else None,
         "completed_by": job.completed_by.value if job.completed_by else None,

@@ -22,7 +22,7 @@ HEAD_SECONDS = 30.0
 
 @immutable
 class StreamedAnswer:
-    """An answer whose body is still on its way. Its stream must be closed."""
+    """The head of an answer, and the stream of its body, which must be closed."""
 
     answer: Answer
     body: BodyStream

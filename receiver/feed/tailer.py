@@ -116,7 +116,7 @@ class FeedTailer:
         asyncio.get_running_loop().call_later(LAST_WRITE, self._cut)
 
     def _cut(self) -> None:
-        """Cut the streams whose clients do not read: the process could not stop before they do."""
+        """Cut the streams that are left: their clients do not read, and the process would wait for them."""
         for waiter in [one for same in self._readers.values() for one in same]:
             if waiter.cut is not None:
                 waiter.cut()

@@ -71,7 +71,7 @@ class AssetLinks:
     _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
     _refused: Refusals = field(default_factory=dict)
     _dead: Refusals = field(default_factory=dict)
-    """The refusals for files whose URL looked good and was refused by its server."""
+    """The refusals for files with a URL that looked good and was refused by its server."""
     _asking: dict[Place, asyncio.Task[str]] = field(default_factory=dict)
 
     async def url(self, token: str) -> str:
@@ -112,7 +112,7 @@ class AssetLinks:
         return FoundAsset(dead.job, dead.index, dead.asset, known)
 
     def give_up(self, dead: FoundAsset) -> Gone:
-        """Return the error for a file whose server refuses fresh URLs, too, and ask for none for a while."""
+        """Return the error for a fresh URL that its server refuses, too, and ask for none for a while."""
         error = Gone(NO_LONGER)
         keep(self._dead, dead.place, (error, self.clock.now() + GONE_FOR), CACHE)
         return error

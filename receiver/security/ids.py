@@ -10,7 +10,7 @@ ID_DIGITS = 32
 KIND_DIGITS = 16
 """Hexadecimal digits that tell apart the events of one subject."""
 OWN = frozenset({"job", "msg"})
-"""The kinds of subjects whose events begin with the digits of their ids: jobs, and messages of sources."""
+"""The kinds of subjects that lend their digits to the ids of their events: jobs, and messages of sources."""
 CHANCE_BYTES = 10
 """Random bytes in an id: 80 bits."""
 CHANCES = 256

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from handlers import json, wire
-from handlers.contract import Asset, HttpMessage, Update
+from handlers.contract import HttpMessage, Update
 from handlers.values import immutable
 from receiver.config.sources import SCHEMES, SourceSettings
 from receiver.domain.event_types import of_source
 from receiver.domain.model import Event
-from receiver.domain.rendering import stamp, when
+from receiver.domain.rendering import asset_facts, error_view, stamp
 from receiver.security.ids import event_id
 
 KEPT_HEADERS = frozenset(
@@ -156,32 +156,11 @@ def _rendered(
 
 
 def _update(update: Update) -> dict[str, Any]:
-    failure = update.failure
     return {
         "provider_job_id": update.provider_job_id,
         "phase": update.phase.value,
         "progress": update.progress,
-        "assets": [_asset(one) for one in update.assets],
-        "error": failure
-        and {
-            "code": failure.code.value,
-            "message": failure.message,
-            "provider_code": failure.provider_code,
-        },
+        "assets": [asset_facts(one) for one in update.assets],
+        "error": error_view(update.failure),
         "usage": dict(update.usage) if update.usage else None,
-    }
-
-
-def _asset(asset: Asset) -> dict[str, Any]:
-    return {
-        "kind": asset.kind.value,
-        "provider_url": asset.url,
-        "expires_at": when(asset.expires_at),
-        "deletes_at": when(asset.deletes_at),
-        "mime_type": asset.mime_type,
-        "width": asset.width,
-        "height": asset.height,
-        "duration": asset.duration,
-        "fps": asset.fps,
-        "has_sound": asset.has_sound,
     }

@@ -150,7 +150,7 @@ def wish(number: int) -> dict[str, Any]:
 
 
 async def filters() -> Figures:
-    """Measure an event against 1,000 endpoints, each with a filter whose fourth condition refuses it.
+    """Measure an event against 1,000 endpoints, each with a filter that the last of four conditions refuses.
 
     The figures are the matching in this process, and the additional cost of a callback in a service.
     """

@@ -10,8 +10,8 @@ import pytest
 
 from ringback import AsyncRingback, Conflict, MemoryPlace, Retry, UnexpectedAnswer, Unreachable
 from tests.client.driven import DONE, JOB
-from tests.client.flaky import flaky
 from tests.client.test_blocking import fed, page_of
+from tests.flaky import flaky
 from tests.receiver.scripted_service import KEY, ScriptedService
 
 PATIENT = Retry(first=0.0, longest=0.0)

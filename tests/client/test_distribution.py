@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ringback import __version__
+from tests.wheels import built
 
 HERE = Path(__file__).parents[2]
 CLIENT = HERE / "client"
@@ -18,11 +19,7 @@ CLIENT = HERE / "client"
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Return the wheel of the client, built without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=CLIENT, check=True, capture_output=True, timeout=100)
-    [path] = folder.glob("*.whl")
-    return zipfile.ZipFile(path)
+    return built(CLIENT, tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_installs_ringback_and_nothing_else(wheel: zipfile.ZipFile) -> None:

@@ -16,7 +16,7 @@ CALM, LOADED = (1.0, 1.0, 1.0), (1.0, 1.0, 5.0)
 
 
 def scripted(ratio: float, rounds: Iterator[tuple[float, ...]]) -> Callable[[str], float]:
-    """Return a measurement of work whose cost grows by `ratio`, under the load of these rounds."""
+    """Return a measurement of work that costs `ratio` times as much, under the load of these rounds."""
     factors = itertools.chain.from_iterable(rounds)
     return lambda fed: next(factors) * (1.0 if fed == "small" else ratio)
 

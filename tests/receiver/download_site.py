@@ -58,7 +58,7 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def reader(self, path: str, room: int = 4096) -> AsyncIterator[socket.socket]:
-        """Yield a connection that has asked for `path`, with little room for what is not read."""
+        """Yield a connection that has asked for `path`, with little room for unread bytes."""
         with socket.socket() as made:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
             made.setblocking(False)

@@ -14,7 +14,7 @@ from tests.stories.deployment import Deployment
 
 @dataclass
 class Listener:
-    """What a client has received: its events, its position, and each line."""
+    """The events, position and headers that a client has received."""
 
     last: str = ""
     retry: int | None = None
@@ -82,7 +82,7 @@ async def listening_to(
 
 
 async def has(deployment: Deployment, done: Callable[[], object]) -> None:
-    """Wait until a listener has what is wanted."""
+    """Wait until a condition on listeners holds."""
 
     async def look() -> object:
         return done()

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ MORE = [
 ]
 MARK = "=====\n"
 """A line between the outputs of two samples."""
-LACKING = [one for one in ("curl", "openssl") if shutil.which(one) is None]
 
 
 async def taken(folder: Path, environment: dict[str, str], steps: list[str]) -> list[str]:
@@ -54,7 +52,6 @@ def objects(output: str) -> list[Any]:
     return found
 
 
-@pytest.mark.skipif(bool(LACKING), reason=f"{' and '.join(LACKING)} not installed here")
 async def test_every_step_does_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     async with playground(Knobs(takes=0.1)) as made:

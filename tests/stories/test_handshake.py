@@ -1,4 +1,4 @@
-"""Endpoints whose receiver is asked first, as CloudEvents do."""
+"""Endpoints with a receiver that is asked first, as CloudEvents do."""
 
 from starlette.requests import Request
 from starlette.responses import Response

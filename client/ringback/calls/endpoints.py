@@ -18,43 +18,36 @@ from ringback.values import (
 )
 
 
-class EndpointChanges(TypedDict, total=False):
+class EndpointFields(TypedDict, total=False):
+    """The fields that a new endpoint and a change of one have in common."""
+
+    events: Sequence[str] | None
+    description: str | None
+    max_in_flight: int | None
+    include: Sequence[str] | None
+    filter: Mapping[str, Any] | None
+    signatures: Sequence[str] | None
+    retry_schedule: Sequence[float] | None
+    timeout: float | None
+    rate_limit: float | None
+    format: str | None
+    template: str | None
+    handshake: bool | None
+
+
+class EndpointChanges(EndpointFields, total=False):
     """The fields of an endpoint that may change. None sets a field back to its default."""
 
     url: str
-    events: Sequence[str] | None
-    description: str | None
     headers: Mapping[str, str | None] | None
-    max_in_flight: int | None
-    include: Sequence[str] | None
-    filter: Mapping[str, Any] | None
-    signatures: Sequence[str] | None
-    retry_schedule: Sequence[float] | None
-    timeout: float | None
-    rate_limit: float | None
-    format: str | None
-    template: str | None
-    handshake: bool | None
 
 
-class EndpointOptions(TypedDict, total=False):
+class EndpointOptions(EndpointFields, total=False):
     """The fields of a new endpoint. One that is None is left to the service."""
 
-    events: Sequence[str] | None
-    description: str | None
     headers: Mapping[str, str] | None
     secret: str | None
-    max_in_flight: int | None
-    include: Sequence[str] | None
-    filter: Mapping[str, Any] | None
-    signatures: Sequence[str] | None
-    retry_schedule: Sequence[float] | None
-    timeout: float | None
-    rate_limit: float | None
-    format: str | None
-    template: str | None
     state: str | None
-    handshake: bool | None
 
 
 def create(url: str, **options: Unpack[EndpointOptions]) -> Call[NewEndpoint]:

@@ -23,7 +23,7 @@ from ringback import (
 from ringback.awaiting import AsyncFollower
 from ringback.blocking import Follower
 from ringback.following import Following
-from tests.client.flaky import Flaky, flaky
+from tests.flaky import Flaky, flaky
 from tests.stories.deployment import KEY, PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, asked, at_least, ended_job, listed
 

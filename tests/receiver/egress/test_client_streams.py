@@ -1,4 +1,4 @@
-"""Answers whose body is read as it arrives, over real sockets."""
+"""Bodies of answers, read as they arrive, over real sockets."""
 
 import asyncio
 

@@ -12,7 +12,7 @@ AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 def event(text: str = "a") -> Event:
-    """Return an event whose data holds a text."""
+    """Return an event with a text in its data."""
     body = event_body("evt_1", "job.running", AT, {"id": "job_1", "text": text})
     return Event(id="evt_1", type="job.running", job_id="job_1", at=AT, sequence=1, body=body)
 

@@ -24,7 +24,7 @@ from tests.receiver.store_fixture import StoreFixture, told, word
 
 
 class Client:
-    """A client of a stream: what it has received."""
+    """A client of a stream, with the chunks that it has received."""
 
     def __init__(self, reader: FeedReader) -> None:
         self.reader = reader

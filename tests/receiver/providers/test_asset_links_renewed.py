@@ -1,4 +1,4 @@
-"""Asset links whose URL looks good and is refused by its server, and revoked ones."""
+"""Asset links with a URL that looks good and is refused by its server, and revoked ones."""
 
 import asyncio
 from datetime import timedelta
