@@ -12,11 +12,12 @@ from receiver.api.guard import NOSNIFF, RequestContext
 from receiver.api.jobs import job_id_of
 from receiver.api.requests import StreamQuery
 from receiver.api.transfers import left, transfer_of
-from receiver.domain.errors import StoreUnavailable, invalid
+from receiver.domain.errors import StoreUnavailable, invalid, no_such
 from receiver.domain.event_types import JOB_FINAL
 from receiver.feed.reader import FeedReader, Place
 from receiver.feed.selection import Selection
 from receiver.store import events
+from receiver.store.job_states import state_of
 
 HEADERS: Mapping[str, str] = {
     **NOSNIFF,
@@ -89,11 +90,13 @@ async def job(context: RequestContext) -> Response:
     """
     services, job_id = context.services, job_id_of(context)
     services.feed.check_room(context.caller.id)
-    found, _ = await services.jobs.get(job_id)
+    state = await services.store.read(state_of(job_id))
+    if state is None:
+        raise no_such("job")
     place = await _last_event(context)
-    if place is not None and found.state.final:
-        left = await services.store.read(events.feed(place, (), (), job_id, 1))
-        if not (left.events or left.lost):
+    if place is not None and state.final:
+        page = await services.store.read(events.feed(place, (), (), job_id, 1))
+        if not (page.events or page.lost):
             return Response(status_code=204, headers=HEADERS)
     return EventStream(
         FeedReader(
@@ -102,8 +105,8 @@ async def job(context: RequestContext) -> Response:
             Selection(job_id=job_id),
             place,
             owner=context.caller.id,
-            until=() if found.state.final else JOB_FINAL,
-            once=found.state.final,
+            until=() if state.final else JOB_FINAL,
+            once=state.final,
         )
     )
 

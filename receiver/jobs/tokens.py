@@ -7,7 +7,7 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import no_such
 from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store import Store
-from receiver.store.job_states import watched
+from receiver.store.job_states import state_of
 
 
 @immutable
@@ -20,8 +20,7 @@ class JobTokens:
 
     async def issue(self, job_id: str, seconds: int) -> tuple[str, datetime]:
         """Return a token for a job, and the moment at which it ends. Raises `NotFound` without the job."""
-        _, states = await self.store.read(watched([job_id]))
-        if job_id not in states:
+        if await self.store.read(state_of(job_id)) is None:
             raise no_such("job")
         # A token tells whole seconds.
         ends = self.clock.now().replace(microsecond=0) + timedelta(seconds=seconds)

@@ -4,7 +4,7 @@ import pytest
 
 from receiver.domain.model import State, Work
 from receiver.store import job_states
-from receiver.store.job_states import watched
+from receiver.store.job_states import state_of, watched
 from tests.receiver.store_fixture import StoreFixture
 from tests.receiver.store_steps import ended, failed
 
@@ -40,3 +40,9 @@ async def test_many_jobs_are_read_in_several_statements(
     monkeypatch.setattr(job_states, "AT_ONCE", 2)
     made = [(await fixture.added()).id for _ in range(5)]
     assert await fixture.store.read(watched(made)) == (0, dict.fromkeys(made, State.PENDING))
+
+
+async def test_the_state_of_one_job_is_read_alone(fixture: StoreFixture) -> None:
+    job = await fixture.added()
+    assert await fixture.store.read(state_of(job.id)) is State.PENDING
+    assert await fixture.store.read(state_of(fixture.job().id)) is None
