@@ -7,7 +7,7 @@ cancel) build a request or read a message; `HttpMessage.received_at` is the only
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -64,22 +64,31 @@ class Proof(enum.Enum):
 
 @immutable
 class HttpRequest:
-    """A request to a provider. `path` is relative to the account's base URL and is sent byte for byte."""
+    """A request to a provider. `path` is relative to the account's base URL and is sent byte for byte.
+
+    `origin` is another origin in place of the base URL, where the handler trusts it with the key.
+    """
 
     method: str
     path: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    origin: str | None = None
 
 
 @immutable
 class HttpMessage:
-    """A received message. Header names are in lower case, and a header that comes twice stays visible."""
+    """A received message. Header names are in lower case, and a header that comes twice stays visible.
+
+    A callback has the `method` of its request and the `target`, the path with its query.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
     received_at: datetime
+    method: str = "POST"
+    target: str = field(default="", repr=False)
 
     def every(self, name: str) -> list[str]:
         """Return all values of the header `name` (lower case), in order."""
@@ -93,6 +102,10 @@ class HttpAnswer:
     status: int
     body: bytes
     content_type: str = "application/json"
+
+
+RECEIVED: Final = HttpAnswer(200, b'{"received":true}')
+"""The usual answer to a callback."""
 
 
 @immutable
@@ -135,11 +148,15 @@ class Submission:
 
 @immutable
 class JobRef:
-    """A reference to a submitted job, for polls and cancellations."""
+    """A reference to a submitted job, for polls and cancellations.
+
+    `kept_url` is the URL that the submission's answer gave for them, where there is one.
+    """
 
     job_id: str
     provider_job_id: str
     operation: str
+    kept_url: str | None = field(default=None, repr=False)
 
 
 @immutable
@@ -187,7 +204,7 @@ class Update:
     """A provider's report about a job in normal form: the result of submit, poll, callback and cancel alike.
 
     `result` None keeps the whole body of a success. `left` is the number of files beyond those that a job
-    keeps; they stay with the provider.
+    keeps; they stay with the provider. `kept_url` is a URL of the provider for later requests about the job.
     """
 
     provider_job_id: str | None
@@ -198,6 +215,7 @@ class Update:
     result: Mapping[str, Any] | None = field(default=None, repr=False)
     failure: Failure | None = None
     usage: Mapping[str, Any] | None = None
+    kept_url: str | None = field(default=None, repr=False)
 
 
 @immutable
@@ -223,7 +241,8 @@ class Callback:
     `verify` raises `BadSignature`, and nothing else, for any bytes; `parse` raises
     `BadPayload`, and nothing else. `provable` is true when genuine callbacks can carry a proof: a callback
     without one may then not name the id of a job. `account_wide` is true when the key of the proof belongs to
-    the account: a body that names no job then proves nothing about the job of the callback URL.
+    the account: a body that names no job then proves nothing about the job of the callback URL. `received` is
+    the answer to a callback, and `keys_url` the place of the public keys that prove one.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
@@ -231,6 +250,8 @@ class Callback:
     challenge: Callable[[HttpMessage], HttpAnswer | None] = no_challenge
     provable: bool = True
     account_wide: bool = False
+    received: HttpAnswer = RECEIVED
+    keys_url: str | None = None
 
 
 @immutable
@@ -285,7 +306,11 @@ def no_check(_submission: Submission) -> Sequence[Problem]:
 
 @immutable(kw_only=True)
 class Handler:
-    """A provider's handler. A field that is None stands for a call that the provider does not have."""
+    """A provider's handler. A field that is None stands for a call that the provider does not have.
+
+    `result` is a second request, after a poll that says success: its answer is the result. `example` is an
+    input of the default operation.
+    """
 
     name: str
     base_url: str
@@ -293,6 +318,7 @@ class Handler:
     submit: Exchange[Submission, Update]
     check: Callable[[Submission], Sequence[Problem]] = no_check
     poll: Exchange[JobRef, Update] | None = None
+    result: Exchange[JobRef, Update] | None = None
     callback: Callback | None = None
     resolve: Exchange[AssetRef, Asset] | Repoll | None = None
     cancel: Exchange[JobRef, Update] | None = None
@@ -300,6 +326,7 @@ class Handler:
     idempotent_submit: bool = False
     callback_secrets: tuple[str, ...] = field(default=(), repr=False)
     reserved: frozenset[str] = frozenset({"webhook_url", "webhook_secret", "callback_url"})
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def default_operation(self) -> str:
@@ -314,3 +341,18 @@ class Provider:
     name: str
     options: type[Options]
     configure: Callable[[Any], Handler]
+    facts: "Facts | None" = None
+
+
+@immutable(kw_only=True)
+class Facts:
+    """The knowledge behind a handler: its sources, how sure each fact is, and the day of the last check.
+
+    `confidence` maps `all` and the facts that differ from it to how sure they are.
+    """
+
+    title: str
+    sources: tuple[str, ...]
+    checked: date
+    confidence: Mapping[Any, str]
+    described: bool = True

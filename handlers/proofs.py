@@ -45,6 +45,11 @@ def account_whsec(keys: Keys) -> Iterable[bytes]:
             yield key
 
 
+def account_whsec_text(keys: Keys) -> Iterable[bytes]:
+    """Return the account's secrets as the text behind `whsec_`, not decoded."""
+    return _encoded(secret.removeprefix("whsec_") for secret in keys.account)
+
+
 def api_key_digests(keys: Keys) -> Iterable[bytes]:
     """Yield SHA-256 of each API key as 32 raw bytes and as hex text: providers and their users disagree."""
     for key in _encoded(keys.api):
@@ -63,11 +68,16 @@ def account_secrets(keys: Keys) -> Iterable[bytes]:
     return _encoded(keys.account)
 
 
+def api_keys(keys: Keys) -> Iterable[bytes]:
+    """Return the API keys of the account, as they are."""
+    return _encoded(keys.api)
+
+
 def shared_secret(header: str, *, prefix: str = "", keys: KeySource = job_secrets) -> Verify:
     """Return a verifier of the secret itself, echoed in `header` behind an optional `prefix`."""
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        return _proved(_only(message, header).removeprefix(prefix.encode()), keys(known))
+        return _proved(only(message, header).removeprefix(prefix.encode()), keys(known))
 
     return verify
 
@@ -76,7 +86,7 @@ def basic(*, keys: KeySource = account_secrets) -> Verify:
     """Return a verifier of HTTP Basic authentication (RFC 7617). A secret is `user:password`."""
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        scheme, _, given = _only(message, "authorization").partition(b" ")
+        scheme, _, given = only(message, "authorization").partition(b" ")
         if scheme.lower() != b"basic":
             raise BadSignature("the scheme of its authorization is not Basic")
         return _proved(given.strip(), (base64.b64encode(key) for key in keys(known)))
@@ -98,9 +108,9 @@ def hmac_body(
     """
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        given = _only(message, header).removeprefix(prefix.encode())
+        given = only(message, header).removeprefix(prefix.encode())
         made = (hmac.digest(key, message.body, digest) for key in keys(known))
-        return _proved(given, (_ENCODINGS[encoding](one) for one in made))
+        return _proved(given, (ENCODINGS[encoding](one) for one in made))
 
     return verify
 
@@ -121,15 +131,15 @@ def standard_webhooks(
         there = [one for one in families if message.every(f"{one}-signature")] or families[:1]
         if len(there) > 1:
             raise BadSignature(f"it has signatures of {' and '.join(there)}")
-        message_id = _only(message, f"{there[0]}-id").decode("latin-1")
-        stamp = _only(message, f"{there[0]}-timestamp").decode("latin-1")
-        listed = _only(message, f"{there[0]}-signature").decode("latin-1").split(" ")
+        message_id = only(message, f"{there[0]}-id").decode("latin-1")
+        stamp = only(message, f"{there[0]}-timestamp").decode("latin-1")
+        listed = only(message, f"{there[0]}-signature").decode("latin-1").split(" ")
         if not _MESSAGE_ID.fullmatch(message_id) or len(listed) > _SIGNATURES:
             raise BadSignature("its id or its list of signatures is malformed")
         _check_time(message, stamp, tolerance)
         signed = f"{message_id}.{stamp}.".encode() + message.body
         expected = [base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys(known)]
-        return _any_proved([part[3:] for part in listed if part.startswith("v1,")], expected)
+        return any_proved([part[3:] for part in listed if part.startswith("v1,")], expected)
 
     return verify
 
@@ -146,7 +156,7 @@ def stripe(
     """
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        parts = _only(message, header).decode("latin-1").split(",")
+        parts = only(message, header).decode("latin-1").split(",")
         pairs = [part.strip().partition("=")[::2] for part in parts]
         stamps = [value for name, value in pairs if name == "t"]
         if len(stamps) != 1 or len(pairs) > _SIGNATURES:
@@ -154,7 +164,7 @@ def stripe(
         _check_time(message, stamps[0], tolerance)
         signed = stamps[0].encode() + b"." + message.body
         expected = [hmac.digest(key, signed, "sha256").hex().encode() for key in keys(known)]
-        return _any_proved([value for name, value in pairs if name == "v1"], expected)
+        return any_proved([value for name, value in pairs if name == "v1"], expected)
 
     return verify
 
@@ -170,11 +180,11 @@ def ed25519(
     """
 
     def verify(message: HttpMessage, known: Keys) -> Proof:
-        lines = [_only(message, name) for name in signed]
-        _check_time(message, _only(message, stamp).decode("latin-1"), tolerance)
+        lines = [only(message, name) for name in signed]
+        _check_time(message, only(message, stamp).decode("latin-1"), tolerance)
         text = b"\n".join([*lines, hashlib.sha256(message.body).hexdigest().encode()])
         try:
-            given = bytes.fromhex(_only(message, signature).decode("latin-1"))
+            given = bytes.fromhex(only(message, signature).decode("latin-1"))
         except ValueError:
             raise BadSignature(f"{signature} is not hexadecimal") from None
         if any(_fits(key, given, text) for key in known.account):
@@ -202,7 +212,8 @@ def _check_time(message: HttpMessage, stamp: str, tolerance: timedelta) -> None:
         raise BadSignature("its timestamp is too far from the time of its arrival")
 
 
-def _any_proved(given: Sequence[str], expected: Sequence[bytes]) -> Proof:
+def any_proved(given: Sequence[str], expected: Sequence[bytes]) -> Proof:
+    """Return PROVED where one of the given signatures is expected. Raises `BadSignature`."""
     if any(hmac.compare_digest(one.encode("latin-1"), other) for one in given for other in expected):
         return Proof.PROVED
     raise BadSignature("none of its signatures fits")
@@ -236,7 +247,8 @@ def _encoded(secrets: Iterable[str]) -> Iterable[bytes]:
     return (secret.encode() for secret in secrets if secret)
 
 
-def _only(message: HttpMessage, header: str) -> bytes:
+def only(message: HttpMessage, header: str) -> bytes:
+    """Return the value of a header that must come once. Raises `BadSignature`."""
     values = message.every(header)
     if len(values) != 1 or not values[0] or len(values[0]) > HEADER_LIMIT or not values[0].isascii():
         raise BadSignature(f"the header {header} is missing, doubled or malformed")
@@ -253,5 +265,5 @@ def _hex(digest: bytes) -> bytes:
     return digest.hex().encode()
 
 
-_ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {"hex": _hex, "base64": base64.b64encode}
+ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {"hex": _hex, "base64": base64.b64encode}
 """The forms in which a digest is sent."""

@@ -15,6 +15,10 @@ _REASONS = (
     "failure",
     "reason",
     "status_details",
+    "failMsg",
+    "task_status_msg",
+    "error_details",
+    "err_msg",
 )
 _PLACES = ("loc", "field", "param")
 _ERRORS = 3
@@ -40,6 +44,13 @@ def sentence(value: object) -> str:
         parts = [clean(f"{name}: {sentence(inner)}") for name, inner in list(details.items())[:_ERRORS]]
         text = "; ".join(part for part in (text, *parts) if part)
     return clean(f"{field}: {text}" if field and text else text)
+
+
+def reason(value: object) -> str:
+    """Return the sentence in a field that only ever holds the reason of a failure; "" without one."""
+    if not isinstance(value, dict):
+        return ""
+    return next((found for name in _REASONS if (found := sentence(value.get(name)))), "")
 
 
 def _field(value: object) -> str:

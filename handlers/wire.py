@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from handlers import json, refusals
+from handlers import fields, json, refusals
 from handlers.contract import Asset, HttpMessage, HttpRequest, Kind, Phase
 from handlers.errors import (
     AccountRefused,
@@ -23,7 +23,7 @@ from handlers.errors import (
 )
 from handlers.said import code_of, sentence
 from handlers.text import clean
-from handlers.wishes import number, wish
+from handlers.wishes import wish
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -35,11 +35,6 @@ ENDINGS = {
 
 # The second character is not a slash, because `//host` names another host.
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
-LINK_LIMIT = 8192
-"""The most characters of a link."""
-YEARS = (1970, 2200)
-"""The years, without the last one, in which a link or a file can plausibly end."""
-_LINK = re.compile(r"https?://[!-~]+", re.ASCII)
 ASSETS = 200
 LINKS = 64 * 1024
 """The most files, and bytes of their links, that one job keeps; the rest stays with the provider."""
@@ -59,72 +54,8 @@ class Payload(BaseModel):
         return value
 
 
-def _text(value: object) -> object:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return str(value)
-    return (clean(value) or None) if isinstance(value, str) else None
-
-
-def _word(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else ""
-
-
-def _percent(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().removesuffix("%"))
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= 100 else None
-
-
-def _link(value: object) -> object:
-    whole = isinstance(value, str) and len(value) <= LINK_LIMIT and _LINK.fullmatch(value)
-    return value if whole else None
-
-
-def _whole(value: object) -> object:
-    found = number(value)
-    return int(found) if isinstance(found, int | float) else None
-
-
-def _moment(value: object) -> object:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return _sane(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _sane(moment: datetime) -> datetime | None:
-    """Return `moment` if it lies within `YEARS`; otherwise None, because such a date is a mistake."""
-    return moment if YEARS[0] <= moment.year < YEARS[1] else None
-
-
 def _many(value: object) -> object:
     return tuple(value) if isinstance(value, list) else ()
-
-
-def _flag(value: object) -> object:
-    return value if isinstance(value, bool) else None
-
-
-def _table(value: object) -> object:
-    return value if isinstance(value, dict) else None
-
-
-def _code(value: object) -> object:
-    return clean(str(value), 100) if isinstance(value, int | str) and not isinstance(value, bool) else None
-
-
-def _raw(value: object) -> object:
-    return value if isinstance(value, str) and len(value) <= LINK_LIMIT else None
 
 
 def _part(value: object) -> object:
@@ -146,28 +77,28 @@ PART = BeforeValidator(_part)
 """The validator of an object inside a message: anything else counts as an empty object."""
 PARTS = BeforeValidator(_parts)
 """The validator of a list of objects inside a message: anything else is skipped."""
-Raw = Annotated[str | None, BeforeValidator(_raw)]
+Raw = Annotated[str | None, BeforeValidator(fields.raw)]
 """Text as received, to be checked where it is used."""
 PathSetting = Annotated[str, AfterValidator(_setting)]
 """A path in the settings of an account."""
 
 
-Code = Annotated[str | None, BeforeValidator(_code)]
+Code = Annotated[str | None, BeforeValidator(fields.code)]
 """A code as text. "" is kept, because an empty code is unknown and not missing."""
-Id = Annotated[str | None, BeforeValidator(_text)]
+Id = Annotated[str | None, BeforeValidator(fields.identity)]
 """An id or a sentence. Numbers become text, anything else None."""
-Word = Annotated[str, BeforeValidator(_word)]
+Word = Annotated[str, BeforeValidator(fields.word)]
 """A status word in lower case; "" when it is missing or not text."""
-Percent = Annotated[float | None, BeforeValidator(_percent)]
+Percent = Annotated[float | None, BeforeValidator(fields.percent)]
 """A progress from 0 to 100, read from 40, "40" or "40%"; None for anything else."""
-Link = Annotated[str | None, BeforeValidator(_link)]
+Link = Annotated[str | None, BeforeValidator(fields.link)]
 """An absolute http or https URL; None for anything else."""
 Links = Annotated[tuple[Link, ...], BeforeValidator(_many)]
-Number = Annotated[float | None, BeforeValidator(number)]
-Whole = Annotated[int | None, BeforeValidator(_whole)]
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
-Flag = Annotated[bool | None, BeforeValidator(_flag)]
-Table = Annotated[dict[str, Any] | None, BeforeValidator(_table)]
+Number = Annotated[float | None, BeforeValidator(fields.plausible)]
+Whole = Annotated[int | None, BeforeValidator(fields.whole)]
+Moment = Annotated[datetime | None, BeforeValidator(fields.moment)]
+Flag = Annotated[bool | None, BeforeValidator(fields.flag)]
+Table = Annotated[dict[str, Any] | None, BeforeValidator(fields.table)]
 
 
 def bearer(key: str) -> tuple[str, str]:
@@ -335,8 +266,8 @@ def _collect(
     elif isinstance(value, list):
         for inner in value:
             _collect(inner, kind, kinds, found)
-    elif isinstance(value, str) and _link(value) is not None:
-        found.setdefault(value, kind)
+    elif isinstance(value, str) and (link := fields.link(value)) is not None:
+        found.setdefault(link, kind)
 
 
 def kind_of(link: str) -> Kind:
@@ -355,6 +286,6 @@ def expiry(link: str, parameter: str = "exp") -> datetime | None:
     """Return the end of a signed link, in unix seconds in its query; None when it carries none."""
     try:
         values = parse_qs(urlsplit(link).query).get(parameter, [])
-        return _sane(datetime.fromtimestamp(int(values[0]), UTC)) if values else None
+        return fields.sane(datetime.fromtimestamp(int(values[0]), UTC)) if values else None
     except (ValueError, OverflowError, OSError):
         return None

@@ -19,9 +19,14 @@ LOGGER = logging.getLogger("ringback.callbacks")
 async def answer(callbacks: CallbackReceiver, log: AccessLog, scope: Scope, body: bytes) -> RawResponse:
     """Receive one callback with its whole body. Returns the response; `log` logs refusals. Never raises."""
     account, _, token = scope["path"].removeprefix(CALLBACK_PREFIX).partition("/")
-    return await respond(
-        log, scope, callbacks.take(account, token.removesuffix("/"), headers_of(scope), body)
-    )
+    taken = callbacks.take(account, token.removesuffix("/"), headers_of(scope), body, _target(scope))
+    return await respond(log, scope, taken)
+
+
+def _target(scope: Scope) -> str:
+    """Return the path of a request with its query, as they were sent."""
+    path, query = (scope.get(name) or b"" for name in ("raw_path", "query_string"))
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 async def respond(log: AccessLog, scope: Scope, taken: Awaitable[HttpAnswer]) -> RawResponse:

@@ -17,6 +17,7 @@ from receiver.delivery.ping import Pinger
 from receiver.delivery.replay_service import ReplayService
 from receiver.delivery.sender import DeliverySender
 from receiver.domain.model import Work
+from receiver.egress.key_sets import KeySets
 from receiver.feed.tailer import FeedTailer
 from receiver.jobs.retention import Retention
 from receiver.jobs.service import JobService
@@ -28,7 +29,6 @@ from receiver.providers.downloads import Downloads
 from receiver.providers.polling import Poller
 from receiver.providers.status import ProviderStatus
 from receiver.providers.submission import Submitter
-from receiver.sources.key_sets import KeySets
 from receiver.sources.receiver import SourceReceiver, check_sources
 from receiver.store import probe
 from receiver.work.heartbeat import ReplicaHeartbeat
@@ -95,7 +95,7 @@ def workers(core: Core, sender: DeliverySender, heartbeat: ReplicaHeartbeat) -> 
 def services(core: Core, endpoints: EndpointService) -> Services:
     """Return the services that the routes use."""
     store, clock, accounts = core.store, core.clock, core.accounts
-    links = _asset_links(core)
+    links, key_sets = _asset_links(core), KeySets(core.client, core.clock.monotonic)
     return Services(
         settings=core.settings,
         role=core.role,
@@ -114,8 +114,8 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         ),
         asset_links=links,
         downloads=Downloads(links=links, client=core.client),
-        sources=_sources(core),
-        callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, clock),
+        sources=_sources(core, key_sets),
+        callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, key_sets, clock),
         wait_reasons=_wait_reasons(core),
         waiting_calls=core.waiting_calls,
         public_keys=core.master_keys.public_keys,
@@ -141,9 +141,8 @@ def _job_service(core: Core) -> JobService:
     )
 
 
-def _sources(core: Core) -> SourceReceiver:
+def _sources(core: Core, key_sets: KeySets) -> SourceReceiver:
     check_sources(core.settings.sources, core.client.check)
-    key_sets = KeySets(core.client, core.clock.monotonic)
     return SourceReceiver(core.loaded.sources, core.recorder, key_sets, core.ids, core.clock)
 
 

@@ -19,7 +19,7 @@ from receiver.domain.errors import cannot_listen
 from receiver.egress.address_guard import guard
 from receiver.egress.client import HttpClient
 from receiver.sandbox.app import application
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import OUTCOMES, QUIRKS, Knobs, World
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")

@@ -15,11 +15,13 @@ from pydantic_core import ErrorDetails
 
 import handlers
 from handlers.contract import Handler
+from handlers.description.loading import BadDescription
 from handlers.values import immutable
+from receiver.config.provider_handlers import provider_of
 from receiver.config.settings import AccountSettings, EndpointSettings, Settings
 from receiver.config.source_handlers import Read, reader_of
 from receiver.config.sources import ChallengeSettings, ProofSettings, SourceSettings
-from receiver.domain.errors import Misconfigured, did_you_mean, missing, nearest, no_file, several
+from receiver.domain.errors import Misconfigured, missing, nearest, no_file, several
 
 PREFIX = "RINGBACK_"
 NOT_SETTINGS = frozenset(
@@ -266,8 +268,7 @@ def _separate_options(values: dict[str, Any]) -> list[Misconfigured]:
             wrong.append(Misconfigured(f"providers.{name}", "must be a table"))
             del providers[name]
             continue
-        provider = handlers.ALL.get(str(account.get("handler") or name))
-        own = provider.options.model_fields.keys() if provider else ()
+        own = _options(name, account)
         for key in sorted(account.keys() - known - set(own)):
             del account[key]
             said = "unknown setting; a handler's options stand beside `api_key`"
@@ -280,19 +281,25 @@ def _separate_options(values: dict[str, Any]) -> list[Misconfigured]:
     return wrong
 
 
+def _options(name: str, account: Mapping[str, Any]) -> Sequence[str]:
+    """Return the settings that an account's handler takes; none of an unknown one, which is told later."""
+    try:
+        return list(provider_of(name, account).options.model_fields)
+    except Misconfigured:
+        return ()
+
+
 def _account(name: str, settings: AccountSettings) -> AccountSetup:
     place = f"providers.{name}"
     if not re.fullmatch(ACCOUNT_NAME, name):
         raise Misconfigured(place, "an account's name is 1 to 40 of a-z, 0-9, - and _")
-    handler_name = settings.handler or name
-    provider = handlers.ALL.get(handler_name)
-    if provider is None:
-        known = ", ".join(handlers.ALL) + did_you_mean(handler_name, handlers.ALL)
-        raise Misconfigured(f"{place}.handler", f"no handler {handler_name!r}; known: {known}")
+    provider = provider_of(name, {"handler": settings.handler, "description": settings.description})
     try:
         handler = provider.configure(provider.options.model_validate(settings.options))
     except ValidationError as error:
         raise several(_misconfigured(error, f"{place}.")) from None
+    except BadDescription as error:
+        raise Misconfigured(place, str(error)) from None
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     if not key.isascii() or any(character.isspace() for character in key):
         raise Misconfigured(f"{place}.api_key", "must be plain ASCII without blanks")

@@ -53,6 +53,9 @@ class AccountSettings(Section):
     """The settings of an account at a provider."""
 
     handler: str | None = Field(default=None, description="which provider; default: the account's name")
+    description: FilePath | None = Field(
+        default=None, description="a description of the provider, a TOML file, in place of a handler"
+    )
     api_key: SecretStr | None = Field(
         default=None, description="the provider's key; none: the account is off"
     )

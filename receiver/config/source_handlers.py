@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-import handlers
 from handlers.contract import HttpMessage, Update
+from receiver.config.provider_handlers import shipped
 from receiver.config.sources import SourceSettings
-from receiver.domain.errors import Misconfigured, did_you_mean
+from receiver.domain.errors import Misconfigured
 
 Read = Callable[[HttpMessage], Update]
 """A reader of messages. It raises `BadPayload` and nothing else."""
@@ -18,10 +18,7 @@ def reader_of(source: SourceSettings) -> Read | None:
     if source.handler is None:
         return None
     place = f"sources.{source.name}.handler"
-    provider = handlers.ALL.get(source.handler)
-    if provider is None:
-        known = ", ".join(handlers.ALL) + did_you_mean(source.handler, handlers.ALL)
-        raise Misconfigured(place, f"no handler {source.handler!r}; known: {known}")
+    provider = shipped(source.handler, place)
     try:
         callback = provider.configure(provider.options.model_validate({})).callback
     except ValidationError:

@@ -13,7 +13,7 @@ from receiver import observability
 from receiver.cli.params import Whole
 from receiver.cli.sandbox import knobbed, stopping
 from receiver.demo.playground import playground
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs
 
 

@@ -23,7 +23,7 @@ from receiver.cli.terminal import wrapped
 from receiver.config.load import Loaded, load
 from receiver.domain.errors import cannot_listen
 from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
+from receiver.sandbox.providers import SPEAKERS, account_settings
 from receiver.sandbox.world import Knobs, World
 
 HOST = "127.0.0.1"
@@ -126,7 +126,7 @@ def _settings(folder: Path, url: str, key: str, providers: str) -> Loaded:
     """Return settings that take nothing from the settings of this machine."""
     accounts = {
         name: {"api_key": f"sandbox-{name}", "base_url": f"{providers}/{name}"}
-        | ACCOUNTS.get(name, {})
+        | account_settings(name, f"{providers}/{name}")
         | IMPATIENT
         for name in SPEAKERS
     }

@@ -238,6 +238,8 @@ def _mismatch(job: Job, update: Update) -> bool:
 
 
 def _bind(job: Job, update: Update) -> Job:
+    if update.kept_url is not None and job.kept_url is None:
+        job = job.but(kept_url=update.kept_url)
     if job.provider_job_id is not None or update.provider_job_id is None:
         return job
     return job.but(provider_job_id=update.provider_job_id, guessed_id=None)
@@ -293,7 +295,9 @@ def _succeed(job: Job, update: Update, *, now: datetime, by: By, needs_file: boo
     refused = failure.code is FailureCode.CONTENT_POLICY
     code = failure.code if refused else FailureCode.RESULT_MISSING
     error = JobError(code, failure.message, failure.provider_code)
-    return finish(missed, State.FAILED, now=now, by=by, error=error, usage=update.usage)
+    # The last body shows what the provider said in place of a file.
+    kept = missed.but(result=_fitting(update.result, RESULT_LIMIT))
+    return finish(kept, State.FAILED, now=now, by=by, error=error, usage=update.usage)
 
 
 def _move_on(before: Job, bound: Job, state: State, update: Update, now: datetime) -> Change:

@@ -109,7 +109,8 @@ class Job:
     provider's id as an unproved callback named it. `intents` counts the submissions that were committed, each
     of which may have cost money. `heard` and `heard_bytes` count the callbacks that are kept; the timeline
     entry `overflow` counts further ones. `cancel_wanted` is true while the provider is still to be asked to
-    cancel. From `assets_revoked_at` on, no link to a file of the job works.
+    cancel. From `assets_revoked_at` on, no link to a file of the job works. `kept_url` is the URL that the
+    provider gave for requests about the job.
     """
 
     id: str
@@ -148,6 +149,7 @@ class Job:
     cancel_wanted: bool = False
     waiting: Waiting | None = None
     assets_revoked_at: datetime | None = None
+    kept_url: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":

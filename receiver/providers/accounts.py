@@ -13,6 +13,7 @@ from handlers.contract import (
     FailureCode,
     HttpMessage,
     HttpRequest,
+    JobRef,
     Keys,
     Phase,
     Update,
@@ -146,7 +147,7 @@ class Accounts:
         """Send a built request with `body` in place of its own. Returns and raises as `ask` does."""
         call = HttpCall(
             method=request.method,
-            url=setup.base_url + request.path,
+            url=(request.origin or setup.base_url) + request.path,
             headers=request.headers,
             body=body,
             timeout=options.timeout,
@@ -172,6 +173,19 @@ class Accounts:
             parsed.said, parsed.provider_code = hide(parsed.said, keys), hide(parsed.provider_code, keys)
             raise parsed
         return parsed
+
+    async def polled(self, job: Job, ref: JobRef) -> tuple[Heard, HttpMessage]:
+        """Poll the provider, and ask for the result where a second request brings it.
+
+        Raises `ProviderError` only. The account's handler must have a poll.
+        """
+        setup = self.setups[job.account]
+        poll, result = setup.handler.poll, setup.handler.result
+        assert poll is not None  # noqa: S101  # the caller has checked it
+        found, message = await self.ask(setup, self.heard(job, poll), ref, POLL)
+        if result is None or found[0].phase is not Phase.SUCCEEDED:
+            return found, message
+        return await self.ask(setup, self.heard(job, result), ref, POLL)
 
     def account(self, setup: AccountSetup) -> Account:
         """Return the account as its handler sees it."""

@@ -164,7 +164,7 @@ class AssetLinks:
         setup = self.accounts.setups.get(job.account)
         if setup is None or not setup.on or job.provider_job_id is None:
             raise ProviderUnavailable("the account of this job is off")
-        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        ref = JobRef(job.id, job.provider_job_id, job.operation, job.kept_url)
         resolve = setup.handler.resolve
         if isinstance(resolve, Exchange) and asset.source is not None:
             return await _answered(self._resolve(setup, resolve, AssetRef(ref, index, asset.source)))
@@ -179,7 +179,8 @@ class AssetLinks:
         return found
 
     async def _poll_again(self, setup: AccountSetup, ref: JobRef, index: int) -> Asset:
-        poll = setup.handler.poll
+        # The job has succeeded, so its result can be asked for at once where a second request brings it.
+        poll = setup.handler.result or setup.handler.poll
         assert poll is not None  # noqa: S101  # REPOLL means that there is one
         one = Exchange(poll.build, lambda message: _file(poll.parse(message), index))
         async with self._slot(setup.name):

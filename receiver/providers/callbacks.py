@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from handlers import json
@@ -14,13 +14,13 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable, UnknownCallback
 from receiver.domain.model import Outcome, Source
 from receiver.domain.reports import Note, ProviderUpdate
+from receiver.egress.key_sets import KeySets
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts
 from receiver.security.tokens import BadToken, CallbackToken, MasterKeys
 
 LOGGER = logging.getLogger("ringback.callbacks")
-RECEIVED = HttpAnswer(200, b'{"received":true}')
 KEPT_HEADERS = frozenset(
     {"content-type", "user-agent", "date", "webhook-id", "webhook-timestamp", "x-webhook-event"}
 )
@@ -36,6 +36,7 @@ class CallbackReceiver:
     accounts: Accounts
     master_keys: MasterKeys
     recorder: Recorder
+    key_sets: KeySets
     clock: Clock
     _refused: dict[str, int] = field(default_factory=dict)
     _sparing: Sparing = field(init=False)
@@ -45,9 +46,9 @@ class CallbackReceiver:
         self._sparing = Sparing(self.clock.monotonic)
 
     async def take(
-        self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes
+        self, account: str, token: str, headers: Sequence[tuple[str, str]], body: bytes, target: str = ""
     ) -> HttpAnswer:
-        """Return the answer to a callback once it is durable.
+        """Return the answer to a callback once it is durable. `target` is its path with the query.
 
         Raises `UnknownCallback` for an unknown URL and for a failed proof alike.
         """
@@ -60,14 +61,14 @@ class CallbackReceiver:
         if setup is None or setup.handler.callback is None:
             raise UnknownCallback
         # Signatures hold the system's time. Why: receiver/README.md#no-clock-step-ends-anything
-        message = HttpMessage(200, tuple(headers), body, self.clock.outside())
+        message = HttpMessage(200, tuple(headers), body, self.clock.outside(), target=target)
         size, callback = len(body), setup.handler.callback
         if callback.challenge is not no_challenge:
             challenge = await OFFLOAD.read(size, lambda: callback.challenge(message))
             if challenge is not None:
                 return challenge
         await self._record(setup, callback, claims, token, message)
-        return RECEIVED
+        return callback.received
 
     async def _record(
         self,
@@ -79,7 +80,7 @@ class CallbackReceiver:
     ) -> None:
         keys = self.accounts.keys(setup, claims.secret)
         try:
-            proof = callback.verify(message, keys)
+            proof = await self._verified(callback, message, keys)
         except BadSignature:
             self._say_refused("the proof is missing or wrong", setup.name)
             await self._refuse(setup, claims)
@@ -109,6 +110,15 @@ class CallbackReceiver:
             return
         confirm = setup.settings.confirm == "always" and setup.handler.poll is not None
         await self.recorder.record(ProviderUpdate(update=update, confirm=confirm, **common))
+
+    async def _verified(self, callback: Callback, message: HttpMessage, keys: Keys) -> Proof:
+        """Return the verdict about a callback. Raises `BadSignature`, and `KeysUnavailable`."""
+        url = callback.keys_url
+        if url is None:
+            return callback.verify(message, keys)
+        return await self.key_sets.proved(
+            url, lambda public: callback.verify(message, replace(keys, account=public))
+        )
 
     def _read(
         self, callback: Callback, message: HttpMessage, secrets: Sequence[str]

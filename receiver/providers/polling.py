@@ -50,7 +50,7 @@ class Poller:
     """A performer of polls, and of the policy for unconfirmed jobs."""
 
     work = Work.POLL
-    lease = timedelta(seconds=POLL.timeout + 30)
+    lease = timedelta(seconds=2 * POLL.timeout + 30)
 
     def __init__(
         self,
@@ -109,11 +109,10 @@ class Poller:
         theirs = job.provider_job_id or job.guessed_id
         if setup.handler.poll is None or theirs is None:
             return self._failure(job, claim, FailureKind.TRANSIENT)
-        ref = JobRef(job.id, theirs, job.operation)
+        ref = JobRef(job.id, theirs, job.operation, job.kept_url)
         guess = theirs if job.provider_job_id is None else None
         try:
-            heard = self._accounts.heard(job, setup.handler.poll)
-            (update, note), message = await self._accounts.ask(setup, heard, ref, POLL)
+            (update, note), message = await self._accounts.polled(job, ref)
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
         await self._breaker.record_success(job, submit=False)
@@ -140,7 +139,7 @@ class Poller:
         )
         if setup.handler.cancel is None or job.provider_job_id is None:
             return command
-        ref = JobRef(job.id, job.provider_job_id, job.operation)
+        ref = JobRef(job.id, job.provider_job_id, job.operation, job.kept_url)
         try:
             await self._accounts.ask(setup, self._accounts.heard(job, setup.handler.cancel), ref, CANCEL)
         except (Rejected, ContentRefused) as error:

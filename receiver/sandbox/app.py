@@ -14,9 +14,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from handlers import json
+from handlers.pointers import every
 from receiver.domain.bounded import keep
+from receiver.sandbox.described import Asked, Dialect
 from receiver.sandbox.inbox import Inbox
-from receiver.sandbox.speakers import SPEAKERS, Refusal, Speaker
+from receiver.sandbox.providers import KEY_SET, SPEAKERS
+from receiver.sandbox.signing import key_set
+from receiver.sandbox.speakers import Refusal, Speaker
 from receiver.sandbox.world import KEPT, Made, Message, World
 
 PREDICTIONS = "v1/predictions/"
@@ -63,8 +67,14 @@ class Sandbox:
         # The undecoded path: AI.ML's media paths contain `%2F`.
         raw: bytes = request.scope["raw_path"]
         path = raw.decode("latin-1").split(f"/{speaker.name}/", 1)[-1]
-        if path.startswith("files/"):
-            return Response(FILE, media_type="video/mp4")
+        if (public := _public(path)) is not None:
+            return public
+        if speaker.dialect is not None:
+            return await self._described(speaker, speaker.dialect, path, request)
+        return await self._spoken(speaker, path, request)
+
+    async def _spoken(self, speaker: Speaker, path: str, request: Request) -> Response:
+        """Answer a call to a provider whose wire format is written by hand."""
         key = _key(request)
         if not key or "wrong" in key:
             return _refuse(speaker.refusals["key"])
@@ -80,6 +90,31 @@ class Sandbox:
             return self._canceled(speaker, path.removeprefix(PREDICTIONS).removesuffix("/cancel"))
         return await self._submitted(speaker, path, body, key, request)
 
+    async def _described(self, speaker: Speaker, dialect: Dialect, path: str, request: Request) -> Response:
+        """Answer a call to a provider that speaks out of its description."""
+        try:
+            body = await _read_body(request)
+        except json.BadJson:
+            return _refuse(speaker.refusals["refused"])
+        key = dialect.key(request.headers, body)
+        if not key or "wrong" in key:
+            return _refuse(speaker.refusals["key"])
+        asked = dialect.asked(request.method, path, request.query_params, body)
+        if asked is not None:
+            return self._about(speaker, dialect, asked)
+        if request.method not in {"POST", "PUT"} or not dialect.submits(path):
+            return _refuse(speaker.refusals["unknown"])
+        return await self._submitted(speaker, path, _table(body), key, request)
+
+    def _about(self, speaker: Speaker, dialect: Dialect, asked: Asked) -> Response:
+        made = self.world.jobs.get(asked.identity)
+        if made is None or made.provider != speaker.name:
+            return _refuse(speaker.refusals["unknown"])
+        now = self.world.now()
+        if asked.call == "cancel" and made.phase(now) not in {"succeeded", "failed"}:
+            made.words |= {"canceled"}
+        return JSONResponse(dialect.told_of(asked.call, made, made.phase(now), made.progress(now)))
+
     async def _submitted(
         self, speaker: Speaker, path: str, body: dict[str, Any], key: str, request: Request
     ) -> Response:
@@ -87,7 +122,7 @@ class Sandbox:
         refusal = self._refusal(speaker, words, _prompt(body))
         if refusal is not None:
             return _refuse(refusal)
-        again = request.headers.get("idempotency-key")
+        again = request.headers.get("idempotency-key") or _own_id(speaker, body)
         made = self.world.known(f"{key}|{again}") if again else None
         if made is None:
             made = self._made(speaker, path, body, key, words, request)
@@ -133,6 +168,8 @@ class Sandbox:
     ) -> Made:
         numbered = speaker.name in {"minimax", "gately"}
         identity = str(secrets.randbelow(10**15)) if numbered else str(uuid.uuid4())
+        if speaker.dialect is not None:
+            identity = speaker.dialect.new_id(path, identity, body)
         return Made(
             id=speaker.id_format.format(identity),
             provider=speaker.name,
@@ -143,8 +180,8 @@ class Sandbox:
             started=self.world.now(),
             takes=self.world.knobs.takes,
             origin=f"http://{request.headers.get('host', '127.0.0.1')}/{speaker.name}",
-            callback_url=body.get(speaker.callback_field),
-            secret=body.get("webhook_secret"),
+            callback_url=_at(speaker.callback_place, body, request),
+            secret=_at(speaker.secret_place, body, request),
         )
 
     async def _challenged(self, made: Made) -> bool:
@@ -208,7 +245,7 @@ def application(world: World) -> Starlette:
         routes=[
             Route("/_ledger", sandbox.ledger),
             Route("/_inbox", Inbox().serve, methods=["GET", "POST"]),
-            Route("/{provider}/{path:path}", sandbox.serve, methods=["GET", "POST"]),
+            Route("/{provider}/{path:path}", sandbox.serve, methods=["GET", "POST", "PUT", "DELETE"]),
         ]
     )
 
@@ -218,25 +255,55 @@ def _refuse(refusal: Refusal) -> Response:
     return JSONResponse(refusal.body, refusal.status, headers)
 
 
+def _public(path: str) -> Response | None:
+    """Return the answer to a call that needs no key, None for any other path."""
+    if path.startswith("files/"):
+        return Response(FILE, media_type="video/mp4")
+    return Response(key_set(), media_type="application/json") if path == KEY_SET else None
+
+
+def _own_id(speaker: Speaker, body: dict[str, Any]) -> str | None:
+    """Return the id that the caller gave to a job, None where the provider gives it."""
+    return speaker.dialect.own_id(body) if speaker.dialect is not None else None
+
+
+async def _read_body(request: Request) -> Any:
+    """Return the body of a call: JSON, or the fields of a form. Raises `BadJson`."""
+    kind = request.headers.get("content-type", "")
+    if kind.startswith(("multipart/", "application/x-www-form-urlencoded")):
+        async with request.form() as form:
+            return {name: value for name, value in form.items() if isinstance(value, str)}
+    raw = await request.body()
+    return json.read(raw) if raw else {}
+
+
+def _table(body: Any) -> dict[str, Any]:
+    """Return the fields of a body; those of its first item where it is a list."""
+    one = body[0] if isinstance(body, list) and body else body
+    return one if isinstance(one, dict) else {}
+
+
+def _at(place: str, body: dict[str, Any], request: Request) -> Any:
+    """Return the value at a place of a request, None without one."""
+    where, _, at = place.partition(":")
+    if where == "query":
+        return request.query_params.get(at)
+    if where == "header":
+        return request.headers.get(at)
+    return next(iter(every(at)(body)), None)
+
+
 def _key(request: Request) -> str:
     key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
     return key.removeprefix("Bearer ").strip()
 
 
-def _prompt(body: dict[str, Any]) -> str:
+def _prompt(value: Any) -> str:
     """Return all texts of a request, which may contain the words for knobs, without URLs and secrets."""
-    texts = []
-    for name, value in body.items():
-        if isinstance(value, str) and name not in {
-            "webhook_url",
-            "webhookUrl",
-            "callback_url",
-            "webhook_secret",
-            "webhook",
-        }:
-            texts.append(value)
-        elif isinstance(value, list):
-            texts.extend(str(one.get("text", "")) for one in value if isinstance(one, dict))
-        elif isinstance(value, dict):
-            texts.append(_prompt(value))
-    return " ".join(texts)
+    if isinstance(value, str):
+        return "" if "://" in value else value
+    if isinstance(value, list):
+        return " ".join(_prompt(one) for one in value)
+    if isinstance(value, dict):
+        return " ".join(_prompt(one) for name, one in value.items() if "secret" not in name.lower())
+    return ""

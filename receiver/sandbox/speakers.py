@@ -4,18 +4,17 @@ They follow the providers' documentation as far as it goes; each handler's modul
 Gately has the answers of MiniMax and sends no callbacks.
 """
 
-import base64
 import hashlib
 import hmac
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from handlers import json
-from handlers.apiframe import OPERATIONS as APIFRAME_OPERATIONS
-from handlers.contract import Kind
+from handlers.description.vocabulary import Proof, ProofScheme
 from handlers.values import immutable
+from receiver.sandbox.described import SORRY, Dialect
+from receiver.sandbox.signing import proof_of
 from receiver.sandbox.world import Made, Message, Says
 
 Body = dict[str, Any]
@@ -40,10 +39,6 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "minimax": {"queued": "Queueing", "running": "Processing", "succeeded": "Success", "failed": "Fail"},
 }
 """The status words of each provider's answers, by phase. Gately uses those of MiniMax."""
-REPLICATE_SECRET = "whsec_" + base64.b64encode(b"the sandbox signs for replicate").decode()
-"""The account's secret, with which the simulated Replicate signs its callbacks."""
-ACCOUNTS: Mapping[str, dict[str, Any]] = {"replicate": {"webhook_secret": REPLICATE_SECRET}}
-"""The settings that an account at a simulated provider needs besides its key and `base_url`."""
 MINIMAX_CALLBACK = {
     "queued": "processing",
     "running": "processing",
@@ -51,10 +46,13 @@ MINIMAX_CALLBACK = {
     "failed": "failed",
 }
 """The status words of MiniMax's callbacks, which are not those of its answers."""
-SORRY = "the sandbox was asked to fail"
-"""The error message of every failed job."""
 FINE = {"status_code": 0, "status_msg": "success"}
 """The part of a MiniMax answer that means success."""
+
+
+REPLICATE_PROOF = Proof(scheme=ProofScheme.STANDARD_WEBHOOKS, key="whsec")
+APIFRAME_VIDEOS = ("imagine-video", "runway-imagine", "luma", "kling-imagine")
+"""The beginnings of the operations of APIFRAME that make videos."""
 
 
 @immutable
@@ -78,8 +76,10 @@ class Speaker:
     refusals: Mapping[str, Refusal]
     says: Says | None = None
     accepted_status: int = 200
-    callback_field: str = "webhook_url"
+    callback_place: str = "body:/webhook_url"
+    secret_place: str = "body:/webhook_secret"  # noqa: S105  # a place, no secret
     id_format: str = "{}"
+    dialect: Dialect | None = None
 
 
 def _imagineo(made: Made, phase: str, progress: int) -> Body:
@@ -113,8 +113,7 @@ def _apiframe_result(made: Made) -> Body:
         return {"content": ["a tide coming in", "water over sand"]}
     if made.operation.startswith(("suno", "udio")):
         return {"songs": [{"song_id": f"{made.id}-{n}", "audio_url": made.file(f"{n}.mp3")} for n in (1, 2)]}
-    operation = APIFRAME_OPERATIONS.get(made.operation)
-    if operation is not None and operation.kind is Kind.VIDEO:
+    if made.operation.startswith(APIFRAME_VIDEOS):
         return {"video_url": made.file("0.mp4")}
     grid = [made.file(f"{n}.png") for n in range(1, 5)]
     return {"original_image_url": made.file("0.png"), "image_urls": grid, "actions": ["upsample1"]}
@@ -228,11 +227,7 @@ def _replicate(made: Made, phase: str, _progress: int) -> Body:
 
 def _replicate_says(made: Made, phase: str, progress: int, forged: bool) -> Message:
     raw = json.write(_replicate(made, phase, progress))
-    name, stamp = f"msg_{secrets.token_hex(8)}", str(int(datetime.now(UTC).timestamp()))
-    key = b"forged" if forged else base64.b64decode(REPLICATE_SECRET.removeprefix("whsec_"))
-    signature = base64.b64encode(hmac.digest(key, f"{name}.{stamp}.".encode() + raw, "sha256")).decode()
-    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    return Message(raw, tuple(zip(names, (name, stamp, f"v1,{signature}"), strict=True)))
+    return Message(raw, proof_of(REPLICATE_PROOF, made, raw, forged=forged))
 
 
 def _titled(status: int, title: str, detail: str) -> Refusal:
@@ -269,7 +264,7 @@ REPLICATE = {
     "throttled": _titled(429, "Too many requests", "Request was throttled."),
     "unknown": _titled(404, "Not found", "no such prediction"),
 }
-SPEAKERS: Mapping[str, Speaker] = {
+SPOKEN: Mapping[str, Speaker] = {
     speaker.name: speaker
     for speaker in (
         Speaker(
@@ -300,7 +295,7 @@ SPEAKERS: Mapping[str, Speaker] = {
             },
             says=_v2_says,
             accepted_status=202,
-            callback_field="webhookUrl",
+            callback_place="body:/webhookUrl",
         ),
         Speaker(
             name="aiml",
@@ -322,7 +317,7 @@ SPEAKERS: Mapping[str, Speaker] = {
             polled=_minimax,
             refusals=MINIMAX,
             says=_minimax_says,
-            callback_field="callback_url",
+            callback_place="body:/callback_url",
         ),
         Speaker(
             name="replicate",
@@ -331,7 +326,7 @@ SPEAKERS: Mapping[str, Speaker] = {
             refusals=REPLICATE,
             says=_replicate_says,
             accepted_status=201,
-            callback_field="webhook",
+            callback_place="body:/webhook",
         ),
         Speaker(
             name="gately",

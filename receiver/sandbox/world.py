@@ -90,8 +90,10 @@ class Message:
     headers: tuple[tuple[str, str], ...]
 
 
-Says = Callable[[Made, str, int, bool], Message]
-"""A function that makes a callback from a job, its phase, its progress, and whether to forge the proof."""
+Says = Callable[[Made, str, int, bool], Message | None]
+"""A function that makes a callback from a job, its phase, its progress, and whether to forge the proof.
+
+It returns None where the provider sends no such callback."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,7 +164,9 @@ class World:
         url = made.callback_url or ""
         end = "failed" if "fail" in made.words else "succeeded"
         if "forged" in made.words:
-            await self.post(url, says(made, "failed", 100, True))
+            forged = says(made, "failed", 100, True)
+            if forged is not None:
+                await self.post(url, forged)
         await asyncio.sleep(made.takes * 0.4)
         progress, final = says(made, "running", 40, False), says(made, end, 100, False)
         if "reordered" not in made.words:
@@ -175,7 +179,9 @@ class World:
         if "reordered" in made.words:
             await self._insist(url, progress)
 
-    async def _insist(self, url: str, message: Message) -> None:
+    async def _insist(self, url: str, message: Message | None) -> None:
+        if message is None:
+            return
         for pause in (0.2, 1.0, 3.0):
             if await self.post(url, message) is not None:
                 return

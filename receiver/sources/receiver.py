@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from urllib.parse import parse_qsl
 
-from handlers.contract import HttpAnswer, HttpMessage, Keys, Update
+from handlers.contract import RECEIVED, HttpAnswer, HttpMessage, Keys, Update
 from handlers.errors import BadPayload, BadSignature
 from handlers.proofs import Verify
 from handlers.values import immutable
@@ -16,18 +16,17 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured, UnknownCallback
 from receiver.domain.model import Event
 from receiver.egress.address_guard import BadUrl
+from receiver.egress.key_sets import KeySets
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.security.ids import IdGenerator
 from receiver.sources.challenges import by_body, by_query
-from receiver.sources.key_sets import KeySets
 from receiver.sources.messages import SourceMessage, event_of, headers_of, sender_id_of
 from receiver.sources.proofs import secrets_of, verifier_of
 from receiver.store import source_messages
 from receiver.store.statements import Transaction
 
 LOGGER = logging.getLogger("ringback.sources")
-RECEIVED = HttpAnswer(200, b'{"received":true}')
 READY = HttpAnswer(200, b'{"status":"ok"}')
 PARAMETERS = 50
 """Most parameters of a URL that are read."""
@@ -102,16 +101,8 @@ class SourceReceiver:
         url = known.settings.proof.jwks_url
         if url is None:
             known.verify(message, Keys(account=known.secrets))
-            return
-        keys = await self._key_sets.keys(url)
-        try:
-            known.verify(message, Keys(account=keys))
-        except BadSignature:
-            # The sender may have a new key.
-            newer = await self._key_sets.keys(url, beside=keys)
-            if newer == keys:
-                raise
-            known.verify(message, Keys(account=newer))
+        else:
+            await self._key_sets.proved(url, lambda keys: known.verify(message, Keys(account=keys)))
 
     async def _record(self, known: _KnownSource, message: HttpMessage) -> None:
         name, now = known.settings.name, self._clock.now()

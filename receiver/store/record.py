@@ -135,7 +135,7 @@ class _Batch:
     jobs: dict[str, Job]
     evidence: Evidence
     unsent: set[str] = field(default_factory=set)
-    bound: dict[str, str | None] = field(default_factory=dict)
+    bound: dict[str, Job] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     events: list[tuple[Event, Job | None]] = field(default_factory=list)
     due: DueChanges = field(default_factory=DueChanges)
@@ -155,7 +155,8 @@ def record(context: RecordContext, reports: Sequence[Report]) -> Transaction[lis
     yield from batch.evidence.write()
     changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
     yield update("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
-    yield update("job", ("provider_job_id",), [(theirs, job_id) for job_id, theirs in batch.bound.items()])
+    known = [(job.provider_job_id, job.kept_url, job_id) for job_id, job in batch.bound.items()]
+    yield update("job", ("provider_job_id", "kept_url"), known)
     yield from _forget_inputs(batch)
     yield from batch.due.write(context.now())
     # Last, because it takes the order lock, for which other writers wait until the commit.
@@ -298,7 +299,9 @@ def _fold(
     after = folded.job
     if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
         owners[(job.account, after.provider_job_id)] = job.id
-        batch.bound[job.id] = after.provider_job_id
+        batch.bound[job.id] = after
+    if after.kept_url != job.kept_url:
+        batch.bound[job.id] = after
     events = []
     for event_type in folded.events:
         after = after.but(sequence=after.sequence + 1)

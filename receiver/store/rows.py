@@ -113,9 +113,10 @@ _FIXED: Mapping[str, Callable[[Job], Any]] = {
     "callback_secret": attrgetter("callback_secret"),
     "intents": attrgetter("intents"),
     "assets_revoked_at": lambda job: to_ms(job.assets_revoked_at),
+    "kept_url": attrgetter("kept_url"),
 }
 """The columns that no change of a job writes with the others, and the value of each. The provider's id is
-written once, by itself: naming it in every change would rewrite its index each time.
+written once, with its URL: naming it in every change would rewrite its index each time.
 """
 _CHANGING: Mapping[str, Callable[[Job], Any]] = {
     "state": lambda job: job.state.value,

@@ -46,6 +46,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "cancel_wanted": "bigint",
         "waiting": "text",
         "assets_revoked_at": "bigint",
+        "kept_url": "text",
     },
     "input_piece": {"job": "text", "number": "bigint", "piece": "bytea"},
     "job_label": {"label": "bytea", "job": "text"},

@@ -6,16 +6,16 @@ case. `<door>__<what>.expected.json` beside it holds the expected result. The ne
 part of the body. A callback is stored like a response: its status line means nothing.
 """
 
-import json
+import json as stdjson
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from handlers import ALL
-from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, no_challenge
+from handlers import ALL, json
+from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, Update, no_challenge
 from handlers.errors import BadPayload, BadSignature, ProviderError
 from handlers.values import immutable
 
@@ -49,7 +49,7 @@ class Capture:
     def expected(self) -> dict[str, Any]:
         """Return the expected result of reading the message."""
         path = CASES / self.provider / f"{self.door}__{self.what}.expected.json"
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        found: dict[str, Any] = stdjson.loads(path.read_bytes())
         return found
 
     @property
@@ -138,10 +138,17 @@ def doors(handler: Handler) -> dict[str, Read]:
     return found
 
 
+def shown(update: Update, body: bytes) -> Any:
+    """Return an update as JSON, without a result that is the whole body."""
+    whole = update.result is not None and json.write(update.result) == json.write(json.forgive(body))
+    return rendered(replace(update, result=None) if whole else update)
+
+
 def _answer(door: Exchange[Any, Any], kind: str) -> Read:
     def read(told: HttpMessage) -> dict[str, Any]:
         try:
-            return {kind: rendered(door.parse(told))}
+            answer = door.parse(told)
+            return {kind: shown(answer, told.body) if isinstance(answer, Update) else rendered(answer)}
         except ProviderError as error:
             return _error(error)
 
@@ -163,7 +170,7 @@ def _callback(door: Callback) -> Read:
         except BadSignature as error:
             return {"error": type(error).__name__}
         try:
-            return {"proof": proof.value, "update": rendered(door.parse(told))}
+            return {"proof": proof.value, "update": shown(door.parse(told), told.body)}
         except BadPayload as error:
             return {"proof": proof.value, "error": type(error).__name__}
 
@@ -173,7 +180,7 @@ def _callback(door: Callback) -> Read:
 def _challenge(door: Callback) -> Read:
     def read(told: HttpMessage) -> dict[str, Any]:
         answer = door.challenge(told)
-        shown = rendered(answer) | {"body": json.loads(answer.body)} if answer else None
+        shown = rendered(answer) | {"body": stdjson.loads(answer.body)} if answer else None
         return {"challenge": shown}
 
     return read

@@ -14,7 +14,7 @@ NO_IDS: tuple[Any, ...] = ("", "\x00", "\x1f\x00", None, True, False, [], {}, ["
 DIRTY_LINKS = (
     "https://cdn.example/a\x00b",
     "https://cdn.example/\x1b[2J",
-    "https://cdn.example/ä",
+    "https://cdn.ä.example/a",
     "https://x/" + "y" * 9000,
 )
 NO_LINKS: tuple[Any, ...] = (
@@ -126,6 +126,22 @@ def test_what_is_no_link_leads_nowhere(handler: Handler, wrong: object) -> None:
 @named
 def test_a_dirty_link_leads_nowhere(handler: Handler, wrong: str) -> None:
     assert not leads(handler.name, wrong)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("https://cdn.example/ä.mp4", "https://cdn.example/%C3%A4.mp4"),
+        (" HTTPS://cdn.example/a b.mp4\n", "https://cdn.example/a%20b.mp4"),
+    ],
+)
+@named
+def test_a_link_that_browsers_follow_is_mended(handler: Handler, sent: str, read: str) -> None:
+    for capture, right in linked(handler.name):
+        # A source is the handler's own value, which is kept as it was sent.
+        found = links(handler.name, capture, retold(capture, right, sent))
+        assert right not in found
+        assert read in found
 
 
 @named

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ def test_a_code_is_cleaned_and_cut(code: str) -> None:
 def test_a_zero_or_no_code_is_no_error(name: str, code: object) -> None:
     doors = exchanges(HANDLERS[name])
     body = told(task_id="1", status="Processing", base_resp=base(code))
-    assert doors["submit"].parse(message(200, body)).phase is Phase.QUEUED
+    assert doors["submit"].parse(message(200, body)).phase is Phase.RUNNING
     assert doors["poll"].parse(message(200, body)).phase is Phase.RUNNING
 
 
@@ -159,7 +160,7 @@ def test_ids_are_text_whatever_they_were(name: str) -> None:
     poll = exchanges(HANDLERS[name])["poll"]
     number = poll.parse(message(200, told(task_id=115, status="Success", file_id=205, base_resp=base(0))))
     text = poll.parse(message(200, told(task_id="115", status="Success", file_id="205", base_resp=base(0))))
-    assert number == text
+    assert replace(number, result=None) == replace(text, result=None)
     assert [asset.source for asset in number.assets] == ["205"]
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import apiframe_v2, proofs
+from handlers import proofs
 from handlers.contract import HttpMessage, Keys, Proof
 from handlers.errors import BadSignature
-from tests.handlers.captures import message
+from tests.handlers.captures import HANDLERS, message
 from tests.handlers.signatures import ACCOUNT, BODY, BY_BODY, JOB, SECRET, Change, fresh, holds, signed
 from tests.handlers.strategies import LIMITED
 
@@ -38,7 +38,7 @@ def test_a_prefix_may_be_left_out_and_comes_once_at_most() -> None:
 
 @pytest.mark.parametrize("given_signature", [V2_RAW, V2_HEX])
 def test_both_readings_of_the_apiframe_v2_key(given_signature: str) -> None:
-    callback = apiframe_v2.HANDLER.callback
+    callback = HANDLERS["apiframe-v2"].callback
     assert callback is not None
     told = message(200, V2_BODY, ("x-webhook-signature", given_signature))
     assert holds(callback.verify, told, Keys(api=("afk_test",)))

@@ -15,44 +15,40 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import handlers
 from receiver.api import application
 from receiver.app import App, running
 from receiver.cli.sandbox import Later, listening, world
 from receiver.config.load import load
 from receiver.domain.clock import Clock
 from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.speakers import ACCOUNTS, SPEAKERS
+from receiver.sandbox.providers import SPEAKERS, account_settings
 from receiver.sandbox.world import Knobs, World
 from receiver.work.heartbeat import Role
 from tests.engines import ENGINES
 
 MASTER = "master-key-of-the-stories-0123456789"
 KEY = "rb_story_story_story_story_story_story"
+PROMPT = "a tide"
+"""The prompt in the examples of all descriptions."""
 PATIENCE = 100.0
 """Seconds after which a wait of a story has failed; a bound, never an expectation."""
-INPUTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "imagineo": ("generate-video", {"image_url": "https://h.example/i.png", "prompt": ""}),
-    "apiframe": ("runway-imagine", {"prompt": "", "generation_type": "text2video"}),
-    "apiframe-v2": ("videos-generate", {"model": "m", "prompt": ""}),
-    "aiml": ("video", {"model": "m", "content": [{"type": "text", "text": ""}]}),
-    "getimg": ("video", {"model": "m", "prompt": ""}),
-    "minimax": ("video", {"model": "T2V-01", "prompt": ""}),
-    "replicate": ("prediction", {"version": "v" * 64, "input": {"prompt": ""}}),
-    "gately": ("video", {"model": "T2V-01", "prompt": ""}),
-}
 
 
 def asking(provider: str, words: str = "a tide", **others: Any) -> dict[str, Any]:
-    """Return a job request with `words` as its prompt."""
-    operation, template = INPUTS[provider]
-    made = json.loads(json.dumps(template))
-    if "content" in made:
-        made["content"][0]["text"] = words
-    elif "input" in made:
-        made["input"]["prompt"] = words
-    else:
-        made["prompt"] = words
-    return {"provider": provider, "operation": operation, "input": made, **others}
+    """Return a job request with `words` as its prompt, in the example of the provider's description."""
+    listed = handlers.ALL[provider]
+    handler = listed.configure(listed.options())
+    made = _prompted(dict(handler.example), words)
+    return {"provider": provider, "operation": handler.default_operation, "input": made, **others}
+
+
+def _prompted(value: Any, words: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _prompted(inner, words) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_prompted(inner, words) for inner in value]
+    return words if value == PROMPT else value
 
 
 @dataclass(slots=True)
@@ -198,7 +194,7 @@ def environment(
     accounts = {
         name: {"api_key": f"key-{name}", "base_url": f"{providers}/{name}"}
         | {"poll_interval": 0.1, "backstop_after": 600}
-        | ACCOUNTS.get(name, {})
+        | account_settings(name, f"{providers}/{name}")
         | accounts_with
         for name in SPEAKERS
     }

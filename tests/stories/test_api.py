@@ -13,7 +13,7 @@ import pytest_asyncio
 from receiver.api.readiness import Readiness
 from receiver.api.routes import ROUTES
 from receiver.domain.errors import PROBLEMS, StoreUnavailable
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from receiver.store import probe
 from receiver.store.statements import Transaction, query

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from receiver.cli.sandbox import listening
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.store.statements import Transaction, query
 from tests.stories.command_line import asked, begun, found, line_with, seen
 from tests.stories.deployment import KEY, Deployment, asking, deployed

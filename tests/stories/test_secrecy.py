@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from receiver import observability
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import KEY, MASTER, Deployment, asking, deployed
 from tests.stories.tools import PROOF, all_settled, asked, finished, open_job, ring, says

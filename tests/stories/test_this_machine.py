@@ -11,7 +11,7 @@ import pytest
 
 from receiver.cli.sandbox import settings_for
 from receiver.config.load import load
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from tests.stories.command_line import RINGBACK, begun, line_with, names, run
 from tests.stories.deployment import KEY, Deployment
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.event_types import JOB_FINAL
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from tests.stories.deployment import Deployment, asking, deployed
 
 ENDED_BY = {

@@ -26,7 +26,7 @@ from receiver.cli.sandbox import (
 )
 from receiver.egress.address_guard import BadUrl
 from receiver.sandbox.app import application
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import QUIRKS, Knobs, World
 from tests.receiver.scripted_service import run
 

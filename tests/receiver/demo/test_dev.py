@@ -14,7 +14,7 @@ from receiver import observability
 from receiver.cli.sandbox import SECONDS_HELP, world
 from receiver.demo import dev as module
 from receiver.demo.playground import Playground
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs
 from tests.receiver.scripted_service import run
 from tests.receiver.terminal_screen import on_terminal

@@ -15,7 +15,7 @@ from receiver.demo.downstream import Downstream
 from receiver.demo.playground import IMPATIENT, Playground, _program, _settings, playground
 from receiver.egress.address_guard import guard
 from receiver.egress.client import HttpClient
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs, World
 from tests.stories.command_line import names
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import HttpAnswer
+from handlers.contract import RECEIVED, HttpAnswer
 from receiver.domain.errors import UnknownCallback
 from receiver.domain.model import By, Job, State
-from receiver.providers.callbacks import RECEIVED, REFUSALS_KEPT, CallbackReceiver
+from receiver.providers.callbacks import REFUSALS_KEPT, CallbackReceiver
 from tests.receiver.job_steps import dues
 from tests.receiver.scripted_provider import KEY, ScriptedProvider, change_handler, counts, notes, service_at
 from tests.receiver.store_fixture import StoreFixture, write_locked

@@ -6,18 +6,21 @@ from typing import Any
 import handlers
 from handlers import json
 from handlers.contract import Handler, HttpMessage, Keys, Update
-from receiver.sandbox.speakers import ACCOUNTS, REPLICATE_SECRET, SPEAKERS
-from receiver.sandbox.world import Made, Message
+from receiver.sandbox.providers import SPEAKERS, account_settings
+from receiver.sandbox.signing import ACCOUNT_SECRET
+from receiver.sandbox.world import Made
 
 API_KEY = "sandbox-key"
 JOB_SECRET = "job-secret"
-KEYS = Keys(job=(JOB_SECRET,), account=(REPLICATE_SECRET,), api=(API_KEY,))
+KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET,), api=(API_KEY,))
 
 
 def handler_of(name: str) -> Handler:
     """Return the handler of a provider, with the settings that its simulation needs."""
     provider = handlers.ALL[name]
-    return provider.configure(provider.options.model_validate(ACCOUNTS.get(name, {})))
+    return provider.configure(
+        provider.options.model_validate(account_settings(name, f"http://127.0.0.1:9090/{name}"))
+    )
 
 
 def path_of(name: str, operation: str) -> str:
@@ -58,5 +61,6 @@ def callback(name: str, job: Made, phase: str, progress: int, *, forged: bool = 
     """Return the callback of a simulated provider as the service receives it."""
     says = SPEAKERS[name].says
     assert says is not None
-    sent: Message = says(job, phase, progress, forged)
+    sent = says(job, phase, progress, forged)
+    assert sent is not None
     return message(sent.body, headers=sent.headers)

@@ -15,7 +15,7 @@ from handlers.errors import AccountRefused, ProviderError, Rejected, Throttled
 from receiver.cli import sandbox as command
 from receiver.sandbox import app as module
 from receiver.sandbox.app import FILE, application
-from receiver.sandbox.speakers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs, World
 from tests.receiver.raw_server import Peer, serving
 from tests.receiver.sandbox.simulated import API_KEY, handler_of, message

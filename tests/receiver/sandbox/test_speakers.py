@@ -9,7 +9,10 @@ import handlers
 from handlers import json
 from handlers.contract import Kind, Phase, Proof
 from handlers.errors import AccountRefused, BadSignature, ProviderError, Rejected, Throttled
-from receiver.sandbox.speakers import ACCOUNTS, SORRY, SPEAKERS, WORDS
+from receiver.sandbox.described import SORRY
+from receiver.sandbox.providers import SPEAKERS
+from receiver.sandbox.signing import ACCOUNT_SECRET
+from receiver.sandbox.speakers import WORDS
 from tests.receiver.sandbox.simulated import (
     API_KEY,
     KEYS,
@@ -56,7 +59,7 @@ def test_exactly_the_providers_whose_handler_reads_callbacks_send_them() -> None
 
 
 def test_the_settings_of_the_accounts_are_options_of_their_handlers() -> None:
-    assert handler_of("replicate").callback_secrets == (ACCOUNTS["replicate"]["webhook_secret"],)
+    assert handler_of("replicate").callback_secrets == (ACCOUNT_SECRET,)
 
 
 @named

@@ -90,6 +90,7 @@ FULL = Job(
     cancel_wanted=True,
     waiting=Waiting(WaitReason.THROTTLED, "429", AT, LATER),
     assets_revoked_at=LATER,
+    kept_url="https://queue.example/requests/1",
 )
 ENDPOINT = Endpoint(
     id="ep_1",
@@ -170,6 +171,7 @@ def test_a_report_changes_every_column_but_the_fixed_ones() -> None:
         "callback_secret",
         "intents",
         "assets_revoked_at",
+        "kept_url",
         "input",
         "input_shown",
     }

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handlers import json
-from handlers.errors import BadPayload
+from handlers.contract import Proof
+from handlers.errors import BadPayload, BadSignature
 from receiver.domain.errors import StoreUnavailable
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
 
-LOGGER = logging.getLogger("ringback.sources")
+LOGGER = logging.getLogger("ringback.keys")
 LIFE = 86_400.0
 """Seconds for which keys are kept: fal asks for a day at most."""
 AGAIN = 60.0
@@ -42,7 +43,7 @@ class _KeySet:
 
 
 class KeySets:
-    """The key sets of the sources, by URL. There are no others, so their number is bounded."""
+    """The key sets of senders, by URL. Only settings and descriptions name one: their number is bounded."""
 
     def __init__(self, client: HttpClient, monotonic: Callable[[], float]) -> None:
         self._client = client
@@ -68,6 +69,21 @@ class KeySets:
         if self._old(held):
             raise KeysUnavailable("the public keys of the sender could not be fetched")
         return held.keys
+
+    async def proved(self, url: str, verify: Callable[[tuple[str, ...]], Proof]) -> Proof:
+        """Return the verdict of `verify` under the keys of a URL, under newer ones where it refuses those.
+
+        Raises `BadSignature` and `KeysUnavailable`.
+        """
+        keys = await self.keys(url)
+        try:
+            return verify(keys)
+        except BadSignature:
+            # The sender may have a new key.
+            newer = await self.keys(url, beside=keys)
+            if newer == keys:
+                raise
+        return verify(newer)
 
     def _old(self, held: _KeySet) -> bool:
         return self._monotonic() - held.fetched_at >= LIFE

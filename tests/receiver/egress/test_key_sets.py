@@ -6,7 +6,7 @@ import json
 import pytest
 
 from handlers.errors import BadPayload
-from receiver.sources.key_sets import AGAIN, LIFE, MOST, KeySets, KeysUnavailable, read_keys
+from receiver.egress.key_sets import AGAIN, LIFE, MOST, KeySets, KeysUnavailable, read_keys
 from tests.receiver.client_fixture import staged
 from tests.receiver.raw_server import Peer
 

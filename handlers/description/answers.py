@@ -1,0 +1,199 @@
+"""The answers to the requests of a description: judged by status and code, then read as an update."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from handlers import fields, json, refusals, said, wire
+from handlers.contract import Asset, HttpMessage, Phase, Update
+from handlers.description.reading import Read, Reader, View
+from handlers.description.vocabulary import Call, Consequence, Description, Meaning, Resolve
+from handlers.errors import (
+    AccountRefused,
+    BadPayload,
+    ContentRefused,
+    Garbled,
+    ProviderError,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from handlers.pointers import Ambiguous, first
+from handlers.wishes import wish
+
+ERRORS: Mapping[Consequence, type[ProviderError]] = {
+    Consequence.ACCOUNT: AccountRefused,
+    Consequence.THROTTLED: Throttled,
+    Consequence.REJECTED: Rejected,
+    Consequence.CONTENT: ContentRefused,
+    Consequence.UNAVAILABLE: Unavailable,
+    Consequence.UNCLEAR: Garbled,
+}
+ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
+EMPTY = frozenset({202, 204})
+"""The statuses of a poll that say with an empty body: not yet."""
+Parse = Callable[[HttpMessage], Update]
+
+
+class Answers:
+    """The parsers of a provider's answers. Each raises a `ProviderError` and nothing else, for any bytes."""
+
+    def __init__(self, told: Description, reader: Reader) -> None:
+        self._told, self._reader = told, reader
+        ok = told.ok
+        self._fine = frozenset(ok.equals) if ok else frozenset()
+        self._judged = first(ok.at, _token, blank=True) if ok else None
+        self._message = first(ok.message or (), fields.identity) if ok else None
+        self._code = first(told.failure.code or (), fields.code)
+        self._submit = reader.view(told.submit.fields)
+        self._kept = first(told.submit.kept.at, fields.link) if told.submit.kept else None
+
+    def submitted(self, message: HttpMessage) -> Update:
+        """Return the update in a submission's answer. Raises a `ProviderError` when it accepts no job."""
+        forced = self._told.submit.http.get(str(message.status))
+        body = self._body(message, forced)
+        read = self._read(body, message, self._submit, forced)
+        update = read.update
+        self._judge(message, body, named=update.provider_job_id is not None, submitting=True)
+        if update.provider_job_id is None:
+            if update.phase is Phase.SUCCEEDED and read.made:
+                return update
+            raise wire.unnamed(message, body, self._submit.id_name)
+        if self._told.failure.ends and (failure := self._reader.failed(body, read)) is not None:
+            return replace(update, phase=Phase.FAILED, failure=failure, assets=())
+        # An id is an acceptance, whatever word stands beside it.
+        if update.phase is Phase.UNKNOWN:
+            update = replace(update, phase=Phase.QUEUED)
+        kept = self._kept(body) if self._kept else None
+        return replace(update, kept_url=kept) if kept else update
+
+    def call(self, rule: Call) -> Parse:
+        """Return the parser of the answers to a call about a submitted job."""
+        view = self._reader.view(rule.fields)
+
+        def parse(message: HttpMessage) -> Update:
+            status = str(message.status)
+            forced = rule.http.get(status)
+            if not message.body.strip() and (message.status in EMPTY or forced):
+                return self._silent(message, forced or Meaning.RUNNING)
+            body = self._body(message, forced)
+            read = self._read(body, message, view, forced)
+            if read.update.phase in ENDED:
+                return read.update
+            self._judge(message, body, named=True, submitting=False)
+            if read.meaning is Meaning.MISSING:
+                raise Rejected(said.sentence(body), status=message.status, provider_code=read.word or None)
+            silent = read.update.phase is Phase.UNKNOWN and not read.word
+            if silent and (error := wire.told_error(message, body)) is not None:
+                raise error
+            return read.update
+
+        return parse
+
+    def called_back(self, view: View) -> Parse:
+        """Return the parser of callbacks. It raises `BadPayload` and nothing else, for any bytes."""
+
+        def parse(message: HttpMessage) -> Update:
+            body = wire.called_back(message)
+            try:
+                return self._reader.read(body, message, view).update
+            except Ambiguous:
+                raise BadPayload("a field is given twice") from None
+
+        return parse
+
+    def resolved(self, rule: Resolve) -> Callable[[HttpMessage], Asset]:
+        """Return the parser of the answer that brings a fresh link."""
+        find = first(rule.url or (), fields.link)
+        name = rule.url[0].rpartition("/")[2] if rule.url else "location"
+
+        def parse(message: HttpMessage) -> Asset:
+            link = _location(message) if rule.redirect else None
+            if link is None:
+                body = self._body(message, None)
+                self._judge(message, body, named=True, submitting=False)
+                with suppress(Ambiguous):
+                    link = find(body)
+            if link is None:
+                raise Garbled(f"the answer carries no {name}", status=message.status)
+            return Asset(
+                kind=rule.kind, url=link, expires_at=message.received_at + rule.life if rule.life else None
+            )
+
+        return parse
+
+    def _silent(self, message: HttpMessage, meaning: Meaning) -> Update:
+        if meaning is Meaning.MISSING:
+            raise Rejected(status=message.status)
+        read = self._reader.read({}, message, self._submit, meaning)
+        return read.update
+
+    def _body(self, message: HttpMessage, forced: Meaning | None) -> dict[str, Any]:
+        """Return the object in an answer that can be read. Raises the error of any other."""
+        if 200 <= message.status < 300:
+            return wire.answered(message)
+        try:
+            body = json.forgive(message.body)
+        except json.BadJson:
+            body = None
+        if forced is not None:
+            return body if isinstance(body, dict) else {}
+        if isinstance(body, dict):
+            self._judge(message, body, named=False, submitting=True)
+        raise wire.refused(message, body)
+
+    def _read(self, body: dict[str, Any], message: HttpMessage, view: View, forced: Meaning | None) -> Read:
+        try:
+            return self._reader.read(body, message, view, forced)
+        except Ambiguous:
+            raise Garbled("the answer could not be read", status=message.status) from None
+
+    def _judge(self, message: HttpMessage, body: dict[str, Any], *, named: bool, submitting: bool) -> None:
+        """Raise the error that a code in the body means. `named`: the body names a job."""
+        try:
+            code, text = self._told_code(message, body)
+        except Ambiguous:
+            raise Garbled("the answer could not be read", status=message.status) from None
+        if code is None or code in self._fine:
+            return
+        kind = self._kind(message, code, text, unsure=named or not submitting)
+        if kind is None:
+            return
+        wait = wish(message, body) or self._told.waits.get(code)
+        error = kind(text, status=message.status, retry_after=wait, provider_code=code)
+        if isinstance(error, AccountRefused) and code not in self._told.codes:
+            error.certain = refusals.about_account(message.status, code, text)
+        raise error
+
+    def _told_code(self, message: HttpMessage, body: dict[str, Any]) -> tuple[str | None, str]:
+        if self._judged is not None and (code := self._judged(body)) is not None:
+            text = (self._message(body) if self._message else None) or said.sentence(body)
+            return code, text
+        if message.status < 300:
+            return None, ""
+        return self._code(body) or said.code_of(body), said.sentence(body)
+
+    def _kind(
+        self, message: HttpMessage, code: str, text: str, *, unsure: bool
+    ) -> type[ProviderError] | None:
+        """Return the class of the error for a code, None where the status alone decides."""
+        meant = self._told.codes.get(code)
+        if meant is not None:
+            return ERRORS[meant]
+        if message.status >= 300:
+            return refusals.refusal(message.status, code, text) if self._judged is not None else None
+        # Only a code with a sentence is surely the provider's own refusal; anything else may hide a job.
+        return Garbled if unsure or not text else refusals.spoken(code, text)
+
+
+def _location(message: HttpMessage) -> str | None:
+    """Return the target of a redirect, None for any other answer."""
+    places = message.every("location") if 300 <= message.status < 400 else []
+    return fields.link(places[0]) if len(places) == 1 else None
+
+
+def _token(value: object) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return fields.code(value)

@@ -1,0 +1,155 @@
+"""The rules that hold between the tables of a description."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from handlers import signed_text
+from handlers.pointers import steps
+
+if TYPE_CHECKING:
+    from handlers.description.vocabulary import Call, Description, Proof
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}", re.ASCII)
+_BRACES = re.compile(r"\{([^{}]*)\}")
+CALL_NAMES = frozenset({"id", "own", "operation", "name"})
+SOURCE_NAMES = frozenset({"source", "own"})
+
+
+def complaints(told: "Description") -> Iterator[str]:
+    """Yield what does not fit together, each with the fix."""
+    yield from _operations(told)
+    yield from _callback(told)
+    yield from _calls(told)
+    yield from _resolve(told)
+    yield from _files(told)
+    yield from _rules(told)
+    yield from _settings(told)
+    if "all" not in told.confidence:
+        yield 'confidence: needs `all`, for the facts that it does not name: { all = "official" }'
+
+
+def _operations(told: "Description") -> Iterator[str]:
+    names = [name for group in told.operations for name in group.names.split()]
+    for name in names:
+        if name != "*" and not _NAME.fullmatch(name):
+            yield f"operations: {name!r} is no name: letters, digits, `-`, `_`, `.`, `:` and `/`"
+    if all(name == "*" for name in names):
+        yield "operations: name at least one; the first is taken where a job names none"
+    if len(set(names)) != len(names):
+        yield "operations: a name is there twice"
+    for group in told.operations:
+        if "*" in group.names.split() and "{name}" not in group.path:
+            yield "operations: a group with `*` needs {name} in its path"
+        yield from _braces("operations.path", group.path, frozenset({"name"}))
+        for name in group.former.values():
+            if name not in names:
+                yield f"operations.former: there is no operation {name!r}"
+
+
+def _callback(told: "Description") -> Iterator[str]:
+    rule, sent = told.callback, told.submit.callback
+    if rule is None:
+        if sent is not None:
+            yield "submit.callback: needs a table [callback] that says how a callback proves itself"
+        return
+    covered = rule.proof.scheme.value != "none" and rule.proof.covers_body
+    if told.poll is None and not covered:
+        yield "callback: one whose proof does not cover its body is a hint, so [poll] is needed"
+    yield from _proof(rule.proof)
+
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "secret": ("header",),
+    "hmac": ("header",),
+    "standard-webhooks": (),
+    "ed25519-jwks": ("header", "keys_url", "signed", "time"),
+    "headers": ("headers",),
+}
+"""The keys that a proof needs, by scheme."""
+
+
+def _proof(proof: "Proof") -> Iterator[str]:
+    for name in NEEDS[proof.scheme.value]:
+        if not getattr(proof, name) and name not in proof.model_fields_set:
+            yield f"callback.proof: {proof.scheme.value} needs {name}"
+    if (part := signed_text.unknown(proof.message)) is not None:
+        yield f"callback.proof.message: no part {{{part}}}"
+    if "{time}" in proof.message and proof.time is None:
+        yield "callback.proof.message: {time} needs the key time"
+    if "{headers}" in proof.message and proof.names_header is None:
+        yield "callback.proof.message: {headers} needs the key names_header"
+    covering = "{body}" in proof.message or "{sha256}" in proof.message
+    if proof.scheme.value == "hmac" and proof.covers_body and not covering:
+        yield "callback.proof.message: does not hold {body}, so say covers_body = false"
+    if proof.scheme.value == "ed25519-jwks" and not (proof.time or "").startswith("header:"):
+        yield "callback.proof.time: must be a header: `header:name`"
+
+
+def _calls(told: "Description") -> Iterator[str]:
+    for name in ("poll", "result", "cancel"):
+        call: Call | None = getattr(told, name)
+        if call is None:
+            continue
+        if call.kept is not None and told.submit.kept is None:
+            yield f"{name}.kept: needs submit.kept, which says where the URL is"
+        for text in (call.path or "", *call.query.values()):
+            yield from _braces(name, text, CALL_NAMES)
+        if call.kept is None and not _names_the_job(call):
+            yield f"{name}: nothing names the job: put {{id}} into its path, query or body"
+    if told.result is not None and told.poll is None:
+        yield "result: needs [poll], whose word for success it follows"
+    if told.submit.secret is not None and told.submit.callback is None:
+        yield "submit.secret: needs submit.callback, with which it goes"
+
+
+def _resolve(told: "Description") -> Iterator[str]:
+    if not isinstance(told.resolve, str) and told.resolve is not None:
+        for text in (told.resolve.path, *told.resolve.query.values()):
+            yield from _braces("resolve", text, SOURCE_NAMES)
+        if told.resolve.url is None and not told.resolve.redirect:
+            yield "resolve: needs url, the place of the link in the answer"
+    if told.resolve == "repoll" and told.poll is None:
+        yield 'resolve: "repoll" needs [poll]'
+
+
+def _names_the_job(call: "Call") -> bool:
+    texts = (call.path or "", *call.query.values(), repr(call.body))
+    return any("{id}" in text or "{own}" in text for text in texts)
+
+
+def _braces(where: str, text: str, known: frozenset[str]) -> Iterator[str]:
+    for name in _BRACES.findall(text):
+        if name not in known:
+            yield f"{where}: no name {{{name}}}; known: {', '.join(f'{{{one}}}' for one in sorted(known))}"
+
+
+def _files(told: "Description") -> Iterator[str]:
+    if any(group.source for group in told.files) and told.resolve is None:
+        yield "files.source: needs resolve, which makes a link of it"
+
+
+def _rules(told: "Description") -> Iterator[str]:
+    names = {name for group in told.operations for name in (*group.names.split(), *group.former)}
+    for rule in told.rules:
+        for name in (rule.operations or "").split():
+            if name not in names and "*" not in names:
+                yield f"rules.operations: there is no operation {name!r}"
+
+
+def _settings(told: "Description") -> Iterator[str]:
+    for name, setting in told.settings.items():
+        place = f"settings.{name}"
+        if setting.kind == "choice" and not setting.choices:
+            yield f"{place}: a choice needs choices"
+        if setting.kind == "secret" and told.callback is None:
+            yield f"{place}: a secret proves callbacks, so [callback] is needed"
+        if setting.kind != "secret" and not setting.sets:
+            yield f"{place}: needs sets, the places that get its value"
+        for pointer in setting.sets:
+            first = steps(pointer)[:1]
+            if not first or first[0] in {"settings", "name", "extends"}:
+                yield f"{place}.sets: {pointer!r} is no place that a setting may change"
+            elif first[0] not in type(told).model_fields:
+                yield f"{place}.sets: the description has no {first[0]!r}"

@@ -1,0 +1,159 @@
+"""The files of a message, by the groups of a description: their links, kinds, ends and sizes."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from handlers import fields, wire
+from handlers.contract import Asset, HttpMessage, Kind
+from handlers.description.vocabulary import Files
+from handlers.pointers import every, first
+
+Read = Callable[[Any, HttpMessage], tuple[Asset, ...]]
+Group = Callable[[Any, HttpMessage], list[Asset]]
+
+FACTS: Mapping[str, Callable[[object], Any]] = {
+    "mime_type": fields.identity,
+    "width": fields.whole,
+    "height": fields.whole,
+    "duration": fields.plausible,
+    "fps": fields.plausible,
+    "has_sound": fields.flag,
+    "deletes_at": fields.moment,
+    "expires_at": fields.moment,
+}
+"""The reader of each fact about a file."""
+NAMES = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
+"""Words in the name of a field that tell the kind of its file."""
+BY_TYPE = {kind.value: kind for kind in Kind}
+_DATA = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+)?[;,]", re.IGNORECASE)
+_QUERY = "query:"
+
+
+def files_reader(groups: Sequence[Files]) -> Read:
+    """Return the function that reads the files of a body, each link once."""
+    compiled = [(_below(group) if group.below else _at(group), group.otherwise) for group in groups]
+
+    def read(body: Any, message: HttpMessage) -> tuple[Asset, ...]:
+        found: list[Asset] = []
+        for group, otherwise in compiled:
+            if not (otherwise and found):
+                found += group(body, message)
+        if len(found) < 2:
+            return tuple(found)
+        links: dict[object, Asset] = {}
+        for index, asset in enumerate(found):
+            links.setdefault(asset.url or asset.source or index, asset)
+        return tuple(links.values())
+
+    return read
+
+
+def _below(group: Files) -> Group:
+    finds = [every(pointer) for pointer in group.below or ()]
+    kinds = group.kinds or NAMES
+    fixed = None if group.kind == "auto" else Kind(group.kind)
+
+    def read(body: Any, message: HttpMessage) -> list[Asset]:
+        life = message.received_at + group.life if group.life else None
+        found = []
+        for find in finds:
+            for node in find(body):
+                links = wire.links_under(node, kinds)
+                found += [
+                    Asset(kind=fixed or kind or wire.kind_of(link), url=link, deletes_at=life)
+                    for link, kind in links.items()
+                ]
+                found += _inline(node)
+        return found[:1] if group.one else found
+
+    return read
+
+
+def _inline(node: object) -> list[Asset]:
+    """Return the files that stand in the message itself as `data:` URLs: they have no link."""
+    texts = node if isinstance(node, list) else [node]
+    matches = [_DATA.match(one) for one in texts if isinstance(one, str)]
+    return [Asset(kind=Kind.FILE, mime_type=match[1]) for match in matches if match]
+
+
+def _at(group: Files) -> Group:
+    finds = [
+        (every(pointer), [(name, _named(pointer, name, group)) for name in group.link or (None,)])
+        for pointer in group.at or ()
+    ]
+    make = _maker(group)
+
+    def read(body: Any, message: HttpMessage) -> list[Asset]:
+        found: list[Asset] = []
+        for find, names in finds:
+            for item in find(body):
+                for name, kind in names:
+                    value = item.get(name) if name is not None and isinstance(item, dict) else item
+                    if (asset := make(value, kind, item, body, message)) is not None:
+                        found.append(asset)
+                        if group.one:
+                            return found
+        return found
+
+    return read
+
+
+def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], Asset | None]:
+    """Return the function that makes a value of the group an asset; None for a value that is no file."""
+    facts, expires = _facts(group), _expiry(group)
+    target = "source" if group.source else "url"
+    read_link = fields.identity if group.source else fields.link
+
+    def make(value: Any, kind: Kind | None, item: Any, body: Any, message: HttpMessage) -> Asset | None:
+        link = read_link(value)
+        if link is None or link == "0":
+            return None
+        told: dict[str, Any] = {name: tell(item, body) for name, tell in facts}
+        kind = kind or _kind(link, told.get("mime_type"))
+        if kind is Kind.IMAGE:
+            told.pop("duration", None)
+        if group.life and told.get("deletes_at") is None:
+            told["deletes_at"] = message.received_at + group.life
+        if expires and (ends := expires(link, message)) is not None:
+            told["expires_at"] = ends
+        told[target] = link
+        return Asset(kind=kind, **told)
+
+    return make
+
+
+def _named(pointer: str, link: str | None, group: Files) -> Kind | None:
+    """Return the kind that the group, or else the name of a field, gives to the files at a pointer."""
+    if group.kind != "auto":
+        return Kind(group.kind)
+    if "mime_type" in group.facts:
+        return None
+    name = (link or pointer.rsplit("/", 1)[-1]).lower()
+    return next((kind for word, kind in (group.kinds or NAMES).items() if word in name), None)
+
+
+def _kind(link: str, mime: str | None) -> Kind:
+    return BY_TYPE.get((mime or "").partition("/")[0]) or wire.kind_of(link)
+
+
+def _facts(group: Files) -> list[tuple[str, Callable[[Any, Any], Any]]]:
+    def of(name: str, place: str) -> Callable[[Any, Any], Any]:
+        read = FACTS[name]
+        if place.startswith("/"):
+            find = first((place,), read)
+            return lambda _item, body: find(body)
+        return lambda item, _body: read(item.get(place)) if isinstance(item, dict) else None
+
+    return [(name, of(name, place)) for name, place in group.facts.items()]
+
+
+def _expiry(group: Files) -> Callable[[str, HttpMessage], datetime | None] | None:
+    if group.expires is not None:
+        parameter = group.expires.removeprefix(_QUERY)
+        return lambda link, _message: wire.expiry(link, parameter)
+    if group.link_life is not None:
+        life = group.link_life
+        return lambda _link, message: message.received_at + life
+    return None

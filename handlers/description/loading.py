@@ -1,0 +1,143 @@
+"""The loader of descriptions: a TOML file, what it extends, and errors that name file, line and fix."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from handlers.description.lines import line_of
+from handlers.description.vocabulary import Description
+from handlers.values import immutable
+
+SHIPPED = Path(__file__).parent.parent / "described"
+"""The folder of the descriptions that are shipped."""
+LARGEST = 64 * 1024
+"""The most bytes of a description: the longest one that is shipped has a tenth."""
+DEEPEST = 4
+"""The most descriptions that extend each other."""
+PROBLEMS = 8
+"""The most mistakes that one error names."""
+
+
+class BadDescription(ValueError):
+    """An error for a description that cannot be used. Its text names the file, the line and the fix."""
+
+
+@immutable
+class Loaded:
+    """A description: the tables that it is made of, and the checked form of them."""
+
+    tables: Mapping[str, Any]
+    told: Description
+
+
+def load(path: Path) -> Loaded:
+    """Return the description in a file. Raises `BadDescription` with all of its mistakes."""
+    tables, text = _tables(path, ())
+    try:
+        return Loaded(tables, Description.model_validate(tables))
+    except ValidationError as error:
+        found = [
+            f"{path}:{line_of(text, _place(one))}: {complaint(one, Description)}"
+            for one in error.errors(include_url=False, include_input=False)
+        ]
+        raise BadDescription("; ".join(dict.fromkeys(found[:PROBLEMS]))) from None
+
+
+def shipped() -> list[str]:
+    """Return the names of the shipped descriptions, sorted."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
+    """Return the tables of a file over those that it extends, and its text."""
+    place = path.resolve()
+    if place in seen:
+        raise BadDescription(
+            f"{path}: extends itself: {' extends '.join(one.name for one in (*seen, place))}"
+        )
+    if len(seen) == DEEPEST:
+        raise BadDescription(f"{path}: more than {DEEPEST} descriptions extend each other")
+    text = _text(path)
+    try:
+        own = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadDescription(f"{path}: is not valid TOML (texts stand in quotes): {error}") from None
+    except RecursionError:
+        raise BadDescription(f"{path}: is nested too deeply") from None
+    base = own.get("extends")
+    if base is None:
+        return own, text
+    if not isinstance(base, str) or (not base.endswith(".toml") and base not in shipped()):
+        line = line_of(text, ("extends",))
+        raise BadDescription(
+            f"{path}:{line}: extends: must be a shipped description ({', '.join(shipped())}) or a file .toml"
+        )
+    other = path.parent / base if base.endswith(".toml") else SHIPPED / f"{base}.toml"
+    outer, _ = _tables(other, (*seen, place))
+    dropped = own.get("without", ())
+    kept = {name: one for name, one in outer.items() if name not in dropped}
+    return merged(kept, own), text
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise BadDescription(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise BadDescription(f"{path}: has more than {LARGEST // 1024} KiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadDescription(f"{path}: is not UTF-8; save it as UTF-8") from None
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `own` over it: tables are merged, anything else is replaced."""
+    found = dict(base)
+    for name, value in own.items():
+        old = found.get(name)
+        found[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return found
+
+
+def complaint(found: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return an error of pydantic as a sentence: the place in the description, and the fix."""
+    place = [str(one) for one in found["loc"] if "[" not in str(one)]
+    where = ".".join(place)
+    if found["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], list(_known(model, place[:-1])), 1)
+        return f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    if found["type"] == "missing":
+        return f"{where}: is needed"
+    message = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{where}: {message}" if where else message
+
+
+def _place(found: ErrorDetails) -> Sequence[str | int]:
+    """Return the place of a mistake; what does not fit together names its own at the beginning."""
+    own = found["msg"].removeprefix("Value error, ").partition(":")[0]
+    return found["loc"] or own.split(".")
+
+
+def _known(model: type[BaseModel], place: Sequence[str]) -> Iterator[str]:
+    """Yield the keys of the table at a place of a description."""
+    current: type[BaseModel] | None = model
+    for step in place:
+        if current is not None and step in current.model_fields:
+            current = next(_models(current.model_fields[step].annotation), None)
+    if current is not None:
+        yield from current.model_fields
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

@@ -1,0 +1,207 @@
+"""The maker of handlers: a description becomes the same record of functions as a handler in Python."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from handlers import json
+from handlers.contract import (
+    RECEIVED,
+    REPOLL,
+    SUBMIT_TIMEOUT,
+    SYNCHRONOUS,
+    Cadence,
+    Callback,
+    Exchange,
+    Facts,
+    Handler,
+    HttpAnswer,
+    HttpMessage,
+    Operation,
+    Options,
+    Provider,
+    no_challenge,
+)
+from handlers.description import loading, proving
+from handlers.description.account_settings import applied, options_of, secrets_of
+from handlers.description.answers import Answers
+from handlers.description.checks import checker
+from handlers.description.loading import BadDescription, Loaded
+from handlers.description.reading import Reader
+from handlers.description.requests import Requests
+from handlers.description.vocabulary import Call, Description, Operations, Proof, Resolve
+from handlers.errors import BadPayload
+
+EVERY = "*"
+RESERVED = frozenset({"webhook_url", "webhook_secret", "callback_url"})
+_WORDS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:")
+_LONGEST = 200
+
+
+class OpenOperations(Mapping[str, Operation]):
+    """A table of operations in which every other name is an operation too, at a path of its own."""
+
+    def __init__(self, named: Mapping[str, Operation], path: str, other: Operation) -> None:
+        self._named, self._path, self._other = named, path, other
+
+    def __getitem__(self, name: str) -> Operation:
+        """Return an operation. Raises `KeyError` for a name that is no path of words."""
+        found = self._named.get(name)
+        if found is not None:
+            return found
+        parts = name.split("/")
+        if not name or len(name) > _LONGEST or not _WORDS.issuperset(name) or {"", ".", ".."} & set(parts):
+            raise KeyError(name)
+        return replace(self._other, path=self._path.replace("{name}", name))
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the named operations: the others cannot be counted."""
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        """Return the number of named operations."""
+        return len(self._named)
+
+
+def provider(path: Path) -> Provider:
+    """Return the provider that a file describes. Raises `BadDescription`."""
+    loaded = loading.load(path)
+    told = loaded.told
+    plain: list[Handler] = []
+
+    def configure(options: Options) -> Handler:
+        if told.settings:
+            return _configured(path, loaded, options)
+        # Without settings all accounts share one compiled handler.
+        if not plain:
+            plain.append(handler(told))
+        return plain[0]
+
+    facts = Facts(
+        title=told.title or told.name,
+        sources=told.sources,
+        checked=told.checked,
+        confidence=told.confidence,
+    )
+    return Provider(told.name, options_of(told), configure, facts)
+
+
+def _configured(path: Path, loaded: Loaded, options: Options) -> Handler:
+    tables = applied(loaded.tables, loaded.told, options)
+    try:
+        told = loaded.told if tables is loaded.tables else Description.model_validate(tables)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        raise BadDescription(f"{path}: with this setting: {loading.complaint(found, Description)}") from None
+    return handler(told, secrets_of(loaded.told, options))
+
+
+def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
+    """Return the handler of a description, for an account with these signing secrets."""
+    operations = _operations(told.operations)
+    requests, reader = Requests(told, operations), Reader(told)
+    answers = Answers(told, reader)
+
+    def call(rule: Call | None) -> Exchange[Any, Any] | None:
+        return None if rule is None else Exchange(requests.call(rule), answers.call(rule))
+
+    resolve = told.resolve
+    return Handler(
+        name=told.name,
+        base_url=told.base_url,
+        operations=operations,
+        check=checker(told.rules),
+        submit=Exchange(requests.submit, answers.submitted),
+        poll=call(told.poll),
+        result=call(told.result),
+        cancel=call(told.cancel),
+        resolve=(
+            Exchange(requests.resolve(resolve), answers.resolved(resolve))
+            if isinstance(resolve, Resolve)
+            else REPOLL
+            if resolve
+            else None
+        ),
+        callback=_callback(told, reader, secrets),
+        cadence=_cadence(told),
+        idempotent_submit=told.submit.idempotency is not None,
+        callback_secrets=secrets,
+        reserved=RESERVED.union(told.reserved),
+        example=told.example,
+    )
+
+
+def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Callback | None:
+    rule = told.callback
+    if rule is None:
+        return None
+    view = reader.view(rule.fields)
+    parse = Answers(told, reader).called_back(view)
+    acknowledgement = (
+        HttpAnswer(200, rule.acknowledgement.encode(), "text/plain") if rule.acknowledgement else RECEIVED
+    )
+    return Callback(
+        proving.verifier(rule.proof),
+        parse,
+        _challenge(rule.challenge, parse) if rule.challenge else no_challenge,
+        provable=proving.provable(rule.proof, secrets=bool(secrets)),
+        account_wide=_account_wide(rule.proof),
+        received=acknowledgement,
+        keys_url=rule.proof.keys_url,
+    )
+
+
+def _account_wide(proof: Proof) -> bool:
+    return proof.key in proving.ACCOUNT_KEYS or proof.keys_url is not None
+
+
+def _challenge(name: str, parse: Callable[[HttpMessage], Any]) -> Callable[[HttpMessage], HttpAnswer | None]:
+    quoted = json.write(name)
+
+    def challenge(message: HttpMessage) -> HttpAnswer | None:
+        # Most bodies are no challenge and need not be parsed here.
+        if quoted not in message.body:
+            return None
+        try:
+            value = json.read_object(message.body).get(name)
+            # A report about a task is never a challenge, even with a field of that name.
+            if not isinstance(value, str) or parse(message).provider_job_id is not None:
+                return None
+        except (json.BadJson, BadPayload):
+            return None
+        return HttpAnswer(200, json.write({name: value}))
+
+    return challenge
+
+
+def _operations(groups: tuple[Operations, ...]) -> Mapping[str, Operation]:
+    found: dict[str, Operation] = {}
+    other: tuple[str, Operation] | None = None
+    for group in groups:
+        one = Operation(
+            group.path,
+            group.kind,
+            callback=group.callback,
+            poll=group.poll,
+            submit_timeout=SYNCHRONOUS if group.answered else SUBMIT_TIMEOUT,
+        )
+        for name in group.names.split():
+            if name == EVERY:
+                other = (group.path, one)
+            else:
+                found[name] = replace(one, path=group.path.replace("{name}", name))
+        for former, name in group.former.items():
+            found[former] = found[name]
+    return OpenOperations(found, *other) if other else found
+
+
+def _cadence(told: Description) -> Cadence:
+    table = told.cadence
+    first, interval, ceiling, backstop = (
+        timedelta(seconds=one) for one in (table.first, table.interval, table.ceiling, table.backstop)
+    )
+    return Cadence(first, interval, table.factor, ceiling, backstop)

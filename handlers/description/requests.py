@@ -1,0 +1,234 @@
+"""The requests of a description: built from an input, an id or a stored source."""
+
+import base64
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from handlers import json, wire
+from handlers.contract import Account, AssetRef, HttpRequest, JobRef, Operation, Submission
+from handlers.description.vocabulary import Call, Description, Resolve, Submit
+from handlers.errors import Garbled
+from handlers.pointers import put, steps
+
+Headers = tuple[tuple[str, str], ...]
+_NAMED = re.compile(r"\{(\w+)\}")
+_DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;base64)?,", re.ASCII)
+_ACCEPT = ("accept", "application/json")
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+
+
+class Requests:
+    """The builder of all requests of one provider."""
+
+    def __init__(self, told: Description, operations: Mapping[str, Operation]) -> None:
+        self._told = told
+        self._operations = operations
+        self._fixed: Headers = tuple(told.headers.items())
+
+    def submit(self, job: Submission, account: Account) -> HttpRequest:
+        """Build the request that creates a job."""
+        rule = self._told.submit
+        body = {**job.input, **rule.always}
+        values = self._values(rule, job)
+        query: list[tuple[str, Any]] = []
+        headers: list[tuple[str, Any]] = []
+        for place, value in values:
+            where, _, at = place.partition(":")
+            if where == "body":
+                put(body, steps(at), value)
+            else:
+                (query if where == "query" else headers).append((at, value))
+        path = self._operations[job.operation].path
+        if query:
+            path = _behind(path, urlencode(query, quote_via=quote, safe=""))
+        return self._request(rule.method, path, account, body, rule.form, tuple(headers))
+
+    def call(self, rule: Call) -> Callable[[JobRef, Account], HttpRequest]:
+        """Return the builder of a request about a submitted job."""
+
+        def build(job: JobRef, account: Account) -> HttpRequest:
+            path = self._asked(rule, job)
+            body = _with_id(rule.body, job.provider_job_id)
+            request = self._request(rule.method, path, account, body)
+            if rule.kept is None or job.kept_url is None:
+                return request
+            return self._at_kept(request, job.kept_url, rule.kept, account)
+
+        return build
+
+    def resolve(self, rule: Resolve) -> Callable[[AssetRef, Account], HttpRequest]:
+        """Return the builder of the request for a fresh link."""
+
+        def build(asset: AssetRef, account: Account) -> HttpRequest:
+            own = asset.source.removeprefix(account.base_url)
+            path = _queried(rule.path, rule.query)
+            # A source that is a path is sent byte for byte, and anything else is quoted.
+            names = {"own": own} if "{own}" in path else {"source": wire.segment(asset.source)}
+            return self._request("GET", _filled(path, names), account, None)
+
+        return build
+
+    def _values(self, rule: Submit, job: Submission) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        if job.callback_url and rule.callback:
+            found.append((rule.callback, job.callback_url))
+            found += [(f"body:/{name}", value) for name, value in rule.with_callback.items()]
+            if rule.secret and job.secret:
+                found.append((rule.secret, job.secret))
+        if rule.idempotency:
+            key = job.job_id if rule.key_form == "id" else str(uuid.uuid5(_OURS, job.job_id))
+            found.append((rule.idempotency, key))
+        return found
+
+    def _asked(self, rule: Call, job: JobRef) -> str:
+        operation = self._operations.get(job.operation)
+        names = {
+            "id": wire.segment(job.provider_job_id),
+            "own": "/".join(wire.segment(part) for part in job.provider_job_id.split("/")),
+            "operation": operation.path if operation else "",
+            "name": job.operation,
+        }
+        return _filled(_queried(rule.path or "/", rule.query), names)
+
+    def _at_kept(self, request: HttpRequest, kept: str, ending: str, account: Account) -> HttpRequest:
+        """Return `request` at the URL of the submission's answer. Raises `Garbled` for a foreign one."""
+        parts = urlsplit(kept)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        path = wire.own_path(f"{parts.path}{ending}{'?' if parts.query else ''}{parts.query}")
+        base = urlsplit(account.base_url)
+        if origin == f"{base.scheme}://{base.netloc}":
+            if not path.startswith(base.path):
+                raise Garbled("a link of the provider leaves its own origin")
+            return self._moved(request, path.removeprefix(base.path), None)
+        if not trusted(origin, self._told.submit.kept.origins if self._told.submit.kept else ()):
+            raise Garbled("a link of the provider leaves its own origin")
+        return self._moved(request, path, origin)
+
+    def _moved(self, request: HttpRequest, path: str, origin: str | None) -> HttpRequest:
+        return HttpRequest(request.method, path, request.headers, request.body, origin)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        account: Account,
+        body: dict[str, Any] | list[Any] | None,
+        form: str = "json",
+        more: Headers = (),
+    ) -> HttpRequest:
+        headers: Headers = (_ACCEPT,)
+        scheme, _, name = self._told.auth.partition(":")
+        if scheme == "body":
+            body = dict(body) if isinstance(body, dict) else {}
+            put(body, steps(name), account.api_key)
+            auth: Headers = ()
+        else:
+            auth = (credentials(scheme, name, account.api_key),)
+        if body is None and method in {"POST", "PUT"}:
+            body = {}
+        if body is None:
+            return HttpRequest(method, wire.own_path(path), (*headers, *auth, *self._fixed, *more))
+        kind, content = _encoded(body, form)
+        headers = (*headers, ("content-type", kind), *auth, *self._fixed, *more)
+        return HttpRequest(method, wire.own_path(path), headers, content)
+
+
+_OURS = uuid.UUID("6f1d3a52-6c0e-5b0c-9f53-52494e474241")
+"""The namespace of the keys that are made from the ids of jobs."""
+
+
+def credentials(scheme: str, name: str, key: str) -> tuple[str, str]:
+    """Return the header that carries the API key."""
+    match scheme:
+        case "bearer":
+            return wire.bearer(key)
+        case "raw":
+            return ("authorization", key)
+        case "word":
+            return ("authorization", f"{name} {key}")
+        case _:
+            return (name, key)
+
+
+def trusted(origin: str, origins: tuple[str, ...]) -> bool:
+    """Return whether the key may be sent to an origin; `https://*.host` stands for every name below a host."""
+    for one in origins:
+        scheme, _, host = one.partition("://")
+        if origin == one or (
+            host.startswith("*.") and origin.startswith(f"{scheme}://") and origin.endswith(host[1:])
+        ):
+            return True
+    return False
+
+
+def _queried(path: str, query: Mapping[str, str]) -> str:
+    """Return a path with a query whose values are filled in later."""
+    return _behind(path, "&".join(f"{name}={value}" for name, value in query.items())) if query else path
+
+
+def _behind(path: str, query: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}{query}"
+
+
+def _filled(path: str, names: Mapping[str, str]) -> str:
+    return _NAMED.sub(lambda found: names.get(found[1], found[0]), path)
+
+
+def _with_id(body: Any, identity: str) -> Any:
+    if isinstance(body, dict):
+        return {name: _with_id(inner, identity) for name, inner in body.items()}
+    if isinstance(body, list):
+        return [_with_id(inner, identity) for inner in body]
+    return identity if body == "{id}" else body
+
+
+def _encoded(body: dict[str, Any] | list[Any], form: str) -> tuple[str, bytes]:
+    """Return the content type and the bytes of a body in its form."""
+    match form:
+        case "list":
+            return _JSON, json.write([body])
+        case "form":
+            return _FORM, urlencode([(name, _text(one)) for name, one in _pairs(body)]).encode()
+        case "multipart":
+            return _multipart(body)
+        case _:
+            return _JSON, json.write(body)
+
+
+def _pairs(body: Any) -> list[tuple[str, Any]]:
+    """Return the fields of a form; a list of plain values repeats its field."""
+    found = []
+    for name, value in body.items():
+        plain = isinstance(value, list) and not any(isinstance(one, dict | list) for one in value)
+        found += [(name, one) for one in value] if plain else [(name, value)]
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.write(value).decode()
+
+
+def _multipart(body: Any) -> tuple[str, bytes]:
+    """Return a body as RFC 7578 multipart. A text that is a base64 `data:` URL becomes a file."""
+    parts = [_part(name, value) for name, value in _pairs(body)]
+    # The same body has the same boundary, so that a request can be built again byte for byte.
+    boundary = hashlib.sha256(b"".join(parts)).hexdigest()[:32]
+    lines = b"".join(b"--" + boundary.encode() + b"\r\n" + part + b"\r\n" for part in parts)
+    return f"multipart/form-data; boundary={boundary}", lines + b"--" + boundary.encode() + b"--\r\n"
+
+
+def _part(name: str, value: Any) -> bytes:
+    quoted = quote(name, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~")
+    head, content = f'content-disposition: form-data; name="{quoted}"', _text(value).encode()
+    found = _DATA.match(value) if isinstance(value, str) else None
+    if found and found[2]:
+        try:
+            content = base64.b64decode(value[found.end() :], validate=True)
+        except ValueError:
+            return f"{head}\r\n\r\n".encode() + content
+        head += f'; filename="{quoted}"\r\ncontent-type: {found[1] or "application/octet-stream"}'
+    return f"{head}\r\n\r\n".encode() + content

@@ -1,0 +1,36 @@
+"""The providers of accounts: shipped ones by name, and descriptions in files of the operator."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import handlers
+from handlers.contract import Provider
+from handlers.description import making
+from handlers.description.loading import BadDescription
+from receiver.domain.errors import Misconfigured, did_you_mean
+
+
+def provider_of(name: str, account: Mapping[str, Any]) -> Provider:
+    """Return the provider of an account by its `description`, its `handler` or its name.
+
+    Raises `Misconfigured`.
+    """
+    place, path, named = f"providers.{name}", account.get("description"), account.get("handler")
+    if path:
+        if named:
+            raise Misconfigured(f"{place}.description", "stands beside handler; set one of the two")
+        try:
+            return making.provider(Path(path))
+        except BadDescription as error:
+            raise Misconfigured(f"{place}.description", str(error)) from None
+    return shipped(str(named or name), f"{place}.handler")
+
+
+def shipped(name: str, place: str) -> Provider:
+    """Return a shipped provider. Raises `Misconfigured` at `place` for an unknown name."""
+    provider = handlers.ALL.get(name)
+    if provider is None:
+        known = ", ".join(handlers.ALL) + did_you_mean(name, handlers.ALL)
+        raise Misconfigured(place, f"no handler {name!r}; known: {known}")
+    return provider
