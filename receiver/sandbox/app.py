@@ -9,14 +9,14 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from handlers import json
 from handlers.pointers import every
 from receiver.domain.bounded import keep
-from receiver.sandbox.described import Asked, Dialect
+from receiver.sandbox.described import DOWNLOADS, Asked, Dialect
 from receiver.sandbox.inbox import Inbox
 from receiver.sandbox.providers import KEY_SET, SPEAKERS
 from receiver.sandbox.signing import key_set
@@ -99,6 +99,8 @@ class Sandbox:
         key = dialect.key(request.headers, body)
         if not key or "wrong" in key:
             return _refuse(speaker.refusals["key"])
+        if path.startswith(DOWNLOADS):
+            return RedirectResponse(f"/{speaker.name}/files/{path.removeprefix(DOWNLOADS)}", 302)
         asked = dialect.asked(request.method, path, request.query_params, body)
         if asked is not None:
             return self._about(speaker, dialect, asked)

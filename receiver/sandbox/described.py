@@ -9,12 +9,14 @@ from typing import Any
 
 from handlers import json
 from handlers.contract import Kind
-from handlers.description.vocabulary import Call, Consequence, Description, Fields, Files, Meaning
+from handlers.description.vocabulary import Call, Consequence, Description, Fields, Files, Meaning, Resolve
 from handlers.pointers import EACH, INSIDE, every, steps
 from handlers.values import immutable
 from receiver.sandbox.world import Made
 
 Body = dict[str, Any]
+DOWNLOADS = "downloads/"
+"""The path of files that a call with the key is redirected from."""
 SORRY = "the sandbox was asked to fail"
 """The error message of every failed job."""
 ENDINGS = {Kind.VIDEO: "mp4", Kind.IMAGE: "png", Kind.AUDIO: "mp3", Kind.FILE: "glb", None: "png"}
@@ -126,11 +128,12 @@ class Dialect:
     def told_of(self, call: str, made: Made, phase: str, progress: int) -> Body:
         """Return the answer to a poll, or to a call for a result."""
         rule: Call = getattr(self.told, call)
+        # A second request brings the result by itself, and the poll before it the word alone.
+        if call == "result":
+            return self._outcome({}, made, phase)
         body = self._facts(rule.fields, made, phase, progress)
-        # Where a second request brings the result, a poll tells the word alone.
-        if call != "poll" or self.told.result is None:
-            body = self._outcome(body, made, phase)
-        return body
+        thin = self.told.result is not None and phase == "succeeded"
+        return body if thin else self._outcome(body, made, phase)
 
     def said(self, made: Made, phase: str, progress: int) -> Body | None:
         """Return the body of a callback, None for progress where the provider has no word for it."""
@@ -186,8 +189,8 @@ class Dialect:
     def _file(self, body: Body, group: Files, made: Made) -> Body:
         kind = self._kinds.get(made.operation)
         link: Any = made.file(f"0.{ENDINGS[kind]}")
-        if group.source:
-            link = f"9{made.id}" if group.at and not group.at[0].endswith(("uri", "url", "Url")) else link
+        if group.source and isinstance(self.told.resolve, Resolve) and self.told.resolve.redirect:
+            link = f"{made.origin}/{DOWNLOADS}{made.id}/0.{ENDINGS[kind]}"
         if group.below is not None:
             return _filled(body, group.below[0], {(kind or Kind.IMAGE).value: link})
         value: Any = {group.link[0]: link} if group.link else link
@@ -227,15 +230,24 @@ def _path(call: Call, operation: str, identity: str) -> str:
 
 
 def _inside(rule: Any, body: Any) -> str | None:
-    """Return the value of a body at the place where a rule has `{id}`."""
-    if rule == "{id}":
-        return body if isinstance(body, str) else None
-    pairs: list[tuple[Any, Any]] = []
-    if isinstance(rule, dict) and isinstance(body, dict):
-        pairs = [(inner, body.get(name)) for name, inner in rule.items()]
-    elif isinstance(rule, list) and isinstance(body, list):
-        pairs = list(zip(rule, body, strict=False))
-    return next((found for inner, value in pairs if (found := _inside(inner, value))), None)
+    """Return the value of a body where a rule has `{id}`, None where its other values differ."""
+    found: str | None = None
+    for name, value in _fields(rule):
+        told = dict(_fields(body)).get(name)
+        if value == "{id}" and isinstance(told, str):
+            found = told
+        elif isinstance(value, dict | list):
+            found = _inside(value, told) or found
+        elif value != told:
+            return None
+    return found
+
+
+def _fields(value: Any) -> list[tuple[Any, Any]]:
+    """Return the fields of an object, or the items of a list by their number."""
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
 
 
 def _number(code: str) -> Any:

@@ -6,13 +6,14 @@ from typing import Any
 import handlers
 from handlers import json
 from handlers.contract import Handler, HttpMessage, Keys, Update
+from receiver.egress.key_sets import read_keys
 from receiver.sandbox.providers import SPEAKERS, account_settings
-from receiver.sandbox.signing import ACCOUNT_SECRET
+from receiver.sandbox.signing import ACCOUNT_SECRET, key_set
 from receiver.sandbox.world import Made
 
 API_KEY = "sandbox-key"
 JOB_SECRET = "job-secret"
-KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET,), api=(API_KEY,))
+KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET, *read_keys(key_set())), api=(API_KEY,))
 
 
 def handler_of(name: str) -> Handler:
