@@ -341,18 +341,20 @@ class Provider:
     name: str
     options: type[Options]
     configure: Callable[[Any], Handler]
-    facts: "Facts | None" = None
+    facts: "Facts"
 
 
 @immutable(kw_only=True)
 class Facts:
     """The knowledge behind a handler: its sources, how sure each fact is, and the day of the last check.
 
-    `confidence` maps `all` and the facts that differ from it to how sure they are.
+    `confidence` maps `all` and the facts that differ from it to how sure they are. `proof` says how callbacks
+    prove themselves, `files` how long files are there.
     """
 
     title: str
     sources: tuple[str, ...]
     checked: date
     confidence: Mapping[Any, str]
-    described: bool = True
+    proof: str
+    files: str

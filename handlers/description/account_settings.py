@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, create_m
 
 from handlers import wire
 from handlers.contract import Options
-from handlers.description.vocabulary import Description, Header, Setting
+from handlers.description.texts import Header
+from handlers.description.vocabulary import Description, Setting
 from handlers.pointers import steps
 
 WHSEC = "whsec_"

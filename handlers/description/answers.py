@@ -7,8 +7,10 @@ from typing import Any
 
 from handlers import fields, json, refusals, said, wire
 from handlers.contract import Asset, HttpMessage, Phase, Update
+from handlers.description.calls import Call, Resolve
 from handlers.description.reading import Read, Reader, View
-from handlers.description.vocabulary import Call, Consequence, Description, Meaning, Resolve
+from handlers.description.terms import Consequence, Meaning
+from handlers.description.vocabulary import Description
 from handlers.errors import (
     AccountRefused,
     BadPayload,

@@ -8,7 +8,9 @@ from handlers import signed_text
 from handlers.pointers import steps
 
 if TYPE_CHECKING:
-    from handlers.description.vocabulary import Call, Description, Proof
+    from handlers.description.callbacks import ProofTable
+    from handlers.description.calls import Call
+    from handlers.description.vocabulary import Description
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}", re.ASCII)
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -70,7 +72,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """The keys that a proof needs, by scheme."""
 
 
-def _proof(proof: "Proof") -> Iterator[str]:
+def _proof(proof: "ProofTable") -> Iterator[str]:
     for name in NEEDS[proof.scheme.value]:
         if not getattr(proof, name) and name not in proof.model_fields_set:
             yield f"callback.proof: {proof.scheme.value} needs {name}"

@@ -17,7 +17,6 @@ from handlers.contract import (
     Cadence,
     Callback,
     Exchange,
-    Facts,
     Handler,
     HttpAnswer,
     HttpMessage,
@@ -29,11 +28,14 @@ from handlers.contract import (
 from handlers.description import loading, proving
 from handlers.description.account_settings import applied, options_of, secrets_of
 from handlers.description.answers import Answers
+from handlers.description.callbacks import ProofTable
+from handlers.description.calls import Call, Resolve
 from handlers.description.checks import checker
 from handlers.description.loading import BadDescription, Loaded
 from handlers.description.reading import Reader
 from handlers.description.requests import Requests
-from handlers.description.vocabulary import Call, Description, Operations, Proof, Resolve
+from handlers.description.summary import facts_of
+from handlers.description.vocabulary import Description, Operations
 from handlers.errors import BadPayload
 
 EVERY = "*"
@@ -81,13 +83,7 @@ def provider(path: Path) -> Provider:
             plain.append(handler(told))
         return plain[0]
 
-    facts = Facts(
-        title=told.title or told.name,
-        sources=told.sources,
-        checked=told.checked,
-        confidence=told.confidence,
-    )
-    return Provider(told.name, options_of(told), configure, facts)
+    return Provider(told.name, options_of(told), configure, facts_of(told))
 
 
 def _configured(path: Path, loaded: Loaded, options: Options) -> Handler:
@@ -155,7 +151,7 @@ def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Ca
     )
 
 
-def _account_wide(proof: Proof) -> bool:
+def _account_wide(proof: ProofTable) -> bool:
     return proof.key in proving.ACCOUNT_KEYS or proof.keys_url is not None
 
 

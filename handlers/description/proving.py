@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from handlers import proofs, signed_text
 from handlers.contract import HttpMessage, Keys
 from handlers.contract import Proof as Verdict
-from handlers.description.vocabulary import Proof, ProofScheme
+from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.proofs import Verify
 
-Make = Callable[[Proof], Verify]
+Make = Callable[[ProofTable], Verify]
 ACCOUNT_KEYS = frozenset({"account", "whsec", "api", "api-sha256"})
 """The keys that belong to an account and not to one of its jobs."""
 
 
-def verifier(proof: Proof) -> Verify:
+def verifier(proof: ProofTable) -> Verify:
     """Return the verifier of callbacks. A proof that does not cover the body leaves them a hint."""
     verify = MAKERS[proof.scheme](proof)
     if proof.optional:
@@ -21,7 +21,7 @@ def verifier(proof: Proof) -> Verify:
     return verify if proof.covers_body else _hint(verify)
 
 
-def provable(proof: Proof, *, secrets: bool) -> bool:
+def provable(proof: ProofTable, *, secrets: bool) -> bool:
     """Return whether genuine callbacks can carry a proof; `secrets` says whether the account has its key."""
     return proof.scheme is not ProofScheme.NONE and proof.covers_body and (secrets or not proof.optional)
 
@@ -34,11 +34,11 @@ def _hint(verify: Verify) -> Verify:
     return check
 
 
-def _secret(proof: Proof) -> Verify:
+def _secret(proof: ProofTable) -> Verify:
     return proofs.shared_secret(proof.header or "", prefix=proof.prefix, keys=signed_text.DERIVED[proof.key])
 
 
-def scheme_of(proof: Proof) -> signed_text.Scheme:
+def scheme_of(proof: ProofTable) -> signed_text.Scheme:
     """Return the scheme of signatures that an `hmac` proof describes."""
     return signed_text.Scheme(
         header=proof.header or "",
@@ -53,11 +53,11 @@ def scheme_of(proof: Proof) -> signed_text.Scheme:
     )
 
 
-def _hmac(proof: Proof) -> Verify:
+def _hmac(proof: ProofTable) -> Verify:
     return signed_text.verifier(scheme_of(proof), signed_text.DERIVED[proof.key])
 
 
-def _headers(proof: Proof) -> Verify:
+def _headers(proof: ProofTable) -> Verify:
     """Return the verifier of an unpublished proof: every header that is there must hold."""
     keys = signed_text.DERIVED[proof.key]
     candidates = [

@@ -10,7 +10,8 @@ from typing import Any
 from handlers import fields, refusals, said
 from handlers.contract import Failure, FailureCode, HttpMessage, Phase, Update
 from handlers.description.files import files_reader
-from handlers.description.vocabulary import Consequence, Description, Fields, Meaning
+from handlers.description.terms import Consequence, Fields, Meaning
+from handlers.description.vocabulary import Description
 from handlers.pointers import every, first, steps
 from handlers.values import immutable
 

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from handlers import json, wire
 from handlers.contract import Account, AssetRef, HttpRequest, JobRef, Operation, Submission
-from handlers.description.vocabulary import Call, Description, Resolve, Submit
+from handlers.description.calls import Call, Resolve, Submit
+from handlers.description.vocabulary import Description
 from handlers.errors import Garbled
 from handlers.pointers import put, steps
 
@@ -155,7 +156,7 @@ def credentials(scheme: str, name: str, key: str) -> tuple[str, str]:
 
 
 def trusted(origin: str, origins: tuple[str, ...]) -> bool:
-    """Return whether the key may be sent to an origin; `https://*.host` stands for every name below a host."""
+    """Return whether an origin may get the key; `https://*.host` stands for every name below a host."""
     for one in origins:
         scheme, _, host = one.partition("://")
         if origin == one or (

@@ -17,7 +17,7 @@ import handlers
 from handlers.contract import Handler
 from handlers.description.loading import BadDescription
 from handlers.values import immutable
-from receiver.config.provider_handlers import provider_of
+from receiver.config.provider_handlers import options_of, provider_of
 from receiver.config.settings import AccountSettings, EndpointSettings, Settings
 from receiver.config.source_handlers import Read, reader_of
 from receiver.config.sources import ChallengeSettings, ProofSettings, SourceSettings
@@ -268,7 +268,7 @@ def _separate_options(values: dict[str, Any]) -> list[Misconfigured]:
             wrong.append(Misconfigured(f"providers.{name}", "must be a table"))
             del providers[name]
             continue
-        own = _options(name, account)
+        own = options_of(name, account)
         for key in sorted(account.keys() - known - set(own)):
             del account[key]
             said = "unknown setting; a handler's options stand beside `api_key`"
@@ -279,14 +279,6 @@ def _separate_options(values: dict[str, Any]) -> list[Misconfigured]:
             )
         account["options"] = {key: account.pop(key) for key in list(account) if key in own}
     return wrong
-
-
-def _options(name: str, account: Mapping[str, Any]) -> Sequence[str]:
-    """Return the settings that an account's handler takes; none of an unknown one, which is told later."""
-    try:
-        return list(provider_of(name, account).options.model_fields)
-    except Misconfigured:
-        return ()
 
 
 def _account(name: str, settings: AccountSettings) -> AccountSetup:

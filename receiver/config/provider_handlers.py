@@ -1,6 +1,6 @@
 """The providers of accounts: shipped ones by name, and descriptions in files of the operator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,14 @@ def provider_of(name: str, account: Mapping[str, Any]) -> Provider:
         except BadDescription as error:
             raise Misconfigured(f"{place}.description", str(error)) from None
     return shipped(str(named or name), f"{place}.handler")
+
+
+def options_of(name: str, account: Mapping[str, Any]) -> Sequence[str]:
+    """Return the settings that an account's handler takes; none of an unknown one, which is told later."""
+    try:
+        return list(provider_of(name, account).options.model_fields)
+    except Misconfigured:
+        return ()
 
 
 def shipped(name: str, place: str) -> Provider:

@@ -9,7 +9,9 @@ from typing import Any
 
 from handlers import json
 from handlers.contract import Kind
-from handlers.description.vocabulary import Call, Consequence, Description, Fields, Files, Meaning, Resolve
+from handlers.description.calls import Call, Resolve
+from handlers.description.terms import Consequence, Fields, Meaning
+from handlers.description.vocabulary import Description, Files
 from handlers.pointers import EACH, INSIDE, every, steps
 from handlers.values import immutable
 from receiver.sandbox.world import Made

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handlers import json, proofs, signed_text
 from handlers.contract import HttpMessage
+from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.description.proving import scheme_of
-from handlers.description.vocabulary import Proof, ProofScheme
 from receiver.sandbox.world import Made
 
 Headers = tuple[tuple[str, str], ...]
@@ -39,7 +39,7 @@ def key_set() -> bytes:
     return json.write({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": text}]})
 
 
-def proof_of(proof: Proof, made: Made, body: bytes, *, forged: bool) -> Headers:
+def proof_of(proof: ProofTable, made: Made, body: bytes, *, forged: bool) -> Headers:
     """Return the headers that prove a callback; with `forged` they do not fit."""
     key = FORGED.encode() if forged else KEYS[proof.key](made)
     now = datetime.now(UTC)
@@ -65,7 +65,7 @@ def _standard(key: bytes, body: bytes, now: datetime) -> Headers:
     return (("webhook-id", name), ("webhook-timestamp", stamp), ("webhook-signature", signature))
 
 
-def _ed25519(proof: Proof, body: bytes, now: datetime, *, forged: bool) -> Headers:
+def _ed25519(proof: ProofTable, body: bytes, now: datetime, *, forged: bool) -> Headers:
     stamp = (proof.time or "").partition(":")[2]
     values = {name: f"{name.rpartition('-')[0][-8:]}-1" for name in proof.signed}
     values[stamp] = str(int(now.timestamp()))
@@ -74,7 +74,7 @@ def _ed25519(proof: Proof, body: bytes, now: datetime, *, forged: bool) -> Heade
     return (*values.items(), (proof.header or "", "00" * 64 if forged else signature))
 
 
-def _hmac(proof: Proof, made: Made, key: bytes, body: bytes, now: datetime) -> Headers:
+def _hmac(proof: ProofTable, made: Made, key: bytes, body: bytes, now: datetime) -> Headers:
     seconds = str(int(now.timestamp()))
     where, _, header = (proof.time or "").partition(":")
     time = now.strftime("%a, %d %b %Y %H:%M:%S GMT") if header == "date" else seconds

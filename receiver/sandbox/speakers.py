@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from handlers import json
-from handlers.description.vocabulary import Proof, ProofScheme
+from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.values import immutable
 from receiver.sandbox.described import SORRY, Dialect
 from receiver.sandbox.signing import proof_of
@@ -50,7 +50,7 @@ FINE = {"status_code": 0, "status_msg": "success"}
 """The part of a MiniMax answer that means success."""
 
 
-REPLICATE_PROOF = Proof(scheme=ProofScheme.STANDARD_WEBHOOKS, key="whsec")
+REPLICATE_PROOF = ProofTable(scheme=ProofScheme.STANDARD_WEBHOOKS, key="whsec")
 APIFRAME_VIDEOS = ("imagine-video", "runway-imagine", "luma", "kling-imagine")
 """The beginnings of the operations of APIFRAME that make videos."""
 

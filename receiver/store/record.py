@@ -297,11 +297,7 @@ def _fold(
         return RecordResult(job=job, outcome=Outcome.LATE)
     folded = context.rules.fold(job, unless_taken(report, job, owners))
     after = folded.job
-    if after.provider_job_id is not None and after.provider_job_id != job.provider_job_id:
-        owners[(job.account, after.provider_job_id)] = job.id
-        batch.bound[job.id] = after
-    if after.kept_url != job.kept_url:
-        batch.bound[job.id] = after
+    _bind(batch, owners, job, after)
     events = []
     for event_type in folded.events:
         after = after.but(sequence=after.sequence + 1)
@@ -318,6 +314,15 @@ def _fold(
     if not stale or _supersedes(job, after) or _gives_way(row, due, after):
         batch.due.add(job.id, folded.due)
     return RecordResult(job=after, outcome=folded.outcome, events=tuple(events), due=due)
+
+
+def _bind(batch: _Batch, owners: dict[tuple[str, str], str], before: Job, after: Job) -> None:
+    """Note the provider's id and URL of a job, where they are new."""
+    if after.provider_job_id is not None and after.provider_job_id != before.provider_job_id:
+        owners[(after.account, after.provider_job_id)] = after.id
+        batch.bound[after.id] = after
+    if after.kept_url != before.kept_url:
+        batch.bound[after.id] = after
 
 
 def _keep(batch: _Batch, before: Job, after: Job) -> None:

@@ -1,0 +1,83 @@
+"""The kinds of texts in a description, each with its check: pointers, paths, headers, places, spans."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from handlers import wire
+from handlers.errors import Garbled
+from handlers.pointers import BadPointer, steps
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_HEADER = r"^[a-z0-9!#$%&'*+.^_`|~-]{1,80}$"
+_SPAN = re.compile(r"[0-9]{1,4}[smhd]")
+_WHOLE_PATH = re.compile(r"^\{(own|operation)\}")
+"""The names that stand for a whole path."""
+_PLACE = r"^(body|query|header):.+$"
+
+
+def _pointer(text: str) -> str:
+    try:
+        steps(text)
+    except BadPointer as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _place(text: str) -> str:
+    where, _, at = text.partition(":")
+    if where == "body":
+        _pointer(at)
+    return text
+
+
+def _path(text: str) -> str:
+    try:
+        wire.own_path(_WHOLE_PATH.sub("/own", text).replace("{", "").replace("}", ""))
+    except Garbled:
+        raise ValueError(
+            f"{text!r} leaves the origin or is no path: `/...` without blanks, // or #"
+        ) from None
+    return text
+
+
+def listed(value: object) -> object:
+    """Return a single text as a list of it, for keys that take one or several."""
+    return [value] if isinstance(value, str) else value
+
+
+def _span(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not _SPAN.fullmatch(value):
+        raise ValueError("must be a number with its unit: `30s`, `10m`, `24h` or `14d`")
+    return timedelta(seconds=int(value[:-1]) * UNITS[value[-1]])
+
+
+def _lower(text: str) -> str:
+    if text != text.strip().lower():
+        raise ValueError(f"{text!r} never matches: words are compared in lower case without blanks around")
+    return text
+
+
+Pointer = Annotated[str, AfterValidator(_pointer), Field(examples=["/data/task_id", "/videos/*/url"])]
+"""A JSON pointer; `*` is every item of a list, `json:` steps into the JSON inside a text."""
+Pointers = Annotated[tuple[Pointer, ...], BeforeValidator(listed), Field(min_length=1, max_length=16)]
+"""One pointer or several: the first that holds counts."""
+Path = Annotated[str, AfterValidator(_path), Field(max_length=500)]
+"""A path at the provider's own origin, with names in braces."""
+Header = Annotated[str, Field(pattern=_HEADER)]
+"""The name of a header, in lower case."""
+Place = Annotated[str, AfterValidator(_place), Field(pattern=_PLACE, max_length=200)]
+"""The place of a value in a request: `body:/a/b`, `query:name` or `header:name`."""
+Span = Annotated[
+    timedelta, BeforeValidator(_span), WithJsonSchema({"type": "string", "pattern": _SPAN.pattern})
+]
+"""A span of time: `30s`, `10m`, `24h`, `14d`."""
+Text = Annotated[str, Field(min_length=1, max_length=300)]
+LowerText = Annotated[Text, AfterValidator(_lower)]
+Word = Annotated[str, Field(pattern=r"^[\w](?:[\w .:/-]{0,58}[\w])?$")]
+"""A status word: letters, digits and `_ .:/-`, in the provider's own case."""
