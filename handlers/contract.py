@@ -242,7 +242,8 @@ class Callback:
     `BadPayload`, and nothing else. `provable` is true when genuine callbacks can carry a proof: a callback
     without one may then not name the id of a job. `account_wide` is true when the key of the proof belongs to
     the account: a body that names no job then proves nothing about the job of the callback URL. `received` is
-    the answer to a callback, and `keys_url` the place of the public keys that prove one.
+    the answer to a callback, `worded` says that the provider has words for states, and `keys_url` is the
+    place of the public keys that prove a callback.
     """
 
     verify: Callable[[HttpMessage, Keys], Proof]
@@ -251,6 +252,7 @@ class Callback:
     provable: bool = True
     account_wide: bool = False
     received: HttpAnswer = RECEIVED
+    worded: bool = True
     keys_url: str | None = None
 
 
@@ -349,7 +351,7 @@ class Facts:
     """The knowledge behind a handler: its sources, how sure each fact is, and the day of the last check.
 
     `confidence` maps `all` and the facts that differ from it to how sure they are. `proof` says how callbacks
-    prove themselves, `files` how long files are there.
+    prove themselves, `files` how long files are there, and `rules` what is checked of an input.
     """
 
     title: str
@@ -358,3 +360,4 @@ class Facts:
     confidence: Mapping[Any, str]
     proof: str
     files: str
+    rules: tuple[str, ...]

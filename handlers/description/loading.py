@@ -24,7 +24,11 @@ PROBLEMS = 8
 
 
 class BadDescription(ValueError):
-    """An error for a description that cannot be used. Its text names the file, the line and the fix."""
+    """An error for a description that cannot be used: a sentence for each mistake, with its line and fix."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
 
 
 @immutable
@@ -45,7 +49,7 @@ def load(path: Path) -> Loaded:
             f"{path}:{line_of(text, _place(one))}: {complaint(one, Description)}"
             for one in error.errors(include_url=False, include_input=False)
         ]
-        raise BadDescription("; ".join(dict.fromkeys(found[:PROBLEMS]))) from None
+        raise BadDescription(*dict.fromkeys(found[:PROBLEMS])) from None
 
 
 def shipped() -> list[str]:

@@ -147,6 +147,7 @@ def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Ca
         provable=proving.provable(rule.proof, secrets=bool(secrets)),
         account_wide=_account_wide(rule.proof),
         received=acknowledgement,
+        worded=bool(told.words),
         keys_url=rule.proof.keys_url,
     )
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from handlers.contract import Facts, Handler, Provider
 from handlers.description.callbacks import ProofScheme
-from handlers.description.vocabulary import Description
+from handlers.description.vocabulary import Description, Rule
 
 COLUMNS = ("handler", "provider", "callbacks", "poll", "files", "sure", "checked")
 SETTING_COLUMNS = ("handler", "setting", "default", "meaning")
@@ -57,6 +57,7 @@ def facts_of(told: Description) -> Facts:
         confidence=told.confidence,
         proof=_proof(told),
         files=_files(told),
+        rules=tuple(_rule(one) for one in told.rules),
     )
 
 
@@ -88,6 +89,24 @@ def _words(span: timedelta) -> str:
     if hours >= 48:
         return f"{hours // 24} d"
     return f"{hours} h" if hours else f"{minutes} min"
+
+
+def _rule(rule: Rule) -> str:
+    """Return a rule of inputs in a few words."""
+    whom = f"{rule.operations}: " if rule.operations else ""
+    where = f"{rule.at}: " if rule.at else ""
+    parts = [
+        *(f"{name} is {kind}" for kind, names in rule.types.items() for name in names.split()),
+        *(f"{name} is needed" for name in rule.required),
+        *([f"one of {', '.join(rule.any_of)}"] if rule.any_of else []),
+        *([f"exactly one of {', '.join(rule.one_of)}"] if rule.one_of else []),
+        *(f"{name} has at most {most} characters" for name, most in rule.longest.items()),
+        *(f"{name} is one of {', '.join(map(str, values))}" for name, values in rule.known.items()),
+        *(f"{one} needs {other}" for one, other in rule.needs.items()),
+        *(f"{one} excludes {other}" for one, other in rule.excludes.items()),
+    ]
+    said = rule.say or "; ".join(parts)
+    return f"{whom}{where}{said}{' (a warning)' if rule.warning else ''}"
 
 
 def _asked(handler: Handler) -> str:

@@ -58,8 +58,8 @@ class Group(click.Group):
 
 
 def with_environment(command: click.Command, text: str) -> click.Command:
-    """Append `text` to the help of a command and of its subcommands. Returns the command."""
-    command.epilog = text
+    """Append `text` to the help of a command and its subcommands, where they have no own. Returns it."""
+    command.epilog = command.epilog or text
     for inner in getattr(command, "commands", {}).values():
         with_environment(inner, text)
     return command

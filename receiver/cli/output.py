@@ -105,7 +105,17 @@ ENTRY_SHORT: Columns = (
 """The columns for a terminal, which has less room. `header=a|b` shows the first field that is not empty."""
 ATTEMPT: Columns = ("at", "status", "latency_ms", "error", "answer")
 REASON: Columns = ("endpoint", "status", "delivery", "reason")
-PROVIDER: Columns = ("id", "on", "blocked", "handler", "default_operation", "operations", "blocked_reason")
+PROVIDER: Columns = (
+    "id",
+    "on",
+    "blocked",
+    "missed=health.callbacks_missed",
+    "error_rate=health.error_rate",
+    "handler",
+    "default_operation",
+    "operations",
+    "blocked_reason",
+)
 TEXTS = frozenset({"error", "reason", "note", "answer", "finding", "blocked_reason", "operations"})
 """The columns that hold sentences. A sentence that does not fit in its row is printed below it."""
 TEXT_WIDTH = 24

@@ -5,21 +5,24 @@ import contextlib
 import signal
 import socket
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 
 import click
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 
+from handlers.description.loading import BadDescription
 from receiver.api.server import SignalFree
 from receiver.cli.params import Real, Whole
 from receiver.domain.errors import cannot_listen
 from receiver.egress.address_guard import guard
 from receiver.egress.client import HttpClient
 from receiver.sandbox.app import application
-from receiver.sandbox.providers import SPEAKERS
+from receiver.sandbox.providers import SPEAKERS, account_settings, speaker_in
+from receiver.sandbox.speakers import Speaker
 from receiver.sandbox.world import OUTCOMES, QUIRKS, Knobs, World
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -121,8 +124,15 @@ def knobbed(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--port", type=Whole(0, 65535), default=9090, show_default=True, help="Where to listen.")
+@click.option(
+    "--description",
+    "descriptions",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Simulate the provider of this file, too; repeatable.",
+)
 @knobbed
-def sandbox(port: int, **shares: float) -> None:
+def sandbox(port: int, descriptions: tuple[Path, ...], **shares: float) -> None:
     """Run only the simulated providers, each at http://127.0.0.1:PORT/<handler>.
 
     Prints settings that use them, ready for ringback.toml. The options --late to --slow apply a fault to a
@@ -133,16 +143,26 @@ def sandbox(port: int, **shares: float) -> None:
     \b
     Example:
       ringback sandbox --port 9090 --lost 0.2 --doubled 0.1
+      ringback sandbox --description acme.toml
     """
     knobs = Knobs(**{one.name: shares[one.name] for one in fields(Knobs)})
+    try:
+        own = {path: speaker_in(path) for path in descriptions}
+    except BadDescription as error:
+        raise click.ClickException(str(error)) from None
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_run(port, knobs))
+        uvloop.run(_run(port, knobs, own))
 
 
-async def _run(port: int, knobs: Knobs) -> None:
+async def _run(port: int, knobs: Knobs, own: Mapping[Path, Speaker]) -> None:
     stopped = stopping()
-    async with world(knobs) as made, listening(application(made), port) as url:
+    speakers = {one.name: one for one in own.values()}
+    async with world(knobs) as made, listening(application(made, speakers), port) as url:
         click.echo(settings_for(url))
+        for path, speaker in own.items():
+            click.echo(
+                "\n".join(["", *account_lines(speaker.name, url), f'description = "{path.resolve()}"'])
+            )
         await stopped.wait()
 
 
@@ -159,5 +179,13 @@ def settings_for(url: str) -> str:
         'egress_allow = ["127.0.0.0/8"]        # this machine may be called',
     ]
     for name in SPEAKERS:
-        lines += ["", f"[providers.{name}]", 'api_key = "sandbox"', f'base_url = "{url}/{name}"']
+        lines += ["", *account_lines(name, url)]
+        lines += [
+            f'{setting} = "{value}"' for setting, value in account_settings(name, f"{url}/{name}").items()
+        ]
     return "\n".join(lines)
+
+
+def account_lines(name: str, url: str) -> list[str]:
+    """Return the settings of an account at a simulated provider, as TOML."""
+    return [f"[providers.{name}]", 'api_key = "sandbox"', f'base_url = "{url}/{name}"']

@@ -11,6 +11,8 @@ import uvloop
 from rich.console import Console
 from rich.live import Live
 
+import handlers
+from handlers.contract import Handler
 from handlers.values import immutable
 from receiver import observability
 from receiver.cli.sandbox import listening, stopping
@@ -63,7 +65,31 @@ def _wishes() -> Sequence[DemoJob]:
             "replicate", "prediction", {"version": "v", "input": {"prompt": "a tide"}}, "rings back, signed"
         ),
         DemoJob("gately", "video", {"model": "T2V-01", "prompt": "a tide"}, "is polled"),
+        *(_example(name, says) for name, says in DESCRIBED.items()),
     )
+
+
+DESCRIBED = {
+    "fal": "rings back, signed by Ed25519",
+    "kling": "a hint, then a poll",
+    "bfl": "rings back, signed",
+    "luma": "a hint, then a poll",
+    "piapi": "rings back with its secret",
+    "heygen": "a hint, then a poll",
+    "wavespeed": "rings back, signed",
+    "runware": "takes our id, rings back",
+    "runway": "is polled",
+    "openai": "is polled for a text",
+    "veo-gemini": "is polled",
+    "xai": "is polled",
+}
+"""Providers that take part with the example of their description, each with its expected course."""
+
+
+def _example(name: str, says: str) -> DemoJob:
+    provider = handlers.ALL[name]
+    handler: Handler = provider.configure(provider.options())
+    return DemoJob(name, handler.default_operation, dict(handler.example), says)
 
 
 @click.command()
@@ -71,7 +97,7 @@ def _wishes() -> Sequence[DemoJob]:
 def demo(once: bool) -> None:
     """Watch jobs being submitted, finished by callback or poll, and delivered as signed events.
 
-    Every handler takes part, with a simulated provider. Without --once the service keeps running afterwards;
+    Twenty providers take part, simulated. Without --once the service keeps running afterwards;
     its URL, a key and an example call are printed.
 
     \b

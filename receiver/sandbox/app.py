@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -56,12 +57,13 @@ class Sandbox:
     """The HTTP endpoints of the simulated providers of a world."""
 
     world: World
+    speakers: Mapping[str, Speaker] = field(default_factory=lambda: SPEAKERS)
 
     async def serve(self, request: Request) -> Response:
         """Answer one call to one provider."""
-        speaker = SPEAKERS.get(request.path_params["provider"])
+        speaker = self.speakers.get(request.path_params["provider"])
         if speaker is None:
-            return JSONResponse({"error": f"providers: {', '.join(SPEAKERS)}"}, 404)
+            return JSONResponse({"error": f"providers: {', '.join(self.speakers)}"}, 404)
         if self.world.knobs.every_answer:
             await asyncio.sleep(self.world.knobs.every_answer)
         # The undecoded path: AI.ML's media paths contain `%2F`.
@@ -240,9 +242,9 @@ class Sandbox:
         return JSONResponse({"accepted": dict(self.world.accepted), "callbacks": dict(self.world.sent)})
 
 
-def application(world: World) -> Starlette:
-    """Return the ASGI application of a world."""
-    sandbox = Sandbox(world)
+def application(world: World, own: Mapping[str, Speaker] | None = None) -> Starlette:
+    """Return the ASGI application of a world, with speakers of `own` descriptions beside the others."""
+    sandbox = Sandbox(world, {**SPEAKERS, **own} if own else SPEAKERS)
     return Starlette(
         routes=[
             Route("/_ledger", sandbox.ledger),

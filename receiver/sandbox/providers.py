@@ -1,11 +1,12 @@
 """The simulated providers by name: written by hand, or made out of a description."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import handlers
 from handlers import json
-from handlers.description import loading
+from handlers.description import loading, making
 from handlers.description.vocabulary import Description
 from receiver.sandbox.described import Dialect
 from receiver.sandbox.signing import ACCOUNT_SECRET, proof_of
@@ -28,7 +29,7 @@ class Speakers(Mapping[str, Speaker]):
         if name not in self._made:
             if name not in handlers.ALL:
                 raise KeyError(name)
-            self._made[name] = _described(name)
+            self._made[name] = speaker_in(loading.SHIPPED / f"{name}.toml")
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -51,16 +52,15 @@ def account_settings(name: str, base_url: str) -> dict[str, Any]:
     return {setting: value for setting, value in found.items() if setting in options}
 
 
-def _described(name: str) -> Speaker:
-    told = loading.load(loading.SHIPPED / f"{name}.toml").told
-    provider = handlers.ALL[name]
-    handler = provider.configure(provider.options.model_validate({}))
-    kinds = {one.path.lstrip("/"): one.kind for one in handler.operations.values()}
-    return speaker_of(told, Dialect(told, kinds))
+def speaker_in(path: Path) -> Speaker:
+    """Return the speaker of the description in a file. Raises `BadDescription`."""
+    return speaker_of(loading.load(path).told)
 
 
-def speaker_of(told: Description, dialect: Dialect) -> Speaker:
+def speaker_of(told: Description) -> Speaker:
     """Return the speaker of a description."""
+    operations = making.handler(told).operations
+    dialect = Dialect(told, {one.path.lstrip("/"): one.kind for one in operations.values()})
     return Speaker(
         name=told.name,
         submitted=dialect.submitted,

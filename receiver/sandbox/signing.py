@@ -42,7 +42,7 @@ def key_set() -> bytes:
 def proof_of(proof: ProofTable, made: Made, body: bytes, *, forged: bool) -> Headers:
     """Return the headers that prove a callback; with `forged` they do not fit."""
     key = FORGED.encode() if forged else KEYS[proof.key](made)
-    now = datetime.now(UTC)
+    now = made.at or datetime.now(UTC)
     match proof.scheme:
         case ProofScheme.SECRET:
             return ((proof.header or "", proof.prefix + key.decode()),)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
@@ -50,7 +51,10 @@ class Knobs:
 
 @dataclass(slots=True, kw_only=True)
 class Made:
-    """A job that a provider accepted; `words` are its quirks and its outcome."""
+    """A job that a provider accepted; `words` are its quirks and its outcome.
+
+    `at` is the moment of its signatures; by default the present one.
+    """
 
     id: str
     provider: str
@@ -63,6 +67,7 @@ class Made:
     origin: str
     callback_url: str | None = None
     secret: str | None = field(default=None, repr=False)
+    at: datetime | None = None
 
     def progress(self, now: float) -> int:
         """Return the progress, from 0 to 100."""

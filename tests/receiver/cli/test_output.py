@@ -288,6 +288,10 @@ def test_empty_values_are_shown_at_the_top_level_only(value: Any, lines: list[tu
     assert list(flat(value)) == lines
 
 
+HEALTH = {"callbacks_missed", "error_rate"}
+"""The figures of an account's health, which is a table in the API."""
+
+
 @pytest.mark.parametrize(
     ("columns", "model"),
     [
@@ -311,7 +315,7 @@ def test_every_column_is_a_field_of_the_api(columns: tuple[str, ...], model: typ
         for field in column.rpartition("=")[2].split("|"):
             name, _, rest = field.partition(".")
             assert name in model.model_fields, column
-            assert not rest or rest in inner[name].model_fields, column
+            assert not rest or rest in HEALTH or rest in inner[name].model_fields, column
 
 
 def test_the_short_columns_are_the_same_fields() -> None:

