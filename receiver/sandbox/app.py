@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from handlers import json
 from handlers.pointers import every
 from receiver.domain.bounded import keep
 from receiver.sandbox.described import DOWNLOADS, Asked, Dialect
+from receiver.sandbox.extras import added
 from receiver.sandbox.inbox import Inbox
 from receiver.sandbox.providers import KEY_SET, SPEAKERS
 from receiver.sandbox.signing import key_set
@@ -25,6 +27,8 @@ from receiver.sandbox.speakers import Refusal, Speaker
 from receiver.sandbox.world import KEPT, Made, Message, World
 
 PREDICTIONS = "v1/predictions/"
+PAGE = 100
+"""The most jobs in a list."""
 POLLS = {
     "imagineo": "v1/generations/",
     "apiframe-v2": "jobs/",
@@ -117,7 +121,9 @@ class Sandbox:
         now = self.world.now()
         if asked.call == "cancel" and made.phase(now) not in {"succeeded", "failed"}:
             made.words |= {"canceled"}
-        return JSONResponse(dialect.told_of(asked.call, made, made.phase(now), made.progress(now)))
+        phase = made.phase(now)
+        body = dialect.told_of(asked.call, made, phase, made.progress(now))
+        return JSONResponse(added(body, asked.call, made, phase))
 
     async def _submitted(
         self, speaker: Speaker, path: str, body: dict[str, Any], key: str, request: Request
@@ -144,7 +150,7 @@ class Sandbox:
         if path == "v2/images/generations":
             made.takes = 0.0
             return JSONResponse(speaker.polled(made, made.phase(self.world.now()), 100))
-        return JSONResponse(speaker.submitted(made), speaker.accepted_status)
+        return JSONResponse(added(speaker.submitted(made), "submit", made, "queued"), speaker.accepted_status)
 
     def _canceled(self, speaker: Speaker, identity: str) -> Response:
         made = self.world.jobs.get(identity)
@@ -218,6 +224,8 @@ class Sandbox:
             return JSONResponse({"file": file, "base_resp": {"status_code": 0, "status_msg": "success"}})
         if path == MINIMAX_POLL:
             return self._told(speaker, request.query_params.get("task_id", ""))
+        if f"{path}/" == PREDICTIONS:
+            return self._listed(speaker)
         return self._told(speaker, path.removeprefix(POLLS.get(speaker.name, "\x00")))
 
     def _fetched(self, speaker: Speaker, path: str, body: dict[str, Any]) -> Response:
@@ -225,6 +233,13 @@ class Sandbox:
             return self._told(speaker, str(body.get("task_id")))
         found = [self._body(speaker, str(one)) for one in body.get("task_ids", [])]
         return JSONResponse({"tasks": [one for one in found if one is not None]})
+
+    def _listed(self, speaker: Speaker) -> Response:
+        """Return the newest jobs of a provider, as Replicate lists them."""
+        jobs = reversed(self.world.jobs.values())
+        newest = itertools.islice((one.id for one in jobs if one.provider == speaker.name), PAGE)
+        results = [self._body(speaker, identity) for identity in newest]
+        return JSONResponse({"next": None, "previous": None, "results": results})
 
     def _told(self, speaker: Speaker, identity: str) -> Response:
         body = self._body(speaker, identity)
@@ -235,7 +250,8 @@ class Sandbox:
         if made is None or made.provider != speaker.name:
             return None
         now = self.world.now()
-        return speaker.polled(made, made.phase(now), made.progress(now))
+        phase = made.phase(now)
+        return added(speaker.polled(made, phase, made.progress(now)), "poll", made, phase)
 
     async def ledger(self, _request: Request) -> Response:
         """Return the accepted submissions by provider, and the callbacks by the status of their answer."""

@@ -10,6 +10,7 @@ from typing import Any
 from handlers import json
 from handlers.contract import Kind
 from handlers.description.calls import Call, Resolve
+from handlers.description.files import NAMES
 from handlers.description.terms import Consequence, Fields, Meaning
 from handlers.description.vocabulary import Description, Files
 from handlers.pointers import EACH, INSIDE, every, steps
@@ -194,8 +195,8 @@ class Dialect:
         if group.source and isinstance(self.told.resolve, Resolve) and self.told.resolve.redirect:
             link = f"{made.origin}/{DOWNLOADS}{made.id}/0.{ENDINGS[kind]}"
         if group.below is not None:
-            return _filled(body, group.below[0], {(kind or Kind.IMAGE).value: link})
-        value: Any = {group.link[0]: link} if group.link else link
+            return _filled(body, group.below[0], {_field_of(group, kind or Kind.IMAGE): link})
+        value: Any = {_link_of(group, kind): link} if group.link else link
         if group.link and "mime_type" in group.facts and not group.facts["mime_type"].startswith("/"):
             value[group.facts["mime_type"]] = (kind or Kind.IMAGE).value
         return _filled(body, (group.at or ("",))[0], value)
@@ -217,6 +218,18 @@ class Dialect:
             if value == "{id}":
                 return query.get(name)
         return _inside(call.body, body)
+
+
+def _field_of(group: Files, kind: Kind) -> str:
+    """Return the name of a field that a reader takes for a file of this kind."""
+    return next((word for word, known in group.kinds.items() if known is kind), kind.value)
+
+
+def _link_of(group: Files, kind: Kind | None) -> str:
+    """Return the field of an item that has the link of a file of this kind; the first without such a name."""
+    words = (group.kinds or NAMES).items()
+    kinds = {name: next((one for word, one in words if word in name.lower()), None) for name in group.link}
+    return next((name for name, known in kinds.items() if known is kind), group.link[0])
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -348,3 +348,13 @@ async def test_callbacks_come_to_the_url_of_the_submission(caller: Caller) -> No
     bodies = [json.read_object(request.partition(b"\r\n\r\n")[2]) for request in requests]
     assert [body["run_id"] for body in bodies] == [submitted.provider_job_id] * 2
     assert [body["status"] for body in bodies] == ["processing", "completed"]
+
+
+async def test_replicate_lists_its_newest_jobs(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 2)
+    ids = [(await caller.submit("replicate")).provider_job_id for _ in range(3)]
+    await caller.submit("aiml")
+    headers = {"authorization": f"Bearer {API_KEY}"}
+    answer = await caller.http.get("/replicate/v1/predictions", headers=headers)
+    assert [one["id"] for one in answer.json()["results"]] == [ids[2], ids[1]]
+    assert (answer.json()["next"], answer.json()["previous"]) == (None, None)
