@@ -106,7 +106,8 @@ class Sandbox:
         if not key or "wrong" in key:
             return _refuse(speaker.refusals["key"])
         if path.startswith(DOWNLOADS):
-            return RedirectResponse(f"/{speaker.name}/files/{path.removeprefix(DOWNLOADS)}", 302)
+            place = f"{speaker.name}/files/{path.removeprefix(DOWNLOADS)}"
+            return RedirectResponse(f"{request.base_url}{place}", 302)
         asked = dialect.asked(request.method, path, request.query_params, body)
         if asked is not None:
             return self._about(speaker, dialect, asked)

@@ -31,6 +31,8 @@ MASTER = "master-key-of-the-stories-0123456789"
 KEY = "rb_story_story_story_story_story_story"
 PROMPT = "a tide"
 """The prompt in the examples of all descriptions."""
+OPERATIONS = {"apiframe": "runway-imagine"}
+"""The operations of stories where they are not the default: one file, and callbacks with a word."""
 PATIENCE = 100.0
 """Seconds after which a wait of a story has failed; a bound, never an expectation."""
 
@@ -40,7 +42,8 @@ def asking(provider: str, words: str = "a tide", **others: Any) -> dict[str, Any
     listed = handlers.ALL[provider]
     handler = listed.configure(listed.options())
     made = _prompted(dict(handler.example), words)
-    return {"provider": provider, "operation": handler.default_operation, "input": made, **others}
+    operation = OPERATIONS.get(provider, handler.default_operation)
+    return {"provider": provider, "operation": operation, "input": made, **others}
 
 
 def _prompted(value: Any, words: str) -> Any:

@@ -25,8 +25,8 @@ Input = TypeVar("Input")
 Output = TypeVar("Output")
 named = pytest.mark.parametrize("name", SPEAKERS)
 polled_too = pytest.mark.parametrize("name", [name for name in SPEAKERS if handler_of(name).poll is not None])
-FILES = {"apiframe": 5, "assemblyai": 0, "openai": 0}
-"""The number of files of a job where it is not one: the grid of a picture, and texts."""
+FILES = {"assemblyai": 0, "openai": 0}
+"""The number of files of a job where it is not one."""
 THIN = {"fal": None}
 """The id in the answer to a poll where it names none: fal sends the result itself."""
 
