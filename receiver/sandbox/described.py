@@ -18,6 +18,8 @@ from handlers.values import immutable
 from receiver.sandbox.world import Made
 
 Body = dict[str, Any]
+SOURCE = "file-"
+"""The beginning of a source that a call makes a link of, before the id of its job."""
 DOWNLOADS = "downloads/"
 """The path of files that a call with the key is redirected from."""
 SORRY = "the sandbox was asked to fail"
@@ -82,6 +84,7 @@ class Dialect:
     def __init__(self, told: Description, kinds: Mapping[str, Kind | None]) -> None:
         self.told = told
         self._kinds = kinds
+        self._resolve = told.resolve if isinstance(told.resolve, Resolve) else None
         self._paths = [(name, call) for name in ("poll", "result", "cancel") if (call := getattr(told, name))]
 
     def asked(self, method: str, path: str, query: Mapping[str, str], body: Any) -> Asked | None:
@@ -89,7 +92,8 @@ class Dialect:
         for name, call in self._paths:
             if call.method == method and (identity := self._identity(call, path, query, body)):
                 return Asked(name, identity)
-        return None
+        source = self._source_asked(path, query) if method == "GET" else None
+        return Asked("resolve", source.removeprefix(SOURCE)) if source else None
 
     def key(self, headers: Mapping[str, str], body: Any) -> str:
         """Return the API key of a call, "" without one."""
@@ -130,6 +134,8 @@ class Dialect:
 
     def told_of(self, call: str, made: Made, phase: str, progress: int) -> Body:
         """Return the answer to a poll, or to a call for a result."""
+        if call == "resolve":
+            return self._resolved(made)
         rule: Call = getattr(self.told, call)
         # A second request brings the result by itself, and the poll before it the word alone.
         if call == "result":
@@ -192,14 +198,31 @@ class Dialect:
     def _file(self, body: Body, group: Files, made: Made) -> Body:
         kind = self._kinds.get(made.operation)
         link: Any = made.file(f"0.{ENDINGS[kind]}")
-        if group.source and isinstance(self.told.resolve, Resolve) and self.told.resolve.redirect:
-            link = f"{made.origin}/{DOWNLOADS}{made.id}/0.{ENDINGS[kind]}"
+        if group.source:
+            direct = self._resolve is not None and self._resolve.redirect
+            link = f"{made.origin}/{DOWNLOADS}{made.id}/0.{ENDINGS[kind]}" if direct else f"{SOURCE}{made.id}"
         if group.below is not None:
             return _filled(body, group.below[0], {_field_of(group, kind or Kind.IMAGE): link})
         value: Any = {_link_of(group, kind): link} if group.link else link
         if group.link and "mime_type" in group.facts and not group.facts["mime_type"].startswith("/"):
             value[group.facts["mime_type"]] = (kind or Kind.IMAGE).value
         return _filled(body, (group.at or ("",))[0], value)
+
+    def _source_asked(self, path: str, query: Mapping[str, str]) -> str | None:
+        """Return the source that a call for a fresh link names, None for any other call."""
+        rule = self._resolve
+        match = _pattern(rule.path).fullmatch(f"/{path}") if rule is not None else None
+        if rule is None or match is None:
+            return None
+        named = next((query.get(name) for name, value in rule.query.items() if value == "{source}"), None)
+        return match.groupdict().get("source") or named
+
+    def _resolved(self, made: Made) -> Body:
+        """Return the answer with a fresh link."""
+        kind = self._kinds.get(made.operation)
+        ok, places = self.told.ok, self._resolve.url if self._resolve else None
+        body = _filled({}, ok.at[0], _number(ok.equals[0])) if ok is not None else {}
+        return _filled(body, (places or ("/url",))[0], made.file(f"0.{ENDINGS[kind]}"))
 
     def _kept_path(self, made: Made) -> str:
         for call in (self.told.result, self.told.poll):
@@ -233,7 +256,8 @@ def _link_of(group: Files, kind: Kind | None) -> str:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    forms = {"id": r"(?P<id>[^/]+)", "own": r"(?P<own>.+)", "operation": "/.+?", "name": ".+?"}
+    forms = {"operation": "/.+?", "name": ".+?", "own": r"(?P<own>.+)"}
+    forms |= {name: rf"(?P<{name}>[^/]+)" for name in ("id", "source")}
     return re.compile(_BRACES.sub(lambda found: forms[found[1]], re.escape(path)))
 
 

@@ -22,7 +22,7 @@ from receiver.cli.sandbox import Later, listening, world
 from receiver.config.load import load
 from receiver.domain.clock import Clock
 from receiver.sandbox.app import application as sandbox_app
-from receiver.sandbox.providers import SPEAKERS, account_settings
+from receiver.sandbox.providers import SPEAKERS, account_settings, speaker_in
 from receiver.sandbox.world import Knobs, World
 from receiver.work.heartbeat import Role
 from tests.engines import ENGINES
@@ -191,9 +191,17 @@ class Deployment:
 
 
 def environment(
-    folder: Path, url: str, providers: str, accounts_with: dict[str, Any], **settings: str
+    folder: Path,
+    url: str,
+    providers: str,
+    accounts_with: dict[str, Any],
+    own: dict[str, Any] | None = None,
+    **settings: str,
 ) -> dict[str, str]:
-    """Return the settings of a deployment. Every account gets `accounts_with` on top."""
+    """Return the settings of a deployment. Every account gets `accounts_with` on top.
+
+    `own` are further accounts by name; their providers are simulated, too.
+    """
     accounts = {
         name: {"api_key": f"key-{name}", "base_url": f"{providers}/{name}"}
         | {"poll_interval": 0.1, "backstop_after": 600}
@@ -201,6 +209,9 @@ def environment(
         | accounts_with
         for name in SPEAKERS
     }
+    for name, account in (own or {}).items():
+        usual = {"api_key": f"key-{name}", "base_url": f"{providers}/{name}", "poll_interval": 0.1}
+        accounts[name] = usual | account
     return {
         "RINGBACK_DATABASE_URL": ENGINES.url(folder / "story.db"),
         **({} if ENGINES.sqlite else {"RINGBACK_SECRET_KEYS": json.dumps([MASTER])}),
@@ -235,17 +246,19 @@ async def deployed(
     accounts_with: dict[str, Any] | None = None,
     clock: Clock | None = None,
     role: Role = Role.ALL,
+    own: dict[str, Any] | None = None,
     **settings: str,
 ) -> AsyncIterator[Deployment]:
-    """Run a deployment on a database in `folder`. Yields it."""
+    """Run a deployment on a database in `folder`, with `own` accounts at described providers. Yields it."""
+    speakers = {name: speaker_in(Path(account["description"])) for name, account in (own or {}).items()}
     hook, later = Hook(), Later()
     config = folder / "ringback.toml"
     config.touch()
     async with (
         world(knobs or Knobs(takes=0.2)) as made,
-        all_listening(front := Front(sandbox_app(made)), hook, later) as (providers, hook.url, url),
+        all_listening(front := Front(sandbox_app(made, speakers)), hook, later) as (providers, hook.url, url),
         running(
-            load(config, environment(folder, url, providers, accounts_with or {}, **settings)),
+            load(config, environment(folder, url, providers, accounts_with or {}, own, **settings)),
             clock=clock,
             role=role,
         ) as services,
