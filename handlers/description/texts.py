@@ -14,6 +14,7 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _HEADER = r"^[a-z0-9!#$%&'*+.^_`|~-]{1,80}$"
 _SPAN = re.compile(r"[0-9]{1,4}[smhd]")
+_WORD = re.compile(r"\w(?:[\w .:/-]{0,58}\w)?")
 _WHOLE_PATH = re.compile(r"^\{(own|operation)\}")
 """The names that stand for a whole path."""
 _PLACE = r"^(body|query|header):.+$"
@@ -49,6 +50,14 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _word(text: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise ValueError(
+            "is no word: letters, digits, blanks and `_ . : / -`, at most 60; there are no patterns"
+        )
+    return text
+
+
 def _span(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
@@ -79,5 +88,5 @@ Span = Annotated[
 """A span of time: `30s`, `10m`, `24h`, `14d`."""
 Text = Annotated[str, Field(min_length=1, max_length=300)]
 LowerText = Annotated[Text, AfterValidator(_lower)]
-Word = Annotated[str, Field(pattern=r"^[\w](?:[\w .:/-]{0,58}[\w])?$")]
+Word = Annotated[str, AfterValidator(_word), Field(json_schema_extra={"pattern": f"^{_WORD.pattern}$"})]
 """A status word: letters, digits and `_ .:/-`, in the provider's own case."""

@@ -1,0 +1,174 @@
+"""Descriptions that cannot be used: refused when they are loaded, with file, line and fix."""
+
+from pathlib import Path
+
+import pytest
+
+from handlers.description import loading, making
+from handlers.description.loading import LARGEST, BadDescription
+
+GOOD = """\
+name = "acme"
+base_url = "https://api.acme.example"
+checked = 2026-11-29
+sources = ["the page, read 2026-11-29"]
+confidence = { all = "unconfirmed" }
+words = { WAITING = "queued", READY = "succeeded" }
+fields = { id = "/id", status = "/status" }
+submit = { callback = "body:/webhook" }
+poll = { path = "/v1/tasks/{id}" }
+callback.proof = { scheme = "hmac", header = "x-signature" }
+example = { prompt = "a tide" }
+
+files = [
+  { at = "/url" },
+  { at = "/more/*", link = "url" },
+]
+
+operations = [
+  { names = "video image", path = "/v1/{name}" },
+]
+
+[settings.region]
+sets = "/headers/x-region"
+say = "the region"
+"""
+
+
+def told(folder: Path, text: str) -> str:
+    """Return the mistakes of a description."""
+    path = folder / "acme.toml"
+    path.write_text(text)
+    with pytest.raises(BadDescription) as caught:
+        loading.load(path)
+    return str(caught.value).replace(f"{path}:", "")
+
+
+def test_a_good_description_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_text(GOOD)
+    provider = making.provider(tmp_path / "acme.toml")
+    assert (provider.name, list(provider.options.model_fields)) == ("acme", ["region"])
+    assert list(provider.configure(provider.options()).operations) == ["video", "image"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("submit = {", "submitt = {", "8: submitt: unknown key; did you mean submit?"),
+        ("callback =", "calback =", "8: submit.calback: unknown key; did you mean callback?"),
+        ('"/more/*"', '"more"', "15: files.1.at.0: 'more' is no JSON pointer: begin it with /"),
+        ('"/id"', '"/a~b"', "7: fields.id.0: '/a~b' is no JSON pointer: ~ is written ~0"),
+        ('"succeeded"', '"done"', "6: words.READY: must be 'queued', 'running'"),
+        ("READY =", '"^READY.*$" =', "6: words.^READY.*$: is no word: letters, digits"),
+        ("READY =", "waiting =", "6: words: 'waiting' is there twice: words are compared in lower case"),
+        (
+            '"/v1/tasks/{id}"',
+            '"https://other.example/{id}"',
+            "9: poll.path: 'https://other.example/{id}' leaves",
+        ),
+        ('"/v1/tasks/{id}"', '"//other.example/{id}"', "9: poll.path: '//other.example/{id}' leaves"),
+        ('"/v1/tasks/{id}"', '"/v1/tasks/{task}"', "9: poll: no name {task}; known: {id}"),
+        ('"/v1/tasks/{id}"', '"/v1/tasks"', "9: poll: nothing names the job"),
+        (', header = "x-signature"', "", "10: callback.proof: hmac needs header"),
+        ('"x-signature"', '"X Signature"', "10: callback.proof.header: String should match pattern"),
+        ('"hmac"', '"md5"', "10: callback.proof.scheme: must be 'none', 'secret'"),
+        ('"video image"', '"^video.*$"', "18: operations: '^video.*$' is no name"),
+        ('"video image"', '"video video"', "18: operations: a name is there twice"),
+        ('"video image"', '"*"', "18: operations: name at least one"),
+        ('"/v1/{name}"', '"/v1/{id}"', "18: operations.path: no name {id}; known: {name}"),
+        (
+            '{ at = "/url" }',
+            '{ at = "/url", below = "/x" }',
+            "14: files.0: needs exactly one of at and below",
+        ),
+        ('{ at = "/url" }', '{ at = "/url", source = true }', "13: files.source: needs resolve"),
+        (
+            '{ at = "/url" }',
+            '{ at = "/url", life = "soon" }',
+            "14: files.0.life: must be a number with its unit",
+        ),
+        ('{ all = "unconfirmed" }', '{ poll = "official" }', "5: confidence: needs `all`"),
+        ('sources = ["the page, read 2026-11-29"]\n', "", "1: sources: is needed"),
+        ('"/headers/x-region"', '"/name"', "23: settings.region.sets: '/name' is no place"),
+        ('"/headers/x-region"', '"/hedders/x"', "23: settings.region.sets: the description has no 'hedders'"),
+        ('"https://api.acme.example"', '"api.acme.example"', "2: base_url: String should match pattern"),
+        ("checked = 2026-11-29", 'checked = "soon"', "3: checked: must be a valid date"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_fix(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    assert said in told(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_a_callback_that_does_not_cover_its_body_needs_a_poll(tmp_path: Path) -> None:
+    without = GOOD.replace('poll = { path = "/v1/tasks/{id}" }\n', "")
+    (tmp_path / "acme.toml").write_text(without)
+    assert loading.load(tmp_path / "acme.toml").told.poll is None
+    for proof in (
+        '{ scheme = "none" }',
+        '{ scheme = "hmac", header = "x-s", covers_body = false }',
+    ):
+        text = without.replace('{ scheme = "hmac", header = "x-signature" }', proof)
+        assert "callback: one whose proof does not cover its body is a hint" in told(tmp_path, text)
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    said = told(tmp_path, GOOD.replace("submit = {", "submitt = {").replace('"/more/*"', '"more"'))
+    assert "submitt: unknown key" in said
+    assert "files.1.at.0" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "is not valid TOML"),
+        ("name = acme", "is not valid TOML (texts stand in quotes)"),
+        ("a." * 5000 + "b = 1", "is n"),
+        ("x = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
+        ("# " + "x" * LARGEST, "has more than 64 KiB"),
+        ("x" * 2_000_000, "has more than 64 KiB"),
+    ],
+)
+def test_a_text_that_is_no_description_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in told(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadDescription, match="nothing.toml: cannot be read: No such file"):
+        loading.load(tmp_path / "nothing.toml")
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe4"')
+    with pytest.raises(BadDescription, match="is not UTF-8"):
+        loading.load(tmp_path / "latin.toml")
+
+
+def test_a_description_extends_another_in_part(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(GOOD)
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "base.toml"\nname = "mine"\nwithout = ["callback"]\n[words]\nGONE = "failed"\n'
+    )
+    # Without [callback] the callback URL goes nowhere, so the submission has to change, too.
+    with pytest.raises(BadDescription, match="submit.callback: needs a table"):
+        loading.load(path)
+    path.write_text(
+        'extends = "base.toml"\nname = "mine"\nwithout = ["callback", "submit"]\n[words]\nGONE = "failed"\n'
+    )
+    made = loading.load(path).told
+    assert (made.name, made.callback, len(made.words)) == ("mine", None, 3)
+    shipped = loading.load(loading.SHIPPED / "gately.toml").told
+    assert shipped.words == loading.load(loading.SHIPPED / "minimax.toml").told.words
+
+
+def test_descriptions_that_extend_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
+    with pytest.raises(BadDescription, match=r"extends itself: a.toml extends b.toml extends a.toml"):
+        loading.load(tmp_path / "a.toml")
+    for number in range(6):
+        (tmp_path / f"{number}.toml").write_text(f'extends = "{number + 1}.toml"\n')
+    with pytest.raises(BadDescription, match="more than 4 descriptions"):
+        loading.load(tmp_path / "0.toml")
+
+
+def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
+    assert "1: extends: must be a shipped description" in told(tmp_path, 'extends = "minmax"\n')
