@@ -133,7 +133,7 @@ def _empty(given: Mapping[str, Any], name: str) -> bool:
     value: Any = given
     for step in name.split("/"):
         value = value.get(step) if isinstance(value, Mapping) else None
-    return value is None or value in ("", [], False) or (isinstance(value, str) and not value.strip())
+    return value is None or value is False or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def _among(value: Any, listed: Sequence[str | int]) -> bool:

@@ -17,7 +17,7 @@ checked = 2026-11-29
 sources = ["https://docs.acme.example/api, read 2026-11-29"]
 confidence = { all = "unconfirmed" }
 auth = "header:x-acme-key"
-words = { WAITING = "queued", RENDERING = "running", READY = "succeeded", BROKEN = "failed", OFF = "canceled" }
+words = { WAITING = "queued", WORKING = "running", READY = "succeeded", BROKEN = "failed", OFF = "canceled" }
 fields = { id = "/task/id", status = "/task/state", progress = "/task/done" }
 submit = { callback = "body:/notify/url", secret = "body:/notify/secret" }
 poll = { path = "/v1/tasks", query = { task = "{id}" } }

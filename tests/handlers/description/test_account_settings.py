@@ -1,0 +1,123 @@
+"""Settings of an account: their types, their defaults, and their places in a description."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from handlers.contract import Account, Handler, JobRef, Submission
+from handlers.description import making
+from handlers.description.loading import BadDescription
+from tests.handlers.description.test_loading import GOOD
+
+SETTINGS = """
+[settings.poll_path]
+kind = "path"
+keeps = "task"
+default = "/v1/tasks/{task}"
+sets = "/poll/path"
+say = "where a task is asked about"
+[settings.scheme]
+kind = "choice"
+choices = ["raw", "bearer"]
+default = "bearer"
+sets = "/auth"
+say = "the form of the key"
+[settings.proof_header]
+kind = "header"
+default = "x-signature"
+sets = "/callback/proof/header"
+say = "the header of the proof"
+[settings.secret]
+kind = "secret"
+say = "the account's secret"
+"""
+
+
+def configured(folder: Path, **settings: Any) -> Handler:
+    """Return the handler under these settings."""
+    path = folder / "acme.toml"
+    path.write_text(GOOD + SETTINGS)
+    provider = making.provider(path)
+    handler: Handler = provider.configure(provider.options.model_validate(settings))
+    return handler
+
+
+def asked(handler: Handler) -> tuple[str, dict[str, str]]:
+    """Return the path and the headers of a poll."""
+    assert handler.poll is not None
+    request = handler.poll.build(JobRef("job_1", "t1", "video"), Account("mine", "https://x.example", "k"))
+    return request.path, dict(request.headers)
+
+
+def test_a_setting_that_is_not_given_changes_nothing(tmp_path: Path) -> None:
+    path, headers = asked(configured(tmp_path))
+    assert (path, headers["authorization"], "x-region" in headers) == ("/v1/tasks/t1", "Bearer k", False)
+
+
+def test_a_setting_sets_its_places(tmp_path: Path) -> None:
+    made = configured(
+        tmp_path, poll_path="/eu/tasks/{task}", scheme="raw", region="eu", proof_header="x-other", secret="s"
+    )
+    path, headers = asked(made)
+    assert (path, headers["authorization"], headers["x-region"]) == ("/eu/tasks/t1", "k", "eu")
+    assert made.callback_secrets == ("s",)
+    # The same file makes another account's handler without these settings.
+    assert asked(configured(tmp_path))[0] == "/v1/tasks/t1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"poll_path": "/v1/tasks"}, "the path needs {task}"),
+        ({"poll_path": "https://evil.example/{task}"}, "must be a path"),
+        ({"scheme": "basic"}, "'raw' or 'bearer'"),
+        ({"proof_header": "X Signature"}, "String should match pattern"),
+        ({"other": 1}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_setting_is_refused(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        configured(tmp_path, **settings)
+    assert said in str(caught.value)
+
+
+def test_a_secret_is_in_no_repr(tmp_path: Path) -> None:
+    made = configured(tmp_path, secret="very-secret")
+    assert "very-secret" not in repr(made)
+
+
+def test_a_setting_that_does_not_fit_is_told_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    path.write_text(GOOD.replace('"/headers/x-region"', '"/base_url"'))
+    provider = making.provider(path)
+    with pytest.raises(BadDescription, match="with this setting: base_url"):
+        provider.configure(provider.options.model_validate({"region": "nowhere"}))
+
+
+def test_every_other_name_is_an_operation_where_a_star_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    path.write_text(
+        GOOD.replace(
+            'path = "/v1/{name}" },', 'path = "/v1/{name}" },\n  { names = "*", path = "/m/{name}" },'
+        )
+    )
+    provider = making.provider(path)
+    operations = provider.configure(provider.options()).operations
+    assert (list(operations), len(operations)) == (["video", "image"], 2)
+    assert operations["video"].path == "/v1/video"
+    assert operations["owner/model-1.5"].path == "/m/owner/model-1.5"
+    assert "a/b:run" in operations
+    for name in ("", "a b", "../x", "a//b", "/a", "a/", "a?b", "ä", "x" * 201, "a/./b", "{id}"):
+        assert name not in operations
+        assert operations.get(name) is None
+
+
+def test_a_job_s_id_is_given_to_a_provider_that_takes_one(tmp_path: Path) -> None:
+    made = configured(tmp_path)
+    request = made.submit.build(
+        Submission("job_1", "video", {"prompt": "a"}), Account("m", "https://x.example", "k")
+    )
+    assert b"job_1" not in request.body
+    assert not made.idempotent_submit
