@@ -16,7 +16,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bounds, doors, measures, replaying, scale, servers, streams, subscribers
+from tests.bench import bounds, doors, measures, providers, replaying, scale, servers, streams, subscribers
 from tests.bench.deployment import HERE
 from tests.bench.measures import Figures
 
@@ -89,6 +89,12 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ),
     ("PostgreSQL: recovery", servers.recovery, {"first delivery after, s": ("<=", 5)}),
     ("start", measures.start, {"start to ready, s": ("<=", 1), "resident, MB": ("<=", 80)}),
+    (
+        "providers known",
+        providers.start,
+        {"start to ready, s": ("<=", 1), "more memory, MB": ("<=", 5), "providers known": (">=", 36)},
+    ),
+    ("reading by description", providers.reading, {"times Python": ("<=", 1.3)}),
     ("demo", measures.demo, {"seconds": ("<=", 30), "exit code": ("<=", 0)}),
     (
         "one request",
