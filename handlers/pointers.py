@@ -46,13 +46,7 @@ def steps(pointer: str) -> list[str]:
 def every(pointer: str) -> Every:
     """Return the function that finds every value at `pointer`. Raises `BadPointer`."""
     path = steps(pointer)
-    if any(step in {EACH, INSIDE} or step.isdigit() for step in path):
-        return _walking(path)
-    if not path:
-        return lambda body: (body,)
-    if len(path) == 1:
-        return _field(path[0])
-    return _fields(path)
+    return _walking(path) if any(map(_special, path)) else _plain(path)
 
 
 def first(
@@ -103,13 +97,41 @@ def _fields(path: Sequence[str]) -> Every:
 
 
 def _walking(path: Sequence[str]) -> Every:
+    """Return the function for a path with other steps than fields; the fields before them come first."""
+    count = next(place for place, step in enumerate(path) if _special(step))
+    lead, rest = _plain(path[:count]), path[count:]
+    items, inner = rest[0] == EACH, rest[1:]
+    after = _plain(inner) if items and not any(map(_special, inner)) else None
+
     def find(body: Any) -> Sequence[Any]:
-        found = [body]
-        for step in path:
-            found = [inner for value in found for inner in _inner(value, step)]
-        return found
+        start = lead(body)
+        if not start:
+            return _NOTHING
+        if after is None:
+            return _walked(start, rest)
+        listed = start[0]
+        if not isinstance(listed, list):
+            return _NOTHING
+        return [found for item in listed for found in after(item)] if inner else listed
 
     return find
+
+
+def _walked(found: Sequence[Any], path: Sequence[str]) -> Sequence[Any]:
+    for step in path:
+        found = [inner for value in found for inner in _inner(value, step)]
+    return found
+
+
+def _special(step: str) -> bool:
+    return step in {EACH, INSIDE} or step.isdigit()
+
+
+def _plain(path: Sequence[str]) -> Every:
+    """Return the function for a path of fields."""
+    if not path:
+        return lambda body: (body,)
+    return _field(path[0]) if len(path) == 1 else _fields(path)
 
 
 def _inner(value: Any, step: str) -> Iterator[Any]:
