@@ -90,4 +90,4 @@ def is_error(value: object) -> bool:
 
 def canceled(word: str) -> Failure:
     """Return the failure of a job that its provider canceled; `word` is the status word."""
-    return Failure(word, "the provider canceled it", FailureCode.CANCELED_BY_PROVIDER)
+    return Failure(word or None, "the provider canceled it", FailureCode.CANCELED_BY_PROVIDER)

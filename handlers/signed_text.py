@@ -115,7 +115,7 @@ def _writer(scheme: Scheme) -> Callable[[HttpMessage, str], bytes]:
 def _given(scheme: Scheme, message: HttpMessage) -> tuple[list[str], str]:
     """Return the signatures of a message, and the time of its signature."""
     value = proofs.only(message, scheme.header).decode("latin-1")
-    pairs = [part.strip().partition("=")[::2] for part in value.split(",")][:_SIGNED]
+    pairs = [part.strip(" \t").partition("=")[::2] for part in value.split(",")][:_SIGNED]
     if scheme.signature is not None:
         given = [text for name, text in pairs if name == scheme.signature]
     else:

@@ -146,9 +146,12 @@ def succeeded(message: HttpMessage) -> HttpMessage:
     raise refused(message, body)
 
 
-def refused(message: HttpMessage, body: object) -> ProviderError:
-    """Return the error for a message without success; `body` is its body as read."""
-    said, code = sentence(body), code_of(body)
+def refused(message: HttpMessage, body: object, code: str | None = None) -> ProviderError:
+    """Return the error for a message without success; `body` is its body as read.
+
+    `code` is the provider's code, where it stands in a place of its own.
+    """
+    said, code = sentence(body), code or code_of(body)
     kind = refusals.refusal(message.status, code, said) if message.status >= 300 else Garbled
     if kind is Redirected:
         said = _moved(message)

@@ -57,6 +57,8 @@ class Answers:
         body = self._body(message, forced)
         read = self._read(body, message, self._submit, forced)
         update = read.update
+        if update.provider_job_id is not None and self._known_already(message, body):
+            return replace(update, phase=Phase.QUEUED, failure=None)
         self._judge(message, body, named=update.provider_job_id is not None, submitting=True)
         if update.provider_job_id is None:
             if update.phase is Phase.SUCCEEDED and read.made:
@@ -141,9 +143,12 @@ class Answers:
             body = None
         if forced is not None:
             return body if isinstance(body, dict) else {}
-        if isinstance(body, dict):
-            self._judge(message, body, named=False, submitting=True)
-        raise wire.refused(message, body)
+        if not isinstance(body, dict):
+            raise wire.refused(message, body)
+        if self._known_already(message, body):
+            return body
+        self._judge(message, body, named=False, submitting=True)
+        raise wire.refused(message, body, self._told_code(message, body)[0])
 
     def _read(self, body: dict[str, Any], message: HttpMessage, view: View, forced: Meaning | None) -> Read:
         try:
@@ -151,22 +156,41 @@ class Answers:
         except Ambiguous:
             raise Garbled("the answer could not be read", status=message.status) from None
 
+    def _known_already(self, message: HttpMessage, body: dict[str, Any]) -> bool:
+        """Return whether a refusal says that the provider has the job of this submission already."""
+        with suppress(Ambiguous):
+            code, text = self._told_code(message, body)
+            return self._meant(message, code, text) is Consequence.ACCEPTED
+        return False
+
     def _judge(self, message: HttpMessage, body: dict[str, Any], *, named: bool, submitting: bool) -> None:
         """Raise the error that a code in the body means. `named`: the body names a job."""
         try:
             code, text = self._told_code(message, body)
         except Ambiguous:
             raise Garbled("the answer could not be read", status=message.status) from None
-        if code is None or code in self._fine:
+        if code in self._fine:
             return
-        kind = self._kind(message, code, text, unsure=named or not submitting)
+        meant = self._meant(message, code, text)
+        kind = ERRORS.get(meant) if meant else self._kind(message, code, text, unsure=named or not submitting)
         if kind is None:
             return
-        wait = wish(message, body) or self._told.waits.get(code)
+        wait = wish(message, body) or self._told.waits.get(code or "")
         error = kind(text, status=message.status, retry_after=wait, provider_code=code)
-        if isinstance(error, AccountRefused) and code not in self._told.codes:
+        if isinstance(error, AccountRefused) and meant is None:
             error.certain = refusals.about_account(message.status, code, text)
         raise error
+
+    def _meant(self, message: HttpMessage, code: str | None, text: str) -> Consequence | None:
+        """Return the consequence of a code, or that of a refusal's sentence, by the tables."""
+        if code is not None and (meant := self._told.codes.get(code)) is not None:
+            return meant
+        # A sentence is asked in a refusal only: an answer that accepts may quote the input.
+        if message.status < 300:
+            return None
+        lower = text.lower()
+        sentences = self._told.sentences.items()
+        return next((kind for kind, parts in sentences if any(part in lower for part in parts)), None)
 
     def _told_code(self, message: HttpMessage, body: dict[str, Any]) -> tuple[str | None, str]:
         if self._judged is not None and (code := self._judged(body)) is not None:
@@ -177,12 +201,11 @@ class Answers:
         return self._code(body) or said.code_of(body), said.sentence(body)
 
     def _kind(
-        self, message: HttpMessage, code: str, text: str, *, unsure: bool
+        self, message: HttpMessage, code: str | None, text: str, *, unsure: bool
     ) -> type[ProviderError] | None:
-        """Return the class of the error for a code, None where the status alone decides."""
-        meant = self._told.codes.get(code)
-        if meant is not None:
-            return ERRORS[meant]
+        """Return the class of the error for a code that no table has, None where the status alone decides."""
+        if code is None:
+            return None
         if message.status >= 300:
             return refusals.refusal(message.status, code, text) if self._judged is not None else None
         # Only a code with a sentence is surely the provider's own refusal; anything else may hide a job.

@@ -27,6 +27,9 @@ def complaints(told: "Description") -> Iterator[str]:
     yield from _files(told)
     yield from _rules(told)
     yield from _settings(told)
+    accepted = any(kind.value == "accepted" for kind in (*told.errors, *told.sentences))
+    if accepted and told.submit.idempotency is None:
+        yield "errors.accepted: needs submit.idempotency, the key under which the provider has the job"
     if "all" not in told.confidence:
         yield 'confidence: needs `all`, for the facts that it does not name: { all = "official" }'
 

@@ -37,8 +37,10 @@ from handlers.description.requests import Requests
 from handlers.description.summary import facts_of
 from handlers.description.vocabulary import Description, Operations
 from handlers.errors import BadPayload
+from handlers.pointers import steps
 
 EVERY = "*"
+BODY = "body:"
 RESERVED = frozenset({"webhook_url", "webhook_secret", "callback_url"})
 _WORDS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:")
 _LONGEST = 200
@@ -126,9 +128,17 @@ def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
         cadence=_cadence(told),
         idempotent_submit=told.submit.idempotency is not None,
         callback_secrets=secrets,
-        reserved=RESERVED.union(told.reserved),
+        reserved=RESERVED.union(told.reserved, _own(told)),
         example=told.example,
     )
+
+
+def _own(told: Description) -> set[str]:
+    """Return the fields of a submission's body that the service fills in, without those inside an object."""
+    submit = told.submit
+    places = (told.auth, submit.callback, submit.secret, submit.idempotency)
+    paths = [steps(place.removeprefix(BODY)) for place in places if place and place.startswith(BODY)]
+    return {path[0] for path in paths if len(path) == 1}.union(submit.with_callback)
 
 
 def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Callback | None:

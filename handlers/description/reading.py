@@ -57,7 +57,7 @@ class View:
 
         self.id_name = (places("id") or ("/id",))[0].rpartition("/")[2]
         self.id: Find = first(places("id"), fields.identity)
-        self.word: Find = first(places("status"), token)
+        self.word: Find = _least([every(place) for place in places("status")], token, words)
         self.progress: Find = first(places("progress"), fields.percent)
         self.results = [every(place) for place in places("result")]
         self.scale = own.scale if own.scale != 1 else common.scale
@@ -138,9 +138,13 @@ class Reader:
 
     def _filtered(self, body: dict[str, Any], *, made: bool) -> bool:
         """Return whether a filter took the result: all of several flags, or one where no file is left."""
-        flags = [one for find in self._blocked for one in find(body) if isinstance(one, bool)]
+        found = [one for find in self._blocked for one in find(body)]
+        flags = [one for one in found if isinstance(one, bool)]
         taken = [one for one in flags if one is self._table.blocked_is]
-        return bool(taken) and (len(taken) == len(flags) or not made)
+        if taken and len(taken) == len(flags):
+            return True
+        counted = any(isinstance(one, int) and one > 0 for one in found if not isinstance(one, bool))
+        return not made and (bool(taken) or counted)
 
     def _ends(self, phase: Phase, *, made: bool) -> bool:
         """Return whether an error ends a job whose word does not mean a failure."""
@@ -160,6 +164,8 @@ class Reader:
         return None
 
     def _failed(self, body: dict[str, Any], error: object, word: str, *, blocked: bool = False) -> Failure:
+        # The provider's own word for success is no reason of a failure.
+        word = "" if self._words.get(word) is Meaning.SUCCEEDED else word
         code = self._code(body)
         coded = code is not None and code not in self._fine
         # The sentence beside a code that means success is about the call and not about the job.
@@ -186,6 +192,30 @@ class Reader:
         return body
 
 
+def _least(
+    finds: Sequence[Callable[[Any], Sequence[Any]]],
+    token: Callable[[object], str],
+    words: Mapping[str, Meaning],
+) -> Find:
+    """Return the function that finds a status word: of several in one place, the least finished."""
+
+    def rank(word: str) -> int:
+        meaning = words.get(word)
+        phase = PHASES[meaning] if meaning else refusals.known(word)
+        return RANKS.get(phase, 0)
+
+    def found(body: Any) -> str:
+        for find in finds:
+            told = [word for value in find(body) if (word := token(value))]
+            if told:
+                return told[0] if len(told) == 1 else min(told, key=rank)
+        return ""
+
+    return found
+
+
+RANKS = {Phase.SUCCEEDED: 1, Phase.FAILED: 2, Phase.CANCELED: 2}
+"""The order of the words of several results: one that is under way, then one that is there, then none."""
 BLOCKED = "the provider's filter took the result"
 
 

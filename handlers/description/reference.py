@@ -62,7 +62,11 @@ FORMS: Sequence[tuple[Any, str]] = (
 """The kinds of texts by name."""
 TERMS: Sequence[tuple[str, Iterable[str], str]] = (
     ("meaning", Meaning, "of a status word; `missing`: the provider does not know the job (yet)"),
-    ("consequence", Consequence, "of a code; `account` pauses the account, `unclear` may hide a job"),
+    (
+        "consequence",
+        Consequence,
+        "of a code; `account` pauses the account, `unclear` may hide a job, `accepted`: it is there already",
+    ),
     ("kind of file", Kind, ""),
     ("scheme", ProofScheme, "of a proof"),
     ("fact", Fact, "with a confidence of its own, beside that of `all`"),

@@ -19,7 +19,10 @@ class Meaning(StrEnum):
 
 
 class Consequence(StrEnum):
-    """The consequence of a code for an error. CONTENT: the provider's policy refuses the content."""
+    """The consequence of a code for an error.
+
+    CONTENT: the provider's policy refuses the content. ACCEPTED: it has the job already, under our own key.
+    """
 
     ACCOUNT = "account"
     THROTTLED = "throttled"
@@ -27,6 +30,7 @@ class Consequence(StrEnum):
     CONTENT = "content"
     UNAVAILABLE = "unavailable"
     UNCLEAR = "unclear"
+    ACCEPTED = "accepted"
 
 
 class Fact(StrEnum):

@@ -57,7 +57,7 @@ class FailureTable(Part):
         default=(), max_length=32, description="parts of codes and sentences that speak of the content"
     )
     word_is_code: bool = Field(default=False, description="the status word is the code, where no other is")
-    blocked: Pointers | None = Field(default=None, description="flags of a filter")
+    blocked: Pointers | None = Field(default=None, description="flags of a filter, or numbers of its files")
     blocked_is: bool = Field(default=True, description="the value of a flag that means: filtered")
     ends: bool = Field(
         default=False, description="an error ends a job whose word is unknown, and one that is submitted"
@@ -188,6 +188,9 @@ class Description(Part):
     fields: Fields = Field(default=Fields(), description="where every message keeps the facts about a job")
     ok: Judgement | None = Field(default=None, description="how a body says that the call was fine")
     errors: dict[Consequence, tuple[str, ...]] = Field(default={}, description="codes by their consequence")
+    sentences: dict[Consequence, tuple[LowerText, ...]] = Field(
+        default={}, description="parts of a refusal's sentence by consequence, where no code tells it"
+    )
     waits: dict[str, Span] = Field(default={}, description="waits after a code that names none")
     submit: Submit = Field(default=Submit(), description="the request that creates a job")
     poll: Call | None = Field(default=None, description="the request that asks about a job")

@@ -3,9 +3,11 @@
 `cases/<provider>/<door>__<what>.http` holds the source of the shape, the confidence in it, and the message.
 `<door>` names the handler's function that reads the message (`submit`, `poll`, `callback`, ...), `<what>` the
 case. `<door>__<what>.expected.json` beside it holds the expected result. The newline that ends the file is no
-part of the body. A callback is stored like a response: its status line means nothing.
+part of the body. A callback is stored like a response: its status line means nothing, and a line `# target:`
+holds the path with the query to which it was sent, where its proof needs that.
 """
 
+import functools
 import json as stdjson
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -14,9 +16,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from handlers import ALL, json
+from handlers import ALL, DESCRIBED, json
 from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, Update, no_challenge
+from handlers.description import loading
+from handlers.description.terms import Fields
+from handlers.description.vocabulary import Description
 from handlers.errors import BadPayload, BadSignature, ProviderError
+from handlers.pointers import steps
 from handlers.values import immutable
 
 CASES = Path(__file__).with_name("cases")
@@ -70,6 +76,24 @@ def configured(provider: str) -> Handler:
 HANDLERS = {name: configured(name) for name in ALL}
 
 
+@functools.cache
+def description(provider: str) -> Description:
+    """Return the description of a provider."""
+    return loading.load(DESCRIBED / f"{provider}.toml").told
+
+
+def status_fields(provider: str) -> frozenset[str]:
+    """Return the names of the fields that hold a status word in the messages of a provider."""
+    told = description(provider)
+    parts = (told.submit, told.poll, told.result, told.cancel, told.callback)
+    views = (told.fields, *(part.fields for part in parts if part is not None))
+    return frozenset(steps(place)[-1] for view in views for place in _status(view))
+
+
+def _status(view: Fields) -> tuple[str, ...]:
+    return view.status or ()
+
+
 def message(status: int = 200, body: bytes = b"", *headers: tuple[str, str]) -> HttpMessage:
     """Return a message that was received at the same moment as all captures."""
     return HttpMessage(status, headers, body, RECEIVED_AT)
@@ -83,16 +107,17 @@ def load(path: Path) -> Capture:
     status, *headers = (line for line in lines if not line.startswith("#"))
     pairs = [line.split(": ", 1) for line in headers]
     door, _, what = path.stem.partition("__")
+    told = message(
+        int(status.removeprefix("HTTP/1.1 ")),
+        body.removesuffix(b"\n"),
+        *((name.lower(), value) for name, value in pairs),
+    )
     return Capture(
         provider=path.parent.name,
         door=door,
         what=what,
         notes=notes,
-        message=message(
-            int(status.removeprefix("HTTP/1.1 ")),
-            body.removesuffix(b"\n"),
-            *((name.lower(), value) for name, value in pairs),
-        ),
+        message=replace(told, target=notes.get("target", "")),
     )
 
 

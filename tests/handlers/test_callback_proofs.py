@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from handlers.contract import Callback, HttpMessage, Keys, Proof
+from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.errors import BadSignature
 from tests.handlers.captures import (
     ACCOUNT_SECRET,
@@ -20,6 +21,7 @@ from tests.handlers.captures import (
     KEYS,
     Capture,
     captures,
+    description,
     proved,
 )
 
@@ -27,14 +29,36 @@ Headers = tuple[tuple[str, str], ...]
 
 CALLED_BACK = [name for name, handler in HANDLERS.items() if handler.callback is not None]
 PROVED = [capture for name in CALLED_BACK for capture in proved(name)]
-HINTS = [
+UNPROVED = [
     capture
     for name in CALLED_BACK
     for capture in captures(name, "callback")
     if capture.expected.get("proof") == Proof.UNPROVED.value
 ]
 
-each = pytest.mark.parametrize("capture", PROVED, ids=lambda capture: capture.name)
+
+def rule(capture: Capture) -> ProofTable:
+    """Return the rule by which the callbacks of a provider prove themselves."""
+    told = description(capture.provider).callback
+    assert told is not None
+    return told.proof
+
+
+CHECKED = [
+    capture
+    for capture in UNPROVED
+    if rule(capture).scheme is not ProofScheme.NONE and not rule(capture).covers_body
+]
+"""The callbacks whose right proof does not cover the body: a wrong one is refused, and they stay hints."""
+HINTS = [capture for capture in UNPROVED if capture not in CHECKED]
+SIGNED = [
+    capture
+    for capture in PROVED
+    if rule(capture).scheme in {ProofScheme.HMAC, ProofScheme.STANDARD_WEBHOOKS, ProofScheme.ED25519_JWKS}
+]
+"""The callbacks whose proof is a signature of their body, and no secret that holds for any body."""
+
+each = pytest.mark.parametrize("capture", PROVED + CHECKED, ids=lambda capture: capture.name)
 
 
 def verify(capture: Capture, told: HttpMessage, keys: Keys = KEYS) -> str:
@@ -59,7 +83,7 @@ def proving(capture: Capture) -> list[str]:
     return [
         name
         for name in names
-        if verify(capture, changed(capture, name, lambda _right: ["wrong"])) != "proved"
+        if verify(capture, changed(capture, name, lambda _right: ["wrong"])) != capture.expected["proof"]
     ]
 
 
@@ -104,8 +128,21 @@ FORGERIES: dict[str, Callable[[str], Sequence[str]]] = {
 
 
 @each
-def test_the_right_proof_proves(capture: Capture) -> None:
-    assert verify(capture, capture.message) == "proved"
+def test_the_right_proof_proves_if_it_covers_the_body(capture: Capture) -> None:
+    assert verify(capture, capture.message) == ("proved" if rule(capture).covers_body else "unproved")
+
+
+@pytest.mark.parametrize("capture", SIGNED, ids=lambda capture: capture.name)
+def test_a_signature_of_another_body_is_refused(capture: Capture) -> None:
+    other = replace(capture.message, body=capture.message.body + b" ")
+    assert verify(capture, other) == "BadSignature"
+
+
+@pytest.mark.parametrize("capture", CHECKED, ids=lambda capture: capture.name)
+def test_a_callback_whose_body_may_be_forged_counts_as_one_without_a_proof(capture: Capture) -> None:
+    callback = HANDLERS[capture.provider].callback
+    assert callback is not None
+    assert not callback.provable
 
 
 @each
@@ -135,7 +172,8 @@ def test_a_missing_proof_proves_nothing(capture: Capture) -> None:
 @each
 def test_a_header_of_a_similar_name_does_not_count(capture: Capture) -> None:
     for header in proving(capture):
-        for name in (header.replace("-", "_"), header.upper(), f"{header} ", f"x-{header}", header[:-1]):
+        similar = {header.replace("-", "_"), header.upper(), f"{header} ", f"x-{header}", header[:-1]}
+        for name in similar - {header}:
             kept = tuple((name if old == header else old, value) for old, value in capture.message.headers)
             bare = without(capture, header)
             assert verify(capture, replace(bare, headers=kept)) == verify(capture, bare)
@@ -172,20 +210,21 @@ def test_every_key_that_may_be_valid_is_tried(capture: Capture) -> None:
     def beside(right: Sequence[str], wrong: Sequence[str]) -> list[Sequence[str]]:
         return [(*right, *wrong), (*wrong, *right), (*wrong, *right, *wrong)]
 
-    tried = zip(
+    listed = zip(
         beside(KEYS.job, OTHERS.job),
         beside(KEYS.account, OTHERS.account),
         beside(KEYS.api, OTHERS.api),
         strict=True,
     )
-    for job, account, api in tried:
-        assert verify(capture, capture.message, Keys(job=job, account=account, api=api)) == "proved"
+    for job, account, api in listed:
+        tried = Keys(job=job, account=account, api=api)
+        assert verify(capture, capture.message, tried) == capture.expected["proof"]
 
 
 @each
 def test_further_headers_do_not_matter(capture: Capture) -> None:
     more = (("x-request-id", "é" * 10), *capture.message.headers, ("user-agent", ""), ("user-agent", "x"))
-    assert verify(capture, replace(capture.message, headers=more)) == "proved"
+    assert verify(capture, replace(capture.message, headers=more)) == capture.expected["proof"]
 
 
 @pytest.mark.parametrize("capture", HINTS, ids=lambda capture: capture.name)
@@ -196,4 +235,4 @@ def test_a_hint_stays_a_hint_under_any_key(capture: Capture) -> None:
 
 @pytest.mark.parametrize("name", CALLED_BACK)
 def test_a_provider_proves_or_hints(name: str) -> None:
-    assert {capture.provider for capture in PROVED + HINTS} >= {name}
+    assert {capture.provider for capture in PROVED + UNPROVED} >= {name}

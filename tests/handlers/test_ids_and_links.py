@@ -1,13 +1,14 @@
 """Requirements for every provider's ids and links before a job may carry them: ids name, links lead."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from handlers.contract import Asset, Handler
+from handlers.contract import Asset, Handler, HttpMessage
 from handlers.errors import BadPayload, Garbled, Rejected
-from tests.handlers.captures import HANDLERS, Capture, captures, exchanges, message, proved
+from tests.handlers.captures import HANDLERS, Capture, captures, exchanges, proved
 from tests.handlers.strategies import places, replaced
 
 NO_IDS: tuple[Any, ...] = ("", "\x00", "\x1f\x00", None, True, False, [], {}, ["id"], {"id": "x"})
@@ -38,12 +39,14 @@ def value_at(body: Any, path: tuple[Any, ...]) -> Any:
     return value_at(body[path[0]], path[1:]) if path else body
 
 
-def retold(capture: Capture, old: object, new: object) -> bytes:
-    """Return the body of a capture with every value that equals `old` replaced."""
-    body = json.loads(capture.message.body)
+def retold(capture: Capture, old: object, new: object) -> HttpMessage:
+    """Return the message of a capture with every value that equals `old` replaced, in its headers too."""
+    body = json.loads(capture.message.body or b"{}")
     for path in [path for path in places(body) if value_at(body, path) == old]:
         body = replaced(body, path, new)
-    return json.dumps(body).encode()
+    heads = [(name, new if value == old else value) for name, value in capture.message.headers]
+    kept = tuple((name, value) for name, value in heads if isinstance(value, str))
+    return replace(capture.message, headers=kept, body=json.dumps(body).encode())
 
 
 def accepting(name: str) -> list[tuple[Capture, str]]:
@@ -64,18 +67,17 @@ def test_an_accepted_job_has_an_id(handler: Handler) -> None:
     assert accepting(handler.name)
     for capture, identity in accepting(handler.name):
         for nothing in NO_IDS:
-            told = message(capture.message.status, retold(capture, identity, nothing))
             with pytest.raises((Garbled, Rejected)):
-                handler.submit.parse(told)
+                handler.submit.parse(retold(capture, identity, nothing))
 
 
 @named
 def test_an_id_is_told_as_it_is(handler: Handler) -> None:
     for capture, identity in accepting(handler.name):
         for other in ("a", "0", "../x", "a b", "ä灯", "x" * 500):
-            told = handler.submit.parse(message(capture.message.status, retold(capture, identity, other)))
+            told = handler.submit.parse(retold(capture, identity, other))
             assert told.provider_job_id == other
-        told = handler.submit.parse(message(capture.message.status, retold(capture, identity, 2**63)))
+        told = handler.submit.parse(retold(capture, identity, 2**63))
         assert told.provider_job_id == str(2**63)
 
 
@@ -93,14 +95,14 @@ def linked(name: str) -> list[tuple[Capture, str]]:
     ]
 
 
-def links(name: str, capture: Capture, body: bytes) -> list[str | None]:
-    """Return the links of the assets that are read from `body`; none where it is refused."""
+def links(name: str, capture: Capture, message: HttpMessage) -> list[str | None]:
+    """Return the links of the assets that are read from a message; none where it is refused."""
     handler = HANDLERS[name]
     parses = {door: exchange.parse for door, exchange in exchanges(handler).items()}
     if handler.callback is not None:
         parses["callback"] = handler.callback.parse
     try:
-        told = parses[capture.door](message(capture.message.status, body))
+        told = parses[capture.door](message)
     except (Garbled, BadPayload):
         return []
     return [told.url] if isinstance(told, Asset) else [asset.url for asset in told.assets]

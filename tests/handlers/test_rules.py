@@ -21,9 +21,30 @@ FINE: Mapping[str, tuple[str, dict[str, Any]]] = {
     "minimax": ("video", {"model": "T2V-01", "prompt": "a tide", "duration": 6}),
     "gately": ("video", {"model": "T2V-01", "prompt": "a tide"}),
     "replicate": ("prediction", {"version": "v" * 64, "input": {"prompt": 5}}),
+    "assemblyai": ("transcript", {"audio_url": "https://h.example/a.mp3"}),
+    "dashscope": ("video", {"model": "wan2.2-t2v-plus", "input": {"prompt": "a tide"}}),
+    "openai": ("response", {"model": "gpt-5", "background": True, "input": "a tide"}),
+    "runware": ("video", {"taskType": "videoInference", "model": "klingai:5@3", "positivePrompt": "a tide"}),
+    "veo-gemini": ("veo-3.1-generate-preview", {"instances": [{"prompt": "a tide"}]}),
+    "vidu": ("img2video", {"model": "viduq1", "images": ["https://h.example/i.png"], "prompt": "a tide"}),
+    "xai": ("generations", {"model": "grok-imagine-video", "prompt": "a tide", "duration": 8}),
 }
+PROMPTED = FINE.keys() - {"aiml", "assemblyai", "dashscope", "openai", "replicate", "runware", "veo-gemini"}
+"""The providers that know a prompt of an input by its name."""
 WRONG = [
-    *((name, {"prompt": 5}, "/prompt") for name in FINE if name not in {"aiml", "replicate"}),
+    *((name, {"prompt": 5}, "/prompt") for name in sorted(PROMPTED)),
+    ("assemblyai", {"audio_url": ""}, "/audio_url"),
+    ("dashscope", {"input": "a tide"}, "/input"),
+    ("dashscope", {"model": None}, "/model"),
+    ("openai", {"background": False}, "/background"),
+    ("openai", {"background": "true"}, "/background"),
+    ("runware", {"positivePrompt": 5}, "/positivePrompt"),
+    ("runware", {"taskType": None}, "/taskType"),
+    ("veo-gemini", {"instances": {"prompt": "a tide"}}, "/instances"),
+    ("vidu", {"images": []}, "/images"),
+    ("vidu", {"model": ""}, "/model"),
+    ("xai", {"duration": "8"}, "/duration"),
+    ("xai", {"prompt": " "}, "/prompt"),
     ("apiframe", {"flip": "yes"}, "/flip"),
     ("apiframe", {"index": 1}, "/index"),
     ("apiframe-v2", {"model": 5}, "/model"),
@@ -80,6 +101,15 @@ def test_a_field_that_the_provider_would_refuse_is_refused(
 def test_what_a_page_asks_for_is_a_warning(name: str, change: Mapping[str, Any], pointer: str) -> None:
     assert found(name, change, warning=True) == [pointer]
     assert found(name, change, warning=False) == []
+
+
+def test_a_template_of_vidu_has_no_model() -> None:
+    assert HANDLERS["vidu"].check(Submission("", "template-story", {"story": "love_story_1"})) == []
+
+
+def test_a_batch_of_openai_needs_a_file_an_endpoint_and_a_window() -> None:
+    problems = HANDLERS["openai"].check(Submission("", "batch", {"input_file_id": "file-1"}))
+    assert [one.pointer for one in problems] == ["/endpoint", "/completion_window"]
 
 
 def test_songs_need_a_prompt_or_lyrics() -> None:
