@@ -6,12 +6,13 @@ from handlers.text import clean
 
 PLAIN = frozenset({"", "fail", "failed", "failure", "error"})
 """Words for a failure that give no reason."""
-_SAID = ("message", "msg", "status_msg", "detail", "title", "error", "errors", "base_resp")
+_SAID = ("message", "msg", "status_msg", "detail", "title", "error", "errors", "base_resp", "problem")
 _REASONS = (
     "error_message",
     "error_msg",
     "failure_reason",
     "fail_reason",
+    "reject_reason",
     "failure",
     "reason",
     "status_details",
@@ -56,7 +57,8 @@ def reason(value: object) -> str:
 def _field(value: object) -> str:
     if isinstance(value, list):
         return ".".join(clean(str(one), 40) for one in value[:8] if isinstance(one, str | int))
-    return clean(value, 100) if isinstance(value, str) else ""
+    # The root of a JSONPath names no field.
+    return clean(value.removeprefix("$").removeprefix("."), 100) if isinstance(value, str) else ""
 
 
 def code_of(value: object) -> str | None:

@@ -44,7 +44,8 @@ class Answers:
     def __init__(self, told: Description, reader: Reader) -> None:
         self._told, self._reader = told, reader
         ok = told.ok
-        self._fine = frozenset(ok.equals) if ok else frozenset()
+        self._equals = frozenset(ok.equals) if ok else frozenset()
+        self._wrong = frozenset(ok.wrong) if ok else frozenset()
         self._judged = first(ok.at, _token, blank=True) if ok else None
         self._message = first(ok.message or (), fields.identity) if ok else None
         self._code = first(told.failure.code or (), fields.code)
@@ -84,6 +85,7 @@ class Answers:
             body = self._body(message, forced)
             read = self._read(body, message, view, forced)
             if read.update.phase in ENDED:
+                self._judge_failure(message, body, read.update)
                 return read.update
             self._judge(message, body, named=True, submitting=False)
             if read.meaning is Meaning.MISSING:
@@ -169,7 +171,7 @@ class Answers:
             code, text = self._told_code(message, body)
         except Ambiguous:
             raise Garbled("the answer could not be read", status=message.status) from None
-        if code in self._fine:
+        if code is not None and self._fine(code):
             return
         meant = self._meant(message, code, text)
         kind = ERRORS.get(meant) if meant else self._kind(message, code, text, unsure=named or not submitting)
@@ -191,6 +193,20 @@ class Answers:
         lower = text.lower()
         sentences = self._told.sentences.items()
         return next((kind for kind, parts in sentences if any(part in lower for part in parts)), None)
+
+    def _judge_failure(self, message: HttpMessage, body: dict[str, Any], update: Update) -> None:
+        """Raise the error of a call about the account or its rate, told as the failure of no named job."""
+        if self._judged is None or update.phase is not Phase.FAILED or update.provider_job_id is not None:
+            return
+        with suppress(Ambiguous):
+            code, text = self._told_code(message, body)
+            kind = refusals.spoken(code, text)
+            if code is not None and not self._fine(code) and kind in {AccountRefused, Throttled}:
+                wait = wish(message, body)
+                raise kind(text, status=message.status, retry_after=wait, provider_code=code)
+
+    def _fine(self, code: str) -> bool:
+        return code in self._equals or bool(self._wrong and code not in self._wrong)
 
     def _told_code(self, message: HttpMessage, body: dict[str, Any]) -> tuple[str | None, str]:
         if self._judged is not None and (code := self._judged(body)) is not None:

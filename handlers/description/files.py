@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from handlers import fields, wire
@@ -22,6 +22,7 @@ FACTS: Mapping[str, Callable[[object], Any]] = {
     "has_sound": fields.flag,
     "deletes_at": fields.moment,
     "expires_at": fields.moment,
+    "expires_in": fields.whole,
 }
 """The reader of each fact about a file."""
 NAMES = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
@@ -54,6 +55,7 @@ def _below(group: Files) -> Group:
     finds = [every(pointer) for pointer in group.below or ()]
     kinds = group.kinds or NAMES
     fixed = None if group.kind == "auto" else Kind(group.kind)
+    expires = _expiry(group)
 
     def read(body: Any, message: HttpMessage) -> list[Asset]:
         life = message.received_at + group.life if group.life else None
@@ -62,7 +64,12 @@ def _below(group: Files) -> Group:
             for node in find(body):
                 links = wire.links_under(node, kinds)
                 found += [
-                    Asset(kind=fixed or kind or wire.kind_of(link), url=link, deletes_at=life)
+                    Asset(
+                        kind=fixed or kind or wire.kind_of(link),
+                        url=link,
+                        deletes_at=life,
+                        expires_at=expires(link, message) if expires else None,
+                    )
                     for link, kind in links.items()
                 ]
                 found += _inline(node)
@@ -118,6 +125,8 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
             told["deletes_at"] = message.received_at + group.life
         if expires and (ends := expires(link, message)) is not None:
             told["expires_at"] = ends
+        if seconds := told.pop("expires_in", None):
+            told["expires_at"] = message.received_at + timedelta(seconds=seconds)
         told[target] = link
         return Asset(kind=kind, **told)
 

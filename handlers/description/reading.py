@@ -26,6 +26,8 @@ PHASES: Mapping[Meaning | None, Phase] = {
 }
 ERROR_NODES = ("/error", "/data/error", "/errors")
 """The places of an error in the messages of a provider whose description names none."""
+FILTERED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+"""The ends that a filter's flag explains."""
 ENVELOPES = ("data", "output", "task", "payload")
 """The objects that may hold the fields of a job, and so the reason of its failure."""
 Find = Callable[[Any], Any]
@@ -101,7 +103,7 @@ class Reader:
         meaning = forced or self._meaning(word, view, made=made, progress=progress)
         phase = PHASES[meaning] if meaning else refusals.known(word)
         error = self._error(body)
-        if phase is Phase.SUCCEEDED and self._filtered(body, made=bool(assets)):
+        if phase in FILTERED and self._filtered(body, made=bool(assets)):
             phase, made = Phase.FAILED, False
             failure: Failure | None = self._failed(body, error, word, blocked=True)
         elif error is not None and self._ends(phase, made=made):

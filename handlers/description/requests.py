@@ -201,9 +201,11 @@ def _encoded(body: dict[str, Any] | list[Any], form: str) -> tuple[str, bytes]:
 
 
 def _pairs(body: Any) -> list[tuple[str, Any]]:
-    """Return the fields of a form; a list of plain values repeats its field."""
-    found = []
+    """Return the fields of a form: a list of plain values repeats its field, and a null is left out."""
+    found: list[tuple[str, Any]] = []
     for name, value in body.items():
+        if value is None:
+            continue
         plain = isinstance(value, list) and not any(isinstance(one, dict | list) for one in value)
         found += [(name, one) for one in value] if plain else [(name, value)]
     return found

@@ -44,6 +44,9 @@ class Judgement(Part):
 
     at: Pointers = Field(description="the code")
     equals: tuple[str, ...] = Field(min_length=1, max_length=8, description="the codes that mean success")
+    wrong: tuple[str, ...] = Field(
+        default=(), max_length=8, description="the codes that mean an error; default: all others"
+    )
     message: Pointers | None = Field(default=None, description="the sentence beside another code")
 
 
@@ -87,9 +90,10 @@ class Files(Part):
         default=None, description="`query:exp`: the parameter of the link with its end in unix seconds"
     )
     facts: dict[
-        Literal["mime_type", "width", "height", "duration", "fps", "has_sound", "deletes_at", "expires_at"],
+        Literal["mime_type", "width", "height", "duration", "fps", "has_sound"]
+        | Literal["deletes_at", "expires_at", "expires_in"],
         str,
-    ] = Field(default={}, description="a field of the item, or a pointer into the body")
+    ] = Field(default={}, description="a field of the item, or a pointer into the body; seconds in the last")
     otherwise: bool = Field(default=False, description="only where no group before it found a file")
     one: bool = Field(default=False, description="only the first file of the group")
 

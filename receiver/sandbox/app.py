@@ -7,7 +7,10 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.policy import HTTP
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -290,12 +293,19 @@ def _own_id(speaker: Speaker, body: dict[str, Any]) -> str | None:
 
 async def _read_body(request: Request) -> Any:
     """Return the body of a call: JSON, or the fields of a form. Raises `BadJson`."""
-    kind = request.headers.get("content-type", "")
-    if kind.startswith(("multipart/", "application/x-www-form-urlencoded")):
-        async with request.form() as form:
-            return {name: value for name, value in form.items() if isinstance(value, str)}
-    raw = await request.body()
+    kind, raw = request.headers.get("content-type", ""), await request.body()
+    if kind.startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(raw.decode(errors="replace")))
+    if kind.startswith("multipart/"):
+        return _parts(kind, raw)
     return json.read(raw) if raw else {}
+
+
+def _parts(kind: str, raw: bytes) -> dict[str, str]:
+    """Return the texts of a form in several parts, without its files."""
+    form = message_from_bytes(f"content-type: {kind}\r\n\r\n".encode() + raw, policy=HTTP)
+    parts = [part for part in form.iter_parts() if part.get_filename() is None]
+    return {str(part.get_param("name", header="content-disposition")): part.get_content() for part in parts}
 
 
 def _table(body: Any) -> dict[str, Any]:

@@ -147,9 +147,10 @@ class Dialect:
     def said(self, made: Made, phase: str, progress: int) -> Body | None:
         """Return the body of a callback, None for progress where the provider has no word for it."""
         rule = self.told.callback
-        if phase == "running" and not self.told.words:
+        own = rule.fields if rule else Fields()
+        if phase == "running" and own.status is None and self.told.fields.status is None:
             return None
-        body = self._facts(rule.fields if rule else Fields(), made, phase, progress)
+        body = self._facts(own, made, phase, progress)
         return self._outcome(body, made, phase)
 
     def refusal(self, cause: str) -> tuple[int, Body]:

@@ -19,7 +19,7 @@ from typing import Any
 from handlers import ALL, DESCRIBED, json
 from handlers.contract import Callback, Exchange, Handler, HttpMessage, Keys, Proof, Update, no_challenge
 from handlers.description import loading
-from handlers.description.terms import Fields
+from handlers.description.terms import Fields, Meaning
 from handlers.description.vocabulary import Description
 from handlers.errors import BadPayload, BadSignature, ProviderError
 from handlers.pointers import steps
@@ -82,16 +82,23 @@ def description(provider: str) -> Description:
     return loading.load(DESCRIBED / f"{provider}.toml").told
 
 
-def status_fields(provider: str) -> frozenset[str]:
-    """Return the names of the fields that hold a status word in the messages of a provider."""
+def fields_of(provider: str, door: str) -> tuple[Fields, Fields]:
+    """Return the places that a description names for one handler function, and those for all of them."""
     told = description(provider)
-    parts = (told.submit, told.poll, told.result, told.cancel, told.callback)
-    views = (told.fields, *(part.fields for part in parts if part is not None))
-    return frozenset(steps(place)[-1] for view in views for place in _status(view))
+    table = getattr(told, door)
+    return (table.fields if table else Fields()), told.fields
 
 
-def _status(view: Fields) -> tuple[str, ...]:
-    return view.status or ()
+def status_fields(provider: str, door: str = "poll") -> frozenset[str]:
+    """Return the names of the fields with a status word; none where a message carries no such word."""
+    own, common = fields_of(provider, door)
+    return frozenset(steps(place)[-1] for place in own.status or common.status or ())
+
+
+def without_word(provider: str, door: str = "poll") -> Meaning | None:
+    """Return the meaning of a message that has neither a status word nor a file."""
+    own, common = fields_of(provider, door)
+    return own.without_status or common.without_status
 
 
 def message(status: int = 200, body: bytes = b"", *headers: tuple[str, str]) -> HttpMessage:

@@ -10,7 +10,15 @@ from handlers import refusals
 from handlers.contract import Failure, FailureCode, HttpMessage, Phase
 from handlers.description.terms import Meaning
 from handlers.errors import AccountRefused, ProviderError, Rejected
-from tests.handlers.captures import HANDLERS, captures, description, exchanges, message, status_fields
+from tests.handlers.captures import (
+    HANDLERS,
+    captures,
+    description,
+    exchanges,
+    message,
+    status_fields,
+    without_word,
+)
 from tests.handlers.strategies import places, replaced
 
 named = pytest.mark.parametrize("name", HANDLERS)
@@ -71,8 +79,7 @@ def running_with(name: str, word: str) -> HttpMessage:
 
 def meant(name: str, word: str) -> Phase | None:
     """Return the meaning of a word at a provider: by its own table first. None: it does not know the job."""
-    told = description(name)
-    own = told.meanings.get(word) if word else told.fields.without_status
+    own = description(name).meanings.get(word) if word else without_word(name)
     if own is Meaning.MISSING:
         return None
     return Phase(own) if own else ENDS[word]

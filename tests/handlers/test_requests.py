@@ -10,13 +10,14 @@ import os
 import re
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from hypothesis import given
 
 from handlers import ALL
 from handlers.contract import Account, AssetRef, Exchange, Handler, HttpRequest, JobRef, Submission
+from handlers.json import write
 from handlers.wire import own_path
 from tests.handlers.captures import (
     API_KEY,
@@ -142,11 +143,13 @@ def test_a_provider_with_a_resolve_shows_what_it_resolves(handler: Handler) -> N
 
 
 @named
-def test_the_key_travels_in_one_header_and_nowhere_else(handler: Handler) -> None:
+def test_the_key_travels_once_and_where_the_provider_wants_it(handler: Handler) -> None:
+    in_body = description(handler.name).auth.startswith("body:")
     for name, request in (submits(handler) | questions(handler)).items():
-        assert [value.count(API_KEY) for _, value in request.headers if API_KEY in value] == [1], name
+        found = [value.count(API_KEY) for _, value in request.headers if API_KEY in value]
+        assert found == ([] if in_body else [1]), name
+        assert request.body.count(API_KEY.encode()) == int(in_body), name
         assert API_KEY not in request.path
-        assert API_KEY.encode() not in request.body
 
 
 @named
@@ -164,7 +167,7 @@ def test_headers_are_well_formed_and_single(handler: Handler) -> None:
         assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
         assert all(re.fullmatch(r"[ -~]+", value) for _, value in request.headers)
         assert ("accept", "application/json") in request.headers
-        assert (("content-type", "application/json") in request.headers) == bool(request.body)
+        assert ("content-type" in names) == bool(request.body)
 
 
 @named
@@ -189,10 +192,39 @@ def test_a_strange_id_cannot_change_the_question(handler: Handler) -> None:
 
 
 def sent(request: HttpRequest) -> dict[str, Any]:
-    """Return the object that a submission sends; where the provider takes a list, its only item."""
+    """Return the object that a submission sends: that of its JSON, the only item of a list, or a form."""
+    kind = dict(request.headers)["content-type"]
+    if kind.startswith("multipart/form-data; boundary="):
+        return _parts(request.body, kind.partition("boundary=")[2].encode())
     body = json.loads(request.body)
     only: dict[str, Any] = body[0] if isinstance(body, list) and len(body) == 1 else body
     return only
+
+
+def _parts(body: bytes, boundary: bytes) -> dict[str, Any]:
+    """Return the texts of a form by name, with a list for a name that comes several times."""
+    found: dict[str, list[str]] = {}
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, content = part.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
+        name = re.fullmatch(rb'content-disposition: form-data; name="([^"]*)"', head)
+        assert name is not None
+        found.setdefault(unquote(name[1].decode()), []).append(content.decode())
+    return {name: texts if len(texts) > 1 else texts[0] for name, texts in found.items()}
+
+
+def in_form(request: HttpRequest, told: dict[str, Any]) -> dict[str, Any]:
+    """Return an object as a request can send it: a form holds texts, and neither nulls nor empty lists."""
+    if ("content-type", "application/json") in request.headers:
+        return told
+    given = {name: value for name, value in told.items() if value is not None and value != []}
+    return {name: _texts(value) for name, value in given.items()}
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
+        texts = [_texts(one) for one in value]
+        return texts if len(texts) > 1 else texts[0]
+    return value if isinstance(value, str) else write(value).decode()
 
 
 def own_words(handler: Handler, operation: str, *, rings_back: bool = True) -> dict[str, Any]:
@@ -207,9 +239,10 @@ def test_without_a_callback_the_body_is_the_input(handler: Handler) -> None:
     for name in handler.operations:
         request = handler.submit.build(submission(name, rings_back=False), account(handler))
         added = own_words(handler, name, rings_back=False)
-        assert json.dumps(sent(request)) == json.dumps(INPUT | added)
+        assert json.dumps(sent(request)) == json.dumps(in_form(request, INPUT | added))
         # Only fields that every request has, and the key under which a repeat is known, are added.
-        assert bool(added) == bool(rule.always or (rule.idempotency or "").startswith("body:"))
+        places = (description(handler.name).auth, rule.idempotency or "")
+        assert bool(added) == bool(rule.always or any(place.startswith("body:") for place in places))
 
 
 @called_back
@@ -218,7 +251,7 @@ def test_with_a_callback_the_body_is_the_input_and_our_words(handler: Handler) -
         if operation.callback:
             request = handler.submit.build(submission(name, rings_back=True), account(handler))
             added = own_words(handler, name)
-            assert json.dumps(sent(request)) == json.dumps(INPUT | added)
+            assert json.dumps(sent(request)) == json.dumps(in_form(request, INPUT | added))
             query = parse_qs(urlsplit(request.path).query)
             places = [json.dumps(added), *(value for values in query.values() for value in values)]
             assert sum(CALLBACK_URL in place for place in places) == 1
@@ -253,7 +286,7 @@ def test_any_input_passes_through_untouched(handler: Handler, told: dict[str, An
     asked = submission(handler.default_operation, rings_back=False, told=told)
     request = handler.submit.build(asked, account(handler))
     added = own_words(handler, handler.default_operation, rings_back=False)
-    assert json.dumps(sent(request)) == json.dumps(told | added)
+    assert json.dumps(sent(request)) == json.dumps(in_form(request, told | added))
 
 
 @named

@@ -28,11 +28,16 @@ FINE: Mapping[str, tuple[str, dict[str, Any]]] = {
     "veo-gemini": ("veo-3.1-generate-preview", {"instances": [{"prompt": "a tide"}]}),
     "vidu": ("img2video", {"model": "viduq1", "images": ["https://h.example/i.png"], "prompt": "a tide"}),
     "xai": ("generations", {"model": "grok-imagine-video", "prompt": "a tide", "duration": 8}),
+    "ideogram": ("generate", {"text_prompt": "a tide"}),
+    "tavus": ("video", {"replica_id": "r-1", "script": "a tide"}),
+    "meshy": ("text-to-3d", {"mode": "preview", "prompt": "a tide"}),
+    "tripo": ("text-to-model", {"prompt": "a tide"}),
+    "modelslab": ("text2video", {"model_id": "cogvideox", "prompt": "a tide"}),
+    "zhipu": ("video", {"model": "cogvideox-3", "prompt": "a tide"}),
+    "together": ("video", {"model": "m", "prompt": "a tide"}),
 }
-PROMPTED = FINE.keys() - {"aiml", "assemblyai", "dashscope", "openai", "replicate", "runware", "veo-gemini"}
-"""The providers that know a prompt of an input by its name."""
 WRONG = [
-    *((name, {"prompt": 5}, "/prompt") for name in sorted(PROMPTED)),
+    *((name, {"prompt": 5}, "/prompt") for name in FINE if "prompt" in FINE[name][1]),
     ("assemblyai", {"audio_url": ""}, "/audio_url"),
     ("dashscope", {"input": "a tide"}, "/input"),
     ("dashscope", {"model": None}, "/model"),
@@ -67,6 +72,16 @@ WRONG = [
     ("minimax", {"prompt_optimizer": 1}, "/prompt_optimizer"),
     ("replicate", {"version": 5}, "/version"),
     ("replicate", {"input": "a tide"}, "/input"),
+    ("ideogram", {"text_prompt": 5}, "/text_prompt"),
+    ("ideogram", {"json_prompt": {"subject": "a tide"}}, "/text_prompt"),
+    ("ideogram", {"text_prompt": None}, "/text_prompt"),
+    ("tavus", {"replica_id": ""}, "/replica_id"),
+    ("tavus", {"script": None}, "/script"),
+    ("meshy", {"mode": "final"}, "/mode"),
+    ("tripo", {"prompt": " "}, "/prompt"),
+    ("modelslab", {"prompt": ""}, "/prompt"),
+    ("zhipu", {"prompt": None}, "/prompt"),
+    ("together", {"model": None}, "/model"),
 ]
 WARNED = [
     ("apiframe", {"generation_type": "image2video"}, "/image_url"),
