@@ -1,6 +1,6 @@
-"""The checks of an input before money is spent: types of known fields, and required fields."""
+"""The checks of an input before money is spent: the types of known fields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from handlers.contract import Problem
@@ -35,14 +35,3 @@ def typed(given: Mapping[str, Any], fields: Mapping[str, str], at: str = "") -> 
 def _is(value: object, kind: str) -> bool:
     # In Python a bool is an int, but `true` is not a number in JSON.
     return isinstance(value, _TYPES[kind]) and (kind == FLAG or not isinstance(value, bool))
-
-
-def fields(**names: str) -> dict[str, str]:
-    """Return a table of fields by type from one word list for each type."""
-    kinds = {"text": TEXT, "number": NUMBER, "whole": WHOLE, "flag": FLAG, "list": LIST, "table": TABLE}
-    return {name: kinds[kind] for kind, listed in names.items() for name in listed.split()}
-
-
-def needed(given: Mapping[str, Any], *names: str) -> Sequence[Problem]:
-    """Return a problem for each field that is missing or empty."""
-    return [Problem(f"/{name}", f"{name} is needed") for name in names if not given.get(name)]

@@ -27,7 +27,7 @@ TELLING: dict[str, tuple[bytes, ...]] = {}
 
 
 def telling(name: str, door: str) -> tuple[bytes, ...]:
-    """Return the longest body that is read as a success, and that as a failure; the longest of all without."""
+    """Return the longest body that is read as a success, and that as a failure; else the longest."""
     bodies = {capture.message.body: capture.outcomes for capture in captures(name, door) if is_json(capture)}
     ends = [
         [body for body, outcomes in bodies.items() if word in outcomes] for word in ("succeeded", "failed")
