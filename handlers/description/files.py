@@ -8,7 +8,7 @@ from typing import Any
 from handlers import fields, wire
 from handlers.contract import Asset, HttpMessage, Kind
 from handlers.description.vocabulary import Files
-from handlers.pointers import every, first
+from handlers.pointers import every, first, steps
 
 Read = Callable[[Any, HttpMessage], tuple[Asset, ...]]
 Group = Callable[[Any, HttpMessage], list[Asset]]
@@ -34,13 +34,17 @@ _QUERY = "query:"
 
 def files_reader(groups: Sequence[Files]) -> Read:
     """Return the function that reads the files of a body, each link once."""
-    compiled = [(_below(group) if group.below else _at(group), group.otherwise) for group in groups]
+    compiled = [
+        (_below(group) if group.below else _at(group), group.otherwise, _tops(group)) for group in groups
+    ]
 
     def read(body: Any, message: HttpMessage) -> tuple[Asset, ...]:
         found: list[Asset] = []
-        for group, otherwise in compiled:
-            if not (otherwise and found):
-                found += group(body, message)
+        for group, otherwise, tops in compiled:
+            # Most groups have nothing in most bodies, which one look at the fields at the top shows.
+            if (tops.isdisjoint(body) and tops) or (otherwise and found):
+                continue
+            found += group(body, message)
         if len(found) < 2:
             return tuple(found)
         links: dict[object, Asset] = {}
@@ -49,6 +53,12 @@ def files_reader(groups: Sequence[Files]) -> Read:
         return tuple(links.values())
 
     return read
+
+
+def _tops(group: Files) -> frozenset[str]:
+    """Return the fields at the top of a body below which a group looks; none where it looks at the whole."""
+    paths = [steps(pointer) for pointer in (*(group.at or ()), *(group.below or ()))]
+    return frozenset(path[0] for path in paths) if all(paths) else frozenset()
 
 
 def _below(group: Files) -> Group:
