@@ -23,6 +23,7 @@ KeySource = Callable[[Keys], Iterable[bytes]]
 
 HEADER_LIMIT = 4096
 """The most characters of a header that carries a proof."""
+_ED25519 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _SIGNATURES = 16
 """The most signatures in one header: a rotation has two, and a long list would cost time."""
@@ -183,11 +184,11 @@ def ed25519(
         lines = [only(message, name) for name in signed]
         _check_time(message, only(message, stamp).decode("latin-1"), tolerance)
         text = b"\n".join([*lines, hashlib.sha256(message.body).hexdigest().encode()])
-        try:
-            given = bytes.fromhex(only(message, signature).decode("latin-1"))
-        except ValueError:
-            raise BadSignature(f"{signature} is not hexadecimal") from None
-        if any(_fits(key, given, text) for key in known.account):
+        given = only(message, signature).decode("latin-1")
+        # `bytes.fromhex` would pass over blanks, so that one signature had many forms.
+        if not _ED25519.fullmatch(given):
+            raise BadSignature(f"{signature} is not an Ed25519 signature in hexadecimal")
+        if any(_fits(key, bytes.fromhex(given), text) for key in known.account):
             return Proof.PROVED
         raise BadSignature("its signature fits none of the keys")
 

@@ -51,11 +51,11 @@ _MONEY = _any(
     r"insufficient[ _-]?(account[ _-])?(quota|balance|credits?|funds)",
     r"(out of|not enough|no) (credits?|balance|funds)",
     r"(balance|credits?)[ _](is |are )?(not[ _]enough|too low|exhausted|used up)",
-    r"arrears|exceeded your current quota",
+    r"exhausted (balance|credits?)|overdue balance|arrears|exceeded your current quota",
 )
 _KEY = _any(
     r"(api|access|invalid)[ _-]?key|credentials?|authenticat",
-    r"account (is |has been )?(suspended|disabled|blocked|deactivated)",
+    r"(account|user) (is |has been )?(suspended|disabled|blocked|deactivated|locked)",
 )
 _POLICY = _any(
     r"nsfw|content[ _-]?policy|moderat(ed|ion)|flagged",
@@ -101,7 +101,9 @@ def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
             return Rejected
     if 300 <= status < 400:
         return Redirected
-    return BY_STATUS.get(status) or (Unavailable if status >= 500 else Rejected)
+    kind = BY_STATUS.get(status) or (Unavailable if status >= 500 else Rejected)
+    # The sentence may quote the prompt, so only the code can say that the content was refused.
+    return ContentRefused if kind is Rejected and policy(code) else kind
 
 
 def spoken(code: str | None, said: str) -> type[ProviderError]:

@@ -7,7 +7,7 @@
 | `{method}`, `{path}`, `{query}` | of the request to the callback URL |
 | `{header:name}` | the value of a header |
 | `{headers}` | a line `name:value` for each header that another header lists |
-| `{/pointer}` | a value inside the body |
+| `{/pointer}` | a value inside the body; of several, `{/a|/b}`, the first that is there |
 """
 
 import hashlib
@@ -178,10 +178,10 @@ _PARTS: Mapping[str, Part] = {
 def _part(name: str) -> Part | None:
     if name.startswith("/"):
         try:
-            find = every(name)
+            finds = [every(pointer) for pointer in name.split("|")]
         except BadPointer:
             return None
-        return lambda said: _one(find(said.body))
+        return lambda said: _one(next((found for find in finds if (found := find(said.body))), ()))
     if name.startswith("header:"):
         header = name.removeprefix("header:")
         return lambda said: proofs.only(said.message, header)

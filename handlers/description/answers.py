@@ -223,7 +223,7 @@ class Answers:
         if code is None:
             return None
         if message.status >= 300:
-            return refusals.refusal(message.status, code, text) if self._judged is not None else None
+            return None
         # Only a code with a sentence is surely the provider's own refusal; anything else may hide a job.
         return Garbled if unsure or not text else refusals.spoken(code, text)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}", re.ASCII)
 _BRACES = re.compile(r"\{([^{}]*)\}")
-CALL_NAMES = frozenset({"id", "own", "operation", "name"})
+CALL_NAMES = frozenset({"id", "own", "operation", "name", "app"})
 SOURCE_NAMES = frozenset({"source", "own"})
 
 

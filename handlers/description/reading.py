@@ -62,6 +62,8 @@ class View:
         self.word: Find = _least([every(place) for place in places("status")], token, words)
         self.progress: Find = first(places("progress"), fields.percent)
         self.results = [every(place) for place in places("result")]
+        self.files = own.files and common.files
+        self.only_end = own.only_end or common.only_end
         self.scale = own.scale if own.scale != 1 else common.scale
         self.without_status = own.without_status or common.without_status
 
@@ -95,7 +97,7 @@ class Reader:
     ) -> Read:
         """Return a body as read. `forced` is the meaning of its HTTP status, where that has one."""
         word = view.word(body) or ""
-        assets = self._files(body, message)
+        assets = self._files(body, message) if view.files else ()
         made = bool(assets) or any(find(body) for find in view.results)
         progress = view.progress(body)
         if progress is not None:
@@ -106,7 +108,7 @@ class Reader:
         if phase in FILTERED and self._filtered(body, made=bool(assets)):
             phase, made = Phase.FAILED, False
             failure: Failure | None = self._failed(body, error, word, blocked=True)
-        elif error is not None and self._ends(phase, made=made):
+        elif error is not None and self._ends(phase, view, made=made):
             phase, failure = Phase.FAILED, self._failed(body, error, word)
         else:
             failure = self._failure(phase, body, error, word, made=made)
@@ -148,10 +150,10 @@ class Reader:
         counted = any(isinstance(one, int) and one > 0 for one in found if not isinstance(one, bool))
         return not made and (bool(taken) or counted)
 
-    def _ends(self, phase: Phase, *, made: bool) -> bool:
+    def _ends(self, phase: Phase, view: View, *, made: bool) -> bool:
         """Return whether an error ends a job whose word does not mean a failure."""
         if phase is Phase.SUCCEEDED:
-            return self._table.only_end and not made
+            return view.only_end and not made
         return phase is Phase.UNKNOWN and self._table.ends
 
     def _failure(

@@ -92,6 +92,7 @@ class Requests:
             "own": "/".join(wire.segment(part) for part in job.provider_job_id.split("/")),
             "operation": operation.path if operation else "",
             "name": job.operation,
+            "app": "/".join(job.operation.split("/")[:2]),
         }
         return _filled(_queried(rule.path or "/", rule.query), names)
 

@@ -66,6 +66,10 @@ class Fields(Part):
     without_status: Meaning | None = Field(
         default=None, description="the meaning of a body without status, file and `result`"
     )
+    files: bool = Field(default=True, description="false: the links of this message are no files")
+    only_end: bool = Field(
+        default=False, description="the word for success is the only one of the end: an error tells a failure"
+    )
     result: Pointers | None = Field(
         default=None, description="fields that mean success where the status is missing"
     )

@@ -65,9 +65,6 @@ class FailureTable(Part):
     ends: bool = Field(
         default=False, description="an error ends a job whose word is unknown, and one that is submitted"
     )
-    only_end: bool = Field(
-        default=False, description="the word for success is the only one of the end: an error tells a failure"
-    )
     gone: Pointers | None = Field(default=None, description="a flag: the provider no longer has the result")
 
 

@@ -257,13 +257,14 @@ def _link_of(group: Files, kind: Kind | None) -> str:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    forms = {"operation": "/.+?", "name": ".+?", "own": r"(?P<own>.+)"}
+    forms = {"operation": "/.+?", "name": ".+?", "app": ".+?", "own": r"(?P<own>.+)"}
     forms |= {name: rf"(?P<{name}>[^/]+)" for name in ("id", "source")}
     return re.compile(_BRACES.sub(lambda found: forms[found[1]], re.escape(path)))
 
 
 def _path(call: Call, operation: str, identity: str) -> str:
     names = {"id": identity, "own": identity, "operation": operation, "name": operation.lstrip("/")}
+    names["app"] = "/".join(names["name"].split("/")[:2])
     path = _BRACES.sub(lambda found: names[found[1]], call.path or "/")
     query = "&".join(f"{name}={value.replace('{id}', identity)}" for name, value in call.query.items())
     return f"{path}?{query}" if query else path

@@ -29,8 +29,10 @@ CASES = Path(__file__).with_name("cases")
 RECEIVED_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 JOB_SECRET = "job-secret-0f3a"
 ACCOUNT_SECRET = "whsec_YWNjb3VudC1zZWNyZXQtZm9yLXRlc3Rz"
+PUBLIC_KEY = "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"
+"""The public key, as in a JSON Web Key, of the private Ed25519 key that is the bytes 00 to 1f."""
 API_KEY = "api-key-7c21"
-KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET,), api=(API_KEY,))
+KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET, PUBLIC_KEY), api=(API_KEY,))
 CONFIDENCE = frozenset({"official", "seed", "third-party", "unconfirmed"})
 
 Read = Callable[[HttpMessage], dict[str, Any]]
@@ -153,7 +155,7 @@ def rendered(value: Any) -> Any:
 
 def exchanges(handler: Handler) -> dict[str, Exchange[Any, Any]]:
     """Return the functions of a handler that send a request, by name."""
-    found = {name: getattr(handler, name) for name in ("submit", "poll", "resolve", "cancel")}
+    found = {name: getattr(handler, name) for name in ("submit", "poll", "result", "resolve", "cancel")}
     return {name: door for name, door in found.items() if isinstance(door, Exchange)}
 
 

@@ -22,6 +22,7 @@ from tests.handlers.captures import (
     CONFIDENCE,
     EVERY,
     HANDLERS,
+    KEYS,
     Capture,
     captures,
     description,
@@ -36,6 +37,7 @@ from tests.handlers.captures import (
 REQUIRED = {
     "submit": {"update", "Rejected", "AccountRefused", "Throttled", "Unavailable", "Garbled"},
     "poll": {"running", "succeeded", "failed", "unknown", "Rejected", "Garbled"},
+    "result": {"succeeded", "failed", "Rejected", "Unavailable", "Garbled"},
     "callback": {"running", "succeeded", "failed", "unknown", "BadPayload"},
     "resolve": {"asset", "Rejected", "Garbled"},
     "cancel": {"update", "Rejected", "Garbled"},
@@ -116,6 +118,17 @@ def test_every_door_has_captures_of_its_outcomes(handler: Handler) -> None:
             assert shown.isdisjoint(OPEN)
             missing -= OPEN
         assert not missing, f"cases/{handler.name}/{door}__*.http show no {', '.join(sorted(missing))}"
+
+
+def refuses_bare_callbacks(handler: Handler) -> bool:
+    """Return whether a callback without a proof is refused, even where a right one leaves it a hint."""
+    if handler.callback is None:
+        return False
+    try:
+        handler.callback.verify(message(), KEYS)
+    except BadSignature:
+        return True
+    return False
 
 
 @named
@@ -233,13 +246,21 @@ def test_a_status_that_is_no_word_counts_as_missing(handler: Handler, value: Any
     reads_as(handler, value, word=False)
 
 
+def told_by_status(handler: Handler, door: str) -> set[int]:
+    """Return the statuses beyond success that tell the state of a job, as captures show."""
+    found = [capture for capture in captures(handler.name, door) if "update" in capture.outcomes]
+    return {capture.message.status for capture in found if capture.message.status >= 300}
+
+
 @named
 @pytest.mark.parametrize("error", STATUSES)
 def test_an_http_status_means_the_same_everywhere(handler: Handler, error: str) -> None:
     bodies = (b"", b"{}", b"<p>no</p>", b'{"error":{"code":"c","message":"m"}}')
-    for door, status, body in itertools.product(exchanges(handler).values(), STATUSES[error], bodies):
+    for door, status, body in itertools.product(exchanges(handler), STATUSES[error], bodies):
+        if status in told_by_status(handler, door):
+            continue
         with pytest.raises(ProviderError) as caught:
-            door.parse(message(status, body))
+            exchanges(handler)[door].parse(message(status, body))
         assert (type(caught.value).__name__, caught.value.status) == (error, status)
 
 

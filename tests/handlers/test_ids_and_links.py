@@ -83,7 +83,7 @@ def test_an_id_is_told_as_it_is(handler: Handler) -> None:
 
 def linked(name: str) -> list[tuple[Capture, str]]:
     """Return the captures that result in links of assets, once with each link."""
-    found = [*captures(name, "submit", "poll", "resolve"), *proved(name)]
+    found = [*captures(name, "submit", "poll", "result", "resolve"), *proved(name)]
     return [
         (capture, asset["url"])
         for capture in found

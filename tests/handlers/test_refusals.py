@@ -52,6 +52,9 @@ MEANINGS = [
     (403, {"detail": "You have no access to this model."}, "Rejected", None),
     (403, {"code": "FEATURE_NOT_ALLOWED", "message": "no"}, "Rejected", None),
     (403, {"error": {"code": "content_policy_violation", "message": "no"}}, "ContentRefused", None),
+    (403, {"detail": "User is locked. Reason: Exhausted balance."}, "AccountRefused", True),
+    (403, {"detail": "User is locked. Reason: Admin lock."}, "AccountRefused", True),
+    (403, {"message": "your account has an overdue balance"}, "AccountRefused", True),
     (401, {"detail": "no access to this model"}, "AccountRefused", True),
     (402, {}, "AccountRefused", True),
     (402, {"detail": "Insufficient credit to run this model"}, "AccountRefused", True),
@@ -61,6 +64,9 @@ MEANINGS = [
     (429, {"detail": "Your rate is 6 a minute while you have less than $5.0 in credit."}, "Throttled", None),
     (400, {"code": "BILLING_INSUFFICIENT_BALANCE", "message": "m"}, "AccountRefused", True),
     (400, {"message": "the prompt 'no funds' is too short"}, "Rejected", None),
+    (400, {"code": "content_moderated", "message": "m"}, "ContentRefused", None),
+    (422, {"error": {"code": "content_policy_violation", "message": "m"}}, "ContentRefused", None),
+    (422, {"message": "the prompt 'nsfw' is too short"}, "Rejected", None),
 ]
 
 

@@ -87,6 +87,8 @@ def questions(handler: Handler) -> dict[str, HttpRequest]:
             job = JobRef(JOB_ID, identity, name)
             if handler.poll is not None and operation.poll:
                 found[f"poll {name} {word}"] = handler.poll.build(job, account(handler))
+            if handler.result is not None:
+                found[f"result {name} {word}"] = handler.result.build(job, account(handler))
             if handler.cancel is not None:
                 found[f"cancel {name} {word}"] = handler.cancel.build(job, account(handler))
     if isinstance(handler.resolve, Exchange):
@@ -175,7 +177,7 @@ def test_a_get_has_no_body(handler: Handler) -> None:
     methods = {request.method for request in submits(handler).values()}
     assert methods == {"POST"}
     for request in questions(handler).values():
-        assert request.method in {"GET", "POST", "DELETE"}
+        assert request.method in {"GET", "POST", "PUT", "DELETE"}
         assert not (request.method == "GET" and request.body)
 
 
