@@ -20,8 +20,9 @@ _REASONS = (
     "task_status_msg",
     "error_details",
     "err_msg",
+    "raw_message",
 )
-_PLACES = ("loc", "field", "param")
+_PLACES = ("loc", "path", "field", "param")
 _ERRORS = 3
 """The most errors of a list that a sentence names."""
 
@@ -44,6 +45,8 @@ def sentence(value: object) -> str:
     if isinstance(details, dict):
         parts = [clean(f"{name}: {sentence(inner)}") for name, inner in list(details.items())[:_ERRORS]]
         text = "; ".join(part for part in (text, *parts) if part)
+    if isinstance(issues := value.get("issues"), list):
+        text = "; ".join(part for part in (text, sentence(issues)) if part)
     return clean(f"{field}: {text}" if field and text else text)
 
 

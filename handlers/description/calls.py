@@ -18,7 +18,8 @@ class Call(Part):
     method: Literal["GET", "POST", "PUT", "DELETE"] = Field(default="GET", description="the HTTP method")
     path: Path | None = Field(
         default=None,
-        description="with {id}; {operation}: its path, {name}: its name, {app}: the first two parts of that; {own}: an id that is a path",
+        description="with {id}; {operation}: its path, {name}: its name, {app}: the two first parts of that; "
+        "{own}: an id that is a path",
     )
     kept: str | None = Field(
         default=None, max_length=60, description="the URL that the submission's answer gave, with this ending"

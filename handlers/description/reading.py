@@ -223,10 +223,10 @@ RANKS = {Phase.SUCCEEDED: 1, Phase.FAILED: 2, Phase.CANCELED: 2}
 BLOCKED = "the provider's filter took the result"
 
 
-def _usage(places: str | Mapping[str, str]) -> Callable[[Any], dict[str, Any] | None]:
+def _usage(places: str | Mapping[str, Sequence[str]]) -> Callable[[Any], dict[str, Any] | None]:
     if isinstance(places, str):
         return first((places,), fields.table) if places else lambda _body: None
-    numbers = [(name, first((place,), fields.plausible)) for name, place in places.items()]
+    numbers = [(name, first(listed, fields.plausible)) for name, listed in places.items()]
 
     def found(body: Any) -> dict[str, Any] | None:
         told = {name: value for name, find in numbers if (value := find(body)) is not None}

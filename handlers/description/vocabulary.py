@@ -203,7 +203,7 @@ class Description(Part):
     callback: CallbackTable | None = Field(default=None, description="the messages that it sends by itself")
     files: tuple[Files, ...] = Field(default=(), max_length=32, description="groups of files, in order")
     failure: FailureTable = Field(default=FailureTable(), description="where the reason of a failure is")
-    usage: Pointer | dict[str, Pointer] = Field(default="", description="a table, or numbers by name")
+    usage: Pointer | dict[str, Pointers] = Field(default="", description="a table, or numbers by name")
     redact: tuple[Pointer, ...] = Field(default=(), description="fields that no result keeps")
     example: dict[str, Any] = Field(description="an input of the first operation, to try it with")
     operations: tuple[Operations, ...] = Field(

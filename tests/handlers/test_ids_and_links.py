@@ -34,9 +34,17 @@ NO_LINKS: tuple[Any, ...] = (
 named = pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
 
 
-def value_at(body: Any, path: tuple[Any, ...]) -> Any:
-    """Return the value at `path`."""
-    return value_at(body[path[0]], path[1:]) if path else body
+def exchanged(value: Any, old: object, new: object) -> Any:
+    """Return `value` with every value in it that equals `old` replaced, also in a text that is JSON."""
+    if value == old:
+        return new
+    if isinstance(value, dict):
+        return {name: exchanged(inner, old, new) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [exchanged(inner, old, new) for inner in value]
+    if isinstance(value, str) and value[:1] == "{" and json.dumps(old) in value:
+        return json.dumps(exchanged(json.loads(value), old, new))
+    return value
 
 
 def retold(capture: Capture, old: object, new: object) -> HttpMessage:
