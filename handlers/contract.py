@@ -261,7 +261,8 @@ class Operation:
     """A kind of generation: its path, its kind of file (None: no file), and the calls that exist for it.
 
     `callback` and `poll` are false where the provider has none. `submit_timeout` is the time for the answer
-    to a submission, longer where that answer brings the result.
+    to a submission, longer where that answer brings the result. `asked` is the path for later calls about a
+    job, where it differs.
     """
 
     path: str
@@ -269,6 +270,7 @@ class Operation:
     callback: bool = True
     poll: bool = True
     submit_timeout: timedelta = SUBMIT_TIMEOUT
+    asked: str | None = None
 
 
 @immutable

@@ -47,6 +47,7 @@ def _operations(told: "Description") -> Iterator[str]:
         if "*" in group.names.split() and "{name}" not in group.path:
             yield "operations: a group with `*` needs {name} in its path"
         yield from _braces("operations.path", group.path, frozenset({"name"}))
+        yield from _braces("operations.asked", group.asked or "", frozenset())
         for name in group.former.values():
             if name not in names:
                 yield f"operations.former: there is no operation {name!r}"

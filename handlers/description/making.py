@@ -29,7 +29,7 @@ from handlers.description import loading, proving
 from handlers.description.account_settings import applied, options_of, secrets_of
 from handlers.description.answers import Answers
 from handlers.description.callbacks import ProofTable
-from handlers.description.calls import Call, Resolve, Submit
+from handlers.description.calls import Call, Resolve
 from handlers.description.checks import checker
 from handlers.description.loading import BadDescription, Loaded
 from handlers.description.reading import Reader
@@ -162,13 +162,6 @@ def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Ca
     )
 
 
-def _own_fields(rule: Submit) -> set[str]:
-    """Return the fields of a body that the callback URL and the secret take as a whole."""
-    places = [one.partition(":") for one in (rule.callback, rule.secret) if one is not None]
-    paths = [steps(at) for where, _, at in places if where == "body"]
-    return {path[0] for path in paths if len(path) == 1}
-
-
 def _account_wide(proof: ProofTable) -> bool:
     return proof.key in proving.ACCOUNT_KEYS or proof.keys_url is not None
 
@@ -202,6 +195,7 @@ def _operations(groups: tuple[Operations, ...]) -> Mapping[str, Operation]:
             callback=group.callback,
             poll=group.poll,
             submit_timeout=SYNCHRONOUS if group.answered else SUBMIT_TIMEOUT,
+            asked=group.asked,
         )
         for name in group.names.split():
             if name == EVERY:

@@ -90,7 +90,7 @@ class Requests:
         names = {
             "id": wire.segment(job.provider_job_id),
             "own": "/".join(wire.segment(part) for part in job.provider_job_id.split("/")),
-            "operation": operation.path if operation else "",
+            "operation": (operation.asked or operation.path) if operation else "",
             "name": job.operation,
             "app": "/".join(job.operation.split("/")[:2]),
         }

@@ -108,6 +108,7 @@ class Operations(Part):
         description="separated by blanks; `*` is any path of words, as long as no other group names it"
     )
     path: Path = Field(description="{name} is the operation's own name")
+    asked: Path | None = Field(default=None, description="{operation} of later calls; default: path")
     kind: Kind | None = Field(default=None, description="the kind of file; none: a job may end without one")
     callback: bool = Field(default=True, description="false: it takes no callback URL")
     poll: bool = Field(default=True, description="false: it cannot be polled")

@@ -22,7 +22,6 @@ from tests.handlers.captures import (
     CONFIDENCE,
     EVERY,
     HANDLERS,
-    KEYS,
     Capture,
     captures,
     description,
@@ -124,17 +123,6 @@ def test_every_door_has_captures_of_its_outcomes(handler: Handler) -> None:
             assert shown.isdisjoint(OPEN)
             missing -= OPEN
         assert not missing, f"cases/{handler.name}/{door}__*.http show no {', '.join(sorted(missing))}"
-
-
-def refuses_bare_callbacks(handler: Handler) -> bool:
-    """Return whether a callback without a proof is refused, even where a right one leaves it a hint."""
-    if handler.callback is None:
-        return False
-    try:
-        handler.callback.verify(message(), KEYS)
-    except BadSignature:
-        return True
-    return False
 
 
 @named
