@@ -67,7 +67,7 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
             "9: poll.path: 'https://other.example/{id}' leaves",
         ),
         ('"/v1/tasks/{id}"', '"//other.example/{id}"', "9: poll.path: '//other.example/{id}' leaves"),
-        ('"/v1/tasks/{id}"', '"/v1/tasks/{task}"', "9: poll: no name {task}; known: {id}"),
+        ('"/v1/tasks/{id}"', '"/v1/tasks/{task}"', "9: poll: no name {task}; known: {app}, {id}, "),
         ('"/v1/tasks/{id}"', '"/v1/tasks"', "9: poll: nothing names the job"),
         (', header = "x-signature"', "", "10: callback.proof: hmac needs header"),
         ('"x-signature"', '"X Signature"', "10: callback.proof.header: String should match pattern"),
