@@ -175,6 +175,8 @@ class Answers:
             return
         meant = self._meant(message, code, text)
         kind = ERRORS.get(meant) if meant else self._kind(message, code, text, unsure=named or not submitting)
+        if kind is Rejected and self._about_content(code, text):
+            kind = ContentRefused
         if kind is None:
             return
         wait = wish(message, body) or self._told.waits.get(code or "")
@@ -182,6 +184,11 @@ class Answers:
         if isinstance(error, AccountRefused) and meant is None:
             error.certain = refusals.about_account(message.status, code, text)
         raise error
+
+    def _about_content(self, code: str | None, text: str) -> bool:
+        """Return whether a refusal speaks of the content, by the description's own words for it."""
+        told = f"{code or ''} {text}".lower()
+        return any(part in told for part in self._told.failure.content)
 
     def _meant(self, message: HttpMessage, code: str | None, text: str) -> Consequence | None:
         """Return the consequence of a code, or that of a refusal's sentence, by the tables."""

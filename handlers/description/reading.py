@@ -162,7 +162,7 @@ class Reader:
         if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and error is not None and not made):
             return self._failed(body, error, word)
         if phase is Phase.CANCELED:
-            return said.canceled(word)
+            return said.canceled("" if self._words.get(word) is Meaning.SUCCEEDED else word)
         if phase is Phase.SUCCEEDED and self._gone(body):
             return Failure("expired", "the provider no longer has the result", FailureCode.RESULT_MISSING)
         return None

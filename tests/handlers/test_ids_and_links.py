@@ -9,7 +9,6 @@ import pytest
 from handlers.contract import Asset, Handler, HttpMessage
 from handlers.errors import BadPayload, Garbled, Rejected
 from tests.handlers.captures import HANDLERS, Capture, captures, exchanges, proved
-from tests.handlers.strategies import places, replaced
 
 NO_IDS: tuple[Any, ...] = ("", "\x00", "\x1f\x00", None, True, False, [], {}, ["id"], {"id": "x"})
 DIRTY_LINKS = (
@@ -49,9 +48,7 @@ def exchanged(value: Any, old: object, new: object) -> Any:
 
 def retold(capture: Capture, old: object, new: object) -> HttpMessage:
     """Return the message of a capture with every value that equals `old` replaced, in its headers too."""
-    body = json.loads(capture.message.body or b"{}")
-    for path in [path for path in places(body) if value_at(body, path) == old]:
-        body = replaced(body, path, new)
+    body = exchanged(json.loads(capture.message.body or b"{}"), old, new)
     heads = [(name, new if value == old else value) for name, value in capture.message.headers]
     kept = tuple((name, value) for name, value in heads if isinstance(value, str))
     return replace(capture.message, headers=kept, body=json.dumps(body).encode())
