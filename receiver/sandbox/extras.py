@@ -1,7 +1,7 @@
 """The fields of answers that no description names: only the vendors' own clients read them.
 
-Texts contain `{id}`, `{origin}` and `{operation}` of the job, and `input:/model` is the value at that place
-of the request.
+Texts contain `{id}`, `{origin}` and `{app}` of the job, the last being the first two parts of its operation's
+name, and `input:/model` is the value at that place of the request.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Body = dict[str, Any]
 CREATED, CREATED_AT = 1_795_000_000, "2026-11-18T11:06:40Z"
 """The time at which every job was created."""
 INPUT = "input:"
-REQUESTS = "{origin}/{operation}/requests/{id}"
+REQUESTS = "{origin}/{app}/requests/{id}"
 
 
 @immutable(kw_only=True)
@@ -170,7 +170,8 @@ def _value(value: Any, made: Made) -> Any:
         return value
     if value.startswith(INPUT):
         return next(iter(every(value.removeprefix(INPUT))(made.input)), None)
-    names = {"{id}": made.id, "{origin}": made.origin, "{operation}": made.operation}
+    app = "/".join(made.operation.split("/")[:2])
+    names = {"{id}": made.id, "{origin}": made.origin, "{app}": app}
     for name, own in names.items():
         value = value.replace(name, own)
     return value

@@ -39,8 +39,9 @@ PHASES = {
     "succeeded": Phase.SUCCEEDED,
     "failed": Phase.FAILED,
 }
-OPEN = {"bfl": Phase.QUEUED} | dict.fromkeys(
-    ("getimg", "ideogram", "leonardo", "modelslab", "runware", "veo-gemini", "xai", "zhipu"), Phase.RUNNING
+OPEN = dict.fromkeys(
+    ("bfl", "getimg", "ideogram", "leonardo", "modelslab", "runware", "veo-gemini", "xai", "zhipu"),
+    Phase.RUNNING,
 )
 """The phase of all open jobs, where the provider has one word for them."""
 TEXTS = {"assemblyai", "openai", "fal"}
