@@ -6,6 +6,7 @@ which a callback came. `<door>__<what>.expected.json` beside it holds the readin
 that reads the message: `submit`, `poll`, `result`, `callback`, `challenge`, `resolve` or `cancel`.
 """
 
+import functools
 import json as stdjson
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -54,9 +55,10 @@ Read = Callable[[HttpMessage], dict[str, Any]]
 
 
 @immutable
-class Recorded:
-    """A recorded message: its door, its case, its notes, and the file of its reading."""
+class Capture:
+    """A recorded message: its provider, its door, its case, its notes, and the file of its reading."""
 
+    provider: str
     door: str
     what: str
     notes: Mapping[str, str]
@@ -65,14 +67,13 @@ class Recorded:
 
     @property
     def name(self) -> str:
-        """Return its name, as that of its files."""
-        return f"{self.door}__{self.what}"
+        """Return its name: its folder, and the name of its files."""
+        return f"{self.provider}/{self.door}__{self.what}"
 
     @property
     def expected(self) -> dict[str, Any]:
         """Return the right reading."""
-        found: dict[str, Any] = stdjson.loads(self.reading.read_bytes())
-        return found
+        return _reading(self.reading)
 
     @property
     def outcomes(self) -> set[str]:
@@ -82,7 +83,13 @@ class Recorded:
         return words | {expected.get("update", {}).get("phase"), expected.get("error")} - {None}
 
 
-def load(path: Path) -> Recorded:
+@functools.lru_cache(maxsize=4096)
+def _reading(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = stdjson.loads(path.read_bytes())
+    return found
+
+
+def load(path: Path) -> Capture:
     """Return the capture in a `.http` file. Raises `ValueError` for a file that is none."""
     head, _, body = path.read_bytes().partition(b"\n\n")
     lines = head.decode().splitlines()
@@ -97,19 +104,19 @@ def load(path: Path) -> Recorded:
         RECEIVED_AT,
         target=notes.get("target", ""),
     )
-    return Recorded(door, what, notes, message, path.with_suffix(".expected.json"))
+    return Capture(path.parent.name, door, what, notes, message, path.with_suffix(".expected.json"))
 
 
-def load_all(folder: Path) -> list[Recorded]:
+def load_all(folder: Path) -> list[Capture]:
     """Return the captures in a folder. Raises `ValueError` for a file that is none."""
     return [load(path) for path in sorted(folder.glob("*.http"))]
 
 
-def complaints(handler: Handler, found: Sequence[Recorded]) -> Iterator[str]:
+def complaints(handler: Handler, found: Sequence[Capture]) -> Iterator[str]:
     """Yield the faults of captures: wrong notes, readings that differ, outcomes that none of them shows."""
     reads = doors(handler)
     for one in found:
-        yield from (f"{one.name}: {said}" for said in _faults(one, reads.get(one.door)))
+        yield from (f"{one.door}__{one.what}: {said}" for said in _faults(one, reads.get(one.door)))
     for door in reads:
         shown = {word for one in found if one.door == door and one.reading.exists() for word in one.outcomes}
         missing = sorted(required(handler, door) - shown)
@@ -127,7 +134,7 @@ def required(handler: Handler, door: str) -> frozenset[str]:
     return needed if callback.worded else needed - {"running", "unknown"}
 
 
-def _faults(one: Recorded, read: Read | None) -> Iterator[str]:
+def _faults(one: Capture, read: Read | None) -> Iterator[str]:
     if one.notes.get("confidence") not in CONFIDENCE:
         yield f"needs a note `# confidence:`, one of {', '.join(sorted(CONFIDENCE))}"
     if len(one.notes.get("source", "")) <= 10:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-LIMITED = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+LIMITED = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
