@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from handlers.description.terms import Fields, Part
+from handlers.description.terms import Fields, Table
 from handlers.description.texts import Header, Span
 
 
@@ -21,7 +21,7 @@ class ProofScheme(StrEnum):
     HEADERS = "headers"
 
 
-class ProofTable(Part):
+class ProofTable(Table):
     """How a callback proves itself."""
 
     scheme: ProofScheme = Field(description="the kind of proof")
@@ -57,7 +57,7 @@ class ProofTable(Part):
     optional: bool = Field(default=False, description="a callback without a proof is a hint")
 
 
-class CallbackTable(Part):
+class CallbackTable(Table):
     """The messages that the provider sends by itself."""
 
     proof: ProofTable = Field(description="how it proves itself")

@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from handlers.contract import Kind
-from handlers.description.terms import Fields, Meaning, Part
+from handlers.description.terms import Fields, Meaning, Table
 from handlers.description.texts import Path, Place, Pointers, Span
 
 Statuses = dict[Annotated[str, Field(pattern=r"^[2-5][0-9][0-9]$")], Meaning]
 """The meanings of HTTP statuses."""
 
 
-class Call(Part):
+class Call(Table):
     """A request about a job that was submitted."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"] = Field(default="GET", description="the HTTP method")
@@ -40,7 +40,7 @@ class Call(Part):
         return self
 
 
-class Kept(Part):
+class Kept(Table):
     """A URL of the submission's answer for later calls, and the origins that may be trusted with the key."""
 
     at: Pointers = Field(description="the URL in the answer")
@@ -49,7 +49,7 @@ class Kept(Part):
     )
 
 
-class Submit(Part):
+class Submit(Table):
     """The request that creates a job."""
 
     method: Literal["POST", "PUT"] = Field(default="POST", description="the HTTP method")
@@ -69,7 +69,7 @@ class Submit(Part):
     kept: Kept | None = Field(default=None, description="a URL of the answer for the calls that follow")
 
 
-class Resolve(Part):
+class Resolve(Table):
     """The request that turns a stored source into a fresh link."""
 
     path: Path = Field(description="with {source}, or {own} for a source that is a path itself")

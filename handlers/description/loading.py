@@ -32,18 +32,18 @@ class BadDescription(ValueError):
 
 
 @immutable
-class Loaded:
+class LoadedDescription:
     """A description: the tables that it is made of, and the checked form of them."""
 
     tables: Mapping[str, Any]
     told: Description
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path) -> LoadedDescription:
     """Return the description in a file. Raises `BadDescription` with all of its mistakes."""
     tables, text = _tables(path, ())
     try:
-        return Loaded(tables, Description.model_validate(tables))
+        return LoadedDescription(tables, Description.model_validate(tables))
     except ValidationError as error:
         found = [
             f"{path}:{line_of(text, _place(one))}: {complaint(one, Description)}"

@@ -31,7 +31,7 @@ from handlers.description.answers import Answers
 from handlers.description.callbacks import ProofTable
 from handlers.description.calls import Call, Resolve
 from handlers.description.checks import checker
-from handlers.description.loading import BadDescription, Loaded
+from handlers.description.loading import BadDescription, LoadedDescription
 from handlers.description.reading import Reader
 from handlers.description.requests import Requests
 from handlers.description.summary import facts_of
@@ -88,7 +88,7 @@ def provider(path: Path) -> Provider:
     return Provider(told.name, options_of(told), configure, facts_of(told))
 
 
-def _configured(path: Path, loaded: Loaded, options: Options) -> Handler:
+def _configured(path: Path, loaded: LoadedDescription, options: Options) -> Handler:
     tables = applied(loaded.tables, loaded.told, options)
     try:
         told = loaded.told if tables is loaded.tables else Description.model_validate(tables)

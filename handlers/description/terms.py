@@ -50,13 +50,13 @@ class Fact(StrEnum):
     IDEMPOTENCY = "idempotency"
 
 
-class Part(BaseModel):
+class Table(BaseModel):
     """A table of a description. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Fields(Part):
+class Fields(Table):
     """Where a message keeps the facts about a job."""
 
     id: Pointers | None = Field(default=None, description="the provider's id of the job")

@@ -13,7 +13,7 @@ from handlers.contract import Kind
 from handlers.description.callbacks import CallbackTable
 from handlers.description.calls import Call, Resolve, Submit
 from handlers.description.consistency import complaints
-from handlers.description.terms import Consequence, Fact, Fields, Meaning, Part
+from handlers.description.terms import Consequence, Fact, Fields, Meaning, Table
 from handlers.description.texts import (
     NAME,
     Header,
@@ -39,7 +39,7 @@ def _once(words: "dict[str, Meaning]") -> "dict[str, Meaning]":
     return words
 
 
-class Judgement(Part):
+class Judgement(Table):
     """The judgement of an answer by a code in its body, whatever its HTTP status."""
 
     at: Pointers = Field(description="the code")
@@ -50,7 +50,7 @@ class Judgement(Part):
     message: Pointers | None = Field(default=None, description="the sentence beside another code")
 
 
-class FailureTable(Part):
+class FailureTable(Table):
     """Where a message keeps the reason of a failure."""
 
     error: Pointers | None = Field(default=None, description="the error: a text or an object with one")
@@ -68,7 +68,7 @@ class FailureTable(Part):
     gone: Pointers | None = Field(default=None, description="a flag: the provider no longer has the result")
 
 
-class Files(Part):
+class Files(Table):
     """A group of files in a message."""
 
     at: Pointers | None = Field(default=None, description="the links, or the items that hold them")
@@ -101,7 +101,7 @@ class Files(Part):
         return self
 
 
-class Operations(Part):
+class Operations(Table):
     """Operations with one path and kind."""
 
     names: Annotated[str, Field(min_length=1, max_length=4000)] = Field(
@@ -116,7 +116,7 @@ class Operations(Part):
     former: dict[str, str] = Field(default={}, description="other names, each with the present one")
 
 
-class Rule(Part):
+class Rule(Table):
     """A rule of an input, checked before money is spent."""
 
     operations: str | None = Field(default=None, description="separated by blanks; default: all")
@@ -139,7 +139,7 @@ class Rule(Part):
     warning: bool = Field(default=False, description="it warns and refuses nothing")
 
 
-class Setting(Part):
+class Setting(Table):
     """A setting of an account that changes the description."""
 
     say: Text = Field(description="the meaning of the setting")
@@ -154,7 +154,7 @@ class Setting(Part):
     keeps: str | None = Field(default=None, description="the name in braces that stands for the id in a path")
 
 
-class CadenceTable(Part):
+class CadenceTable(Table):
     """The pauses between polls; seconds."""
 
     first: float = Field(default=5, gt=0, description="before the first poll")
@@ -164,7 +164,7 @@ class CadenceTable(Part):
     backstop: float = Field(default=180, gt=0, description="before a poll where a callback is expected")
 
 
-class Description(Part):
+class Description(Table):
     """A provider as data."""
 
     name: Annotated[str, Field(pattern=NAME)] = Field(description="the name of the handler")
