@@ -1,14 +1,14 @@
 """The answers to the requests of a description: judged by status and code, then read as an update."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from handlers import fields, json, refusals, said, wire
 from handlers.contract import Asset, HttpMessage, Phase, Update
 from handlers.description.calls import Call, Resolve
-from handlers.description.reading import Read, Reader, View
+from handlers.description.reading import Reader, View
 from handlers.description.terms import Consequence, Meaning
 from handlers.description.vocabulary import Description
 from handlers.errors import (
@@ -54,9 +54,13 @@ class Answers:
 
     def submitted(self, message: HttpMessage) -> Update:
         """Return the update in a submission's answer. Raises a `ProviderError` when it accepts no job."""
+        with _given_once(message):
+            return self._submitted(message)
+
+    def _submitted(self, message: HttpMessage) -> Update:
         forced = self._told.submit.http.get(str(message.status))
         body = self._body(message, forced)
-        read = self._read(body, message, self._submit, forced)
+        read = self._reader.read(body, message, self._submit, forced)
         update = read.update
         if update.provider_job_id is not None and self._known_already(message, body):
             return replace(update, phase=Phase.QUEUED, failure=None)
@@ -78,24 +82,26 @@ class Answers:
         view = self._reader.view(rule.fields)
 
         def parse(message: HttpMessage) -> Update:
-            status = str(message.status)
-            forced = rule.http.get(status)
-            if not message.body.strip() and (message.status in EMPTY or forced):
-                return self._silent(message, forced or Meaning.RUNNING)
-            body = self._body(message, forced)
-            read = self._read(body, message, view, forced)
-            if read.update.phase in ENDED:
-                self._judge_failure(message, body, read.update)
-                return read.update
-            self._judge(message, body, named=True, submitting=False)
-            if read.meaning is Meaning.MISSING:
-                raise Rejected(said.sentence(body), status=message.status, provider_code=read.word or None)
-            silent = read.update.phase is Phase.UNKNOWN and not read.word
-            if silent and (error := wire.told_error(message, body)) is not None:
-                raise error
-            return read.update
+            with _given_once(message):
+                return self._told_of(message, view, rule.http.get(str(message.status)))
 
         return parse
+
+    def _told_of(self, message: HttpMessage, view: View, forced: Meaning | None) -> Update:
+        if not message.body.strip() and (message.status in EMPTY or forced):
+            return self._silent(message, forced or Meaning.RUNNING)
+        body = self._body(message, forced)
+        read = self._reader.read(body, message, view, forced)
+        if read.update.phase in ENDED:
+            self._judge_failure(message, body, read.update)
+            return read.update
+        self._judge(message, body, named=True, submitting=False)
+        if read.meaning is Meaning.MISSING:
+            raise Rejected(said.sentence(body), status=message.status, provider_code=read.word or None)
+        silent = read.update.phase is Phase.UNKNOWN and not read.word
+        if silent and (error := wire.told_error(message, body)) is not None:
+            raise error
+        return read.update
 
     def called_back(self, view: View) -> Parse:
         """Return the parser of callbacks. It raises `BadPayload` and nothing else, for any bytes."""
@@ -117,9 +123,9 @@ class Answers:
         def parse(message: HttpMessage) -> Asset:
             link = _location(message) if rule.redirect else None
             if link is None:
-                body = self._body(message, None)
-                self._judge(message, body, named=True, submitting=False)
-                with suppress(Ambiguous):
+                with _given_once(message):
+                    body = self._body(message, None)
+                    self._judge(message, body, named=True, submitting=False)
                     link = find(body)
             if link is None:
                 raise Garbled(f"the answer carries no {name}", status=message.status)
@@ -152,25 +158,14 @@ class Answers:
         self._judge(message, body, named=False, submitting=True)
         raise wire.refused(message, body, self._told_code(message, body)[0])
 
-    def _read(self, body: dict[str, Any], message: HttpMessage, view: View, forced: Meaning | None) -> Read:
-        try:
-            return self._reader.read(body, message, view, forced)
-        except Ambiguous:
-            raise Garbled("the answer could not be read", status=message.status) from None
-
     def _known_already(self, message: HttpMessage, body: dict[str, Any]) -> bool:
         """Return whether a refusal says that the provider has the job of this submission already."""
-        with suppress(Ambiguous):
-            code, text = self._told_code(message, body)
-            return self._meant(message, code, text) is Consequence.ACCEPTED
-        return False
+        code, text = self._told_code(message, body)
+        return self._meant(message, code, text) is Consequence.ACCEPTED
 
     def _judge(self, message: HttpMessage, body: dict[str, Any], *, named: bool, submitting: bool) -> None:
         """Raise the error that a code in the body means. `named`: the body names a job."""
-        try:
-            code, text = self._told_code(message, body)
-        except Ambiguous:
-            raise Garbled("the answer could not be read", status=message.status) from None
+        code, text = self._told_code(message, body)
         if code is not None and self._fine(code):
             return
         meant = self._meant(message, code, text)
@@ -205,12 +200,11 @@ class Answers:
         """Raise the error of a call about the account or its rate, told as the failure of no named job."""
         if self._judged is None or update.phase is not Phase.FAILED or update.provider_job_id is not None:
             return
-        with suppress(Ambiguous):
-            code, text = self._told_code(message, body)
-            kind = refusals.spoken(code, text)
-            if code is not None and not self._fine(code) and kind in {AccountRefused, Throttled}:
-                wait = wish(message, body)
-                raise kind(text, status=message.status, retry_after=wait, provider_code=code)
+        code, text = self._told_code(message, body)
+        kind = refusals.spoken(code, text)
+        if code is not None and not self._fine(code) and kind in {AccountRefused, Throttled}:
+            wait = wish(message, body)
+            raise kind(text, status=message.status, retry_after=wait, provider_code=code)
 
     def _fine(self, code: str) -> bool:
         return code in self._equals or bool(self._wrong and code not in self._wrong)
@@ -233,6 +227,15 @@ class Answers:
             return None
         # Only a code with a sentence is surely the provider's own refusal; anything else may hide a job.
         return Garbled if unsure or not text else refusals.spoken(code, text)
+
+
+@contextmanager
+def _given_once(message: HttpMessage) -> Iterator[None]:
+    """Make a field that is read and was given twice an answer that cannot be read."""
+    try:
+        yield
+    except Ambiguous:
+        raise Garbled("the answer could not be read", status=message.status) from None
 
 
 def _location(message: HttpMessage) -> str | None:
