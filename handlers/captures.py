@@ -138,7 +138,7 @@ def _faults(one: Capture, read: Read | None) -> Iterator[str]:
     if one.notes.get("confidence") not in CONFIDENCE:
         yield f"needs a note `# confidence:`, one of {', '.join(sorted(CONFIDENCE))}"
     if len(one.notes.get("source", "")) <= 10:
-        yield "needs a note `# source:` with the page and the day"
+        yield "its note `# source:` is too short: it needs the page and the day"
     if read is None:
         yield "the provider has no such door"
     elif not one.reading.exists():

@@ -34,7 +34,9 @@ class ProofTable(Table):
     )
     prefix: str = Field(default="", max_length=20, description="stands before the proof in its header")
     key: Literal["job", "account", "whsec", "whsec-text", "api", "api-sha256"] = Field(
-        default="job", description="the job's secret, the account's (as text or `whsec_`), or the API key"
+        default="job",
+        description="`job`: the job's secret; `account`: the account's as it is; `whsec`: base64 behind "
+        "`whsec_`; `whsec-text`: the text behind it; `api`: the API key; `api-sha256`: its SHA-256",
     )
     encoding: Literal["hex", "base64"] = Field(default="hex", description="the form of the digest")
     digest: Literal["sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
@@ -54,7 +56,7 @@ class ProofTable(Table):
     )
     names_header: Header | None = Field(default=None, description="that which lists the signed headers")
     covers_body: bool = Field(default=True, description="false: a right proof leaves a hint")
-    optional: bool = Field(default=False, description="a callback without a proof is a hint")
+    optional: bool = Field(default=False, description="without the account's secret a callback is a hint")
 
 
 class CallbackTable(Table):

@@ -18,7 +18,7 @@ KINDS: Mapping[str, str] = {
     "list": rules.LIST,
     "table": rules.TABLE,
 }
-ITEMS = 64
+ITEMS = 256
 """The most items of a list that are checked."""
 
 

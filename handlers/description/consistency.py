@@ -63,6 +63,9 @@ def _callback(told: "Description") -> Iterator[str]:
     if told.poll is None and not covered:
         yield "callback: one whose proof does not cover its body is a hint, so [poll] is needed"
     yield from _proof(rule.proof)
+    secrets = any(setting.kind == "secret" for setting in told.settings.values())
+    if rule.proof.key in OF_ACCOUNT and rule.proof.scheme.value in KEYED and not secrets:
+        yield f'callback.proof.key: {rule.proof.key!r} needs a table in [settings] of kind = "secret"'
 
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -74,6 +77,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "headers": ("headers",),
 }
 """The keys that a proof needs, by scheme."""
+
+
+OF_ACCOUNT = frozenset({"account", "whsec", "whsec-text"})
+KEYED = frozenset({"secret", "hmac", "standard-webhooks", "headers"})
+"""The keys that an account brings, and the schemes that use a key."""
 
 
 def _proof(proof: "ProofTable") -> Iterator[str]:
@@ -151,6 +159,8 @@ def _settings(told: "Description") -> Iterator[str]:
             yield f"{place}: a choice needs choices"
         if setting.kind == "secret" and told.callback is None:
             yield f"{place}: a secret proves callbacks, so [callback] is needed"
+        if setting.kind == "secret" and setting.sets:
+            yield f"{place}.sets: a secret proves callbacks and has no place; leave it out"
         if setting.kind != "secret" and not setting.sets:
             yield f"{place}: needs sets, the places that get its value"
         for pointer in setting.sets:

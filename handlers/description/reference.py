@@ -61,7 +61,11 @@ FORMS: Sequence[tuple[Any, str]] = (
 )
 """The kinds of texts by name."""
 TERMS: Sequence[tuple[str, Iterable[str], str]] = (
-    ("meaning", Meaning, "of a status word; `missing`: the provider does not know the job (yet)"),
+    (
+        "meaning",
+        Meaning,
+        "of a status word; `missing`: not known (yet); ten such answers over a minute lose the job",
+    ),
     (
         "consequence",
         Consequence,

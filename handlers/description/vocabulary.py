@@ -147,7 +147,7 @@ class Setting(Table):
         default=(), description="the places in the description that get its value"
     )
     kind: Literal["text", "path", "choice", "header", "headers", "secret"] = Field(
-        default="text", description="the type of its value; a secret proves callbacks"
+        default="text", description="the type of its value; a secret proves callbacks and has no `sets`"
     )
     choices: tuple[str, ...] = Field(default=(), description="the values of a choice")
     default: str | tuple[str, ...] | None = Field(default=None, description="its value where none is set")

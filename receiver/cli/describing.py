@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from handlers import captures
-from handlers.captures import API_KEY, JOB_SECRET, RECEIVED_AT, REQUIRED
+from handlers.captures import ACCOUNT_SECRET, API_KEY, JOB_SECRET, RECEIVED_AT, REQUIRED
 from handlers.contract import Handler
 from handlers.description import loading, making
 from handlers.description.loading import BadDescription
@@ -60,6 +60,11 @@ NOTES = """\
 # source: made by `ringback providers new`; replace it by a message of the vendor's page
 # confidence: unconfirmed
 """
+SIGNED = (
+    f"callbacks are verified at {RECEIVED_AT:%Y-%m-%dT%H:%M:%SZ} with the job's secret {JOB_SECRET}, the "
+    f"account's secret {ACCOUNT_SECRET} and the API key {API_KEY}; the body is every byte after the empty "
+    "line, without the last newline. `ringback providers new` signs captures so."
+)
 PHASES = ("running", "succeeded", "failed")
 
 
@@ -71,7 +76,8 @@ PHASES = ("running", "succeeded", "failed")
 def new(name: str, folder: Path) -> None:
     """Begin a description: NAME.toml, and a folder NAME of captures.
 
-    Both are filled with examples to replace. Nothing that exists is overwritten.
+    Both are filled with examples to replace. Nothing that exists is overwritten: for a NAME.toml that is
+    there, only the captures are made, with the proofs that it describes.
 
     \b
     Example:
@@ -79,18 +85,20 @@ def new(name: str, folder: Path) -> None:
       ringback providers new acme --folder /etc/ringback
     """
     path, cases = folder / f"{name}.toml", folder / name
-    for one in (path, cases):
-        if one.exists():
-            raise click.UsageError(f"{one} exists; choose another name or --folder")
+    if cases.exists():
+        raise click.UsageError(f"{cases} exists; choose another name or --folder")
     today = Clock().now().date().isoformat()
     text = TEMPLATE.format(name=name, today=today, schema=loading.SHIPPED / "schema.json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        if begun := not path.exists():
+            path.write_text(text, "utf-8")
         told = loading.load(path).told
     except OSError as error:
         raise click.ClickException(f"cannot write {path}: {no_file(error)}") from None
-    except BadDescription:
+    except BadDescription as error:
+        if not begun:
+            raise click.ClickException(str(error)) from None
         path.unlink()
         raise click.UsageError(f"{name!r} is no name: 1 to 40 of a-z, 0-9 and -") from None
     cases.mkdir()
@@ -110,8 +118,8 @@ def _messages(told: Description, handler: Handler) -> Iterator[tuple[str, bytes]
     for phase in PHASES:
         yield f"poll__{phase}", _http(200, speaker.polled(job, phase, 40))
     for cause, refusal in speaker.refusals.items():
-        door = "poll" if cause == "unknown" else "submit"
-        yield f"{door}__{cause}", _http(refusal.status, refusal.body)
+        name = "poll__no_such_job" if cause == "unknown" else f"submit__{cause}"
+        yield name, _http(refusal.status, refusal.body)
     yield from _callbacks(speaker, job)
 
 
@@ -185,7 +193,8 @@ def check(file: Path, folder: Path | None) -> None:
         raise click.ClickException(f"{cases}: a capture cannot be read: {error}") from None
     faults = [one for one in captures.complaints(handler, found) if one.partition(":")[0] not in REQUIRED]
     lacking = [one for one in captures.complaints(handler, found) if one.partition(":")[0] in REQUIRED]
-    say(f"{cases}: {len(found)} captures, {len(found) - len(faults)} read as expected")
+    wrong = {one.partition(":")[0] for one in faults}
+    say(f"{cases}: {len(found)} captures, {len(found) - len(wrong)} read as expected")
     for one in faults:
         say(f"  {one}")
     if lacking:
@@ -193,4 +202,6 @@ def check(file: Path, folder: Path | None) -> None:
     for one in lacking:
         say(f"  {one}")
     if faults:
-        raise click.ClickException(f"{len(faults)} captures are not right")
+        if any("BadSignature" in one for one in faults):
+            say(SIGNED)
+        raise click.ClickException(f"{len(wrong)} captures are not right")

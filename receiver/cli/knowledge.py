@@ -8,7 +8,7 @@ import click
 
 import handlers
 from handlers.contract import Handler, Operation, Provider
-from handlers.description import making, summary
+from handlers.description import loading, making, summary
 from handlers.description.loading import BadDescription
 from receiver.cli.groups import ALONE
 from receiver.cli.output import formed, show_one
@@ -39,8 +39,9 @@ def configured(provider: Provider) -> Handler:
 
 @click.command("show", epilog=ALONE)
 @click.argument("name")
+@click.option("--toml", is_flag=True, help="Print the description itself.")
 @formed
-def show(name: str) -> None:
+def show(name: str, toml: bool) -> None:
     """Show a provider: operations, proofs, files, sources, how sure each fact is.
 
     NAME is a provider of this release, or the file of a description (.toml).
@@ -48,9 +49,14 @@ def show(name: str) -> None:
     \b
     Example:
       ringback providers show fal
+      ringback providers show minimax --toml
       ringback providers show ./acme.toml --json
     """
     provider = provider_named(name)
+    if toml:
+        path = Path(name) if name.endswith(ENDING) else loading.SHIPPED / f"{name}{ENDING}"
+        click.echo(path.read_text("utf-8"), nl=False)
+        return
     show_one(dict(facts(provider, configured(provider))))
 
 

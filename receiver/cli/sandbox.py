@@ -21,7 +21,7 @@ from receiver.domain.errors import cannot_listen
 from receiver.egress.address_guard import guard
 from receiver.egress.client import HttpClient
 from receiver.sandbox.app import application
-from receiver.sandbox.providers import SPEAKERS, account_settings, speaker_in
+from receiver.sandbox.providers import SPEAKERS, account_settings, settings_of, speaker_in
 from receiver.sandbox.speakers import Speaker
 from receiver.sandbox.world import OUTCOMES, QUIRKS, Knobs, World
 
@@ -160,9 +160,9 @@ async def _run(port: int, knobs: Knobs, own: Mapping[Path, Speaker]) -> None:
     async with world(knobs) as made, listening(application(made, speakers), port) as url:
         click.echo(settings_for(url))
         for path, speaker in own.items():
-            click.echo(
-                "\n".join(["", *account_lines(speaker.name, url), f'description = "{path.resolve()}"'])
-            )
+            proved = settings_of(speaker.dialect.told, f"{url}/{speaker.name}") if speaker.dialect else {}
+            lines = [*account_lines(speaker.name, url), f'description = "{path.resolve()}"']
+            click.echo("\n".join(["", *lines, *(f'{name} = "{value}"' for name, value in proved.items())]))
         await stopped.wait()
 
 

@@ -159,9 +159,17 @@ class Dialect:
         codes = self.told.errors.get(consequence, ())
         ok = self.told.ok
         if ok is None or not codes:
-            return status, {"error": {"code": codes[0] if codes else cause, "message": sentence}}
+            return status, self._refused(codes[0] if codes else cause, sentence)
         body = filled({}, steps(ok.at[0]), _number(codes[0]))
         return 200, filled(body, steps((ok.message or ("/message",))[0]), sentence)
+
+    def _refused(self, code: str, sentence: str) -> Body:
+        """Return an error where the description looks for its code and sentence."""
+        table = self.told.failure
+        texts = table.message or ()
+        if not texts or not table.code:
+            return {"error": {"code": code, "message": sentence}}
+        return _filled(_filled({}, table.code[0], _number(code)), texts[0] or "/message", sentence)
 
     def _facts(self, own: Fields, made: Made, phase: str, progress: int | None) -> Body:
         common = self.told.fields

@@ -6,10 +6,11 @@ from typing import Any
 
 import handlers
 from handlers import json
+from handlers.captures import ACCOUNT_SECRET
 from handlers.description import loading, making
 from handlers.description.vocabulary import Description
 from receiver.sandbox.described import Dialect
-from receiver.sandbox.signing import ACCOUNT_SECRET, proof_of
+from receiver.sandbox.signing import proof_of
 from receiver.sandbox.speakers import SPOKEN, Refusal, Speaker
 from receiver.sandbox.world import Made, Message, Says
 
@@ -47,9 +48,15 @@ SPEAKERS = Speakers()
 
 def account_settings(name: str, base_url: str) -> dict[str, Any]:
     """Return the settings that an account at a simulated provider needs besides its key and `base_url`."""
-    options = handlers.ALL[name].options.model_fields
-    found = {"webhook_secret": ACCOUNT_SECRET, "keys_url": f"{base_url}/{KEY_SET}"}
-    return {setting: value for setting, value in found.items() if setting in options}
+    return settings_of(loading.load(loading.SHIPPED / f"{name}.toml").told, base_url)
+
+
+def settings_of(told: Description, base_url: str) -> dict[str, Any]:
+    """Return the settings with which an account proves the callbacks of a described provider."""
+    found: dict[str, Any] = {
+        name: ACCOUNT_SECRET for name, setting in told.settings.items() if setting.kind == "secret"
+    }
+    return found | ({"keys_url": f"{base_url}/{KEY_SET}"} if "keys_url" in told.settings else {})
 
 
 def speaker_in(path: Path) -> Speaker:

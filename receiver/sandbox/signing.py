@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handlers import json, proofs, signed_text
+from handlers.captures import ACCOUNT_SECRET, PUBLIC_KEY
 from handlers.contract import HttpMessage
 from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.description.proving import scheme_of
 from receiver.sandbox.world import Made
 
 Headers = tuple[tuple[str, str], ...]
-ACCOUNT_SECRET = "whsec_" + base64.b64encode(b"the sandbox signs for its accounts").decode()
-"""The signing secret of every account that has one."""
 FORGED = "forged"
-_PRIVATE = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the key set of the sandbox").digest())
+_PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""The key of every provider that signs with one; `PUBLIC_KEY` of the captures fits it."""
 KEYS: Mapping[str, Callable[[Made], bytes]] = {
     "job": lambda made: (made.secret or "").encode(),
     "account": lambda _made: ACCOUNT_SECRET.encode(),
@@ -34,9 +34,7 @@ KEYS: Mapping[str, Callable[[Made], bytes]] = {
 
 def key_set() -> bytes:
     """Return the JSON Web Key Set with the public key of the sandbox."""
-    raw = _PRIVATE.public_key().public_bytes_raw()
-    text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-    return json.write({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": text}]})
+    return json.write({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": PUBLIC_KEY}]})
 
 
 def proof_of(proof: ProofTable, made: Made, body: bytes, *, forged: bool) -> Headers:

@@ -1,6 +1,8 @@
 """Tests of `ringback providers show`, `new` and `check`, on files of their own."""
 
 import json
+import shutil
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -54,7 +56,49 @@ def test_nothing_that_exists_is_overwritten(acme: Path) -> None:
     before = acme.read_text()
     result = run("new", "acme", "--folder", str(acme.parent))
     assert (result.exit_code, acme.read_text()) == (2, before)
-    assert "acme.toml exists" in result.stderr
+    assert f"{acme.parent / 'acme'} exists" in result.stderr
+
+
+HMAC = 'scheme = "hmac", header = "x-sig"'
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        f'{HMAC}, key = "account", message = "{{time}}.{{body}}", time = "t", signature = "v1"',
+        'scheme = "standard-webhooks", key = "whsec", optional = true',
+        'scheme = "hmac", header = "x-sig", key = "api-sha256", encoding = "base64"',
+        'scheme = "secret", header = "authorization", prefix = "Bearer "',
+    ],
+)
+def test_captures_of_a_finished_description_are_signed_as_it_says(acme: Path, proof: str) -> None:
+    shutil.rmtree(acme.parent / "acme")
+    text = acme.read_text().replace('scheme = "hmac", header = "x-signature", prefix = "sha256="', proof)
+    secret = '[settings.webhook_secret]\nkind = "secret"\nsay = "the secret"\n' if "key = " in proof else ""
+    acme.write_text(text + secret)
+    assert run("new", "acme", "--folder", str(acme.parent)).exit_code == 0
+    told = json.loads((acme.parent / "acme" / "callback__succeeded.expected.json").read_text())
+    assert (told["proof"], told["update"]["phase"]) == ("proved", "succeeded")
+    forged = json.loads((acme.parent / "acme" / "callback__forged.expected.json").read_text())
+    assert forged == {"error": "BadSignature"}
+    result = run("check", str(acme))
+    assert result.exit_code == 0, result.stdout
+
+
+def test_a_wrong_signature_is_told_with_the_keys_that_count(acme: Path) -> None:
+    path = acme.parent / "acme" / "callback__succeeded.http"
+    path.write_text(path.read_text().replace("sha256=", "sha256=0"))
+    result = run("check", str(acme))
+    assert (
+        "callbacks are verified at 2026-11-01T12:00:00Z with the job's secret job-secret-0f3a"
+        in result.stdout
+    )
+    assert "Error: 1 captures are not right" in result.stderr
+
+
+def test_a_description_is_printed_as_it_is() -> None:
+    told = tomllib.loads(run("show", "kling", "--toml").stdout)
+    assert (told["name"], told["ok"]["at"]) == ("kling", "/code")
 
 
 @pytest.mark.parametrize("name", ["Acme", "a b", "../x", "x" * 50])
@@ -97,7 +141,7 @@ def test_a_capture_needs_its_source_and_its_reading(acme: Path) -> None:
     path.write_text('# source: x\n# confidence: sure\nHTTP/1.1 200\n\n{"id": "1", "status": "odd"}\n')
     result = run("check", str(acme))
     assert "poll__odd: needs a note `# confidence:`, one of official" in result.stdout
-    assert "poll__odd: needs a note `# source:`" in result.stdout
+    assert "poll__odd: its note `# source:` is too short" in result.stdout
     assert "poll__odd: has no poll__odd.expected.json; it reads: " in result.stdout
     path.write_text("no capture")
     assert "a capture cannot be read" in run("check", str(acme)).stderr

@@ -5,10 +5,11 @@ from typing import Any
 
 import handlers
 from handlers import json
+from handlers.captures import ACCOUNT_SECRET
 from handlers.contract import Handler, HttpMessage, Keys, Update
 from receiver.egress.key_sets import read_keys
 from receiver.sandbox.providers import SPEAKERS, account_settings
-from receiver.sandbox.signing import ACCOUNT_SECRET, key_set
+from receiver.sandbox.signing import key_set
 from receiver.sandbox.world import Made
 
 API_KEY = "sandbox-key"

@@ -7,11 +7,11 @@ import pytest
 
 import handlers
 from handlers import json
+from handlers.captures import ACCOUNT_SECRET
 from handlers.contract import Kind, Phase, Proof
 from handlers.errors import AccountRefused, BadSignature, ProviderError, Rejected, Throttled
 from receiver.sandbox.described import SORRY
 from receiver.sandbox.providers import SPEAKERS
-from receiver.sandbox.signing import ACCOUNT_SECRET
 from receiver.sandbox.speakers import SPOKEN, WORDS
 from tests.handlers.captures import status_fields
 from tests.receiver.sandbox.simulated import (
