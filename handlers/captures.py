@@ -33,7 +33,7 @@ RECEIVED_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 JOB_SECRET = "job-secret-0f3a"  # noqa: S105  # of captures only
 ACCOUNT_SECRET = "whsec_YWNjb3VudC1zZWNyZXQtZm9yLXRlc3Rz"  # noqa: S105  # of captures only
 PUBLIC_KEY = "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"
-"""The public key of the Ed25519 key whose seed is the bytes 0 to 31."""
+"""The public key of the Ed25519 key made from the bytes 0 to 31 as its seed."""
 API_KEY = "api-key-7c21"
 KEYS = Keys(job=(JOB_SECRET,), account=(ACCOUNT_SECRET, PUBLIC_KEY), api=(API_KEY,))
 """The keys with which callbacks among captures are proved."""

@@ -55,7 +55,7 @@ class Scheme:
 
 @immutable
 class Said:
-    """A message with what its signature says about it."""
+    """A message with the claims of its signature."""
 
     message: HttpMessage
     time: str

@@ -19,7 +19,7 @@ SOURCE_NAMES = frozenset({"source", "own"})
 
 
 def complaints(told: "Description") -> Iterator[str]:
-    """Yield what does not fit together, each with the fix."""
+    """Yield the contradictions between parts of a description, each with the fix."""
     yield from _operations(told)
     yield from _callback(told)
     yield from _calls(told)

@@ -1,4 +1,4 @@
-"""The loader of descriptions: a TOML file, what it extends, and errors that name file, line and fix."""
+"""The loader of descriptions: a TOML file, the one it extends, and errors that name file, line and fix."""
 
 import difflib
 import tomllib
@@ -125,7 +125,7 @@ def complaint(found: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _place(found: ErrorDetails) -> Sequence[str | int]:
-    """Return the place of a mistake; what does not fit together names its own at the beginning."""
+    """Return the place of a mistake; a contradiction names its own at the beginning."""
     own = found["msg"].removeprefix("Value error, ").partition(":")[0]
     return found["loc"] or own.split(".")
 

@@ -25,7 +25,7 @@ PHASES: Mapping[Meaning | None, Phase] = {
     None: Phase.UNKNOWN,
 }
 ERROR_NODES = ("/error", "/data/error", "/errors")
-"""The places of an error in the messages of a provider whose description names none."""
+"""The places of an error in a message, for descriptions that name none."""
 FILTERED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 """The ends that a filter's flag explains."""
 ENVELOPES = ("data", "output", "task", "payload")
@@ -151,7 +151,7 @@ class Reader:
         return not made and (bool(taken) or counted)
 
     def _ends(self, phase: Phase, view: View, *, made: bool) -> bool:
-        """Return whether an error ends a job whose word does not mean a failure."""
+        """Return whether an error ends a job although its word means no failure."""
         if phase is Phase.SUCCEEDED:
             return view.only_end and not made
         return phase is Phase.UNKNOWN and self._table.ends

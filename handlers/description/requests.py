@@ -168,7 +168,7 @@ def trusted(origin: str, origins: tuple[str, ...]) -> bool:
 
 
 def _queried(path: str, query: Mapping[str, str]) -> str:
-    """Return a path with a query whose values are filled in later."""
+    """Return a path with a query of values that are filled in later."""
     return _behind(path, "&".join(f"{name}={value}" for name, value in query.items())) if query else path
 
 

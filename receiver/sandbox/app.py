@@ -83,7 +83,7 @@ class Sandbox:
         return await self._spoken(speaker, path, request)
 
     async def _spoken(self, speaker: Speaker, path: str, request: Request) -> Response:
-        """Answer a call to a provider whose wire format is written by hand."""
+        """Answer a call to a provider with a wire format written by hand."""
         key = _key(request)
         if not key or "wrong" in key:
             return _refuse(speaker.refusals["key"])

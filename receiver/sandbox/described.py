@@ -38,7 +38,7 @@ INSTEAD = {
     Meaning.FAILED: (Meaning.SUCCEEDED,),
     Meaning.CANCELED: (Meaning.FAILED,),
 }
-"""The meanings whose word a provider uses that has none for the first."""
+"""The meanings that stand in for the first where a provider has no word for it."""
 CAUSES = {
     "key": (401, Consequence.ACCOUNT, "invalid api key"),
     "blocked": (402, Consequence.ACCOUNT, "insufficient credits"),

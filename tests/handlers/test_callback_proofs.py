@@ -49,14 +49,14 @@ CHECKED = [
     for capture in UNPROVED
     if rule(capture).scheme is not ProofScheme.NONE and not rule(capture).covers_body
 ]
-"""The callbacks whose right proof does not cover the body: a wrong one is refused, and they stay hints."""
+"""The callbacks with a proof that does not cover the body: a wrong one is refused, and they stay hints."""
 HINTS = [capture for capture in UNPROVED if capture not in CHECKED]
 SIGNED = [
     capture
     for capture in PROVED
     if rule(capture).scheme in {ProofScheme.HMAC, ProofScheme.STANDARD_WEBHOOKS, ProofScheme.ED25519_JWKS}
 ]
-"""The callbacks whose proof is a signature of their body, and no secret that holds for any body."""
+"""The callbacks proved by a signature of their body, and not by a secret that holds for any body."""
 
 each = pytest.mark.parametrize("capture", PROVED + CHECKED, ids=lambda capture: capture.name)
 

@@ -46,7 +46,7 @@ OPEN = frozenset({"running", "unknown"})
 """The phases that only a status word can tell."""
 
 ENDS_ONLY = frozenset({"heygen", "openai"})
-"""The providers whose callbacks are events, none of which speaks of a job that still runs."""
+"""The providers with events as callbacks, none of which speaks of a job that still runs."""
 CASINGS: tuple[Callable[[str], str], ...] = (str.upper, str.lower, str.title, str.swapcase, " {} ".format)
 
 STATUSES = {

@@ -1,4 +1,4 @@
-"""JSON pointers: what they find, what is no pointer, and fields that were given twice."""
+"""JSON pointers: the values they find, texts that are no pointer, and fields given twice."""
 
 from typing import Any
 

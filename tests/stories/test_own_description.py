@@ -54,7 +54,7 @@ SHORT = ACME.replace("words = { WAITING", "words = { NEVER").replace("cancel =",
 async def serving(
     folder: Path, text: str = ACME, knobs: Knobs | None = None, **settings: Any
 ) -> AsyncIterator[Deployment]:
-    """Yield a deployment with one more account, `acme`, whose description is a file of its own."""
+    """Yield a deployment with one more account, `acme`, described by a file of its own."""
     path = folder / "acme.toml"
     path.write_text(text)
     own = {"acme": {"description": str(path), "region": "us"} | settings}

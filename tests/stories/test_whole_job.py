@@ -9,9 +9,9 @@ from receiver.sandbox.providers import SPEAKERS
 from tests.stories.deployment import Deployment, asking, deployed
 
 PROVED = {"apiframe", "apiframe-v2", "bfl", "fal", "ideogram", "imagineo", "piapi", "replicate", "wavespeed"}
-"""The providers whose callbacks are proved, and so end a job. All others end by a poll."""
+"""The providers with proved callbacks, which end a job. All others end by a poll."""
 TEXTS = {"assemblyai", "openai"}
-"""The providers whose result is no file."""
+"""The providers with a result that is no file."""
 
 
 @pytest.mark.parametrize("provider", SPEAKERS)

@@ -45,11 +45,11 @@ OPEN = dict.fromkeys(
 )
 """The phase of all open jobs, where the provider has one word for them."""
 TEXTS = {"assemblyai", "openai", "fal"}
-"""The providers whose polls bring no file: texts, or the result in a second request."""
+"""The providers with polls that bring no file: texts, or the result in a second request."""
 SILENT = ("ideogram", "running")
 """The provider that sends no callback of progress: it has no words."""
 CHECKED = {"assemblyai", "kie", "vidu"}
-"""The providers whose callbacks are checked although their proof does not cover the body."""
+"""The providers with callbacks that are checked although their proof does not cover the body."""
 polled_too = pytest.mark.parametrize("name", [name for name in SPEAKERS if handler_of(name).poll is not None])
 named = pytest.mark.parametrize("name", SPEAKERS)
 called_back = pytest.mark.parametrize("name", CALLED_BACK)
