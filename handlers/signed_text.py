@@ -205,3 +205,7 @@ DERIVED: Mapping[str, KeySource] = {
     "api-sha256": proofs.api_key_digests,
 }
 """The keys of a proof by name."""
+ACCOUNT_WIDE = frozenset(DERIVED) - {"job"}
+"""The keys that an account's jobs share: all but the secret of one job."""
+BROUGHT = ACCOUNT_WIDE - {"api", "api-sha256"}
+"""The keys that a setting of the account brings: its API key is there in any case."""

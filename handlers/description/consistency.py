@@ -64,7 +64,7 @@ def _callback(told: "Description") -> Iterator[str]:
         yield "callback: one whose proof does not cover its body is a hint, so [poll] is needed"
     yield from _proof(rule.proof)
     secrets = any(setting.kind == "secret" for setting in told.settings.values())
-    if rule.proof.key in OF_ACCOUNT and rule.proof.scheme.value in KEYED and not secrets:
+    if rule.proof.key in signed_text.BROUGHT and rule.proof.scheme.value in KEYED and not secrets:
         yield f'callback.proof.key: {rule.proof.key!r} needs a table in [settings] of kind = "secret"'
 
 
@@ -79,9 +79,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """The keys that a proof needs, by scheme."""
 
 
-OF_ACCOUNT = frozenset({"account", "whsec", "whsec-text"})
 KEYED = frozenset({"secret", "hmac", "standard-webhooks", "headers"})
-"""The keys that an account brings, and the schemes that use a key."""
+"""The schemes that use the key that a proof names."""
 
 
 def _proof(proof: "ProofTable") -> Iterator[str]:

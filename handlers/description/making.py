@@ -28,7 +28,6 @@ from handlers.contract import (
 from handlers.description import loading, proving
 from handlers.description.account_settings import applied, options_of, secrets_of
 from handlers.description.answers import Answers
-from handlers.description.callbacks import ProofTable
 from handlers.description.calls import Call, Resolve
 from handlers.description.checks import checker
 from handlers.description.loading import BadDescription, LoadedDescription
@@ -155,15 +154,11 @@ def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Ca
         parse,
         _challenge(rule.challenge, parse) if rule.challenge else no_challenge,
         provable=proving.provable(rule.proof, secrets=bool(secrets)),
-        account_wide=_account_wide(rule.proof),
+        account_wide=proving.account_wide(rule.proof),
         received=acknowledgement,
         worded=bool(told.words),
         keys_url=rule.proof.keys_url,
     )
-
-
-def _account_wide(proof: ProofTable) -> bool:
-    return proof.key in proving.ACCOUNT_KEYS or proof.keys_url is not None
 
 
 def _challenge(name: str, parse: Callable[[HttpMessage], Any]) -> Callable[[HttpMessage], HttpAnswer | None]:

@@ -9,8 +9,6 @@ from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.proofs import Verify
 
 Make = Callable[[ProofTable], Verify]
-ACCOUNT_KEYS = frozenset({"account", "whsec", "api", "api-sha256"})
-"""The keys that belong to an account and not to one of its jobs."""
 
 
 def verifier(proof: ProofTable) -> Verify:
@@ -24,6 +22,11 @@ def verifier(proof: ProofTable) -> Verify:
 def provable(proof: ProofTable, *, secrets: bool) -> bool:
     """Return whether genuine callbacks can carry a proof; `secrets` says whether the account has its key."""
     return proof.scheme is not ProofScheme.NONE and proof.covers_body and (secrets or not proof.optional)
+
+
+def account_wide(proof: ProofTable) -> bool:
+    """Return whether the key of a proof is the same for all jobs of an account."""
+    return proof.key in signed_text.ACCOUNT_WIDE or proof.scheme is ProofScheme.ED25519_JWKS
 
 
 def _hint(verify: Verify) -> Verify:
@@ -77,7 +80,7 @@ MAKERS: Mapping[ProofScheme, Make] = {
     ProofScheme.SECRET: _secret,
     ProofScheme.HMAC: _hmac,
     ProofScheme.STANDARD_WEBHOOKS: lambda proof: proofs.standard_webhooks(
-        tolerance=proof.tolerance, families=("webhook", "svix")
+        keys=signed_text.DERIVED[proof.key], tolerance=proof.tolerance, families=("webhook", "svix")
     ),
     ProofScheme.ED25519_JWKS: lambda proof: proofs.ed25519(
         proof.header or "",
