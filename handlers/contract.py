@@ -32,6 +32,11 @@ class Phase(enum.StrEnum):
     CANCELED = "canceled"
     UNKNOWN = "unknown"
 
+    @property
+    def final(self) -> bool:
+        """Whether the provider is done with the job."""
+        return self in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED}
+
 
 class Kind(enum.StrEnum):
     """The kind of a generated file."""
@@ -74,6 +79,10 @@ class HttpRequest:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
     origin: str | None = None
+
+    def url(self, base_url: str) -> str:
+        """Return the whole URL, for an account with this base URL."""
+        return (self.origin or base_url) + self.path
 
 
 @immutable

@@ -32,7 +32,6 @@ ERRORS: Mapping[Consequence, type[ProviderError]] = {
     Consequence.UNAVAILABLE: Unavailable,
     Consequence.UNCLEAR: Garbled,
 }
-ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 EMPTY = frozenset({202, 204})
 """The statuses of a poll that say with an empty body: not yet."""
 Parse = Callable[[HttpMessage], Update]
@@ -92,7 +91,7 @@ class Answers:
             return self._silent(message, forced or Meaning.RUNNING)
         body = self._body(message, forced)
         read = self._reader.read(body, message, view, forced)
-        if read.update.phase in ENDED:
+        if read.update.phase.final:
             self._judge_failure(message, body, read.update)
             return read.update
         self._judge(message, body, named=True, submitting=False)

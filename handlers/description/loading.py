@@ -9,12 +9,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from handlers import DESCRIBED
 from handlers.description.lines import line_of
 from handlers.description.vocabulary import Description
 from handlers.values import immutable
 
-SHIPPED = Path(__file__).parent.parent / "described"
-"""The folder of the descriptions that are shipped."""
 LARGEST = 64 * 1024
 """The most bytes of a description: the longest one that is shipped has a tenth."""
 DEEPEST = 4
@@ -54,7 +53,7 @@ def load(path: Path) -> LoadedDescription:
 
 def shipped() -> list[str]:
     """Return the names of the shipped descriptions, sorted."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return sorted(path.stem for path in DESCRIBED.glob("*.toml"))
 
 
 def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
@@ -81,7 +80,7 @@ def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
         raise BadDescription(
             f"{path}:{line}: extends: must be a shipped description ({', '.join(shipped())}) or a file .toml"
         )
-    other = path.parent / base if base.endswith(".toml") else SHIPPED / f"{base}.toml"
+    other = path.parent / base if base.endswith(".toml") else DESCRIBED / f"{base}.toml"
     outer, _ = _tables(other, (*seen, place))
     dropped = own.get("without", ())
     kept = {name: one for name, one in outer.items() if name not in dropped}

@@ -30,6 +30,9 @@ FILTERED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 """The ends that a filter's flag explains."""
 ENVELOPES = ("data", "output", "task", "payload")
 """The objects that may hold the fields of a job, and so the reason of its failure."""
+RANKS = {Phase.SUCCEEDED: 1, Phase.FAILED: 2, Phase.CANCELED: 2}
+"""The order of the words of several results: one that is under way, then one that is there, then none."""
+BLOCKED = "the provider's filter took the result"
 Find = Callable[[Any], Any]
 
 
@@ -216,11 +219,6 @@ def _least(
         return ""
 
     return found
-
-
-RANKS = {Phase.SUCCEEDED: 1, Phase.FAILED: 2, Phase.CANCELED: 2}
-"""The order of the words of several results: one that is under way, then one that is there, then none."""
-BLOCKED = "the provider's filter took the result"
 
 
 def _usage(places: str | Mapping[str, Sequence[str]]) -> Callable[[Any], dict[str, Any] | None]:

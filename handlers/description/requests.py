@@ -20,6 +20,8 @@ _NAMED = re.compile(r"\{(\w+)\}")
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;base64)?,", re.ASCII)
 _ACCEPT = ("accept", "application/json")
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+_OURS = uuid.UUID("6f1d3a52-6c0e-5b0c-9f53-52494e474241")
+"""The namespace of the keys that are made from the ids of jobs."""
 
 
 class Requests:
@@ -53,7 +55,7 @@ class Requests:
 
         def build(job: JobRef, account: Account) -> HttpRequest:
             path = self._asked(rule, job)
-            body = _with_id(rule.body, job.provider_job_id)
+            body = json.with_texts(rule.body, lambda text: job.provider_job_id if text == "{id}" else text)
             request = self._request(rule.method, path, account, body)
             if rule.kept is None or job.kept_url is None:
                 return request
@@ -92,7 +94,7 @@ class Requests:
             "own": "/".join(wire.segment(part) for part in job.provider_job_id.split("/")),
             "operation": (operation.asked or operation.path) if operation else "",
             "name": job.operation,
-            "app": "/".join(job.operation.split("/")[:2]),
+            "app": app_of(job.operation),
         }
         return _filled(_queried(rule.path or "/", rule.query), names)
 
@@ -139,8 +141,9 @@ class Requests:
         return HttpRequest(method, wire.own_path(path), headers, content)
 
 
-_OURS = uuid.UUID("6f1d3a52-6c0e-5b0c-9f53-52494e474241")
-"""The namespace of the keys that are made from the ids of jobs."""
+def app_of(operation: str) -> str:
+    """Return the first two parts of an operation's name: the owner and the application."""
+    return "/".join(operation.split("/")[:2])
 
 
 def credentials(scheme: str, name: str, key: str) -> tuple[str, str]:
@@ -178,14 +181,6 @@ def _behind(path: str, query: str) -> str:
 
 def _filled(path: str, names: Mapping[str, str]) -> str:
     return _NAMED.sub(lambda found: names.get(found[1], found[0]), path)
-
-
-def _with_id(body: Any, identity: str) -> Any:
-    if isinstance(body, dict):
-        return {name: _with_id(inner, identity) for name, inner in body.items()}
-    if isinstance(body, list):
-        return [_with_id(inner, identity) for inner in body]
-    return identity if body == "{id}" else body
 
 
 def _encoded(body: dict[str, Any] | list[Any], form: str) -> tuple[str, bytes]:

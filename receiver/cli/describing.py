@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from handlers import captures
+from handlers import DESCRIBED, captures
 from handlers.captures import ACCOUNT_SECRET, API_KEY, JOB_SECRET, RECEIVED_AT, REQUIRED
 from handlers.contract import Handler
 from handlers.description import loading, making
@@ -88,7 +88,7 @@ def new(name: str, folder: Path) -> None:
     if cases.exists():
         raise click.UsageError(f"{cases} exists; choose another name or --folder")
     today = Clock().now().date().isoformat()
-    text = TEMPLATE.format(name=name, today=today, schema=loading.SHIPPED / "schema.json")
+    text = TEMPLATE.format(name=name, today=today, schema=DESCRIBED / "schema.json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if begun := not path.exists():
@@ -191,8 +191,10 @@ def check(file: Path, folder: Path | None) -> None:
         found = captures.load_all(cases)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{cases}: a capture cannot be read: {error}") from None
-    faults = [one for one in captures.complaints(handler, found) if one.partition(":")[0] not in REQUIRED]
-    lacking = [one for one in captures.complaints(handler, found) if one.partition(":")[0] in REQUIRED]
+    faults: list[str] = []
+    lacking: list[str] = []
+    for one in captures.complaints(handler, found):
+        (lacking if one.partition(":")[0] in REQUIRED else faults).append(one)
     wrong = {one.partition(":")[0] for one in faults}
     say(f"{cases}: {len(found)} captures, {len(found) - len(wrong)} read as expected")
     for one in faults:

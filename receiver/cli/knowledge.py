@@ -8,7 +8,7 @@ import click
 
 import handlers
 from handlers.contract import Handler, Operation, Provider
-from handlers.description import loading, making, summary
+from handlers.description import making, summary
 from handlers.description.loading import BadDescription
 from receiver.cli.groups import ALONE
 from receiver.cli.output import formed, show_one
@@ -54,7 +54,7 @@ def show(name: str, toml: bool) -> None:
     """
     provider = provider_named(name)
     if toml:
-        path = Path(name) if name.endswith(ENDING) else loading.SHIPPED / f"{name}{ENDING}"
+        path = Path(name) if name.endswith(ENDING) else handlers.DESCRIBED / f"{name}{ENDING}"
         click.echo(path.read_text("utf-8"), nl=False)
         return
     show_one(dict(facts(provider, configured(provider))))

@@ -11,7 +11,6 @@ import click
 
 from handlers import json
 from handlers.contract import (
-    Account,
     AssetRef,
     Exchange,
     HttpMessage,
@@ -30,10 +29,9 @@ from receiver.config.load import AccountSetup, load
 from receiver.config.startup import client_of
 from receiver.domain.clock import Clock
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
-from receiver.providers.accounts import ANSWER_CAP, POLL, SUBMIT
+from receiver.providers.accounts import ANSWER_CAP, POLL, SUBMIT, account_of
 from receiver.security.redaction import forms, hide
 
-ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 SHOWN = 4000
 """The most characters of a body that are shown."""
 JOB = "job_try"
@@ -52,12 +50,12 @@ class Trial:
 
     async def ask(self, exchange: Exchange[Any, Any], subject: Any, *, fresh: bool = False) -> Any:
         """Send a request and return the reading of its answer. Raises `ProviderError`."""
-        request = exchange.build(subject, _account(self.setup))
+        request = exchange.build(subject, account_of(self.setup))
         self._show_request(request)
         options = SUBMIT if fresh else POLL
         call = HttpCall(
             method=request.method,
-            url=(request.origin or self.setup.base_url) + request.path,
+            url=request.url(self.setup.base_url),
             headers=request.headers,
             body=request.body,
             timeout=options.timeout,
@@ -77,8 +75,7 @@ class Trial:
         return hide(value, forms(self.secrets))
 
     def _show_request(self, request: HttpRequest) -> None:
-        where = (request.origin or self.setup.base_url) + request.path
-        self.tell(self.plain(f"> {request.method} {where}"))
+        self.tell(self.plain(f"> {request.method} {request.url(self.setup.base_url)}"))
         for name, value in request.headers:
             self.tell(self.plain(f"> {name}: {value}"))
         if request.body:
@@ -87,11 +84,6 @@ class Trial:
     def _show_answer(self, message: HttpMessage) -> None:
         self.tell(f"< HTTP {message.status}")
         self.tell(self.plain(_shown(message.body)))
-
-
-def _account(setup: AccountSetup) -> Account:
-    key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
-    return Account(setup.name, setup.base_url, key)
 
 
 def _shown(body: bytes) -> str:
@@ -174,7 +166,7 @@ async def _run(trial: Trial, job: Submission) -> bool:
     handler = trial.setup.handler
     update: Update = await trial.ask(handler.submit, job, fresh=True)
     _tell(trial, update)
-    if update.phase not in ENDED and handler.poll is not None and update.provider_job_id is not None:
+    if not update.phase.final and handler.poll is not None and update.provider_job_id is not None:
         ref = JobRef(JOB, update.provider_job_id, job.operation, update.kept_url)
         update = await _polled(trial, ref)
     if update.provider_job_id is not None and isinstance(handler.resolve, Exchange):
@@ -201,7 +193,7 @@ async def _polled(trial: Trial, ref: JobRef) -> Update:
             trial.tell(trial.plain(f"= not known (yet): {error}"))
             continue
         _tell(trial, update)
-        if update.phase in ENDED:
+        if update.phase.final:
             return update
 
 

@@ -47,7 +47,7 @@ def filled(text: str, event: Mapping[str, Any]) -> Any:
 
     A text that is one placeholder becomes the value itself, so that numbers and lists stay what they are.
     """
-    return _fill(_parsed(text), event)
+    return json.with_texts(_parsed(text), lambda one: _fill(one, event))
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,18 +55,12 @@ def _parsed(text: str) -> Any:
     return json.read(text.encode())
 
 
-def _fill(value: Any, event: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return {name: _fill(inner, event) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_fill(inner, event) for inner in value]
-    if not isinstance(value, str):
-        return value
-    whole = PLACE.fullmatch(value)
+def _fill(text: str, event: Mapping[str, Any]) -> Any:
+    whole = PLACE.fullmatch(text)
     if whole is not None:
         found = _value(whole[1], event)
         return "" if found is None else found
-    return PLACE.sub(lambda match: _text(_value(match[1], event)), value)
+    return PLACE.sub(lambda match: _text(_value(match[1], event)), text)
 
 
 def _text(value: Any) -> str:

@@ -133,7 +133,7 @@ class Accounts:
         self, setup: AccountSetup, exchange: Exchange[Asked, Told], subject: Asked, options: CallOptions
     ) -> tuple[Told, HttpMessage]:
         """Call the provider. Returns the parsed answer and its message. Raises `ProviderError` only."""
-        request = exchange.build(subject, self.account(setup))
+        request = exchange.build(subject, account_of(setup))
         return await self.send(setup, request, request.body, exchange.parse, options)
 
     async def send(
@@ -147,7 +147,7 @@ class Accounts:
         """Send a built request with `body` in place of its own. Returns and raises as `ask` does."""
         call = HttpCall(
             method=request.method,
-            url=(request.origin or setup.base_url) + request.path,
+            url=request.url(setup.base_url),
             headers=request.headers,
             body=body,
             timeout=options.timeout,
@@ -186,11 +186,6 @@ class Accounts:
         if result is None or found[0].phase is not Phase.SUCCEEDED:
             return found, message
         return await self.ask(setup, self.heard(job, result), ref, POLL)
-
-    def account(self, setup: AccountSetup) -> Account:
-        """Return the account as its handler sees it."""
-        key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
-        return Account(setup.name, setup.base_url, key)
 
     def heard(self, job: Job, exchange: Exchange[Asked, Update]) -> Exchange[Asked, Heard]:
         """Return `exchange` with a parser that returns updates fit for storing.
@@ -235,6 +230,12 @@ class Accounts:
         setup = self.setups[job.account]
         keys = self.keys(setup, self.secret(job))
         return [*keys.job, *keys.account, *keys.api, self._master_keys.callback_token(job.account, job.id)]
+
+
+def account_of(setup: AccountSetup) -> Account:
+    """Return an account as its handler sees it."""
+    key = setup.settings.api_key.get_secret_value() if setup.settings.api_key else ""
+    return Account(setup.name, setup.base_url, key)
 
 
 def _codings(answer: Answer) -> list[str]:

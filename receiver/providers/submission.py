@@ -35,7 +35,7 @@ from receiver.domain.model import Claim, Job, JobError, Outcome, Source, WaitRea
 from receiver.domain.reports import FailureKind, ProviderFailure, ProviderUpdate
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
-from receiver.providers.accounts import Accounts, Heard
+from receiver.providers.accounts import Accounts, Heard, account_of
 from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.store import Store, inputs
 from receiver.store.jobs import ClaimedSubmission, claim_for_submission, release_submission
@@ -188,7 +188,7 @@ class Submitter:
             self._accounts.callback_url(job),
             self._accounts.secret(job) if job.expects_callback else None,
         )
-        build, account = setup.handler.submit.build, self._accounts.account(setup)
+        build, account = setup.handler.submit.build, account_of(setup)
         request = build(submission, account)
         if not bulk.texts:
             return request, request.body

@@ -11,6 +11,7 @@ from handlers import json
 from handlers.contract import Kind
 from handlers.description.calls import Call, Resolve
 from handlers.description.files import NAMES
+from handlers.description.requests import app_of
 from handlers.description.terms import Consequence, Fields, Meaning
 from handlers.description.vocabulary import Description, Files
 from handlers.pointers import EACH, INSIDE, every, steps
@@ -58,24 +59,24 @@ class Asked:
     identity: str = ""
 
 
-def filled(node: Any, path: list[str], value: Any) -> Any:
-    """Return `node` with `value` at a path, making objects, lists and texts of JSON on the way."""
+def filled(body: Body, pointer: str, value: Any) -> Body:
+    """Return a body with `value` at a pointer, making objects, lists and texts of JSON on the way."""
+    made: Body = _put(body, steps(pointer), value)
+    return made
+
+
+def _put(node: Any, path: list[str], value: Any) -> Any:
     if not path:
         return {**node, **value} if isinstance(node, dict) and isinstance(value, dict) else value
     step, *rest = path
     if step == INSIDE:
         inner = json.read(node.encode()) if isinstance(node, str) else None
-        return json.write(filled(inner, rest, value)).decode()
+        return json.write(_put(inner, rest, value)).decode()
     if step == EACH or step.isdigit():
         listed = list(node) if isinstance(node, list) else []
-        return [filled(listed[0] if listed else None, rest, value), *listed[1:]]
+        return [_put(listed[0] if listed else None, rest, value), *listed[1:]]
     table = dict(node) if isinstance(node, dict) else {}
-    return table | {step: filled(table.get(step), rest, value)}
-
-
-def _filled(body: Body, pointer: str, value: Any) -> Body:
-    made: Body = filled(body, steps(pointer), value)
-    return made
+    return table | {step: _put(table.get(step), rest, value)}
 
 
 class Dialect:
@@ -129,7 +130,7 @@ class Dialect:
         body = self._facts(self.told.submit.fields, made, "queued", None)
         kept = self.told.submit.kept
         if kept is not None:
-            body = filled(body, steps(kept.at[0]), f"{made.origin}/{self._kept_path(made)}")
+            body = filled(body, kept.at[0], f"{made.origin}/{self._kept_path(made)}")
         return body
 
     def told_of(self, call: str, made: Made, phase: str, progress: int) -> Body:
@@ -160,8 +161,8 @@ class Dialect:
         ok = self.told.ok
         if ok is None or not codes:
             return status, self._refused(codes[0] if codes else cause, sentence)
-        body = filled({}, steps(ok.at[0]), _number(codes[0]))
-        return 200, filled(body, steps((ok.message or ("/message",))[0]), sentence)
+        body = filled({}, ok.at[0], _number(codes[0]))
+        return 200, filled(body, (ok.message or ("/message",))[0], sentence)
 
     def _refused(self, code: str, sentence: str) -> Body:
         """Return an error where the description looks for its code and sentence."""
@@ -169,20 +170,20 @@ class Dialect:
         texts = table.message or ()
         if not texts or not table.code:
             return {"error": {"code": code, "message": sentence}}
-        return _filled(_filled({}, table.code[0], _number(code)), texts[0] or "/message", sentence)
+        return filled(filled({}, table.code[0], _number(code)), texts[0] or "/message", sentence)
 
     def _facts(self, own: Fields, made: Made, phase: str, progress: int | None) -> Body:
         common = self.told.fields
         body: Body = {}
         if self.told.ok is not None:
-            body = filled(body, steps(self.told.ok.at[0]), _number(self.told.ok.equals[0]))
-        body = filled(body, steps((own.id or common.id or ("/id",))[0]), made.id)
+            body = filled(body, self.told.ok.at[0], _number(self.told.ok.equals[0]))
+        body = filled(body, (own.id or common.id or ("/id",))[0], made.id)
         places, word = own.status or common.status, self._word(MEANINGS[phase], own)
         if places is not None and word is not None:
-            body = filled(body, steps(places[0]), word)
+            body = filled(body, places[0], word)
         places = own.progress or common.progress
         if places is not None and progress is not None and phase == "running":
-            body = filled(body, steps(places[0]), progress / common.scale)
+            body = filled(body, places[0], progress / common.scale)
         return body
 
     def _word(self, meaning: Meaning, own: Fields) -> Any:
@@ -198,7 +199,7 @@ class Dialect:
     def _outcome(self, body: Body, made: Made, phase: str) -> Body:
         if phase == "failed":
             places = self.told.failure.error or ("/error",)
-            return _filled(body, places[0], SORRY)
+            return filled(body, places[0], SORRY)
         if phase == "succeeded" and "empty" not in made.words:
             for group in self.told.files[:1]:
                 body = self._file(body, group, made)
@@ -211,11 +212,11 @@ class Dialect:
             direct = self._resolve is not None and self._resolve.redirect
             link = f"{made.origin}/{DOWNLOADS}{made.id}/0.{ENDINGS[kind]}" if direct else f"{SOURCE}{made.id}"
         if group.below is not None:
-            return _filled(body, group.below[0], {_field_of(group, kind or Kind.IMAGE): link})
+            return filled(body, group.below[0], {_field_of(group, kind or Kind.IMAGE): link})
         value: Any = {_link_of(group, kind): link} if group.link else link
         if group.link and "mime_type" in group.facts and not group.facts["mime_type"].startswith("/"):
             value[group.facts["mime_type"]] = (kind or Kind.IMAGE).value
-        return _filled(body, (group.at or ("",))[0], value)
+        return filled(body, (group.at or ("",))[0], value)
 
     def _source_asked(self, path: str, query: Mapping[str, str]) -> str | None:
         """Return the source that a call for a fresh link names, None for any other call."""
@@ -230,8 +231,8 @@ class Dialect:
         """Return the answer with a fresh link."""
         kind = self._kinds.get(made.operation)
         ok, places = self.told.ok, self._resolve.url if self._resolve else None
-        body = _filled({}, ok.at[0], _number(ok.equals[0])) if ok is not None else {}
-        return _filled(body, (places or ("/url",))[0], made.file(f"0.{ENDINGS[kind]}"))
+        body = filled({}, ok.at[0], _number(ok.equals[0])) if ok is not None else {}
+        return filled(body, (places or ("/url",))[0], made.file(f"0.{ENDINGS[kind]}"))
 
     def _kept_path(self, made: Made) -> str:
         for call in (self.told.result, self.told.poll):
@@ -272,7 +273,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _path(call: Call, operation: str, identity: str) -> str:
     names = {"id": identity, "own": identity, "operation": operation, "name": operation.lstrip("/")}
-    names["app"] = "/".join(names["name"].split("/")[:2])
+    names["app"] = app_of(names["name"])
     path = _BRACES.sub(lambda found: names[found[1]], call.path or "/")
     query = "&".join(f"{name}={value.replace('{id}', identity)}" for name, value in call.query.items())
     return f"{path}?{query}" if query else path

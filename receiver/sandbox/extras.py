@@ -7,7 +7,9 @@ name, and `input:/model` is the value at that place of the request.
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.pointers import every, steps
+from handlers import json
+from handlers.description.requests import app_of
+from handlers.pointers import every
 from handlers.values import immutable
 from receiver.sandbox.described import SORRY, filled
 from receiver.sandbox.world import Made
@@ -157,21 +159,15 @@ def added(body: Body, call: str, made: Made, phase: str) -> Body:
         if extra.belongs(call, shown, made):
             body = {} if extra.alone else body
             for place, value in extra.fields.items():
-                body = filled(body, steps(place), _value(value, made))
+                body = filled(body, place, json.with_texts(value, lambda text: _told(text, made)))
     return body
 
 
-def _value(value: Any, made: Made) -> Any:
-    if isinstance(value, dict):
-        return {name: _value(one, made) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_value(one, made) for one in value]
-    if not isinstance(value, str):
-        return value
-    if value.startswith(INPUT):
-        return next(iter(every(value.removeprefix(INPUT))(made.input)), None)
-    app = "/".join(made.operation.split("/")[:2])
-    names = {"{id}": made.id, "{origin}": made.origin, "{app}": app}
+def _told(text: str, made: Made) -> Any:
+    """Return the value that a text of the table stands for."""
+    if text.startswith(INPUT):
+        return next(iter(every(text.removeprefix(INPUT))(made.input)), None)
+    names = {"{id}": made.id, "{origin}": made.origin, "{app}": app_of(made.operation)}
     for name, own in names.items():
-        value = value.replace(name, own)
-    return value
+        text = text.replace(name, own)
+    return text

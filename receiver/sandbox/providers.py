@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import handlers
-from handlers import json
+from handlers import DESCRIBED, json
 from handlers.captures import ACCOUNT_SECRET
 from handlers.description import loading, making
 from handlers.description.vocabulary import Description
-from receiver.sandbox.described import Dialect
+from receiver.sandbox.described import CAUSES, Dialect
 from receiver.sandbox.signing import proof_of
 from receiver.sandbox.speakers import SPOKEN, Refusal, Speaker
 from receiver.sandbox.world import Made, Message, Says
 
 KEY_SET = ".well-known/jwks.json"
 """The path of the sandbox's public keys below each provider."""
-CAUSES = ("key", "blocked", "refused", "throttled", "unknown")
 
 
 class Speakers(Mapping[str, Speaker]):
@@ -30,7 +29,7 @@ class Speakers(Mapping[str, Speaker]):
         if name not in self._made:
             if name not in handlers.ALL:
                 raise KeyError(name)
-            self._made[name] = speaker_in(loading.SHIPPED / f"{name}.toml")
+            self._made[name] = speaker_in(DESCRIBED / f"{name}.toml")
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -48,7 +47,7 @@ SPEAKERS = Speakers()
 
 def account_settings(name: str, base_url: str) -> dict[str, Any]:
     """Return the settings that an account at a simulated provider needs besides its key and `base_url`."""
-    return settings_of(loading.load(loading.SHIPPED / f"{name}.toml").told, base_url)
+    return settings_of(loading.load(DESCRIBED / f"{name}.toml").told, base_url)
 
 
 def settings_of(told: Description, base_url: str) -> dict[str, Any]:

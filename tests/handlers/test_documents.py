@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers import ALL
-from handlers.description import loading, summary
+from handlers import ALL, DESCRIBED
+from handlers.description import summary
 from handlers.description.reference import reference, schema
 from tests.handlers.captures import HANDLERS
 
@@ -45,7 +45,7 @@ def test_a_part_of_a_document_is_made_from_the_descriptions(document: str, name:
 
 
 def test_the_schema_is_that_of_the_vocabulary() -> None:
-    path = loading.SHIPPED / "schema.json"
+    path = DESCRIBED / "schema.json"
     made = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
     if os.environ.get("RINGBACK_WRITE_GOLDEN"):
         path.write_text(made, "utf-8")
@@ -53,6 +53,6 @@ def test_the_schema_is_that_of_the_vocabulary() -> None:
 
 
 def test_a_description_is_short() -> None:
-    lines = sorted(len(path.read_text("utf-8").splitlines()) for path in loading.SHIPPED.glob("*.toml"))
+    lines = sorted(len(path.read_text("utf-8").splitlines()) for path in DESCRIBED.glob("*.toml"))
     assert lines[len(lines) // 2] <= LINES
     assert len(lines) >= 36

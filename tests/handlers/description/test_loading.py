@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers import DESCRIBED
 from handlers.description import loading, making
 from handlers.description.loading import LARGEST, BadDescription
 
@@ -155,8 +156,8 @@ def test_a_description_extends_another_in_part(tmp_path: Path) -> None:
     )
     made = loading.load(path).told
     assert (made.name, made.callback, len(made.words)) == ("mine", None, 3)
-    shipped = loading.load(loading.SHIPPED / "gately.toml").told
-    assert shipped.words == loading.load(loading.SHIPPED / "minimax.toml").told.words
+    shipped = loading.load(DESCRIBED / "gately.toml").told
+    assert shipped.words == loading.load(DESCRIBED / "minimax.toml").told.words
 
 
 def test_descriptions_that_extend_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
