@@ -36,8 +36,8 @@ class ProofTable(Table):
     key: Literal["job", "account", "whsec", "whsec-text", "api", "api-sha256"] = Field(
         default="job",
         description="`job`: the job's secret (of `submit.secret`); `account`: the account's as it is; "
-        "`whsec`: base64 behind `whsec_`, of most Standard Webhooks; `whsec-text`: the text behind it; `api`: the API "
-        "key; `api-sha256`: its SHA-256",
+        "`whsec`: base64 behind `whsec_`, of most Standard Webhooks; `whsec-text`: the text behind it; "
+        "`api`: the API key; `api-sha256`: its SHA-256",
     )
     encoding: Literal["hex", "base64"] = Field(default="hex", description="the form of the digest")
     digest: Literal["sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
