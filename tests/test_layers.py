@@ -40,6 +40,7 @@ KNOWN_IN = {
     "rich": {"cli", "demo"},
     "markdown_it": {"api/markdown"},
     "httpx": {"cli", "sandbox", "demo"},
+    "prometheus_client": {"metrics", "api/metrics"},
 }
 # The same for the client, whose other modules do nothing but compute.
 KNOWN_IN_CLIENT = {
@@ -63,7 +64,7 @@ CATCHES_ALL = {
     "api/routing",
     "store/__init__",
     "store/group_commit",
-    "store/record",
+    "store/emission",
     "store/sqlite/driver",
     "store/postgres/driver",
     "store/postgres/transaction",

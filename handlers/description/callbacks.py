@@ -18,6 +18,7 @@ class ProofScheme(StrEnum):
     HMAC = "hmac"
     STANDARD_WEBHOOKS = "standard-webhooks"
     ED25519_JWKS = "ed25519-jwks"
+    JWT = "jwt"
     HEADERS = "headers"
 
 
@@ -54,6 +55,12 @@ class ProofTable(Table):
     )
     signed: tuple[Header, ...] = Field(
         default=(), max_length=8, description="ed25519-jwks: the signed lines before the body's SHA-256"
+    )
+    claim: Annotated[str, Field(max_length=40)] | None = Field(
+        default=None, description="jwt: the claim with SHA-256 of the body, in hex or base64"
+    )
+    audience: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="jwt: the audience (`aud`) that the token must name"
     )
     names_header: Header | None = Field(default=None, description="that which lists the signed headers")
     covers_body: bool = Field(default=True, description="false: a right proof leaves a hint")

@@ -74,6 +74,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "hmac": ("header",),
     "standard-webhooks": (),
     "ed25519-jwks": ("header", "keys_url", "signed", "time"),
+    "jwt": ("header", "keys_url"),
     "headers": ("headers",),
 }
 """The keys that a proof needs, by scheme."""
@@ -96,6 +97,8 @@ def _proof(proof: "ProofTable") -> Iterator[str]:
     covering = "{body}" in proof.message or "{sha256}" in proof.message
     if proof.scheme.value == "hmac" and proof.covers_body and not covering:
         yield "callback.proof.message: does not hold {body}, so say covers_body = false"
+    if proof.scheme.value == "jwt" and proof.covers_body and proof.claim is None:
+        yield "callback.proof.claim: names no claim of the body, so say covers_body = false"
     if proof.scheme.value == "ed25519-jwks" and not (proof.time or "").startswith("header:"):
         yield "callback.proof.time: must be a header: `header:name`"
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from handlers import proofs, signed_text
+from handlers import proofs, signed_text, web_tokens
 from handlers.contract import HttpMessage, Keys
 from handlers.contract import Proof as Verdict
 from handlers.description.callbacks import ProofScheme, ProofTable
 from handlers.proofs import Verify
 
 Make = Callable[[ProofTable], Verify]
+KEY_SETS = frozenset({ProofScheme.ED25519_JWKS, ProofScheme.JWT})
+"""The schemes whose keys are a set of the provider."""
 
 
 def verifier(proof: ProofTable) -> Verify:
@@ -26,7 +28,7 @@ def provable(proof: ProofTable, *, secrets: bool) -> bool:
 
 def account_wide(proof: ProofTable) -> bool:
     """Return whether the key of a proof is the same for all jobs of an account."""
-    return proof.key in signed_text.ACCOUNT_WIDE or proof.scheme is ProofScheme.ED25519_JWKS
+    return proof.key in signed_text.ACCOUNT_WIDE or proof.scheme in KEY_SETS
 
 
 def _hint(verify: Verify) -> Verify:
@@ -86,6 +88,13 @@ MAKERS: Mapping[ProofScheme, Make] = {
         proof.header or "",
         proof.signed,
         stamp=(proof.time or "").partition(":")[2],
+        tolerance=proof.tolerance,
+    ),
+    ProofScheme.JWT: lambda proof: web_tokens.verifier(
+        proof.header or "",
+        claim=proof.claim,
+        audience=proof.audience,
+        prefix=proof.prefix,
         tolerance=proof.tolerance,
     ),
     ProofScheme.HEADERS: _headers,

@@ -15,6 +15,7 @@ PROOFS = {
     ProofScheme.HMAC: "HMAC in `{header}`",
     ProofScheme.STANDARD_WEBHOOKS: "Standard Webhooks",
     ProofScheme.ED25519_JWKS: "Ed25519 in `{header}`, with a key set",
+    ProofScheme.JWT: "JSON Web Token in `{header}`, with a key set",
     ProofScheme.HEADERS: "unpublished: candidate headers",
 }
 """The ways in which callbacks prove themselves, in a few words."""

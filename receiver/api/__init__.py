@@ -1,23 +1,32 @@
 """The API: the application that serves its routes, and the HTTP server."""
 
 import functools
+import time
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 from starlette.routing import Route as PathRoute
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.api import callbacks, sources
+from receiver.api.fast_path import RawHandler, RawResponse
 from receiver.api.openapi import description
 from receiver.api.routes import ROUTES
 from receiver.api.routing import Resource, Route, not_found
 from receiver.api.server import SignalFree, new_server
 from receiver.api.services import Services
+from receiver.metrics import Metrics
 from receiver.providers.accounts import CALLBACK_PREFIX
 from receiver.work.heartbeat import Role
 
-HEALTH = frozenset({"/healthz", "/readyz"})
+HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths that a worker-only process serves."""
+CALLBACK_ROUTE, SOURCE_ROUTE = f"{CALLBACK_PREFIX}{{account}}/{{token}}", f"{sources.PREFIX}{{name}}"
+"""The routes that bypass the router, as metrics name them."""
+STREAM = b"text/event-stream"
+NO_ROUTE = ""
+"""The route of a path that is not served, as metrics name it."""
 
 
 def application(services: Services) -> ASGIApp:
@@ -36,15 +45,45 @@ def application(services: Services) -> ASGIApp:
         default=not_found,
     )
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> str:
+        """Serve a request. Returns its route."""
         # Callbacks bypass the router and its checks. Why: receiver/README.md#the-fast-path
         path = scope["path"] if scope["type"] == "http" and not worker else ""
         if path.startswith(CALLBACK_PREFIX):
             await callbacks.serve(services.callbacks, services.access_log, scope, receive, send)
-        elif path.startswith(sources.PREFIX):
+            return CALLBACK_ROUTE
+        if path.startswith(sources.PREFIX):
             await sources.serve(services.sources, services.access_log, scope, receive, send)
-        else:
-            await router(scope, receive, send)
+            return SOURCE_ROUTE
+        await router(scope, receive, send)
+        resource = scope.get("endpoint")
+        return resource.path if isinstance(resource, Resource) else NO_ROUTE
+
+    return measured(serve, services.metrics)
+
+
+def measured(serve: Callable[[Scope, Receive, Send], Awaitable[str]], metrics: Metrics) -> ASGIApp:
+    """Return an application that measures its requests.
+
+    A stream is not measured: it lasts as long as its reader wants.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        began, status, streams = time.perf_counter(), 500, False
+
+        async def sending(message: Message) -> None:
+            nonlocal status, streams
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                streams = any(value.startswith(STREAM) for _, value in message["headers"])
+            await send(message)
+
+        route = NO_ROUTE
+        try:
+            route = await serve(scope, receive, sending)
+        finally:
+            if scope["type"] == "http" and not streams:
+                metrics.served(scope["method"], route, status, time.perf_counter() - began)
 
     return app
 
@@ -56,6 +95,15 @@ def http_server(services: Services, host: str, port: int, grace: float) -> Signa
     """
     short = None
     if services.role is not Role.WORKER:
-        handler = functools.partial(callbacks.answer, services.callbacks, services.access_log)
-        short = CALLBACK_PREFIX.encode(), handler
+        short = CALLBACK_PREFIX.encode(), _fast_path(services)
     return new_server(application(services), host, port, grace, short=short)
+
+
+def _fast_path(services: Services) -> RawHandler:
+    async def handler(scope: Scope, body: bytes) -> RawResponse:
+        began = time.perf_counter()
+        answered = await callbacks.answer(services.callbacks, services.access_log, scope, body)
+        services.metrics.served("POST", CALLBACK_ROUTE, answered[0], time.perf_counter() - began)
+        return answered
+
+    return handler

@@ -237,6 +237,25 @@ ANSWERS: Mapping[str, Any] = {
             "challenge": None,
         }
     ],
+    "GET /v1/stats": {
+        "object": "stats",
+        "metric": "jobs",
+        "meaning": "jobs that ended, by their final state and the way in which it became known",
+        "by": ["outcome"],
+        "since": "2026-11-21T10:00:00.000Z",
+        "until": "2026-11-21T11:00:00.000Z",
+        "step": 600,
+        "data": [
+            {
+                "labels": {"outcome": "succeeded"},
+                "count": 31,
+                "points": [
+                    {"at": "2026-11-21T10:00:00.000Z", "count": 12},
+                    {"at": "2026-11-21T10:10:00.000Z", "count": 19},
+                ],
+            }
+        ],
+    },
     "GET /healthz": {"status": "ok"},
     "GET /readyz": {"status": "ok"},
 }

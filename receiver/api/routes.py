@@ -3,57 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pydantic import BaseModel
-
 from receiver.api import (
     assets,
     deliveries,
     endpoints,
     events,
-    health,
     jobs,
     keys,
     providers,
     replays,
     signing_keys,
-    site,
     sources,
     streams,
 )
 from receiver.api import requests as a
 from receiver.api import responses as s
 from receiver.api import webhooks as w
-from receiver.api.guard import JOB_LIMIT, Handle
-from receiver.api.routing import Route
-
-
-def route(
-    method: str,
-    path: str,
-    handle: Handle,
-    summary: str,
-    scope: str | None,
-    response: type[BaseModel] | None,
-    status: int = 200,
-) -> Route:
-    """Return a route that responds with one object. `response` None stands for a response without JSON."""
-    return Route(
-        method=method,
-        path=path,
-        handle=handle,
-        summary=summary,
-        scope=scope,
-        response=response,
-        status=status,
-    )
-
-
-def listing(
-    path: str, handle: Handle, summary: str, scope: str, item: type[BaseModel], query: type[BaseModel]
-) -> Route:
-    """Return a GET route that responds with a page of `item` objects."""
-    return replace(route("GET", path, handle, summary, scope, item), query=query, paged=True)
-
+from receiver.api.guard import JOB_LIMIT
+from receiver.api.operation_routes import OPERATION_ROUTES
+from receiver.api.routing import Route, listing, route
 
 ASSET = "Redirect an asset link to the current URL of its file, or pass the file on. It needs no API key."
 ROUTES: Sequence[Route] = (
@@ -354,35 +322,7 @@ ROUTES: Sequence[Route] = (
         None,
         s.SigningKeys,
     ),
-    route("GET", "/healthz", health.healthz, "Report that the process is alive.", None, s.Wellness),
-    route(
-        "GET",
-        "/readyz",
-        health.readyz,
-        "Report whether the service can store data and is not stopping.",
-        None,
-        s.Wellness,
-    ),
-    route("GET", "/", site.front, "Redirect to the API reference.", None, None, 307),
-    route(
-        "GET",
-        "/openapi.json",
-        site.openapi,
-        "Show the OpenAPI document, generated from the models that validate requests.",
-        None,
-        None,
-    ),
-    route("GET", "/docs", site.docs, "Show the API reference: calls, events and errors.", None, None),
-    route(
-        "GET",
-        "/docs/events",
-        site.events,
-        "Explain how to receive events: types, signatures, retries, sample code.",
-        None,
-        None,
-    ),
-    route("GET", "/problems", site.problem_list, "List the error codes.", None, None),
-    route("GET", "/problems/{code}", site.problems, "Explain an error code.", None, None),
+    *OPERATION_ROUTES,
 )
 """Every route but `POST /callbacks/{account}/{token}` and `/sources/{name}`: they are plain ASGI, which
 `receiver.api` serves, and `http_server` answers small callbacks below ASGI.

@@ -56,7 +56,7 @@ class Route:
 
     A route with `scope` None needs no API key and ignores the query, because other programs may add
     parameters to its links. A route with `response` None responds without JSON. A route `by_token` takes the
-    token of the job in its path as well as an API key.
+    token of the job in its path as well as an API key. With the setting `opener` it needs no API key.
     """
 
     method: str
@@ -77,6 +77,7 @@ class Route:
     feed: bool = False
     optional: bool = False
     by_token: bool = False
+    opener: str = ""
 
     def takes(
         self,
@@ -108,6 +109,10 @@ class Route:
         """Return the same route, readable with a job token and from pages of any origin."""
         return replace(self, by_token=True)
 
+    def opened_by(self, setting: str) -> "Route":
+        """Return the same route, which needs no API key where a setting is on."""
+        return replace(self, opener=setting)
+
     def labelled(self) -> "Route":
         """Return the same route with `metadata.<key>` among the query parameters."""
         return replace(self, with_labels=True)
@@ -117,6 +122,34 @@ class Route:
         return replace(self, feed=True)
 
 
+def route(
+    method: str,
+    path: str,
+    handle: Handle,
+    summary: str,
+    scope: str | None,
+    response: type[BaseModel] | None,
+    status: int = 200,
+) -> Route:
+    """Return a route that responds with one object. `response` None stands for a response without JSON."""
+    return Route(
+        method=method,
+        path=path,
+        handle=handle,
+        summary=summary,
+        scope=scope,
+        response=response,
+        status=status,
+    )
+
+
+def listing(
+    path: str, handle: Handle, summary: str, scope: str, item: type[BaseModel], query: type[BaseModel]
+) -> Route:
+    """Return a GET route that responds with a page of `item` objects."""
+    return replace(route("GET", path, handle, summary, scope, item), query=query, paged=True)
+
+
 class Resource:
     """A path with its routes by method. All errors have one form, and every response has a request id."""
 
@@ -124,6 +157,7 @@ class Resource:
         self._services = services
         self._document = document
         self._calls = {call.method: call for call in calls}
+        self.path = calls[0].path
         self._allow = ", ".join(self._calls)
         self._for_browsers = any(call.by_token for call in calls)
 
@@ -184,7 +218,7 @@ class Resource:
 
 
 async def _identified(services: Services, request: Request, call: Route) -> Caller:
-    if call.scope is None:
+    if call.scope is None or (call.opener and getattr(services.settings, call.opener)):
         return ANONYMOUS
     return await identify(services, request, call.scope, by_token=call.by_token)
 

@@ -18,6 +18,9 @@ from receiver.feed.tailer import FeedTailer
 from receiver.jobs.service import JobService
 from receiver.jobs.tokens import JobTokens
 from receiver.jobs.wait_reasons import WaitReasons
+from receiver.metrics import Metrics
+from receiver.metrics.gauges import GaugeCollector
+from receiver.metrics.statistics import Statistics
 from receiver.providers.asset_links import AssetLinks
 from receiver.providers.callbacks import CallbackReceiver
 from receiver.providers.downloads import Downloads
@@ -60,3 +63,6 @@ class Services:
     readiness: Readiness
     shutdown: Shutdown
     access_log: AccessLog
+    metrics: Metrics
+    gauges: GaugeCollector
+    statistics: Statistics

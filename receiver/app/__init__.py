@@ -18,6 +18,7 @@ from receiver.domain.clock import Clock, Wall
 from receiver.domain.errors import Misconfigured, StoreUnavailable
 from receiver.domain.model import Work
 from receiver.jobs.retention import Retention
+from receiver.metrics import Metrics, loop_lag
 from receiver.observability import LOGGER
 from receiver.providers.accounts import Accounts
 from receiver.providers.circuit_breaker import PROBES
@@ -59,13 +60,14 @@ async def running(
     """Run a service as long as the context lasts. With `work` off, due work is left alone."""
     wall = Wall()
     clock = clock or Clock(now=wall.now, real=wall.real)
-    store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal))
+    metrics = Metrics()
+    store = Store(open_driver(loaded.settings.database_url, on_fatal=on_fatal), metrics.committed)
     await store.open(migrate=loaded.settings.migrate_on_start)
     app = None
     try:
         if await store.read(unfinished()):
             raise Misconfigured("database_url", "a move into this database is not finished; run it again")
-        app = await build(loaded, store, clock, wall, role, work=work)
+        app = await build(loaded, store, clock, wall, role, work=work, metrics=metrics)
         await _warn_of_stranded_jobs(store, app.core.accounts)
         tasks = start(app) if work else []
         try:
@@ -82,10 +84,17 @@ async def running(
 
 
 async def build(
-    loaded: Loaded, store: Store, clock: Clock, wall: Wall, role: Role, *, work: bool = True
+    loaded: Loaded,
+    store: Store,
+    clock: Clock,
+    wall: Wall,
+    role: Role,
+    *,
+    work: bool = True,
+    metrics: Metrics | None = None,
 ) -> App:
     """Build a service over an open store, and join the processes that serve its database."""
-    core = await build_core(loaded, store, clock, role)
+    core = await build_core(loaded, store, clock, role, metrics or Metrics())
     sender, pinger, endpoints = delivery(core)
     heartbeat = ReplicaHeartbeat(
         store,
@@ -107,14 +116,20 @@ async def build(
         retention=retention(core),
         workers=workers(core, sender, heartbeat) if work and role is not Role.API else {},
     )
+    await _join(app, endpoints)
+    return app
+
+
+async def _join(app: App, endpoints: EndpointService) -> None:
+    """Join the processes that serve the database."""
+    core = app.core
     await endpoints.sync_configured(core.settings.endpoints)
-    await heartbeat.join()
+    await app.heartbeat.join()
     await endpoints.refresh()
     # Holds and partitions are in place before the first delivery is sent or event stored.
     await app.retention.begin()
     await core.breaker.load()
-    store.listen(core.heard)
-    return app
+    core.store.listen(core.heard)
 
 
 async def _take_up(core: Core, endpoints: EndpointService) -> None:
@@ -139,7 +154,8 @@ def start(app: App) -> list[asyncio.Task[None]]:
     runs = [worker.run() for worker in app.workers.values()]
     if app.workers:
         runs += [app.retention.run(), app.api.replays.run(), app.sender.watch.run()]
-    runs += [app.heartbeat.run(), app.core.counts.run()]
+    lag = functools.partial(app.core.metrics.observe, "ringback_loop_lag_seconds")
+    runs += [app.heartbeat.run(), app.core.counts.run(), loop_lag.measure(lag)]
     return [asyncio.create_task(run) for run in runs]
 
 

@@ -18,13 +18,14 @@ from receiver.events.interpreter import Interpreter
 from receiver.events.long_polling import WaitingCalls
 from receiver.events.next_work import JobPolicy
 from receiver.events.recorder import FEED, Recorder
+from receiver.metrics import Metrics
 from receiver.providers.accounts import Accounts
 from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.providers.hourly_counts import HourlyCounts
 from receiver.security.ids import IdGenerator
 from receiver.security.tokens import MasterKeys
 from receiver.store import Store
-from receiver.store.record import RecordContext
+from receiver.store.record_context import RecordContext
 from receiver.store.sealing import EndpointSealer
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.heartbeat import Role
@@ -57,6 +58,7 @@ class Core:
     breaker: CircuitBreaker
     api_keys: ApiKeyStore
     shutdown: Shutdown
+    metrics: Metrics
 
     @property
     def settings(self) -> Settings:
@@ -70,23 +72,23 @@ class Core:
         self.dispatcher.heard(word)
 
 
-async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role) -> Core:
+async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, metrics: Metrics) -> Core:
     """Return the core of a service over an open store."""
-    settings = loaded.settings
-    master_keys = master_keys_of(settings, clock)
+    settings, master_keys = loaded.settings, master_keys_of(loaded.settings, clock)
     await check_master_keys(store, master_keys)
     ids, sealer = IdGenerator(clock.now, clock.entropy), EndpointSealer(master_keys)
-    client, cache = client_of(settings), EndpointCache(sealer)
-    limits = ConcurrencyLimits(functools.partial(_limit, loaded.accounts, cache), clock.monotonic)
-    cache.subscribe(limits.change)
+    client, cache = client_of(settings, metrics.called), EndpointCache(sealer)
+    limits = _limits(loaded.accounts, cache, clock)
     interpreter = Interpreter(loaded.accounts, master_keys, _policy(settings), clock.chance)
     name, dispatcher, waiting_calls = ids.new("rpc"), Dispatcher(store.tell), WaitingCalls(store)
     slots, lease = NullLimits() if role is Role.API else limits, leases(settings.delivery_timeout, clock)
     context = RecordContext(
         rules=interpreter, endpoints=cache, limits=slots, ids=ids, now=clock.now, lease=lease, owner=name
     )
-    recorder = Recorder(store, context, waiting_calls, dispatcher)
-    counts = HourlyCounts(store, clock)
+    recorder, counts = (
+        Recorder(store, context, waiting_calls, dispatcher, metrics),
+        HourlyCounts(store, clock),
+    )
     accounts = Accounts(loaded.accounts, client, master_keys, clock, settings.public_url, counts.count)
     return Core(
         loaded=loaded,
@@ -109,6 +111,7 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role) -> 
         breaker=CircuitBreaker(accounts, store, recorder, dispatcher, limits, clock),
         api_keys=await open_api_keys(settings, store, clock, ids),
         shutdown=Shutdown(clock.monotonic),
+        metrics=metrics,
     )
 
 
@@ -119,6 +122,14 @@ def _policy(settings: Settings) -> JobPolicy:
         link_base=settings.link_base,
         link_life=timedelta(days=settings.asset_link_days),
     )
+
+
+def _limits(
+    accounts: Mapping[str, AccountSetup], endpoints: EndpointCache, clock: Clock
+) -> ConcurrencyLimits:
+    limits = ConcurrencyLimits(functools.partial(_limit, accounts, endpoints), clock.monotonic)
+    endpoints.subscribe(limits.change)
+    return limits
 
 
 def _limit(

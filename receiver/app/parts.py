@@ -23,6 +23,8 @@ from receiver.jobs.retention import Retention
 from receiver.jobs.service import JobService
 from receiver.jobs.tokens import JobTokens
 from receiver.jobs.wait_reasons import WaitReasons
+from receiver.metrics.gauges import GaugeCollector, StoreGauges
+from receiver.metrics.statistics import Statistics
 from receiver.providers.asset_links import AssetLinks
 from receiver.providers.callbacks import CallbackReceiver
 from receiver.providers.downloads import Downloads
@@ -59,6 +61,7 @@ def delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         ),
         source=core.settings.link_base,
         attempted=core.counts.attempted,
+        metrics=core.metrics,
     )
     pinger = Pinger(sender, core.recorder, core.limits, core.dispatcher)
     endpoints = EndpointService(
@@ -95,7 +98,8 @@ def workers(core: Core, sender: DeliverySender, heartbeat: ReplicaHeartbeat) -> 
 def services(core: Core, endpoints: EndpointService) -> Services:
     """Return the services that the routes use."""
     store, clock, accounts = core.store, core.clock, core.accounts
-    links, key_sets = _asset_links(core), KeySets(core.client, core.clock.monotonic)
+    links, gauges = _asset_links(core), StoreGauges(store, clock)
+    key_sets = KeySets(core.client, core.clock.monotonic)
     return Services(
         settings=core.settings,
         role=core.role,
@@ -115,13 +119,16 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         asset_links=links,
         downloads=Downloads(links=links, client=core.client),
         sources=_sources(core, key_sets),
-        callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, key_sets, clock),
+        callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, key_sets, clock, core.metrics),
         wait_reasons=_wait_reasons(core),
         waiting_calls=core.waiting_calls,
         public_keys=core.master_keys.public_keys,
         render=core.interpreter.view,
         readiness=Readiness(lambda: store.write(probe.write), clock.monotonic),
         shutdown=core.shutdown,
+        metrics=core.metrics,
+        gauges=_gauge_collector(core, gauges),
+        statistics=Statistics(store=store, clock=clock, gauges=gauges),
         access_log=AccessLog(tuple(ipaddress.ip_network(text) for text in core.settings.trusted_proxies)),
     )
 
@@ -154,7 +161,14 @@ def _asset_links(core: Core) -> AssetLinks:
         clock=core.clock,
         limits=core.limits,
         dispatcher=core.dispatcher,
+        metrics=core.metrics,
     )
+
+
+def _gauge_collector(core: Core, gauges: StoreGauges) -> GaugeCollector:
+    collector = GaugeCollector(gauges, core.accounts.setups, lambda: core.breaker.blocked)
+    core.metrics.collect_with(collector)
+    return collector
 
 
 def _wait_reasons(core: Core) -> WaitReasons:
@@ -176,5 +190,6 @@ def retention(core: Core) -> Retention:
         clock=core.clock,
         keep=timedelta(days=core.settings.retention_days),
         limits=core.limits,
+        metrics=core.metrics,
         decides=core.interpreter.next_work.decides,
     )

@@ -39,7 +39,7 @@ fields = {{ id = "/id", status = "/status", progress = "/progress" }}
 # where it sends no callbacks.
 submit = {{ callback = "body:/webhook_url", secret = "body:/webhook_secret" }}
 poll = {{ path = "/v1/jobs/{{id}}" }}
-# none, secret, hmac, standard-webhooks, ed25519-jwks or headers
+# none, secret, hmac, standard-webhooks, ed25519-jwks, jwt or headers
 callback.proof = {{ scheme = "hmac", header = "x-signature", prefix = "sha256=" }}
 failure = {{ error = "/error" }}
 example = {{ prompt = "a tide" }}

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import handlers
-from handlers.contract import Provider
+from handlers.contract import Handler, Provider
 from handlers.description import making
 from handlers.description.loading import BadDescription
 from receiver.domain.errors import Misconfigured, did_you_mean
+from receiver.domain.statistics import OTHER
 
 
 def provider_of(name: str, account: Mapping[str, Any]) -> Provider:
@@ -20,11 +21,18 @@ def provider_of(name: str, account: Mapping[str, Any]) -> Provider:
     if path:
         if named:
             raise Misconfigured(f"{place}.description", "stands beside handler; set one of the two")
+        if not isinstance(path, str | Path):
+            raise Misconfigured(f"{place}.description", "must be text: the path of a file")
         try:
             return making.provider(Path(path))
         except BadDescription as error:
             raise Misconfigured(f"{place}.description", str(error)) from None
     return shipped(str(named or name), f"{place}.handler")
+
+
+def operation_label(handler: Handler, operation: str) -> str:
+    """Return the name under which an operation is counted: `other` where users choose its name freely."""
+    return operation if operation in list(handler.operations) else OTHER
 
 
 def options_of(name: str, account: Mapping[str, Any]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from receiver.config.settings import Settings
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
 from receiver.egress.address_guard import guard
-from receiver.egress.client import HttpClient
+from receiver.egress.client import Called, HttpClient
 from receiver.egress.logged_client import LoggedClient
 from receiver.egress.proxy import proxy_of
 from receiver.security.tokens import MasterKeys
@@ -40,13 +40,17 @@ def master_keys_of(settings: Settings, clock: Clock) -> MasterKeys:
     return MasterKeys(given, clock.entropy)
 
 
-def client_of(settings: Settings) -> HttpClient:
-    """Return the HTTP client for these settings. Raises `Misconfigured` for a bad `egress_ca_file`."""
+def client_of(settings: Settings, called: Called | None = None) -> HttpClient:
+    """Return the HTTP client for these settings; `called` hears of each call.
+
+    Raises `Misconfigured` for a bad `egress_ca_file`.
+    """
     try:
         return LoggedClient(
             guard(settings.egress_allow, http=settings.egress_http, hosts=settings.egress_allow_hosts),
             ca_file=settings.egress_ca_file,
             agent=f"ringback/{version('ringback')}",
+            called=called,
             proxy=proxy_of(settings.egress_proxy.get_secret_value()) if settings.egress_proxy else None,
         )
     except OSError:

@@ -27,17 +27,19 @@ from receiver.egress.client import CallFailed, HttpClient
 from receiver.egress.http1 import Answer
 from receiver.events.endpoint_cache import EndpointCache
 from receiver.events.recorder import Recorder
+from receiver.metrics import Metrics
 from receiver.security.ids import IdGenerator
 from receiver.security.tokens import BadToken, MasterKeys
 from receiver.store import Store, deliveries
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import ClaimedDelivery, Settled, Standing, settle
+from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.due import HAND_LANES, plain, postpone, release
 from receiver.store.endpoint_health import EndpointAttempt
 from receiver.store.group_commit import BatchedWrite
 from receiver.store.holds import hold_of
 from receiver.store.sealing import EndpointSealer
+from receiver.store.settling import Settled, Standing, settle
 from receiver.store.statements import Transaction
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
@@ -105,6 +107,7 @@ class DeliverySender:
     watch: EndpointWatch
     source: str
     attempted: Callable[[str], None]
+    metrics: Metrics
     work: Work = Work.DELIVER
 
     @property
@@ -200,6 +203,7 @@ class DeliverySender:
             settled = replace(settled, counts=counts if self.watch.notes(made) else None)
         standing = await self._surely(self._settling(settled), delivery, last=last)
         self.attempted(FINAL.get(ruling.outcome, "failed"))
+        self.metrics.add(standing.samples)
         self._follow_up(claim, delivery, settled, standing)
         if sent is not None and ruling.disable is None and (health := standing.health) is not None:
             await self._surely(lambda: self.watch.follow(sent, health), delivery, last=last)
@@ -344,13 +348,21 @@ class DeliverySender:
         if ruling.hold is not None:
             hold = (hold_of(claim.lane, delivery.url), self.clock.now() + ruling.hold)
         return Settled(
-            claim=claim, attempt=attempt, state=state, next_at=ruling.next_at, reason=reason, hold=hold
+            claim=claim,
+            attempt=attempt,
+            state=state,
+            next_at=ruling.next_at,
+            reason=reason,
+            hold=hold,
+            event_at=delivery.event.at,
         )
 
     def _follow_up(
         self, claim: Claim, delivery: PendingDelivery, settled: Settled, standing: Standing
     ) -> None:
         attempt = settled.attempt
+        if not standing.mine:
+            self.metrics.count("ringback_leases_lost")
         if standing.next_at is not None:
             self.dispatcher.wake_at(ScheduledWork(self.work, claim.lane, standing.next_at))
         elif standing.mine and settled.state == FINAL[AttemptOutcome.EXHAUSTED]:

@@ -8,9 +8,10 @@ import asyncio
 import functools
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
+from typing import TypeAlias
 
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
@@ -44,6 +45,22 @@ class _Target:
 def _target(url: str) -> _Target:
     origin, target = split(url)
     return _Target(origin, target, origin.header)
+
+
+def _host(url: str) -> str:
+    """Return the host of a URL, for counting; empty where the URL is none."""
+    try:
+        return _target(url).origin.host
+    except BadUrl:
+        return ""
+
+
+Called: TypeAlias = Callable[[str, str, int | None, str, float], None]
+"""A function that hears of each call: method, host, status, the stage at which it failed, and seconds."""
+
+
+def _ignored(_method: str, _host: str, _status: int | None, _stage: str, _seconds: float) -> None:
+    return None
 
 
 Whose = tuple[Origin, bool]
@@ -158,9 +175,11 @@ class HttpClient:
         ca_file: Path | None = None,
         agent: str = "ringback",
         proxy: Proxy | None = None,
+        called: Called | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._agent = ("user-agent", agent)
+        self._called = called or _ignored
         tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         tls.hostname_checks_common_name = False
@@ -174,6 +193,16 @@ class HttpClient:
 
     async def call(self, call: HttpCall) -> Answer:
         """Return the answer to `call`. Raises `CallFailed`."""
+        began = self._loop.time()
+        try:
+            answer = await self._bounded(call)
+        except CallFailed as failed:
+            self._called(call.method, _host(call.url), None, failed.stage, self._loop.time() - began)
+            raise
+        self._called(call.method, _host(call.url), answer.status, "", self._loop.time() - began)
+        return answer
+
+    async def _bounded(self, call: HttpCall) -> Answer:
         progress = Progress(self._loop.time() + call.timeout)
         try:
             return await self._call(call, progress)

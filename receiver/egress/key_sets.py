@@ -1,14 +1,11 @@
 """The public keys of senders (RFC 7517), fetched through the guarded client and kept for a day at most."""
 
 import asyncio
-import base64
-import binascii
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from handlers import json
+from handlers import json, web_tokens
 from handlers.contract import Proof
 from handlers.errors import BadPayload, BadSignature
 from receiver.domain.errors import StoreUnavailable
@@ -22,10 +19,9 @@ AGAIN = 60.0
 TIMEOUT = 5.0
 """Seconds for a fetch. A sender waits meanwhile."""
 CAP = 256 * 1024
+LISTED = 500
 MOST = 50
-"""Most bytes and keys of a set."""
-RAW = 32
-"""Bytes of an Ed25519 public key."""
+"""Most bytes of a set, most keys that are looked at, and most that are kept."""
 
 
 class KeysUnavailable(StoreUnavailable):
@@ -51,7 +47,7 @@ class KeySets:
         self._sets: dict[str, _KeySet] = {}
 
     async def keys(self, url: str, *, beside: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Return the public keys of a URL, in base64url.
+        """Return the public keys of a URL.
 
         With `beside`, keys among which the right one is not, newer ones are fetched, once a minute at most.
         Raises `KeysUnavailable` when there are none.
@@ -99,25 +95,13 @@ class KeySets:
 
 
 def read_keys(body: bytes) -> tuple[str, ...]:
-    """Return the Ed25519 keys of a JSON Web Key Set. Raises `BadPayload` where there is none."""
+    """Return the keys of a JSON Web Key Set, each as its text. Raises `BadPayload` without any."""
     try:
         found = json.as_object(json.forgive(body)).get("keys")
     except json.BadJson as error:
         raise BadPayload(f"it is no key set: {error}") from None
-    keys = [one for one in (_key(value) for value in (found if isinstance(found, list) else ())) if one]
+    listed = found[:LISTED] if isinstance(found, list) else []
+    keys = [text for text in map(web_tokens.key_text, listed) if text is not None]
     if not keys:
-        raise BadPayload("it has no Ed25519 key")
+        raise BadPayload("it has no key of Ed25519, RSA or P-256")
     return tuple(keys[:MOST])
-
-
-def _key(value: Any) -> str | None:
-    if not isinstance(value, dict) or (value.get("kty"), value.get("crv")) != ("OKP", "Ed25519"):
-        return None
-    text = value.get("x")
-    if not isinstance(text, str) or not text.isascii():
-        return None
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return None
-    return text if len(raw) == RAW else None

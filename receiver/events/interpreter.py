@@ -10,6 +10,7 @@ from typing import Any
 
 from handlers.contract import Operation, Proof
 from receiver.config.load import AccountSetup
+from receiver.config.provider_handlers import operation_label
 from receiver.domain import lifecycle
 from receiver.domain.lifecycle import BECOMES, RANK, Change
 from receiver.domain.model import By, Event, Job, Outcome, Source, State
@@ -34,11 +35,12 @@ from receiver.domain.reports import (
     guess_of,
     meaning_of,
 )
+from receiver.domain.statistics import OTHER
 from receiver.events.next_work import UNANSWERED, JobPolicy, NextWork, with_wait_reason
 from receiver.security.ids import event_id
 from receiver.security.tokens import MasterKeys
 from receiver.store.due_changes import Keep
-from receiver.store.record import Folded
+from receiver.store.record_context import Folded
 
 ENDED_BY = {Source.CALLBACK: By.CALLBACK, Source.POLL: By.POLL, Source.SUBMISSION: By.SUBMIT}
 DOUBTFUL = frozenset({Outcome.HINT, Outcome.UNPARSED, Outcome.INCOMPLETE, Outcome.UNKNOWN_WORD})
@@ -71,6 +73,11 @@ class Interpreter:
         """Return the operation of a job, None when its account is not configured or lacks it."""
         setup = self._accounts.get(job.account)
         return setup.handler.operations.get(job.operation) if setup else None
+
+    def operation_label(self, job: Job) -> str:
+        """Return the name of a job's operation for the statistics: `other` where users choose it freely."""
+        setup = self._accounts.get(job.account)
+        return operation_label(setup.handler, job.operation) if setup else OTHER
 
     def fold(self, job: Job, report: Report) -> Folded:
         """Return the change that `report` makes to `job`, and the work that is due after it.

@@ -9,7 +9,7 @@ from handlers import json
 from handlers.contract import FailureCode
 from handlers.values import immutable
 from receiver.domain.model import Event, Job
-from receiver.store.record import RecordResult
+from receiver.store.record_context import RecordResult
 
 LOGGER = logging.getLogger("ringback.notices")
 EVERY = 60.0

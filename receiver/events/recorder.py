@@ -12,10 +12,14 @@ from receiver.domain.rendering import event_body
 from receiver.domain.reports import ProviderUpdate, Report, raw_of
 from receiver.events import log_lines
 from receiver.events.long_polling import WaitingCalls
+from receiver.metrics import Metrics
 from receiver.security.ids import event_id
 from receiver.store import Store
+from receiver.store.emission import emit, give_back
 from receiver.store.group_commit import BatchedWrite
-from receiver.store.record import NewDelivery, RecordContext, RecordResult, emit, give_back, record
+from receiver.store.record import record
+from receiver.store.record_context import NewDelivery, RecordContext, RecordResult
+from receiver.store.samples import of_events
 from receiver.store.statements import Transaction
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.periodic import retry_until_stored
@@ -35,9 +39,15 @@ class Recorder:
     """A recorder of all reports about jobs, and of events of the service itself."""
 
     def __init__(
-        self, store: Store, context: RecordContext, waiting_calls: WaitingCalls, dispatcher: Dispatcher
+        self,
+        store: Store,
+        context: RecordContext,
+        waiting_calls: WaitingCalls,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
     ) -> None:
         self._store = store
+        self._metrics = metrics
         self._waiting_calls = waiting_calls
         self._dispatcher = dispatcher
         self.context = context
@@ -113,11 +123,14 @@ class Recorder:
         return Event(id=identity, type=event_type, job_id=None, at=now, sequence=1, body=body)
 
     def _recorded(self, report: Report, recorded: RecordResult) -> None:
+        self._metrics.add(recorded.samples)
+        self._metrics.add(of_events(recorded.events))
         self._follow_up([report.job_id], recorded.deliveries, recorded.due, events=bool(recorded.events))
         log_lines.recorded(recorded)
 
     def _announced(self, _asked: Announcing, announced: Announced) -> None:
         events, deliveries = announced
+        self._metrics.add(of_events(events))
         self._follow_up([], deliveries, None, events=bool(events))
         log_lines.announced(events)
 

@@ -13,6 +13,7 @@ from receiver.domain.model import Source
 from receiver.domain.reports import Action, Command
 from receiver.events.next_work import PAID_TRIES
 from receiver.events.recorder import Recorder
+from receiver.metrics import Metrics
 from receiver.providers.accounts import POLL
 from receiver.store import (
     Store,
@@ -25,6 +26,7 @@ from receiver.store import (
     jobs,
     lost_deliveries,
     partitions,
+    rollups,
     source_messages,
 )
 from receiver.store.statements import Transaction, moment, ms
@@ -42,6 +44,8 @@ CANCELED = 200
 """The maximum number of deliveries of a removed endpoint that one transaction examines."""
 LONGEST_REST = 0.25
 """The longest pause in seconds between two pieces of a long removal."""
+FOLD = 5.0
+"""Seconds between two foldings of the statistics."""
 SWEEP = 60.0
 """Seconds between two sweeps."""
 PARTS = 4
@@ -69,6 +73,7 @@ class Retention:
         clock: Clock,
         keep: timedelta,
         limits: ConcurrencyLimits,
+        metrics: Metrics,
         decides: timedelta | None = None,
     ) -> None:
         self._store = store
@@ -77,6 +82,7 @@ class Retention:
         self._clock = clock
         self._keep = keep
         self._limits = limits
+        self._metrics = metrics
         self._orphans = ""
         self._looked_at: float | None = None
         self._stepped = self._decided = False
@@ -90,6 +96,7 @@ class Retention:
         await asyncio.gather(
             run_periodically(self.expire, every=1.0, logger=LOGGER),
             run_periodically(self.look, every=1.0, logger=LOGGER),
+            run_periodically(self.fold, every=FOLD, logger=LOGGER),
             run_periodically(self._cancel_when_told, every=0.0, logger=LOGGER),
             run_periodically(self.sweep, every=SWEEP, logger=LOGGER),
         )
@@ -101,6 +108,12 @@ class Retention:
         self._limits.replace_holds({name: (until - now).total_seconds() for name, until in found.items()})
         if removed:
             self._removals.set()
+
+    async def fold(self) -> None:
+        """Add the fresh counts of the statistics to their intervals."""
+        folded = rollups.AT_ONCE
+        while folded == rollups.AT_ONCE:
+            folded = await self._store.write(rollups.fold, last=True)
 
     async def _cancel_when_told(self) -> None:
         await self._removals.wait()
@@ -204,10 +217,10 @@ class Retention:
             heavy, lost = await self._paced(
                 lambda: _counting(erasure.lighten(group[0], None), self._clock.now())
             )
-            _say(lost)
+            self._say(lost)
         # As a function: a transaction that runs again after a conflict needs a new generator.
         _, lost = await self._paced(lambda: _counting(_erased(group), self._clock.now()))
-        _say(lost)
+        self._say(lost)
 
     async def _remove_events(self, before: datetime) -> None:
         """Remove old events of no job, with their pending deliveries."""
@@ -219,14 +232,14 @@ class Retention:
                         # As a default, `change` is bound now; the lambda would read it only when it runs.
                         lambda one=change: _counting(one(), self._clock.now())  # type: ignore[misc]  # bound
                     )
-                    _say(lost)
+                    self._say(lost)
             await self._paced(functools.partial(events.remove, [event for event, _ in found]))
 
     async def _take(self, before: datetime) -> None:
         """Cancel the pending deliveries older than the retention, and log the targets that lost them."""
         while found := await self._store.read(lost_deliveries.outdated(before, BATCH)):
             now = self._clock.now()
-            _say(
+            self._say(
                 await self._paced(
                     # Bound as defaults, as in `_remove_events`.
                     lambda owed=found, at=now: lost_deliveries.lose(  # type: ignore[misc]  # bound at once
@@ -253,6 +266,13 @@ class Retention:
                 return min(before, moment(part.low))
         return before
 
+    def _say(self, lost: Mapping[str, int]) -> None:
+        for target, count in lost.items():
+            self._metrics.count("ringback_retention_lost", by=count)
+            LOGGER.warning(
+                "target %s lost %d deliveries that were still pending: they are %s", target, count, OUTDATED
+            )
+
     async def _altered(self, change: Transaction[Told]) -> Told | None:
         """Change tables. Returns the result, None where that fails for now: the next sweep tries again."""
         try:
@@ -260,13 +280,6 @@ class Retention:
         except (StoreUnavailable, Contended) as error:
             LOGGER.info("the partitions of history stay as they are until the next sweep: %s", error)
             return None
-
-
-def _say(lost: Mapping[str, int]) -> None:
-    for target, count in lost.items():
-        LOGGER.warning(
-            "target %s lost %d deliveries that were still pending: they are %s", target, count, OUTDATED
-        )
 
 
 def _counting(
@@ -290,6 +303,7 @@ def _forget(before: datetime, now: datetime) -> Transaction[None]:
     yield from holds.forget(now)
     yield from endpoints.prune(before, BATCH)
     yield from endpoint_versions.prune(BATCH)
+    yield from rollups.forget(now, BATCH)
 
 
 def _held_and_removed(now: datetime) -> Transaction[tuple[Mapping[str, datetime], Sequence[str]]]:

@@ -12,6 +12,7 @@ from receiver.bodies.large_json import LargeJson, with_strings
 from receiver.bodies.offload import OFFLOAD
 from receiver.bodies.parts import Parts
 from receiver.config.load import AccountSetup
+from receiver.config.provider_handlers import operation_label
 from receiver.domain.clock import Clock
 from receiver.domain.errors import (
     Conflict,
@@ -135,6 +136,7 @@ class JobService:
             whole_input=spec.whole,
             shown_input=spec.shown,
             due=due,
+            operation_label=operation_label(setup.handler, operation),
             notes=warnings,
             owner=owner,
             key=key,

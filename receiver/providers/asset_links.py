@@ -15,6 +15,7 @@ from receiver.domain.bounded import keep
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Gone, NotFound, ProviderUnavailable
 from receiver.domain.model import Job, Work
+from receiver.metrics import Metrics
 from receiver.providers.accounts import POLL, RESOLVE, Accounts
 from receiver.security.redaction import forms, holds
 from receiver.security.tokens import BadToken, MasterKeys
@@ -68,6 +69,7 @@ class AssetLinks:
     clock: Clock
     limits: ConcurrencyLimits
     dispatcher: Dispatcher
+    metrics: Metrics
     _found: dict[Place, tuple[str, datetime]] = field(default_factory=dict)
     _refused: Refusals = field(default_factory=dict)
     _dead: Refusals = field(default_factory=dict)
@@ -151,14 +153,21 @@ class AssetLinks:
 
     async def _look(self, place: Place, job: Job, asset: Asset, refusals: Refusals) -> str:
         """Call the provider, and cache its answer or its refusal for a while."""
+        result = "error"
         try:
-            return self._keep(place, job, await self._ask(job, place[1], asset))
+            url = self._keep(place, job, await self._ask(job, place[1], asset))
+            result = "found"
+            return url
         except Gone as error:
+            result = "gone"
             keep(refusals, place, (error, self.clock.now() + GONE_FOR), CACHE)
             raise
         except ProviderUnavailable as error:
+            result = "unavailable"
             keep(refusals, place, (error, self.clock.now() + timedelta(seconds=error.seconds)), CACHE)
             raise
+        finally:
+            self.metrics.count("ringback_assets_resolved", job.account, result)
 
     async def _ask(self, job: Job, index: int, asset: Asset) -> Asset:
         setup = self.accounts.setups.get(job.account)

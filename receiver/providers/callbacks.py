@@ -17,6 +17,7 @@ from receiver.domain.reports import Note, ProviderUpdate
 from receiver.egress.key_sets import KeySets
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
+from receiver.metrics import Metrics
 from receiver.providers.accounts import Accounts
 from receiver.security.tokens import BadToken, CallbackToken, MasterKeys
 
@@ -25,6 +26,8 @@ KEPT_HEADERS = frozenset(
     {"content-type", "user-agent", "date", "webhook-id", "webhook-timestamp", "x-webhook-event"}
 )
 """The headers of a callback that its timeline entry keeps; one with the job's secret is not among them."""
+UNKNOWN = "unknown"
+"""The verdict on a callback with a token that is none of ours, and its account where there is none."""
 REFUSALS_KEPT = 20
 """The number of refused callbacks that one job's timeline keeps; further ones are only counted."""
 
@@ -38,6 +41,7 @@ class CallbackReceiver:
     recorder: Recorder
     key_sets: KeySets
     clock: Clock
+    metrics: Metrics
     _refused: dict[str, int] = field(default_factory=dict)
     _sparing: Sparing = field(init=False)
 
@@ -52,11 +56,12 @@ class CallbackReceiver:
 
         Raises `UnknownCallback` for an unknown URL and for a failed proof alike.
         """
-        setup = self.accounts.setups.get(account)
+        setup, began = self.accounts.setups.get(account), self.clock.monotonic()
         try:
             claims = self.master_keys.read_callback(account, token)
         except BadToken:
             self._say_refused("no such token", setup.name if setup else None)
+            self._count(setup.name if setup else UNKNOWN, UNKNOWN)
             raise UnknownCallback from None
         if setup is None or setup.handler.callback is None:
             raise UnknownCallback
@@ -68,7 +73,12 @@ class CallbackReceiver:
             if challenge is not None:
                 return challenge
         await self._record(setup, callback, claims, token, message)
+        self.metrics.observe("ringback_callback_ack_seconds", self.clock.monotonic() - began, setup.name)
         return callback.received
+
+    def _count(self, account: str, verdict: str) -> None:
+        """Count a callback that no transaction counts."""
+        self.metrics.count("ringback_callbacks", account, verdict)
 
     async def _record(
         self,
@@ -138,6 +148,7 @@ class CallbackReceiver:
         # The sender decides how many come. Why: receiver/README.md#refused-callbacks-are-bounded
         seen = self._refused.get(claims.job_id, 0)
         if seen >= REFUSALS_KEPT:
+            self._count(setup.name, Outcome.REFUSED)
             return
         # Memory is bounded: the counts begin again.
         if len(self._refused) > 10_000:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handlers import json, proofs, signed_text
@@ -21,6 +22,8 @@ Headers = tuple[tuple[str, str], ...]
 FORGED = "forged"
 _PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 """The key of every provider that signs with one; `PUBLIC_KEY` of the captures fits it."""
+TOKEN_LIFE = 300
+"""Seconds for which a token of the sandbox is valid."""
 KEYS: Mapping[str, Callable[[Made], bytes]] = {
     "job": lambda made: (made.secret or "").encode(),
     "account": lambda _made: ACCOUNT_SECRET.encode(),
@@ -50,6 +53,8 @@ def proof_of(proof: ProofTable, made: Made, body: bytes, *, forged: bool) -> Hea
             return _standard(key, body, now)
         case ProofScheme.ED25519_JWKS:
             return _ed25519(proof, body, now, forged=forged)
+        case ProofScheme.JWT:
+            return _token(proof, body, now, forged=forged)
         case ProofScheme.HMAC:
             return _hmac(proof, made, key, body, now)
         case _:
@@ -70,6 +75,16 @@ def _ed25519(proof: ProofTable, body: bytes, now: datetime, *, forged: bool) -> 
     lines = [*(values[name] for name in proof.signed), hashlib.sha256(body).hexdigest()]
     signature = _PRIVATE.sign("\n".join(lines).encode()).hex()
     return (*values.items(), (proof.header or "", "00" * 64 if forged else signature))
+
+
+def _token(proof: ProofTable, body: bytes, now: datetime, *, forged: bool) -> Headers:
+    claims: dict[str, object] = {"iat": int(now.timestamp()), "exp": int(now.timestamp()) + TOKEN_LIFE}
+    if proof.audience is not None:
+        claims["aud"] = proof.audience
+    if proof.claim is not None:
+        claims[proof.claim] = hashlib.sha256(body).hexdigest()
+    key = Ed25519PrivateKey.generate() if forged else _PRIVATE
+    return ((proof.header or "", proof.prefix + jwt.encode(claims, key, algorithm="EdDSA")),)
 
 
 def _hmac(proof: ProofTable, made: Made, key: bytes, body: bytes, now: datetime) -> Headers:

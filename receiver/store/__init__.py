@@ -68,11 +68,15 @@ class Driver(Protocol):
 
 
 class Store:
-    """A database: writes go through one group commit, reads run beside it."""
+    """A database: writes go through one group commit, reads run beside it.
 
-    def __init__(self, driver: Driver) -> None:
+    `committed` is called with the seconds and the writes of each transaction of the group commit; with 0
+    writes for one that failed because the database was unavailable.
+    """
+
+    def __init__(self, driver: Driver, committed: Callable[[float, int], None] | None = None) -> None:
         self.driver = driver
-        self._commit = GroupCommit(driver.write, driver.between_commits, driver.writers)
+        self._commit = GroupCommit(driver.write, driver.between_commits, driver.writers, committed)
 
     async def open(self, *, migrate: bool) -> None:
         """Connect and run pending migrations.

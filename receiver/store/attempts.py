@@ -24,8 +24,11 @@ class Attempt:
     answer: bytes = field(default=b"", repr=False)
 
 
-def add_attempts(attempts: Sequence[tuple[Attempt, bool]]) -> Transaction[None]:
-    """Store attempts. A repeated one may be stored already, by a commit that was never acknowledged."""
+def add_attempts(attempts: Sequence[tuple[Attempt, bool]]) -> Transaction[set[str]]:
+    """Store attempts. Returns the ids of those that were stored already.
+
+    That is by a commit that was never acknowledged, after which the attempt is stored once more.
+    """
     again = [one for one, comes_again in attempts if comes_again]
     stored: set[str] = set()
     if again:
@@ -44,3 +47,4 @@ def add_attempts(attempts: Sequence[tuple[Attempt, bool]]) -> Transaction[None]:
             if one.id not in stored
         ],
     )
+    return stored

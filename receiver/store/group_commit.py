@@ -40,6 +40,10 @@ def _nothing(_told: object) -> None:
     return None
 
 
+def _ignored(_seconds: float, _writes: int) -> None:
+    return None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BatchedWrite(Generic[Item, Result]):
     """A kind of write.
@@ -73,7 +77,7 @@ class _Waiting:
 class GroupCommit:
     """The queue of all writes. `write` runs a transaction to its commit, up to `writers` of them at once. A
     writer calls `between_commits` after the callers of one transaction have their answers and before the next
-    begins.
+    begins. `committed` is called with the seconds and the writes of each transaction.
 
     The event loop fills the queue and the writer empties it, possibly on a thread of its own, so each of them
     has its own counter of cost.
@@ -84,10 +88,12 @@ class GroupCommit:
         write: Callable[[Transaction[list[Any]]], Awaitable[list[Any]]],
         between_commits: Callable[[], Awaitable[None]],
         writers: int = 1,
+        committed: Callable[[float, int], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._write = write
         self.writers = writers
+        self._committed = committed or _ignored
         self._between_commits = between_commits
         self._waiting: deque[_Waiting] = deque()
         self._queued = self._taken = 0
@@ -134,10 +140,12 @@ class GroupCommit:
         try:
             while self._waiting:
                 batch: list[_Waiting] = []
+                began = self._loop.time()
                 try:
                     results = await self._write(self._gathered(batch))
                 except StoreUnavailable as error:
                     self._tell(error)
+                    self._committed(0.0, 0)
                     # `batch` is empty when the transaction failed before it began. The waiting items fail
                     # with it, because the loop would otherwise retry them without a pause.
                     _fail(batch or self._take(), error)
@@ -145,6 +153,7 @@ class GroupCommit:
                     await self._one_by_one(batch or self._take(), error)
                 else:
                     self._tell(None)
+                    self._committed(self._loop.time() - began, len(batch))
                     self._answer(batch, results)
                 await self._between_commits()
         finally:

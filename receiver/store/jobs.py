@@ -9,9 +9,10 @@ from typing import Any
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
 from receiver.domain.model import FINAL, Claim, Job, ScheduledWork, State, Work
-from receiver.store import inputs
+from receiver.store import inputs, rollups
 from receiver.store.due import PASSED_BY, release
 from receiver.store.rows import JOB_SEEN, due_row, job_row, read_job
+from receiver.store.samples import of_new_job
 from receiver.store.statements import (
     Transaction,
     for_update,
@@ -30,12 +31,16 @@ SELDOM = FINAL - {State.SUCCEEDED}
 
 @immutable(kw_only=True)
 class NewJob:
-    """A job to add. `owner`, `key` and `digest` are those of its Idempotency-Key, if it has one."""
+    """A job to add, counted under `operation_label`.
+
+    `owner`, `key` and `digest` are those of its Idempotency-Key, if it has one.
+    """
 
     job: Job
     whole_input: Parts = field(repr=False)
     shown_input: bytes = field(repr=False)
     due: ScheduledWork
+    operation_label: str = ""
     notes: tuple[tuple[Any, ...], ...] = ()
     owner: str = ""
     key: str | None = None
@@ -107,6 +112,9 @@ def add(items: Sequence[NewJob]) -> Transaction[list[Added]]:
     yield insert("due", [_due_row(item) for item in fresh])
     yield insert("evidence", [note for item in fresh for note in item.notes])
     yield insert("idempotency", [(i.owner, i.key, i.job.id, i.digest) for i in fresh if i.key is not None])
+    if fresh:
+        samples = [of_new_job(one.job.account, one.operation_label) for one in fresh]
+        yield rollups.changes(samples, max(one.job.created_at for one in fresh))
     for item in fresh:
         yield from inputs.write(item.job.id, item.whole_input)
     return results

@@ -5,127 +5,27 @@ the row that this transaction has locked, so two reports can never both end the 
 Why: receiver/README.md#one-recording-transaction
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from handlers.values import immutable
-from receiver.domain.event_types import JOB_FINAL
-from receiver.domain.model import (
-    CALLBACK_TARGET,
-    Claim,
-    Endpoint,
-    EndpointState,
-    Event,
-    Job,
-    Outcome,
-    PendingDelivery,
-    Reserved,
-    ScheduledWork,
-    Source,
-    State,
-    Work,
-)
+from receiver.domain.model import Claim, Event, Job, Outcome, ScheduledWork, Source, State, Work
 from receiver.domain.reports import Action, FailureKind, ProviderFailure, ProviderUpdate, Report, meaning_of
-from receiver.domain.subscriptions import subscribers
-from receiver.egress.address_guard import origin_of
-from receiver.security.ids import IdGenerator
-from receiver.store.due_changes import DueChange, DueChanges, Keep
+from receiver.store import rollups
+from receiver.store.due_changes import DueChanges, Keep
+from receiver.store.emission import emit
 from receiver.store.evidence import Evidence, heard_of
 from receiver.store.inputs import forget
 from receiver.store.provider_ids import taken_by, unless_taken
-from receiver.store.rows import (
-    ENDPOINTS,
-    JOB_CHANGES,
-    JOB_SEEN,
-    delivery_row,
-    due_row,
-    event_row,
-    job_changes,
-    read_job,
-)
-from receiver.store.statements import Step, Transaction, for_update, insert, ms, query, update
+from receiver.store.record_context import NewDelivery, RecordContext, RecordResult
+from receiver.store.rows import JOB_CHANGES, JOB_SEEN, job_changes, read_job
+from receiver.store.samples import of_report
+from receiver.store.statements import Transaction, for_update, ms, update
 
-TO_CALLBACK_URL = frozenset({*JOB_FINAL, "job.unconfirmed"})
-"""The events that are delivered to a job's own callback URL."""
 UNCERTAIN = frozenset({State.SUBMITTING, State.UNCONFIRMED})
 """The states in which the outcome of the latest submission is unknown."""
 UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 """The states in which the whole input may be needed for another submission."""
-
-
-@immutable
-class Folded:
-    """The effect of a report: the job after it, the types of its events, the outcome, the next due work."""
-
-    job: Job
-    events: tuple[str, ...]
-    outcome: Outcome
-    due: DueChange
-
-
-@immutable
-class NewDelivery:
-    """A delivery that was recorded. With a claim, a slot is held for it and it can be sent at once."""
-
-    delivery: PendingDelivery
-    lane: str
-    claim: Claim | None
-
-
-@immutable(kw_only=True)
-class RecordResult:
-    """The result of recording a report."""
-
-    job: Job | None
-    outcome: Outcome
-    events: tuple[Event, ...] = ()
-    deliveries: tuple[NewDelivery, ...] = ()
-    due: ScheduledWork | None = None
-
-
-class SlotReservation(Protocol):
-    """The slots that recorded deliveries may take."""
-
-    def reserve(self, lane: str, /) -> Reserved:
-        """Take a free slot of `lane`. Returns whether there was one, and where not, the lane to wait in."""
-
-    def release(self, lane: str, /) -> object:
-        """Give a slot back."""
-
-
-class EventRules(Protocol):
-    """The meaning of reports, which the service knows and the store does not. Pure."""
-
-    def fold(self, job: Job, report: Report) -> Folded:
-        """Return the effect of `report` on `job`."""
-
-    def render(self, job: Job, event_type: str) -> Event:
-        """Return the event of this type about a job as it is now."""
-
-
-class EndpointSource(Protocol):
-    """The endpoints in memory."""
-
-    def as_of(self, generation: str, /) -> Sequence[Endpoint] | None:
-        """Return the endpoints as of a generation; None when those in memory are of another."""
-
-    def adopt(self, generation: str, rows: Sequence[Any], /) -> Sequence[Endpoint]:
-        """Replace the endpoints in memory by these rows of a generation. Returns them."""
-
-
-@immutable(kw_only=True)
-class RecordContext:
-    """All that recording needs beside the reports."""
-
-    rules: EventRules
-    endpoints: EndpointSource
-    limits: SlotReservation
-    ids: IdGenerator
-    now: Callable[[], datetime]
-    lease: Callable[[], tuple[datetime, float]]
-    owner: str
 
 
 @dataclass(slots=True)
@@ -158,112 +58,11 @@ def record(context: RecordContext, reports: Sequence[Report]) -> Transaction[lis
     known = [(job.provider_job_id, job.kept_url, job_id) for job_id, job in batch.bound.items()]
     yield update("job", ("provider_job_id", "kept_url"), known)
     yield from _forget_inputs(batch)
+    yield rollups.changes([sample for one in results for sample in one.samples], context.now())
     yield from batch.due.write(context.now())
     # Last, because it takes the order lock, for which other writers wait until the commit.
     deliveries = yield from emit(context, batch.events)
     return list(_with_born(results, deliveries))
-
-
-def emit(
-    context: RecordContext, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
-) -> Transaction[dict[str, list[NewDelivery]]]:
-    """Write events, and a delivery for each subscribed endpoint. Returns the deliveries by event id.
-
-    With `alone` no deliveries are written: the events are sent in another way.
-    """
-    if not events:
-        return {}
-    endpoints = yield from _endpoints(context.endpoints)
-    until, until_monotonic = context.lease()
-    now = context.now()
-    deliveries: dict[str, list[NewDelivery]] = {}
-    try:
-        for event, job in events:
-            targets = () if alone else _targets(endpoints, event, job)
-            deliveries[event.id] = [
-                _bear(context, event, endpoint_id, lane, live, now, until_monotonic)
-                for endpoint_id, lane, live in targets
-            ]
-        yield insert("event", [event_row(event) for event, _ in events])
-        yield insert("delivery", [_delivery_row(one, now) for group in deliveries.values() for one in group])
-        yield insert(
-            "due",
-            [_due_row(one, now, until, context.owner) for group in deliveries.values() for one in group],
-        )
-    except BaseException:
-        # Slots are counted in memory: a rollback of the database does not give them back.
-        for group in deliveries.values():
-            for one in group:
-                give_back(context.limits, one)
-        raise
-    return deliveries
-
-
-def give_back(limits: SlotReservation, delivery: NewDelivery) -> None:
-    """Give back the slot of a delivery after its transaction failed."""
-    if delivery.claim is not None:
-        limits.release(delivery.lane)
-
-
-def _endpoints(source: EndpointSource) -> Transaction[Sequence[Endpoint]]:
-    # The order lock, held to the commit, makes `seq` grow as transactions commit, and comes with the
-    # generation: endpoints in memory of another generation are out of date.
-    found = yield Step.IN_ORDER
-    generation = found[0]["value"]
-    known = source.as_of(generation)
-    if known is None:
-        known = source.adopt(generation, (yield query(ENDPOINTS)))
-    return known
-
-
-def _targets(
-    endpoints: Sequence[Endpoint], event: Event, job: Job | None
-) -> Iterator[tuple[str | None, str, bool]]:
-    for endpoint in subscribers(endpoints, event):
-        # A paused or disabled endpoint collects its deliveries without slots.
-        yield endpoint.id, endpoint.id, endpoint.state is EndpointState.ACTIVE
-    if job is not None and job.callback_url and not job.callback_off and event.type in TO_CALLBACK_URL:
-        yield None, origin_of(job.callback_url), True
-
-
-def _bear(
-    context: RecordContext,
-    event: Event,
-    endpoint_id: str | None,
-    lane: str,
-    live: bool,
-    now: datetime,
-    until: float,
-) -> NewDelivery:
-    owed = PendingDelivery(
-        id=context.ids.new("dlv", now), event=event, endpoint_id=endpoint_id, job_id=event.job_id
-    )
-    waits_in = context.limits.reserve(lane).waits_in if live else lane
-    if waits_in is not None:
-        return NewDelivery(owed, waits_in, None)
-    return NewDelivery(
-        owed,
-        lane,
-        Claim(id=owed.id, work=Work.DELIVER, lane=lane, fence=1, tries=0, until=until, owner=context.owner),
-    )
-
-
-def _delivery_row(new: NewDelivery, now: datetime) -> tuple[Any, ...]:
-    delivery = new.delivery
-    target = delivery.endpoint_id or CALLBACK_TARGET
-    return delivery_row(id=delivery.id, event=delivery.event.id, target=target, job=delivery.job_id, at=now)
-
-
-def _due_row(new: NewDelivery, now: datetime, until: datetime, owner: str) -> tuple[Any, ...]:
-    leased = new.claim is not None
-    return due_row(
-        id=new.delivery.id,
-        work=Work.DELIVER,
-        lane=new.lane,
-        at=until if leased else now,
-        fence=int(leased),
-        owner=owner if leased else None,
-    )
 
 
 def _held(claims: Sequence[Claim]) -> Transaction[Mapping[str, Any]]:
@@ -313,7 +112,8 @@ def _fold(
     # A late report leaves the due work that took its place, with two exceptions.
     if not stale or _supersedes(job, after) or _gives_way(row, due, after):
         batch.due.add(job.id, folded.due)
-    return RecordResult(job=after, outcome=folded.outcome, events=tuple(events), due=due)
+    samples = of_report(report, folded.outcome, job, after, context.rules.operation_label(after))
+    return RecordResult(job=after, outcome=folded.outcome, events=tuple(events), due=due, samples=samples)
 
 
 def _bind(batch: _Batch, owners: dict[tuple[str, str], str], before: Job, after: Job) -> None:
@@ -393,6 +193,7 @@ def _with_born(
                 events=recorded.events,
                 deliveries=tuple(mine),
                 due=recorded.due,
+                samples=recorded.samples,
             )
         else:
             yield recorded

@@ -6,6 +6,16 @@ the two.
 
 from collections.abc import Mapping
 
+COUNTED: Mapping[str, str] = {
+    "label1": "text",
+    "label2": "text",
+    "label3": "text",
+    "label4": "text",
+    "bucket": "bigint",
+    "count": "bigint",
+    "total": "double precision",
+}
+"""The columns of a count: its labels, its bucket, and the count with the sum of the values."""
 TABLES: Mapping[str, Mapping[str, str]] = {
     "job": {
         "id": "text",
@@ -147,6 +157,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "account": {"name": "text", "blocked_at": "bigint", "reason": "text", "blocks": "bigint"},
     "tally": {"account": "text", "minute": "bigint", "what": "text", "count": "bigint"},
+    "rollup": {
+        "metric": "text",
+        "grain": "bigint",
+        "at": "bigint",
+        **COUNTED,
+    },
+    "rollup_change": {"id": "bigint", "metric": "text", "at": "bigint", **COUNTED},
     "meta": {"key": "text", "value": "text"},
     "taken": {
         "target": "text",

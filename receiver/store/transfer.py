@@ -43,6 +43,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "source_message": ("id",),
     "replay": ("id",),
     "hold": ("lane",),
+    "rollup": ("metric", "grain", "at", "label1", "label2", "label3", "label4", "bucket"),
+    "rollup_change": ("id",),
     "meta": ("key",),
 }
 """The tables to move, each with its key. Rows are copied in the order of the key."""

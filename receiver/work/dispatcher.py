@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from receiver.domain.model import Claim, ScheduledWork, Work
 from receiver.store.deliveries import ClaimedDelivery
-from receiver.store.record import NewDelivery
+from receiver.store.record_context import NewDelivery
 
 
 class Prepared(Protocol):

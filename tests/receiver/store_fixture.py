@@ -41,11 +41,13 @@ from receiver.domain.reports import (
 from receiver.jobs.service import PROMISE
 from receiver.store import Store
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import ClaimedDelivery, Settled
+from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.deliveries import load as load_deliveries
 from receiver.store.due import Claimed, ClaimRequest, Prepare, claim
 from receiver.store.jobs import Added, ClaimedPoll, NewJob, claim_for_poll, claim_for_submission, get
-from receiver.store.record import NewDelivery, RecordContext, RecordResult, record
+from receiver.store.record import record
+from receiver.store.record_context import NewDelivery, RecordContext, RecordResult
+from receiver.store.settling import Settled
 from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.sqlite.file_lock import FileLock
 from receiver.store.statements import Row, Transaction, moment, ms, query

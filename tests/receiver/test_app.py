@@ -48,8 +48,9 @@ ALL = [
     "ReplicaHeartbeat.run",
     "Retention.run",
     *["Worker.run"] * 3,
+    "measure",
 ]
-API = ["HourlyCounts.run", "ReplicaHeartbeat.run"]
+API = ["HourlyCounts.run", "ReplicaHeartbeat.run", "measure"]
 
 
 def loaded(folder: Path, **settings: str) -> Loaded:

@@ -10,7 +10,7 @@ from handlers.contract import FailureCode
 from receiver.domain.model import Event, Job, JobError, Outcome, State
 from receiver.domain.rendering import event_body
 from receiver.events.log_lines import EVERY, KINDS, LINES, LOGGER, Sparing, announced, recorded
-from receiver.store.record import RecordResult
+from receiver.store.record_context import RecordResult
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 JOB = Job(

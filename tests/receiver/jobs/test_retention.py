@@ -16,7 +16,7 @@ from receiver.domain.clock import Clock
 from receiver.domain.model import By, EndpointState, Job, State, Work
 from receiver.domain.reports import FailureKind
 from receiver.jobs import retention as module
-from receiver.jobs.retention import LAST_POLL, OUTDATED, STEP, SWEEP, Retention
+from receiver.jobs.retention import FOLD, LAST_POLL, OUTDATED, STEP, SWEEP, Retention
 from receiver.store import endpoints as table
 from receiver.store import erasure, events, holds, lost_deliveries, partitions
 from receiver.store.postgres import driver
@@ -51,7 +51,8 @@ def retention(fixture: StoreFixture) -> Retention:
 def another(fixture: StoreFixture, **changes: Any) -> Retention:
     """Return retention over the same store, with these arguments changed."""
     core = fixture.services.core
-    given: dict[str, Any] = {"clock": core.clock, "keep": DAY, "limits": core.limits, "decides": None}
+    given: dict[str, Any] = {"clock": core.clock, "keep": DAY, "limits": core.limits}
+    given |= {"metrics": core.metrics, "decides": None}
     return Retention(core.store, core.recorder, **(given | changes))
 
 
@@ -84,7 +85,13 @@ async def test_deadlines_and_holds_are_looked_at_every_second_and_old_rows_every
 
     monkeypatch.setattr(module, "run_periodically", run_periodically)
     await retention.run()
-    assert sorted(loops) == [("_cancel_when_told", 0.0), ("expire", 1.0), ("look", 1.0), ("sweep", SWEEP)]
+    assert sorted(loops) == [
+        ("_cancel_when_told", 0.0),
+        ("expire", 1.0),
+        ("fold", FOLD),
+        ("look", 1.0),
+        ("sweep", SWEEP),
+    ]
 
 
 # Deadlines.

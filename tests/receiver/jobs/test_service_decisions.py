@@ -16,7 +16,7 @@ from receiver.events.recorder import Recorder
 from receiver.events.waiters import Waiter
 from receiver.jobs.service import REVOKED, JobService
 from receiver.store import erasure
-from receiver.store.record import RecordResult
+from receiver.store.record_context import RecordResult
 from tests.receiver.job_steps import dues, unconfirmed
 from tests.receiver.store_fixture import StoreFixture, told, word
 from tests.receiver.woken_worker import register_workers

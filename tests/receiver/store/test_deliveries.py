@@ -14,9 +14,10 @@ from receiver.domain.model import Claim, Work
 from receiver.store import deliveries, holds
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
-from receiver.store.deliveries import NEWEST, Standing, StoredDelivery
+from receiver.store.deliveries import NEWEST, StoredDelivery
 from receiver.store.due import HAND_LANES, RETRY_LANE
-from receiver.store.record import NewDelivery
+from receiver.store.record_context import NewDelivery
+from receiver.store.settling import Standing, settle
 from receiver.store.statements import Lock
 from tests.receiver.store_fixture import START, StoreFixture, store_fixture, told, word
 from tests.receiver.store_steps import owe, owed, statements, states
@@ -155,12 +156,23 @@ async def test_a_settled_attempt_says_when_the_delivery_is_due_next(fixture: Sto
         fixture.attempted(asked),
         fixture.attempted(replace(stale, fence=9), "pending", next_at=at),
     ]
-    assert await fixture.store.write(lambda: deliveries.settle(items)) == [
+    found = await fixture.store.write(lambda: settle(items))
+    assert [replace(one, samples=()) for one in found] == [
         Standing(mine=True),
         Standing(mine=True, next_at=at),
         Standing(mine=True, next_at=fixture.clock.at),
         Standing(mine=False),
     ]
+    attempts = [
+        ("delivery_attempts", ("ep_1", "2xx"), None),
+        ("delivery_attempt_seconds", ("ep_1",), 0.0015),
+    ]
+    failed = [("delivery_attempts", ("ep_1", "5xx"), None), attempts[1]]
+    ended = [
+        ("deliveries", ("ep_1", "delivered"), None),
+        ("event_to_delivered_seconds", ("ep_1",), 0.0015),
+    ]
+    assert [list(one.samples) for one in found] == [attempts + ended, failed, attempts, failed]
     assert await fixture.column("select tries from delivery order by id") == [1, 1, 1, 0]
 
 

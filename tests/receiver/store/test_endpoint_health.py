@@ -10,6 +10,7 @@ from receiver.store import deliveries, endpoint_health
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
 from receiver.store.endpoint_health import EndpointAttempt, Owed
+from receiver.store.settling import Settled, settle
 from tests.receiver.store_fixture import START, StoreFixture, told, word
 
 SECOND = timedelta(seconds=1)
@@ -115,8 +116,8 @@ async def test_settled_attempts_open_the_breaker_for_every_replica(fixture: Stor
         held = await fixture.query("select until from hold")
         assert held == [], f"after {number} failures"
         attempt = replace(tried(fixture.clock.at).attempt, id=f"att_{number}", delivery_id=claim.id)
-        settled = deliveries.Settled(claim=claim, attempt=attempt, state="exhausted", counts=True)
-        [standing] = await fixture.store.write(partial(deliveries.settle, [settled]))
+        settled = Settled(claim=claim, attempt=attempt, state="exhausted", counts=True)
+        [standing] = await fixture.store.write(partial(settle, [settled]))
         fixture.services.core.limits.release(claim.lane)
         assert standing.health is not None
         assert standing.health.failures == number + 1

@@ -17,6 +17,8 @@ from tests.receiver.store_fixture import START, StoreFixture, store_fixture, tol
 from tests.receiver.store_steps import ended, insert_rows, remove, statements
 
 SUBMIT = Source.SUBMISSION
+OF_JOBS = [table for table in TABLES if not table.startswith("rollup")]
+"""The tables that say anything about a single job: the statistics outlive it."""
 HOLDS_JOB = {"job": "id", "due": "id", "delivery": "job", "event": "job", "evidence": "job"} | {
     "input_piece": "job",
     "job_label": "job",
@@ -38,7 +40,7 @@ async def test_an_erased_job_leaves_nothing_in_any_table(fixture: StoreFixture) 
     await remove(fixture, (await ended(fixture)).id)
     await fixture.endpoint("ep_1", "job.*")
     kept = await ended(fixture, order="1")
-    before = {table: await fixture.column(f"select count(*) from {table}") for table in TABLES}  # ours
+    before = {table: await fixture.column(f"select count(*) from {table}") for table in OF_JOBS}  # ours
     job = fixture.job(metadata={"order": "2"}, callback_url="https://me.example/", callback_secret=b"s")
     await fixture.promise(job, owner="a", key="k", digest=b"d")
     [chosen] = await fixture.claim(Work.SUBMIT)
@@ -49,7 +51,7 @@ async def test_an_erased_job_leaves_nothing_in_any_table(fixture: StoreFixture) 
     for one in recorded[0].deliveries:
         await fixture.settle_born(one)
     await fixture.store.write(lambda: erasure.erase([job.id], None))
-    after = {table: await fixture.column(f"select count(*) from {table}") for table in TABLES}  # ours
+    after = {table: await fixture.column(f"select count(*) from {table}") for table in OF_JOBS}  # ours
     assert after == before
     for name, column in HOLDS_JOB.items():
         found = await fixture.column(f"select count(*) from {name} where {column} = :id", id=job.id)  # ours

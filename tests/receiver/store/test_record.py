@@ -14,7 +14,7 @@ from receiver.domain.reports import Action, FailureKind, Report
 from receiver.security.ids import event_id
 from receiver.store import endpoints as table
 from receiver.store.deliveries import cancel_target
-from receiver.store.record import RecordResult
+from receiver.store.record_context import RecordResult
 from receiver.store.statements import Transaction, ms
 from tests.receiver.store_fixture import StoreFixture, finals, outcomes, told, types, word
 

@@ -6,7 +6,7 @@ import pytest
 
 from receiver.domain.model import Claim, Event, PendingDelivery, ScheduledWork, Work
 from receiver.store.deliveries import ClaimedDelivery
-from receiver.store.record import NewDelivery
+from receiver.store.record_context import NewDelivery
 from receiver.work.dispatcher import Dispatcher
 from tests.receiver.store_fixture import START
 from tests.receiver.woken_worker import WokenWorker

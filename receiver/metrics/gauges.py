@@ -1,0 +1,110 @@
+"""Gauges of the store, a few seconds old at most, and of the accounts in memory."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from receiver.domain.clock import Clock
+from receiver.domain.errors import StoreUnavailable
+from receiver.domain.model import State
+from receiver.metrics.table import METRICS
+from receiver.store import Store
+from receiver.store.standing import STATES, DeploymentStanding, standing
+
+FRESH = 5.0
+"""Seconds for which a reading of the store serves; a slow one serves for `SHARE` times as long as it took."""
+SHARE = 50
+
+
+class StoreGauges:
+    """The standing of the store, read at most every `FRESH` seconds, however many ask for it.
+
+    The first caller waits for the reading; later ones get the last one while a newer one is read.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._last: DeploymentStanding | None = None
+        self._good_until = float("-inf")
+        self._reading: asyncio.Task[DeploymentStanding] | None = None
+
+    async def standing(self) -> DeploymentStanding:
+        """Return the standing. Raises `StoreUnavailable` where there is none yet and none can be read."""
+        if self._clock.monotonic() >= self._good_until and self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._end)
+        if self._last is None and self._reading is not None:
+            return await asyncio.shield(self._reading)
+        assert self._last is not None  # noqa: S101  # a reading ends with one or raises
+        return self._last
+
+    async def _read(self) -> DeploymentStanding:
+        began = self._clock.monotonic()
+        self._last = await self._store.read(standing(self._clock.now()))
+        now = self._clock.monotonic()
+        self._good_until = now + max(FRESH, SHARE * (now - began))
+        return self._last
+
+    def _end(self, task: "asyncio.Task[DeploymentStanding]") -> None:
+        self._reading = None
+        # A failure is the caller's where there is one, and otherwise the next reading tries again.
+        if not task.cancelled():
+            task.exception()
+
+
+class GaugeCollector(Collector):
+    """A collector that tells the standing that was read last, and the blocked accounts."""
+
+    def __init__(
+        self, store: StoreGauges, accounts: Iterable[str], blocked: Callable[[], Iterable[str]]
+    ) -> None:
+        self._store = store
+        self._accounts = list(accounts)
+        self._blocked = blocked
+        self._standing: DeploymentStanding | None = None
+
+    async def refresh(self) -> None:
+        """Take up the standing. Without a database none is told."""
+        try:
+            self._standing = await self._store.standing()
+        except StoreUnavailable:
+            self._standing = None
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Return the gauges without values, so that no other metric takes their names."""
+        return [_family(name) for name, one in METRICS.items() if one.kind == "gauge"]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return the gauges with their values."""
+        blocked = set(self._blocked())
+        yield _family(
+            "ringback_account_blocked", {(name,): float(name in blocked) for name in self._accounts}
+        )
+        now = self._standing
+        if now is None:
+            return
+        lost = State.UNCONFIRMED.value
+        unconfirmed: dict[tuple[str, ...], float] = {(name, lost): 0 for name in self._accounts}
+        unconfirmed |= {key: count for key, count in now.jobs.items() if key[1] == lost}
+        yield _family("ringback_jobs_open", now.jobs)
+        yield _family("ringback_jobs_unconfirmed", unconfirmed)
+        yield _family("ringback_deliveries_owed", _by_name(now.owed))
+        yield _family("ringback_delivery_oldest_due_seconds", _by_name(now.oldest_due))
+        states = {name: STATES[state] for name, state in now.endpoints.items()}
+        yield _family("ringback_endpoint_state", _by_name(states))
+        yield _family("ringback_replicas", {(): now.replicas})
+
+
+def _by_name(values: Mapping[str, Any]) -> dict[tuple[str, ...], float]:
+    return {(name,): value for name, value in values.items()}
+
+
+def _family(name: str, values: Mapping[tuple[str, ...], float] | None = None) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, METRICS[name].meaning, labels=METRICS[name].labels)
+    for labels, value in (values or {}).items():
+        family.add_metric(labels, value)
+    return family

@@ -1,0 +1,126 @@
+"""Rollups: the counts and sums of the statistics, by interval.
+
+A transaction adds the changes that it counts as new rows, for which no other transaction waits. `fold` adds
+them to the intervals later; until then readers count both.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from handlers.values import immutable
+from receiver.domain.statistics import GRAINS, KEPT, LABELS, SERIES, Sample, summed
+from receiver.store.statements import InsertStatement, Transaction, insert, ms, query, skip_locked
+
+NAMES = tuple(f"label{number}" for number in range(1, LABELS + 1))
+KEY = (*NAMES, "bucket")
+AT_ONCE = 1_000
+"""The most changes that one transaction folds."""
+SERIES_AT_MOST = 200
+"""The most combinations of labels that a reading returns: those with the largest counts."""
+
+
+@immutable(kw_only=True)
+class Interval:
+    """The count and the sum of one interval, one combination of labels and one bucket."""
+
+    at: int
+    labels: tuple[str, ...]
+    bucket: int
+    count: int
+    total: float
+
+
+def changes(samples: Iterable[Sample], now: datetime) -> InsertStatement:
+    """Return the statement that adds samples. They count in the minute of `now`."""
+    minute = ms(now) // 60_000 * 60
+    return insert(
+        "rollup_change",
+        [
+            (random.getrandbits(62), name, minute, *_padded(labels), bucket, count, total)  # no secret
+            for (name, labels, bucket), (count, total) in summed(samples).items()
+        ],
+    )
+
+
+def _padded(labels: tuple[str, ...]) -> tuple[str, ...]:
+    return labels + ("",) * (LABELS - len(labels))
+
+
+def fold() -> Transaction[int]:
+    """Add changes to their intervals. Returns the number of changes that were there, at most `AT_ONCE`."""
+    # One replica at a time, because two would wait for each other's intervals: the row is only locked.
+    if not (yield skip_locked("select key from meta where key = 'generation'")):
+        return 0
+    found = yield query(
+        f"select id, metric, at, {', '.join(KEY)}, count, total from rollup_change limit :limit",
+        limit=AT_ONCE,
+    )
+    sums: dict[tuple[Any, ...], tuple[int, float]] = {}
+    for row in found:
+        labels = tuple(row[name] for name in KEY)
+        for grain in GRAINS:
+            key = (row["metric"], grain, row["at"] - row["at"] % grain, *labels)
+            count, total = sums.get(key, (0, 0.0))
+            sums[key] = count + row["count"], total + row["total"]
+    for key in sorted(sums):
+        yield query(
+            f"insert into rollup values (:metric, :grain, :at, {', '.join(f':{name}' for name in KEY)}, "
+            ":count, :total) on conflict (metric, grain, at, label1, label2, label3, label4, bucket) "
+            "do update set count = rollup.count + excluded.count, total = rollup.total + excluded.total",
+            **dict(zip(("metric", "grain", "at", *KEY), key, strict=True)),
+            count=sums[key][0],
+            total=sums[key][1],
+        )
+    yield query("delete from rollup_change where id in (:ids)", ids=[row["id"] for row in found])
+    return len(found)
+
+
+def read(name: str, by: Sequence[str], since: int, until: int, step: int) -> Transaction[Sequence[Interval]]:
+    """Return the intervals of a series from `since` to before `until`, summed by labels and `step` seconds.
+
+    All are seconds since 1970, `since` and `until` on the borders of intervals of `step`.
+    """
+    grain = max(one for one in GRAINS if step % one == 0)
+    places = [NAMES[SERIES[name].labels.index(label)] for label in by]
+    columns = "".join(f"{place}, " for place in places)
+    told = {"metric": name, "since": since, "until": until, "step": step}
+    shape = (
+        f"select at - (at % :step) as slot, {columns}bucket, sum(count) as count, sum(total) as total from "
+    )
+    where = " where metric = :metric and at >= :since and at < :until"
+    group = f" group by slot, {columns}bucket"
+    found = yield query(f"{shape}rollup{where} and grain = :grain{group}", **told, grain=grain)
+    fresh = yield query(f"{shape}rollup_change{where}{group}", **told)
+    return [
+        Interval(
+            at=int(row["slot"]),
+            labels=tuple(row[place] for place in places),
+            bucket=int(row["bucket"]),
+            count=int(row["count"]),
+            total=float(row["total"]),
+        )
+        for row in (*found, *fresh)
+    ]
+
+
+def forget(now: datetime, limit: int) -> Transaction[int]:
+    """Remove intervals that are kept no longer. Returns the number of rows removed, about `limit` at most."""
+    removed = 0
+    for grain, kept in KEPT.items():
+        found = yield query(
+            "select metric, at from rollup where grain = :grain and at < :before order by at limit :limit",
+            grain=grain,
+            before=ms(now) // 1000 - kept,
+            limit=limit,
+        )
+        for metric, at in sorted({(row["metric"], row["at"]) for row in found}):
+            yield query(
+                "delete from rollup where metric = :metric and grain = :grain and at = :at",
+                metric=metric,
+                grain=grain,
+                at=at,
+            )
+        removed += len(found)
+    return removed

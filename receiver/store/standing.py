@@ -1,0 +1,65 @@
+"""The standing of a deployment: open jobs, owed deliveries, states of endpoints, replicas."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+from handlers.values import immutable
+from receiver.domain.endpoint_health import OPENS_AFTER
+from receiver.domain.statistics import CALLBACK_URL
+from receiver.store.due import plain
+from receiver.store.statements import Transaction, ms, query
+
+STATES: Mapping[str, int] = {"active": 0, "paused": 1, "breaker open": 2, "disabled": 3}
+"""The numbers of the states of an endpoint."""
+
+
+@immutable(kw_only=True)
+class DeploymentStanding:
+    """Open jobs by account and state, and the standing of each endpoint.
+
+    `owed` counts its pending deliveries, `oldest_due` is the age in seconds of the oldest that is past due.
+    """
+
+    jobs: Mapping[tuple[str, ...], int]
+    owed: Mapping[str, int]
+    oldest_due: Mapping[str, float]
+    endpoints: Mapping[str, str]
+    replicas: int
+
+
+def standing(now: datetime) -> Transaction[DeploymentStanding]:
+    """Return the standing at a moment. Only open jobs and due work are counted, never history."""
+    jobs = yield query(
+        "select account, state, count(*) as count from job where completed_at is null group by account, state"
+    )
+    held = {row["lane"]: row["until"] for row in (yield query("select lane, until from hold"))}
+    lanes = yield query(
+        "select lane, count(*) as count, min(at) as oldest from due where work = 'deliver' group by lane"
+    )
+    endpoints = yield query(
+        "select e.id, e.state, h.failures from endpoint e left join endpoint_health h on h.endpoint = e.id "
+        "where e.deleted_at is null"
+    )
+    replicas = yield query("select count(*) as count from replica")
+    states = {row["id"]: _state(row["state"], row["failures"]) for row in endpoints}
+    owed: Counter[str] = Counter()
+    oldest: dict[str, float] = dict.fromkeys(states, 0.0)
+    for row in lanes:
+        lane = plain(row["lane"])
+        name = CALLBACK_URL if "://" in lane else lane
+        owed[name] += row["count"]
+        sends = states.get(name, "active") != "paused" and states.get(name) != "disabled"
+        if sends and held.get(lane, 0) <= ms(now):
+            oldest[name] = max(oldest.get(name, 0.0), (ms(now) - row["oldest"]) / 1000)
+    return DeploymentStanding(
+        jobs={(row["account"], row["state"]): row["count"] for row in jobs},
+        owed={**dict.fromkeys(states, 0), **owed},
+        oldest_due=oldest,
+        endpoints=states,
+        replicas=replicas[0]["count"],
+    )
+
+
+def _state(state: str, failures: int | None) -> str:
+    return "breaker open" if state == "active" and (failures or 0) >= OPENS_AFTER else state

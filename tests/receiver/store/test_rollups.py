@@ -1,0 +1,105 @@
+"""The rollups in a real store: changes count at once, and add up in their intervals."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from receiver.domain.statistics import KEPT, Sample
+from receiver.store import rollups
+from receiver.store.rollups import Interval
+from receiver.store.statements import Transaction
+from tests.receiver.store_fixture import StoreFixture
+
+NOON = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+AT = int(NOON.timestamp())
+FAILED: Sample = ("jobs", ("aiml", "video", "failed", "poll"), None)
+DONE: Sample = ("jobs", ("aiml", "video", "succeeded", "callback"), None)
+OTHER: Sample = ("jobs", ("gately", "image", "succeeded", "poll"), None)
+
+
+def counting(samples: list[Sample], at: datetime) -> Transaction[None]:
+    """Add samples."""
+    yield rollups.changes(samples, at)
+
+
+async def count(fixture: StoreFixture, *samples: Sample, minute: int = 0) -> None:
+    """Add samples in the minute after noon."""
+    at = NOON + timedelta(minutes=minute, seconds=7)
+    await fixture.store.write(partial(counting, list(samples), at))
+
+
+async def read(
+    fixture: StoreFixture, *by: str, step: int = 60, minutes: int = 60
+) -> list[tuple[int, tuple[str, ...], int]]:
+    """Return the minute, the labels and the count of each interval of the hour after noon."""
+    until = AT + minutes * 60
+    found = await fixture.store.read(rollups.read("jobs", by, AT, until, step))
+    sums: dict[tuple[int, tuple[str, ...]], int] = {}
+    for one in found:
+        key = (one.at - AT) // 60, one.labels
+        sums[key] = sums.get(key, 0) + one.count
+    return sorted((minute, labels, number) for (minute, labels), number in sums.items())
+
+
+async def test_changes_count_before_and_after_they_are_folded(fixture: StoreFixture) -> None:
+    await count(fixture, FAILED, DONE, DONE, OTHER)
+    await count(fixture, DONE, minute=3)
+    await count(fixture, OTHER, minute=12)
+    told = [(0, ("aiml",), 3), (0, ("gately",), 1), (3, ("aiml",), 1), (12, ("gately",), 1)]
+    assert await read(fixture, "account") == told
+    assert await fixture.store.write(rollups.fold) == 5
+    assert await fixture.store.write(rollups.fold) == 0
+    assert await read(fixture, "account") == told
+    # A change and an interval of the same minute are one.
+    await count(fixture, DONE)
+    assert (await read(fixture, "account"))[0] == (0, ("aiml",), 4)
+    await fixture.store.write(rollups.fold)
+    assert (await read(fixture, "account"))[0] == (0, ("aiml",), 4)
+
+
+async def test_every_step_and_label_gives_the_same_sums(fixture: StoreFixture) -> None:
+    for minute in (0, 1, 11, 59):
+        await count(fixture, DONE, FAILED, minute=minute)
+    await fixture.store.write(rollups.fold)
+    await count(fixture, OTHER, minute=61)
+    assert await read(fixture, step=600) == [(0, (), 4), (10, (), 2), (50, (), 2)]
+    assert await read(fixture, step=3600, minutes=120) == [(0, (), 8), (60, (), 1)]
+    assert await read(fixture, step=7200, minutes=120) == [(0, (), 9)]
+    assert await read(fixture, "outcome", "completed_by", step=3600, minutes=120) == [
+        (0, ("failed", "poll"), 4),
+        (0, ("succeeded", "callback"), 4),
+        (60, ("succeeded", "poll"), 1),
+    ]
+
+
+async def test_values_are_kept_by_bucket_with_their_sum(fixture: StoreFixture) -> None:
+    took = [("delivery_attempt_seconds", ("ep_1",), seconds) for seconds in (0.004, 0.002, 0.2)]
+    await count(fixture, *took)
+    for _ in range(2):
+        found = await fixture.store.read(
+            rollups.read("delivery_attempt_seconds", ["endpoint"], AT, AT + 60, 60)
+        )
+        assert sorted((one.bucket, one.count, round(one.total, 6)) for one in found) == [
+            (0, 2, 0.006),
+            (5, 1, 0.2),
+        ]
+        assert {one.labels for one in found} == {("ep_1",)}
+        assert isinstance(found[0], Interval)
+        await fixture.store.write(rollups.fold)
+
+
+async def test_a_fold_takes_a_bounded_number_of_changes(fixture: StoreFixture) -> None:
+    many: list[Sample] = [("events", (f"source.s{number}",), None) for number in range(rollups.AT_ONCE + 1)]
+    await count(fixture, *many)
+    assert [await fixture.store.write(rollups.fold) for _ in range(3)] == [rollups.AT_ONCE, 1, 0]
+
+
+async def test_intervals_of_each_width_are_kept_for_their_time(fixture: StoreFixture) -> None:
+    await count(fixture, DONE)
+    await fixture.store.write(rollups.fold)
+    left = []
+    for seconds in sorted(KEPT.values()):
+        for late in (0, 1):
+            now = NOON + timedelta(seconds=seconds + late)
+            await fixture.store.write(partial(rollups.forget, now, 10))
+            left.append(await fixture.column("select grain from rollup order by grain"))
+    assert left == [[60, 600, 3600], [600, 3600], [600, 3600], [3600], [3600], []]
