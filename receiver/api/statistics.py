@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from receiver.api.guard import RequestContext, answer
@@ -14,10 +14,16 @@ from receiver.domain.rendering import stamp
 from receiver.domain.statistics import SERIES
 from receiver.metrics.statistics import HOUR, POINTS, STANDING, StatisticsQuery, kept_for, step_of
 
-MetricName = Annotated[
-    str,
-    Field(pattern=f"^({'|'.join([*SERIES, *STANDING])})$", json_schema_extra={"enum": [*SERIES, *STANDING]}),
-]
+NAMES = (*SERIES, *STANDING)
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"must be one of {', '.join(NAMES)}")
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(NAMES)})]
 
 
 class StatsQuery(QueryModel):

@@ -74,8 +74,7 @@ class Core:
 
 async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, metrics: Metrics) -> Core:
     """Return the core of a service over an open store."""
-    settings, master_keys = loaded.settings, master_keys_of(loaded.settings, clock)
-    await check_master_keys(store, master_keys)
+    settings, master_keys = loaded.settings, await _master_keys(loaded.settings, store, clock)
     ids, sealer = IdGenerator(clock.now, clock.entropy), EndpointSealer(master_keys)
     client, cache = client_of(settings, metrics.called), EndpointCache(sealer)
     limits = _limits(loaded.accounts, cache, clock)
@@ -113,6 +112,12 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, met
         shutdown=Shutdown(clock.monotonic),
         metrics=metrics,
     )
+
+
+async def _master_keys(settings: Settings, store: Store, clock: Clock) -> MasterKeys:
+    master_keys = master_keys_of(settings, clock)
+    await check_master_keys(store, master_keys)
+    return master_keys
 
 
 def _policy(settings: Settings) -> JobPolicy:
