@@ -1,13 +1,13 @@
 #!/bin/sh
-# Have what the tests need and no locked wheel brings: Debian's pgbouncer, curl and openssl, and the packages with which receivers
-# in JavaScript verify. A no-op, and without a network, once they are there.
+# Have what the tests need and no locked wheel brings: Debian's pgbouncer, curl, openssl and Chromium, promtool, and the packages
+# with which receivers in JavaScript verify. A no-op, and without a network, once they are there.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
 
 debian() {
     missing=
-    for program in pgbouncer curl openssl; do  # each is a package of its own name
+    for program in pgbouncer curl openssl chromium; do  # each is a package of its own name
         command -v "$program" >/dev/null || missing="$missing $program"
     done
     [ -n "$missing" ] || return 0
@@ -17,6 +17,28 @@ debian() {
     # shellcheck disable=SC2086  # several words
     $as_root apt-get -qq install -y --no-install-recommends $missing >/dev/null || {
         echo "tests: these are needed: apt-get install$missing" >&2
+        exit 1
+    }
+}
+
+# Out of Debian's package prometheus, which is not installed: that would start a server.
+promtool() {
+    place=.venv/prometheus
+    [ -x "$place/usr/bin/promtool" ] && return
+    echo "tests: fetching promtool (once)"
+    rm -rf "$place"
+    mkdir -p "$place"
+    (
+        cd "$place"
+        # the list of packages may be older than the archive
+        apt-get -qq download prometheus 2>/dev/null || {
+            $([ "$(id -u)" = 0 ] || echo sudo) apt-get -qq update || true
+            apt-get -qq download prometheus
+        }
+        dpkg -x prometheus_*.deb .
+        rm prometheus_*.deb
+    ) || {
+        echo "tests: promtool is needed: it is in Debian's package prometheus" >&2
         exit 1
     }
 }
@@ -47,4 +69,5 @@ javascript() {
 }
 
 debian
+promtool
 javascript

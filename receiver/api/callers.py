@@ -1,8 +1,9 @@
-"""The caller of a request, by its API key or its job token."""
+"""The caller of a request, by its API key, its job token or the session of its browser."""
 
 from starlette.requests import Request
 
 from receiver.api.api_keys import Caller
+from receiver.api.browser_sessions import check_origin, cookie_of
 from receiver.api.services import Services
 from receiver.domain.errors import Forbidden, Unauthorized
 from receiver.security.tokens import JOB_TOKEN_PREFIX, BadToken, hash_api_key
@@ -15,20 +16,37 @@ async def identify(services: Services, request: Request, scope: str, *, by_token
     """Return the caller of a request.
 
     With `by_token`, a job token is taken as well, from the `Authorization` header or the parameter `token`;
-    everywhere else it is refused. Raises `Unauthorized` without a valid API key or token, `Forbidden` where
+    everywhere else it is refused. A session counts for requests
+    of the same origin. Raises `Unauthorized` without a valid API key or token, `Forbidden` where
     the key lacks the scope or the token is of another job.
     """
     key = _given(request, by_token=by_token)
+    if not key and (cookie := _cookie(services, request)) is not None:
+        check_origin(request)
+        caller, _ = await services.sessions.find(cookie)
+        return _allowed(caller, scope)
     if key.startswith(JOB_TOKEN_PREFIX):
         caller = _by_token(services, key)
         allowed = by_token and caller.job_id == request.path_params.get("id")
         detail = f"this token reads {caller.job_id} and its stream, nothing else"
     else:
-        caller = await _by_key(services, key)
-        allowed, detail = caller.may(scope), f"this call needs a key with the scope {scope}"
+        return _allowed(await _by_key(services, key), scope)
     if not allowed:
         raise Forbidden(detail)
     return caller
+
+
+def _allowed(caller: Caller, scope: str) -> Caller:
+    if not caller.may(scope):
+        raise Forbidden(f"this call needs a key with the scope {scope}")
+    return caller
+
+
+def _cookie(services: Services, request: Request) -> str | None:
+    """Return the session cookie of a request without credentials of another kind."""
+    if not services.settings.dashboard or "authorization" in request.headers:
+        return None
+    return cookie_of(request)
 
 
 def _given(request: Request, *, by_token: bool) -> str:

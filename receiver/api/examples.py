@@ -102,6 +102,12 @@ _KEY: Mapping[str, Any] = {
     "created_at": AT,
     "expires_at": None,
 }
+_SESSION: Mapping[str, Any] = {
+    "object": "session",
+    "key": "key_019a5c1f2b7d4c5e8f9a0b1c2d3e4f5a",
+    "scopes": ["jobs:read", "jobs:write"],
+    "expires_at": "2026-11-21T22:00:00.000Z",
+}
 _PROVIDER: Mapping[str, Any] = {
     "object": "provider",
     "id": "apiframe",
@@ -161,6 +167,7 @@ BODIES: Mapping[str, Any] = {
     "POST /v1/endpoints/{id}/rotate-secret": {"overlap_seconds": 86400},
     "POST /v1/endpoints/{id}/replay": {"since": "2026-11-20T00:00:00Z", "only": "failed"},
     "POST /v1/endpoints/{id}/explain": {"event": "evt_5f0e6c1d2b3a4958"},
+    "POST /session": {"key": "rb_kR0..."},
     "POST /v1/keys": {"name": "orders", "scopes": ["jobs:read", "jobs:write"]},
 }
 """The request body of each route, by method and path."""
@@ -256,6 +263,8 @@ ANSWERS: Mapping[str, Any] = {
             }
         ],
     },
+    "POST /session": dict(_SESSION),
+    "GET /session": dict(_SESSION),
     "GET /healthz": {"status": "ok"},
     "GET /readyz": {"status": "ok"},
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from receiver.api import health, metrics, site, statistics
+from receiver.api import dashboard, health, metrics, sessions, site, statistics
 from receiver.api import responses as s
 from receiver.api.routing import Route, route
 
@@ -32,7 +32,26 @@ OPERATION_ROUTES: Sequence[Route] = (
         None,
         s.Wellness,
     ),
-    route("GET", "/", site.front, "Redirect to the API reference.", None, None, 307),
+    route("GET", "/", dashboard.front, "Show the dashboard.", None, None),
+    route("GET", "/dashboard/{path:path}", dashboard.file, "Show a file of the dashboard.", None, None),
+    route(
+        "POST",
+        "/session",
+        sessions.create,
+        "Exchange an API key for the session of a browser.",
+        None,
+        sessions.SessionResponse,
+        201,
+    ).takes(sessions.SessionRequest),
+    route(
+        "GET",
+        "/session",
+        sessions.show,
+        "Show the session of the browser, with 204 where there is none.",
+        None,
+        sessions.SessionResponse,
+    ).may_answer(204),
+    route("DELETE", "/session", sessions.delete, "End the session of the browser.", None, None, 204),
     route(
         "GET",
         "/openapi.json",

@@ -33,7 +33,7 @@ from receiver.domain.errors import Internal, MethodNotAllowed, NotFound, Receive
 LOGGER = logging.getLogger("ringback.api")
 ANONYMOUS = Caller("", frozenset())
 ANY_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "x-request-id"}
-"""Headers that let pages of any origin read a response. They are safe: no cookie identifies a caller here."""
+"""Headers that let pages of any origin read a response. With `*` browsers send no cookie."""
 PREFLIGHT = {
     "access-control-allow-methods": "GET",
     "access-control-allow-headers": "authorization, last-event-id",
@@ -96,6 +96,10 @@ class Route:
         return replace(
             self, body=body, limit=limit, also=also, headers=headers, reads=reads, optional=optional
         )
+
+    def may_answer(self, *statuses: int) -> "Route":
+        """Return the same route with other statuses that it answers, too."""
+        return replace(self, also=statuses)
 
     def asks(self, query: type[BaseModel]) -> "Route":
         """Return the same route with query parameters."""

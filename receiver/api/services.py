@@ -6,6 +6,7 @@ from typing import Any
 
 from receiver.api.access_log import AccessLog
 from receiver.api.api_keys import ApiKeyStore
+from receiver.api.browser_sessions import BrowserSessions
 from receiver.api.readiness import Readiness
 from receiver.config.settings import Settings
 from receiver.delivery.delivery_service import DeliveryService
@@ -66,3 +67,4 @@ class Services:
     metrics: Metrics
     gauges: GaugeCollector
     statistics: Statistics
+    sessions: BrowserSessions

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from receiver.api.guard import RequestContext, answer
 from receiver.api.markdown import anchor, headings, html, inline
@@ -33,11 +33,6 @@ HEADERS = {
 
 def _page(title: str, body: str) -> Response:
     return HTMLResponse(PAGE.format(title=escape(title), body=body), headers=HEADERS)
-
-
-async def front(_context: RequestContext) -> Response:
-    """Redirect to the API reference."""
-    return RedirectResponse("/docs", 307)
 
 
 async def openapi(context: RequestContext) -> Response:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from receiver.api.access_log import AccessLog
+from receiver.api.browser_sessions import BrowserSessions
 from receiver.api.readiness import Readiness
 from receiver.api.services import Services
 from receiver.app.core import Core
@@ -128,6 +129,7 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         shutdown=core.shutdown,
         metrics=core.metrics,
         gauges=_gauge_collector(core, gauges),
+        sessions=BrowserSessions(store, core.api_keys, core.master_keys, clock),
         statistics=Statistics(store=store, clock=clock, gauges=gauges),
         access_log=AccessLog(tuple(ipaddress.ip_network(text) for text in core.settings.trusted_proxies)),
     )

@@ -224,6 +224,7 @@ class Settings(Section):
     shutdown_grace: Annotated[float, Field(ge=0, le=600)] = Field(
         default=20, description="seconds for work in hand after SIGTERM"
     )
+    dashboard: bool = Field(default=True, description="the dashboard at `/`")
     metrics_public: bool = Field(default=False, description="`/metrics` without an API key")
     migrate_on_start: bool = Field(default=True, description="bring the database up to date at start")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -167,6 +167,19 @@ class MasterKeys:
         self._verify("job/1", kid, claims, signed, claims)
         return JobToken(job_id, datetime.fromtimestamp(int(ends), UTC))
 
+    def session_token(self, secret: str) -> str:
+        """Return the value of the cookie of a session with this secret id."""
+        return self._token("session/1", self.newest, secret, secret)
+
+    def read_session(self, token: str) -> str:
+        """Return the secret id in a cookie. Raises `BadToken` for any text that is not signed by us."""
+        parts = token.split(".")
+        if len(parts) != 3:
+            raise BadToken
+        kid, secret, _ = parts
+        self._verify("session/1", kid, secret, token, secret)
+        return secret
+
     def seal(self, secret: str, subject: str) -> bytes:
         """Return `secret` encrypted under the newest key for the row `subject`, with the key id in front."""
         # The subject is authenticated: sealed bytes that are copied to another row cannot be decrypted there.

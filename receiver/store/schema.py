@@ -164,6 +164,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         **COUNTED,
     },
     "rollup_change": {"id": "bigint", "metric": "text", "at": "bigint", **COUNTED},
+    "session": {"id": "bytea", "key_hash": "bytea", "created_at": "bigint", "expires_at": "bigint"},
     "meta": {"key": "text", "value": "text"},
     "taken": {
         "target": "text",

@@ -102,7 +102,7 @@ def shown(name: str, kind: str, number: int) -> object:
 def test_events_alone_are_moved_with_their_numbers() -> None:
     assert next(iter(all_columns("event"))) == "seq"
     assert all(all_columns(table) == TABLES[table] for table in KEYS if table != "event")
-    assert TABLES.keys() - KEYS.keys() == {"tally", "replica"}
+    assert TABLES.keys() - KEYS.keys() == {"tally", "replica", "session"}
 
 
 async def test_every_row_arrives_as_it_was(moving: Move) -> None:

@@ -1,0 +1,61 @@
+// The event stream: one connection of the page, which all screens share.
+import { useEffect, useRef, useState } from "./html.js";
+
+const listeners = new Set();
+const watchers = new Set();
+let source = null;
+let state = "off";
+
+function tell(next) {
+  state = next;
+  for (const watch of watchers) watch(next);
+}
+
+function open() {
+  if (source || !listeners.size) return;
+  source = new EventSource("/v1/events/stream");
+  source.onopen = () => tell("live");
+  source.onerror = () => tell(source && source.readyState === EventSource.CLOSED ? "off" : "waiting");
+  const hear = (message) => {
+    let event;
+    try {
+      event = JSON.parse(message.data);
+    } catch {
+      return;
+    }
+    for (const listener of listeners) listener(event);
+  };
+  source.onmessage = hear;
+}
+
+/** End the connection, as at sign-out. */
+export function close() {
+  if (source) source.close();
+  source = null;
+  tell("off");
+}
+
+/** Call `hear` with every event from now on, unless `paused`. */
+export function useEvents(hear, paused = false) {
+  const latest = useRef(hear);
+  latest.current = paused ? null : hear;
+  useEffect(() => {
+    const listener = (event) => latest.current && latest.current(event);
+    listeners.add(listener);
+    open();
+    return () => {
+      listeners.delete(listener);
+      if (!listeners.size) close();
+    };
+  }, []);
+}
+
+/** Return the state of the connection: `live`, `waiting` or `off`. */
+export function useLiveState() {
+  const [now, set] = useState(state);
+  useEffect(() => {
+    watchers.add(set);
+    return () => watchers.delete(set);
+  }, []);
+  return now;
+}

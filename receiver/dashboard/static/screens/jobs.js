@@ -1,0 +1,71 @@
+// Jobs: one list with filters in the address, live until it is paused.
+import { plain, short } from "../format.js";
+import { html, useState } from "../html.js";
+import { useEvents } from "../live.js";
+import { to } from "../place.js";
+import { Chips, Paged, State, Time } from "../ui.js";
+
+const STATES = ["pending", "submitting", "unconfirmed", "queued", "running", "succeeded", "failed", "canceled", "expired"];
+const FIELDS = [
+  ["provider", "Account"],
+  ["provider_job_id", "Id at the provider"],
+  ["metadata", "Metadata (key=value)"],
+  ["created_after", "Created after"],
+  ["created_before", "Created before"],
+];
+
+/** Return the query of the API for the filters in the address. */
+export function asked(query) {
+  const [key, ...rest] = (query.metadata || "").split("=");
+  const { metadata, ...others } = query;
+  const times = Object.fromEntries(
+    ["created_after", "created_before"].filter((name) => others[name]).map((name) => [name, new Date(others[name]).toISOString()]),
+  );
+  return { ...others, ...times, ...(key ? { [`metadata.${key}`]: rest.join("=") } : {}) };
+}
+
+/** Return a list with the newest states: jobs of events replace theirs, new ones stand in front. */
+export function merged(jobs, fresh, query) {
+  const known = new Set(jobs.map((one) => one.id));
+  const plainList = !Object.entries(query).some(([name, value]) => value && name !== "state" && name !== "provider");
+  const fits = (job) => (!query.state || job.state === query.state) && (!query.provider || job.provider === query.provider);
+  const added = plainList ? [...fresh.values()].filter((one) => !known.has(one.id)) : [];
+  return [...added, ...jobs.map((one) => fresh.get(one.id) || one)].filter(fits).sort((a, b) => (a.id < b.id ? 1 : -1));
+}
+
+export function Jobs({ place }) {
+  const { query } = place;
+  const [paused, pause] = useState(false);
+  const [fresh, set] = useState(new Map());
+  useEvents((event) => {
+    if (event.data?.object === "job") set((before) => new Map(before).set(event.data.id, event.data));
+  }, paused);
+  const filter = (event) => {
+    event.preventDefault();
+    location.hash = to("jobs", { ...Object.fromEntries(new FormData(event.target)), state: query.state });
+  };
+  return html`<h1>Jobs</h1>
+    <${Chips} label="State" chosen=${query.state} options=${[["", "all"], ...STATES.map((one) => [one, one])]} link=${(state) => to("jobs", { ...query, state })} />
+    <p><button type="button" aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? "Go on live" : "Pause"}</button></p>
+    <details class="filter" open=${FIELDS.some(([name]) => query[name])}><summary>Filters</summary>
+    <form class="filters" onSubmit=${filter}>
+      ${FIELDS.map(([name, label]) => html`<label>${label}<input name=${name} type=${name.startsWith("created") ? "datetime-local" : "text"} value=${query[name] || ""} /></label>`)}
+      <button>Filter</button> <a href="#/jobs">Clear</a>
+    </form></details>
+    <${Paged} path="/v1/jobs" query=${asked(query)} merge=${(jobs) => merged(jobs, fresh, query)} label="Jobs"
+      head=${["Job", "State", "Account", "Operation", "Metadata", "Created", "Updated"]}
+      empty="no job fits" row=${row} />`;
+}
+
+const row = (job) => ({
+  key: job.id,
+  cells: [
+    html`<a href=${to(`jobs/${job.id}`)} title=${job.id}><code>${short(job.id)}</code></a>`,
+    html`<${State} state=${job.state} />${job.progress !== null && job.state === "running" ? ` ${Math.round(job.progress)} %` : ""}`,
+    job.provider,
+    plain(job.operation, 60),
+    plain(Object.entries(job.metadata).map(([key, value]) => `${key}=${value}`).join(" "), 80),
+    html`<${Time} at=${job.created_at} />`,
+    html`<${Time} at=${job.updated_at} />`,
+  ],
+});

@@ -1,0 +1,131 @@
+// The pieces that screens are made of.
+import { ApiError, get } from "./api.js";
+import { pretty, time } from "./format.js";
+import { html, useCallback, useEffect, useRef, useState } from "./html.js";
+
+/** Return the value that `load` brings, its error, and a function that loads again. */
+export function useLoaded(load, keys) {
+  const [state, set] = useState({ value: null, error: null, busy: true });
+  const turn = useRef(0);
+  const again = useCallback(async () => {
+    const mine = ++turn.current;
+    set((before) => ({ ...before, busy: true }));
+    try {
+      const value = await load();
+      if (mine === turn.current) set({ value, error: null, busy: false });
+    } catch (error) {
+      if (mine === turn.current) set((before) => ({ ...before, error, busy: false }));
+    }
+  }, keys);
+  useEffect(() => {
+    again();
+    return () => turn.current++;
+  }, [again]);
+  return { ...state, again };
+}
+
+/** Call `act` every so many seconds while the page is seen. */
+export function useEvery(seconds, act) {
+  const latest = useRef(act);
+  latest.current = act;
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || latest.current(), seconds * 1000);
+    return () => clearInterval(timer);
+  }, [seconds]);
+}
+
+/** Return whether the first of these values is there; `act` is called, and its error kept. */
+export function useAction() {
+  const [state, set] = useState({ busy: false, error: null, done: null });
+  const run = async (act, done) => {
+    set({ busy: true, error: null, done: null });
+    try {
+      const value = await act();
+      set({ busy: false, error: null, done: typeof done === "function" ? done(value) : done || null });
+      return value;
+    } catch (error) {
+      set({ busy: false, error, done: null });
+      if (!(error instanceof ApiError)) throw error;
+      return undefined;
+    }
+  };
+  return { ...state, run };
+}
+
+export const Problem = ({ error }) =>
+  error && html`<p class="problem" role="alert">${error.message}${error.status === 403 ? " (your key lacks a scope)" : ""}</p>`;
+
+export const Done = ({ text }) => text && html`<p class="done" role="status">${text}</p>`;
+
+export const Time = ({ at }) =>
+  at ? html`<time datetime=${at} title=${at.replace("T", " ").replace("Z", " UTC")}>${time(at)}</time>` : html`<span>–</span>`;
+
+export const State = ({ state }) => html`<span class=${`state ${state}`}>${state}</span>`;
+
+export const Json = ({ value, label }) => html`<pre tabindex="0" aria-label=${label}>${pretty(value)}</pre>`;
+
+/** A button that copies a text. */
+export function Copy({ text, what }) {
+  const [done, set] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard?.writeText(text);
+    set(true);
+    setTimeout(() => set(false), 1500);
+  };
+  return html`<button class="quiet" onClick=${copy} aria-label=${`Copy ${what || "this"}`}>${done ? "copied" : "copy"}</button>`;
+}
+
+/** A button that asks first: `say` tells what it does and costs. */
+export function Confirmed({ label, say, act, danger, disabled }) {
+  const dialog = useRef(null);
+  return html`<button class=${danger ? "danger" : ""} disabled=${disabled} onClick=${() => dialog.current.showModal()}>${label}</button>
+    <dialog ref=${dialog} aria-label=${label}>
+      <form method="dialog">
+        <p>${say}</p>
+        <p class="actions">
+          <button value="no">No</button>
+          <button class=${danger ? "danger" : "main"} value="yes" onClick=${act}>${label}</button>
+        </p>
+      </form>
+    </dialog>`;
+}
+
+/** A table of rows with keys; narrow screens show each row as a card. */
+export function Table({ head, rows, empty, label }) {
+  if (!rows.length) return html`<p class="empty">${empty}</p>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
+    <table>
+      <thead><tr>${head.map((one) => html`<th scope="col">${one}</th>`)}</tr></thead>
+      <tbody>
+        ${rows.map((row) => html`<tr key=${row.key}>${row.cells.map((cell, place) => html`<td data-head=${head[place]}>${cell}</td>`)}</tr>`)}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** A list that is read in pages. `path` and `query` name it, `row` makes a row of an item. */
+export function Paged({ path, query, head, row, empty, label, merge, reload }) {
+  const [pages, set] = useState([]);
+  const [next, setNext] = useState(null);
+  const { error, busy, run } = useAction();
+  const key = JSON.stringify([path, query, reload]);
+  const load = async (cursor) => {
+    const page = await run(() => get(path, { ...query, cursor, limit: 50 }));
+    if (!page) return;
+    set((before) => (cursor ? [...before, ...page.data] : page.data));
+    setNext(page.next_cursor);
+  };
+  useEffect(() => {
+    load(null);
+  }, [key]);
+  const items = merge ? merge(pages) : pages;
+  return html`<${Problem} error=${error} />
+    ${busy && !items.length ? html`<p class="empty">loading …</p>` : html`<${Table} head=${head} rows=${items.map(row)} empty=${empty} label=${label} />`}
+    ${next && html`<p><button disabled=${busy} onClick=${() => load(next)}>Older</button></p>`}`;
+}
+
+/** A row of links that choose one of several values. */
+export const Chips = ({ label, options, chosen, link }) =>
+  html`<nav class="chips" aria-label=${label}>
+    ${options.map(([value, text]) => html`<a href=${link(value)} aria-current=${value === (chosen || "") ? "true" : undefined}>${text}</a>`)}
+  </nav>`;
