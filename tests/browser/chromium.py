@@ -106,7 +106,7 @@ async def desk(browser: Browser, deployment: Deployment) -> AsyncIterator[Desk]:
     await made.page.add_init_script(VIOLATIONS)
     try:
         yield made
-        assert made.complaints == []
+        assert made.complaints == [], made.complaints
     finally:
         await context.close()
 

@@ -1,7 +1,7 @@
 // The dashboard: who is signed in, where the address leads, and the frame around it.
 import { call, get } from "./api.js";
 import { html, render, useEffect, useState } from "./html.js";
-import { close, useLiveState } from "./live.js";
+import { allow, close, useLiveState } from "./live.js";
 import { usePlace } from "./place.js";
 import { Deliveries, Delivery } from "./screens/deliveries.js";
 import { Endpoint, Endpoints } from "./screens/endpoints.js";
@@ -32,6 +32,7 @@ function Frame({ session, end }) {
   const place = usePlace();
   const live = useLiveState();
   const may = (scope) => session.scopes.includes("admin") || session.scopes.includes(scope);
+  allow(may("events:read"));
   const [name = "", id] = place.parts;
   const screen = SCREENS[name];
   const allowed = Object.entries(SCREENS).filter(([, one]) => !one.scope || may(one.scope));
@@ -43,7 +44,7 @@ function Frame({ session, end }) {
     <header>
       <strong>Ringback</strong>
       <nav aria-label="Screens">${allowed.map(([path, one]) => html`<a href=${`#/${path}`} aria-current=${path === name ? "page" : undefined}>${one.label}</a>`)}</nav>
-      <span class=${`live ${live}`} role="status">${LIVE[live]}</span>
+      <span class=${`stream ${live}`} role="status">${LIVE[live]}</span>
       <a href="/docs">API</a>
       <button class="quiet" onClick=${end}>Sign out</button>
     </header>

@@ -5,6 +5,7 @@ const listeners = new Set();
 const watchers = new Set();
 let source = null;
 let state = "off";
+let allowed = false;
 
 function tell(next) {
   state = next;
@@ -12,7 +13,7 @@ function tell(next) {
 }
 
 function open() {
-  if (source || !listeners.size) return;
+  if (source || !allowed || !listeners.size) return;
   source = new EventSource("/v1/events/stream");
   source.onopen = () => tell("live");
   source.onerror = () => tell(source && source.readyState === EventSource.CLOSED ? "off" : "waiting");
@@ -26,6 +27,11 @@ function open() {
     for (const listener of listeners) listener(event);
   };
   source.onmessage = hear;
+}
+
+/** Say whether the session may read events: without that there is no connection. */
+export function allow(may) {
+  allowed = may;
 }
 
 /** End the connection, as at sign-out. */

@@ -1,6 +1,7 @@
 // Plots of statistics over time, by uPlot.
-import { html, useEffect, useRef } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 
+const DARK = matchMedia("(prefers-color-scheme: dark)");
 const COLORS = ["#2457d6", "#c2410c", "#15803d", "#9333ea", "#0e7490", "#a16207", "#be123c", "#475569"];
 
 /** Return the columns of a plot: times, and for each series its counts, 0 where there is none. */
@@ -18,13 +19,24 @@ export function columns(stats) {
   return [times, ...series];
 }
 
+/** Return whether the reader prefers a dark page, also when that changes. */
+function useDark() {
+  const [dark, set] = useState(DARK.matches);
+  useEffect(() => {
+    const changed = () => set(DARK.matches);
+    DARK.addEventListener("change", changed);
+    return () => DARK.removeEventListener("change", changed);
+  }, []);
+  return dark;
+}
+
 /** A plot of a statistic. A table with the sums stands beside it for those who do not see it. */
 export function Plot({ stats, title, name }) {
   const box = useRef(null);
+  const dark = useDark();
   useEffect(() => {
     if (!stats || !stats.data.length) return undefined;
     const names = stats.data.slice(0, COLORS.length).map((one) => name(one.labels));
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const axis = { stroke: dark ? "#c9ced6" : "#444", grid: { stroke: dark ? "#333a45" : "#e4e7ec" } };
     const made = new uPlot(
       {
@@ -44,7 +56,7 @@ export function Plot({ stats, title, name }) {
       removeEventListener("resize", fit);
       made.destroy();
     };
-  }, [stats]);
+  }, [stats, dark]);
   const sums = (stats?.data || []).map((one) => `${name(one.labels)} ${one.count}`).join(", ");
   return html`<figure class="plot">
     <figcaption>${title}</figcaption>

@@ -97,7 +97,7 @@ export function Table({ head, rows, empty, label }) {
     <table>
       <thead><tr>${head.map((one) => html`<th scope="col">${one}</th>`)}</tr></thead>
       <tbody>
-        ${rows.map((row) => html`<tr key=${row.key}>${row.cells.map((cell, place) => html`<td data-head=${head[place]}>${cell}</td>`)}</tr>`)}
+        ${rows.map((row) => html`<tr key=${row.key}>${row.cells.map((cell, place) => html`<td data-head=${head[place]}><div>${cell}</div></td>`)}</tr>`)}
       </tbody>
     </table>
   </div>`;

@@ -3,7 +3,7 @@ import { plain, short } from "../format.js";
 import { html, useState } from "../html.js";
 import { useEvents } from "../live.js";
 import { to } from "../place.js";
-import { Chips, Paged, State, Time } from "../ui.js";
+import { Chips, Paged, State, Time, useEvery } from "../ui.js";
 
 const STATES = ["pending", "submitting", "unconfirmed", "queued", "running", "succeeded", "failed", "canceled", "expired"];
 const FIELDS = [
@@ -33,13 +33,16 @@ export function merged(jobs, fresh, query) {
   return [...added, ...jobs.map((one) => fresh.get(one.id) || one)].filter(fits).sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
-export function Jobs({ place }) {
+export function Jobs({ place, may }) {
   const { query } = place;
   const [paused, pause] = useState(false);
   const [fresh, set] = useState(new Map());
   useEvents((event) => {
     if (event.data?.object === "job") set((before) => new Map(before).set(event.data.id, event.data));
   }, paused);
+  const [turn, again] = useState(0);
+  // Without the event stream the list is read again.
+  useEvery(5, () => may("events:read") || paused || again(turn + 1));
   const filter = (event) => {
     event.preventDefault();
     location.hash = to("jobs", { ...Object.fromEntries(new FormData(event.target)), state: query.state });
@@ -52,7 +55,7 @@ export function Jobs({ place }) {
       ${FIELDS.map(([name, label]) => html`<label>${label}<input name=${name} type=${name.startsWith("created") ? "datetime-local" : "text"} value=${query[name] || ""} /></label>`)}
       <button>Filter</button> <a href="#/jobs">Clear</a>
     </form></details>
-    <${Paged} path="/v1/jobs" query=${asked(query)} merge=${(jobs) => merged(jobs, fresh, query)} label="Jobs"
+    <${Paged} path="/v1/jobs" query=${asked(query)} reload=${turn} merge=${(jobs) => merged(jobs, fresh, query)} label="Jobs"
       head=${["Job", "State", "Account", "Operation", "Metadata", "Created", "Updated"]}
       empty="no job fits" row=${row} />`;
 }
