@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.api import callbacks, sources
 from receiver.api.fast_path import RawHandler, RawResponse
 from receiver.api.openapi import description
+from receiver.api.operation_routes import PAGE_FILES
 from receiver.api.routes import ROUTES
 from receiver.api.routing import Resource, Route, not_found
 from receiver.api.server import SignalFree, new_server
@@ -33,7 +34,7 @@ def application(services: Services) -> ASGIApp:
     """Return the ASGI application of these services."""
     worker = services.role is Role.WORKER
     by_path: dict[str, list[Route]] = {}
-    for one in ROUTES:
+    for one in (*ROUTES, PAGE_FILES):
         if worker and one.path not in HEALTH:
             continue
         by_path.setdefault(one.path, []).append(one)

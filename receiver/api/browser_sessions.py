@@ -75,11 +75,11 @@ def cookie_of(request: Request) -> str | None:
     return request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
 
 
-def check_origin(request: Request) -> None:
+def check_origin(request: Request, *, named: bool = True) -> None:
     """Raise `Forbidden` for a request that another origin may have caused.
 
     A browser says so in `Sec-Fetch-Site`. Without it a request that changes something needs an `Origin` that
-    is the host of the request.
+    is the host of the request, unless it need not be `named`, because no session acts.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
@@ -87,6 +87,6 @@ def check_origin(request: Request) -> None:
     elif origin is not None:
         ours = urlsplit(origin).netloc == request.headers.get("host")
     else:
-        ours = request.method in SAFE
+        ours = request.method in SAFE or not named
     if not ours or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
         raise Forbidden(FOREIGN)

@@ -9,12 +9,18 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from receiver.api import responses, webhooks
 from receiver.api.event_examples import EXAMPLES
+from receiver.api.event_examples import MEANINGS as EVENT_MEANINGS
 from receiver.api.examples import ANSWERS, BODIES
 from receiver.api.responses import public_name
 from receiver.api.routing import Route
+from receiver.domain.event_types import SHOWN, TYPES
 
 REF = "#/components/schemas/{model}"
+_NO_WORD = re.compile(r"\W+")
 PATH_PART = re.compile(r"\{(\w+)\}")
+NO_CONTENT = 204
+SESSION = "/session"
+"""The path whose calls need no scope and may be refused all the same."""
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 HEADER_TEXTS = {
     "/v1/events/stream": "text/event-stream",
@@ -37,6 +43,8 @@ TEXTS = {
     "/problems": "text/html",
     "/problems/{code}": "text/html",
     "/openapi.json": "application/json",
+    "/": "text/html",
+    "/metrics": "text/plain",
 }
 TAGS = {
     "jobs": "Submit jobs, follow them, decide about them.",
@@ -107,7 +115,7 @@ def description(calls: Sequence[Route], version: str) -> dict[str, Any]:
         },
         "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "paths": paths,
-        "webhooks": {"event": {"post": _webhook()}},
+        "webhooks": {name: {"post": _webhook(name)} for name in SHOWN},
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -152,13 +160,18 @@ def tag_of(path: str) -> str:
     return word if word in TAGS else "service"
 
 
-def _webhook() -> dict[str, Any]:
-    examples = {name: {"value": body} for name, body in EXAMPLES.items()}
-    content = {"schema": {"$ref": REF.format(model="Webhook")}, "examples": examples}
+def _webhook(name: str) -> dict[str, Any]:
+    """Return the delivery of an event of one type, to an endpoint or to a job's callback URL."""
+    body = EXAMPLES[name]
+    model = type(webhooks.Webhook.model_validate(body).root)
+    schema: dict[str, Any] = {"allOf": [_reference(model)]}
+    if name in TYPES:
+        schema["properties"] = {"type": {"const": name}}
+    content = {"schema": schema, "example": body}
     return {
         "tags": ["events"],
-        "summary": "Announce an event to an endpoint or to a job's `callback_url`.",
-        "operationId": "webhook_event",
+        "summary": EVENT_MEANINGS[name],
+        "operationId": f"webhook_{_NO_WORD.sub('_', name)}",
         "parameters": [
             {
                 "name": name,
@@ -213,6 +226,8 @@ def _responses(call: Route) -> dict[str, Any]:
     elif call.path in TEXTS:
         success["content"] = {TEXTS[call.path]: {"schema": {}}}
     found = {str(status): success for status in (call.status, *call.also)}
+    if NO_CONTENT in call.also:
+        found[str(NO_CONTENT)] = {"description": "there is none"}
     for status in _errors(call):
         found[str(status)] = {
             "description": MEANINGS[status],
@@ -225,6 +240,8 @@ def _errors(call: Route) -> list[int]:
     errors = [400, 405, 413, 415, 422, 500, 503]
     if call.scope is not None:
         errors += [401, 403]
+    if call.path == SESSION:
+        errors += [401, 403, 404]
     if "{" in call.path:
         errors.append(404)
     if "{" in call.path and call.method in {"POST", "PATCH", "DELETE"}:

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from receiver.api import dashboard, health, metrics, sessions, site, statistics
 from receiver.api import responses as s
 from receiver.api.routing import Route, route
+from receiver.dashboard import PREFIX
 
+PAGE_FILES = route(
+    "GET", f"{PREFIX}/{{path:path}}", dashboard.file, "Show a file of the dashboard.", None, None
+)
+"""The route of the files of the dashboard, which are no part of the API."""
 OPERATION_ROUTES: Sequence[Route] = (
     route(
         "GET",
@@ -33,12 +38,11 @@ OPERATION_ROUTES: Sequence[Route] = (
         s.Wellness,
     ),
     route("GET", "/", dashboard.front, "Show the dashboard.", None, None),
-    route("GET", "/dashboard/{path:path}", dashboard.file, "Show a file of the dashboard.", None, None),
     route(
         "POST",
         "/session",
         sessions.create,
-        "Exchange an API key for the session of a browser.",
+        "Create a session of a browser out of an API key.",
         None,
         sessions.SessionResponse,
         201,
@@ -51,7 +55,7 @@ OPERATION_ROUTES: Sequence[Route] = (
         None,
         sessions.SessionResponse,
     ).may_answer(204),
-    route("DELETE", "/session", sessions.delete, "End the session of the browser.", None, None, 204),
+    route("DELETE", "/session", sessions.delete, "Delete the session of the browser.", None, None, 204),
     route(
         "GET",
         "/openapi.json",

@@ -45,9 +45,9 @@ def _served(context: RequestContext) -> BrowserSessions:
 
 
 async def create(context: RequestContext) -> Response:
-    """Exchange an API key for a session."""
+    """Create a session out of an API key."""
     served = _served(context)
-    check_origin(context.request)
+    check_origin(context.request, named=False)
     caller, value, session = await served.begin(context.body.key)
     response = answer(_json(caller, session.expires_at), 201, NO_STORE)
     _set(response, context.request, value, int(LIFE.total_seconds()))
@@ -66,7 +66,7 @@ async def show(context: RequestContext) -> Response:
 
 
 async def delete(context: RequestContext) -> Response:
-    """End the session of the browser."""
+    """Delete the session of the browser."""
     cookie, served = cookie_of(context.request), _served(context)
     check_origin(context.request)
     if cookie is not None:

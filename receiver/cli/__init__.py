@@ -23,6 +23,7 @@ COMMANDS = {
     "endpoints": ("receiver.cli.endpoints", REMOTE),
     "events": ("receiver.cli.events", REMOTE),
     "listen": ("receiver.cli.listen", REMOTE),
+    "top": ("receiver.cli.top", REMOTE),
     "deliveries": ("receiver.cli.deliveries", REMOTE),
     "replays": ("receiver.cli.replays", REMOTE),
     "sources": ("receiver.cli.sources", REMOTE),

@@ -34,6 +34,7 @@ from receiver.cli.params import (
     read_input,
 )
 from receiver.cli.terminal import say
+from receiver.cli.watch import watch
 
 BECAME = {
     "lost": "answer lost",
@@ -187,6 +188,19 @@ def show_timeline(id: str, **query: Any) -> None:  # noqa: A002  # the argument 
         for entry in page["data"]:
             entry["outcome"] = BECAME.get(entry.get("verdict"), entry.get("outcome"))
     show_list(page, ENTRY, short=ENTRY_SHORT)
+
+
+@jobs.command("watch")
+@click.argument("id", type=Id())
+@click.option("--once", is_flag=True, help="Draw it once, and end.")
+def watch_job(id: str, once: bool) -> None:  # noqa: A002  # the argument is called ID
+    """Draw a job on one time axis, until it is final and its deliveries have ended.
+
+    \b
+    Example:
+      ringback jobs watch job_...
+    """
+    watch(id, once=once)
 
 
 @jobs.command("cancel")

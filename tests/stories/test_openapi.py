@@ -56,3 +56,39 @@ async def test_what_is_delivered_is_what_the_description_says(deployment: Deploy
     assert answer.status_code == 200, answer.text
     announced = [Webhook.model_validate_json(body).root for _, body in deployment.hook.deliveries]
     assert {"job.succeeded", "endpoint.test"} <= {one.type for one in announced}
+
+
+async def test_a_client_is_generated_from_the_document(deployment: Deployment) -> None:
+    document = deployment.folder / "openapi.json"
+    document.write_bytes((await deployment.client.get("/openapi.json")).content)
+    config = deployment.folder / "generator.yaml"
+    config.write_text("post_hooks: []\npackage_name_override: made_client\n")
+    generating = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("openapi-python-client"),
+        "generate",
+        "--path",
+        str(document),
+        "--config",
+        str(config),
+        "--meta",
+        "none",
+        "--fail-on-warning",
+        "--output-path",
+        str(deployment.folder / "made_client"),
+        cwd=deployment.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await generating.communicate()
+    assert generating.returncode == 0, told.decode()[-6000:]
+    program = (
+        "import sys; from made_client import AuthenticatedClient; "
+        "from made_client.api.jobs import get_v1_jobs; "
+        f"client = AuthenticatedClient({deployment.url!r}, {KEY!r}); "
+        "print(type(get_v1_jobs.sync(client=client)).__name__)"
+    )
+    using = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=deployment.folder, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await using.communicate()
+    assert (using.returncode, said.decode().strip()) == (0, "GetV1JobsResponse200")

@@ -31,11 +31,6 @@ async def page(client: httpx.AsyncClient, path: str) -> str:
     return answer.text
 
 
-async def test_the_root_redirects_to_the_reference(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
-
-
 async def test_no_page_needs_a_key(fixture: StoreFixture) -> None:
     async with client_of(fixture.services.api, key="") as client:
         for path in ("/docs", "/docs/events", "/problems", "/problems/gone", "/openapi.json"):
