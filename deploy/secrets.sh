@@ -18,6 +18,9 @@ make service_url "postgresql://ringback_service:$(cat secrets/service_password)@
 make secret_keys "[\"$(random)\"]"
 [ ! -e secrets/api_key ] || [ -e secrets/admin_key ] || mv secrets/api_key secrets/admin_key
 make admin_key "rb_$(random)"
+# for `--profile watch`; a key with the scope metrics:read takes the place of this text
+make metrics_key "none: docker compose exec first ringback keys create prometheus --scope metrics:read"
+make grafana_password "$(random)"
 [ -e ringback.toml ] || { printf '# settings that are no secrets: everybody can read this file\n' > ringback.toml && echo "made ringback.toml"; }
 # the container's user must read them; nobody else here can enter the folder
 chmod 700 secrets && chmod 444 secrets/* && chmod a+r ringback.toml

@@ -64,11 +64,13 @@ ENGINE_FREE = (
     "source_proofs",
     "handshake",
     "large_inputs",
+    "views",
 )
 """Stories of the commands, the providers, the links and both edges: every database is the same to them, and
 their writes are tests of the store, on both engines."""
 STORED = [
     *STORES,
+    "tests/browser/test_screens.py",
     "tests/stories",
     "--ignore",
     "tests/stories/test_replicas.py",

@@ -68,7 +68,7 @@ def test_every_file_and_secret_of_the_composition_can_be_made(tmp_path: Path) ->
     for _ in range(2):
         subprocess.run(["sh", "secrets.sh"], cwd=tmp_path, check=True, capture_output=True)
     wanted = re.findall(r"^ +file: (\S+)$", "\n".join(lines("compose.yaml")), re.MULTILINE)
-    assert len(wanted) == 9
+    assert len(wanted) == 13
     for file in wanted:
         assert (tmp_path / file).exists() or (DEPLOY / file).exists(), file
     password = (tmp_path / "secrets" / "database_password").read_text()
@@ -109,7 +109,7 @@ def test_the_unit_and_the_first_install_hand_keys_over_as_credentials() -> None:
 def test_only_callbacks_and_assets_are_public_where_that_is_chosen() -> None:
     text = "\n".join(lines("Caddyfile.callbacks"))
     assert re.findall(r"path (.*)", text) == ["/callbacks/* /assets/*"]
-    assert "@inside path /healthz /readyz\n\trespond @inside 404" in "\n".join(lines("Caddyfile"))
+    assert "@inside path /healthz /readyz /metrics\n\trespond @inside 404" in "\n".join(lines("Caddyfile"))
 
 
 def test_the_replicas_of_the_composition_do_not_connect_as_the_owner() -> None:

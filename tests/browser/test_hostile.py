@@ -9,7 +9,6 @@ from playwright.async_api import Browser, expect
 from receiver.dashboard import load
 from receiver.sandbox.world import Knobs
 from tests.browser.chromium import Desk, desk
-from tests.browser.test_screens import browser  # noqa: F401  # a fixture
 from tests.stories.deployment import Deployment, asking, deployed
 
 MARKUP = (
@@ -64,7 +63,7 @@ async def filled(deployment: Deployment) -> dict[str, Any]:
     return await deployment.job(job["id"])
 
 
-async def test_no_text_of_a_stranger_runs(browser: Browser, tmp_path: Path) -> None:  # noqa: F811  # the fixture
+async def test_no_text_of_a_stranger_runs(browser: Browser, tmp_path: Path) -> None:
     async with deployed(tmp_path, Knobs(takes=1000), retry_schedule="[600]") as deployment:
         job = await filled(deployment)
         async with desk(browser, deployment) as page:
@@ -101,7 +100,7 @@ async def test_no_text_of_a_stranger_runs(browser: Browser, tmp_path: Path) -> N
 
 
 async def test_characters_that_act_on_their_surroundings_are_shown_as_codes(
-    browser: Browser,  # noqa: F811  # the fixture
+    browser: Browser,
     tmp_path: Path,
 ) -> None:
     async with deployed(tmp_path) as deployment, desk(browser, deployment) as page:
@@ -117,7 +116,7 @@ async def test_characters_that_act_on_their_surroundings_are_shown_as_codes(
             assert await page.page.evaluate(plain, [f"{base}/format.js", text]) == shown
 
 
-async def test_a_frame_of_another_page_shows_nothing(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_frame_of_another_page_shows_nothing(browser: Browser, tmp_path: Path) -> None:
     async with deployed(tmp_path) as deployment, desk(browser, deployment) as page:
         await page.sign_in()
         # A page of another origin: another name of the same machine.

@@ -10,19 +10,12 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from receiver.sandbox.world import Knobs
-from tests.browser.chromium import Desk, chromium, desk
+from tests.browser.chromium import Desk, desk
 from tests.node import packages
 from tests.stories.deployment import Deployment, asking, deployed
 
 # The rules of WCAG 2.2 AA and the best practices that axe knows.
 EXAMINE = "() => axe.run(document, {resultTypes: ['violations']})"
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Yield a browser."""
-    async with chromium() as made:
-        yield made
 
 
 @pytest.fixture
@@ -76,22 +69,27 @@ async def test_a_job_is_followed_live_from_submission_to_delivery(
             + "?download=1"
         )
         await checked(page, "job")
-        await page.go("", "Overview")
-        await expect(page.page.get_by_role("link", name="succeeded 1 last hour")).to_be_visible()
-        await page.page.locator(".plot canvas").first.wait_for()
-        await checked(page, "overview")
-        await page.go("events", "Events")
-        await page.page.get_by_role("link", name=re.compile("^evt_")).first.click()
-        await expect(page.page.get_by_role("heading", name="Where it went")).to_be_visible()
-        await expect(page.page.locator("main .state", has_text="delivered")).to_be_visible()
-        await checked(page, "event")
-        await page.go("events", "Events")
-        await checked(page, "events")
-        await page.go("providers", "Providers")
-        await expect(page.page.get_by_role("row").filter(has_text="apiframe").first).to_be_visible()
-        await checked(page, "providers")
-        await page.go("sources", "Sources")
-        await checked(page, "sources")
+        await the_rest_is_seen(page)
+
+
+async def the_rest_is_seen(page: Desk) -> None:
+    """Look at the screens that show what happened to a job."""
+    await page.go("", "Overview")
+    await expect(page.page.get_by_role("link", name="succeeded 1 last hour")).to_be_visible()
+    await page.page.locator(".plot canvas").first.wait_for()
+    await checked(page, "overview")
+    await page.go("events", "Events")
+    await page.page.get_by_role("link", name=re.compile("^evt_")).first.click()
+    await expect(page.page.get_by_role("heading", name="Where it went")).to_be_visible()
+    await expect(page.page.locator("main .state", has_text="delivered")).to_be_visible()
+    await checked(page, "event")
+    await page.go("events", "Events")
+    await checked(page, "events")
+    await page.go("providers", "Providers")
+    await expect(page.page.get_by_role("row").filter(has_text="apiframe").first).to_be_visible()
+    await checked(page, "providers")
+    await page.go("sources", "Sources")
+    await checked(page, "sources")
 
 
 async def test_a_delivery_is_retried_and_an_endpoint_paused_and_replayed(
@@ -123,23 +121,25 @@ async def test_a_delivery_is_retried_and_an_endpoint_paused_and_replayed(
         await expect(page.page.get_by_text("It is paused: its deliveries wait.")).to_be_visible()
         await page.page.get_by_role("button", name="Resume").click()
         await expect(page.page.get_by_text("It takes deliveries again.")).to_be_visible()
-        await page.page.get_by_label("Which").select_option("all")
-        await page.page.get_by_role("button", name="Count them").click()
-        await expect(page.page.get_by_text("1 events would be sent again.")).to_be_visible()
-        await page.page.get_by_role("button", name="Replay", exact=True).click()
-        await expect(page.page.get_by_text("1 delivered, 0 failed")).to_be_visible()
-        event = deployment.hook.about(job["id"])[0]
-        await page.page.get_by_label("Id of the event").fill(event["id"])
-        await page.page.get_by_role("button", name="Explain").click()
-        await expect(
-            page.page.get_by_text("Its delivery here: delivered. The endpoint takes it")
-        ).to_be_visible()
+        await replayed_and_explained(page, deployment.hook.about(job["id"])[0]["id"])
         await page.page.get_by_role("button", name="Rotate the secret").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Rotate the secret").click()
         await expect(page.page.get_by_text("The new secret: whsec_")).to_be_visible()
         await checked(page, "endpoint")
     shown = (await deployment.client.get(f"/v1/endpoints/{endpoint['id']}")).json()
     assert shown["state"] == "active"
+
+
+async def replayed_and_explained(page: Desk, event_id: str) -> None:
+    """Replay all events to the endpoint that is shown, and ask why one of them arrived."""
+    await page.page.get_by_label("Which").select_option("all")
+    await page.page.get_by_role("button", name="Count them").click()
+    await expect(page.page.get_by_text("1 events would be sent again.")).to_be_visible()
+    await page.page.get_by_role("button", name="Replay", exact=True).click()
+    await expect(page.page.get_by_text("1 delivered, 0 failed")).to_be_visible()
+    await page.page.get_by_label("Id of the event").fill(event_id)
+    await page.page.get_by_role("button", name="Explain").click()
+    await expect(page.page.get_by_text("Its delivery here: delivered. The endpoint takes it")).to_be_visible()
 
 
 async def deliveries(deployment: Deployment) -> list[dict[str, Any]]:

@@ -74,21 +74,31 @@ async def test_a_job_moves_every_counter_on_its_way(tmp_path: Path) -> None:
             assert value(now, f"{name}_count") >= 2
         for name in ("ringback_store_commit_seconds", "ringback_store_commit_rows"):
             assert value(now, f"{name}_count") > value(before, f"{name}_count")
-        route = {"http_request_method": "POST", "http_route": "/v1/jobs", "http_response_status_code": "202"}
-        assert value(now, "http_server_request_duration_seconds_count", **route) == 2
-        assert value(now, "http_client_request_duration_seconds_count", server_address="127.0.0.1") >= 4
-        assert value(now, "ringback_endpoint_state", endpoint=endpoint["id"]) == 0
-        assert value(now, "ringback_replicas") == 1
-        ended = await stats(deployment, "jobs", "account,outcome")
-        assert {key: one["count"] for key, one in ended.items()} == {
-            ("apiframe", "succeeded"): 1,
-            ("aiml", "failed"): 1,
-        }
-        assert [sum(point["count"] for point in one["points"]) for one in ended.values()] == [1, 1]
-        assert (await stats(deployment, "jobs_submitted"))[()]["count"] == 2
-        took = (await stats(deployment, "job_duration_seconds", "account"))[("apiframe",)]
-        assert took["count"] == sum(one["count"] for one in took["buckets"]) == 1
-        assert 0 < took["p50"] <= took["p95"]
+        requests_are_counted(now, endpoint["id"])
+        await statistics_agree(deployment)
+
+
+def requests_are_counted(now: Values, endpoint_id: str) -> None:
+    """Assert that the requests of two jobs were counted, and that the gauges are there."""
+    route = {"http_request_method": "POST", "http_route": "/v1/jobs", "http_response_status_code": "202"}
+    assert value(now, "http_server_request_duration_seconds_count", **route) == 2
+    assert value(now, "http_client_request_duration_seconds_count", server_address="127.0.0.1") >= 4
+    assert value(now, "ringback_endpoint_state", endpoint=endpoint_id) == 0
+    assert value(now, "ringback_replicas") == 1
+
+
+async def statistics_agree(deployment: Deployment) -> None:
+    """Assert that the statistics tell the same two jobs."""
+    ended = await stats(deployment, "jobs", "account,outcome")
+    assert {key: one["count"] for key, one in ended.items()} == {
+        ("apiframe", "succeeded"): 1,
+        ("aiml", "failed"): 1,
+    }
+    assert [sum(point["count"] for point in one["points"]) for one in ended.values()] == [1, 1]
+    assert (await stats(deployment, "jobs_submitted"))[()]["count"] == 2
+    took = (await stats(deployment, "job_duration_seconds", "account"))[("apiframe",)]
+    assert took["count"] == sum(one["count"] for one in took["buckets"]) == 1
+    assert 0 < took["p50"] <= took["p95"]
 
 
 async def test_the_troubles_of_a_deployment_show(tmp_path: Path) -> None:
