@@ -32,6 +32,7 @@ FIELDS = (
     "status",
     "count",
     "request_id",
+    "trace",
     "replica",
 )
 """The fields that a record may have in `extra`; the names are the same in both formats."""

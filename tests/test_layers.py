@@ -40,6 +40,7 @@ KNOWN_IN = {
     "rich": {"cli", "demo"},
     "markdown_it": {"api/markdown"},
     "httpx": {"cli", "sandbox", "demo"},
+    "opentelemetry": {"tracing/otlp"},
     "prometheus_client": {"metrics", "api/metrics"},
 }
 # The same for the client, whose other modules do nothing but compute.

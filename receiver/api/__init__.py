@@ -18,13 +18,13 @@ from receiver.api.routing import Resource, Route, not_found
 from receiver.api.server import SignalFree, new_server
 from receiver.api.services import Services
 from receiver.metrics import Metrics
-from receiver.providers.accounts import CALLBACK_PREFIX
+from receiver.providers.accounts import CALLBACK_PREFIX, CALLBACK_ROUTE
 from receiver.work.heartbeat import Role
 
 HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths that a worker-only process serves."""
-CALLBACK_ROUTE, SOURCE_ROUTE = f"{CALLBACK_PREFIX}{{account}}/{{token}}", f"{sources.PREFIX}{{name}}"
-"""The routes that bypass the router, as metrics name them."""
+SOURCE_ROUTE = f"{sources.PREFIX}{{name}}"
+"""The route of sources, as metrics name it."""
 STREAM = b"text/event-stream"
 NO_ROUTE = ""
 """The route of a path that is not served, as metrics name it."""

@@ -70,7 +70,12 @@ async def create(context: RequestContext) -> Response:
     """Submit a job. With `Prefer: wait=N`, wait up to N seconds until the provider has accepted it."""
     spec: JobSpec = context.body
     key = _idempotency_key(context)
-    submitted = await context.services.jobs.submit(spec, context.caller.id, key)
+    spans, given = context.services.spans, context.request.headers.get("traceparent")
+    place, began = spans.tracing.begin(given), spans.now()
+    traceparent = None if place is None else str(place)
+    submitted = await context.services.jobs.submit(spec, context.caller.id, key, traceparent)
+    if place is not None and submitted.created:
+        spans.called(submitted.job, place, given, began, 202)
     # A large body is not kept in memory until the response, nor beside the submission's own copy.
     spec.whole.drop()
     job, headers = submitted.job, {"location": f"/v1/jobs/{submitted.job.id}"}

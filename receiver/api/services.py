@@ -29,6 +29,7 @@ from receiver.providers.status import ProviderStatus
 from receiver.security.ids import IdGenerator
 from receiver.sources.receiver import SourceReceiver
 from receiver.store import Store
+from receiver.tracing.spans import JobSpans
 from receiver.work.heartbeat import Role
 from receiver.work.shutdown import Shutdown
 
@@ -68,3 +69,4 @@ class Services:
     gauges: GaugeCollector
     statistics: Statistics
     sessions: BrowserSessions
+    spans: JobSpans

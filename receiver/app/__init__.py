@@ -81,6 +81,7 @@ async def running(
                 await store.close()
         if app is not None:
             await app.core.client.close()
+            await asyncio.to_thread(app.core.spans.tracing.close)
 
 
 async def build(

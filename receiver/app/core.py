@@ -9,8 +9,9 @@ from receiver.api.api_keys import ApiKeyStore, open_api_keys
 from receiver.config.load import AccountSetup, Loaded
 from receiver.config.settings import Settings
 from receiver.config.startup import check_master_keys, client_of, master_keys_of
-from receiver.delivery.sender import leases
+from receiver.delivery.leases import leases
 from receiver.domain.clock import Clock
+from receiver.domain.errors import Misconfigured
 from receiver.domain.model import Work
 from receiver.egress.client import HttpClient
 from receiver.events.endpoint_cache import EndpointCache
@@ -27,6 +28,8 @@ from receiver.security.tokens import MasterKeys
 from receiver.store import Store
 from receiver.store.record_context import RecordContext
 from receiver.store.sealing import EndpointSealer
+from receiver.tracing import NoTracing, Tracing
+from receiver.tracing.spans import JobSpans
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.heartbeat import Role
 from receiver.work.limits import ConcurrencyLimits, NullLimits
@@ -59,6 +62,7 @@ class Core:
     api_keys: ApiKeyStore
     shutdown: Shutdown
     metrics: Metrics
+    spans: JobSpans
 
     @property
     def settings(self) -> Settings:
@@ -80,14 +84,12 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, met
     limits = _limits(loaded.accounts, cache, clock)
     interpreter = Interpreter(loaded.accounts, master_keys, _policy(settings), clock.chance)
     name, dispatcher, waiting_calls = ids.new("rpc"), Dispatcher(store.tell), WaitingCalls(store)
+    spans, counts = JobSpans(tracing_of(settings, name)), HourlyCounts(store, clock)
     slots, lease = NullLimits() if role is Role.API else limits, leases(settings.delivery_timeout, clock)
     context = RecordContext(
         rules=interpreter, endpoints=cache, limits=slots, ids=ids, now=clock.now, lease=lease, owner=name
     )
-    recorder, counts = (
-        Recorder(store, context, waiting_calls, dispatcher, metrics),
-        HourlyCounts(store, clock),
-    )
+    recorder = Recorder(store, context, waiting_calls, dispatcher, metrics, spans)
     accounts = Accounts(loaded.accounts, client, master_keys, clock, settings.public_url, counts.count)
     return Core(
         loaded=loaded,
@@ -111,6 +113,7 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, met
         api_keys=await open_api_keys(settings, store, clock, ids),
         shutdown=Shutdown(clock.monotonic),
         metrics=metrics,
+        spans=spans,
     )
 
 
@@ -118,6 +121,17 @@ async def _master_keys(settings: Settings, store: Store, clock: Clock) -> Master
     master_keys = master_keys_of(settings, clock)
     await check_master_keys(store, master_keys)
     return master_keys
+
+
+def tracing_of(settings: Settings, replica: str) -> Tracing:
+    """Return the tracing of the settings. Raises `Misconfigured` where the extra is not installed."""
+    if settings.otel_endpoint is None:
+        return NoTracing()
+    try:
+        from receiver.tracing.otlp import OtlpTracing  # noqa: PLC0415  # an extra that most do not install
+    except ImportError:
+        raise Misconfigured("otel_endpoint", "needs the extra: pip install 'ringback[otel]'") from None
+    return OtlpTracing(settings.otel_endpoint, settings.otel_sample, replica)
 
 
 def _policy(settings: Settings) -> JobPolicy:

@@ -53,16 +53,11 @@ def delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         schedule=core.settings.retry_schedule,
         timeout=core.settings.delivery_timeout,
         dispatcher=core.dispatcher,
-        watch=EndpointWatch(
-            recorder=core.recorder,
-            store=core.store,
-            limits=core.limits,
-            clock=core.clock,
-            disable_after=timedelta(seconds=core.settings.endpoint_disable_after),
-        ),
+        watch=_watch(core),
         source=core.settings.link_base,
         attempted=core.counts.attempted,
         metrics=core.metrics,
+        spans=core.spans,
     )
     pinger = Pinger(sender, core.recorder, core.limits, core.dispatcher)
     endpoints = EndpointService(
@@ -80,12 +75,22 @@ def delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
     return sender, pinger, endpoints
 
 
+def _watch(core: Core) -> EndpointWatch:
+    return EndpointWatch(
+        recorder=core.recorder,
+        store=core.store,
+        limits=core.limits,
+        clock=core.clock,
+        disable_after=timedelta(seconds=core.settings.endpoint_disable_after),
+    )
+
+
 def workers(core: Core, sender: DeliverySender, heartbeat: ReplicaHeartbeat) -> dict[Work, Worker[Any]]:
     """Return the workers, registered with the dispatcher."""
     policy = core.settings.on_unconfirmed
     performers: Sequence[Any] = (
-        Submitter(core.accounts, core.recorder, core.store, core.breaker, core.clock),
-        Poller(core.accounts, core.recorder, core.breaker, core.limits, core.clock, policy),
+        Submitter(core.accounts, core.recorder, core.store, core.breaker, core.clock, core.spans),
+        Poller(core.accounts, core.recorder, core.breaker, core.limits, core.clock, policy, core.spans),
         sender,
     )
     made = [
@@ -120,7 +125,9 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         asset_links=links,
         downloads=Downloads(links=links, client=core.client),
         sources=_sources(core, key_sets),
-        callbacks=CallbackReceiver(accounts, core.master_keys, core.recorder, key_sets, clock, core.metrics),
+        callbacks=CallbackReceiver(
+            accounts, core.master_keys, core.recorder, key_sets, clock, core.metrics, core.spans
+        ),
         wait_reasons=_wait_reasons(core),
         waiting_calls=core.waiting_calls,
         public_keys=core.master_keys.public_keys,
@@ -129,6 +136,7 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         shutdown=core.shutdown,
         metrics=core.metrics,
         gauges=_gauge_collector(core, gauges),
+        spans=core.spans,
         sessions=BrowserSessions(store, core.api_keys, core.master_keys, clock),
         statistics=Statistics(store=store, clock=clock, gauges=gauges),
         access_log=AccessLog(tuple(ipaddress.ip_network(text) for text in core.settings.trusted_proxies)),

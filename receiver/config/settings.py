@@ -225,6 +225,12 @@ class Settings(Section):
         default=20, description="seconds for work in hand after SIGTERM"
     )
     dashboard: bool = Field(default=True, description="the dashboard at `/`")
+    otel_endpoint: TargetUrl | None = Field(
+        default=None, description="where traces go over OTLP/HTTP, with the extra `ringback[otel]`"
+    )
+    otel_sample: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01, description="the share of new traces that are recorded"
+    )
     metrics_public: bool = Field(default=False, description="`/metrics` without an API key")
     migrate_on_start: bool = Field(default=True, description="bring the database up to date at start")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

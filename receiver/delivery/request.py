@@ -20,6 +20,7 @@ from receiver.domain.rendering import with_result
 from receiver.egress.client import HttpCall
 from receiver.security import signing
 from receiver.security.tokens import BadToken, MasterKeys
+from receiver.tracing import TracePlace
 
 
 @immutable(kw_only=True)
@@ -68,10 +69,18 @@ def callback_target(delivery: PendingDelivery, master_keys: MasterKeys) -> Deliv
     return DeliveryTarget(endpoint=None, url=delivery.url, keys=keys, headers={}, include=())
 
 
-def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: float, source: str) -> HttpCall:
+def request_of(
+    target: DeliveryTarget,
+    event: Event,
+    timestamp: int,
+    timeout: float,
+    source: str,
+    place: TracePlace | None = None,
+) -> HttpCall:
     """Return the signed request for an event. `timestamp` is in seconds, `timeout` too.
 
-    `source` is the URL of this deployment, which CloudEvents name.
+    `source` is the URL of this deployment, which CloudEvents name. `place` is sent as `traceparent` unless
+    the endpoint has a header of that name.
     """
     body = event.body
     if event.result is not None and "result" in target.include:
@@ -88,6 +97,8 @@ def request_of(target: DeliveryTarget, event: Event, timestamp: int, timeout: fl
         *signing.headers(event.id, timestamp, body, target.keys, target.signing_keys),
         *target.headers.items(),
     ]
+    if place is not None and "traceparent" not in {name.lower() for name in target.headers}:
+        headers.append(("traceparent", str(place)))
     return HttpCall(method="POST", url=target.url, headers=headers, body=body, timeout=timeout, delivery=True)
 
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 from handlers.contract import HttpMessage
 from handlers.wishes import retry_after
 from receiver.delivery.endpoint_watch import EndpointWatch
+from receiver.delivery.leases import lease_of
 from receiver.delivery.request import DeliveryTarget, callback_target, endpoint_target, is_current, request_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import (
     CALLBACK_TARGET,
-    LONGEST_TIMEOUT,
     Claim,
     Endpoint,
     PendingDelivery,
@@ -41,6 +41,7 @@ from receiver.store.holds import hold_of
 from receiver.store.sealing import EndpointSealer
 from receiver.store.settling import Settled, Standing, settle
 from receiver.store.statements import Transaction
+from receiver.tracing.spans import JobSpans
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.limits import ConcurrencyLimits
 from receiver.work.periodic import retry_until_stored
@@ -64,20 +65,6 @@ SETTLE: BatchedWrite[Settled, Standing] = BatchedWrite(name="settle", run=settle
 """The write of an attempt and its outcome."""
 SHORT_OF_SOCKETS = timedelta(seconds=1)
 """The time for which a lane is left alone after this process found no free socket for it."""
-
-
-def lease_of(timeout: float) -> timedelta:
-    """Return the lease for a delivery, with attempts of `timeout` seconds where the endpoint chooses none.
-
-    It is longer than any attempt, so that a live sender never loses its claim.
-    """
-    return timedelta(seconds=max(timeout, LONGEST_TIMEOUT) + 15)
-
-
-def leases(timeout: float, clock: Clock) -> Callable[[], tuple[datetime, float]]:
-    """Return a function that returns the end of a lease that begins now, and that on the monotonic clock."""
-    lease = lease_of(timeout)
-    return lambda: (clock.now() + lease, clock.monotonic() + lease.total_seconds())
 
 
 class NoSocket(Exception):
@@ -108,6 +95,7 @@ class DeliverySender:
     source: str
     attempted: Callable[[str], None]
     metrics: Metrics
+    spans: JobSpans
     work: Work = Work.DELIVER
 
     @property
@@ -215,15 +203,17 @@ class DeliverySender:
         self, delivery: PendingDelivery, target: DeliveryTarget | None, *, last: bool
     ) -> tuple[Attempt, Answer | None]:
         """Make one call. Returns the attempt and the answer, if there is one. Raises `NoSocket`."""
-        started, at = self.clock.monotonic(), self.clock.now()
-        answer, error = None, None
+        started, at, began = self.clock.monotonic(), self.clock.now(), self.spans.now()
+        answer, error, place = None, None, self.spans.sends(delivery.traceparent)
         if target is None:
             error = "config: the endpoint or its secret is gone"
         else:
             try:
                 # For the receiver's clock. Why: receiver/README.md#no-clock-step-ends-anything
                 signed_at = int(self.clock.outside().timestamp())
-                call = request_of(target, delivery.event, signed_at, self._timeout(delivery), self.source)
+                call = request_of(
+                    target, delivery.event, signed_at, self._timeout(delivery), self.source, place
+                )
                 answer = await self.client.call(call)
             except CallFailed as failed:
                 # No socket was free: no attempt. Why: receiver/README.md#half-the-files-are-for-calls
@@ -231,6 +221,7 @@ class DeliverySender:
                     raise NoSocket from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
+        self.spans.delivered(delivery, place, began, answer.status if answer else None, error)
         attempt = Attempt(
             id=self.ids.new("att", at),
             delivery_id=delivery.id,

@@ -110,7 +110,7 @@ class Job:
     of which may have cost money. `heard` and `heard_bytes` count the callbacks that are kept; the timeline
     entry `overflow` counts further ones. `cancel_wanted` is true while the provider is still to be asked to
     cancel. From `assets_revoked_at` on, no link to a file of the job works. `kept_url` is the URL that the
-    provider gave for requests about the job.
+    provider gave for requests about the job, `traceparent` its place in a trace (W3C Trace Context).
     """
 
     id: str
@@ -150,6 +150,7 @@ class Job:
     waiting: Waiting | None = None
     assets_revoked_at: datetime | None = None
     kept_url: str | None = field(default=None, repr=False)
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":
@@ -235,6 +236,7 @@ class PendingDelivery:
     url: str | None = field(default=None, repr=False)
     secret: bytes | None = field(default=None, repr=False)
     origin: str = ""
+    traceparent: str | None = None
 
 
 @immutable(kw_only=True)

@@ -3,6 +3,7 @@
 It has a list of networks of its own, because the flags of the standard library differ by version.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -139,6 +140,15 @@ def split(url: str) -> tuple[Origin, str]:
 def origin_of(url: str) -> str:
     """Return the origin of a URL: scheme, host and port. Raises `BadUrl`."""
     return str(split(url)[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def host_of(url: str) -> str:
+    """Return the host of a URL, empty where it is none."""
+    try:
+        return split(url)[0].host
+    except BadUrl:
+        return ""
 
 
 def printable(url: str) -> str:

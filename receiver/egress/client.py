@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
-from receiver.egress.address_guard import BadUrl, Guard, Origin, split
+from receiver.egress.address_guard import BadUrl, Guard, Origin, host_of, split
 from receiver.egress.body_stream import BodyStream
 from receiver.egress.dialer import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
 from receiver.egress.http1 import Answer, Broken, Connection, Unparsable
@@ -45,14 +45,6 @@ class _Target:
 def _target(url: str) -> _Target:
     origin, target = split(url)
     return _Target(origin, target, origin.header)
-
-
-def _host(url: str) -> str:
-    """Return the host of a URL, for counting; empty where the URL is none."""
-    try:
-        return _target(url).origin.host
-    except BadUrl:
-        return ""
 
 
 Called: TypeAlias = Callable[[str, str, int | None, str, float], None]
@@ -197,9 +189,9 @@ class HttpClient:
         try:
             answer = await self._bounded(call)
         except CallFailed as failed:
-            self._called(call.method, _host(call.url), None, failed.stage, self._loop.time() - began)
+            self._called(call.method, host_of(call.url), None, failed.stage, self._loop.time() - began)
             raise
-        self._called(call.method, _host(call.url), answer.status, "", self._loop.time() - began)
+        self._called(call.method, host_of(call.url), answer.status, "", self._loop.time() - began)
         return answer
 
     async def _bounded(self, call: HttpCall) -> Answer:

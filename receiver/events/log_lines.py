@@ -10,6 +10,7 @@ from handlers.contract import FailureCode
 from handlers.values import immutable
 from receiver.domain.model import Event, Job
 from receiver.store.record_context import RecordResult
+from receiver.tracing.spans import trace_of
 
 LOGGER = logging.getLogger("ringback.notices")
 EVERY = 60.0
@@ -77,8 +78,8 @@ def _ordinary(event: Event, job: Job | None) -> bool:
     )
 
 
-def _about(job: Job) -> dict[str, str]:
-    return {"job": job.id, "account": job.account, "operation": job.operation}
+def _about(job: Job) -> dict[str, str | None]:
+    return {"job": job.id, "account": job.account, "operation": job.operation, "trace": trace_of(job)}
 
 
 def _value(data: Any, name: str) -> Any:

@@ -21,6 +21,7 @@ from receiver.store.record import record
 from receiver.store.record_context import NewDelivery, RecordContext, RecordResult
 from receiver.store.samples import of_events
 from receiver.store.statements import Transaction
+from receiver.tracing.spans import JobSpans, trace_of
 from receiver.work.dispatcher import Dispatcher
 from receiver.work.periodic import retry_until_stored
 
@@ -45,9 +46,11 @@ class Recorder:
         waiting_calls: WaitingCalls,
         dispatcher: Dispatcher,
         metrics: Metrics,
+        spans: JobSpans,
     ) -> None:
         self._store = store
         self._metrics = metrics
+        self._spans = spans
         self._waiting_calls = waiting_calls
         self._dispatcher = dispatcher
         self.context = context
@@ -72,7 +75,10 @@ class Recorder:
 
     async def record(self, report: Report) -> RecordResult:
         """Return the result of `report` once it is durable. Raises `StoreUnavailable`."""
-        return await self._store.do(self._verb, report)
+        began = self._spans.now()
+        recorded = await self._store.do(self._verb, report)
+        self._spans.committed(recorded.job, began)
+        return recorded
 
     async def settle(self, report: Report) -> RecordResult:
         """Record the outcome of work, retrying until the store is available. Returns the result.
@@ -90,7 +96,10 @@ class Recorder:
         async def attempt() -> RecordResult:
             # Outcomes have a part of the write queue of their own, so they cannot be
             # crowded out. Why: receiver/README.md#an-outcome-waits-for-the-store
-            return await self._store.do(self._verb, report, reserved=True)
+            began = self._spans.now()
+            recorded = await self._store.do(self._verb, report, reserved=True)
+            self._spans.committed(recorded.job, began)
+            return recorded
 
         try:
             # Without a last try: giving up would lose a job that was paid for.
@@ -123,7 +132,7 @@ class Recorder:
         return Event(id=identity, type=event_type, job_id=None, at=now, sequence=1, body=body)
 
     def _recorded(self, report: Report, recorded: RecordResult) -> None:
-        self._metrics.add(recorded.samples)
+        self._metrics.add(recorded.samples, trace_of(recorded.job))
         self._metrics.add(of_events(recorded.events))
         self._follow_up([report.job_id], recorded.deliveries, recorded.due, events=bool(recorded.events))
         log_lines.recorded(recorded)

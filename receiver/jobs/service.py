@@ -113,7 +113,9 @@ class JobService:
         # Even if the caller is gone. Why: receiver/README.md#follow-ups-hang-on-the-write
         self._promise = replace(PROMISE, follow=self._hint)
 
-    async def submit(self, spec: JobSpec, owner: str, key: str | None) -> Submitted:
+    async def submit(
+        self, spec: JobSpec, owner: str, key: str | None, traceparent: str | None = None
+    ) -> Submitted:
         """Add a job, or find the one that the idempotency key added before.
 
         Raises `Invalid` before any money is spent, `IdempotencyMismatch` for a key that was used with another
@@ -128,7 +130,7 @@ class JobService:
         secret = None
         if spec.callback_url is not None:
             secret = spec.callback_secret or new_secret(self.clock.entropy(32))
-        job = self._job(setup, operation, spec, secret)
+        job = self._job(setup, operation, spec, secret).but(traceparent=traceparent)
         due = ScheduledWork(Work.SUBMIT, setup.name, job.created_at)
         warnings = self._warnings(job.id, problems)
         item = NewJob(

@@ -1,7 +1,7 @@
 """The metrics of one process: counters and histograms with a bounded number of series."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.registry import Collector
@@ -13,21 +13,14 @@ MOST = 10_000
 """The most series of one process; further ones count under `other`."""
 HOSTS = 200
 """The most hosts that are told apart among outgoing requests."""
-Exemplar: TypeAlias = Callable[[], dict[str, str] | None]
-"""A function that returns the labels of the sampled trace that is current, None without one."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def _no_exemplar() -> None:
-    return None
-
-
 class Metrics:
-    """The counters and histograms of one process. `exemplar` names the trace of the present work."""
+    """The counters and histograms of one process."""
 
-    def __init__(self, exemplar: Exemplar = _no_exemplar) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._exemplar = exemplar
         self._parents: dict[str, Any] = {
             name: self._parent(name) for name, one in METRICS.items() if one.kind != "gauge"
         }
@@ -35,14 +28,15 @@ class Metrics:
         self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._hosts: set[str] = set()
 
-    def add(self, samples: Iterable[Sample]) -> None:
-        """Count samples of the statistics."""
+    def add(self, samples: Iterable[Sample], trace: str | None = None) -> None:
+        """Count samples of the statistics. `trace` is the id of the trace that they belong to."""
+        exemplar = None if trace is None else {"trace_id": trace}
         for series, labels, value in samples:
             child = self._children.get((series, labels)) or self._sampled(series, labels)
             if value is None:
                 child.inc()
             else:
-                child.observe(value, self._exemplar())
+                child.observe(value, exemplar)
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
         """Add to a counter, by its full name without `_total`."""
@@ -50,7 +44,7 @@ class Metrics:
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add a value to a histogram."""
-        self._child(name, labels).observe(value, self._exemplar())
+        self._child(name, labels).observe(value)
 
     def committed(self, seconds: float, rows: int) -> None:
         """Count a transaction of the group commit; with 0 rows it failed."""

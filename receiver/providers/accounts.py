@@ -38,6 +38,8 @@ Heard = tuple[Update, str | None]
 """An update that is fit for storing, and a note of the parts that were left out of it."""
 
 CALLBACK_PREFIX = "/callbacks/"
+CALLBACK_ROUTE = f"{CALLBACK_PREFIX}{{account}}/{{token}}"
+"""The route of callbacks, as metrics and traces name it."""
 """The path of a callback URL, before the account and the token."""
 ANSWER_CAP = 4 * 1024 * 1024
 """The maximum bytes of an answer, compressed or not: it is held in memory as a whole."""

@@ -18,8 +18,9 @@ from receiver.egress.key_sets import KeySets
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.metrics import Metrics
-from receiver.providers.accounts import Accounts
+from receiver.providers.accounts import CALLBACK_ROUTE, Accounts
 from receiver.security.tokens import BadToken, CallbackToken, MasterKeys
+from receiver.tracing.spans import JobSpans
 
 LOGGER = logging.getLogger("ringback.callbacks")
 KEPT_HEADERS = frozenset(
@@ -42,6 +43,7 @@ class CallbackReceiver:
     key_sets: KeySets
     clock: Clock
     metrics: Metrics
+    spans: JobSpans
     _refused: dict[str, int] = field(default_factory=dict)
     _sparing: Sparing = field(init=False)
 
@@ -88,7 +90,7 @@ class CallbackReceiver:
         token: str,
         message: HttpMessage,
     ) -> None:
-        keys = self.accounts.keys(setup, claims.secret)
+        keys, began = self.accounts.keys(setup, claims.secret), self.spans.now()
         try:
             proof = await self._verified(callback, message, keys)
         except BadSignature:
@@ -115,11 +117,11 @@ class CallbackReceiver:
             "body": message.body,
             "note": note,
         }
-        if update is None:
-            await self.recorder.record(Note(**common))
-            return
         confirm = setup.settings.confirm == "always" and setup.handler.poll is not None
-        await self.recorder.record(ProviderUpdate(update=update, confirm=confirm, **common))
+        recorded = await self.recorder.record(
+            Note(**common) if update is None else ProviderUpdate(update=update, confirm=confirm, **common)
+        )
+        self.spans.called_back(recorded.job, began, CALLBACK_ROUTE, recorded.outcome.value)
 
     async def _verified(self, callback: Callback, message: HttpMessage, keys: Keys) -> Proof:
         """Return the verdict about a callback. Raises `BadSignature`, and `KeysUnavailable`."""

@@ -21,12 +21,14 @@ from receiver.domain.backoff import LONGEST_HINT
 from receiver.domain.clock import Clock
 from receiver.domain.model import By, Claim, Job, JobError, Source, State, WaitReason, Work
 from receiver.domain.reports import Action, Command, FailureKind, ProviderFailure, ProviderUpdate, Report
+from receiver.egress.address_guard import host_of
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import CANCEL, FAILURES, POLL, Accounts
 from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.store.due import release
 from receiver.store.jobs import ClaimedPoll, claim_for_poll
 from receiver.store.statements import Transaction
+from receiver.tracing.spans import JobSpans
 from receiver.work.limits import ConcurrencyLimits
 
 CONSEQUENCES: Mapping[type[ProviderError], FailureKind] = {
@@ -60,8 +62,10 @@ class Poller:
         limits: ConcurrencyLimits,
         clock: Clock,
         on_unconfirmed: str,
+        spans: JobSpans,
     ) -> None:
         self._accounts = accounts
+        self._spans = spans
         self._recorder = recorder
         self._breaker = breaker
         self._limits = limits
@@ -94,7 +98,10 @@ class Poller:
         if job.state is State.UNCONFIRMED and job.provider_job_id is None and job.guessed_id is None:
             await self._decide(claimed)
             return
+        began = self._spans.now()
         recorded = await self._recorder.settle(await self.poll(job, claimed.claim, hinted=claimed.hinted))
+        host = host_of(self._accounts.setups[job.account].base_url)
+        self._spans.polled(recorded.job or job, began, host, recorded.outcome.value)
         # A terminal callback that did not come in time counts as missed.
         if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
             self._accounts.count(job.account, "missed")

@@ -33,6 +33,7 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Claim, Job, JobError, Outcome, Source, WaitReason, Work
 from receiver.domain.reports import FailureKind, ProviderFailure, ProviderUpdate
+from receiver.egress.address_guard import host_of
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts, Heard, account_of
@@ -40,6 +41,7 @@ from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.store import Store, inputs
 from receiver.store.jobs import ClaimedSubmission, claim_for_submission, release_submission
 from receiver.store.statements import Transaction
+from receiver.tracing.spans import JobSpans
 
 LOGGER = logging.getLogger("ringback.submission")
 CONSEQUENCES: Mapping[type[ProviderError], FailureKind] = {
@@ -83,7 +85,13 @@ class Submitter:
     work = Work.SUBMIT
 
     def __init__(
-        self, accounts: Accounts, recorder: Recorder, store: Store, breaker: CircuitBreaker, clock: Clock
+        self,
+        accounts: Accounts,
+        recorder: Recorder,
+        store: Store,
+        breaker: CircuitBreaker,
+        clock: Clock,
+        spans: JobSpans,
     ) -> None:
         self.lease = accounts.longest_submission() + MARGIN
         self._accounts = accounts
@@ -91,6 +99,7 @@ class Submitter:
         self._store = store
         self._breaker = breaker
         self._clock = clock
+        self._spans = spans
         self._sparing = Sparing(clock.monotonic)
 
     def serves(self, lane: str) -> bool:
@@ -122,14 +131,17 @@ class Submitter:
         if job.operation not in setup.handler.operations:
             await self._recorder.settle(self._unknown(chosen, setup.handler.name))
             return
+        began, host = self._spans.now(), host_of(setup.base_url)
         try:
             answered = await self._asked(setup, chosen)
         except ProviderError as error:
+            self._spans.submitted(job, began, host, error.status, type(error).__name__)
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
         if answered is None:
             return
         (update, note), message = answered
+        self._spans.submitted(job, began, host, message.status, None)
         accepted = ProviderUpdate(
             job_id=job.id,
             source=Source.SUBMISSION,

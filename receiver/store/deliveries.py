@@ -87,7 +87,8 @@ def load(claims: Sequence[Claim]) -> Transaction[tuple[str, list[ClaimedDelivery
     """Return the generation, and each claimed delivery that is there with all that sending it needs."""
     found = yield query(
         "select (select value from meta where key = 'generation') as generation, "
-        f"d.id as delivery_id, d.target, d.origin, j.callback_url, j.callback_secret, {EVENT_OF} "
+        f"d.id as delivery_id, d.target, d.origin, j.callback_url, j.callback_secret, "
+        f"j.traceparent, {EVENT_OF} "
         "from delivery d join event e on e.id = d.event left join job j on j.id = d.job where d.id in (:ids)",
         ids=[claim.id for claim in claims],
     )
@@ -106,6 +107,7 @@ def _pending(row: Row, event: Event) -> PendingDelivery:
         url=row["callback_url"] if own else None,
         secret=row["callback_secret"] if own else None,
         origin=row["origin"],
+        traceparent=row["traceparent"],
     )
 
 

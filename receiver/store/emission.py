@@ -44,8 +44,7 @@ def emit(
         for event, job in events:
             targets = () if alone else _targets(endpoints, event, job)
             deliveries[event.id] = [
-                _bear(context, event, endpoint_id, lane, live, now, until_monotonic)
-                for endpoint_id, lane, live in targets
+                _bear(context, event, job, target, now, until_monotonic) for target in targets
             ]
         yield insert("event", [event_row(event) for event, _ in events])
         yield rollups.changes(of_events(event for event, _ in events), now)
@@ -93,14 +92,18 @@ def _targets(
 def _bear(
     context: RecordContext,
     event: Event,
-    endpoint_id: str | None,
-    lane: str,
-    live: bool,
+    job: Job | None,
+    target: tuple[str | None, str, bool],
     now: datetime,
     until: float,
 ) -> NewDelivery:
+    endpoint_id, lane, live = target
     owed = PendingDelivery(
-        id=context.ids.new("dlv", now), event=event, endpoint_id=endpoint_id, job_id=event.job_id
+        id=context.ids.new("dlv", now),
+        event=event,
+        endpoint_id=endpoint_id,
+        job_id=event.job_id,
+        traceparent=None if job is None else job.traceparent,
     )
     waits_in = context.limits.reserve(lane).waits_in if live else lane
     if waits_in is not None:

@@ -114,6 +114,7 @@ _FIXED: Mapping[str, Callable[[Job], Any]] = {
     "intents": attrgetter("intents"),
     "assets_revoked_at": lambda job: to_ms(job.assets_revoked_at),
     "kept_url": attrgetter("kept_url"),
+    "traceparent": attrgetter("traceparent"),
 }
 """The columns that no change of a job writes with the others, and the value of each. The provider's id is
 written once, with its URL: naming it in every change would rewrite its index each time.

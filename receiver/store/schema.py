@@ -57,6 +57,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "waiting": "text",
         "assets_revoked_at": "bigint",
         "kept_url": "text",
+        "traceparent": "text",
     },
     "input_piece": {"job": "text", "number": "bigint", "piece": "bytea"},
     "job_label": {"label": "bytea", "job": "text"},

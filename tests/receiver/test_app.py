@@ -14,7 +14,7 @@ import pytest
 
 from receiver.app import App, build, running, start, stop
 from receiver.config.load import Loaded, load
-from receiver.delivery.sender import lease_of
+from receiver.delivery.leases import lease_of
 from receiver.domain.clock import Wall
 from receiver.domain.errors import Misconfigured, StoreUnavailable
 from receiver.domain.model import MAX_IN_FLIGHT, EndpointState, ScheduledWork, Work

@@ -151,9 +151,8 @@ async def test_a_claim_lasts_longer_than_the_longest_submission(tmp_path: Path) 
             }
             assert list(usual.values()) == ([longest] * 3 if own else [300, 300, 60])
             services = deployment.services
-            submitter = Submitter(
-                accounts, services.core.recorder, services.core.store, services.core.breaker, Clock()
-            )
+            core = services.core
+            submitter = Submitter(accounts, core.recorder, core.store, core.breaker, Clock(), core.spans)
         assert submitter.lease > timedelta(seconds=longest)
 
 

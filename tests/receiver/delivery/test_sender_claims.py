@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from receiver.delivery import sender as module
-from receiver.delivery.sender import lease_of
+from receiver.delivery.leases import lease_of
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import LONGEST_TIMEOUT, EndpointState, Work
 from receiver.store import endpoints as table

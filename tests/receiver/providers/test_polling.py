@@ -32,7 +32,9 @@ RUNNING = {"data": {"uuid": "p1", "status": "running"}}
 def poller(fixture: StoreFixture, on_unconfirmed: str = "hold") -> Poller:
     """Return a performer of polls over the parts of the service."""
     core = fixture.services.core
-    return Poller(core.accounts, core.recorder, core.breaker, core.limits, core.clock, on_unconfirmed)
+    return Poller(
+        core.accounts, core.recorder, core.breaker, core.limits, core.clock, on_unconfirmed, core.spans
+    )
 
 
 async def due_poll(fixture: StoreFixture, job: Job) -> ClaimedPoll:

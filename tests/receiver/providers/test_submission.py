@@ -34,7 +34,7 @@ LEASE_ENDS = 30.0
 def submitter(fixture: StoreFixture) -> Submitter:
     """Return a performer of submissions over the parts of the service."""
     core = fixture.services.core
-    return Submitter(core.accounts, core.recorder, core.store, core.breaker, core.clock)
+    return Submitter(core.accounts, core.recorder, core.store, core.breaker, core.clock, core.spans)
 
 
 async def claimed(fixture: StoreFixture, account: str = "aiml", **others: Any) -> ClaimedSubmission:

@@ -201,7 +201,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[HttpCall]:
 def submitter(fixture: StoreFixture) -> Submitter:
     """Return the performer of submissions of this service."""
     ours = fixture.services.core
-    return Submitter(ours.accounts, ours.recorder, ours.store, ours.breaker, ours.clock)
+    return Submitter(ours.accounts, ours.recorder, ours.store, ours.breaker, ours.clock, ours.spans)
 
 
 async def test_a_job_that_ended_before_its_input_was_read_is_not_sent(

@@ -91,6 +91,7 @@ FULL = Job(
     waiting=Waiting(WaitReason.THROTTLED, "429", AT, LATER),
     assets_revoked_at=LATER,
     kept_url="https://queue.example/requests/1",
+    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 )
 ENDPOINT = Endpoint(
     id="ep_1",
@@ -172,6 +173,7 @@ def test_a_report_changes_every_column_but_the_fixed_ones() -> None:
         "intents",
         "assets_revoked_at",
         "kept_url",
+        "traceparent",
         "input",
         "input_shown",
     }
