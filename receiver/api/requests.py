@@ -320,6 +320,13 @@ class StreamQuery(QueryModel):
         description="an event's id, a `next_cursor`, or a moment (RFC 3339); default: now",
     )
     type: str | None = Field(default=None, max_length=100, description="an event type or pattern")
+    every: Seconds = Field(
+        default=0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="seconds between two pieces at least: events gather",
+    )
 
 
 class AssetQuery(QueryModel):

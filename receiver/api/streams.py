@@ -79,6 +79,7 @@ async def feed(context: RequestContext) -> Response:
             place,
             owner=context.caller.id,
             first=first,
+            every=query.every,
         )
     )
 

@@ -14,15 +14,16 @@ class Waiter:
 
     `seen` is the last state of its job that it has read, None where it waits for the feed or has not read
     yet. `start` is a position of the feed before the events that it was woken for, and `cut` ends
-    the connection of its client.
+    the connection of its client. One that is `resting` is left alone by the feed.
     """
 
-    __slots__ = ("_future", "_woken", "cut", "seen", "start")
+    __slots__ = ("_future", "_woken", "cut", "resting", "seen", "start")
 
     def __init__(self) -> None:
         self.seen: State | None = None
         self.start: int | None = None
         self.cut: Callable[[], None] | None = None
+        self.resting = False
         self._woken = False
         # In place of an `asyncio.Event`, whose queue takes most of the memory of an idle stream.
         self._future: asyncio.Future[None] | None = None

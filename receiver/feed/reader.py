@@ -1,5 +1,6 @@
 """One reader of the feed: it reads the store until it has caught up, then the ring."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from receiver.events.waiters import Waiter
@@ -21,10 +22,11 @@ Place = int | str | None
 class FeedReader:
     """The chunks of one stream. `first` is sent as its position; `cut` ends its connection.
 
-    It ends after an event of the types `until`, and with `once` when it has caught up.
+    It ends after an event of the types `until`, and with `once` when it has caught up. `every` is the
+    least time between two chunks in seconds.
     """
 
-    def __init__(  # the choices of a stream
+    def __init__(  # noqa: PLR0913  # the choices of a stream
         self,
         tailer: FeedTailer,
         store: Store,
@@ -35,6 +37,7 @@ class FeedReader:
         first: str | None = None,
         until: Sequence[str] = (),
         once: bool = False,
+        every: float = 0.0,
     ) -> None:
         self._tailer = tailer
         self._store = store
@@ -44,6 +47,8 @@ class FeedReader:
         self._first = first
         self._until = frozenset(until)
         self._once = once
+        self._every = every
+        self._left = asyncio.Event()
         self._now = tailer.monotonic
         self._waiter: Waiter | None = None
         self.cut: Callable[[], None] | None = None
@@ -52,6 +57,7 @@ class FeedReader:
     def leave(self) -> None:
         """End the stream: its client is gone."""
         self._over = True
+        self._left.set()
         if self._waiter is not None:
             self._waiter.wake()
 
@@ -75,9 +81,24 @@ class FeedReader:
                     continue
                 if self._once:
                     return
+                if sent and self._every:
+                    await self._rest(waiter)
                 if not await self._waited(waiter):
                     yield self._heartbeat()
                     told = self._now()
+
+    async def _rest(self, waiter: Waiter) -> None:
+        """Let events gather for a while, in which this reader is woken for none."""
+        waiter.resting = True
+        try:
+            async with asyncio.timeout(self._every):
+                await self._left.wait()
+        except TimeoutError:
+            pass
+        finally:
+            # It may have missed events.
+            waiter.resting = False
+            waiter.wake()
 
     async def _waited(self, waiter: Waiter) -> bool:
         """Wait for a selected event. Returns False, at a later position, where none came for `QUIET`."""

@@ -23,6 +23,8 @@ LOOK = 5.0
 """Seconds after which the task reads the feed without being woken."""
 AGAIN = 1.0
 """Seconds before it reads again when the store was unavailable."""
+GATHER = 0.2
+"""Seconds for which events gather where every reader rests."""
 LAST_WRITE = 1.0
 """Seconds that the clients of streams have to read the last piece when the process stops."""
 OWNER = "the feed's own task"
@@ -112,6 +114,9 @@ class FeedTailer:
                 except StoreUnavailable:
                     pause = AGAIN
                 await waiter.news(pause)
+                if all(one.resting for same in self._readers.values() for one in same):
+                    # No reader waits for an event at once, so several are read together.
+                    await asyncio.sleep(GATHER)
         self._queue.wake([one for same in self._readers.values() for one in same])
         asyncio.get_running_loop().call_later(LAST_WRITE, self._cut)
 
@@ -145,7 +150,7 @@ class FeedTailer:
         before = self.ring.last
         self.ring.append(entries, self.monotonic())
         keys = {key for entry in entries for key in keys_of(entry.type, entry.job_id)}
-        self._wake([waiter for key in keys for waiter in self._readers.get(key, ())], before)
+        self._wake([one for key in keys for one in self._readers.get(key, ()) if not one.resting], before)
 
     def _wake(self, waiters: Sequence[Waiter], start: int) -> None:
         for waiter in waiters:

@@ -16,13 +16,25 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bounds, doors, measures, providers, replaying, scale, servers, streams, subscribers
+from tests.bench import (
+    bounds,
+    doors,
+    eyes,
+    measures,
+    providers,
+    replaying,
+    scale,
+    servers,
+    streams,
+    subscribers,
+)
 from tests.bench.deployment import HERE
 from tests.bench.measures import Figures
 
 BAR = dict[str, tuple[str, float]]
 TAKES = 3
 REMOVAL: BAR = {"answered after, s": ("<=", 1), "slowest is slower by, ms": ("<=", 50), "failed": ("<=", 0)}
+LISTS: BAR = {"slowest p50, ms": ("<=", 50)}
 START: BAR = {"start to ready, s": ("<=", 3)}
 MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
     ("the machine", measures.machine, {}),
@@ -123,6 +135,13 @@ MEASURES: tuple[tuple[str, Callable[[], Awaitable[Figures]], BAR], ...] = (
         },
     ),
     ("long polls", bounds.long_polls, {"most, % of a core": ("<=", 10)}),
+    ("metrics", eyes.counting, {"CPU, times without": ("<=", 1.03)}),
+    ("traces", eyes.tracing, {"CPU, times without": ("<=", 1.05)}),
+    ("scrape", eyes.scraping, {"p50, ms": ("<=", 50)}),
+    ("dashboards", eyes.dashboards, {"more, % of a core": ("<=", 10)}),
+    ("browser", eyes.in_a_browser, {"first screen, ms": ("<=", 300), "waterfall, ms": ("<=", 200)}),
+    ("lists", functools.partial(eyes.lists, "sqlite"), LISTS),
+    ("PostgreSQL: lists", functools.partial(eyes.lists, "postgresql"), LISTS),
     ("removal", functools.partial(scale.removal, "sqlite"), REMOVAL),
     ("PostgreSQL: removal", functools.partial(scale.removal, "postgresql"), REMOVAL),
     ("start with jobs", functools.partial(scale.start, "sqlite"), START),

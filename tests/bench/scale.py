@@ -101,7 +101,7 @@ async def removal(engine: str) -> Figures:
                     "/v1/endpoints", json={"url": f"http://127.0.0.1:{provider}/hook"}
                 )
                 endpoint = made.json()["id"]
-            await asyncio.to_thread(_owe, kept, endpoint)
+            await asyncio.to_thread(owe, kept, endpoint)
             async with service_in(kept.folder, provider, **kept.settings) as ours:
                 count = int(RATE * SECONDS)
                 requests, _ = await ours.callbacks(2 * count)
@@ -123,7 +123,7 @@ async def removal(engine: str) -> Figures:
     }
 
 
-def _owe(kept: Place, endpoint: str) -> None:
+def owe(kept: Place, endpoint: str) -> None:
     """Disable an endpoint and add a million deliveries that wait for it."""
     begins, now = now_as_id(), int(time.time() * 1000)
     kept.run(

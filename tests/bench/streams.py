@@ -29,11 +29,11 @@ async def readers() -> Figures:
         requests, _ = await ours.callbacks(WARM + EVENTS)
         assert not (await closed(ours.port, requests[:WARM])).failed
         # Everything that one stream needs is loaded before the memory is looked at.
-        await _open(ours, ours_readers, 1)
+        await open_readers(ours, ours_readers, 1)
         await asyncio.sleep(1)
         resident, own = ours.memory(), ours.shared_memory()
         started = time.monotonic()
-        await _open(ours, ours_readers, READERS)
+        await open_readers(ours, ours_readers, READERS)
         opened = time.monotonic() - started
         await asyncio.sleep(1)
         idle = {"RSS": ours.memory() - resident, "PSS": ours.shared_memory() - own}
@@ -63,10 +63,10 @@ def _more_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, most))
 
 
-async def _open(ours: Service, readers: int, count: int) -> None:
+async def open_readers(ours: Service, readers: int, count: int, query: str = "") -> None:
     """Open so many streams more, and wait until each has begun. Raises `RuntimeError` when one has not."""
     headers = [("authorization", f"Bearer {KEY}")]
-    request = request_bytes("GET", "/v1/events/stream", f"127.0.0.1:{ours.port}", headers, b"")
+    request = request_bytes("GET", f"/v1/events/stream{query}", f"127.0.0.1:{ours.port}", headers, b"")
     wanted = (await _ask(readers, "/notes"))["begun"] + count
     await _ask(readers, "/open", port=ours.port, request=request.decode(), count=count)
     ends = time.monotonic() + OPENED

@@ -74,12 +74,14 @@ class Side:
 
 
 @contextlib.asynccontextmanager
-async def side(program: str = "receiver") -> AsyncIterator[Side]:
+async def side(program: str = "receiver", **settings: str) -> AsyncIterator[Side]:
     """Run a service with all that is around it. Yields it."""
     with own_folder() as folder:
         async with stub("raw") as provider, stub("raw") as downstream, stub("raw") as silent:
             port = free_port()
-            async with serving(settings_of(folder, port, provider), port, provider, program) as ours:
+            async with serving(
+                settings_of(folder, port, provider, **settings), port, provider, program
+            ) as ours:
                 yield Side(ours, downstream, silent)
 
 

@@ -288,3 +288,41 @@ async def test_a_stream_ends_in_time_when_the_service_stops(tmp_path: Path) -> N
             await has(deployment, lambda: listener.retry)
             await deployment.services.drain()
             await has(deployment, lambda: not deployment.services.api.feed._readers)  # none left
+
+
+async def test_events_may_gather_and_none_is_lost(tmp_path: Path) -> None:
+    async with (
+        deployed(tmp_path, Knobs(takes=0.1)) as deployment,
+        listening_to(deployment, "/v1/events/stream?every=0.3") as gathers,
+        listening_to(deployment, "/v1/events/stream") as at_once,
+    ):
+        jobs = [await deployment.submit(asking("apiframe")) for _ in range(20)]
+        for job in jobs:
+            await deployment.final(job["id"])
+
+        async def both() -> tuple[list[str], list[str]]:
+            return gathers.ids, at_once.ids
+
+        ids, others = await deployment.until(both, lambda found: len(found[0]) == len(found[1]) >= 40)
+        assert ids == others
+        assert len(set(ids)) == len(ids)
+
+
+async def test_a_gathering_stream_ends_with_its_reader_and_with_the_service(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as deployment:
+        feed = deployment.services.api.feed
+        async with listening_to(deployment, "/v1/events/stream?every=10") as gathers:
+            job = await deployment.submit(asking("apiframe"))
+            await deployment.final(job["id"])
+
+            async def first() -> list[str]:
+                return gathers.ids
+
+            await deployment.until(first, bool)
+
+        async def left() -> bool:
+            return not feed._readers
+
+        assert await deployment.until(left, bool)
+        answer = await deployment.client.get("/v1/events/stream", params={"every": "11"})
+        assert answer.status_code == 422

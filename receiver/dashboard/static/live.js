@@ -1,6 +1,8 @@
 // The event stream: one connection of the page, which all screens share.
 import { useEffect, useRef, useState } from "./html.js";
 
+// Seconds for which events gather: a person sees no more, and many pages cost the service little.
+const EVERY = 1;
 const listeners = new Set();
 const watchers = new Set();
 let source = null;
@@ -14,7 +16,7 @@ function tell(next) {
 
 function open() {
   if (source || !allowed || !listeners.size) return;
-  source = new EventSource("/v1/events/stream");
+  source = new EventSource(`/v1/events/stream?every=${EVERY}`);
   source.onopen = () => tell("live");
   source.onerror = () => tell(source && source.readyState === EventSource.CLOSED ? "off" : "waiting");
   const hear = (message) => {
