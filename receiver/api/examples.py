@@ -179,6 +179,19 @@ ANSWERS: Mapping[str, Any] = {
     "POST /v1/jobs/{id}/revoke-assets": {**DONE, "assets": [{**ASSET, "url": None}]},
     "POST /v1/jobs/{id}/resolve": {**DONE, "state": "queued", "completed_by": None, "completed_at": None},
     "GET /v1/jobs/{id}/timeline": _ENTRIES,
+    "GET /v1/jobs/{id}/messages": [
+        {
+            "object": "raw_message",
+            "id": "evd_019a5c1f2b7d4c5e8f9a0b1c2d3e4f5a",
+            "at": "2026-11-21T10:00:00.120Z",
+            "kind": "callback",
+            "outcome": "applied",
+            "headers": {"content-type": "application/json", "user-agent": "Apiframe/1.0"},
+            "body": '{"task_id":"29e983ca-7e86-4017-a9e3-ef6fe9cd5f2a","status":"finished"}',
+            "bytes": 72,
+            "cut": False,
+        }
+    ],
     "POST /v1/jobs/{id}/token": {
         "object": "job_token",
         "job": JOB,

@@ -10,6 +10,7 @@ from receiver.api import (
     events,
     jobs,
     keys,
+    messages,
     providers,
     replays,
     signing_keys,
@@ -78,6 +79,14 @@ ROUTES: Sequence[Route] = (
         "jobs:read",
         s.EntryResponse,
         a.PageQuery,
+    ),
+    listing(
+        "/v1/jobs/{id}/messages",
+        messages.list_,
+        "List the raw messages that are kept of a job, oldest first, without secrets.",
+        "jobs:read",
+        messages.MessageResponse,
+        messages.MessageQuery,
     ),
     route(
         "POST",

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from handlers import json
 from handlers.contract import Proof
 from handlers.values import immutable
 from receiver.domain.model import Job, Outcome, Source
 from receiver.domain.reports import Report, details_of, proof_of, raw_of
 from receiver.security.ids import IdGenerator
 from receiver.store.rows import evidence_row
-from receiver.store.statements import Transaction, insert, ms, query, update
+from receiver.store.statements import Transaction, insert, moment, ms, query, update
 
 
 @immutable
@@ -41,6 +43,40 @@ class Heard:
     entries: int
     size: int
     last: str
+
+
+@immutable(kw_only=True)
+class RawMessage:
+    """A message of the provider as it came."""
+
+    id: str
+    at: datetime
+    kind: str
+    outcome: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+def messages(job_id: str, after: str, limit: int) -> Transaction[list[RawMessage]]:
+    """Return the messages that are kept whole of a job, oldest first, behind the entry `after`."""
+    found = yield query(
+        "select id, at, kind, outcome, headers, body from evidence "
+        "where job = :job and id > :after and body is not null order by id limit :limit",
+        job=job_id,
+        after=after,
+        limit=limit,
+    )
+    return [
+        RawMessage(
+            id=row["id"],
+            at=moment(row["at"]),
+            kind=row["kind"],
+            outcome=row["outcome"],
+            headers=[(str(pair[0]), str(pair[1])) for pair in json.read(bytes(row["headers"] or b"[]"))],
+            body=bytes(row["body"]),
+        )
+        for row in found
+    ]
 
 
 def heard_of(job_ids: Sequence[str]) -> Transaction[dict[str, Heard]]:

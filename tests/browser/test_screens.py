@@ -63,6 +63,8 @@ async def test_a_job_is_followed_live_from_submission_to_delivery(
         await expect(page.page.get_by_text("as the provider's callback told")).to_be_visible()
         await expect(page.page.get_by_role("row").filter(has_text="attempt").first).to_be_visible()
         assert job["id"] in await page.page.locator("main").inner_text()
+        await page.page.get_by_text("Raw messages of the provider").click()
+        await expect(page.page.locator("pre", has_text='"status":"finished"')).to_be_visible()
         assert (
             await page.page.locator("video").get_attribute("src")
             == re.sub(r"^http://[^/]+", "", (await deployment.job(job["id"]))["assets"][0]["url"])

@@ -4,7 +4,7 @@ import { between, count, plain, short, span, through } from "../format.js";
 import { html, useState } from "../html.js";
 import { useEvents } from "../live.js";
 import { to } from "../place.js";
-import { Confirmed, Copy, Done, Json, Problem, State, Table, Time, useAction, useEvery, useLoaded } from "../ui.js";
+import { Confirmed, Copy, Done, Json, Paged, Problem, State, Table, Time, useAction, useEvery, useLoaded } from "../ui.js";
 import { Waterfall } from "../waterfall.js";
 
 const FINAL = ["succeeded", "failed", "canceled", "expired"];
@@ -59,9 +59,22 @@ export function Job({ id, may }) {
       <section><h2>Input</h2><${Json} label="Input" value=${job.input} /></section>
       ${job.result && html`<section><h2>Result</h2><${Json} label="Result" value=${job.result} /></section>`}
     </div>
+    <${Messages} id=${job.id} />
     <h2>Timeline</h2>
     ${more && html`<p>The first ${count(MOST)} entries.</p>`}
     <${Table} label="Timeline" head=${["Time", "After", "Kind", "What"]} empty="nothing happened yet" rows=${entries.map((one, place) => ({ key: place, cells: [html`<${Time} at=${one.at} />`, span(between(job.created_at, one.at)), one.kind, said(one)] }))} />`;
+}
+
+// The provider's messages as they came, read when they are asked for.
+function Messages({ id }) {
+  const [open, set] = useState(false);
+  const row = (one) => ({
+    key: one.id,
+    cells: [html`<${Time} at=${one.at} />`, one.outcome, plain(Object.entries(one.headers).map((pair) => pair.join(": ")).join("\n")), html`<pre tabindex="0" aria-label="Body">${plain(one.body, 20_000)}</pre>${one.cut && "cut"}`],
+  });
+  return html`<details onToggle=${(event) => set(event.target.open)}><summary>Raw messages of the provider</summary>
+    ${open && html`<${Paged} path=${`/v1/jobs/${id}/messages`} query=${{}} label="Raw messages" head=${["Time", "Outcome", "Headers", "Body"]} empty="none is kept" row=${row} />`}
+  </details>`;
 }
 
 function said(entry) {
