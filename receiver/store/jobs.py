@@ -364,13 +364,13 @@ def open_by_account() -> Transaction[dict[str, int]]:
 def durations(since: datetime) -> Transaction[dict[str, list[float]]]:
     """Return the seconds from creation to success of the jobs that ended since a moment, by account.
 
-    Only the newest 1,000 of each account are read, among the newest 50,000 of all.
+    Only the newest 1,000 of each account are read, among the newest 10,000 of all.
     """
     found = yield query(
         "select account, took from (select account, took, row_number() over (partition by account "
         "order by completed_at desc) as place from (select account, completed_at, completed_at - created_at "
         "as took from job where completed_at >= :since and state = 'succeeded' order by completed_at desc "
-        "limit 50000) as newest) as placed where place <= 1000",
+        "limit 10000) as newest) as placed where place <= 1000",
         since=ms(since),
     )
     took: dict[str, list[float]] = {}
