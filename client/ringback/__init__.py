@@ -56,6 +56,7 @@ from ringback.events import (
 )
 from ringback.places import AsyncPlaceStore, FilePlace, MemoryPlace, PlaceStore
 from ringback.retrying import Retry
+from ringback.statistics import Statistic, StatisticBucket, StatisticPoint, StatisticSeries
 from ringback.values import (
     ApiKey,
     Asset,
@@ -74,6 +75,7 @@ from ringback.values import (
     NewEndpoint,
     Operation,
     Provider,
+    ProviderMessage,
     Replay,
     SigningKey,
     Source,
@@ -143,6 +145,7 @@ __all__ = [
     "Provider",
     "ProviderBlocked",
     "ProviderEvent",
+    "ProviderMessage",
     "ProviderUnavailable",
     "ProviderUnblocked",
     "RangeNotSatisfiable",
@@ -154,6 +157,10 @@ __all__ = [
     "SigningKey",
     "Source",
     "SourceReceived",
+    "Statistic",
+    "StatisticBucket",
+    "StatisticPoint",
+    "StatisticSeries",
     "TimelineEntry",
     "TooLarge",
     "TooManyRequests",

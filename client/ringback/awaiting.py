@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from ringback.methods import AsyncListed, AsyncMethod, AsyncResource
 from ringback.places import AsyncPlaceStore, MemoryPlace, PlaceStore
 from ringback.retrying import Retry
 from ringback.settings import settings
+from ringback.statistics import Statistic
 from ringback.values import Item, Page, SigningKey
 from ringback.waiting import Flow, run, steps, wait
 
@@ -35,6 +37,7 @@ class AsyncJobs(AsyncResource):
     revoke_assets = AsyncMethod(jobs.revoke_assets)
     token = AsyncMethod(jobs.token)
     timeline = AsyncListed(jobs.timeline)
+    messages = AsyncListed(jobs.messages)
 
 
 class AsyncEvents(AsyncResource):
@@ -164,6 +167,19 @@ class AsyncRingback:
         """Close the connections."""
         if self._owned:
             await self._http.aclose()
+
+    async def statistics(
+        self,
+        metric: str,
+        *,
+        by: Sequence[str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step: int | None = None,
+    ) -> Statistic:
+        """Read a statistic, split by labels: the last hour, or from `since` in steps of `step` seconds."""
+        call = administration.statistics(metric, by=by, since=since, until=until, step=step)
+        return await self.perform(call)
 
     async def signing_keys(self) -> tuple[SigningKey, ...]:
         """Read the public keys that verify `v1a` signatures. Returns them, newest first."""

@@ -1,7 +1,8 @@
 """The blocking client."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from ringback.methods import Listed, Method, Resource
 from ringback.places import MemoryPlace, PlaceStore
 from ringback.retrying import Retry
 from ringback.settings import settings
+from ringback.statistics import Statistic
 from ringback.values import Item, Page, SigningKey
 from ringback.waiting import Flow, run, steps, wait
 
@@ -34,6 +36,7 @@ class Jobs(Resource):
     revoke_assets = Method(jobs.revoke_assets)
     token = Method(jobs.token)
     timeline = Listed(jobs.timeline)
+    messages = Listed(jobs.messages)
 
 
 class Events(Resource):
@@ -162,6 +165,19 @@ class Ringback:
         """Close the connections."""
         if self._owned:
             self._http.close()
+
+    def statistics(
+        self,
+        metric: str,
+        *,
+        by: Sequence[str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step: int | None = None,
+    ) -> Statistic:
+        """Read a statistic, split by labels: the last hour, or from `since` in steps of `step` seconds."""
+        call = administration.statistics(metric, by=by, since=since, until=until, step=step)
+        return self.perform(call)
 
     def signing_keys(self) -> tuple[SigningKey, ...]:
         """Read the public keys that verify `v1a` signatures. Returns them, newest first."""

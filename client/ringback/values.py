@@ -103,6 +103,20 @@ class TimelineEntry(Raw):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProviderMessage(Raw):
+    """A message of the provider as it came: secrets are replaced, and with `cut` the body goes on."""
+
+    id: str
+    at: datetime
+    kind: str
+    outcome: str
+    headers: Mapping[str, str]
+    body: str
+    bytes: int
+    cut: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobToken(Raw):
     """A token that reads one job and nothing else: the `api_key` of another client."""
 

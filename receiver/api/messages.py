@@ -28,7 +28,7 @@ UNSAFE = "the account of this job is not configured, so its secrets are not know
 class MessageQuery(QueryModel):
     """A page of the messages of a job."""
 
-    limit: Count = Field(default=20, ge=1, le=50, description="how many")
+    limit: Count = Field(default=50, ge=1, le=200, description="how many")
     cursor: str | None = Field(
         default=None, min_length=1, max_length=200, description="the `next_cursor` of the page before"
     )

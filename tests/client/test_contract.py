@@ -9,13 +9,16 @@ import pytest
 from pydantic import BaseModel
 
 import ringback
+from receiver.api import messages
 from receiver.api import requests as a
 from receiver.api import responses as s
+from receiver.api import statistics as service_statistics
 from receiver.api import webhooks as w
 from receiver.api.event_examples import EXAMPLES
 from receiver.api.routes import ROUTES
 from receiver.domain.event_types import SOURCE_TYPE
 from ringback import blocking, events, values
+from ringback import statistics as client_statistics
 from ringback.calls import administration, deliveries, endpoints, jobs
 from ringback.calls import events as event_calls
 from ringback.core import Call
@@ -27,6 +30,11 @@ VALUES: dict[type, type[BaseModel]] = {
     values.Waiting: s.WaitingResponse,
     values.TimelineEntry: s.EntryResponse,
     values.JobToken: s.JobTokenResponse,
+    values.ProviderMessage: messages.MessageResponse,
+    client_statistics.Statistic: service_statistics.StatsResponse,
+    client_statistics.StatisticSeries: service_statistics.StatsSeries,
+    client_statistics.StatisticPoint: service_statistics.StatsPoint,
+    client_statistics.StatisticBucket: service_statistics.StatsBucket,
     values.Endpoint: s.EndpointResponse,
     values.EndpointWithHealth: s.EndpointWithHealth,
     values.NewEndpoint: s.NewEndpoint,
@@ -84,6 +92,7 @@ BODIES: list[tuple[Any, type[BaseModel], set[str]]] = [
     (endpoints.replay, a.ReplayRequest, {"endpoint_id"}),
     (jobs.resolve, a.Resolution, {"job_id"}),
     (administration.key_create, a.KeyRequest, set()),
+    (administration.statistics, service_statistics.StatsQuery, set()),
     (jobs.show, a.WaitQuery, {"job_id"}),
 ]
 
@@ -129,6 +138,7 @@ CALLS: Sequence[Call[Any]] = (
     jobs.revoke_assets("ID"),
     jobs.token("ID"),
     jobs.timeline("ID"),
+    jobs.messages("ID"),
     event_calls.page(),
     event_calls.show("ID"),
     endpoints.create("https://app.example.com"),
@@ -156,13 +166,15 @@ CALLS: Sequence[Call[Any]] = (
     administration.provider_pages(),
     administration.source_pages(),
     administration.signing_keys(),
+    administration.statistics("jobs"),
 )
 
 
 def test_every_operation_of_the_service_has_its_call_and_no_call_is_without_one() -> None:
     offered = {(one.method, one.path) for one in ROUTES if one.scope or "well-known" in one.path}
     described = {(call.method, call.path.replace("/ID", "/{id}")) for call in CALLS}
-    assert described == offered - STREAMS
+    # Prometheus reads the metrics, in a format of its own.
+    assert described == offered - STREAMS - {("GET", "/metrics")}
 
 
 def test_both_clients_have_the_same_methods() -> None:

@@ -1,4 +1,4 @@
-"""Calls about API keys, providers, sources and signing keys."""
+"""Calls about API keys, providers, sources, statistics and signing keys."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,6 +7,7 @@ from typing import Any
 from ringback.calls.common import PAGE_SIZE, get, listing, nothing, reader, send
 from ringback.core import Call, path, query, some
 from ringback.reading import Unreadable, read
+from ringback.statistics import Statistic
 from ringback.values import ApiKey, NewApiKey, Page, Provider, SigningKey, Source
 
 
@@ -34,6 +35,19 @@ def provider_pages(*, page_size: int = PAGE_SIZE) -> Call[Page[Provider]]:
 def source_pages(*, page_size: int = PAGE_SIZE) -> Call[Page[Source]]:
     """List the sources of the settings, with the URL that receives their messages."""
     return listing("/v1/sources", reader(Source), query(limit=page_size))
+
+
+def statistics(
+    metric: str,
+    *,
+    by: Sequence[str] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    step: int | None = None,
+) -> Call[Statistic]:
+    """Read a statistic, split by labels: the last hour, or from `since` in steps of `step` seconds."""
+    wanted = query(metric=metric, by=",".join(by) or None, since=since, until=until, step=step)
+    return get("/v1/stats", reader(Statistic), wanted)
 
 
 def signing_keys() -> Call[tuple[SigningKey, ...]]:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 from ringback.calls.common import PAGE_SIZE, get, listing, nothing, reader, send
 from ringback.core import Call, Entropy, content, known, path, query, some
-from ringback.values import Job, JobToken, Page, TimelineEntry
+from ringback.values import Job, JobToken, Page, ProviderMessage, TimelineEntry
 
 KEY_FORM = re.compile(r"[!-~]{1,255}", re.ASCII)
 
@@ -122,6 +122,11 @@ def revoke_assets(job_id: str) -> Call[Job]:
 def token(job_id: str, *, seconds: int = 900) -> Call[JobToken]:
     """Make a token that reads this job and nothing else. Returns it."""
     return send("POST", path("jobs", job_id, "token"), reader(JobToken), {"seconds": seconds})
+
+
+def messages(job_id: str, *, page_size: int = PAGE_SIZE) -> Call[Page[ProviderMessage]]:
+    """List the provider's messages that are kept of a job, oldest first, without secrets."""
+    return listing(path("jobs", job_id, "messages"), reader(ProviderMessage), query(limit=page_size))
 
 
 def timeline(job_id: str, *, page_size: int = PAGE_SIZE) -> Call[Page[TimelineEntry]]:
