@@ -85,8 +85,16 @@ def check_origin(request: Request, *, named: bool = True) -> None:
     if site is not None:
         ours = site in OURS
     elif origin is not None:
-        ours = urlsplit(origin).netloc == request.headers.get("host")
+        ours = _host(origin) == request.headers.get("host")
     else:
         ours = request.method in SAFE or not named
-    if not ours or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
+    if not ours or (origin is not None and _host(origin) != request.headers.get("host")):
         raise Forbidden(FOREIGN)
+
+
+def _host(origin: str) -> str:
+    """Return the host of an origin, empty where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

@@ -44,6 +44,8 @@ CANCELED = 200
 """The maximum number of deliveries of a removed endpoint that one transaction examines."""
 LONGEST_REST = 0.25
 """The longest pause in seconds between two pieces of a long removal."""
+INTERVALS = 10
+"""The intervals of statistics of each width that one transaction removes."""
 FOLD = 5.0
 """Seconds between two foldings of the statistics."""
 SWEEP = 60.0
@@ -113,7 +115,7 @@ class Retention:
         """Add the fresh counts of the statistics to their intervals."""
         folded = rollups.AT_ONCE
         while folded == rollups.AT_ONCE:
-            folded = await self._store.write(rollups.fold, last=True)
+            folded = await self._store.write(rollups.fold)
 
     async def _cancel_when_told(self) -> None:
         await self._removals.wait()
@@ -209,6 +211,8 @@ class Retention:
         await self._paced(lambda: _forget(before, self._clock.now()))
         while await self._paced(lambda: source_messages.forget(before, BATCH)) == BATCH:
             pass
+        while await self._paced(lambda: rollups.forget(self._clock.now(), INTERVALS)):
+            pass
         return removed
 
     async def _remove(self, group: list[str], *, heavy: bool) -> None:
@@ -303,7 +307,6 @@ def _forget(before: datetime, now: datetime) -> Transaction[None]:
     yield from holds.forget(now)
     yield from endpoints.prune(before, BATCH)
     yield from endpoint_versions.prune(BATCH)
-    yield from rollups.forget(now, BATCH)
 
 
 def _held_and_removed(now: datetime) -> Transaction[tuple[Mapping[str, datetime], Sequence[str]]]:

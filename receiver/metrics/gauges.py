@@ -17,36 +17,41 @@ from receiver.store.standing import STATES, DeploymentStanding, standing
 FRESH = 5.0
 """Seconds for which a reading of the store serves; a slow one serves for `SHARE` times as long as it took."""
 SHARE = 50
+OLDEST = 60.0
+"""Seconds after which a reading serves no longer, also where no newer one can be made."""
 
 
 class StoreGauges:
     """The standing of the store, read at most every `FRESH` seconds, however many ask for it.
 
-    The first caller waits for the reading; later ones get the last one while a newer one is read.
+    The first caller waits for the reading, and one after a long pause; others get the last one while a newer
+    one is read.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._last: DeploymentStanding | None = None
-        self._good_until = float("-inf")
+        self._good_until = self._old_at = float("-inf")
         self._reading: asyncio.Task[DeploymentStanding] | None = None
 
     async def standing(self) -> DeploymentStanding:
-        """Return the standing. Raises `StoreUnavailable` where there is none yet and none can be read."""
-        if self._clock.monotonic() >= self._good_until and self._reading is None:
+        """Return the standing. Raises `StoreUnavailable` where there is none, or only an old one."""
+        now = self._clock.monotonic()
+        if now >= self._good_until and self._reading is None:
             self._reading = asyncio.create_task(self._read())
             self._reading.add_done_callback(self._end)
-        if self._last is None and self._reading is not None:
-            return await asyncio.shield(self._reading)
-        assert self._last is not None  # noqa: S101  # a reading ends with one or raises
-        return self._last
+        if self._last is not None and (now < self._old_at or self._reading is None):
+            return self._last
+        assert self._reading is not None  # noqa: S101  # one was begun above
+        return await asyncio.shield(self._reading)
 
     async def _read(self) -> DeploymentStanding:
         began = self._clock.monotonic()
         self._last = await self._store.read(standing(self._clock.now()))
         now = self._clock.monotonic()
         self._good_until = now + max(FRESH, SHARE * (now - began))
+        self._old_at = max(self._good_until, now + OLDEST)
         return self._last
 
     def _end(self, task: "asyncio.Task[DeploymentStanding]") -> None:

@@ -54,7 +54,7 @@ class Statistics:
         if wanted.metric in STANDING:
             return _standing(wanted, await self.gauges.standing())
         step = wanted.step
-        since, until = _floor(wanted.since, step), _floor(wanted.until, step) + step
+        since, until = _floor(wanted.since, step), _floor(wanted.until - MOMENT, step) + step
         found = await self.store.read(rollups.read(wanted.metric, wanted.by, since, until, step))
         groups: dict[tuple[str, ...], list[Interval]] = defaultdict(list)
         for one in found:
@@ -141,5 +141,6 @@ def _standing(wanted: StatisticsQuery, now: DeploymentStanding) -> list[dict[str
     return [{"labels": dict(zip(wanted.by, key, strict=True)), "value": value} for key, value in ordered]
 
 
+MOMENT = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
 """The time that is looked at where none is named."""

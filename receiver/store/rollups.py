@@ -7,11 +7,18 @@ them to the intervals later; until then readers count both.
 import random
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from handlers.values import immutable
 from receiver.domain.statistics import GRAINS, KEPT, LABELS, SERIES, Sample, summed
-from receiver.store.statements import InsertStatement, Transaction, insert, ms, query, skip_locked
+from receiver.store.statements import (
+    InsertStatement,
+    Transaction,
+    insert,
+    ms,
+    one_or_none,
+    query,
+    skip_locked,
+)
 
 NAMES = tuple(f"label{number}" for number in range(1, LABELS + 1))
 KEY = (*NAMES, "bucket")
@@ -50,31 +57,22 @@ def _padded(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 def fold() -> Transaction[int]:
     """Add changes to their intervals. Returns the number of changes that were there, at most `AT_ONCE`."""
-    # One replica at a time, because two would wait for each other's intervals: the row is only locked.
-    if not (yield skip_locked("select key from meta where key = 'generation'")):
+    # Another replica folds other changes. Both write intervals in one order, so neither waits in a circle.
+    found = yield skip_locked("select id from rollup_change order by id limit :limit", limit=AT_ONCE)
+    ids = [row["id"] for row in found]
+    if not ids:
         return 0
-    found = yield query(
-        f"select id, metric, at, {', '.join(KEY)}, count, total from rollup_change limit :limit",
-        limit=AT_ONCE,
-    )
-    sums: dict[tuple[Any, ...], tuple[int, float]] = {}
-    for row in found:
-        labels = tuple(row[name] for name in KEY)
-        for grain in GRAINS:
-            key = (row["metric"], grain, row["at"] - row["at"] % grain, *labels)
-            count, total = sums.get(key, (0, 0.0))
-            sums[key] = count + row["count"], total + row["total"]
-    for key in sorted(sums):
+    key = ", ".join(KEY)
+    for grain in GRAINS:
         yield query(
-            f"insert into rollup values (:metric, :grain, :at, {', '.join(f':{name}' for name in KEY)}, "
-            ":count, :total) on conflict (metric, grain, at, label1, label2, label3, label4, bucket) "
+            f"insert into rollup select metric, {grain}, at - (at % {grain}) as slot, {key}, sum(count), "
+            f"sum(total) from rollup_change where id in (:ids) group by metric, slot, {key} "
+            f"order by metric, slot, {key} on conflict (metric, grain, at, {key}) "
             "do update set count = rollup.count + excluded.count, total = rollup.total + excluded.total",
-            **dict(zip(("metric", "grain", "at", *KEY), key, strict=True)),
-            count=sums[key][0],
-            total=sums[key][1],
+            ids=ids,
         )
-    yield query("delete from rollup_change where id in (:ids)", ids=[row["id"] for row in found])
-    return len(found)
+    yield query("delete from rollup_change where id in (:ids)", ids=ids)
+    return len(ids)
 
 
 def read(name: str, by: Sequence[str], since: int, until: int, step: int) -> Transaction[Sequence[Interval]]:
@@ -106,21 +104,19 @@ def read(name: str, by: Sequence[str], since: int, until: int, step: int) -> Tra
 
 
 def forget(now: datetime, limit: int) -> Transaction[int]:
-    """Remove intervals that are kept no longer. Returns the number of rows removed, about `limit` at most."""
+    """Remove intervals that are kept no longer, the oldest first. Returns the number of rows removed."""
     removed = 0
     for grain, kept in KEPT.items():
+        found = yield query("select min(at) as at from rollup where grain = :grain", grain=grain)
+        oldest = one_or_none(found)
+        before = ms(now) // 1000 - kept
+        if oldest is None or oldest["at"] is None or oldest["at"] >= before:
+            continue
         found = yield query(
-            "select metric, at from rollup where grain = :grain and at < :before order by at limit :limit",
+            "delete from rollup where grain = :grain and at >= :at and at < :until returning metric",
             grain=grain,
-            before=ms(now) // 1000 - kept,
-            limit=limit,
+            at=oldest["at"],
+            until=min(before, oldest["at"] + grain * limit),
         )
-        for metric, at in sorted({(row["metric"], row["at"]) for row in found}):
-            yield query(
-                "delete from rollup where metric = :metric and grain = :grain and at = :at",
-                metric=metric,
-                grain=grain,
-                at=at,
-            )
         removed += len(found)
     return removed

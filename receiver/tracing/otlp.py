@@ -1,6 +1,7 @@
 """The export of spans over OTLP/HTTP, by the SDK of OpenTelemetry: the extra `ringback[otel]`."""
 
 import random
+import threading
 from importlib.metadata import version
 
 from opentelemetry import trace
@@ -21,8 +22,8 @@ KINDS = {
 }
 QUEUE = 2_048
 """The most spans that wait to be sent; further ones are dropped."""
-CLOSING = 3_000
-"""Milliseconds for which an end waits for the collector."""
+CLOSING = 3.0
+"""Seconds for which an end waits for the collector."""
 
 
 class _ChosenIds(IdGenerator):
@@ -103,8 +104,10 @@ class OtlpTracing:
 
     def close(self) -> None:
         """Send what is recorded, for a bounded time."""
-        self._provider.force_flush(CLOSING)
-        self._provider.shutdown()
+        # The SDK ignores the bounds that it is given; a daemon does not keep the process from ending.
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(CLOSING)
 
 
 def _context(trace_id: str, span_id: str) -> SpanContext:

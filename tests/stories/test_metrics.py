@@ -1,6 +1,7 @@
 """The metrics and the statistics of a running service: each moves when its cause happens."""
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from receiver.metrics.table import METRICS
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import Deployment, asking, deployed
 
+HOUR = timedelta(hours=1)
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -231,3 +233,14 @@ async def test_a_wrong_question_is_told_with_its_field(
         [error] = answer.json()["errors"]
         assert (error["in"], error["name"]) == ("query", field)
         assert detail in error["detail"], json.dumps(error)
+
+
+async def test_a_time_that_ends_with_a_step_has_no_part_of_the_next(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as deployment:
+        job = await deployment.submit(asking("apiframe"))
+        done = await deployment.final(job["id"])
+        hour = datetime.fromisoformat(done["completed_at"]).replace(minute=0, second=0, microsecond=0)
+        early, at, late = ((hour + one).isoformat() for one in (-HOUR, timedelta(), HOUR))
+        assert await stats(deployment, "jobs", step="3600", since=early, until=at) == {}
+        during = await stats(deployment, "jobs", step="3600", since=at, until=late)
+        assert [len(one["points"]) for one in during.values()] == [1]

@@ -94,6 +94,8 @@ async def test_a_session_may_do_what_its_key_may_and_no_more(deployment: Deploym
         ({"sec-fetch-site": "same-origin", "origin": "https://evil.example"}, 403, 403),
         ({"origin": "https://evil.example"}, 403, 403),
         ({"origin": "null"}, 403, 403),
+        ({"origin": "http://["}, 403, 403),
+        ({"origin": "http://[", "sec-fetch-site": "same-origin"}, 403, 403),
         ({}, 200, 403),
     ],
 )
@@ -115,7 +117,11 @@ async def test_other_pages_cannot_use_a_session(
 
 async def test_another_page_cannot_sign_a_reader_in(deployment: Deployment) -> None:
     async with httpx.AsyncClient(base_url=deployment.url) as script:
-        for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        for headers in (
+            {"origin": "https://evil.example"},
+            {"origin": "http://["},
+            {"sec-fetch-site": "cross-site"},
+        ):
             assert (await script.post("/session", json={"key": KEY}, headers=headers)).status_code == 403
         # A script sends neither header.
         assert (await script.post("/session", json={"key": KEY})).status_code == 201

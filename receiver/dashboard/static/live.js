@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "./html.js";
 
 // Seconds for which events gather: a person sees no more, and many pages cost the service little.
 const EVERY = 1;
+const AGAIN = 3000;
 const listeners = new Set();
 const watchers = new Set();
 let source = null;
@@ -18,7 +19,15 @@ function open() {
   if (source || !allowed || !listeners.size) return;
   source = new EventSource(`/v1/events/stream?every=${EVERY}`);
   source.onopen = () => tell("live");
-  source.onerror = () => tell(source && source.readyState === EventSource.CLOSED ? "off" : "waiting");
+  const mine = source;
+  source.onerror = () => {
+    tell("waiting");
+    // An answer that is no stream ends it for good: the browser returns after a lost connection only.
+    if (mine === source && mine.readyState === EventSource.CLOSED) {
+      source = null;
+      setTimeout(open, AGAIN * (1 + Math.random()));
+    }
+  };
   const hear = (message) => {
     let event;
     try {

@@ -9,7 +9,7 @@ export function columns(stats) {
   const from = Math.floor(Date.parse(stats.since) / 1000 / stats.step) * stats.step;
   const until = Date.parse(stats.until) / 1000;
   const times = [];
-  for (let at = from; at <= until; at += stats.step) times.push(at);
+  for (let at = from; at < until; at += stats.step) times.push(at);
   const place = new Map(times.map((at, index) => [at, index]));
   const series = stats.data.slice(0, COLORS.length).map((one) => {
     const values = new Array(times.length).fill(0);

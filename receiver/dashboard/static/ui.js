@@ -7,8 +7,15 @@ import { html, useCallback, useEffect, useRef, useState } from "./html.js";
 export function useLoaded(load, keys) {
   const [state, set] = useState({ value: null, error: null, busy: true });
   const turn = useRef(0);
+  const running = useRef(null);
   const again = useCallback(async () => {
-    const mine = ++turn.current;
+    // One load at a time: a wish that comes meanwhile is one more load after it.
+    if (running.current) {
+      running.current.once_more = true;
+      return;
+    }
+    const mine = turn.current;
+    const present = (running.current = { once_more: false });
     set((before) => ({ ...before, busy: true }));
     try {
       const value = await load();
@@ -16,10 +23,15 @@ export function useLoaded(load, keys) {
     } catch (error) {
       if (mine === turn.current) set((before) => ({ ...before, error, busy: false }));
     }
+    if (running.current === present) running.current = null;
+    if (mine === turn.current && present.once_more) again();
   }, keys);
   useEffect(() => {
     again();
-    return () => turn.current++;
+    return () => {
+      turn.current++;
+      running.current = null;
+    };
   }, [again]);
   return { ...state, again };
 }
@@ -109,13 +121,17 @@ export function Paged({ path, query, head, row, empty, label, merge, reload }) {
   const [next, setNext] = useState(null);
   const { error, busy, run } = useAction();
   const key = JSON.stringify([path, query, reload]);
+  const turn = useRef(0);
   const load = async (cursor) => {
+    const mine = turn.current;
     const page = await run(() => get(path, { ...query, cursor, limit: 50 }));
-    if (!page) return;
+    // The answer to an earlier question comes too late.
+    if (!page || mine !== turn.current) return;
     set((before) => (cursor ? [...before, ...page.data] : page.data));
     setNext(page.next_cursor);
   };
   useEffect(() => {
+    turn.current++;
     load(null);
   }, [key]);
   const items = merge ? merge(pages) : pages;

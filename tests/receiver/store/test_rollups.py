@@ -100,6 +100,20 @@ async def test_intervals_of_each_width_are_kept_for_their_time(fixture: StoreFix
     for seconds in sorted(KEPT.values()):
         for late in (0, 1):
             now = NOON + timedelta(seconds=seconds + late)
-            await fixture.store.write(partial(rollups.forget, now, 10))
+            while await fixture.store.write(partial(rollups.forget, now, 10)):
+                pass
             left.append(await fixture.column("select grain from rollup order by grain"))
     assert left == [[60, 600, 3600], [600, 3600], [600, 3600], [3600], [3600], []]
+
+
+async def test_old_intervals_are_removed_however_many_there_are(fixture: StoreFixture) -> None:
+    for minute in range(30):
+        many: list[Sample] = [("events", (f"source.s{number}",), None) for number in range(20)]
+        await count(fixture, *many, minute=minute)
+    while await fixture.store.write(rollups.fold):
+        pass
+    now = NOON + timedelta(seconds=KEPT[60], minutes=20)
+    removed = [await fixture.store.write(partial(rollups.forget, now, 5)) for _ in range(6)]
+    # Five minutes at a time, each with twenty rows.
+    assert removed == [100, 100, 100, 100, 0, 0]
+    assert await fixture.column("select count(*) from rollup where grain = 60") == [200]

@@ -39,7 +39,7 @@ export function Delivery({ id, may }) {
   if (!one) return error ? html`<h1>Delivery</h1><${Problem} error=${error} />` : html`<p class="empty">loading …</p>`;
   const retry = async () => {
     const before = one.attempts_made;
-    await run(() => post(`/v1/deliveries/${id}/retry`), null);
+    if ((await run(() => post(`/v1/deliveries/${id}/retry`))) === undefined) return;
     await run(() => settled(id, before), (now) => (now.attempts_made > before ? outcome(now) : "It is due and waits for its turn."));
     again();
   };

@@ -7,19 +7,27 @@ import { to } from "../place.js";
 import { Json, Problem, State, Table, Time, useAction, useLoaded } from "../ui.js";
 
 const MOST = 500;
+const ENOUGH = 50;
+const PAGES = 5;
+// Seconds, the shortest first: on a busy deployment it holds the newest events, and a longer one too many.
+const WINDOWS = [10, 60, 600, 3600];
 
-/** Return the end of the feed: its last page, newest first. */
+/** Return the end of the feed, newest first: the feed is read forward, so from a moment that is not long ago. */
 async function newest(type) {
-  const since = new Date(Date.now() - 3_600_000).toISOString();
   let found = [];
-  let after = since;
-  for (let page = 0; page < 20; page++) {
-    const answer = await get("/v1/events", { after, type, limit: 200 });
-    found = [...found, ...answer.data].slice(-MOST);
-    if (!answer.has_more) break;
-    after = answer.next_cursor;
+  for (const seconds of WINDOWS) {
+    let after = new Date(Date.now() - 1000 * seconds).toISOString();
+    let more = true;
+    found = [];
+    for (let page = 0; more && page < PAGES; page++) {
+      const answer = await get("/v1/events", { after, type, limit: 200 });
+      found.push(...answer.data);
+      more = answer.has_more;
+      after = answer.next_cursor;
+    }
+    if (more || found.length >= ENOUGH) break;
   }
-  return found.reverse();
+  return found.slice(-MOST).reverse();
 }
 
 export function Events({ place }) {
@@ -28,9 +36,15 @@ export function Events({ place }) {
   const [items, set] = useState([]);
   const { error, run } = useAction();
   useEffect(() => {
-    run(() => newest(type)).then((found) => found && set(found));
+    let current = true;
+    // Events that came meanwhile stay.
+    run(() => newest(type)).then((found) => found && current && set((live) => joined(live, found)));
+    return () => {
+      current = false;
+      set([]);
+    };
   }, [type]);
-  useEvents((event) => fits(event.type, type) && set((before) => [event, ...before.filter((one) => one.id !== event.id)].slice(0, MOST)), paused);
+  useEvents((event) => fits(event.type, type) && set((before) => joined([event], before)), paused);
   const filter = (event) => {
     event.preventDefault();
     location.hash = to("events", Object.fromEntries(new FormData(event.target)));
@@ -46,6 +60,12 @@ export function Events({ place }) {
       key: one.id,
       cells: [html`<${Time} at=${one.timestamp} />`, one.type, about(one), html`<a href=${to(`events/${one.id}`)}><code>${short(one.id)}</code></a>`],
     }))} />`;
+}
+
+/** Return the events of the stream with those that were read, each once, newest first. */
+function joined(live, found) {
+  const known = new Set(live.map((one) => one.id));
+  return [...live, ...found.filter((one) => !known.has(one.id))].slice(0, MOST);
 }
 
 const fits = (type, pattern) => !pattern || type === pattern || (pattern.endsWith("*") && type.startsWith(pattern.slice(0, -1)));

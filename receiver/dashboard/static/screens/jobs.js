@@ -6,6 +6,7 @@ import { to } from "../place.js";
 import { Chips, Paged, State, Time, useEvery } from "../ui.js";
 
 const STATES = ["pending", "submitting", "unconfirmed", "queued", "running", "succeeded", "failed", "canceled", "expired"];
+const MOST = 300;
 const FIELDS = [
   ["provider", "Account"],
   ["provider_job_id", "Id at the provider"],
@@ -33,12 +34,21 @@ export function merged(jobs, fresh, query) {
   return [...added, ...jobs.map((one) => fresh.get(one.id) || one)].filter(fits).sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
+/** Return the jobs that events told of, with one more: the latest ones of a bounded number. */
+function newest(jobs, job) {
+  const kept = new Map(jobs);
+  kept.delete(job.id);
+  kept.set(job.id, job);
+  if (kept.size > MOST) kept.delete(kept.keys().next().value);
+  return kept;
+}
+
 export function Jobs({ place, may }) {
   const { query } = place;
   const [paused, pause] = useState(false);
   const [fresh, set] = useState(new Map());
   useEvents((event) => {
-    if (event.data?.object === "job") set((before) => new Map(before).set(event.data.id, event.data));
+    if (event.data?.object === "job") set((before) => newest(before, event.data));
   }, paused);
   const [turn, again] = useState(0);
   // Without the event stream the list is read again.
@@ -49,7 +59,7 @@ export function Jobs({ place, may }) {
   };
   return html`<h1>Jobs</h1>
     <${Chips} label="State" chosen=${query.state} options=${[["", "all"], ...STATES.map((one) => [one, one])]} link=${(state) => to("jobs", { ...query, state })} />
-    <p><button type="button" aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? "Go on live" : "Pause"}</button></p>
+    <p><button type="button" aria-pressed=${paused} onClick=${() => { pause(!paused); again(turn + 1); }}>${paused ? "Go on live" : "Pause"}</button></p>
     <details class="filter" open=${FIELDS.some(([name]) => query[name])}><summary>Filters</summary>
     <form class="filters" onSubmit=${filter}>
       ${FIELDS.map(([name, label]) => html`<label>${label}<input name=${name} type=${name.startsWith("created") ? "datetime-local" : "text"} value=${query[name] || ""} /></label>`)}
