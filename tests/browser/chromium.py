@@ -4,6 +4,7 @@ Whatever a page says on its console, any error of it and any violation of its po
 opened it.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
+from tests.engines import ENGINES
 from tests.stories.deployment import KEY, PATIENCE, Deployment
 
 PATHS = ("chromium", "chromium-browser", "google-chrome")
@@ -32,8 +34,8 @@ SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 VIOLATIONS = """addEventListener("securitypolicyviolation",
     (event) => console.error("policy", event.violatedDirective, event.blockedURI))"""
 """A script that reports violations of the policy."""
-SHOTS = os.environ.get("RINGBACK_SCREENSHOTS")
-"""The folder for pictures of the screens; without it none are made."""
+SHOTS = Path(os.environ.get("RINGBACK_SCREENSHOTS") or Path(__file__).parents[2] / ".cache" / "screens")
+"""The folder for pictures of the screens. They are made on SQLite only: the database is not to be seen."""
 
 
 def executable() -> str:
@@ -75,15 +77,15 @@ class Desk:
         await self.page.get_by_role("heading", level=1, name=heading).wait_for()
 
     async def picture(self, name: str) -> None:
-        """Write a picture of the screen in light and dark, wide and narrow, where a folder is named."""
-        if SHOTS is None:
+        """Write a picture of the screen in light and dark, wide and narrow."""
+        if not ENGINES.sqlite:
             return
-        os.makedirs(SHOTS, exist_ok=True)  # noqa: PTH103  # a path that is given as text
+        await asyncio.to_thread(SHOTS.mkdir, parents=True, exist_ok=True)
         for scheme in ("light", "dark"):
             await self.page.emulate_media(color_scheme=scheme)
             for size, (width, height) in SIZES.items():
                 await self.page.set_viewport_size({"width": width, "height": height})
-                await self.page.screenshot(path=Path(SHOTS) / f"{name}-{scheme}-{size}.png", full_page=True)
+                await self.page.screenshot(path=SHOTS / f"{name}-{scheme}-{size}.png", full_page=True)
         await self.page.emulate_media(color_scheme="light")
         await self.page.set_viewport_size({"width": SIZES["wide"][0], "height": SIZES["wide"][1]})
 

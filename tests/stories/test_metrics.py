@@ -154,6 +154,8 @@ async def test_a_refused_key_shows_as_a_blocked_account_and_an_open_job(tmp_path
             lambda found: (
                 value(found, "ringback_account_blocked", account="apiframe") == 1
                 and value(found, "ringback_jobs_open", account="apiframe", state="pending") == 1
+                # The account is blocked before the outcome of its submission is stored.
+                and value(found, "ringback_submissions_total", account="apiframe") >= 1
             ),
         )
         assert value(now, "ringback_submissions_total", account="apiframe", result="retried") == 1
@@ -244,3 +246,16 @@ async def test_a_time_that_ends_with_a_step_has_no_part_of_the_next(tmp_path: Pa
         assert await stats(deployment, "jobs", step="3600", since=early, until=at) == {}
         during = await stats(deployment, "jobs", step="3600", since=at, until=late)
         assert [len(one["points"]) for one in during.values()] == [1]
+
+
+async def test_a_fresh_link_and_the_loop_s_lateness_are_counted(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as deployment:
+        job = await deployment.submit(asking("minimax"))
+        done = await deployment.final(job["id"])
+        for _ in range(2):
+            assert (await deployment.client.get(done["assets"][0]["url"])).status_code == 307
+        now: Values = await deployment.until(
+            lambda: scraped(deployment), lambda found: value(found, "ringback_loop_lag_seconds_count") >= 1
+        )
+        # The second link was known.
+        assert value(now, "ringback_assets_resolved_total", account="minimax", result="found") == 1

@@ -298,6 +298,8 @@ async def test_a_heavy_job_is_removed_in_pieces_with_the_deliveries_that_it_owes
         assert await fixture.column(f"select count(*) from {name}") == [0], name
     lost = await fixture.store.read(lost_deliveries.list_all())
     assert [(one.target, one.count) for one in lost] == [("ep_1", 1), ("ep_2", 1)]
+    registry = fixture.services.core.metrics.registry
+    assert registry.get_sample_value("ringback_retention_lost_total") == 2
     assert losses(caplog) == [("ep_1", 1, OUTDATED), ("ep_2", 1, OUTDATED)]
 
 
