@@ -210,3 +210,11 @@ async def test_a_key_is_created_used_and_revoked(browser: Browser, deployment: D
         other.complaints[:] = [one for one in other.complaints if "401" not in one]
         await page.page.get_by_role("button", name="Sign out").click()
         await page.page.get_by_label("API key").wait_for()
+
+
+async def test_a_first_job_goes_to_the_sandbox_at_a_click(browser: Browser, deployment: Deployment) -> None:
+    async with desk(browser, deployment) as page:
+        await page.sign_in()
+        await page.page.get_by_role("button", name="Submit a job to the sandbox (apiframe)").click()
+        await expect(page.page.get_by_text("as the provider's callback told")).to_be_visible()
+        assert page.page.url.startswith(f"{deployment.url}/#/jobs/job_")

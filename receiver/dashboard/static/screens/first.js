@@ -8,7 +8,9 @@ const LOCAL = /^https?:\/\/(127\.|localhost|\[::1\])/;
 
 export function FirstSteps({ providers, may, done }) {
   const accounts = (providers?.data || []).filter((one) => one.on);
-  const sandbox = accounts.find((one) => LOCAL.test(one.base_url || ""));
+  const local = accounts.filter((one) => LOCAL.test(one.base_url || ""));
+  // A prompt is all that this one needs.
+  const sandbox = local.find((one) => one.handler === "apiframe") || local[0];
   const chosen = sandbox || accounts[0];
   const { busy, error, run } = useAction();
   const request = { provider: chosen?.id || "apiframe", input: { prompt: "a tide coming in" } };
