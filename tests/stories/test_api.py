@@ -326,9 +326,10 @@ async def test_every_problem_has_a_page(deployment: Deployment) -> None:
     assert "href='/docs'" in listed.text
 
 
-async def test_the_front_leads_to_the_reference(deployment: Deployment) -> None:
+async def test_the_front_is_the_dashboard(deployment: Deployment) -> None:
     answer = await deployment.client.get("/", headers={"authorization": ""})
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert '<div id="app">' in answer.text
 
 
 async def test_the_api_describes_itself(deployment: Deployment) -> None:
