@@ -26,7 +26,6 @@ def _counted(name: str, *labels: str) -> Metric:
 
 
 SAMPLED: Mapping[str, str] = {
-    "jobs_submitted": "ringback_jobs_submitted",
     "jobs": "ringback_jobs",
     "job_duration_seconds": "ringback_job_duration_seconds",
     "submissions": "ringback_submissions",
@@ -39,9 +38,8 @@ SAMPLED: Mapping[str, str] = {
     "delivery_attempt_seconds": "ringback_delivery_attempt_seconds",
     "event_to_delivered_seconds": "ringback_event_to_delivered_seconds",
 }
-"""The metric of each series of the statistics. Its labels are the first ones of the series."""
+"""The metric of each series that a process counts. Its labels are the first ones of the series."""
 METRICS: Mapping[str, Metric] = {
-    "ringback_jobs_submitted": _counted("jobs_submitted", "account", "operation"),
     "ringback_jobs": _counted("jobs", "account", "operation", "outcome", "completed_by"),
     "ringback_job_duration_seconds": _counted("job_duration_seconds", "account", "operation", "outcome"),
     "ringback_jobs_open": Metric(
