@@ -119,6 +119,7 @@ _PROVIDER: Mapping[str, Any] = {
     "default_operation": "imagine",
     "operations": [{"name": "runway-imagine", "kind": "video", "callback": True, "poll": True}],
     "can": {"callback": True, "poll": True, "cancel": False, "resolve": False},
+    "limits": {"max_in_flight": 16, "rate_limit": None, "max_jobs": 20},
     "health": {
         "submissions": 12,
         "callbacks": 11,

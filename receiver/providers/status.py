@@ -69,6 +69,11 @@ class ProviderStatus:
                 "cancel": handler.cancel is not None,
                 "resolve": handler.resolve is not None,
             },
+            "limits": {
+                "max_in_flight": setup.settings.max_in_flight,
+                "rate_limit": setup.settings.rate_limit,
+                "max_jobs": setup.settings.max_jobs,
+            },
             "health": _health(sorted(took), counted),
         }
 

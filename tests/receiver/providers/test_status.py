@@ -59,6 +59,7 @@ async def test_an_account_is_shown_with_all_that_it_can_do(
             "default_operation": "video",
             "operations": [{"name": "video", "kind": "video", "callback": False, "poll": True}],
             "can": {"callback": False, "poll": True, "cancel": False, "resolve": True},
+            "limits": {"max_in_flight": 16, "rate_limit": None, "max_jobs": None},
             "health": UNUSED,
         }
     ]

@@ -44,7 +44,7 @@ function row(one, { took, open }) {
       count(health.callbacks_missed),
       count(health.polls),
       `${(health.error_rate * 100).toFixed(1)} %`,
-      running === undefined ? "–" : count(running),
+      running === undefined ? "–" : one.limits.max_jobs ? `${count(running)} of ${count(one.limits.max_jobs)}` : count(running),
       span(mine?.p50),
       span(mine?.p95),
       mine ? html`<${Distribution} buckets=${mine.buckets} />` : "–",
