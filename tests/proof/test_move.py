@@ -57,6 +57,8 @@ def fill(path: Path, dice: random.Random) -> None:
 
 def _value(name: str, kind: str, number: int, dice: random.Random) -> Any:
     if name in {"id", "key", "name", "label", "hash", "owner", "event", "target", "lane", "endpoint"}:
+        if kind == "bigint":
+            return number
         text = f"{name}-{number:06d}"
         return text.encode() if kind == "bytea" else text
     if name == "seq":

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from receiver.app import core
 from receiver.config.settings import Settings
-from receiver.egress.client import HttpClient
+from receiver.egress.client import Called, HttpClient
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.database import Database, Fate
 from tests.simulation.ending import Ending
@@ -84,7 +84,7 @@ class Simulation:
         self.database.connection.close()
         return Result(self.plan, broken, history)
 
-    def _way_out(self, _settings: Settings) -> HttpClient:
+    def _way_out(self, _settings: Settings, _called: Called | None = None) -> HttpClient:
         """Return the HTTP client of the process that is running."""
         loop = asyncio.get_running_loop()
         return ScriptedClient(self.world, next(one for one in self.processes if one.loop is loop))

@@ -394,8 +394,7 @@ async def test_partitions_that_other_transactions_make_no_room_for_are_made_late
 async def test_a_store_without_partitions_is_swept_row_by_row(
     fixture: StoreFixture, retention: Retention
 ) -> None:
-    tables = "select name from sqlite_schema order by name"
-    before = await fixture.column(tables)
+    before = await fixture.column("select name from sqlite_schema order by name")
     await retention.begin()
     assert await retention._drop(START + DAY) == START + DAY
-    assert await fixture.column(tables) == before
+    assert await fixture.column("select name from sqlite_schema order by name") == before
