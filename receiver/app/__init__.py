@@ -157,6 +157,8 @@ def start(app: App) -> list[asyncio.Task[None]]:
         runs += [app.retention.run(), app.api.replays.run(), app.sender.watch.run()]
     lag = functools.partial(app.core.metrics.observe, "ringback_loop_lag_seconds")
     runs += [app.heartbeat.run(), app.core.counts.run(), loop_lag.measure(lag)]
+    # The first scrape need not wait for the count of the deliveries that are owed.
+    runs.append(app.api.gauges.refresh())
     return [asyncio.create_task(run) for run in runs]
 
 

@@ -41,8 +41,10 @@ from tests.receiver.worker_fixture import PATIENCE
 
 FAR = 3600.0
 HOUR = timedelta(hours=1)
+READING = "GaugeCollector.refresh"
 ALL = [
     "EndpointWatch.run",
+    READING,
     "HourlyCounts.run",
     "ReplayService.run",
     "ReplicaHeartbeat.run",
@@ -50,7 +52,7 @@ ALL = [
     *["Worker.run"] * 3,
     "measure",
 ]
-API = ["HourlyCounts.run", "ReplicaHeartbeat.run", "measure"]
+API = [READING, "HourlyCounts.run", "ReplicaHeartbeat.run", "measure"]
 
 
 def loaded(folder: Path, **settings: str) -> Loaded:
@@ -140,6 +142,18 @@ async def test_a_start_runs_the_loops_of_its_role_and_a_stop_ends_them(
         async with asyncio.timeout(PATIENCE):
             await stop(app, tasks)
         assert all(task.done() for task in tasks)
+
+
+async def test_the_first_scrape_after_a_start_finds_what_the_start_has_read(tmp_path: Path) -> None:
+    async with built(tmp_path, Role.API) as app:
+        assert "ringback_replicas" not in {family.name for family in app.api.gauges.collect()}
+        tasks = start(app)
+        [reading] = [task for task in tasks if loops([task]) == [READING]]
+        async with asyncio.timeout(PATIENCE):
+            await reading
+        [replicas] = [family for family in app.api.gauges.collect() if family.name == "ringback_replicas"]
+        assert [sample.value for sample in replicas.samples] == [1]
+        await stop(app, tasks)
 
 
 async def test_a_service_that_ends_ends_its_waits_and_closes_its_store(tmp_path: Path) -> None:
