@@ -7,11 +7,14 @@ from datetime import datetime
 from handlers.values import immutable
 from receiver.domain.endpoint_health import OPENS_AFTER
 from receiver.domain.statistics import CALLBACK_URL
-from receiver.store.due import plain
+from receiver.store import holds
+from receiver.store.due import WAITS, plain
 from receiver.store.statements import Transaction, ms, query
 
 STATES: Mapping[str, int] = {"active": 0, "paused": 1, "breaker open": 2, "disabled": 3}
 """The numbers of the states of an endpoint."""
+HELD = 10_000
+"""The most holds that are looked at, the longest: a lane that is held is not behind."""
 
 
 @immutable(kw_only=True)
@@ -33,10 +36,8 @@ def standing(now: datetime) -> Transaction[DeploymentStanding]:
     jobs = yield query(
         "select account, state, count(*) as count from job where completed_at is null group by account, state"
     )
-    held = {row["lane"]: row["until"] for row in (yield query("select lane, until from hold"))}
-    lanes = yield query(
-        "select lane, count(*) as count, min(at) as oldest from due where work = 'deliver' group by lane"
-    )
+    held = yield from holds.held(now, HELD)
+    lanes = yield from _lanes(ms(now))
     endpoints = yield query(
         "select e.id, e.state, h.failures from endpoint e left join endpoint_health h on h.endpoint = e.id "
         "where e.deleted_at is null"
@@ -45,13 +46,13 @@ def standing(now: datetime) -> Transaction[DeploymentStanding]:
     states = {row["id"]: _state(row["state"], row["failures"]) for row in endpoints}
     owed: Counter[str] = Counter()
     oldest: dict[str, float] = dict.fromkeys(states, 0.0)
-    for row in lanes:
-        lane = plain(row["lane"])
+    for suffixed, (count, first) in lanes.items():
+        lane = plain(suffixed)
         name = CALLBACK_URL if "://" in lane else lane
-        owed[name] += row["count"]
+        owed[name] += count
         sends = states.get(name, "active") != "paused" and states.get(name) != "disabled"
-        if sends and held.get(lane, 0) <= ms(now):
-            oldest[name] = max(oldest.get(name, 0.0), (ms(now) - row["oldest"]) / 1000)
+        if sends and lane not in held:
+            oldest[name] = max(oldest.get(name, 0.0), (ms(now) - first) / 1000)
     return DeploymentStanding(
         jobs={(row["account"], row["state"]): row["count"] for row in jobs},
         owed={**dict.fromkeys(states, 0), **owed},
@@ -59,6 +60,24 @@ def standing(now: datetime) -> Transaction[DeploymentStanding]:
         endpoints=states,
         replicas=replicas[0]["count"],
     )
+
+
+def _lanes(now: int) -> Transaction[dict[str, tuple[int, int]]]:
+    """Return the number of deliveries in each lane, and the first's moment; `now` where none is due yet."""
+    # Worded like the partial indexes, which hold all that is read: a backlog is counted without its rows.
+    ready = yield query(
+        "select lane, count(*) as count, min(at) as first from due where work = 'deliver' "
+        "and lane not like '%~' group by lane"
+    )
+    waiting = yield query("select lane, count(*) as count from due where lane like '%~' group by lane")
+    late: dict[str, int] = {}
+    for which in WAITS.values():
+        found = yield query(
+            f"select lane, min(at) as first from due where {which} and at <= :now group by lane", now=now
+        )
+        late |= {row["lane"]: row["first"] for row in found}
+    lanes = {row["lane"]: (row["count"], row["first"]) for row in ready}
+    return lanes | {row["lane"]: (row["count"], late.get(row["lane"], now)) for row in waiting}
 
 
 def _state(state: str, failures: int | None) -> str:

@@ -14,13 +14,14 @@ import pytest
 from handlers.contract import Phase
 from receiver.domain.errors import Misconfigured, StoreUnavailable
 from receiver.domain.model import Job, Source, Work
-from receiver.store import deliveries, erasure, events, jobs, timeline
+from receiver.store import deliveries, erasure, events, jobs, rollups, timeline
 from receiver.store.group_commit import TRIES, BatchedWrite
 from receiver.store.postgres import driver as postgres
 from receiver.store.postgres import sql as pgtext
 from receiver.store.postgres import transaction as pgdrive
 from receiver.store.postgres.driver import SETTINGS, PostgresDriver
 from receiver.store.postgres.url import target
+from receiver.store.standing import standing
 from receiver.store.statements import QueryStatement, Transaction, Write, query
 from tests.cluster import Cluster
 from tests.engines import ENGINES
@@ -30,8 +31,8 @@ from tests.receiver.store_fixture import StoreFixture, asking, told, word
 
 pytestmark = pytest.mark.usefixtures("on_postgres")
 PLANNED = "; ".join(f"set {name} = {value}" for name, value in SETTINGS.items() if name.startswith("enable"))
-SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration"}
-"""Tables that may be read whole: their few rows are made by hand."""
+SMALL = {"endpoint", "meta", "account", "api_key", "replica", "migration", "rollup_change", "hold"}
+"""Tables that may be read whole: their few rows are made by hand, or go again within seconds."""
 
 
 @pytest.fixture
@@ -195,10 +196,14 @@ async def lived(fixture: StoreFixture) -> None:
         jobs.get_with_input(made[0].id),
         jobs.overdue(later, later, 10),
         jobs.done_before(later, 10),
+        rollups.read("jobs", ["account"], 0, 3600, 60),
+        standing(later),
         asking("select 1"),
     ):
         await fixture.store.read(transaction)
     await fixture.store.write(lambda: erasure.erase([made[5].id], None))
+    assert await fixture.store.write(rollups.fold) > 0
+    await fixture.store.write(lambda: rollups.forget(later + timedelta(days=9), 10))
 
 
 def test_a_database_that_a_test_gave_back_serves_the_next(tmp_path: Path) -> None:
