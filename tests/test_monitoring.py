@@ -174,8 +174,10 @@ async def test_a_running_prometheus_understands_the_board_and_the_service(tmp_pa
             assert isinstance(await queried(client, asked), list), title
         [replicas] = await queried(client, "max(ringback_replicas)")
         assert replicas["value"][1] == "1"
-        [owed] = await queried(client, "max by (endpoint) (ringback_deliveries_owed)")
-        assert owed["value"][1] == "0"
+        await deployment.until(
+            lambda: queried(client, "max by (endpoint) (ringback_deliveries_owed)"),
+            lambda found: [one["value"][1] for one in found] == ["0"],
+        )
         loaded = (await client.get("/api/v1/rules")).json()["data"]["groups"][0]["rules"]
         assert {(one["name"], one["health"]) for one in loaded} <= {
             (name, health) for name in RULES for health in ("ok", "unknown")

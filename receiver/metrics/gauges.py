@@ -1,4 +1,4 @@
-"""Gauges of the store, a few seconds old at most, and of the accounts in memory."""
+"""Gauges of the store, those of now where they are read soon, and of the accounts in memory."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -14,18 +14,19 @@ from receiver.metrics.table import METRICS
 from receiver.store import Store
 from receiver.store.standing import STATES, DeploymentStanding, standing
 
-FRESH = 5.0
-"""Seconds for which a reading of the store serves; a slow one serves for `SHARE` times as long as it took."""
+SOON = 0.02
+"""Seconds for which a caller waits for a new reading before it gets the last one."""
 SHARE = 50
+"""A reading serves for so many times as long as it took: readings take a fiftieth of the time at most."""
 OLDEST = 60.0
 """Seconds after which a reading serves no longer, also where no newer one can be made."""
 
 
 class StoreGauges:
-    """The standing of the store, read at most every `FRESH` seconds, however many ask for it.
+    """The standing of the store, read once however many ask for it.
 
-    The first caller waits for the reading, and one after a long pause; others get the last one while a newer
-    one is read.
+    Where it is read soon, each caller gets the one of now. A backlog that takes long to count holds callers
+    up no longer than `SOON`: they get the last reading. The first caller and one after a long pause wait.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -41,16 +42,19 @@ class StoreGauges:
         if now >= self._good_until and self._reading is None:
             self._reading = asyncio.create_task(self._read())
             self._reading.add_done_callback(self._end)
-        if self._last is not None and (now < self._old_at or self._reading is None):
-            return self._last
-        assert self._reading is not None  # noqa: S101  # one was begun above
-        return await asyncio.shield(self._reading)
+        reading, last = self._reading, self._last
+        if last is None or now >= self._old_at:
+            assert reading is not None  # noqa: S101  # one was begun above
+            return await asyncio.shield(reading)
+        if reading is not None:
+            await asyncio.wait({reading}, timeout=SOON)
+        return self._last or last
 
     async def _read(self) -> DeploymentStanding:
         began = self._clock.monotonic()
         self._last = await self._store.read(standing(self._clock.now()))
         now = self._clock.monotonic()
-        self._good_until = now + max(FRESH, SHARE * (now - began))
+        self._good_until = now + SHARE * (now - began)
         self._old_at = max(self._good_until, now + OLDEST)
         return self._last
 

@@ -1,4 +1,4 @@
-"""Gauges of the store: a few seconds old at most, and none where the database is away for long."""
+"""Gauges of the store: those of now where they are read soon, none where the database is away for long."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.metrics.gauges import FRESH, OLDEST, StoreGauges
+from receiver.metrics import gauges as module
+from receiver.metrics.gauges import OLDEST, SHARE, StoreGauges
 from receiver.store.standing import DeploymentStanding
 
 
@@ -17,11 +18,16 @@ class Stored:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.reads = 0
+        self.took = 0.0
+        self.open = asyncio.Event()
+        self.open.set()
         self.away = False
 
     async def read(self, transaction: Any) -> DeploymentStanding:
         """Return a standing with the number of the reading. Raises `StoreUnavailable` while it is away."""
         transaction.close()
+        await self.open.wait()
+        self.now += self.took
         if self.away:
             raise StoreUnavailable
         self.reads += 1
@@ -41,13 +47,32 @@ async def settled(gauges: StoreGauges) -> int:
     return told
 
 
-async def test_a_reading_serves_for_some_seconds_and_then_a_newer_one_is_made() -> None:
+async def test_each_caller_is_told_what_is_there_now() -> None:
+    gauges = Stored().gauges
+    assert [await settled(gauges) for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_reading_serves_for_fifty_times_as_long_as_it_took() -> None:
     stored = Stored()
+    stored.took = 0.5
     gauges = stored.gauges
     assert [await settled(gauges) for _ in range(3)] == [1, 1, 1]
-    stored.now += FRESH
-    # This caller gets the last one at once, and the next one the newer.
-    assert [await settled(gauges) for _ in range(2)] == [1, 2]
+    stored.now += SHARE * stored.took
+    assert [await settled(gauges) for _ in range(3)] == [2, 2, 2]
+
+
+async def test_a_caller_gets_the_last_reading_while_a_newer_one_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SOON", 0)
+    stored = Stored()
+    gauges = stored.gauges
+    assert await settled(gauges) == 1
+    stored.open.clear()
+    assert [await settled(gauges) for _ in range(3)] == [1, 1, 1]
+    stored.open.set()
+    monkeypatch.undo()
+    assert await settled(gauges) == 2
 
 
 async def test_many_callers_share_one_reading() -> None:
@@ -75,7 +100,6 @@ async def test_an_old_reading_is_not_told_while_the_database_is_away() -> None:
     stored.away = False
     assert await settled(gauges) == 1
     stored.away = True
-    stored.now += FRESH
     assert await settled(gauges) == 1
     stored.now += OLDEST
     for _ in range(2):
