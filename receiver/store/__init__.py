@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 from receiver.domain.errors import Misconfigured
 from receiver.store.group_commit import BatchedWrite, GroupCommit
 from receiver.store.migrations import Migration
-from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.url import is_postgres, target
 from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import Transaction
@@ -203,6 +202,9 @@ def open_driver(url: str, *, on_fatal: Callable[[str], None]) -> Driver:
     Raises `Misconfigured` for a wrong URL and for a SQLite file in a folder that does not exist.
     """
     if is_postgres(url):
+        # A service over SQLite spares the memory of the other driver.
+        from receiver.store.postgres.driver import PostgresDriver  # noqa: PLC0415  # see above
+
         return PostgresDriver(target(url))
     path = database_path(url)
     if not path.parent.is_dir():

@@ -3,17 +3,19 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handlers import json
 from handlers.values import immutable
 from receiver.domain.errors import Misconfigured
 from receiver.store.partitions import DAY, gaps, make, parts
-from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.sql import clean
 from receiver.store.schema import columns
 from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import InsertStatement, Transaction, one_or_none, query
+
+if TYPE_CHECKING:
+    from receiver.store.postgres.driver import PostgresDriver
 
 BATCH = 200
 """Rows of a table in one batch."""
@@ -69,7 +71,7 @@ def all_columns(table: str) -> Mapping[str, str]:
 
 
 async def move(
-    source: SqliteDriver, target: PostgresDriver, progress: Callable[[str, int], None]
+    source: SqliteDriver, target: "PostgresDriver", progress: Callable[[str, int], None]
 ) -> list[Moved]:
     """Copy the rows that `target` lacks, then compare all rows. Returns the moved tables.
 
@@ -125,7 +127,7 @@ def _finish() -> Transaction[None]:
 
 
 async def _copy(
-    table: str, source: SqliteDriver, target: PostgresDriver, progress: Callable[[str, int], None]
+    table: str, source: SqliteDriver, target: "PostgresDriver", progress: Callable[[str, int], None]
 ) -> None:
     place, count = await target.read(_place(table))
     while found := await source.read(_behind(table, place)):
@@ -167,7 +169,7 @@ def _behind(table: str, place: list[Any] | None) -> Transaction[list[Any]]:
 
 
 async def _compared(
-    table: str, source: SqliteDriver, target: PostgresDriver, progress: Callable[[str, int], None]
+    table: str, source: SqliteDriver, target: "PostgresDriver", progress: Callable[[str, int], None]
 ) -> Moved:
     ours, theirs = await _summed(table, source), await _summed(table, target)
     progress(f"{table}, compared", ours.count)
@@ -179,7 +181,7 @@ async def _compared(
     return ours
 
 
-async def _summed(table: str, driver: SqliteDriver | PostgresDriver) -> Moved:
+async def _summed(table: str, driver: "SqliteDriver | PostgresDriver") -> Moved:
     digest, count = hashlib.sha256(), 0
     place: list[Any] | None = None
     while found := await driver.read(_behind(table, place)):
