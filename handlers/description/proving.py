@@ -10,7 +10,7 @@ from handlers.proofs import Verify
 
 Make = Callable[[ProofTable], Verify]
 KEY_SETS = frozenset({ProofScheme.ED25519_JWKS, ProofScheme.JWT})
-"""The schemes whose keys are a set of the provider."""
+"""The proof schemes with keys from the provider's published key set."""
 
 
 def verifier(proof: ProofTable) -> Verify:

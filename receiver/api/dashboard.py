@@ -22,7 +22,7 @@ HEADERS = {
     "vary": "accept-encoding",
 }
 FOREVER = "public, max-age=31536000, immutable"
-"""The caching of files whose path changes with their content."""
+"""The `Cache-Control` of files with a digest of their content in the path."""
 _GZIP = re.compile(
     r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.]+)?\s*(?=,|$)", re.IGNORECASE
 )

@@ -20,7 +20,7 @@ _NO_WORD = re.compile(r"\W+")
 PATH_PART = re.compile(r"\{(\w+)\}")
 NO_CONTENT = 204
 SESSION = "/session"
-"""The path whose calls need no scope and may be refused all the same."""
+"""The path of the session calls: they need no scope, and 401 and 403 are among their answers."""
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 HEADER_TEXTS = {
     "/v1/events/stream": "text/event-stream",

@@ -1,4 +1,4 @@
-"""The statistics: what is counted, by which labels, and in which buckets. Pure data."""
+"""The statistics: their series, labels and histogram buckets. Pure data."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence

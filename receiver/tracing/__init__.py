@@ -79,7 +79,7 @@ class Tracing(Protocol):
         """Record a span."""
 
     def close(self) -> None:
-        """Send what is recorded."""
+        """Send the recorded spans."""
 
 
 class NoTracing:
@@ -103,7 +103,7 @@ class NoTracing:
 
 
 def sampled(tracing: Tracing, traceparent: str | None) -> TracePlace | None:
-    """Return the place of a job whose spans are recorded, None for all others."""
+    """Return a job's place in its trace if the trace is sampled, and None otherwise."""
     if not tracing.on or traceparent is None:
         return None
     place = read(traceparent)

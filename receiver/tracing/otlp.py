@@ -103,7 +103,7 @@ class OtlpTracing:
         made.end(end_time=int(span.ended * 1e9))
 
     def close(self) -> None:
-        """Send what is recorded, for a bounded time."""
+        """Send the recorded spans, for a bounded time."""
         # The SDK ignores the bounds that it is given; a daemon does not keep the process from ending.
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()

@@ -16,7 +16,7 @@ OUTCOME, ENDPOINT, EVENT = "ringback.outcome", "ringback.endpoint.id", "ringback
 
 @dataclass(slots=True)
 class JobSpans:
-    """A maker of the spans of jobs. It does nothing for a job whose trace is not recorded."""
+    """A maker of the spans of jobs. It does nothing for a job without a sampled trace."""
 
     tracing: Tracing
 

@@ -75,7 +75,7 @@ async def test_a_job_is_followed_live_from_submission_to_delivery(
 
 
 async def the_rest_is_seen(page: Desk) -> None:
-    """Look at the screens that show what happened to a job."""
+    """Look at the screens that show the history of a job."""
     await page.go("", "Overview")
     await expect(page.page.get_by_role("link", name="succeeded 1 last hour")).to_be_visible()
     await page.page.locator(".plot canvas").first.wait_for()

@@ -1,4 +1,4 @@
-"""Sessions of browsers: what a session may do is what its key may do, for this origin's pages alone."""
+"""Sessions of browsers: a session has the scopes of its key, for this origin's pages alone."""
 
 import contextlib
 from collections.abc import AsyncIterator

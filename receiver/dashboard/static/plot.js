@@ -30,7 +30,7 @@ function useDark() {
   return dark;
 }
 
-/** A plot of a statistic. A table with the sums stands beside it for those who do not see it. */
+/** A plot of a statistic. A table with the sums stands beside it for screen readers. */
 export function Plot({ stats, title, name }) {
   const box = useRef(null);
   const dark = useDark();

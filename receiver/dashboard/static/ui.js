@@ -87,7 +87,7 @@ export function Copy({ text, what }) {
   return html`<button class="quiet" onClick=${copy} aria-label=${`Copy ${what || "this"}`}>${done ? "copied" : "copy"}</button>`;
 }
 
-/** A button that asks first: `say` tells what it does and costs. */
+/** A button that asks first: `say` tells its effect and its cost. */
 export function Confirmed({ label, say, act, danger, disabled }) {
   const dialog = useRef(null);
   return html`<button class=${danger ? "danger" : ""} disabled=${disabled} onClick=${() => dialog.current.showModal()}>${label}</button>

@@ -1,4 +1,4 @@
-"""The samples of the statistics: each report, event and attempt counts as what it was."""
+"""The samples of the statistics: each report, event and attempt counts under its own labels."""
 
 from datetime import timedelta
 from typing import Any

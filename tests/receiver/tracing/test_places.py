@@ -1,4 +1,4 @@
-"""Places in traces: read as W3C says, and nothing kept of what is no place."""
+"""Places in traces: read as W3C says; an invalid one is ignored."""
 
 import pytest
 
