@@ -40,7 +40,7 @@ def _once(words: "dict[str, Meaning]") -> "dict[str, Meaning]":
 
 
 class Judgement(Table):
-    """The judgement of an answer by a code in its body, whatever its HTTP status."""
+    """The judgement of an answer by a code in its body, with any HTTP status."""
 
     at: Pointers = Field(description="the code")
     equals: tuple[str, ...] = Field(min_length=1, max_length=8, description="the codes that mean success")

@@ -48,13 +48,11 @@ SERIES: Mapping[str, Series] = {
         labels=("account", "result"),
         meaning="submissions to providers: accepted, sent again (restore), refused (reject) or lost",
     ),
-    "callbacks": Series(
-        labels=("account", "verdict"), meaning="callbacks of providers, by what became of them"
-    ),
+    "callbacks": Series(labels=("account", "verdict"), meaning="callbacks of providers, by verdict"),
     "callbacks_missed": Series(
         labels=("account",), meaning="jobs whose end a poll found because no callback came"
     ),
-    "polls": Series(labels=("account", "result"), meaning="polls of providers, by what they brought"),
+    "polls": Series(labels=("account", "result"), meaning="polls of providers, by result"),
     "events": Series(labels=("type",), meaning="events that were recorded"),
     "deliveries": Series(labels=("endpoint", "outcome"), meaning="deliveries that ended"),
     "delivery_attempts": Series(

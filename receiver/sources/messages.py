@@ -42,7 +42,7 @@ UPDATE_LIMIT = 64 * 1024
 NEVER_KEPT = frozenset(
     {"authorization", "proxy-authorization", "cookie", "webhook-signature", "svix-signature"}
 )
-"""Headers that may hold a secret, whatever the settings name."""
+"""Headers that may hold a secret, beside those that the settings name."""
 BETWEEN = re.compile(rb'("(?:[^"\\]|\\.)*+")|[ \t\r\n]++')
 """A text of JSON, or blanks between two tokens."""
 

@@ -20,7 +20,7 @@ EXAMINE = "() => axe.run(document, {resultTypes: ['violations']})"
 
 @pytest.fixture
 async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """Yield a deployment whose jobs take a moment, and whose deliveries are retried by hand."""
+    """Yield a deployment with jobs that take a moment and deliveries that are retried by hand."""
     async with deployed(tmp_path, Knobs(takes=0.3), retry_schedule="[600]") as made:
         yield made
 

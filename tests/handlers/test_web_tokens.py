@@ -105,7 +105,7 @@ def test_the_claim_of_the_body_must_hold() -> None:
 
 
 def by_secret(claims: str, secret: bytes) -> str:
-    """Return a token with an HMAC under a public key, which everybody knows."""
+    """Return a token with an HMAC under a public key, which is no secret."""
     head = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=").decode()
     digest = hmac.digest(secret, f"{head}.{claims}".encode(), "sha256")
     return f"{head}.{claims}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"

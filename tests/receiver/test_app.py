@@ -72,7 +72,7 @@ def loaded(folder: Path, **settings: str) -> Loaded:
 async def built(
     folder: Path, role: Role = Role.ALL, *, work: bool = True, at: datetime = START
 ) -> AsyncIterator[App]:
-    """Build a service whose loops do not run and whose clock stands still, and stop it in the end."""
+    """Build a service at rest, with a clock that stands still, and stop it in the end."""
     settings = loaded(folder)
     store = Store(open_driver(settings.settings.database_url, on_fatal=print))
     await store.open(migrate=True)

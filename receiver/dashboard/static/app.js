@@ -1,4 +1,4 @@
-// The dashboard: who is signed in, where the address leads, and the frame around it.
+// The dashboard: the session, the screen of each address, and the frame around it.
 import { call, get } from "./api.js";
 import { html, render, useEffect, useState } from "./html.js";
 import { allow, close, useLiveState } from "./live.js";

@@ -13,7 +13,7 @@ from receiver.store.standing import DeploymentStanding
 
 
 class Stored:
-    """A store whose standing tells how often it was read."""
+    """A store with a standing that tells the number of its readings."""
 
     def __init__(self) -> None:
         self.now = 1_000.0

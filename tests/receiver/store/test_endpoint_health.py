@@ -1,4 +1,4 @@
-"""The health of endpoints in a real store: noted with attempts, forgiven, and what each is owed."""
+"""The health of endpoints in a real store: noted with attempts, forgiven, and the deliveries owed to each."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

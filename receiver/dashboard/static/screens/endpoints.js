@@ -1,4 +1,4 @@
-// Endpoints: how each does, what it is owed, and all that can be done with it.
+// Endpoints: health, owed deliveries, and every action of the API on one.
 import { call, get, post } from "../api.js";
 import { count, plain, short, span } from "../format.js";
 import { html, useState } from "../html.js";

@@ -1,4 +1,4 @@
-// First start without jobs: what to do next, with commands to copy, and a job at the sandbox where there is one.
+// First start without jobs: the next steps, with commands to copy, and a job at the sandbox where there is one.
 import { post } from "../api.js";
 import { html } from "../html.js";
 import { to } from "../place.js";

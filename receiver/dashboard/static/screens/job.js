@@ -1,4 +1,4 @@
-// A job: its waterfall, how it ended and why, its files, and what can be done about it.
+// A job: its waterfall, its end and the reason, its files, and its actions.
 import { call, get, post } from "../api.js";
 import { between, count, plain, short, span, through } from "../format.js";
 import { html, useState } from "../html.js";

@@ -1,4 +1,4 @@
-// Overview: what needs attention, each number a link to the list behind it, and plots of the last time.
+// Overview: the numbers that need attention, each a link to the list behind it, and plots of the last time.
 import { get } from "../api.js";
 import { count, span } from "../format.js";
 import { html } from "../html.js";

@@ -1,4 +1,4 @@
-// Providers: what each account does, how fast and how well.
+// Providers: the work of each account, its speed and its errors.
 import { get } from "../api.js";
 import { count, plain, span } from "../format.js";
 import { html } from "../html.js";
