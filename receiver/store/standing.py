@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from handlers.values import immutable
-from receiver.domain.endpoint_health import OPENS_AFTER
+from receiver.domain.endpoint_health import Breaker, EndpointHealth, breaker
 from receiver.domain.statistics import CALLBACK_URL
 from receiver.store import holds
 from receiver.store.due import WAITS, plain
@@ -81,4 +81,5 @@ def _lanes(now: int) -> Transaction[dict[str, tuple[int, int]]]:
 
 
 def _state(state: str, failures: int | None) -> str:
-    return "breaker open" if state == "active" and (failures or 0) >= OPENS_AFTER else state
+    trips = breaker(EndpointHealth(failures=failures or 0), held=True) is Breaker.OPEN
+    return "breaker open" if state == "active" and trips else state

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from receiver.domain.endpoint_health import OPENS_AFTER
 from receiver.domain.model import EndpointState
 from receiver.domain.statistics import CALLBACK_URL
 from receiver.store import holds
@@ -69,3 +70,19 @@ async def test_deliveries_that_are_held_or_paused_are_owed_and_not_behind(fixtur
     assert found.endpoints == {"ep_1": "active", "ep_2": "paused"}
     fixture.clock.pass_(seconds=30)
     assert (await read(fixture)).oldest_due == {"ep_1": 33.0, "ep_2": 0.0}
+
+
+async def test_an_endpoint_with_an_open_breaker_is_told_unless_it_is_paused(fixture: StoreFixture) -> None:
+    for name, state, failures in (
+        ("ep_1", EndpointState.ACTIVE, OPENS_AFTER - 1),
+        ("ep_2", EndpointState.ACTIVE, OPENS_AFTER),
+        ("ep_3", EndpointState.PAUSED, OPENS_AFTER),
+    ):
+        await fixture.endpoint(name, state=state)
+        await fixture.write(
+            "insert into endpoint_health (endpoint, failures, announced) values (:name, :failures, 0) "
+            "on conflict (endpoint) do update set failures = excluded.failures",
+            name=name,
+            failures=failures,
+        )
+    assert (await read(fixture)).endpoints == {"ep_1": "active", "ep_2": "breaker open", "ep_3": "paused"}
