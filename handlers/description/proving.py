@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from handlers import proofs, signed_text, web_tokens
+from handlers import proofs, signed_text
 from handlers.contract import HttpMessage, Keys
 from handlers.contract import Proof as Verdict
 from handlers.description.callbacks import ProofScheme, ProofTable
@@ -77,6 +77,18 @@ def _headers(proof: ProofTable) -> Verify:
     return proofs.any_present(candidates)
 
 
+def _web_token(proof: ProofTable) -> Verify:
+    from handlers import web_tokens  # noqa: PLC0415  # its library takes long, and few providers send tokens
+
+    return web_tokens.verifier(
+        proof.header or "",
+        claim=proof.claim,
+        audience=proof.audience,
+        prefix=proof.prefix,
+        tolerance=proof.tolerance,
+    )
+
+
 MAKERS: Mapping[ProofScheme, Make] = {
     ProofScheme.NONE: lambda _proof: proofs.unproved,
     ProofScheme.SECRET: _secret,
@@ -90,13 +102,7 @@ MAKERS: Mapping[ProofScheme, Make] = {
         stamp=(proof.time or "").partition(":")[2],
         tolerance=proof.tolerance,
     ),
-    ProofScheme.JWT: lambda proof: web_tokens.verifier(
-        proof.header or "",
-        claim=proof.claim,
-        audience=proof.audience,
-        prefix=proof.prefix,
-        tolerance=proof.tolerance,
-    ),
+    ProofScheme.JWT: _web_token,
     ProofScheme.HEADERS: _headers,
 }
 """The maker of a verifier, by scheme."""

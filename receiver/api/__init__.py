@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
+from typing import Any
 
 from starlette.routing import Route as PathRoute
 from starlette.routing import Router
@@ -11,7 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.api import callbacks, sources
 from receiver.api.fast_path import RawHandler, RawResponse
-from receiver.api.openapi import description
 from receiver.api.operation_routes import PAGE_FILES
 from receiver.api.routes import ROUTES
 from receiver.api.routing import Resource, Route, not_found
@@ -30,6 +30,13 @@ NO_ROUTE = ""
 """The route of a path that is not served, as metrics name it."""
 
 
+def _document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    from receiver.api.openapi import description  # noqa: PLC0415  # examples and schemas that a start can spare
+
+    return description(ROUTES, version("ringback"))
+
+
 def application(services: Services) -> ASGIApp:
     """Return the ASGI application of these services."""
     worker = services.role is Role.WORKER
@@ -39,7 +46,7 @@ def application(services: Services) -> ASGIApp:
             continue
         by_path.setdefault(one.path, []).append(one)
     # Built on the first request for it and then kept: it never changes while the process lives.
-    document = functools.cache(lambda: description(ROUTES, version("ringback")))
+    document = functools.cache(_document)
     router = Router(
         [PathRoute(path, Resource(services, calls, document)) for path, calls in by_path.items()],
         redirect_slashes=False,

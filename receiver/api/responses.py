@@ -1,14 +1,15 @@
 """Response models. They make `/openapi.json`, and the tests validate responses against it."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from handlers.contract import FailureCode
 from receiver.api.requests import Scheme, Scope
 from receiver.domain.model import By, Format, State, WaitReason
 
+Choice = TypeVar("Choice")
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
@@ -32,7 +33,18 @@ def public_name(model_name: str) -> str:
 class ResponseModel(BaseModel):
     """A response, or an object in one."""
 
-    model_config = ConfigDict(extra="forbid", model_title_generator=lambda model: public_name(model.__name__))
+    # Only the OpenAPI document needs the schemas: a start does not wait for them.
+    model_config = ConfigDict(
+        extra="forbid",
+        model_title_generator=lambda model: public_name(model.__name__),
+        defer_build=True,
+    )
+
+
+class ResponseRoot(RootModel[Choice], Generic[Choice]):
+    """A response that is one of several models."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class FileResponse(ResponseModel):

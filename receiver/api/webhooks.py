@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field
 
 from handlers.contract import Phase
 from receiver.api.responses import (
@@ -11,6 +11,7 @@ from receiver.api.responses import (
     JobFields,
     Moment,
     ResponseModel,
+    ResponseRoot,
     WhereaboutsResponse,
     words_of,
 )
@@ -165,7 +166,7 @@ class SourceAnnounced(Announced):
 
 
 class Webhook(
-    RootModel[
+    ResponseRoot[
         Annotated[
             JobAnnounced | ProviderAnnounced | FailingAnnounced | DisabledAnnounced | TrialAnnounced,
             Field(discriminator="type"),
@@ -206,7 +207,7 @@ class SourceEvent(SourceAnnounced, _Listed):
 
 
 class EventResponse(
-    RootModel[
+    ResponseRoot[
         Annotated[
             JobEvent | ProviderEvent | FailingEvent | DisabledEvent | TrialEvent, Field(discriminator="type")
         ]
@@ -247,7 +248,7 @@ class SourceEventWithReasons(SourceEvent, _Explained):
 
 
 class EventWithReasons(
-    RootModel[
+    ResponseRoot[
         Annotated[
             JobEventWithReasons
             | ProviderEventWithReasons

@@ -4,7 +4,10 @@ Every error is one line that names the fix. Exit code 1 means a failure, 2 a mis
 setting.
 """
 
+import contextlib
+import gc
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
 
@@ -54,7 +57,18 @@ class Commands(Group):
         if cmd_name not in COMMANDS:
             return None
         module, environment = COMMANDS[cmd_name]
-        return with_environment(getattr(import_module(module), cmd_name), environment)
+        with collector_paused():
+            return with_environment(getattr(import_module(module), cmd_name), environment)
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector while modules are loaded: their objects stay, and looking takes a tenth."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @click.group(cls=Commands, epilog=REMOTE, context_settings={"help_option_names": ["-h", "--help"]})

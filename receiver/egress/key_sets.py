@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from handlers import json, web_tokens
+from handlers import json
 from handlers.contract import Proof
 from handlers.errors import BadPayload, BadSignature
 from receiver.domain.errors import StoreUnavailable
@@ -96,6 +96,8 @@ class KeySets:
 
 def read_keys(body: bytes) -> tuple[str, ...]:
     """Return the keys of a JSON Web Key Set, each as its text. Raises `BadPayload` without any."""
+    from handlers import web_tokens  # noqa: PLC0415  # its library takes long, and few accounts have key sets
+
     try:
         found = json.as_object(json.forgive(body)).get("keys")
     except json.BadJson as error:

@@ -104,7 +104,7 @@ async def test_the_document_is_made_once_and_then_kept(
         made.append(version)
         return {"openapi": version, "routes": routes is ROUTES}
 
-    monkeypatch.setattr("receiver.api.description", counted)
+    monkeypatch.setattr("receiver.api.openapi.description", counted)
     async with client_of(fixture.services.api) as client:
         assert made == []
         for _ in range(2):
