@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-HERE = Path(__file__).parents[1]
-RECEIVER = HERE / "receiver"
-SOURCES = sorted(
-    path for folder in ("receiver", "handlers", "client", "tests") for path in (HERE / folder).rglob("*.py")
-)
-SERVICE = [path for path in SOURCES if path.is_relative_to(RECEIVER)]
-HANDLERS = [path for path in SOURCES if path.is_relative_to(HERE / "handlers")]
-CLIENT = [path for path in SOURCES if path.is_relative_to(HERE / "client" / "ringback")]
+import pytest
+
+from tests import measures
+from tests.measures import HERE, RECEIVER, sources, tree_of
+
+# One process reads each file once for all rules.
+pytestmark = pytest.mark.xdist_group("sources")
+SERVICE, HANDLERS, CLIENT = sources(RECEIVER), sources(measures.HANDLERS), sources(measures.CLIENT)
+SOURCES = sources(RECEIVER, measures.HANDLERS, HERE / "client", HERE / "tests")
 FUNCTION_LINES = 40
 MODULE_LINES = 400
 
@@ -75,7 +76,7 @@ CATCHES_ALL = {
 @functools.cache
 def nodes(path: Path) -> list[ast.AST]:
     """Return every node of a file's syntax tree."""
-    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    return list(ast.walk(tree_of(path)))
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from tests.measures import (
     shared_class_names,
 )
 
+pytestmark = pytest.mark.xdist_group("sources")
 SHARED_NAMES: dict[str, str] = {}
 """Class names that two modules may share, each with the reason."""
 

@@ -22,7 +22,7 @@ LARGE = 64 * 1024 * 1024
 """The length of a file that does not fit into the buffers on its way."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Site:
     """A service with a file server behind it, and a client of its HTTP server."""
 

@@ -75,7 +75,7 @@ class App:
         return 200, [(b"content-length", b"%d" % size)], b"a" * self.send_bytes or body
 
 
-@dataclass
+@dataclass(repr=False)
 class Front:
     """A running server with its app, for any number of clients."""
 

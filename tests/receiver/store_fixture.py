@@ -105,7 +105,8 @@ class ManualClock:
         )
 
 
-@dataclass(slots=True)
+# Each test's loop prints what ran in it, and a whole service takes long to print.
+@dataclass(slots=True, repr=False)
 class StoreFixture:
     """The operations of a store, each with the defaults that most tests need."""
 

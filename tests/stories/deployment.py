@@ -84,7 +84,7 @@ class Hook:
         return [event for event in found if not types or event["type"] in types]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Front:
     """The front end server of the providers: the calls that came, and the most at once.
 
@@ -112,7 +112,7 @@ class Front:
         return len([one for one in self.calls if one.startswith(call)])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Deployment:
     """The parts of a deployment that a story uses."""
 
