@@ -46,7 +46,7 @@ LONGEST_REST = 0.25
 """The longest pause in seconds between two pieces of a long removal."""
 INTERVALS = 10
 """The intervals of statistics of each width that one transaction removes."""
-FOLD = 5.0
+FOLD = 1.0
 """Seconds between two foldings of the statistics."""
 SWEEP = 60.0
 """Seconds between two sweeps."""
@@ -115,7 +115,7 @@ class Retention:
         """Add the fresh counts of the statistics to their intervals."""
         folded = rollups.AT_ONCE
         while folded == rollups.AT_ONCE:
-            folded = await self._store.write(rollups.fold)
+            folded = await self._paced(rollups.fold)
 
     async def _cancel_when_told(self) -> None:
         await self._removals.wait()
