@@ -42,7 +42,7 @@ KNOWN_IN = {
     "markdown_it": {"api/markdown"},
     "httpx": {"cli", "sandbox", "demo"},
     "opentelemetry": {"tracing/otlp"},
-    "prometheus_client": {"metrics", "api/metrics"},
+    "prometheus_client": {"metrics/exposition"},
 }
 # The same for the client, whose other modules do nothing but compute.
 KNOWN_IN_CLIENT = {

@@ -177,7 +177,7 @@ def _asset_links(core: Core) -> AssetLinks:
 
 def _gauge_collector(core: Core, gauges: StoreGauges) -> GaugeCollector:
     collector = GaugeCollector(gauges, core.accounts.setups, lambda: core.breaker.blocked)
-    core.metrics.collect_with(collector)
+    core.metrics.gauges = collector.collect
     return collector
 
 

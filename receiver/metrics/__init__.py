@@ -1,13 +1,14 @@
 """The metrics of one process: counters and histograms with a bounded number of series."""
 
-from collections.abc import Iterable
-from typing import Any
-
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.registry import Collector
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from receiver.domain.statistics import OTHER, Sample
+from receiver.metrics.series import Family
 from receiver.metrics.table import METRICS, SAMPLED
+
+GaugeValues: TypeAlias = Iterable[tuple[str, Mapping[tuple[str, ...], float]]]
+"""Gauges by name, each with its values by labels."""
 
 MOST = 10_000
 """The most series of one process; further ones count under `other`."""
@@ -20,31 +21,28 @@ class Metrics:
     """The counters and histograms of one process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._parents: dict[str, Any] = {
-            name: self._parent(name) for name, one in METRICS.items() if one.kind != "gauge"
-        }
-        # Children are looked up here: a look-up in the library converts the labels and takes a lock.
-        self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self.families = {name: Family(one) for name, one in METRICS.items() if one.kind != "gauge"}
+        self.gauges: Callable[[], GaugeValues] = tuple
+        # The names of series and of metrics in one table: a sample finds its place with one look.
+        self._places: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._hosts: set[str] = set()
 
     def add(self, samples: Iterable[Sample], trace: str | None = None) -> None:
         """Count samples of the statistics. `trace` is the id of the trace that they belong to."""
-        exemplar = None if trace is None else {"trace_id": trace}
         for series, labels, value in samples:
-            child = self._children.get((series, labels)) or self._sampled(series, labels)
+            place = self._places.get((series, labels)) or self._sampled(series, labels)
             if value is None:
-                child.inc()
+                place.add()
             else:
-                child.observe(value, exemplar)
+                place.observe(value, trace)
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
         """Add to a counter, by its full name without `_total`."""
-        self._child(name, labels).inc(by)
+        self._place(name, labels).add(by)
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add a value to a histogram."""
-        self._child(name, labels).observe(value)
+        self._place(name, labels).observe(value)
 
     def committed(self, seconds: float, rows: int) -> None:
         """Count a transaction of the group commit; with 0 rows it failed."""
@@ -68,29 +66,17 @@ class Metrics:
         code = "" if status is None else str(status)
         self.observe("http_client_request_duration_seconds", seconds, method, host, code, error)
 
-    def collect_with(self, collector: Collector) -> None:
-        """Add a collector of gauges."""
-        self.registry.register(collector)
-
-    def _parent(self, name: str) -> Any:
-        one = METRICS[name]
-        if one.kind == "counter":
-            return Counter(name, one.meaning, one.labels, registry=self.registry)
-        return Histogram(name, one.meaning, one.labels, registry=self.registry, buckets=one.buckets)
-
     def _sampled(self, series: str, labels: tuple[str, ...]) -> Any:
         name = SAMPLED[series]
-        child = self._child(name, labels[: len(METRICS[name].labels)])
-        if len(self._children) < MOST:
-            self._children[series, labels] = child
-        return child
+        place = self._place(name, labels[: len(METRICS[name].labels)])
+        if len(self._places) < MOST:
+            self._places[series, labels] = place
+        return place
 
-    def _child(self, name: str, labels: tuple[str, ...]) -> Any:
-        child = self._children.get((name, labels))
-        if child is None:
-            if len(self._children) >= MOST:
+    def _place(self, name: str, labels: tuple[str, ...]) -> Any:
+        place = self._places.get((name, labels))
+        if place is None:
+            if len(self._places) >= MOST:
                 labels = (OTHER,) * len(labels)
-            parent = self._parents[name]
-            child = parent.labels(*labels) if labels else parent
-            self._children[name, labels] = child
-        return child
+            place = self._places[name, labels] = self.families[name].labeled(labels)
+        return place

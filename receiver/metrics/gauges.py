@@ -4,13 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import State
-from receiver.metrics.table import METRICS
+from receiver.metrics import GaugeValues
 from receiver.store import Store
 from receiver.store.standing import STATES, DeploymentStanding, standing
 
@@ -65,7 +62,7 @@ class StoreGauges:
             task.exception()
 
 
-class GaugeCollector(Collector):
+class GaugeCollector:
     """A collector that tells the standing that was read last, and the blocked accounts."""
 
     def __init__(
@@ -83,37 +80,24 @@ class GaugeCollector(Collector):
         except StoreUnavailable:
             self._standing = None
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Return the gauges without values, so that no other metric takes their names."""
-        return [_family(name) for name, one in METRICS.items() if one.kind == "gauge"]
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Return the gauges with their values."""
+    def collect(self) -> GaugeValues:
+        """Yield the gauges with their values."""
         blocked = set(self._blocked())
-        yield _family(
-            "ringback_account_blocked", {(name,): float(name in blocked) for name in self._accounts}
-        )
+        yield "ringback_account_blocked", _by_name({name: name in blocked for name in self._accounts})
         now = self._standing
         if now is None:
             return
         lost = State.UNCONFIRMED.value
         unconfirmed: dict[tuple[str, ...], float] = {(name, lost): 0 for name in self._accounts}
         unconfirmed |= {key: count for key, count in now.jobs.items() if key[1] == lost}
-        yield _family("ringback_jobs_open", now.jobs)
-        yield _family("ringback_jobs_unconfirmed", unconfirmed)
-        yield _family("ringback_deliveries_owed", _by_name(now.owed))
-        yield _family("ringback_delivery_oldest_due_seconds", _by_name(now.oldest_due))
+        yield "ringback_jobs_open", now.jobs
+        yield "ringback_jobs_unconfirmed", unconfirmed
+        yield "ringback_deliveries_owed", _by_name(now.owed)
+        yield "ringback_delivery_oldest_due_seconds", _by_name(now.oldest_due)
         states = {name: STATES[state] for name, state in now.endpoints.items()}
-        yield _family("ringback_endpoint_state", _by_name(states))
-        yield _family("ringback_replicas", {(): now.replicas})
+        yield "ringback_endpoint_state", _by_name(states)
+        yield "ringback_replicas", {(): now.replicas}
 
 
 def _by_name(values: Mapping[str, Any]) -> dict[tuple[str, ...], float]:
     return {(name,): value for name, value in values.items()}
-
-
-def _family(name: str, values: Mapping[tuple[str, ...], float] | None = None) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, METRICS[name].meaning, labels=METRICS[name].labels)
-    for labels, value in (values or {}).items():
-        family.add_metric(labels, value)
-    return family

@@ -14,6 +14,7 @@ from receiver.delivery import sender as module
 from receiver.delivery.leases import lease_of
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import LONGEST_TIMEOUT, EndpointState, Work
+from receiver.metrics.exposition import registry
 from receiver.store import endpoints as table
 from receiver.store.deliveries import ClaimedDelivery
 from receiver.store.generation import generation
@@ -214,8 +215,8 @@ async def test_an_attempt_under_a_lost_lease_is_stored_and_leaves_the_delivery_a
         await made.fixture.write("update due set fence = fence + 1 where work = 'deliver'")
         delivery, [attempt] = await made.perform(prepared)
         assert (delivery.state, delivery.leased, attempt.status) == ("pending", True, given)
-        registry = made.fixture.services.core.metrics.registry
-        assert registry.get_sample_value("ringback_leases_lost_total") == 1
+        told = registry(made.fixture.services.core.metrics)
+        assert told.get_sample_value("ringback_leases_lost_total") == 1
         made.fixture.lanes.release("ep_1")
         assert made.fixture.lanes.room(Work.DELIVER, "ep_1") == slots
     assert "is exhausted" not in caplog.text

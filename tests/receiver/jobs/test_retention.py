@@ -17,6 +17,7 @@ from receiver.domain.model import By, EndpointState, Job, State, Work
 from receiver.domain.reports import FailureKind
 from receiver.jobs import retention as module
 from receiver.jobs.retention import FOLD, LAST_POLL, OUTDATED, STEP, SWEEP, Retention
+from receiver.metrics.exposition import registry
 from receiver.store import endpoints as table
 from receiver.store import erasure, events, holds, lost_deliveries, partitions
 from receiver.store.postgres import driver
@@ -298,8 +299,7 @@ async def test_a_heavy_job_is_removed_in_pieces_with_the_deliveries_that_it_owes
         assert await fixture.column(f"select count(*) from {name}") == [0], name
     lost = await fixture.store.read(lost_deliveries.list_all())
     assert [(one.target, one.count) for one in lost] == [("ep_1", 1), ("ep_2", 1)]
-    registry = fixture.services.core.metrics.registry
-    assert registry.get_sample_value("ringback_retention_lost_total") == 2
+    assert registry(fixture.services.core.metrics).get_sample_value("ringback_retention_lost_total") == 2
     assert losses(caplog) == [("ep_1", 1, OUTDATED), ("ep_2", 1, OUTDATED)]
 
 
