@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from receiver.store.statements import Transaction, query
+from receiver.store.statements import Transaction, add_to, query
 
 Counts = Mapping[tuple[str, int, str], int]
 
@@ -11,15 +11,8 @@ Counts = Mapping[tuple[str, int, str], int]
 def add(counts: Counts, oldest: int) -> Transaction[None]:
     """Add counts by account, minute and kind, and delete every minute before `oldest`."""
     # Sorted, so that replicas that add to the same rows lock them in the same order.
-    for (account, minute, kind), count in sorted(counts.items()):
-        yield query(
-            "insert into tally values (:account, :minute, :what, :count) on conflict (account, minute, what) "
-            "do update set count = tally.count + excluded.count",
-            account=account,
-            minute=minute,
-            what=kind,
-            count=count,
-        )
+    rows = [(*key, count) for key, count in sorted(counts.items())]
+    yield add_to("tally", ("account", "minute", "what"), ("count",), rows)
     yield query("delete from tally where minute < :oldest", oldest=oldest)
 
 

@@ -1,18 +1,23 @@
 """Rollups: the counts and sums of the statistics, by interval.
 
-A transaction adds the changes that it counts as new rows, for which no other transaction waits. `fold` adds
-them to the intervals later; until then readers count both.
+A transaction adds the changes that it counts as one new row, for which no other transaction waits. `fold`
+adds them to the intervals later; until then readers count both.
 """
 
+import json
 import random
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from handlers.values import immutable
 from receiver.domain.statistics import GRAINS, KEPT, LABELS, SERIES, Sample, summed
 from receiver.store.statements import (
     InsertStatement,
+    Rows,
     Transaction,
+    add_to,
     insert,
     ms,
     one_or_none,
@@ -21,11 +26,13 @@ from receiver.store.statements import (
 )
 
 NAMES = tuple(f"label{number}" for number in range(1, LABELS + 1))
-KEY = (*NAMES, "bucket")
+KEY = ("metric", "grain", "at", *NAMES, "bucket")
 AT_ONCE = 100
-"""The most changes that one transaction folds: other writes wait for it 1 ms, and for 1,000 changes 7 ms."""
+"""The most changes that one transaction folds: other writes wait for it about 1 ms."""
 SERIES_AT_MOST = 200
 """The most combinations of labels that a reading returns: those with the largest counts."""
+Sums: TypeAlias = dict[tuple[Any, ...], list[float]]
+"""Counts with the sums of their values, by key."""
 
 
 @immutable(kw_only=True)
@@ -41,14 +48,14 @@ class Interval:
 
 def changes(samples: Iterable[Sample], now: datetime) -> InsertStatement:
     """Return the statement that adds samples. They count in the minute of `now`."""
+    counts = [
+        ((name, *_padded(labels), bucket), count, total)
+        for (name, labels, bucket), (count, total) in summed(samples).items()
+    ]
     minute = ms(now) // 60_000 * 60
-    return insert(
-        "rollup_change",
-        [
-            (random.getrandbits(62), name, minute, *_padded(labels), bucket, count, total)  # no secret
-            for (name, labels, bucket), (count, total) in summed(samples).items()
-        ],
-    )
+    # Random, so that replicas need no common number; no secret.
+    row = random.getrandbits(62), minute, json.dumps(counts, separators=(",", ":"))
+    return insert("rollup_change", [row] if counts else [])
 
 
 def _padded(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,49 +65,81 @@ def _padded(labels: tuple[str, ...]) -> tuple[str, ...]:
 def fold() -> Transaction[int]:
     """Add changes to their intervals. Returns the number of changes that were there, at most `AT_ONCE`."""
     # Another replica folds other changes. Both write intervals in one order, so neither waits in a circle.
-    found = yield skip_locked("select id from rollup_change order by id limit :limit", limit=AT_ONCE)
-    ids = [row["id"] for row in found]
-    if not ids:
+    found = yield skip_locked(
+        "select id, at, counts from rollup_change order by id limit :limit", limit=AT_ONCE
+    )
+    if not found:
         return 0
-    key = ", ".join(KEY)
-    for grain in GRAINS:
-        yield query(
-            f"insert into rollup select metric, {grain}, at - (at % {grain}) as slot, {key}, sum(count), "
-            f"sum(total) from rollup_change where id in (:ids) group by metric, slot, {key} "
-            f"order by metric, slot, {key} on conflict (metric, grain, at, {key}) "
-            "do update set count = rollup.count + excluded.count, total = rollup.total + excluded.total",
-            ids=ids,
-        )
-    yield query("delete from rollup_change where id in (:ids)", ids=ids)
-    return len(ids)
+    minutes = _sums()
+    for row in found:
+        for place, count, total in json.loads(row["counts"]):
+            _add(minutes, (row["at"], *place), count, total)
+    # Few minutes and places, so the wider intervals are made of the sums.
+    sums = _sums()
+    for (at, name, *place), (count, total) in minutes.items():
+        for grain in GRAINS:
+            _add(sums, (name, grain, at - at % grain, *place), count, total)
+    rows = [(*key, count, total) for key, (count, total) in sorted(sums.items())]
+    yield add_to("rollup", KEY, ("count", "total"), rows)
+    yield query("delete from rollup_change where id in (:ids)", ids=[row["id"] for row in found])
+    return len(found)
+
+
+def _sums() -> Sums:
+    return defaultdict(lambda: [0, 0.0])
+
+
+def _add(sums: Sums, key: tuple[Any, ...], count: float, total: float) -> None:
+    known = sums[key]
+    known[0] += count
+    known[1] += total
 
 
 def read(name: str, by: Sequence[str], since: int, until: int, step: int) -> Transaction[Sequence[Interval]]:
     """Return the intervals of a series from `since` to before `until`, summed by labels and `step` seconds.
 
-    All are seconds since 1970, `since` and `until` on the borders of intervals of `step`.
+    All are seconds since 1970, `since` and `until` on the borders of intervals of `step`. An interval with
+    changes that are not folded yet is there several times.
     """
     grain = max(one for one in GRAINS if step % one == 0)
-    places = [NAMES[SERIES[name].labels.index(label)] for label in by]
-    columns = "".join(f"{place}, " for place in places)
-    told = {"metric": name, "since": since, "until": until, "step": step}
-    shape = (
-        f"select at - (at % :step) as slot, {columns}bucket, sum(count) as count, sum(total) as total from "
+    places = [SERIES[name].labels.index(label) for label in by]
+    columns = "".join(f"{NAMES[place]}, " for place in places)
+    found = yield query(
+        f"select at - (at % :step) as slot, {columns}bucket, sum(count) as count, sum(total) as total "
+        "from rollup where metric = :metric and at >= :since and at < :until and grain = :grain "
+        f"group by slot, {columns}bucket",
+        metric=name,
+        since=since,
+        until=until,
+        step=step,
+        grain=grain,
     )
-    where = " where metric = :metric and at >= :since and at < :until"
-    group = f" group by slot, {columns}bucket"
-    found = yield query(f"{shape}rollup{where} and grain = :grain{group}", **told, grain=grain)
-    fresh = yield query(f"{shape}rollup_change{where}{group}", **told)
-    return [
+    told = [
         Interval(
             at=int(row["slot"]),
-            labels=tuple(row[place] for place in places),
+            labels=tuple(row[NAMES[place]] for place in places),
             bucket=int(row["bucket"]),
             count=int(row["count"]),
             total=float(row["total"]),
         )
-        for row in (*found, *fresh)
+        for row in found
     ]
+    fresh = yield query(
+        "select at, counts from rollup_change where at >= :since and at < :until", since=since, until=until
+    )
+    return [*told, *_unfolded(fresh, name, places, step)]
+
+
+def _unfolded(rows: Rows, name: str, places: Sequence[int], step: int) -> Iterator[Interval]:
+    """Yield the counts of one series in changes, by the labels at `places`."""
+    sums = _sums()
+    for row in rows:
+        for (metric, *labels, bucket), count, total in json.loads(row["counts"]):
+            if metric == name:
+                slot = row["at"] - row["at"] % step
+                _add(sums, (slot, tuple(labels[place] for place in places), bucket), count, total)
+    for (slot, labels, bucket), (count, total) in sums.items():
+        yield Interval(at=slot, labels=labels, bucket=bucket, count=int(count), total=total)
 
 
 def forget(now: datetime, limit: int) -> Transaction[int]:

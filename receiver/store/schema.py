@@ -6,16 +6,6 @@ the two.
 
 from collections.abc import Mapping
 
-COUNTED: Mapping[str, str] = {
-    "label1": "text",
-    "label2": "text",
-    "label3": "text",
-    "label4": "text",
-    "bucket": "bigint",
-    "count": "bigint",
-    "total": "double precision",
-}
-"""The columns of a count: its labels, its bucket, and the count with the sum of the values."""
 TABLES: Mapping[str, Mapping[str, str]] = {
     "job": {
         "id": "text",
@@ -162,9 +152,15 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "metric": "text",
         "grain": "bigint",
         "at": "bigint",
-        **COUNTED,
+        "label1": "text",
+        "label2": "text",
+        "label3": "text",
+        "label4": "text",
+        "bucket": "bigint",
+        "count": "bigint",
+        "total": "double precision",
     },
-    "rollup_change": {"id": "bigint", "metric": "text", "at": "bigint", **COUNTED},
+    "rollup_change": {"id": "bigint", "at": "bigint", "counts": "text"},
     "session": {"id": "bytea", "key_hash": "bytea", "created_at": "bigint", "expires_at": "bigint"},
     "meta": {"key": "text", "value": "text"},
     "taken": {

@@ -53,6 +53,22 @@ class InsertStatement:
 
 
 @immutable
+class AddStatement:
+    """An `INSERT` of many rows. One with the key of a row that is there adds its `sums` to that row."""
+
+    table: str
+    key: tuple[str, ...]
+    sums: tuple[str, ...]
+    values: Sequence[Sequence[Any]]
+
+    @property
+    def conflict(self) -> str:
+        """Return the clause of the SQL that adds to the rows that are there, in both dialects."""
+        sums = ", ".join(f"{name} = {self.table}.{name} + excluded.{name}" for name in self.sums)
+        return f" on conflict ({', '.join(self.key)}) do update set {sums}"
+
+
+@immutable
 class UpdateStatement:
     """An `UPDATE` of many rows: each row of values holds the `columns`, then the `key` columns."""
 
@@ -87,7 +103,7 @@ class Step(Enum):
     COMMIT = auto()
 
 
-Write: TypeAlias = InsertStatement | UpdateStatement | DeleteStatement
+Write: TypeAlias = InsertStatement | AddStatement | UpdateStatement | DeleteStatement
 """A statement without result rows. A driver may send several together: each table once, in any order."""
 Statement: TypeAlias = QueryStatement | Write | Step
 Transaction: TypeAlias = Generator[Statement, Rows, Result]
@@ -111,6 +127,16 @@ def skip_locked(sql: str, **parameters: Any) -> QueryStatement:
 def insert(table: str, values: Sequence[Sequence[Any]]) -> InsertStatement:
     """INSERT INTO `table` VALUES (...), (...): each row in the order of `schema.TABLES`."""
     return InsertStatement(table, values)
+
+
+def add_to(
+    table: str, key: tuple[str, ...], sums: tuple[str, ...], values: Sequence[Sequence[Any]]
+) -> AddStatement:
+    """INSERT INTO `table` ... ON CONFLICT (`key`) DO UPDATE: add `sums` to a row that is there.
+
+    Each row of values is in the order of `schema.TABLES`. No two rows have the same key.
+    """
+    return AddStatement(table, key, sums, values)
 
 
 def update(

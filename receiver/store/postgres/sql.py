@@ -6,7 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from receiver.store.schema import columns
-from receiver.store.statements import DeleteStatement, InsertStatement, Lock, QueryStatement, Write
+from receiver.store.statements import (
+    AddStatement,
+    DeleteStatement,
+    InsertStatement,
+    Lock,
+    QueryStatement,
+    Write,
+)
 
 LOCKS = {Lock.NONE: "", Lock.WAIT: " for update", Lock.SKIP: " for update skip locked"}
 # The lookbehind excludes casts, such as `::text`.
@@ -34,6 +41,8 @@ def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
 def _sql(write: Write, first: int) -> str:
     if isinstance(write, InsertStatement):
         return _insert_sql(write.table, first, write.numbered)
+    if isinstance(write, AddStatement):
+        return _insert_sql(write.table, first, False) + write.conflict
     if isinstance(write, DeleteStatement):
         return f"delete from {write.table} where id = any(${first}::text[])"
     return _update_sql(write.table, write.columns, write.key, first)
@@ -49,6 +58,8 @@ def _columns(write: Write) -> list[Sequence[Any]]:
 def _types(write: Write) -> Iterable[str]:
     if isinstance(write, InsertStatement):
         return columns(write.table, numbered=write.numbered).values()
+    if isinstance(write, AddStatement):
+        return columns(write.table).values()
     if isinstance(write, DeleteStatement):
         return ("text",)
     types = columns(write.table)

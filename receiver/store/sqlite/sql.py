@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from receiver.store.schema import TABLES
-from receiver.store.statements import DeleteStatement, InsertStatement, QueryStatement, Statement, Write
+from receiver.store.statements import (
+    AddStatement,
+    DeleteStatement,
+    InsertStatement,
+    QueryStatement,
+    Statement,
+    Write,
+)
 
 PIECES = (64, 32, 16)
 """Rows of one statement: few sizes, so that few statements are prepared."""
@@ -55,6 +62,8 @@ def many_sql(statement: Write, count: int) -> str:
     """Return the SQL that writes `count` rows at once. The values of all rows are bound in order."""
     if isinstance(statement, InsertStatement):
         return _insert_sql(statement.table, count)
+    if isinstance(statement, AddStatement):
+        return _insert_sql(statement.table, count) + statement.conflict
     if isinstance(statement, DeleteStatement):
         return f"delete from {statement.table} where id in ({', '.join('?' * count)})"
     return _update_sql(statement.table, statement.columns, statement.key, count)

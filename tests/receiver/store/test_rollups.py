@@ -46,7 +46,7 @@ async def test_changes_count_before_and_after_they_are_folded(fixture: StoreFixt
     await count(fixture, OTHER, minute=12)
     told = [(0, ("aiml",), 3), (0, ("gately",), 1), (3, ("aiml",), 1), (12, ("gately",), 1)]
     assert await read(fixture, "account") == told
-    assert await fixture.store.write(rollups.fold) == 5
+    assert await fixture.store.write(rollups.fold) == 3
     assert await fixture.store.write(rollups.fold) == 0
     assert await read(fixture, "account") == told
     # A change and an interval of the same minute are one.
@@ -88,8 +88,8 @@ async def test_values_are_kept_by_bucket_with_their_sum(fixture: StoreFixture) -
 
 
 async def test_a_fold_takes_a_bounded_number_of_changes(fixture: StoreFixture) -> None:
-    many: list[Sample] = [("events", (f"source.s{number}",), None) for number in range(rollups.AT_ONCE + 1)]
-    await count(fixture, *many)
+    for number in range(rollups.AT_ONCE + 1):
+        await count(fixture, ("events", (f"source.s{number}",), None))
     assert [await fixture.store.write(rollups.fold) for _ in range(3)] == [rollups.AT_ONCE, 1, 0]
 
 

@@ -16,6 +16,7 @@ from receiver.store.statements import (
     QueryStatement,
     Transaction,
     Write,
+    add_to,
     delete,
     for_update,
     insert,
@@ -88,6 +89,11 @@ INSERTED = "insert into hold (lane, until) select * from unnest($1::text[], $2::
     ("write", "sql", "values"),
     [
         (insert("hold", [("a", 1), ("b", 2)]), INSERTED, [("a", "b"), (1, 2)]),
+        (
+            add_to("hold", ("lane",), ("until",), [("a", 1), ("b", 2)]),
+            f"{INSERTED} on conflict (lane) do update set until = hold.until + excluded.until",
+            [("a", "b"), (1, 2)],
+        ),
         (
             update("hold", ("until",), [(1, "a")], key=("lane",)),
             (

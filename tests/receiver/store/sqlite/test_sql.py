@@ -11,6 +11,7 @@ from receiver.store.statements import (
     Statement,
     Step,
     Transaction,
+    add_to,
     delete,
     for_update,
     insert,
@@ -70,6 +71,10 @@ async def test_a_list_finds_its_rows_and_an_empty_one_none(store: Store) -> None
 
 def test_many_rows_are_written_by_one_statement() -> None:
     assert many_sql(insert("hold", []), 2) == "insert into hold (lane, until) values (?, ?), (?, ?)"
+    assert many_sql(add_to("hold", ("lane",), ("until",), []), 1) == (
+        "insert into hold (lane, until) values (?, ?) "
+        "on conflict (lane) do update set until = hold.until + excluded.until"
+    )
     assert many_sql(delete("job", []), 3) == "delete from job where id in (?, ?, ?)"
     assert many_sql(update("hold", ("until",), [], key=("lane",)), 2) == (
         "update hold set until = fresh.column1 from (values (?, ?), (?, ?)) as fresh "
