@@ -48,7 +48,8 @@ class FeedReader:
         self._until = frozenset(until)
         self._once = once
         self._every = every
-        self._left = asyncio.Event()
+        # An event takes a kilobyte, and most streams do not rest.
+        self._left = asyncio.Event() if every else None
         self._now = tailer.monotonic
         self._waiter: Waiter | None = None
         self.cut: Callable[[], None] | None = None
@@ -57,7 +58,8 @@ class FeedReader:
     def leave(self) -> None:
         """End the stream: its client is gone."""
         self._over = True
-        self._left.set()
+        if self._left is not None:
+            self._left.set()
         if self._waiter is not None:
             self._waiter.wake()
 
@@ -81,18 +83,18 @@ class FeedReader:
                     continue
                 if self._once:
                     return
-                if sent and self._every:
-                    await self._rest(waiter)
+                if sent and self._left is not None:
+                    await self._rest(waiter, self._left)
                 if not await self._waited(waiter):
                     yield self._heartbeat()
                     told = self._now()
 
-    async def _rest(self, waiter: Waiter) -> None:
+    async def _rest(self, waiter: Waiter, gone: asyncio.Event) -> None:
         """Let events gather for a while, in which this reader is woken for none."""
         waiter.resting = True
         try:
             async with asyncio.timeout(self._every):
-                await self._left.wait()
+                await gone.wait()
         except TimeoutError:
             pass
         finally:
