@@ -4,12 +4,15 @@ A transaction adds the changes that it counts as one new row, for which no other
 adds them to the intervals later; until then readers count both.
 """
 
+import itertools
 import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
+
+from pydantic_core import to_json
 
 from handlers.values import immutable
 from receiver.domain.statistics import GRAINS, KEPT, LABELS, SERIES, Sample, summed
@@ -31,6 +34,9 @@ AT_ONCE = 100
 """The most changes that one transaction folds: other writes wait for it about 1 ms."""
 SERIES_AT_MOST = 200
 """The most combinations of labels that a reading returns: those with the largest counts."""
+# Each process begins at a random number and goes on from there: replicas need no common sequence, and rows
+# that are written together lie together.
+_numbers = itertools.count(random.getrandbits(62))  # no secret
 Sums: TypeAlias = dict[tuple[Any, ...], list[float]]
 """Counts with the sums of their values, by key."""
 
@@ -53,8 +59,7 @@ def changes(samples: Iterable[Sample], now: datetime) -> InsertStatement:
         for (name, labels, bucket), (count, total) in summed(samples).items()
     ]
     minute = ms(now) // 60_000 * 60
-    # Random, so that replicas need no common number; no secret.
-    row = random.getrandbits(62), minute, json.dumps(counts, separators=(",", ":"))
+    row = next(_numbers), minute, to_json(counts).decode()
     return insert("rollup_change", [row] if counts else [])
 
 
