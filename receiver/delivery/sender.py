@@ -184,11 +184,12 @@ class DeliverySender:
             self._learn(claim, delivery, attempt, ruling)
         # Neither a ping nor a replay nor a retry by hand tells how the endpoint does on its own.
         counts = current and not last and not delivery.origin and not claim.lane.endswith(HAND_LANES)
-        settled = self._settled(claim, delivery, attempt, ruling)
+        noted = None
         if sent is not None:
-            delivered = settled.state == "delivered"
+            delivered = ruling.outcome is AttemptOutcome.DELIVERED
             made = EndpointAttempt(endpoint_id=sent.id, attempt=attempt, delivered=delivered, counts=counts)
-            settled = replace(settled, counts=counts if self.watch.notes(made) else None)
+            noted = counts if self.watch.notes(made) else None
+        settled = self._settled(claim, delivery, attempt, ruling, noted)
         standing = await self._surely(self._settling(settled), delivery, last=last)
         self.attempted(FINAL.get(ruling.outcome, "failed"))
         self.metrics.add(standing.samples)
@@ -301,8 +302,9 @@ class DeliverySender:
         now = self.clock.now()
         hint = directive = None
         if answer is not None:
-            hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
             directive = answer.header("webhook-delivery")
+            if answer.header("retry-after") is not None:
+                hint = retry_after(HttpMessage(answer.status, answer.headers, b"", self.clock.outside()))
         return decide(
             answer.status if answer else None,
             directive,
@@ -331,7 +333,12 @@ class DeliverySender:
             self.limits.hold(self.work, hold_of(lane, delivery.url), ruling.hold.total_seconds())
 
     def _settled(
-        self, claim: Claim, delivery: PendingDelivery, attempt: Attempt, ruling: Decision
+        self,
+        claim: Claim,
+        delivery: PendingDelivery,
+        attempt: Attempt,
+        ruling: Decision,
+        counts: bool | None,
     ) -> Settled:
         state = FINAL.get(ruling.outcome, "pending")
         reason = ruling.reason or (attempt.error if state == "exhausted" else None)
@@ -345,6 +352,7 @@ class DeliverySender:
             next_at=ruling.next_at,
             reason=reason,
             hold=hold,
+            counts=counts,
             event_at=delivery.event.at,
         )
 
