@@ -15,6 +15,7 @@ from receiver.domain.model import (
     PendingDelivery,
     Work,
 )
+from receiver.domain.statistics import Sample
 from receiver.domain.subscriptions import subscribers
 from receiver.egress.address_guard import origin_of
 from receiver.store import rollups
@@ -28,13 +29,20 @@ TO_CALLBACK_URL = frozenset({*JOB_FINAL, "job.unconfirmed"})
 
 
 def emit(
-    context: RecordContext, events: Sequence[tuple[Event, Job | None]], *, alone: bool = False
+    context: RecordContext,
+    events: Sequence[tuple[Event, Job | None]],
+    samples: Sequence[Sample] = (),
+    *,
+    alone: bool = False,
 ) -> Transaction[dict[str, list[NewDelivery]]]:
     """Write events, and a delivery for each subscribed endpoint. Returns the deliveries by event id.
 
-    With `alone` no deliveries are written: the events are sent in another way.
+    The events are counted in one row with the `samples` of their transaction. With `alone` no deliveries are
+    written: the events are sent in another way.
     """
+    counted = rollups.changes([*samples, *of_events(event for event, _ in events)], context.now())
     if not events:
+        yield counted
         return {}
     endpoints = yield from _endpoints(context.endpoints)
     until, until_monotonic = context.lease()
@@ -47,7 +55,7 @@ def emit(
                 _bear(context, event, job, target, now, until_monotonic) for target in targets
             ]
         yield insert("event", [event_row(event) for event, _ in events])
-        yield rollups.changes(of_events(event for event, _ in events), now)
+        yield counted
         yield insert("delivery", [_delivery_row(one, now) for group in deliveries.values() for one in group])
         yield insert(
             "due",

@@ -11,7 +11,6 @@ from typing import Any
 
 from receiver.domain.model import Claim, Event, Job, Outcome, ScheduledWork, Source, State, Work
 from receiver.domain.reports import Action, FailureKind, ProviderFailure, ProviderUpdate, Report, meaning_of
-from receiver.store import rollups
 from receiver.store.due_changes import DueChanges, Keep
 from receiver.store.emission import emit
 from receiver.store.evidence import Evidence, heard_of
@@ -58,10 +57,10 @@ def record(context: RecordContext, reports: Sequence[Report]) -> Transaction[lis
     known = [(job.provider_job_id, job.kept_url, job_id) for job_id, job in batch.bound.items()]
     yield update("job", ("provider_job_id", "kept_url"), known)
     yield from _forget_inputs(batch)
-    yield rollups.changes([sample for one in results for sample in one.samples], context.now())
     yield from batch.due.write(context.now())
     # Last, because it takes the order lock, for which other writers wait until the commit.
-    deliveries = yield from emit(context, batch.events)
+    samples = [sample for one in results for sample in one.samples]
+    deliveries = yield from emit(context, batch.events, samples)
     return list(_with_born(results, deliveries))
 
 
