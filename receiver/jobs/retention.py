@@ -114,8 +114,13 @@ class Retention:
     async def fold(self) -> None:
         """Add the fresh counts of the statistics to their intervals."""
         folded = rollups.AT_ONCE
-        while folded == rollups.AT_ONCE:
-            folded = await self._paced(rollups.fold)
+        while folded >= rollups.AT_ONCE:
+            read, more = rollups.Unfolded(), True
+            while more and len(read.ids) < rollups.AT_ONCE:
+                changes = await self._store.read(rollups.unfolded(read.last))
+                read.add(changes)
+                more = len(changes) == rollups.LOOK
+            folded = await self._paced(functools.partial(rollups.fold, read)) if read.ids else 0
 
     async def _cancel_when_told(self) -> None:
         await self._removals.wait()

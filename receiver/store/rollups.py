@@ -30,8 +30,10 @@ from receiver.store.statements import (
 
 NAMES = tuple(f"label{number}" for number in range(1, LABELS + 1))
 KEY = ("metric", "grain", "at", *NAMES, "bucket")
-AT_ONCE = 100
-"""The most changes that one transaction folds: other writes wait for it about 1 ms."""
+AT_ONCE = 500
+"""The most changes that one transaction folds."""
+LOOK = 50
+"""The most changes that are read and summed at once: for about 1 ms nothing else runs."""
 SERIES_AT_MOST = 200
 """The most combinations of labels that a reading returns: those with the largest counts."""
 # Each process begins at a random number and goes on from there: replicas need no common sequence, and rows
@@ -67,26 +69,53 @@ def _padded(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels + ("",) * (LABELS - len(labels))
 
 
-def fold() -> Transaction[int]:
-    """Add changes to their intervals. Returns the number of changes that were there, at most `AT_ONCE`."""
-    # Another replica folds other changes. Both write intervals in one order, so neither waits in a circle.
-    found = yield skip_locked(
-        "select id, at, counts from rollup_change order by id limit :limit", limit=AT_ONCE
+def unfolded(after: int) -> Transaction[Rows]:
+    """Return the next changes behind an id, at most `LOOK`."""
+    found = yield query(
+        "select id, at, counts from rollup_change where id > :after order by id limit :limit",
+        after=after,
+        limit=LOOK,
     )
-    if not found:
+    return found
+
+
+class Unfolded:
+    """Changes that were read, summed by minute outside of any transaction: no other write waits for that."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._minutes = _sums()
+
+    @property
+    def last(self) -> int:
+        """Return the id of the last change; -1 where there is none."""
+        return self.ids[-1] if self.ids else -1
+
+    def add(self, changes: Rows) -> None:
+        """Add changes as `unfolded` returns them."""
+        for row in changes:
+            self.ids.append(row["id"])
+            for place, count, total in json.loads(row["counts"]):
+                _add(self._minutes, (row["at"], *place), count, total)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows to add to the intervals, in the order of their keys."""
+        # Few minutes and places, so the wider intervals are made of the sums.
+        sums = _sums()
+        for (at, name, *place), (count, total) in self._minutes.items():
+            for grain in GRAINS:
+                _add(sums, (name, grain, at - at % grain, *place), count, total)
+        return [(*key, count, total) for key, (count, total) in sorted(sums.items())]
+
+
+def fold(read: Unfolded) -> Transaction[int]:
+    """Add changes to their intervals. Returns their number, 0 where another replica folds some of them."""
+    found = yield skip_locked("select id from rollup_change where id in (:ids) order by id", ids=read.ids)
+    if len(found) < len(read.ids):
         return 0
-    minutes = _sums()
-    for row in found:
-        for place, count, total in json.loads(row["counts"]):
-            _add(minutes, (row["at"], *place), count, total)
-    # Few minutes and places, so the wider intervals are made of the sums.
-    sums = _sums()
-    for (at, name, *place), (count, total) in minutes.items():
-        for grain in GRAINS:
-            _add(sums, (name, grain, at - at % grain, *place), count, total)
-    rows = [(*key, count, total) for key, (count, total) in sorted(sums.items())]
-    yield add_to("rollup", KEY, ("count", "total"), rows)
-    yield query("delete from rollup_change where id in (:ids)", ids=[row["id"] for row in found])
+    # In the order of their keys, so that two replicas never wait for each other.
+    yield add_to("rollup", KEY, ("count", "total"), read.rows())
+    yield query("delete from rollup_change where id in (:ids)", ids=read.ids)
     return len(found)
 
 
