@@ -5,8 +5,10 @@ from functools import partial
 
 from receiver.domain.statistics import KEPT, Sample
 from receiver.store import rollups
+from receiver.store.migrations import migrations
 from receiver.store.rollups import Interval
-from receiver.store.statements import Transaction
+from receiver.store.statements import Transaction, query
+from tests.engines import ENGINES
 from tests.receiver.store_fixture import StoreFixture
 
 NOON = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
@@ -112,6 +114,28 @@ async def test_changes_that_are_gone_are_not_folded_again(fixture: StoreFixture)
     assert await read(fixture) == [(0, (), 4)]
     assert await fold(fixture) == 2
     assert await read(fixture) == [(0, (), 4)]
+
+
+async def test_an_upgrade_keeps_the_changes_of_the_table_before(fixture: StoreFixture) -> None:
+    sql = {one.version: one.sql for one in migrations("sqlite" if ENGINES.sqlite else "postgresql")}
+    await count(fixture, DONE)
+    await fold(fixture)
+    before = "create table rollup_change" + sql[11].rpartition("create table rollup_change")[2]
+    row = f"'jobs', {AT}, 'aiml', 'video', 'succeeded', 'callback', -1, 2, 0.5"
+    rows = f"insert into rollup_change values (1, {row}), (2, {row.replace(str(AT), str(AT + 660))})"
+
+    def upgrade() -> Transaction[None]:
+        for one in ("drop table rollup_change", before.strip("; \n"), rows, *sql[14].split(";")):
+            if one.strip():
+                yield query(one)
+
+    await fixture.store.write(upgrade)
+    assert await read(fixture) == [(0, (), 3), (11, (), 2)]
+    assert await read(fixture, step=600) == [(0, (), 3), (10, (), 2)]
+    found = await fixture.store.read(rollups.read("jobs", ["account"], AT, AT + 3600, 3600))
+    assert [(one.labels, one.count, one.total) for one in found] == [(("aiml",), 5, 1.0)]
+    await count(fixture, DONE)
+    assert (await fold(fixture), await read(fixture, step=600)) == (1, [(0, (), 4), (10, (), 2)])
 
 
 async def test_intervals_of_each_width_are_kept_for_their_time(fixture: StoreFixture) -> None:

@@ -13,9 +13,16 @@ create table rollup (
     primary key (metric, grain, at, label1, label2, label3, label4, bucket)
 );
 create index rollup_age on rollup (grain, at);
--- The counts of a transaction, as JSON, until they are added to the intervals.
+-- Changes that are not folded into the intervals yet.
 create table rollup_change (
     id bigint primary key,
+    metric text collate "C" not null,
     at bigint not null,
-    counts text not null
+    label1 text collate "C" not null,
+    label2 text collate "C" not null,
+    label3 text collate "C" not null,
+    label4 text collate "C" not null,
+    bucket bigint not null,
+    count bigint not null,
+    total double precision not null
 );
