@@ -115,12 +115,17 @@ class Retention:
         """Add the fresh counts of the statistics to their intervals."""
         folded = rollups.AT_ONCE
         while folded >= rollups.AT_ONCE:
-            read, more = rollups.Unfolded(), True
-            while more and len(read.ids) < rollups.AT_ONCE:
-                changes = await self._store.read(rollups.unfolded(read.last))
-                read.add(changes)
-                more = len(changes) == rollups.LOOK
+            read = await self._unfolded()
             folded = await self._paced(functools.partial(rollups.fold, read)) if read.ids else 0
+
+    async def _unfolded(self) -> rollups.Unfolded:
+        """Read the first changes of the statistics, at most `AT_ONCE`. Returns them with their sums."""
+        read, more = rollups.Unfolded(), True
+        while more and len(read.ids) < rollups.AT_ONCE:
+            changes = await self._store.read(rollups.unfolded(read.last))
+            read.add(changes)
+            more = len(changes) == rollups.LOOK
+        return read
 
     async def _cancel_when_told(self) -> None:
         await self._removals.wait()
