@@ -182,6 +182,9 @@ class DeliverySender:
             ruling = replace(ruling, outcome=AttemptOutcome.EXHAUSTED, next_at=None)
         if current:
             self._learn(claim, delivery, attempt, ruling)
+        if ruling.outcome is AttemptOutcome.DELIVERED:
+            # A failure keeps its slot. Why: receiver/README.md#a-slot-is-for-the-call
+            self.dispatcher.free(claim)
         # Neither a ping nor a replay nor a retry by hand tells how the endpoint does on its own.
         counts = current and not last and not delivery.origin and not claim.lane.endswith(HAND_LANES)
         noted = None

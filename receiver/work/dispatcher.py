@@ -33,6 +33,9 @@ class WakeableWorker(Protocol):
     def start(self, prepared: Any, /) -> None:
         """Perform work that holds a slot of its lane."""
 
+    def free(self, claim: Claim) -> None:
+        """Give back the slot of work with an outcome that is not stored yet."""
+
     def mark_waiting(self, lane: str) -> None:
         """Note that due work of a lane waits for a slot."""
 
@@ -69,6 +72,12 @@ class Dispatcher:
             worker.wake()
         else:
             self._tell(work.value)
+
+    def free(self, claim: Claim) -> None:
+        """Give back the slot of work with an outcome that is not stored yet."""
+        worker = self.workers.get(claim.work)
+        if worker is not None:
+            worker.free(claim)
 
     def heard(self, word: str) -> None:
         """Wake the worker of the kind of work that another process names.

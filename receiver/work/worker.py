@@ -25,6 +25,8 @@ AFTER_TROUBLE = 1.0
 """Seconds between a claim that failed and the next one."""
 AT_LAST = 0.4
 """Seconds for tasks that were cancelled, or are within a commit, when the grace period is over."""
+UNSTORED = 1_000
+"""The number of outcomes that may wait for the store without a slot: further ones keep theirs meanwhile."""
 
 
 class Performer(Protocol[Item]):
@@ -86,6 +88,7 @@ class Worker(Generic[Item]):
         self._loop = asyncio.get_running_loop()
         self.alarm = Wakeup()
         self._under_way: dict[asyncio.Task[None], str] = {}
+        self._holding: dict[tuple[str, int], str] = {}
         self._prepared: Sequence[Item] = ()
         self._unsure: Sequence[Item] = ()
         self._stopping = False
@@ -219,8 +222,10 @@ class Worker(Generic[Item]):
         """Perform work that holds a slot of its lane. While stopping, it is left until its lease ends."""
         if self._stopping:
             return
+        claim = prepared.claim
         task = self._loop.create_task(self._perform(prepared))
-        self._under_way[task] = prepared.claim.id
+        self._under_way[task] = claim.id
+        self._holding[claim.id, claim.fence] = claim.lane
         task.add_done_callback(self._under_way.pop)
 
     async def stop(self, grace: float) -> None:
@@ -258,7 +263,17 @@ class Worker(Generic[Item]):
         except Exception:
             LOGGER.exception("performing %s work failed; its lease will end", self.work)
         finally:
-            self._wake(self._limits.release(prepared.claim.lane, self.work))
+            self._free(prepared.claim)
+
+    def free(self, claim: Claim) -> None:
+        """Give back the slot of work with an outcome that is not stored yet, if few such outcomes wait."""
+        if len(self._under_way) - len(self._holding) < UNSTORED:
+            self._free(claim)
+
+    def _free(self, claim: Claim) -> None:
+        lane = self._holding.pop((claim.id, claim.fence), None)
+        if lane is not None:
+            self._wake(self._limits.release(lane, self.work))
 
     def _wake(self, kinds: Iterable[Work]) -> None:
         for kind in kinds:

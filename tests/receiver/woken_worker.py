@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from receiver.domain.model import Work
+from receiver.domain.model import Claim, Work
 from tests.receiver.store_fixture import StoreFixture
 
 
@@ -12,12 +12,14 @@ from tests.receiver.store_fixture import StoreFixture
 class WokenWorker:
     """A worker that performs nothing.
 
-    It notes the moments for which it is woken, the work that is started and the lanes that are marked.
+    It notes the moments for which it is woken, the work that is started, the claims with a slot that is given
+    back early, and the lanes that are marked.
     """
 
     work: Work
     woken: list[datetime | None] = field(default_factory=list)
     started: list[Any] = field(default_factory=list)
+    freed: list[Claim] = field(default_factory=list)
     marked: list[str] = field(default_factory=list)
 
     def wake(self, at: datetime | None = None) -> None:
@@ -27,6 +29,10 @@ class WokenWorker:
     def start(self, prepared: Any, /) -> None:
         """Note work that holds a slot."""
         self.started.append(prepared)
+
+    def free(self, claim: Claim) -> None:
+        """Note a claim with a slot that is given back."""
+        self.freed.append(claim)
 
     def mark_waiting(self, lane: str) -> None:
         """Note a lane in which work waits."""

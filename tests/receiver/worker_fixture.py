@@ -65,6 +65,7 @@ class Made:
     failure: Exception | None = None
     limited: Mapping[str, int] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
+    claims: list[Claim] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,6 +91,7 @@ class Made:
     async def perform(self, prepared: Given) -> None:
         """Record the work, and delete its due row."""
         claim, job_id = prepared.claim, prepared.claim.id
+        self.claims.append(claim)
         self._tell(self.begun, job_id)
         if self.gate is not None:
             await self.gate.wait()

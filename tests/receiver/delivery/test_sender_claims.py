@@ -191,6 +191,28 @@ async def test_an_attempt_whose_commit_was_not_acknowledged_is_stored_once(
         assert (delivery.state, attempt.status, cuts) == ("delivered", 204, 2)
 
 
+@pytest.mark.parametrize(
+    ("given", "freed"), [(answer(204), True), (answer(500), False), (answer(410), False), (BROKEN, False)]
+)
+async def test_a_slot_is_free_before_the_outcome_is_stored_where_the_endpoint_took_the_delivery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bytes, freed: bool
+) -> None:
+    async with sending(tmp_path, given) as made:
+        await made.endpoint()
+        prepared, commits = await made.delivery(), made.fixture.store._commit
+        workers, write = register_workers(made.fixture), commits._write
+        then: list[list[Any]] = []
+
+        async def noted(transaction: Any) -> Any:
+            then.append(list(workers[Work.DELIVER].freed))
+            return await write(transaction)
+
+        monkeypatch.setattr(commits, "_write", noted)
+        _, [attempt] = await made.perform(prepared)
+    assert (attempt.delivery_id, then[0]) == (prepared.claim.id, [prepared.claim] if freed else [])
+    assert workers[Work.DELIVER].freed == then[0]
+
+
 async def test_an_attempt_keeps_the_time_until_its_answer(tmp_path: Path) -> None:
     async with sending(tmp_path, answer(204)) as made:
         await made.endpoint()

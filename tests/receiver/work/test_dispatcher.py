@@ -96,3 +96,12 @@ def test_deliveries_of_a_process_that_delivers_nothing_are_announced_to_the_othe
     assert (workers[Work.SUBMIT].started, hints) == ([], ["deliver", "deliver"])
     ours.deliver([])
     assert hints == ["deliver", "deliver"]
+
+
+@pytest.mark.parametrize(("kind", "given_back"), [(Work.DELIVER, ["dlv_1"]), (Work.SUBMIT, [])])
+def test_a_slot_is_given_back_to_the_worker_of_its_kind(kind: Work, given_back: list[str]) -> None:
+    ours, workers, hints = dispatcher(kind)
+    claim = new_delivery(1, "ep_1", claimed=True).claim
+    assert claim is not None
+    ours.free(claim)
+    assert ([one.id for one in workers[kind].freed], hints) == (given_back, [])

@@ -66,6 +66,40 @@ async def test_nobody_takes_a_slot_that_a_claim_was_promised(worker_fixture: Wor
     worker_fixture.made.gate.set()
 
 
+async def test_a_slot_that_is_freed_early_is_free_once_and_taken_by_the_next(
+    worker_fixture: WorkerFixture,
+) -> None:
+    made = worker_fixture.made
+    made.gate = asyncio.Event()
+    await worker_fixture.jobs(*["aiml"] * 5)
+    assert await worker_fixture.worker.tick() == 3
+    await made.until(lambda: len(made.claims) == 3)
+    for _ in range(2):
+        worker_fixture.dispatcher.free(made.claims[0])
+    assert (worker_fixture.taken(), worker_fixture.worker.alarm.rings_in()) == (2, 0)
+    assert await worker_fixture.worker.tick() == 1
+    assert worker_fixture.taken() == 3
+    made.gate.set()
+    await worker_fixture.idle()
+    assert await worker_fixture.worker.tick() == 1
+
+
+async def test_outcomes_that_wait_for_the_store_without_a_slot_are_bounded(
+    worker_fixture: WorkerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "UNSTORED", 2)
+    made = worker_fixture.made
+    made.gate = asyncio.Event()
+    await worker_fixture.jobs(*["aiml"] * 3)
+    await worker_fixture.worker.tick()
+    await made.until(lambda: len(made.claims) == 3)
+    for one in made.claims:
+        worker_fixture.worker.free(one)
+    assert worker_fixture.taken() == 1
+    made.gate.set()
+    await worker_fixture.idle()
+
+
 async def test_running_limits_are_asked_for(worker_fixture: WorkerFixture) -> None:
     worker_fixture.made.limited = {"aiml": 1}
     await worker_fixture.jobs("aiml", "aiml")
