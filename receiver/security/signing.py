@@ -7,10 +7,11 @@ needs only a public key.
 import base64
 import binascii
 import functools
-import hmac
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 75
@@ -39,15 +40,15 @@ def key_of(secret: str) -> bytes:
 
 def mac(key: bytes, message: bytes) -> bytes:
     """Return the HMAC-SHA256 of `message`."""
-    # The keyed state is cached and copied: `hmac.digest` is slower and releases the interpreter lock.
+    # The keyed state is cached and copied: `hmac` of the standard library takes nearly twice as long.
     made = _keyed(key).copy()
     made.update(message)
-    return made.digest()
+    return made.finalize()
 
 
 @functools.lru_cache(maxsize=256)
-def _keyed(key: bytes) -> hmac.HMAC:
-    return hmac.new(key, digestmod="sha256")
+def _keyed(key: bytes) -> HMAC:
+    return HMAC(key, SHA256())
 
 
 def headers(

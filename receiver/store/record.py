@@ -5,6 +5,7 @@ the row that this transaction has locked, so two reports can never both end the 
 Why: receiver/README.md#one-recording-transaction
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from receiver.store.evidence import Evidence, heard_of
 from receiver.store.inputs import forget
 from receiver.store.provider_ids import taken_by, unless_taken
 from receiver.store.record_context import NewDelivery, RecordContext, RecordResult
-from receiver.store.rows import JOB_CHANGES, JOB_SEEN, job_changes, read_job
+from receiver.store.rows import JOB_SEEN, changed_columns, job_changes, read_job
 from receiver.store.samples import of_report
 from receiver.store.statements import Transaction, for_update, ms, update
 
@@ -29,13 +30,13 @@ UNSENT = frozenset({State.PENDING, State.SUBMITTING, State.UNCONFIRMED})
 
 @dataclass(slots=True)
 class _Batch:
-    """The rows that one transaction is going to write."""
+    """The rows that one transaction is going to write. `changed` has each changed job as it was before."""
 
     jobs: dict[str, Job]
     evidence: Evidence
     unsent: set[str] = field(default_factory=set)
     bound: dict[str, Job] = field(default_factory=dict)
-    changed: set[str] = field(default_factory=set)
+    changed: dict[str, Job] = field(default_factory=dict)
     events: list[tuple[Event, Job | None]] = field(default_factory=list)
     due: DueChanges = field(default_factory=DueChanges)
 
@@ -52,8 +53,7 @@ def record(context: RecordContext, reports: Sequence[Report]) -> Transaction[lis
     owners = yield from taken_by(reports, batch.jobs)
     results = [_fold(context, batch, report, held, owners) for report in reports]
     yield from batch.evidence.write()
-    changed = [batch.jobs[job_id] for job_id in sorted(batch.changed)]
-    yield update("job", JOB_CHANGES, [(*job_changes(job), job.id) for job in changed])
+    yield from _write_jobs(batch)
     known = [(job.provider_job_id, job.kept_url, job_id) for job_id, job in batch.bound.items()]
     yield update("job", ("provider_job_id", "kept_url"), known)
     yield from _forget_inputs(batch)
@@ -131,7 +131,18 @@ def _keep(batch: _Batch, before: Job, after: Job) -> None:
     if before.state in UNSENT:
         batch.unsent.add(before.id)
     batch.jobs[before.id] = after
-    batch.changed.add(before.id)
+    batch.changed.setdefault(before.id, before)
+
+
+def _write_jobs(batch: _Batch) -> Transaction[None]:
+    """Write the jobs that changed, those with the same columns in one statement."""
+    rows: defaultdict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for job_id in sorted(batch.changed):
+        job = batch.jobs[job_id]
+        columns = changed_columns(batch.changed[job_id], job)
+        rows[columns].append((*job_changes(job, columns), job_id))
+    for columns, values in rows.items():
+        yield update("job", columns, values)
 
 
 def _still_tells(report: Report, job: Job) -> bool:

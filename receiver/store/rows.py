@@ -148,12 +148,35 @@ _CHANGING: Mapping[str, Callable[[Job], Any]] = {
 }
 """The columns that reports change, and the value of each."""
 JOB_CHANGES = tuple(_CHANGING)
-_CHANGED_VALUES = tuple(_CHANGING.values())
+_SELDOM = (
+    "error",
+    "misses",
+    "missing_since",
+    "quiet_poll",
+    "expects_callback",
+    "callback_off",
+    "poll_wanted",
+    "guessed_id",
+    "hinted_polls",
+    "hint_after",
+    "overflow",
+    "cancel_wanted",
+    "waiting",
+)
+JOB_USUAL_CHANGES = tuple(name for name in JOB_CHANGES if name not in _SELDOM)
+"""The columns to write for most reports, which change no other: half as many, at two thirds of the cost."""
+_VALUES = {columns: [_CHANGING[name] for name in columns] for columns in (JOB_CHANGES, JOB_USUAL_CHANGES)}
+_seldom = attrgetter(*_SELDOM)
 
 
-def job_changes(job: Job) -> tuple[Any, ...]:
-    """Return the values of the columns `JOB_CHANGES`."""
-    return tuple([value(job) for value in _CHANGED_VALUES])
+def changed_columns(before: Job, after: Job) -> tuple[str, ...]:
+    """Return the columns to write: `JOB_USUAL_CHANGES` where no other changed, else `JOB_CHANGES`."""
+    return JOB_USUAL_CHANGES if _seldom(before) == _seldom(after) else JOB_CHANGES
+
+
+def job_changes(job: Job, columns: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the values of `JOB_CHANGES` or `JOB_USUAL_CHANGES`."""
+    return tuple([value(job) for value in _VALUES[columns]])
 
 
 def job_row(job: Job, whole_input: bytes, shown_input: bytes) -> tuple[Any, ...]:
@@ -177,7 +200,8 @@ def read_job(row: Row) -> Job:
     """
     values: dict[str, Any] = dict(zip(JOB_FIELDS, row, strict=False))
     for name in JOB_MOMENTS:
-        values[name] = from_ms(values[name])
+        if values[name] is not None:
+            values[name] = moment(values[name])
     for name in JOB_FLAGS:
         values[name] = bool(values[name])
     error, by, result = values["error"], values["completed_by"], values["result"]

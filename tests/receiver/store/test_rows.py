@@ -24,7 +24,9 @@ from receiver.domain.model import (
 from receiver.store.rows import (
     JOB_CHANGES,
     JOB_FIELDS,
+    JOB_USUAL_CHANGES,
     UNOWNED,
+    changed_columns,
     delivery_row,
     due_row,
     endpoint_row,
@@ -157,9 +159,17 @@ def test_a_row_may_go_on_behind_the_fields_of_a_job() -> None:
     assert read_job(found) == MINIMAL  # type: ignore[arg-type]  # read by place
 
 
+@pytest.mark.parametrize("name", JOB_CHANGES)
+def test_each_column_that_changed_is_written(name: str) -> None:
+    columns = changed_columns(MINIMAL, MINIMAL.but(**{name: getattr(FULL, name)}))
+    assert columns == (JOB_USUAL_CHANGES if name in JOB_USUAL_CHANGES else JOB_CHANGES)
+    assert name in columns
+
+
 def test_a_report_changes_every_column_but_the_fixed_ones() -> None:
     row = stored(FULL)
-    assert job_changes(FULL) == tuple(row[name] for name in JOB_CHANGES)
+    for columns in (JOB_CHANGES, JOB_USUAL_CHANGES):
+        assert job_changes(FULL, columns) == tuple(row[name] for name in columns)
     assert row.keys() - set(JOB_CHANGES) == {
         "id",
         "account",
