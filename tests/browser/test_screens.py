@@ -62,6 +62,9 @@ async def test_a_job_is_followed_live_from_submission_to_delivery(
         await row.get_by_role("link").click()
         await expect(page.page.get_by_text("as the provider's callback told")).to_be_visible()
         await expect(page.page.get_by_role("row").filter(has_text="attempt").first).to_be_visible()
+        mark = page.page.locator(".waterfall .mark.good").first
+        await mark.hover()
+        await expect(mark).to_have_attribute("title", re.compile(r"^attempt at .+: 204 in "))
         assert job["id"] in await page.page.locator("main").inner_text()
         await page.page.get_by_text("Raw messages of the provider").click()
         await expect(page.page.locator("pre", has_text='"status":"finished"')).to_be_visible()
