@@ -200,8 +200,7 @@ def read_job(row: Row) -> Job:
     """
     values: dict[str, Any] = dict(zip(JOB_FIELDS, row, strict=False))
     for name in JOB_MOMENTS:
-        if values[name] is not None:
-            values[name] = moment(values[name])
+        values[name] = from_ms(values[name])
     for name in JOB_FLAGS:
         values[name] = bool(values[name])
     error, by, result = values["error"], values["completed_by"], values["result"]
