@@ -28,14 +28,36 @@ def render(query: QueryStatement) -> tuple[str, list[Any]]:
 
 def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
     """Return one SQL statement for all `writes`, and its parameters: an array for each column of values."""
+    parts, bound = _parts(writes)
+    return _with(parts[:-1], parts[-1]), bound
+
+
+def then(writes: Sequence[Write], value: str) -> tuple[str, list[Any]]:
+    """Return one SQL statement for all `writes` that then selects `value`, and its parameters.
+
+    The writes are done, with all their waits for locks, before `value` is evaluated.
+    """
+    parts, bound = _parts(writes)
+    # PostgreSQL may carry out parts in any order, but it has to count the rows of each before the condition
+    # holds, and the condition before the value.
+    counts = [f"(select count(*) from part{place}) >= 0" for place in range(len(parts))]
+    where = f" where {' and '.join(counts)}" if counts else ""
+    return _with([f"{part} returning 1" for part in parts], f"select {value} as value{where}"), bound
+
+
+def _parts(writes: Sequence[Write]) -> tuple[list[str], list[Any]]:
     parts: list[str] = []
     bound: list[Any] = []
     for write in writes:
         parts.append(_sql(write, len(bound) + 1))
         bound += _columns(write)
+    return parts, bound
+
+
+def _with(parts: Sequence[str], last: str) -> str:
     # One statement with data-modifying parts saves a round trip for each write.
-    first = [f"part{place} as ({part})" for place, part in enumerate(parts[:-1])]
-    return f"with {', '.join(first)} {parts[-1]}" if first else parts[-1], bound
+    first = [f"part{place} as ({part})" for place, part in enumerate(parts)]
+    return f"with {', '.join(first)} {last}" if first else last
 
 
 def _sql(write: Write, first: int) -> str:

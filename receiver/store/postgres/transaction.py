@@ -7,7 +7,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from receiver.domain.errors import StoreUnavailable
-from receiver.store.postgres.sql import render, together
+from receiver.store.postgres.sql import render, then, together
 from receiver.store.statements import QueryStatement, Rows, Statement, Step, Transaction, Write
 
 if TYPE_CHECKING:
@@ -90,6 +90,13 @@ class Drive:
         raise error
 
     async def _execute(self, connection: "Connection", statement: Statement) -> Rows:
+        if statement is Step.IN_ORDER:
+            # The function takes the lock first and then reads, in a statement with a newer snapshot, so the
+            # generation stays current for as long as the lock is held. The waiting writes go along, because
+            # a round trip costs more than they do.
+            writes, self._waiting = self._waiting, []
+            sql, values = then(writes, "in_order()")
+            return await connection.fetch(sql, *values)
         if isinstance(statement, QueryStatement | Step):
             await self._flush(connection)
             return await self._ask(connection, statement)
@@ -105,10 +112,6 @@ class Drive:
         if statement is Step.COMMIT:
             await self._end(connection)
             return ()
-        if statement is Step.IN_ORDER:
-            # The function takes the lock first and then reads, in a statement with a newer snapshot, so the
-            # generation stays current for as long as the lock is held.
-            return await connection.fetch("select in_order() as value")
         assert isinstance(statement, QueryStatement)  # noqa: S101  # there is no other step
         sql, values = render(statement)
         return await connection.fetch(sql, *values)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.store import jobs
-from receiver.store.postgres.sql import clean, render, together
+from receiver.store.postgres.sql import clean, render, then, together
 from receiver.store.schema import TABLES
 from receiver.store.statements import (
     InsertStatement,
@@ -125,6 +125,18 @@ def test_several_writes_are_parts_of_one_statement() -> None:
         "insert into meta (key, value) select * from unnest($4::text[], $5::text[])"
     )
     assert values == [("a",), (1,), ("b",), ("k",), ("v",)]
+
+
+def test_a_value_is_selected_behind_all_writes() -> None:
+    sql, values = then([insert("hold", [("a", 1)]), delete("job", ["b"])], "now()")
+    assert sql == (
+        f"with part0 as ({INSERTED} returning 1), "
+        "part1 as (delete from job where id = any($3::text[]) returning 1) "
+        "select now() as value "
+        "where (select count(*) from part0) >= 0 and (select count(*) from part1) >= 0"
+    )
+    assert values == [("a",), (1,), ("b",)]
+    assert then([], "now()") == ("select now() as value", [])
 
 
 def test_numbered_events_bring_their_number_first() -> None:

@@ -1,5 +1,6 @@
 """One transaction on a connection to PostgreSQL: the order of its statements, its commit and its errors."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ import pytest
 
 from receiver.domain.errors import StoreUnavailable
 from receiver.store.postgres import transaction as pgdrive
-from receiver.store.postgres.sql import together
+from receiver.store.postgres.sql import then, together
 from receiver.store.postgres.transaction import Drive, Uncertain, drop
 from receiver.store.statements import Step, Transaction, Write, delete, insert, query, update
 from tests.engines import ENGINES
+from tests.receiver.worker_fixture import PATIENCE
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -21,6 +23,7 @@ LOST = "select pg_terminate_backend(pg_backend_pid())"
 """A COMMIT that ends its own connection."""
 REFUSED = "do $$ begin raise exception 'no' using errcode = '55P03'; end $$"
 """A COMMIT that fails on a connection that stays open."""
+WAITS = "select true from pg_locks where not granted and pid = $1"
 NAMES = "select name from account order by name"
 
 
@@ -35,14 +38,19 @@ async def connection(on_postgres: None, tmp_path: Path) -> AsyncIterator["Connec
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Return the tables of the writes of each statement that is sent, in order."""
+    """Return the tables of the writes of each statement that is sent, in order, and the value behind them."""
     seen: list[list[str]] = []
 
     def gathered(writes: list[Write]) -> tuple[str, list[Any]]:
         seen.append([write.table for write in writes])
         return together(writes)
 
+    def first(writes: list[Write], value: str) -> tuple[str, list[Any]]:
+        seen.append([*(write.table for write in writes), value])
+        return then(writes, value)
+
     monkeypatch.setattr(pgdrive, "together", gathered)
+    monkeypatch.setattr(pgdrive, "then", first)
     return seen
 
 
@@ -112,6 +120,50 @@ async def test_the_step_in_order_returns_the_generation(
         return str(row["value"])
 
     assert await Drive(reading(), "commit").run(connection) == "1"
+
+
+async def test_the_waiting_writes_go_with_the_step_in_order(
+    connection: "Connection", sent: list[list[str]], tmp_path: Path
+) -> None:
+    def writing() -> Transaction[str]:
+        yield noted("b")
+        yield insert("hold", [("lane", 1), ("other", 2)])
+        [row] = yield Step.IN_ORDER
+        yield update("account", ("reason",), [("full", "b")], key=("name",))
+        return str(row["value"])
+
+    await connection.execute("insert into account values ('a', null, null, 0)")
+    assert await Drive(writing(), "commit").run(connection) == "1"
+    assert sent == [["account", "hold", "in_order()"], ["account"]]
+    assert await committed(tmp_path) == ["a", "b"]
+
+
+async def test_a_write_that_waits_for_a_row_holds_no_order_lock(
+    connection: "Connection", tmp_path: Path
+) -> None:
+    # The other transaction has the row and then takes the lock: with the lock held here, a circle of waits.
+    def writing() -> Transaction[None]:
+        yield insert("hold", [("lane", 1)])
+        yield update("account", ("reason",), [("full", "a")], key=("name",))
+        yield Step.IN_ORDER
+
+    other = await asyncpg.connect(direct(tmp_path))
+    try:
+        await other.execute("insert into account values ('a', null, null, 0)")
+        await other.execute("begin; update account set reason = 'mine' where name = 'a'")
+        running, pid = (
+            asyncio.create_task(Drive(writing(), "commit").run(connection)),
+            connection.get_server_pid(),
+        )
+        async with asyncio.timeout(PATIENCE):
+            while not await other.fetchval(WAITS, pid):  # noqa: ASYNC110  # it looks into a database
+                await asyncio.sleep(0)
+        await other.fetch("select in_order()")
+        await other.execute("commit")
+        await running
+        assert await other.fetchval("select reason from account where name = 'a'") == "full"
+    finally:
+        await other.close()
 
 
 async def test_the_step_commit_commits_the_waiting_writes_and_goes_on(
