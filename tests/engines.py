@@ -4,7 +4,6 @@ import atexit
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from receiver.store.migrations import migrations
 from receiver.store.schema import TABLES
 from tests.cluster import Cluster
 from tests.pooler import Pooler
@@ -20,10 +19,16 @@ EMPTIED = (
     + "; insert into meta values ('generation', '1')"
     + "; do $$ begin perform setval(pg_get_serial_sequence('event', 'seq'), 1, false); end $$"
     + "; do $$ begin perform drop_history(low) from history; end $$"
-    + "; select max(version) from migration"
 )
-"""Statements that empty a database. They return the version of its schema, which a test may have changed."""
-NEWEST_SCHEMA = str(migrations("postgresql")[-1].version)
+"""Statements that empty a database."""
+MADE = (
+    "select concat_ws(' ', (select max(version) from migration), "
+    "(select count(*) from pg_class where relnamespace = current_schema()::regnamespace "
+    "and relkind in ('r', 'p') and not relispartition), "
+    "(select count(*) from pg_proc where pronamespace = current_schema()::regnamespace), "
+    "(select count(*) from pg_trigger where not tgisinternal))"
+)
+"""A query of what a test may have changed: the version of the schema, tables, functions and triggers."""
 
 
 class Engines:
@@ -35,6 +40,7 @@ class Engines:
         self._pooler: Pooler | None = None
         self._urls: dict[Path, str] = {}
         self._clean: list[str] = []
+        self._fresh = ""
 
     @property
     def sqlite(self) -> bool:
@@ -64,19 +70,24 @@ class Engines:
         if self.sqlite:
             return f"sqlite:///{path}"
         if path not in self._urls:
-            name = self._clean.pop() if self._clean else self.cluster.database().rsplit("/", 1)[1]
+            name = self._clean.pop() if self._clean else self._created()
             self._urls[path] = (self.pooler if self.name == POOLED else self.cluster).url(name)
         return self._urls[path]
+
+    def _created(self) -> str:
+        name = self.cluster.database().rsplit("/", 1)[1]
+        self._fresh = self._fresh or self.cluster.sql(name, MADE)
+        return name
 
     def give_back(self, folder: Path) -> None:
         """Empty the databases of a test that is over, and use them again.
 
         The test is known by its folder. To create a database takes longer than most tests. A database with a
-        changed schema is not used again.
+        changed schema, or one more table, function or trigger, is not used again.
         """
         for path in [path for path in self._urls if path.is_relative_to(folder)]:
             name = urlsplit(self._urls.pop(path)).path.strip("/")
-            if self.cluster.sql(name, EMPTIED) == NEWEST_SCHEMA:
+            if self.cluster.sql(name, f"{EMPTIED}; {MADE}") == self._fresh:
                 self._clean.append(name)
 
 
