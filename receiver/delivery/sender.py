@@ -193,7 +193,7 @@ class DeliverySender:
             made = EndpointAttempt(endpoint_id=sent.id, attempt=attempt, delivered=delivered, counts=counts)
             noted = counts if self.watch.notes(made) else None
         settled = self._settled(claim, delivery, attempt, ruling, noted)
-        standing = await self._surely(self._settling(settled), delivery, last=last)
+        standing = await self._surely(self._settling(settled, last=last), delivery, last=last)
         self.attempted(FINAL.get(ruling.outcome, "failed"))
         self.metrics.add(standing.samples)
         self._follow_up(claim, delivery, settled, standing)
@@ -237,13 +237,15 @@ class DeliverySender:
         )
         return attempt, answer
 
-    def _settling(self, settled: Settled) -> Callable[[], Awaitable[Standing]]:
+    def _settling(self, settled: Settled, *, last: bool) -> Callable[[], Awaitable[Standing]]:
         """Return a function that stores an attempt. A second call may find it stored by the first."""
         tries = itertools.count()
+        # Only the caller of a ping waits for this. Why: receiver/README.md#a-success-can-wait
+        patient = settled.state == FINAL[AttemptOutcome.DELIVERED] and not last
 
         def settle() -> Awaitable[Standing]:
             item = replace(settled, again=True) if next(tries) else settled
-            return self.store.do(SETTLE, item, reserved=True)
+            return self.store.do(SETTLE, item, reserved=True, patient=patient)
 
         return settle
 

@@ -131,9 +131,14 @@ class Store:
         """Divide the concurrent transactions among `live` replicas: fewer at once, each of them larger."""
         self._commit.writers = max(1, self.driver.writers // live)
 
-    async def do(self, verb: BatchedWrite[Item, Told], item: Item, *, reserved: bool = False) -> Told:
-        """Return the result of `verb` for `item` once it is durable; `reserved` allows a longer queue."""
-        return await self._commit.do(verb, item, reserved=reserved)
+    async def do(
+        self, verb: BatchedWrite[Item, Told], item: Item, *, reserved: bool = False, patient: bool = False
+    ) -> Told:
+        """Return the result of `verb` for `item` once it is durable.
+
+        `reserved` allows a longer queue, and `patient` a short wait, so that fewer transactions are needed.
+        """
+        return await self._commit.do(verb, item, reserved=reserved, patient=patient)
 
     async def write(self, transaction: Callable[[], Transaction[Result]], *, last: bool = False) -> Result:
         """Run one transaction in the same commit as other queued writes. Returns its result.

@@ -30,6 +30,8 @@ RESERVED = 16_000
 
 TRIES = 3
 """Maximum number of times that an item runs alone while other transactions conflict with it."""
+PATIENCE = 0.02
+"""Maximum number of seconds for which patient items wait for others."""
 
 
 def _flat(_item: object) -> int:
@@ -96,23 +98,38 @@ class GroupCommit:
         self._committed = committed or _ignored
         self._between_commits = between_commits
         self._waiting: deque[_Waiting] = deque()
+        self._patient: list[_Waiting] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._queued = self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
         self._closed = self._in_trouble = False
 
-    async def do(self, verb: BatchedWrite[Item, Result], item: Item, *, reserved: bool = False) -> Result:
+    async def do(
+        self,
+        verb: BatchedWrite[Item, Result],
+        item: Item,
+        *,
+        reserved: bool = False,
+        patient: bool = False,
+    ) -> Result:
         """Return the result of `verb` for `item` once it is durable.
 
         Raises `StoreUnavailable` when it cannot be stored now, and any error that its transaction raises.
         """
-        future = self.start(verb, item, reserved=reserved)
+        future = self.start(verb, item, reserved=reserved, patient=patient)
         return await future
 
     def start(
-        self, verb: BatchedWrite[Item, Result], item: Item, *, reserved: bool = False
+        self,
+        verb: BatchedWrite[Item, Result],
+        item: Item,
+        *,
+        reserved: bool = False,
+        patient: bool = False,
     ) -> "asyncio.Future[Result]":
         """Queue `item` now. Returns a future of its result, set once the item is durable. A `reserved` item
-        may also use the part of the queue that is kept for outcomes of paid work.
+        may also use the part of the queue that is kept for outcomes of paid work. A `patient` item for which
+        a transaction would begin waits for others like it instead, at most `PATIENCE`.
 
         Raises `TooLarge` for an item that never fits, `StoreUnavailable` when the queue is full or closed.
         """
@@ -124,15 +141,34 @@ class GroupCommit:
         if self._closed or self._queued - self._taken + cost > room:
             raise StoreUnavailable("too much is waiting to be stored" if not self._closed else "")
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting.append(_Waiting(verb, item, cost, future))
+        waiting = _Waiting(verb, item, cost, future)
         self._queued += cost
+        if patient and len(self._running) < self.writers:
+            self._patient.append(waiting)
+            if self._timer is None:
+                self._timer = self._loop.call_later(PATIENCE, self._hasten)
+        else:
+            self._waiting.append(waiting)
+            self._begin()
+        return future
+
+    def _begin(self) -> None:
         if len(self._running) < self.writers:
             self._running.add(self._loop.create_task(self._run()))
-        return future
+
+    def _hasten(self) -> None:
+        """Queue the patient items."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._waiting.extend(self._patient)
+            self._patient = []
+            self._begin()
 
     async def close(self) -> None:
         """Refuse further items, and wait until the queued ones are stored or have failed."""
         self._closed = True
+        self._hasten()
         while self._running:
             await asyncio.wait(self._running)
 

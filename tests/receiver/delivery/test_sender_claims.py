@@ -12,6 +12,7 @@ import pytest
 
 from receiver.delivery import sender as module
 from receiver.delivery.leases import lease_of
+from receiver.delivery.sender import SETTLE
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import LONGEST_TIMEOUT, EndpointState, Work
 from receiver.metrics.exposition import registry
@@ -211,6 +212,35 @@ async def test_a_slot_is_free_before_the_outcome_is_stored_where_the_endpoint_to
         _, [attempt] = await made.perform(prepared)
     assert (attempt.delivery_id, then[0]) == (prepared.claim.id, [prepared.claim] if freed else [])
     assert workers[Work.DELIVER].freed == then[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "last", "patient"),
+    [
+        (answer(204), False, True),
+        (answer(204), True, False),
+        (answer(500), False, False),
+        (answer(410), False, False),
+        (BROKEN, False, False),
+    ],
+)
+async def test_only_the_outcome_of_a_delivery_that_was_taken_waits_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bytes, last: bool, patient: bool
+) -> None:
+    asked: list[bool] = []
+    async with sending(tmp_path, given) as made:
+        await made.endpoint()
+        prepared, store = await made.delivery(), made.fixture.store
+        do = store.do
+
+        async def noted(verb: Any, item: Any, **options: Any) -> Any:
+            if verb is SETTLE:
+                asked.append(options.get("patient", False))
+            return await do(verb, item, **options)
+
+        monkeypatch.setattr(store, "do", noted)
+        await made.fixture.services.sender.attempt(prepared.claim, prepared.delivery, last=last)
+    assert asked == [patient]
 
 
 async def test_an_attempt_keeps_the_time_until_its_answer(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from handlers.contract import Phase
 from receiver.domain.errors import StoreUnavailable, TooLarge
 from receiver.domain.model import Event, Work
-from receiver.store import Store
+from receiver.store import Store, group_commit
 from receiver.store.group_commit import DRAIN, ROOM, BatchedWrite
 from receiver.store.sqlite.driver import SqliteDriver
 from receiver.store.statements import Transaction, insert, query
@@ -203,6 +203,67 @@ async def test_closing_stores_what_is_queued(path: Path) -> None:
     assert durable(path) == set(items)
     with pytest.raises(StoreUnavailable):
         await store.do(notes.verb(), "late")
+
+
+# Items that wait for others.
+
+
+async def test_patient_items_of_an_idle_writer_share_a_transaction_soon(store: Store, path: Path) -> None:
+    notes = Notes()
+    verb = notes.verb()
+    answers = await asyncio.gather(*(store.do(verb, item, patient=True) for item in ("a", "b", "c")))
+    assert answers == ["a!", "b!", "c!"]
+    assert notes.batches == [["a", "b", "c"]]
+    assert await store.do(verb, "d", patient=True) == "d!"
+    assert notes.batches == [["a", "b", "c"], ["d"]]
+
+
+async def test_a_patient_item_delays_no_other_and_is_stored_at_the_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE", PATIENCE)
+    store, notes = Store(SqliteDriver(path, on_fatal=print)), Notes()
+    await store.open(migrate=True)
+    verb = notes.verb()
+    patient = [asyncio.ensure_future(store.do(verb, item, patient=True)) for item in ("a", "b")]
+    await asyncio.sleep(0)
+    assert await store.do(verb, "now") == "now!"
+    assert notes.batches == [["now"]]
+    await store.close()
+    assert await asyncio.gather(*patient) == ["a!", "b!"]
+    assert notes.batches == [["now"], ["a", "b"]]
+    assert durable(path) == {"now", "a", "b"}
+
+
+async def test_a_patient_item_waits_for_nothing_more_where_the_writer_is_busy(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE", PATIENCE)
+    notes = Notes()
+    verb = notes.verb()
+    busy = asyncio.ensure_future(store.do(verb, "wait"))
+    assert await asyncio.to_thread(notes.reached.wait, PATIENCE)
+    patient = asyncio.ensure_future(store.do(verb, "a", patient=True))
+    await asyncio.sleep(0)
+    notes.go_on.set()
+    async with asyncio.timeout(PATIENCE / 2):
+        assert [await busy, await patient] == ["wait!", "a!"]
+    assert notes.batches == [["wait"], ["a"]]
+
+
+async def test_patient_items_count_for_the_bound_of_the_queue(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE", PATIENCE)
+    store, notes = Store(SqliteDriver(path, on_fatal=print)), Notes()
+    await store.open(migrate=True)
+    verb = notes.verb(cost=ROOM // 4)
+    queued = [asyncio.ensure_future(store.do(verb, f"q{number}", patient=True)) for number in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable, match="too much is waiting"):
+        await store.do(verb, "one too many", patient=True)
+    await store.close()
+    assert await asyncio.gather(*queued) == ["q0!", "q1!", "q2!", "q3!"]
 
 
 # Slots that a delivery is born with.
