@@ -174,7 +174,7 @@ def from_ms(stored: int | None) -> datetime | None:
 
 def moment(stored: int) -> datetime:
     """Return the moment that is `stored` milliseconds after 1970."""
-    return EPOCH + timedelta(milliseconds=stored)
+    return EPOCH + stored * MILLISECOND
 
 
 def one_or_none(found: Rows) -> Any | None:
