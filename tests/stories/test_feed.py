@@ -5,6 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import (
@@ -19,6 +21,12 @@ from tests.stories.tools import (
     ring,
     says,
 )
+
+
+@pytest.fixture
+def deployment(silent: Deployment) -> Deployment:
+    """Return the deployment whose events are those of the test alone."""
+    return silent
 
 
 async def page(deployment: Deployment, **query: Any) -> dict[str, Any]:

@@ -28,6 +28,12 @@ CUTS = [2000, *(CHANCE.randrange(1, 3000) for _ in range(199))]
 """The bytes after which each of two hundred connections is lost. The first one begins well."""
 
 
+@pytest.fixture
+def deployment(silent: Deployment) -> Deployment:
+    """Return the deployment whose events are those of the test alone."""
+    return silent
+
+
 @contextlib.asynccontextmanager
 async def command(deployment: Deployment, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a command against the service as long as the context lasts. Yields its process."""

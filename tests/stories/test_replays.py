@@ -13,6 +13,12 @@ from tests.stories.tools import Moving, all_settled, asked, ended_job, listed, p
 MANY = 14
 
 
+@pytest.fixture
+def deployment(silent: Deployment) -> Deployment:
+    """Return the deployment whose events are those of the test alone."""
+    return silent
+
+
 async def replay(deployment: Deployment, endpoint: dict[str, Any], **body: Any) -> dict[str, Any]:
     """Start a replay. Returns it."""
     return await asked(deployment, "POST", f"/v1/endpoints/{endpoint['id']}/replay", 202, json=body)
