@@ -27,7 +27,10 @@ def render(query: QueryStatement) -> tuple[str, list[Any]]:
 
 
 def together(writes: Sequence[Write]) -> tuple[str, list[Any]]:
-    """Return one SQL statement for all `writes`, and its parameters: an array for each column of values."""
+    """Return one SQL statement for all `writes`, and its parameters.
+
+    A write of one row has a parameter for each value, one of several rows an array for each column.
+    """
     parts, bound = _parts(writes)
     return _with(parts[:-1], parts[-1]), bound
 
@@ -49,8 +52,10 @@ def _parts(writes: Sequence[Write]) -> tuple[list[str], list[Any]]:
     parts: list[str] = []
     bound: list[Any] = []
     for write in writes:
-        parts.append(_sql(write, len(bound) + 1))
-        bound += _columns(write)
+        # Arrays of one value take twice as long as the value, here and in the server.
+        single = len(write.values) == 1
+        parts.append(_sql(write, len(bound) + 1, single))
+        bound += _row(write) if single else _columns(write)
     return parts, bound
 
 
@@ -60,14 +65,22 @@ def _with(parts: Sequence[str], last: str) -> str:
     return f"with {', '.join(first)} {last}" if first else last
 
 
-def _sql(write: Write, first: int) -> str:
+def _sql(write: Write, first: int, single: bool) -> str:
     if isinstance(write, InsertStatement):
-        return _insert_sql(write.table, first, write.numbered)
+        return _insert_sql(write.table, first, single, write.numbered)
     if isinstance(write, AddStatement):
-        return _insert_sql(write.table, first, False) + write.conflict
+        return _insert_sql(write.table, first, single, False) + write.conflict
     if isinstance(write, DeleteStatement):
-        return f"delete from {write.table} where id = any(${first}::text[])"
-    return _update_sql(write.table, write.columns, write.key, first)
+        wanted = f"= ${first}::text" if single else f"= any(${first}::text[])"
+        return f"delete from {write.table} where id {wanted}"
+    return _update_sql(write.table, write.columns, write.key, first, single)
+
+
+def _row(write: Write) -> list[Any]:
+    (row,) = write.values
+    return [
+        clean(value) if type_ == "text" else value for type_, value in zip(_types(write), row, strict=True)
+    ]
 
 
 def _columns(write: Write) -> list[Sequence[Any]]:
@@ -108,24 +121,25 @@ def _placed(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
 
 
 @functools.cache
-def _insert_sql(table: str, first: int, numbered: bool) -> str:
+def _insert_sql(table: str, first: int, single: bool, numbered: bool) -> str:
     types = columns(table, numbered=numbered)
-    arrays = _arrays(types.values(), first)
-    return f"insert into {table} ({', '.join(types)}) select * from unnest({arrays})"
+    return f"insert into {table} ({', '.join(types)}) {_rows(types.values(), first, single)}"
 
 
 @functools.cache
-def _update_sql(table: str, changed: tuple[str, ...], key: tuple[str, ...], first: int) -> str:
+def _update_sql(table: str, changed: tuple[str, ...], key: tuple[str, ...], first: int, single: bool) -> str:
     types = columns(table)
     names = (*changed, *key)
     changes = ", ".join(f"{column} = fresh.{column}" for column in changed)
     where = " and ".join(f"{table}.{column} = fresh.{column}" for column in key)
-    arrays = _arrays((types[name] for name in names), first)
-    return f"update {table} set {changes} from unnest({arrays}) as fresh({', '.join(names)}) where {where}"
+    rows = _rows((types[name] for name in names), first, single)
+    return f"update {table} set {changes} from ({rows}) as fresh({', '.join(names)}) where {where}"
 
 
-def _arrays(types: Iterable[str], first: int) -> str:
-    return ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types, first))
+def _rows(types: Iterable[str], first: int, single: bool) -> str:
+    array = "" if single else "[]"
+    places = ", ".join(f"${place}::{type_}{array}" for place, type_ in enumerate(types, first))
+    return f"values ({places})" if single else f"select * from unnest({places})"
 
 
 def clean(value: Any) -> Any:

@@ -83,6 +83,8 @@ def test_a_text_keeps_its_length_and_all_other_signs(text: str) -> None:
 
 
 INSERTED = "insert into hold (lane, until) select * from unnest($1::text[], $2::bigint[])"
+ADDED = "on conflict (lane) do update set until = hold.until + excluded.until"
+PLACED = "insert into hold (lane, until) values ($1::text, $2::bigint)"
 
 
 @pytest.mark.parametrize(
@@ -91,66 +93,92 @@ INSERTED = "insert into hold (lane, until) select * from unnest($1::text[], $2::
         (insert("hold", [("a", 1), ("b", 2)]), INSERTED, [("a", "b"), (1, 2)]),
         (
             add_to("hold", ("lane",), ("until",), [("a", 1), ("b", 2)]),
-            f"{INSERTED} on conflict (lane) do update set until = hold.until + excluded.until",
+            f"{INSERTED} {ADDED}",
             [("a", "b"), (1, 2)],
         ),
         (
-            update("hold", ("until",), [(1, "a")], key=("lane",)),
+            update("hold", ("until",), [(1, "a"), (2, "b")], key=("lane",)),
             (
-                "update hold set until = fresh.until from unnest($1::bigint[], $2::text[]) "
+                "update hold set until = fresh.until from (select * from unnest($1::bigint[], $2::text[])) "
                 "as fresh(until, lane) where hold.lane = fresh.lane"
             ),
-            [(1,), ("a",)],
-        ),
-        (
-            update("input_piece", ("piece",), [(b"x", "job_1", 1)], key=("job", "number")),
-            (
-                "update input_piece set piece = fresh.piece from "
-                "unnest($1::bytea[], $2::text[], $3::bigint[]) as fresh(piece, job, number) "
-                "where input_piece.job = fresh.job and input_piece.number = fresh.number"
-            ),
-            [(b"x",), ("job_1",), (1,)],
+            [(1, 2), ("a", "b")],
         ),
         (delete("job", ["a", "b"]), "delete from job where id = any($1::text[])", [("a", "b")]),
     ],
 )
-def test_one_write_binds_an_array_for_each_column(write: Write, sql: str, values: list[Any]) -> None:
+def test_a_write_of_several_rows_binds_an_array_for_each_column(
+    write: Write, sql: str, values: list[Any]
+) -> None:
+    assert together([write]) == (sql, values)
+
+
+@pytest.mark.parametrize(
+    ("write", "sql", "values"),
+    [
+        (insert("hold", [("a", 1)]), PLACED, ["a", 1]),
+        (add_to("hold", ("lane",), ("until",), [("a", 1)]), f"{PLACED} {ADDED}", ["a", 1]),
+        (
+            update("input_piece", ("piece",), [(b"x", "job_1", 1)], key=("job", "number")),
+            (
+                "update input_piece set piece = fresh.piece from "
+                "(values ($1::bytea, $2::text, $3::bigint)) as fresh(piece, job, number) "
+                "where input_piece.job = fresh.job and input_piece.number = fresh.number"
+            ),
+            [b"x", "job_1", 1],
+        ),
+        (delete("job", ["a"]), "delete from job where id = $1::text", ["a"]),
+    ],
+)
+def test_a_write_of_one_row_binds_its_values(write: Write, sql: str, values: list[Any]) -> None:
     assert together([write]) == (sql, values)
 
 
 def test_several_writes_are_parts_of_one_statement() -> None:
-    sql, values = together([insert("hold", [("a", 1)]), delete("job", ["b"]), insert("meta", [("k", "v")])])
-    assert sql == (
-        f"with part0 as ({INSERTED}), part1 as (delete from job where id = any($3::text[])) "
-        "insert into meta (key, value) select * from unnest($4::text[], $5::text[])"
+    sql, values = together(
+        [insert("hold", [("a", 1), ("b", 2)]), delete("job", ["c"]), insert("meta", [("k", "v")])]
     )
-    assert values == [("a",), (1,), ("b",), ("k",), ("v",)]
+    assert sql == (
+        f"with part0 as ({INSERTED}), part1 as (delete from job where id = $3::text) "
+        "insert into meta (key, value) values ($4::text, $5::text)"
+    )
+    assert values == [("a", "b"), (1, 2), "c", "k", "v"]
 
 
 def test_a_value_is_selected_behind_all_writes() -> None:
-    sql, values = then([insert("hold", [("a", 1)]), delete("job", ["b"])], "now()")
+    sql, values = then([insert("hold", [("a", 1)]), delete("job", ["b", "c"])], "now()")
     assert sql == (
-        f"with part0 as ({INSERTED} returning 1), "
+        f"with part0 as ({PLACED} returning 1), "
         "part1 as (delete from job where id = any($3::text[]) returning 1) "
         "select now() as value "
         "where (select count(*) from part0) >= 0 and (select count(*) from part1) >= 0"
     )
-    assert values == [("a",), (1,), ("b",)]
+    assert values == ["a", 1, ("b", "c")]
     assert then([], "now()") == ("select now() as value", [])
 
 
 def test_numbered_events_bring_their_number_first() -> None:
     row = (7, "evt_1", "job.failed", None, 1, 0, b"{}", None)
-    sql, values = together([InsertStatement("event", [row], numbered=True)])
+    sql, values = together([InsertStatement("event", [row, row], numbered=True)])
     assert sql.startswith("insert into event (seq, id, type, job, at, sequence, body, result) select")
     assert "unnest($1::bigint[], $2::text[]," in sql
-    assert values == [(value,) for value in row]
+    assert values == [(value, value) for value in row]
+    sql, values = together([InsertStatement("event", [row], numbered=True)])
+    assert "values ($1::bigint, $2::text," in sql
+    assert values == list(row)
 
 
 def test_only_columns_of_text_are_cleaned() -> None:
     _, values = together([insert("job_label", [(b"a\0", "b\0"), (b"c", "d")])])
     assert list(TABLES["job_label"]) == ["label", "job"]
     assert [list(column) for column in values] == [[b"a\0", b"c"], ["b\ufffd", "d"]]
+
+
+def test_a_single_row_is_cleaned_where_it_holds_text() -> None:
+    _, values = together([insert("job_label", [(b"a\0", "b\0")])])
+    assert values == [b"a\0", "b\ufffd"]
+    _, values = together([delete("job", ["j\0"])])
+    assert values == ["j\ufffd"]
 
 
 def test_a_column_of_text_may_hold_nothing_beside_a_nul() -> None:
