@@ -28,7 +28,7 @@ MADE = (
     "(select count(*) from pg_proc where pronamespace = current_schema()::regnamespace), "
     "(select count(*) from pg_trigger where not tgisinternal))"
 )
-"""A query of what a test may have changed: the version of the schema, tables, functions and triggers."""
+"""A query of the version of the schema and of the numbers of tables, functions and triggers."""
 
 
 class Engines:

@@ -5,6 +5,7 @@ import base64
 from starlette.responses import Response
 
 from receiver.api.guard import RequestContext, answer
+from receiver.security.signing import base64url
 
 PUBLIC_KEY = "whpk_"
 """The prefix of a public key in the form of Standard Webhooks."""
@@ -21,7 +22,7 @@ async def show(context: RequestContext) -> Response:
             "alg": "EdDSA",
             "use": "sig",
             "kid": kid,
-            "x": base64.urlsafe_b64encode(public).decode().rstrip("="),
+            "x": base64url(public),
             "public_key": PUBLIC_KEY + base64.b64encode(public).decode(),
         }
         for kid, public in context.services.public_keys.items()

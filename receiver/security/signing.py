@@ -38,6 +38,11 @@ def key_of(secret: str) -> bytes:
     return key
 
 
+def base64url(raw: bytes) -> str:
+    """Return `raw` in the base64 of URLs, without padding."""
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
 def mac(key: bytes, message: bytes) -> bytes:
     """Return the HMAC-SHA256 of `message`."""
     # The keyed state is cached and copied: `hmac` of the standard library takes nearly twice as long.

@@ -6,7 +6,6 @@ text of the signature, not its decoded bytes, so each token has exactly one spel
 salts the signing key, so that a token for one purpose is invalid for every other.
 """
 
-import base64
 import functools
 import hashlib
 import hmac
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from itsdangerous import Signer
 
 from handlers.values import immutable
-from receiver.security.signing import mac
+from receiver.security.signing import base64url, mac
 
 KID = 8
 """Hexadecimal digits of a key id."""
@@ -73,7 +72,7 @@ def hash_api_key(key: str) -> bytes:
 
 def new_api_key(entropy: bytes) -> str:
     """Return an API key made from 32 random bytes."""
-    return API_KEY_PREFIX + _text(entropy)
+    return API_KEY_PREFIX + base64url(entropy)
 
 
 def _signing_key(master: bytes) -> Ed25519PrivateKey:
@@ -112,7 +111,7 @@ class MasterKeys:
     def callback_secret(self, account: str, job_id: str, kid: str | None = None) -> str:
         """Return the secret that the provider receives for one job. It is derived, never stored."""
         master = self._masters[kid or self.newest]
-        return _text(mac(master, f"secret/1|{account}|{job_id}".encode()))
+        return base64url(mac(master, f"secret/1|{account}|{job_id}".encode()))
 
     def read_callback(self, account: str, token: str) -> CallbackToken:
         """Return the claims of a callback token. Raises `BadToken` for a text not signed for `account`."""
@@ -197,7 +196,7 @@ class MasterKeys:
         return signer.derive_key()
 
     def _token(self, purpose: str, kid: str, signed: str, shown: str) -> str:
-        return f"{kid}.{shown}.{_text(mac(self._derived(purpose, kid), signed.encode()))}"
+        return f"{kid}.{shown}.{base64url(mac(self._derived(purpose, kid), signed.encode()))}"
 
     def _verify(self, purpose: str, kid: str, signed: str, token: str, shown: str) -> None:
         # A lone surrogate could not be encoded for the comparison; a token is always ASCII.
@@ -206,7 +205,3 @@ class MasterKeys:
         expected = self._token(purpose, kid, signed, shown)
         if not hmac.compare_digest(expected.encode(), token.encode()):
             raise BadToken
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -99,7 +99,6 @@ class GroupCommit:
         self._between_commits = between_commits
         self._waiting: deque[_Waiting] = deque()
         self._patient: list[_Waiting] = []
-        self._timer: asyncio.TimerHandle | None = None
         self._queued = self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
         self._closed = self._in_trouble = False
@@ -144,9 +143,9 @@ class GroupCommit:
         waiting = _Waiting(verb, item, cost, future)
         self._queued += cost
         if patient and len(self._running) < self.writers:
+            if not self._patient:
+                self._loop.call_later(PATIENCE, self._hasten)
             self._patient.append(waiting)
-            if self._timer is None:
-                self._timer = self._loop.call_later(PATIENCE, self._hasten)
         else:
             self._waiting.append(waiting)
             self._begin()
@@ -157,12 +156,10 @@ class GroupCommit:
             self._running.add(self._loop.create_task(self._run()))
 
     def _hasten(self) -> None:
-        """Queue the patient items."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Queue the patient items. None are left where the queue was closed meanwhile."""
+        if self._patient:
             self._waiting.extend(self._patient)
-            self._patient = []
+            self._patient.clear()
             self._begin()
 
     async def close(self) -> None:

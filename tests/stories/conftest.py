@@ -6,18 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.stories.deployment import Deployment, deployed
-from tests.stories.tools import SILENT
 
 
 @pytest.fixture
-async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """Yield a deployment with default settings."""
-    async with deployed(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def silent(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """Yield a deployment at providers that finish nothing: no late result adds an event to a canceled job."""
-    async with deployed(tmp_path, SILENT) as made:
+async def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    """Yield a deployment with default settings, at providers with the knobs of the mark `providers`."""
+    mark = request.node.get_closest_marker("providers")
+    async with deployed(tmp_path, *(mark.args if mark else ())) as made:
         yield made

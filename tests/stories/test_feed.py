@@ -22,11 +22,7 @@ from tests.stories.tools import (
     says,
 )
 
-
-@pytest.fixture
-def deployment(silent: Deployment) -> Deployment:
-    """Return the deployment whose events are those of the test alone."""
-    return silent
+pytestmark = pytest.mark.providers(SILENT)
 
 
 async def page(deployment: Deployment, **query: Any) -> dict[str, Any]:

@@ -28,10 +28,7 @@ CUTS = [2000, *(CHANCE.randrange(1, 3000) for _ in range(199))]
 """The bytes after which each of two hundred connections is lost. The first one begins well."""
 
 
-@pytest.fixture
-def deployment(silent: Deployment) -> Deployment:
-    """Return the deployment whose events are those of the test alone."""
-    return silent
+pytestmark = pytest.mark.providers(SILENT)
 
 
 @contextlib.asynccontextmanager

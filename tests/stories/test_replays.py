@@ -8,15 +8,12 @@ import pytest
 
 from receiver.store import replays
 from tests.stories.deployment import Deployment, deployed
-from tests.stories.tools import Moving, all_settled, asked, ended_job, listed, problem, settled
+from tests.stories.tools import SILENT, Moving, all_settled, asked, ended_job, listed, problem, settled
 
 MANY = 14
 
 
-@pytest.fixture
-def deployment(silent: Deployment) -> Deployment:
-    """Return the deployment whose events are those of the test alone."""
-    return silent
+pytestmark = pytest.mark.providers(SILENT)
 
 
 async def replay(deployment: Deployment, endpoint: dict[str, Any], **body: Any) -> dict[str, Any]:

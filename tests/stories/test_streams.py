@@ -34,10 +34,7 @@ from tests.stories.tools import (
 STREAM = "/v1/events/stream"
 
 
-@pytest.fixture
-def deployment(silent: Deployment) -> Deployment:
-    """Return the deployment whose events are those of the test alone."""
-    return silent
+pytestmark = pytest.mark.providers(SILENT)
 
 
 async def test_a_stream_tells_every_event_from_now_on(deployment: Deployment) -> None:

@@ -123,7 +123,7 @@ def _placed(sql: str, lock: Lock) -> tuple[str, tuple[str, ...]]:
 @functools.cache
 def _insert_sql(table: str, first: int, single: bool, numbered: bool) -> str:
     types = columns(table, numbered=numbered)
-    return f"insert into {table} ({', '.join(types)}) {_rows(types.values(), first, single)}"
+    return f"insert into {table} ({', '.join(types)}) {_source(types.values(), first, single)}"
 
 
 @functools.cache
@@ -132,11 +132,11 @@ def _update_sql(table: str, changed: tuple[str, ...], key: tuple[str, ...], firs
     names = (*changed, *key)
     changes = ", ".join(f"{column} = fresh.{column}" for column in changed)
     where = " and ".join(f"{table}.{column} = fresh.{column}" for column in key)
-    rows = _rows((types[name] for name in names), first, single)
+    rows = _source((types[name] for name in names), first, single)
     return f"update {table} set {changes} from ({rows}) as fresh({', '.join(names)}) where {where}"
 
 
-def _rows(types: Iterable[str], first: int, single: bool) -> str:
+def _source(types: Iterable[str], first: int, single: bool) -> str:
     array = "" if single else "[]"
     places = ", ".join(f"${place}::{type_}{array}" for place, type_ in enumerate(types, first))
     return f"values ({places})" if single else f"select * from unnest({places})"

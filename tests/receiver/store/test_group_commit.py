@@ -219,11 +219,10 @@ async def test_patient_items_of_an_idle_writer_share_a_transaction_soon(store: S
 
 
 async def test_a_patient_item_delays_no_other_and_is_stored_at_the_end(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "PATIENCE", PATIENCE)
-    store, notes = Store(SqliteDriver(path, on_fatal=print)), Notes()
-    await store.open(migrate=True)
+    notes = Notes()
     verb = notes.verb()
     patient = [asyncio.ensure_future(store.do(verb, item, patient=True)) for item in ("a", "b")]
     await asyncio.sleep(0)
@@ -252,11 +251,10 @@ async def test_a_patient_item_waits_for_nothing_more_where_the_writer_is_busy(
 
 
 async def test_patient_items_count_for_the_bound_of_the_queue(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "PATIENCE", PATIENCE)
-    store, notes = Store(SqliteDriver(path, on_fatal=print)), Notes()
-    await store.open(migrate=True)
+    notes = Notes()
     verb = notes.verb(cost=ROOM // 4)
     queued = [asyncio.ensure_future(store.do(verb, f"q{number}", patient=True)) for number in range(4)]
     await asyncio.sleep(0)

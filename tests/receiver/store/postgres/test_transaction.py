@@ -24,6 +24,7 @@ LOST = "select pg_terminate_backend(pg_backend_pid())"
 REFUSED = "do $$ begin raise exception 'no' using errcode = '55P03'; end $$"
 """A COMMIT that fails on a connection that stays open."""
 WAITS = "select true from pg_locks where not granted and pid = $1"
+"""A query whether a backend waits for a lock."""
 NAMES = "select name from account order by name"
 
 
@@ -151,10 +152,8 @@ async def test_a_write_that_waits_for_a_row_holds_no_order_lock(
     try:
         await other.execute("insert into account values ('a', null, null, 0)")
         await other.execute("begin; update account set reason = 'mine' where name = 'a'")
-        running, pid = (
-            asyncio.create_task(Drive(writing(), "commit").run(connection)),
-            connection.get_server_pid(),
-        )
+        pid = connection.get_server_pid()
+        running = asyncio.create_task(Drive(writing(), "commit").run(connection))
         async with asyncio.timeout(PATIENCE):
             while not await other.fetchval(WAITS, pid):  # noqa: ASYNC110  # it looks into a database
                 await asyncio.sleep(0)
