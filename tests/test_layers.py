@@ -68,6 +68,7 @@ CATCHES_ALL = {
     "store/group_commit",
     "store/emission",
     "store/sqlite/driver",
+    "store/sqlite/readers",
     "store/postgres/driver",
     "store/postgres/transaction",
 }

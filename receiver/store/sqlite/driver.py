@@ -10,7 +10,7 @@ import functools
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -20,16 +20,13 @@ import aiosqlite
 from receiver.domain.errors import Misconfigured, NotReady, StoreUnavailable
 from receiver.store.migrations import Migration, migrations
 from receiver.store.sqlite.file_lock import FileLock
+from receiver.store.sqlite.readers import BUSY_MS, Readers, connect
 from receiver.store.sqlite.sql import many_sql, pieces, render
 from receiver.store.statements import QueryStatement, Rows, Statement, Step, Transaction
 
 Result = TypeVar("Result")
 
 APPLICATION_ID = 0x52427631
-READERS = 2
-"""Connections for reading transactions."""
-BUSY_MS = 1500
-"""Milliseconds for which a connection waits for a lock that another program holds on the file."""
 FAR = 2
 """Steps by which a checkpoint may lag behind before commits wait for it. It bounds the length of the log."""
 LONG = 2400
@@ -55,11 +52,6 @@ PRAGMAS = (
     "pragma wal_autocheckpoint = 0",  # commits never checkpoint: between_commits does, one move at a time
     "pragma journal_size_limit = 67108864",
 )
-READER = (
-    "pragma query_only = on",
-    "pragma wal_autocheckpoint = 0",
-    f"pragma busy_timeout = {BUSY_MS}",
-)
 MOVER = ("pragma synchronous = full", "pragma mmap_size = 0", "pragma cell_size_check = on")
 
 
@@ -77,7 +69,7 @@ class SqliteDriver:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock: FileLock | None = None
         self._connection: sqlite3.Connection | None = None
-        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._readers = Readers()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
         self._mover: aiosqlite.Connection | None = None
         self._moving: asyncio.Task[None] | None = None
@@ -89,9 +81,8 @@ class SqliteDriver:
         try:
             self._thread.start()
             await self._on_writer(functools.partial(self._told, self._connect))
-            for _ in range(READERS):
-                await self._readers.put(await self._opened(READER))
-            self._mover = await self._opened(MOVER)
+            await self._readers.open(self._path)
+            self._mover = await connect(self._path, MOVER)
         except sqlite3.Error as error:
             await self.close()
             raise self._cannot(error) from None
@@ -106,8 +97,7 @@ class SqliteDriver:
         if self._mover is not None:
             await self._mover.close()
             self._mover = None
-        while not self._readers.empty():
-            await self._readers.get_nowait().close()
+        await self._readers.close()
         if self._thread.is_alive():
             await self._on_writer(self._disconnect)
             self._work.put(None)
@@ -154,18 +144,7 @@ class SqliteDriver:
 
     async def read(self, transaction: Transaction[Result]) -> Result:
         """Run a reading transaction on one snapshot. Raises `StoreUnavailable` when reading fails."""
-        async with self._reader() as connection:
-            try:
-                await connection.execute("begin")
-                statement = next(transaction)
-                while True:
-                    found = await connection.execute_fetchall(*render(statement))
-                    statement = transaction.send(list(found))
-            except StopIteration as done:
-                result: Result = done.value
-                return result
-            except sqlite3.DatabaseError:
-                raise StoreUnavailable("the database cannot be read now") from None
+        return await self._readers.read(transaction)
 
     def tell(self, word: str) -> None:
         """Do nothing: no other process serves the file."""
@@ -257,24 +236,6 @@ class SqliteDriver:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    async def _opened(self, pragmas: tuple[str, ...]) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(self._path, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        for pragma in pragmas:
-            await connection.execute(pragma)
-        return connection
-
-    @contextlib.asynccontextmanager
-    async def _reader(self) -> AsyncIterator[aiosqlite.Connection]:
-        connection = await self._readers.get()
-        try:
-            yield connection
-        finally:
-            try:
-                await connection.rollback()
-            finally:
-                self._readers.put_nowait(connection)
 
     def _commit(self, transaction: Transaction[Result]) -> Result:
         try:

@@ -6,6 +6,7 @@ import functools
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,26 @@ async def test_a_closed_store_takes_nothing(path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailable):
         await store.write(probe.write)
+    with pytest.raises(StoreUnavailable):
+        await store.read(asking("select 1"))
+
+
+async def test_a_store_closes_once_the_transactions_that_read_have_ended(path: Path) -> None:
+    begun = asyncio.Event()
+
+    def reading() -> Transaction[str]:
+        yield query("select 1")
+        begun.set()
+        found = yield query("select value from meta where key = 'generation'")
+        return str(found[0]["value"])
+
+    threads = set(threading.enumerate())
+    async with opened(path) as store:
+        read = asyncio.create_task(store.read(reading()))
+        await begun.wait()
+    assert read.done()
+    assert await read == "1"
+    assert set(threading.enumerate()) <= threads
 
 
 @pytest.mark.parametrize("gone", ["ringback.db", "ringback.db-wal"])
