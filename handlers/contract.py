@@ -340,6 +340,11 @@ class Handler:
     callback_secrets: tuple[str, ...] = field(default=(), repr=False)
     reserved: frozenset[str] = frozenset({"webhook_url", "webhook_secret", "callback_url"})
     example: Mapping[str, Any] = field(default_factory=dict)
+    named: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The operations that the table lists: it may hold others too, under any name."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", frozenset(self.operations))
 
     @property
     def default_operation(self) -> str:

@@ -32,7 +32,7 @@ def provider_of(name: str, account: Mapping[str, Any]) -> Provider:
 
 def operation_label(handler: Handler, operation: str) -> str:
     """Return the name under which an operation is counted: `other` where users choose its name freely."""
-    return operation if operation in list(handler.operations) else OTHER
+    return operation if operation in handler.named else OTHER
 
 
 def options_of(name: str, account: Mapping[str, Any]) -> Sequence[str]:

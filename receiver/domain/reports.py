@@ -132,27 +132,27 @@ def meaning_of(report: Report) -> FailureKind | Action | None:
 
 def proof_of(report: Report) -> Proof:
     """Return the proof of a callback; other reports need none and count as proved."""
-    return report.proof if isinstance(report, ProviderUpdate | Note) else Proof.PROVED
+    return report.proof if isinstance(report, (ProviderUpdate, Note)) else Proof.PROVED
 
 
 def wait_of(report: Report) -> timedelta | None:
     """Return the time for which to leave the provider alone after a report, if it carries one."""
-    return report.wait if isinstance(report, ProviderFailure | Command) else None
+    return report.wait if isinstance(report, (ProviderFailure, Command)) else None
 
 
 def error_of(report: Report) -> JobError | None:
     """Return the error that a report carries, if any."""
-    return report.error if isinstance(report, ProviderFailure | Command) else None
+    return report.error if isinstance(report, (ProviderFailure, Command)) else None
 
 
 def guess_of(report: Report) -> str | None:
     """Return the guessed id that was polled, if the report answers such a poll."""
-    return report.guess if isinstance(report, ProviderUpdate | ProviderFailure) else None
+    return report.guess if isinstance(report, (ProviderUpdate, ProviderFailure)) else None
 
 
 def raw_of(report: Report) -> tuple[bytes | None, bytes | None]:
     """Return the raw headers and body of a callback."""
-    return (report.headers, report.body) if isinstance(report, ProviderUpdate | Note) else (None, None)
+    return (report.headers, report.body) if isinstance(report, (ProviderUpdate, Note)) else (None, None)
 
 
 def details_of(report: Report) -> Mapping[str, object]:

@@ -178,7 +178,8 @@ class Evidence:
 
 
 def _size(report: Report) -> int:
-    return sum(len(part or b"") for part in raw_of(report))
+    headers, body = raw_of(report)
+    return len(headers or b"") + len(body or b"")
 
 
 def _move(before: Job | None, after: Job | None) -> dict[str, str]:
