@@ -31,6 +31,8 @@ WORDS: Mapping[str, Phase] = {
     **dict.fromkeys((*FAILED, *POLICY_WORDS), Phase.FAILED),
 }
 """Status words that end a job at every provider, in lower case with `_` for blanks and hyphens."""
+MISSING = frozenset({"unknown", "not_found", "notfound", "task_not_found", "task_not_exist", "job_not_found"})
+"""Status words by which a provider says that it does not know the job (any more)."""
 
 BY_STATUS: Mapping[int, type[ProviderError]] = {
     401: AccountRefused,
@@ -41,6 +43,10 @@ BY_STATUS: Mapping[int, type[ProviderError]] = {
     429: Throttled,
 }
 _BLANKS = re.compile(r"[\s\-]+")
+_STATUS = re.compile(r"[45][0-9][0-9]", re.ASCII)
+"""A code that repeats an HTTP status."""
+_MONEY_CODES = frozenset({"1100", "1101", "1102", "1008"})
+"""Codes beside a 429 that speak of the balance: Kling's (arrears, a pack used up) and MiniMax's."""
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -50,8 +56,10 @@ def _any(*patterns: str) -> re.Pattern[str]:
 _MONEY = _any(
     r"insufficient[ _-]?(account[ _-])?(quota|balance|credits?|funds)",
     r"(out of|not enough|no) (credits?|balance|funds)",
-    r"(balance|credits?)[ _](is |are )?(not[ _]enough|too low|exhausted|used up)",
+    r"(balance|credits?|funds)[ _](is |are )?(not[ _]enough|too low|exhausted|used up|insufficient|depleted)",
     r"exhausted (balance|credits?)|overdue balance|arrears|exceeded your current quota",
+    r"(resource )?pack(age)? (is )?(depleted|used up|exhausted)|quota .{0,20}billing",
+    r"\brecharge\b|top up your",
 )
 _KEY = _any(
     r"(api|access|invalid)[ _-]?key|credentials?|authenticat",
@@ -60,11 +68,14 @@ _KEY = _any(
 _POLICY = _any(
     r"nsfw|content[ _-]?policy|moderat(ed|ion)|flagged",
     r"sensitive[ _-]?(content|word|image)|(content|output|input)[ _-](is )?sensitive",
-    r"safety (system|filter|check)",
+    r"safety (system|filter|check)|content[ _-]?filter",
+    r"violat\w* .{0,40}(polic(y|ies)|guidelines?|terms)|(prohibited|banned|inappropriate|forbidden)[ _]"
+    r"(word|prompt|content|image|input)|prompt (is |was )?(banned|prohibited|blocked|inappropriate)",
 )
 _RATE = _any(r"rate[ _-]?limit|too[ _]many[ _]requests|throttl|slow down")
 _FAULT = _any(r"internal|server error|time[d]?[ _-]?out|unavailable|overload|gateway|maintenance")
 _MODEL = _any(
+    r"\bterms\b|\blicen[cs]es?\b",
     r"\bmodels?\b|\bversion\b|(feature|api)[ _]not[ _]allowed|(this|the requested) (operation|feature)",
 )
 
@@ -74,18 +85,24 @@ def known(word: str) -> Phase:
     return WORDS.get(_BLANKS.sub("_", word), Phase.UNKNOWN)
 
 
+def missing(word: str) -> bool:
+    """Return whether a status word (lower case) says that the provider does not know the job."""
+    return _BLANKS.sub("_", word) in MISSING
+
+
 def policy(*texts: str | None) -> bool:
-    """Return whether a code, word or sentence says that the content was refused."""
-    # `rejected` alone ends a job but does not name the content as the reason.
+    """Return whether a code or a sentence says that the content was refused."""
+    # `rejected` as a code may be about anything. As a status word it names the content: `failure_code`.
     return any(
         text and (_BLANKS.sub("_", text.lower()) in POLICY_WORDS - {"rejected"} or _POLICY.search(text))
         for text in texts
     )
 
 
-def failure_code(*texts: str | None) -> FailureCode:
-    """Return the service's code for a failed generation, by the provider's codes, words and sentences."""
-    return FailureCode.CONTENT_POLICY if policy(*texts) else FailureCode.GENERATION_FAILED
+def failure_code(*texts: str | None, word: str = "") -> FailureCode:
+    """Return the service's code for a failed generation, by the provider's codes, sentences and word."""
+    refused = policy(*texts, word) or _BLANKS.sub("_", word) in POLICY_WORDS
+    return FailureCode.CONTENT_POLICY if refused else FailureCode.GENERATION_FAILED
 
 
 def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
@@ -93,6 +110,8 @@ def refusal(status: int, code: str | None, said: str) -> type[ProviderError]:
     text = f"{code or ''} {said}"
     # The sentence of a 400 may quote the prompt ("no funds"), so only its code can speak of money.
     if status in {400, 403, 429} and _MONEY.search(text if status != 400 else code or ""):
+        return AccountRefused
+    if status == 429 and code in _MONEY_CODES:
         return AccountRefused
     if status == 403 and not _KEY.search(text):
         if policy(code, said):
@@ -111,8 +130,16 @@ def spoken(code: str | None, said: str) -> type[ProviderError]:
     text = f"{code or ''} {said}"
     # A fault inside a success may hide an accepted job, so it is `Garbled` and not a refusal.
     by_words = ((_MONEY, AccountRefused), (_RATE, Throttled), (_FAULT, Garbled), (_KEY, AccountRefused))
-    kind = next((kind for pattern, kind in by_words if pattern.search(text)), Rejected)
+    kind = next((kind for pattern, kind in by_words if pattern.search(text)), _by_number(code))
     return ContentRefused if kind is Rejected and policy(code, said) else kind
+
+
+def _by_number(code: str | None) -> type[ProviderError]:
+    """Return the class of error for a code inside a success, where it repeats an HTTP status."""
+    if not _STATUS.fullmatch(code or ""):
+        return Rejected
+    status = int(code or 0)
+    return Garbled if status >= 500 or status == 408 else BY_STATUS.get(status, Rejected)
 
 
 def about_account(status: int | None, code: str | None, said: str) -> bool:

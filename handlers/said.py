@@ -1,5 +1,7 @@
 """The errors of providers for people: sentence, code, and the failure made of both."""
 
+from collections.abc import Sequence
+
 from handlers import refusals
 from handlers.contract import Failure, FailureCode, Phase
 from handlers.text import clean
@@ -22,7 +24,11 @@ _REASONS = (
     "err_msg",
     "raw_message",
 )
-_PLACES = ("loc", "path", "field", "param")
+FAILURES = tuple(name for name in _REASONS if any(part in name for part in ("fail", "err", "reject")))
+"""The fields of reasons that a success never has; the others may describe it as well."""
+_MORE = ("issues", "invalid_params")
+"""Lists of errors beside a sentence about the whole."""
+_PLACES = frozenset({"loc", "path", "field", "param"})
 _ERRORS = 3
 """The most errors of a list that a sentence names."""
 
@@ -40,21 +46,42 @@ def sentence(value: object) -> str:
     if not isinstance(value, dict):
         return ""
     text = next((found for place in (*_SAID, *_REASONS) if (found := sentence(value.get(place)))), "")
-    field: str = next((one for place in _PLACES if (one := _field(value.get(place)))), "")
+    field: str = next((one for place in value if place in _PLACES and (one := _field(value[place]))), "")
     details = value.get("details")
-    if isinstance(details, dict):
-        parts = [clean(f"{name}: {sentence(inner)}") for name, inner in list(details.items())[:_ERRORS]]
-        text = "; ".join(part for part in (text, *parts) if part)
-    if isinstance(issues := value.get("issues"), list):
-        text = "; ".join(part for part in (text, sentence(issues)) if part)
-    return clean(f"{field}: {text}" if field and text else text)
+    if isinstance(details, list):
+        # Google's details name no field: they repeat the sentence, with its address.
+        details = [one for one in details if isinstance(one, dict) and not _PLACES.isdisjoint(one)]
+    more = [_by_field(details) or sentence(details), *(sentence(value.get(place)) for place in _MORE)]
+    whole = text.removesuffix(".") if any(more) else text
+    told = "; ".join(dict.fromkeys(part for part in (whole, *more) if part)) or _by_field(value, lists=True)
+    return clean(f"{field}: {told}" if field and told else told)
 
 
-def reason(value: object) -> str:
-    """Return the sentence in a field that only ever holds the reason of a failure; "" without one."""
+def _by_field(value: object, *, lists: bool = False) -> str:
+    """Return the sentences of an object that names fields, each after its field; "" for anything else.
+
+    With `lists` only lists of texts count, as in an object that may hold anything else as well. A link is no
+    sentence.
+    """
     if not isinstance(value, dict):
         return ""
-    return next((found for name in _REASONS if (found := sentence(value.get(name)))), "")
+    parts = []
+    for name, inner in value.items():
+        several = isinstance(inner, list) and all(isinstance(one, str) for one in inner)
+        told = sentence(inner) if several or not lists else ""
+        if told and "://" not in told:
+            parts.append(clean(f"{clean(str(name), 100)}: {told}"))
+    return "; ".join(parts[:_ERRORS])
+
+
+def reason(value: object, *, names: Sequence[str] = _REASONS) -> str:
+    """Return the sentence in a field that holds the reason of a failure; "" without one.
+
+    `FAILURES` are those of its names that no success has.
+    """
+    if not isinstance(value, dict):
+        return ""
+    return next((found for name in names if (found := sentence(value.get(name)))), "")
 
 
 def _field(value: object) -> str:
@@ -81,10 +108,11 @@ def failure(
     `word` is the status word. It becomes the provider's code where there is no other, unless it says no more
     than "failed" or is a word for success beside an error.
     """
-    said = next((found for place in places if (found := sentence(place))), "")
+    told = [found for place in places for found in (sentence(place), reason(place)) if found]
+    said = next(iter(told), "")
     plain = word in PLAIN or refusals.known(word) is Phase.SUCCEEDED
     provider_code = code or (None if plain else word)
-    return Failure(provider_code, said or otherwise, refusals.failure_code(code, said, word))
+    return Failure(provider_code, said or otherwise, refusals.failure_code(code, *told, word=word))
 
 
 def is_error(value: object) -> bool:

@@ -5,7 +5,7 @@ Requests carry paths and never URLs, so a key can only be sent to its account's 
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -34,6 +34,11 @@ ENDINGS = {
 # The second character is not a slash, because `//host` names another host.
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
 ASSETS = 200
+ENVELOPES = ("data", "output", "task", "payload")
+"""The objects that may hold the fields of a job, and so the reason of its failure."""
+FINE = frozenset({"", "ok", "success", "succeeded"})
+"""Codes for success, beside 0 and 200 to 299."""
+_FINE = re.compile(r"0+|2[0-9][0-9]", re.ASCII)
 LINKS = 64 * 1024
 """The most files, and bytes of their links, that one job keeps; the rest stays with the provider."""
 
@@ -115,24 +120,49 @@ def answered(message: HttpMessage) -> dict[str, Any]:
         raise Garbled("the answer could not be read", status=message.status) from None
 
 
-def told_error(message: HttpMessage, body: dict[str, Any]) -> ProviderError | None:
-    """Return the refusal that a success carries in its body; None when it carries none.
+def error_inside(body: dict[str, Any], *, deep: bool = True) -> tuple[str | None, str] | None:
+    """Return the code and the sentence of an error that a success carries in its body; None without one.
 
-    Gateways answer 200 with an error inside. A fault on their side may hide an accepted job.
+    Gateways answer 200 with an error inside: as a field, as `success: false`, or as a code beside a sentence.
+    `deep`: it may stand in the object that would hold the job.
     """
-    errors = {name: body[name] for name in ("error", "errors") if body.get(name)}
-    if not errors and body.get("success") is False:
-        errors = body
-    said, code = sentence(errors), code_of(errors) or code_of(body)
-    if not errors or not (said or code not in {None, "0", ""}):
+    inner = [body[name] for name in ENVELOPES if isinstance(body.get(name), dict)] if deep else []
+    for place in (body, *inner):
+        errors = {name: place[name] for name in ("error", "errors") if place.get(name)}
+        if not errors and (place.get("success") is False or _refuses(place)):
+            errors = place
+        listed = errors.get("errors")
+        first = listed[0] if isinstance(listed, list) and listed else None
+        said, code = sentence(errors), code_of(errors) or code_of(first) or code_of(place)
+        if errors and (said or code not in {None, "0", ""}):
+            return code, said
+    return None
+
+
+def _refuses(body: dict[str, Any]) -> bool:
+    """Return whether a code that is none for success stands in a body without data, beside a sentence."""
+    code = code_of(body)
+    fine = code is None or code.lower() in FINE or _FINE.fullmatch(code) is not None
+    return not fine and not body.get("data") and bool(sentence(body))
+
+
+def told_error(
+    message: HttpMessage,
+    body: dict[str, Any],
+    judge: Callable[[str | None, str], type[ProviderError]] = refusals.spoken,
+    *,
+    deep: bool = True,
+) -> ProviderError | None:
+    """Return the refusal that a success carries in its body, of the class by `judge`; None without one.
+
+    A fault on the provider's side may hide an accepted job.
+    """
+    found = error_inside(body, deep=deep)
+    if found is None:
         return None
-    kind = refusals.spoken(code, said)
+    code, said = found
+    kind = judge(code, said)
     return kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)
-
-
-def unnamed(message: HttpMessage, body: dict[str, Any], name: str) -> ProviderError:
-    """Return the error for an acceptance without an id: the refusal in its body, or else `Garbled`."""
-    return told_error(message, body) or Garbled(f"the answer names no {name}", status=message.status)
 
 
 def called_back(message: HttpMessage) -> dict[str, Any]:
@@ -147,30 +177,6 @@ def kept(found: Sequence[Asset]) -> tuple[Asset, ...]:
     """Return the first of `found` that a job may keep: at most `ASSETS` files and `LINKS` bytes of links."""
     sizes = itertools.accumulate(len(asset.url or "") + len(asset.source or "") for asset in found[:ASSETS])
     return tuple(found[: sum(1 for size in sizes if size <= LINKS)])
-
-
-def links_under(value: object, kinds: Mapping[str, Kind] | None = None) -> dict[str, Kind | None]:
-    """Return every link anywhere in `value`, in order, with the kind given by the name of the nearest field.
-
-    `kinds` maps words in the name of a field to the kind that they mean.
-    """
-    found: dict[str, Kind | None] = {}
-    _collect(value, None, kinds or {}, found)
-    return found
-
-
-def _collect(
-    value: object, kind: Kind | None, kinds: Mapping[str, Kind], found: dict[str, Kind | None]
-) -> None:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            named = next((one for word, one in kinds.items() if word in name.lower()), kind)
-            _collect(inner, named, kinds, found)
-    elif isinstance(value, list):
-        for inner in value:
-            _collect(inner, kind, kinds, found)
-    elif isinstance(value, str) and (link := fields.link(value)) is not None:
-        found.setdefault(link, kind)
 
 
 def kind_of(link: str) -> Kind:

@@ -2,13 +2,24 @@
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from handlers.contract import HttpMessage
 
 DAY = timedelta(hours=24)
 """The longest wait that a message may ask for."""
+BODY = {
+    "retry_after": 1,
+    "retryAfter": 1,
+    "retry_after_seconds": 1,
+    "retryDelay": 1,
+    "retry_after_ms": 1000,
+    "retryAfterMs": 1000,
+}
+"""The fields of a body with a wait, each with the number of its unit in a second."""
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 _SECONDS_TWICE = re.compile(r"[0-9. \t]+(?:,[0-9. \t]+)+", re.ASCII)
 
@@ -58,13 +69,22 @@ def wish(message: HttpMessage, body: object) -> timedelta | None:
     wait = retry_after(message)
     if wait is None and len(values := message.every("retry-after-ms")) == 1:
         wait = _seconds(values[0], 1000)
-    inner = body.get("error") if isinstance(body, dict) else None
-    for place in (body, inner):
-        if wait is None and isinstance(place, dict):
-            wait = _seconds(place.get("retry_after"))
-    return wait
+    asked = (_seconds(place.get(name), unit) for place in _places(body) for name, unit in BODY.items())
+    return wait if wait is not None else next((found for found in asked if found is not None), None)
+
+
+def _places(body: object) -> Iterator[dict[str, Any]]:
+    """Return the objects of a body that may hold a wait: itself, its errors, and the details of those."""
+    outer = [body]
+    for _ in range(3):
+        level = [one for node in outer for one in (node[:8] if isinstance(node, list) else [node])]
+        found = [one for one in level if isinstance(one, dict)]
+        yield from found
+        outer = [
+            one[name] for one in found for name in ("error", "errors", "detail", "details") if name in one
+        ]
 
 
 def _seconds(value: object, unit: int = 1) -> timedelta | None:
-    found = number(value)
+    found = number(value.strip().removesuffix("s") if isinstance(value, str) else value)
     return timedelta(seconds=math.ceil(min(found / unit, 86400))) if isinstance(found, int | float) else None

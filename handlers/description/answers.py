@@ -67,7 +67,9 @@ class Answers:
         if update.provider_job_id is None:
             if update.phase is Phase.SUCCEEDED and read.made:
                 return update
-            raise wire.unnamed(message, body, self._submit.id_name)
+            raise self._inside(message, body) or Garbled(
+                f"the answer names no {self._submit.id_name}", status=message.status
+            )
         if self._told.failure.ends and (failure := self._reader.failed(body, read)) is not None:
             return replace(update, phase=Phase.FAILED, failure=failure, assets=())
         # An id is an acceptance, whatever word stands beside it.
@@ -96,9 +98,12 @@ class Answers:
             return read.update
         self._judge(message, body, named=True, submitting=False)
         if read.meaning is Meaning.MISSING:
-            raise Rejected(said.sentence(body), status=message.status, provider_code=read.word or None)
-        silent = read.update.phase is Phase.UNKNOWN and not read.word
-        if silent and (error := wire.told_error(message, body)) is not None:
+            # The sentence beside a code that means success is about the call and not about the job.
+            code, text = self._told_code(message, body)
+            text = "" if code is not None and self._fine(code) else text or said.sentence(body)
+            raise Rejected(text, status=message.status, provider_code=read.word or None)
+        named = read.update.provider_job_id is not None
+        if not read.word and (error := self._inside(message, body, deep=not named)) is not None:
             raise error
         return read.update
 
@@ -126,8 +131,9 @@ class Answers:
                     body = self._body(message, None)
                     self._judge(message, body, named=True, submitting=False)
                     link = find(body)
+                    told = self._inside(message, body) if link is None else None
             if link is None:
-                raise Garbled(f"the answer carries no {name}", status=message.status)
+                raise told or Garbled(f"the answer carries no {name}", status=message.status)
             return Asset(
                 kind=rule.kind, url=link, expires_at=message.received_at + rule.life if rule.life else None
             )
@@ -157,6 +163,17 @@ class Answers:
         self._judge(message, body, named=False, submitting=True)
         raise wire.refused(message, body, self._told_code(message, body)[0])
 
+    def _inside(
+        self, message: HttpMessage, body: dict[str, Any], *, deep: bool = True
+    ) -> ProviderError | None:
+        """Return the refusal that a success carries in its body, None without one."""
+
+        def judge(code: str | None, text: str) -> type[ProviderError]:
+            kind = refusals.spoken(code, text)
+            return ContentRefused if kind is Rejected and self._about_content(code, text) else kind
+
+        return wire.told_error(message, body, judge, deep=deep)
+
     def _known_already(self, message: HttpMessage, body: dict[str, Any]) -> bool:
         """Return whether a refusal says that the provider has the job of this submission already."""
         code, text = self._told_code(message, body)
@@ -169,7 +186,8 @@ class Answers:
             return
         meant = self._meant(message, code, text)
         kind = ERRORS.get(meant) if meant else self._kind(message, code, text, unsure=named or not submitting)
-        if kind is Rejected and self._about_content(code, text):
+        policy = self._about_content(code, text) or (message.status < 300 and refusals.policy(code, text))
+        if kind is Rejected and policy:
             kind = ContentRefused
         if kind is None:
             return
@@ -212,17 +230,19 @@ class Answers:
         if self._judged is not None and (code := self._judged(body)) is not None:
             text = (self._message(body) if self._message else None) or said.sentence(body)
             return code, text
-        if message.status < 300:
+        if message.status < 200:
             return None, ""
+        if message.status < 300:
+            code, text = wire.error_inside(body) or (None, "")
+            return self._code(body) or code if code or text else None, text
         return self._code(body) or said.code_of(body), said.sentence(body)
 
     def _kind(
         self, message: HttpMessage, code: str | None, text: str, *, unsure: bool
     ) -> type[ProviderError] | None:
         """Return the class of the error for a code that no table has, None where the status alone decides."""
-        if code is None:
-            return None
-        if message.status >= 300:
+        # An error beside a job may be a remark where codes have no place of their own: only a table decides.
+        if code is None or message.status >= 300 or self._judged is None:
             return None
         # Only a code with a sentence is surely the provider's own refusal; anything else may hide a job.
         return Garbled if unsure or not text else refusals.spoken(code, text)

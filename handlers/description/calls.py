@@ -63,6 +63,9 @@ class Submit(Table):
     key_form: Literal["id", "uuid"] = Field(
         default="id", description="the job's own id, or a UUID made of it"
     )
+    renamed: dict[str, str] = Field(
+        default={}, description="fields of an input that are sent under another name, unless it has that too"
+    )
     always: dict[str, Any] = Field(default={}, description="fields that every request has")
     fields: Fields = Field(default=Fields(), description="places that differ in its answer")
     http: Statuses = Field(default={}, description="the meaning of an HTTP status")

@@ -1,6 +1,5 @@
 """The files of a message, by the groups of a description: their links, kinds, ends and sizes."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +8,7 @@ from handlers import fields, wire
 from handlers.contract import Asset, HttpMessage, Kind
 from handlers.description.vocabulary import Files
 from handlers.pointers import every, first, steps
+from handlers.walk import BY_TYPE, Link, type_of, walk
 
 Read = Callable[[Any, HttpMessage], tuple[Asset, ...]]
 Group = Callable[[Any, HttpMessage], list[Asset]]
@@ -27,8 +27,6 @@ FACTS: Mapping[str, Callable[[object], Any]] = {
 """The reader of each fact about a file."""
 NAMES = {"video": Kind.VIDEO, "image": Kind.IMAGE, "audio": Kind.AUDIO}
 """Words in the name of a field that tell the kind of its file."""
-BY_TYPE = {kind.value: kind for kind in Kind}
-_DATA = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+)?[;,]", re.IGNORECASE)
 _QUERY = "query:"
 
 
@@ -62,37 +60,28 @@ def _tops(group: Files) -> frozenset[str]:
 
 
 def _below(group: Files) -> Group:
-    finds = [every(pointer) for pointer in group.below or ()]
+    finds = [(every(pointer), pointer.rpartition("/")[2]) for pointer in group.below or ()]
     kinds = group.kinds or NAMES
     fixed = None if group.kind == "auto" else Kind(group.kind)
-    expires = _expiry(group)
+    expires, skip = _expiry(group), frozenset(group.skip)
+
+    def asset(link: Link, message: HttpMessage) -> Asset:
+        inline = link.url is None
+        return Asset(
+            kind=fixed or link.kind,
+            url=link.url,
+            mime_type=link.mime_type,
+            deletes_at=message.received_at + group.life if group.life and not inline else None,
+            expires_at=expires(link.url, message) if expires and link.url is not None else None,
+        )
 
     def read(body: Any, message: HttpMessage) -> list[Asset]:
-        life = message.received_at + group.life if group.life else None
-        found = []
-        for find in finds:
-            for node in find(body):
-                links = wire.links_under(node, kinds)
-                found += [
-                    Asset(
-                        kind=fixed or kind or wire.kind_of(link),
-                        url=link,
-                        deletes_at=life,
-                        expires_at=expires(link, message) if expires else None,
-                    )
-                    for link, kind in links.items()
-                ]
-                found += _inline(node)
+        nodes = [(node, name) for find, name in finds for node in find(body)]
+        links = [one for node, name in nodes for one in walk(node, kinds, name=name, skip=skip)]
+        found = [asset(one, message) for one in links]
         return found[:1] if group.one else found
 
     return read
-
-
-def _inline(node: object) -> list[Asset]:
-    """Return the files that stand in the message itself as `data:` URLs: they have no link."""
-    texts = node if isinstance(node, list) else [node]
-    matches = [_DATA.match(one) for one in texts if isinstance(one, str)]
-    return [Asset(kind=Kind.FILE, mime_type=match[1]) for match in matches if match]
 
 
 def _at(group: Files) -> Group:
@@ -120,6 +109,7 @@ def _at(group: Files) -> Group:
 def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], Asset | None]:
     """Return the function that makes a value of the group an asset; None for a value that is no file."""
     facts, expires = _facts(group), _expiry(group)
+    fixed = None if group.kind == "auto" else Kind(group.kind)
     target = "source" if group.source else "url"
     read_link = fields.identity if group.source else fields.link
 
@@ -128,7 +118,9 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
         if link is None or link == "0":
             return None
         told: dict[str, Any] = {name: tell(item, body) for name, tell in facts}
-        kind = kind or _kind(link, told.get("mime_type"))
+        typed = BY_TYPE.get((told.get("mime_type") or "").partition("/")[0])
+        beside = type_of(item)[0] if isinstance(item, dict) and kind is None else None
+        kind = fixed or typed or Link(link, kind, beside, None).kind
         if kind is Kind.IMAGE:
             told.pop("duration", None)
         if group.life and told.get("deletes_at") is None:
@@ -144,17 +136,9 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
 
 
 def _named(pointer: str, link: str | None, group: Files) -> Kind | None:
-    """Return the kind that the group, or else the name of a field, gives to the files at a pointer."""
-    if group.kind != "auto":
-        return Kind(group.kind)
-    if "mime_type" in group.facts:
-        return None
+    """Return the kind that the name of a field gives to the files at a pointer."""
     name = (link or pointer.rsplit("/", 1)[-1]).lower()
     return next((kind for word, kind in (group.kinds or NAMES).items() if word in name), None)
-
-
-def _kind(link: str, mime: str | None) -> Kind:
-    return BY_TYPE.get((mime or "").partition("/")[0]) or wire.kind_of(link)
 
 
 def _facts(group: Files) -> list[tuple[str, Callable[[Any, Any], Any]]]:

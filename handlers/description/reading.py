@@ -7,7 +7,7 @@ the common one, a file or a result where there is no word, a filter's flag, an e
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from handlers import fields, refusals, said
+from handlers import fields, refusals, said, wire
 from handlers.contract import Failure, FailureCode, HttpMessage, Phase, Update
 from handlers.description.files import files_reader
 from handlers.description.terms import Consequence, Fields, Meaning
@@ -28,8 +28,6 @@ ERROR_NODES = ("/error", "/data/error", "/errors")
 """The places of an error in a message, for descriptions that name none."""
 FILTERED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 """The ends that a filter's flag explains."""
-ENVELOPES = ("data", "output", "task", "payload")
-"""The objects that may hold the fields of a job, and so the reason of its failure."""
 RANKS = {Phase.SUCCEEDED: 1, Phase.FAILED: 2, Phase.CANCELED: 2}
 """The order of the words of several results: one that is under way, then one that is there, then none."""
 BLOCKED = "the provider's filter took the result"
@@ -106,6 +104,8 @@ class Reader:
         if progress is not None:
             progress = min(100.0, progress * view.scale)
         meaning = forced or self._meaning(word, view, made=made, progress=progress)
+        if meaning is None and refusals.missing(word):
+            meaning = Meaning.MISSING
         phase = PHASES[meaning] if meaning else refusals.known(word)
         error = self._error(body)
         if phase in FILTERED and self._filtered(body, made=bool(assets)):
@@ -143,6 +143,21 @@ class Reader:
     def _error(self, body: dict[str, Any]) -> object:
         return next((one for find in self._errors for one in find(body) if said.is_error(one)), None)
 
+    def _odd_error(self, body: dict[str, Any]) -> object:
+        """Return the error beside a success without a file that stands in no place of the description."""
+        found = wire.error_inside(body)
+        if found is not None:
+            return {"code": found[0], "message": found[1]}
+        places = (body, *(inner for name in wire.ENVELOPES if isinstance(inner := body.get(name), dict)))
+        if told := next(
+            (text for place in places if (text := said.reason(place, names=said.FAILURES))), None
+        ):
+            return told
+        if self._fine and (code := self._code(body)) and code not in self._fine:
+            return {"code": code}
+        # A message beside a success is about the call, unless it speaks of the policy.
+        return next((text for place in places if refusals.policy(text := said.sentence(place))), None)
+
     def _filtered(self, body: dict[str, Any], *, made: bool) -> bool:
         """Return whether a filter took the result: all of several flags, or one where no file is left."""
         found = [one for find in self._blocked for one in find(body)]
@@ -162,6 +177,8 @@ class Reader:
     def _failure(
         self, phase: Phase, body: dict[str, Any], error: object, word: str, *, made: bool
     ) -> Failure | None:
+        if phase is Phase.SUCCEEDED and not made:
+            error = error or self._odd_error(body)
         if phase is Phase.FAILED or (phase is Phase.SUCCEEDED and error is not None and not made):
             return self._failed(body, error, word)
         if phase is Phase.CANCELED:
@@ -179,7 +196,7 @@ class Reader:
         told = [one for find in self._messages for one in find(body)] if coded or not self._fine else []
         if not coded:
             code = said.code_of({"error": error}) or self._word_as_code(word)
-        places = (error, *told, said.reason(body), *(said.reason(body.get(name)) for name in ENVELOPES))
+        places = (error, *told, said.reason(body), *(said.reason(body.get(name)) for name in wire.ENVELOPES))
         made = said.failure(code, *places, word=word, otherwise=BLOCKED if blocked else "generation failed")
         text = f"{code or ''} {made.message} {word}".lower()
         content = blocked or code in self._content_codes or any(part in text for part in self._content)

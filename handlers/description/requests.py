@@ -36,6 +36,9 @@ class Requests:
         """Build the request that creates a job."""
         rule = self._told.submit
         body = {**job.input, **rule.always}
+        for given, sent in rule.renamed.items():
+            if given in body and sent not in body:
+                body[sent] = body.pop(given)
         values = self._values(rule, job)
         query: list[tuple[str, Any]] = []
         headers: list[tuple[str, Any]] = []

@@ -73,6 +73,9 @@ class Files(Table):
 
     at: Pointers | None = Field(default=None, description="the links, or the items that hold them")
     below: Pointers | None = Field(default=None, description="every link below these nodes is a file")
+    skip: tuple[LowerText, ...] = Field(
+        default=(), max_length=32, description="with below: the fields whose links are no files"
+    )
     link: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=8, description="the fields of an item with the links; default: the item itself"
     )

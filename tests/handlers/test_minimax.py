@@ -18,7 +18,7 @@ from handlers.contract import (
     Submission,
     Update,
 )
-from handlers.errors import BadPayload, ProviderError
+from handlers.errors import BadPayload, ProviderError, Rejected
 from tests.handlers.captures import API_KEY, HANDLERS, RECEIVED_AT, exchanges, message
 
 CODES = {
@@ -62,7 +62,7 @@ POLL_WORDS = {
     "Success": Phase.SUCCEEDED,
     "Fail": Phase.FAILED,
     "Failed": Phase.FAILED,
-    "Unknown": Phase.UNKNOWN,
+    "Teleporting": Phase.UNKNOWN,
 }
 CALLBACK_WORDS = {"processing": Phase.RUNNING, "success": Phase.SUCCEEDED, "failed": Phase.FAILED}
 
@@ -126,6 +126,12 @@ def test_a_zero_or_no_code_is_no_error(name: str, code: object) -> None:
 @pytest.mark.parametrize("word", POLL_WORDS)
 def test_the_words_of_a_poll(word: str) -> None:
     assert polled(task_id="1", status=word, base_resp=base(0)).phase is POLL_WORDS[word]
+
+
+def test_a_task_that_is_not_known_is_a_miss() -> None:
+    with pytest.raises(Rejected) as caught:
+        polled(task_id="1", status="Unknown", base_resp=base(0))
+    assert (type(caught.value), caught.value.provider_code, caught.value.said) == (Rejected, "unknown", "")
 
 
 @pytest.mark.parametrize("word", CALLBACK_WORDS)

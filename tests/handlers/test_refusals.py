@@ -41,7 +41,10 @@ ENDS = {
     "finished": Phase.SUCCEEDED,
     "glimmering": Phase.UNKNOWN,
     "not_start": Phase.UNKNOWN,
-    "unknown": Phase.UNKNOWN,
+    "unknown": None,
+    "not_found": None,
+    "Not Found": None,
+    "task_not_exist": None,
     "": Phase.UNKNOWN,
 }
 
@@ -148,12 +151,24 @@ def test_a_redirect_names_the_place_without_its_secrets_and_the_setting(name: st
         (("Request Moderated",), FailureCode.CONTENT_POLICY),
         ((None, "NSFW content detected"), FailureCode.CONTENT_POLICY),
         (("rejected", "no"), FailureCode.GENERATION_FAILED),
+        ((None, "blocked by the content filter"), FailureCode.CONTENT_POLICY),
+        ((None, "This violates our usage policies"), FailureCode.CONTENT_POLICY),
+        ((None, "Banned prompt detected"), FailureCode.CONTENT_POLICY),
+        ((None, "the prompt contains prohibited words"), FailureCode.CONTENT_POLICY),
+        ((None, "inappropriate content"), FailureCode.CONTENT_POLICY),
+        ((None, "this violates a constraint of the schema"), FailureCode.GENERATION_FAILED),
         (("timeout", "took too long"), FailureCode.GENERATION_FAILED),
         ((None, ""), FailureCode.GENERATION_FAILED),
     ],
 )
 def test_a_failure_over_the_content_is_told_as_such(texts: tuple[str | None, ...], code: FailureCode) -> None:
     assert refusals.failure_code(*texts) is code
+
+
+def test_a_status_word_for_a_refused_content_names_the_reason() -> None:
+    for word in ("nsfw", "moderated", "banned", "rejected", "content moderated"):
+        assert refusals.failure_code(word=word) is FailureCode.CONTENT_POLICY
+    assert refusals.failure_code(word="failed") is FailureCode.GENERATION_FAILED
 
 
 ERRED: Mapping[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -235,13 +236,20 @@ def own_words(handler: Handler, operation: str, *, rings_back: bool = True) -> d
     return sent(handler.submit.build(asked, account(handler)))
 
 
+def renamed(handler: Handler, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an input with the names under which its fields are sent."""
+    names = description(handler.name).submit.renamed
+    kept = {name: value for name, value in told.items() if name not in names or names[name] in told}
+    return kept | {names[name]: value for name, value in told.items() if name not in kept}
+
+
 @named
 def test_without_a_callback_the_body_is_the_input(handler: Handler) -> None:
     rule = description(handler.name).submit
     for name in handler.operations:
         request = handler.submit.build(submission(name, rings_back=False), account(handler))
         added = own_words(handler, name, rings_back=False)
-        assert json.dumps(sent(request)) == json.dumps(in_form(request, INPUT | added))
+        assert json.dumps(sent(request)) == json.dumps(in_form(request, renamed(handler, INPUT) | added))
         # Only fields that every request has, and the key under which a repeat is known, are added.
         places = (description(handler.name).auth, rule.idempotency or "")
         assert bool(added) == bool(rule.always or any(place.startswith("body:") for place in places))
@@ -253,7 +261,7 @@ def test_with_a_callback_the_body_is_the_input_and_our_words(handler: Handler) -
         if operation.callback:
             request = handler.submit.build(submission(name, rings_back=True), account(handler))
             added = own_words(handler, name)
-            assert json.dumps(sent(request)) == json.dumps(in_form(request, INPUT | added))
+            assert json.dumps(sent(request)) == json.dumps(in_form(request, renamed(handler, INPUT) | added))
             query = parse_qs(urlsplit(request.path).query)
             places = [json.dumps(added), *(value for values in query.values() for value in values)]
             assert sum(CALLBACK_URL in place for place in places) == 1
