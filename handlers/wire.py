@@ -17,9 +17,11 @@ from handlers.contract import Asset, HttpMessage, Kind
 from handlers.errors import (
     AccountRefused,
     BadPayload,
+    ContentRefused,
     Garbled,
     ProviderError,
     Redirected,
+    Rejected,
 )
 from handlers.said import code_of, sentence
 from handlers.text import clean
@@ -88,13 +90,18 @@ def succeeded(message: HttpMessage) -> HttpMessage:
     raise refused(message, body)
 
 
-def refused(message: HttpMessage, body: object, code: str | None = None) -> ProviderError:
+def refused(
+    message: HttpMessage, body: object, code: str | None = None, text: str = "", *, content: bool = False
+) -> ProviderError:
     """Return the error for a message without success; `body` is its body as read.
 
-    `code` is the provider's code, where it stands in a place of its own.
+    `code` and `text` are the provider's code and sentence, where they stand in places of their own. `content`
+    says that the code speaks of the content.
     """
-    said, code = sentence(body), code or code_of(body)
+    said, code = text or sentence(body), code or code_of(body)
     kind = refusals.refusal(message.status, code, said) if message.status >= 300 else Garbled
+    if kind is Rejected and content:
+        kind = ContentRefused
     if kind is Redirected:
         said = _moved(message)
     error = kind(said, status=message.status, retry_after=wish(message, body), provider_code=code)

@@ -19,6 +19,10 @@ WHSEC_BYTES = 24
 """The fewest bytes of a signing secret, by the specification of Standard Webhooks."""
 
 
+class BadPlace(ValueError):
+    """An error for a setting whose value has no place in the description."""
+
+
 def options_of(told: Description) -> type[Options]:
     """Return the class of the settings that an account of this provider takes."""
     if not told.settings:
@@ -29,18 +33,23 @@ def options_of(told: Description) -> type[Options]:
 
 
 def applied(tables: Mapping[str, Any], told: Description, options: Options) -> Mapping[str, Any]:
-    """Return the tables of a description with the values of an account's settings in their places."""
-    changed: dict[str, Any] | None = None
+    """Return the tables of a description with the values of an account's settings in their places.
+
+    Raises `BadPlace`.
+    """
+    changed = copy.deepcopy(dict(tables))
     for name, setting in told.settings.items():
         value = getattr(options, name)
-        if setting.kind == "secret" or value is None or value == setting.default:
+        if setting.kind == "secret" or value is None:
             continue
-        changed = changed or copy.deepcopy(dict(tables))
         if setting.keeps is not None:
             value = value.replace(f"{{{setting.keeps}}}", "{id}")
         for place in setting.sets:
-            _set(changed, steps(place), list(value) if isinstance(value, tuple) else value)
-    return tables if changed is None else changed
+            try:
+                _set(changed, steps(place), list(value) if isinstance(value, tuple) else value)
+            except (AttributeError, IndexError, TypeError, ValueError):
+                raise BadPlace(f"settings.{name}.sets: the description has no place {place!r}") from None
+    return tables if changed == tables else changed
 
 
 def secrets_of(told: Description, options: Options) -> tuple[str, ...]:

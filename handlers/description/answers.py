@@ -161,7 +161,9 @@ class Answers:
         if self._known_already(message, body):
             return body
         self._judge(message, body, named=False, submitting=True)
-        raise wire.refused(message, body, self._told_code(message, body)[0])
+        code, text = self._told_code(message, body)
+        # The sentence may quote the prompt, so only the code can say that the content was refused.
+        raise wire.refused(message, body, code, text, content=self._about_content(code, ""))
 
     def _inside(
         self, message: HttpMessage, body: dict[str, Any], *, deep: bool = True
@@ -235,7 +237,7 @@ class Answers:
         if message.status < 300:
             code, text = wire.error_inside(body) or (None, "")
             return self._code(body) or code if code or text else None, text
-        return self._code(body) or said.code_of(body), said.sentence(body)
+        return self._code(body) or said.code_of(body), self._reader.sentence(body)
 
     def _kind(
         self, message: HttpMessage, code: str | None, text: str, *, unsure: bool

@@ -10,7 +10,7 @@ from handlers.pointers import steps
 if TYPE_CHECKING:
     from handlers.description.callbacks import ProofTable
     from handlers.description.calls import Call
-    from handlers.description.vocabulary import Description
+    from handlers.description.vocabulary import Description, Setting
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}", re.ASCII)
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -49,7 +49,7 @@ def _operations(told: "Description") -> Iterator[str]:
         yield from _braces("operations.path", group.path, frozenset({"name"}))
         yield from _braces("operations.asked", group.asked or "", frozenset())
         for name in group.former.values():
-            if name not in names:
+            if name not in names or name == "*":
                 yield f"operations.former: there is no operation {name!r}"
 
 
@@ -58,8 +58,11 @@ def _callback(told: "Description") -> Iterator[str]:
     if rule is None:
         if sent is not None:
             yield "submit.callback: needs a table [callback] that says how a callback proves itself"
+        if told.poll is None and not all(group.answered for group in told.operations):
+            yield "poll: without it and without [callback] nothing tells the end of a job"
         return
-    covered = rule.proof.scheme.value != "none" and rule.proof.covers_body
+    hint = rule.proof.scheme.value in {"none", "headers"} or rule.proof.optional
+    covered = not hint and rule.proof.covers_body
     if told.poll is None and not covered:
         yield "callback: one whose proof does not cover its body is a hint, so [poll] is needed"
     yield from _proof(rule.proof)
@@ -157,8 +160,12 @@ def _rules(told: "Description") -> Iterator[str]:
 def _settings(told: "Description") -> Iterator[str]:
     for name, setting in told.settings.items():
         place = f"settings.{name}"
-        if setting.kind == "choice" and not setting.choices:
-            yield f"{place}: a choice needs choices"
+        if name.startswith("model_"):
+            yield f"{place}: a name may not begin with `model_`"
+        if setting.keeps is not None and setting.kind != "path":
+            yield f"{place}.keeps: is for a path"
+        if setting.kind == "choice":
+            yield from _choice(place, setting)
         if setting.kind == "secret" and told.callback is None:
             yield f"{place}: a secret proves callbacks, so [callback] is needed"
         if setting.kind == "secret" and setting.sets:
@@ -166,8 +173,19 @@ def _settings(told: "Description") -> Iterator[str]:
         if setting.kind != "secret" and not setting.sets:
             yield f"{place}: needs sets, the places that get its value"
         for pointer in setting.sets:
-            first = steps(pointer)[:1]
-            if not first or first[0] in {"settings", "name", "extends"}:
-                yield f"{place}.sets: {pointer!r} is no place that a setting may change"
-            elif first[0] not in type(told).model_fields:
-                yield f"{place}.sets: the description has no {first[0]!r}"
+            yield from _set(told, place, pointer)
+
+
+def _choice(place: str, setting: "Setting") -> Iterator[str]:
+    if not setting.choices:
+        yield f"{place}: a choice needs choices"
+    elif setting.default is not None and setting.default not in setting.choices:
+        yield f"{place}.default: must be one of the choices: {', '.join(setting.choices)}"
+
+
+def _set(told: "Description", place: str, pointer: str) -> Iterator[str]:
+    first = steps(pointer)[:1]
+    if not first or first[0] in {"settings", "name", "extends"}:
+        yield f"{place}.sets: {pointer!r} is no place that a setting may change"
+    elif first[0] not in type(told).model_fields:
+        yield f"{place}.sets: the description has no {first[0]!r}"

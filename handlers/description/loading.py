@@ -58,7 +58,10 @@ def shipped() -> list[str]:
 
 def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
     """Return the tables of a file over those that it extends, and its text."""
-    place = path.resolve()
+    try:
+        place = path.resolve()
+    except (OSError, RuntimeError):
+        raise BadDescription(f"{path}: is a link that leads back to itself") from None
     if place in seen:
         raise BadDescription(
             f"{path}: extends itself: {' extends '.join(one.name for one in (*seen, place))}"
@@ -82,13 +85,18 @@ def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
         )
     other = path.parent / base if base.endswith(".toml") else DESCRIBED / f"{base}.toml"
     outer, _ = _tables(other, (*seen, place))
-    dropped = own.get("without", ())
+    dropped = own.get("without", [])
+    if not isinstance(dropped, list):
+        raise BadDescription(f"{path}:{line_of(text, ('without',))}: without: must be a list of tables")
     kept = {name: one for name, one in outer.items() if name not in dropped}
     return merged(kept, own), text
 
 
 def _text(path: Path) -> str:
     try:
+        # A pipe would be waited for without an end.
+        if path.exists() and not path.is_file():
+            raise BadDescription(f"{path}: is no file")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:

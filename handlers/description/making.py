@@ -26,7 +26,7 @@ from handlers.contract import (
     no_challenge,
 )
 from handlers.description import loading, proving
-from handlers.description.account_settings import applied, options_of, secrets_of
+from handlers.description.account_settings import BadPlace, applied, options_of, secrets_of
 from handlers.description.answers import Answers
 from handlers.description.calls import Call, Resolve
 from handlers.description.checks import checker
@@ -88,12 +88,14 @@ def provider(path: Path) -> Provider:
 
 
 def _configured(path: Path, loaded: LoadedDescription, options: Options) -> Handler:
-    tables = applied(loaded.tables, loaded.told, options)
     try:
+        tables = applied(loaded.tables, loaded.told, options)
         told = loaded.told if tables is loaded.tables else Description.model_validate(tables)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         raise BadDescription(f"{path}: with this setting: {loading.complaint(found, Description)}") from None
+    except BadPlace as error:
+        raise BadDescription(f"{path}: {error}") from None
     return handler(told, secrets_of(loaded.told, options))
 
 
@@ -197,8 +199,8 @@ def _operations(groups: tuple[Operations, ...]) -> Mapping[str, Operation]:
                 other = (group.path, one)
             else:
                 found[name] = replace(one, path=group.path.replace("{name}", name))
-        for former, name in group.former.items():
-            found[former] = found[name]
+    for group in groups:
+        found |= {former: found[name] for former, name in group.former.items()}
     return OpenOperations(found, *other) if other else found
 
 

@@ -7,12 +7,12 @@ the common one, a file or a result where there is no word, a filter's flag, an e
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from handlers import fields, refusals, said, wire
+from handlers import fields, json, refusals, said, wire
 from handlers.contract import Failure, FailureCode, HttpMessage, Phase, Update
 from handlers.description.files import files_reader
 from handlers.description.terms import Consequence, Fields, Meaning
 from handlers.description.vocabulary import Description
-from handlers.pointers import every, first, steps
+from handlers.pointers import EACH, INSIDE, every, first, steps
 from handlers.values import immutable
 
 PHASES: Mapping[Meaning | None, Phase] = {
@@ -80,6 +80,8 @@ class Reader:
         self._errors = [every(one) for one in (ERROR_NODES if table.error is None else table.error)]
         self._code: Find = first(table.code or (), fields.code)
         self._messages = [every(one) for one in table.message or ()]
+        about_call = (told.ok.message or ()) if told.ok else ()
+        self._about_job = [every(one) for one in table.message or () if one not in about_call]
         self._gone: Find = first(table.gone or (), fields.flag)
         self._blocked = [every(one) for one in table.blocked or ()]
         self._usage = _usage(told.usage)
@@ -131,6 +133,12 @@ class Reader:
         """Return the failure that an error in the answer to a submission means; None without an error."""
         error = self._error(body)
         return None if error is None else self._failed(body, error, read.word)
+
+    def sentence(self, body: dict[str, Any]) -> str:
+        """Return the sentence of a refusal: from its usual places, else from those of the description."""
+        finds = (*self._messages, *self._errors)
+        own = (text for find in finds for one in find(body) if (text := said.sentence(one)))
+        return said.sentence(body) or next(own, "")
 
     def _meaning(self, word: str, view: View, *, made: bool, progress: float | None) -> Meaning | None:
         if word:
@@ -193,7 +201,8 @@ class Reader:
         code = self._code(body)
         coded = code is not None and code not in self._fine
         # The sentence beside a code that means success is about the call and not about the job.
-        told = [one for find in self._messages for one in find(body)] if coded or not self._fine else []
+        finds = self._messages if coded or not self._fine else self._about_job
+        told = [one for find in finds for one in find(body)]
         if not coded:
             code = said.code_of({"error": error}) or self._word_as_code(word)
         places = (error, *told, said.reason(body), *(said.reason(body.get(name)) for name in wire.ENVELOPES))
@@ -251,10 +260,27 @@ def _usage(places: str | Mapping[str, Sequence[str]]) -> Callable[[Any], dict[st
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
-    """Return `value` without the field at `path`. Objects on the way are copied."""
-    if not isinstance(value, dict) or path[0] not in value:
-        return value
+    """Return `value` without all that lies at `path`. Objects and lists on the way are copied."""
     name, *rest = path
+    if name == INSIDE:
+        return _text_without(value, rest)
+    if isinstance(value, list):
+        hit = [name in {EACH, str(place)} for place in range(len(value))]
+        if not rest:
+            return [one for one, gone in zip(value, hit, strict=True) if not gone]
+        return [_without(one, rest) if found else one for one, found in zip(value, hit, strict=True)]
+    if not isinstance(value, dict) or name not in value:
+        return value
     if not rest:
         return {key: inner for key, inner in value.items() if key != name}
     return value | {name: _without(value[name], rest)}
+
+
+def _text_without(value: Any, path: Sequence[str]) -> Any:
+    """Return a text of JSON without what lies at `path` in it."""
+    if not isinstance(value, str):
+        return _without(value, path) if path else None
+    read = next(iter(every(f"/{INSIDE}")(value)), None)
+    if read is None:
+        return value
+    return json.write(_without(read, path)).decode() if path else ""

@@ -60,8 +60,10 @@ class Requests:
             path = self._asked(rule, job)
             body = json.with_texts(rule.body, lambda text: job.provider_job_id if text == "{id}" else text)
             request = self._request(rule.method, path, account, body)
-            if rule.kept is None or job.kept_url is None:
+            if rule.kept is None or (job.kept_url is None and rule.path is not None):
                 return request
+            if job.kept_url is None:
+                raise Garbled("the provider gave no URL for this call")
             return self._at_kept(request, job.kept_url, rule.kept, account)
 
         return build

@@ -20,7 +20,8 @@ _WHOLE_PATH = re.compile(r"^\{(own|operation)\}")
 _PLACE = r"^(body|query|header):.+$"
 
 
-def _pointer(text: str) -> str:
+def pointer(text: str) -> str:
+    """Return `text` if it is a pointer. Raises `ValueError` with the fix."""
     try:
         steps(text)
     except BadPointer as error:
@@ -28,10 +29,13 @@ def _pointer(text: str) -> str:
     return text
 
 
-def _place(text: str) -> str:
+def place(text: str) -> str:
+    """Return `text` if it can be the place of a value in a request. Raises `ValueError` with the fix."""
     where, _, at = text.partition(":")
     if where == "body":
-        _pointer(at)
+        pointer(at)
+    if where == "header" and not re.fullmatch(_HEADER, at.lower()):
+        raise ValueError(f"{at!r} is no name of a header")
     return text
 
 
@@ -72,7 +76,7 @@ def _lower(text: str) -> str:
     return text
 
 
-Pointer = Annotated[str, AfterValidator(_pointer), Field(examples=["/data/task_id", "/videos/*/url"])]
+Pointer = Annotated[str, AfterValidator(pointer), Field(examples=["/data/task_id", "/videos/*/url"])]
 """A JSON pointer; `*` is every item of a list, `json:` steps into the JSON inside a text."""
 Pointers = Annotated[tuple[Pointer, ...], BeforeValidator(listed), Field(min_length=1, max_length=16)]
 """One pointer or several: the first that holds counts."""
@@ -80,7 +84,9 @@ Path = Annotated[str, AfterValidator(_path), Field(max_length=500)]
 """A path at the provider's own origin, with names in braces."""
 Header = Annotated[str, Field(pattern=_HEADER)]
 """The name of a header, in lower case."""
-Place = Annotated[str, AfterValidator(_place), Field(pattern=_PLACE, max_length=200)]
+HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=1000)]
+"""The value of a header: printable ASCII on one line."""
+Place = Annotated[str, AfterValidator(place), Field(pattern=_PLACE, max_length=200)]
 """The place of a value in a request: `body:/a/b`, `query:name` or `header:name`."""
 Span = Annotated[
     timedelta, BeforeValidator(_span), WithJsonSchema({"type": "string", "pattern": _SPAN.pattern})

@@ -17,6 +17,7 @@ from handlers.description.terms import Consequence, Fact, Fields, Meaning, Table
 from handlers.description.texts import (
     NAME,
     Header,
+    HeaderValue,
     LowerText,
     Path,
     Pointer,
@@ -25,6 +26,8 @@ from handlers.description.texts import (
     Text,
     Word,
     listed,
+    place,
+    pointer,
 )
 
 Confidence = Literal["official", "partner", "third-party", "seed", "unconfirmed"]
@@ -99,6 +102,9 @@ class Files(Table):
 
     @model_validator(mode="after")
     def _one_place(self) -> "Files":
+        for fact in self.facts.values():
+            if fact.startswith("/"):
+                pointer(fact)
         if (self.at is None) == (self.below is None):
             raise ValueError("needs exactly one of at and below")
         return self
@@ -160,11 +166,13 @@ class Setting(Table):
 class CadenceTable(Table):
     """The pauses between polls; seconds."""
 
-    first: float = Field(default=5, gt=0, description="before the first poll")
-    interval: float = Field(default=5, gt=0, description="between the next two")
-    factor: float = Field(default=1.2, ge=1, description="by which each pause is longer")
-    ceiling: float = Field(default=30, gt=0, description="the longest pause")
-    backstop: float = Field(default=180, gt=0, description="before a poll where a callback is expected")
+    first: float = Field(default=5, gt=0, le=86400, description="before the first poll")
+    interval: float = Field(default=5, gt=0, le=86400, description="between the next two")
+    factor: float = Field(default=1.2, ge=1, le=100, description="by which each pause is longer")
+    ceiling: float = Field(default=30, gt=0, le=86400, description="the longest pause")
+    backstop: float = Field(
+        default=180, gt=0, le=86400, description="before a poll where a callback is expected"
+    )
 
 
 class Description(Table):
@@ -183,10 +191,10 @@ class Description(Table):
     sources: tuple[Text, ...] = Field(min_length=1, max_length=16, description="where each fact was read")
     checked: date = Field(description="the day on which the facts were last checked")
     confidence: dict[Fact, Confidence] = Field(description="of all facts, and of those that differ")
-    auth: Annotated[str, Field(pattern=r"^(bearer|raw|word:[A-Za-z]+|header:[a-z0-9-]+|body:/.+)$")] = Field(
-        default="bearer", description="where the API key goes: `word:Key` is `Authorization: Key ...`"
-    )
-    headers: dict[Header, str] = Field(default={}, description="headers of every request")
+    auth: Annotated[
+        str, AfterValidator(place), Field(pattern=r"^(bearer|raw|word:[A-Za-z]+|header:[a-z0-9-]+|body:/.+)$")
+    ] = Field(default="bearer", description="where the API key goes: `word:Key` is `Authorization: Key ...`")
+    headers: dict[Header, HeaderValue] = Field(default={}, description="headers of every request")
     words: Annotated[dict[Word, Meaning], AfterValidator(_once)] = Field(
         default={}, description="the provider's own status words; they are compared in lower case"
     )

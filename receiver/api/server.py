@@ -152,7 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._await(Awaited.BODY)
         if self._is_short():
-            self.scope["method"], self.scope["path"] = "POST", self.url.decode("ascii")
+            self.scope |= {"method": "POST", "path": self.url.decode("ascii"), "raw_path": self.url}
             self.cycle: Any = BufferedRequest()
         else:
             super().on_headers_complete()

@@ -25,7 +25,7 @@ from handlers.values import immutable
 from receiver.cli.groups import LOCAL
 from receiver.cli.params import CONFIG, Real, read_input
 from receiver.cli.terminal import say
-from receiver.config.load import AccountSetup, load
+from receiver.config.load import AccountSetup, Loaded, load
 from receiver.config.startup import client_of
 from receiver.domain.clock import Clock
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
@@ -79,11 +79,15 @@ class Trial:
         for name, value in request.headers:
             self.tell(self.plain(f"> {name}: {value}"))
         if request.body:
-            self.tell(self.plain(_shown(request.body)))
+            self._show_body(request.body)
 
     def _show_answer(self, message: HttpMessage) -> None:
         self.tell(f"< HTTP {message.status}")
-        self.tell(self.plain(_shown(message.body)))
+        self._show_body(message.body)
+
+    def _show_body(self, body: bytes) -> None:
+        for line in self.plain(_shown(body)).splitlines():
+            self.tell(line)
 
 
 def _shown(body: bytes) -> str:
@@ -133,8 +137,7 @@ def attempt(
     _refuse(setup, job)
     if not yes:
         click.confirm(f"submit {chosen} to {setup.base_url}? It is paid for", abort=True)
-    trial = Trial(setup, client_of(loaded.settings), Clock(), loaded.secrets(), say)
-    if not asyncio.run(_bounded(trial, job, seconds)):
+    if not asyncio.run(_bounded(setup, loaded, job, seconds)):
         raise click.ClickException("the job did not succeed")
 
 
@@ -147,7 +150,9 @@ def _refuse(setup: AccountSetup, job: Submission) -> None:
         raise click.UsageError("the input breaks a rule of the provider")
 
 
-async def _bounded(trial: Trial, job: Submission, seconds: float) -> bool:
+async def _bounded(setup: AccountSetup, loaded: Loaded, job: Submission, seconds: float) -> bool:
+    # The client belongs to the event loop that runs.
+    trial = Trial(setup, client_of(loaded.settings), Clock(), loaded.secrets(), say)
     try:
         async with asyncio.timeout(seconds):
             return await _run(trial, job)

@@ -61,6 +61,7 @@ class App:
         """Answer one request on the fast path."""
         assert scope["method"] == "POST"
         assert scope["path"].startswith("/a")
+        assert scope["raw_path"] == scope["path"].encode()
         self.short += 1
         self.began.set()
         answered = await self._answer(body)

@@ -1,12 +1,14 @@
 """A provider of the operator's own: its description lies outside the package and is named in the settings."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from receiver.domain.event_types import JOB_FINAL
 from receiver.sandbox.world import Knobs
+from tests.stories.command_line import run
 from tests.stories.deployment import Deployment, deployed
 
 ACME = """
@@ -80,6 +82,37 @@ async def test_a_job_of_an_own_description_ends_by_its_proved_callback(tmp_path:
         link = await deployment.client.get(asset["url"])
         assert (link.status_code, deployment.front.count("GET /acme/v1/files")) == (307, 1)
         assert link.headers["location"].endswith(f"/acme/files/{done['provider_job_id']}/0.mp4")
+        assert deployment.world.accepted["acme"] == 1
+
+
+async def test_a_proof_over_the_path_holds_for_a_short_callback_and_a_long_one(tmp_path: Path) -> None:
+    text = ACME.replace('"{time}.{body}"', '"{method} {path} {time}.{body}"')
+    async with serving(tmp_path, text) as deployment:
+        for words in ("a tide", "a tide " + "~" * 70_000):
+            done = await deployment.final((await deployment.submit(asking(words)))["id"])
+            assert (done["state"], done["completed_by"]) == ("succeeded", "callback")
+        accounts = (await deployment.client.get("/v1/providers")).json()["data"]
+        [acme] = [one for one in accounts if one["id"] == "acme"]
+        assert acme["health"]["callbacks_refused"] == 0
+
+
+async def test_one_real_job_shows_every_message_without_its_secrets(tmp_path: Path) -> None:
+    async with serving(tmp_path) as deployment:
+        setup = deployment.services.core.accounts.setups["acme"]
+        account = {"acme": {"description": str(tmp_path / "acme.toml"), "api_key": "key-acme"}}
+        account["acme"]["base_url"] = setup.base_url
+        variables = {
+            "RINGBACK_PROVIDERS": json.dumps(account),
+            "RINGBACK_EGRESS_ALLOW": '["127.0.0.0/8"]',
+            "RINGBACK_SECRET_KEYS": json.dumps(["m" * 32]),
+        }
+        said = await run(tmp_path, "providers", "try", "acme", "--yes", **variables)
+        assert (said.code, "Traceback" in said.err) == (0, False), said.err
+        lines = said.out.splitlines()
+        assert lines[0].startswith("> POST http://127.0.0.1:")
+        assert '  "prompt": "a tide"' in lines
+        assert "< HTTP 200" in lines
+        assert "key-acme" not in said.out
         assert deployment.world.accepted["acme"] == 1
 
 

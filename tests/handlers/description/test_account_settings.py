@@ -121,3 +121,22 @@ def test_a_job_s_id_is_given_to_a_provider_that_takes_one(tmp_path: Path) -> Non
     )
     assert b"job_1" not in request.body
     assert not made.idempotent_submit
+
+
+def test_a_default_is_the_value_where_none_is_set(tmp_path: Path) -> None:
+    zone = '[settings.zone]\nsets = "/headers/x-zone"\ndefault = "eu"\nsay = "the zone"\n'
+    text = GOOD.replace("example =", 'headers = { x-zone = "us" }\nexample =', 1) + zone
+    (tmp_path / "acme.toml").write_text(text)
+    provider = making.provider(tmp_path / "acme.toml")
+    for given, sent in (({}, "eu"), ({"zone": "eu"}, "eu"), ({"zone": "us"}, "us"), ({"zone": "ap"}, "ap")):
+        handler = provider.configure(provider.options.model_validate(given))
+        assert asked(handler)[1]["x-zone"] == sent
+
+
+@pytest.mark.parametrize("place", ["/operations/7/path", "/operations/x/path", "/auth/x"])
+def test_a_place_that_is_not_there_is_told(tmp_path: Path, place: str) -> None:
+    odd = f'[settings.odd]\nsets = "{place}"\nsay = "odd"\n'
+    (tmp_path / "acme.toml").write_text(GOOD.replace("example =", 'auth = "raw"\nexample =', 1) + odd)
+    provider = making.provider(tmp_path / "acme.toml")
+    with pytest.raises(BadDescription, match=f"settings.odd.sets: the description has no place '{place}'"):
+        provider.configure(provider.options.model_validate({"odd": "v"}))

@@ -1,11 +1,12 @@
 """Answers with fields that were given twice: unreadable where the field is read, whatever reads it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from handlers.contract import Exchange, Phase
-from handlers.errors import Garbled
+from handlers.errors import ContentRefused, Garbled, Rejected
 from tests.handlers.captures import message
 from tests.handlers.description.test_requests import handler
 
@@ -45,3 +46,53 @@ def test_a_field_that_is_not_read_may_come_twice(tmp_path: Path) -> None:
     assert made.poll.parse(message(200, body)).phase is Phase.QUEUED
     with pytest.raises(Garbled):
         made.poll.parse(message(200, TWICE[1]))
+
+
+def test_what_a_description_hides_is_in_no_result_wherever_it_lies(tmp_path: Path) -> None:
+    hidden = '"/items/*/key", "/blob/json:/token", "/list/0/k", "/all/*", "/text/json:", "/plain"'
+    made = handler(tmp_path, ("example =", f"redact = [{hidden}]\nexample ="))
+    body = {
+        "id": "1",
+        "status": "READY",
+        "url": "https://x.example/a",
+        "items": [{"key": "s", "kept": 1}, {"key": "s"}, "text"],
+        "blob": '{"token": "s", "kept": 2}',
+        "list": [{"k": "s", "kept": 3}, {"k": "kept"}],
+        "all": ["s", "s"],
+        "text": '{"token": "s"}',
+        "plain": "s",
+    }
+    assert isinstance(made.poll, Exchange)
+    result = made.poll.parse(message(200, json.dumps(body).encode())).result
+    assert result is not None
+    shown = {name: value for name, value in result.items() if name not in {"id", "status", "url"}}
+    assert shown == {
+        "items": [{"kept": 1}, {}, "text"],
+        "blob": '{"kept":2}',
+        "list": [{"kept": 3}, {"k": "kept"}],
+        "all": [],
+        "text": "",
+    }
+
+
+def test_the_places_of_a_failure_count_in_a_refusal(tmp_path: Path) -> None:
+    table = 'failure = { code = "/err/code", message = "/err/text", content = ["policy"] }'
+    made = handler(tmp_path, ("example =", f"{table}\nexample ="))
+    for code, kind in (("E_POLICY", ContentRefused), ("E_SIZE", Rejected)):
+        body = {"err": {"code": code, "text": "not nice"}}
+        with pytest.raises(Rejected) as caught:
+            made.submit.parse(message(422, json.dumps(body).encode()))
+        assert type(caught.value) is kind
+        assert (caught.value.provider_code, caught.value.said) == (code, "not nice")
+
+
+def test_a_sentence_about_the_job_is_kept_beside_a_code_for_a_good_call(tmp_path: Path) -> None:
+    tables = (
+        'ok = { at = "/rc", equals = ["OK"], message = "/call" }\nfailure = { message = ["/call", "/why"] }'
+    )
+    made = handler(tmp_path, ("example =", f"{tables}\nexample ="))
+    body = {"id": "1", "rc": "OK", "call": "fine", "status": "failed", "why": "melted"}
+    assert isinstance(made.poll, Exchange)
+    failure = made.poll.parse(message(200, json.dumps(body).encode())).failure
+    assert failure is not None
+    assert failure.message == "melted"

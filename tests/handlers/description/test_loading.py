@@ -1,5 +1,6 @@
 """Descriptions that cannot be used: refused when they are loaded, with file, line and fix."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,61 @@ def test_descriptions_that_extend_each_other_in_a_circle_are_refused(tmp_path: P
 
 def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
     assert "1: extends: must be a shipped description" in told(tmp_path, 'extends = "minmax"\n')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('{ at = "/url" }', '{ at = "/url", facts = { duration = "/a~2" } }', "~ is written ~0"),
+        ("example =", 'auth = "body:/a~2"\nexample =', "~ is written ~0"),
+        (
+            'path = "/v1/{name}" }',
+            'path = "/v1/{name}", former = { old = "*" } }',
+            "there is no operation '*'",
+        ),
+        ("example =", "cadence = { interval = inf }\nexample =", "cadence.interval"),
+        ("[settings.region]", "[settings.model_config]", "may not begin with `model_`"),
+        ('"body:/webhook" }', '"body:/webhook", idempotency = "header:Bad Name" }', "no name of a header"),
+        ("example =", 'headers = { x-a = "1\\r\\nevil: 2" }\nexample =', "headers.x-a"),
+        (
+            'say = "the region"',
+            'say = "s"\nkind = "choice"\nchoices = ["a"]\ndefault = "b"',
+            "one of the choices",
+        ),
+        (
+            'poll = { path = "/v1/tasks/{id}" }\ncallback.proof = { scheme = "hmac", header = "x-signature" }',
+            'callback.proof = { scheme = "hmac", header = "x-signature", optional = true, key = "account" }',
+            "[poll] is needed",
+        ),
+    ],
+)
+def test_a_mistake_in_a_value_is_refused_where_it_is_loaded(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in GOOD
+    assert said in told(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_a_former_name_may_stand_before_the_group_of_its_present_one(tmp_path: Path) -> None:
+    groups = '{ names = "b", path = "/v1/b", former = { old = "video" } },\n  { names = "video image"'
+    (tmp_path / "acme.toml").write_text(GOOD.replace('{ names = "video image"', groups, 1))
+    made = making.handler(loading.load(tmp_path / "acme.toml").told)
+    assert made.operations["old"] == made.operations["video"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop"])
+def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "acme.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    with pytest.raises(BadDescription, match=r"is no file|leads back to itself"):
+        loading.load(path)
+
+
+def test_tables_to_leave_out_are_a_list(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(GOOD)
+    assert "without: must be a list" in told(tmp_path, 'extends = "base.toml"\nwithout = 5\n')

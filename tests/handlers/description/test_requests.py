@@ -230,3 +230,20 @@ def test_a_source_becomes_a_link_by_a_call(tmp_path: Path) -> None:
     assert isinstance(made.resolve, Exchange)
     asset = AssetRef(JobRef("job_1", "t1", "video"), 0, "a b/c")
     assert made.resolve.build(asset, ACCOUNT).path == "/v1/files?f=a%20b%2Fc"
+
+
+def test_a_call_at_a_url_that_was_never_given_asks_nothing(tmp_path: Path) -> None:
+    made = handler(
+        tmp_path,
+        ('"body:/webhook"', '"body:/webhook", kept = { at = "/poll_url" }'),
+        ('{ path = "/v1/tasks/{id}" }', '{ kept = "" }'),
+    )
+    assert isinstance(made.poll, Exchange)
+    with pytest.raises(Garbled, match="no URL"):
+        made.poll.build(JobRef("job_1", "t1", "video"), ACCOUNT)
+
+
+def test_a_field_is_sent_under_its_present_name(tmp_path: Path) -> None:
+    made = handler(tmp_path, ('"body:/webhook"', '"body:/webhook", renamed = { model = "version" }'))
+    assert json.loads(submitted(made, {"model": "m"}).body) == {"version": "m"}
+    assert json.loads(submitted(made, {"model": "m", "version": "v"}).body) == {"model": "m", "version": "v"}
