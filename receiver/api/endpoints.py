@@ -351,7 +351,9 @@ async def explain(context: RequestContext) -> Response:
     for name, value in (("type", event_type), ("data", data)):
         if value is None:
             raise invalid(f"/{name}", "must be given, too")
-    because = subscriptions.explain(endpoint.events, endpoint.filter, event_type or "", data or {})
+    because = subscriptions.explain(
+        endpoint.events, endpoint.filter, event_type or "", data or {}, endpoint.id
+    )
     clause = pointer_to(*because.keys) if because.keys else None
     return answer({"matches": because.matches, "because": because.reason, "clause": clause})
 

@@ -147,10 +147,10 @@ class Since(click.ParamType[str]):
         text = str(value).strip()
         if text == "start":
             return START
-        if found := AGO.fullmatch(text):
-            ago = timedelta(seconds=int(found[1]) * UNITS[found[2]])
-            return (datetime.now(UTC) - ago).isoformat()
         try:
+            if found := AGO.fullmatch(text):
+                ago = timedelta(seconds=int(found[1]) * UNITS[found[2]])
+                return (datetime.now(UTC) - ago).isoformat()
             # Without an offset it is the time of this machine, as people write it.
             return datetime.fromisoformat(text).astimezone().isoformat()
         except (ValueError, OverflowError):

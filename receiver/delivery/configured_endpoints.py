@@ -44,7 +44,8 @@ async def sync(
         # A write changes the generation, so that every replica reloads: unchanged endpoints are not written.
         if endpoint != known:
             row = sealer.row(endpoint)
-            await store.write(functools.partial(table.rewrite, row))
+            moved = known is not None and known.url != endpoint.url
+            await store.write(functools.partial(table.rewrite, row, moved=moved))
     for gone in stored.values():
         if gone.from_file:
             await store.write(functools.partial(table.remove, gone.id, now))

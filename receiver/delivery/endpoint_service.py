@@ -19,7 +19,7 @@ from receiver.domain.errors import Conflict, StoreUnavailable, no_such
 from receiver.domain.model import Endpoint, EndpointState, Work
 from receiver.domain.rendering import stamp
 from receiver.events.endpoint_cache import EndpointCache
-from receiver.store import Store, endpoint_health
+from receiver.store import Store, due, endpoint_health
 from receiver.store import endpoints as table
 from receiver.store.attempts import Attempt
 from receiver.store.endpoint_health import Owed
@@ -125,14 +125,20 @@ class EndpointService:
         Raises `NotFound` where it no longer exists.
         """
 
+        moved = False
+
         def changed(row: Any) -> tuple[Endpoint, tuple[Any, ...]]:
+            nonlocal moved
             endpoint = change(self.sealer.open(row))
+            moved = endpoint.url != row["url"]
             return endpoint, self.sealer.changed_row(endpoint, row)
 
         endpoint = await self.store.write(lambda: table.alter(endpoint_id, changed))
         if endpoint is None:
             raise no_such("endpoint")
         await self.refresh()
+        if moved:
+            self.limits.end_hold(endpoint_id)
         return endpoint
 
     async def delete(self, endpoint_id: str) -> None:
@@ -145,6 +151,9 @@ class EndpointService:
         """Resume a paused or disabled endpoint, and send its pending deliveries. Returns the endpoint."""
         endpoint, now = await self.get(endpoint_id), self.clock.now()
         await self.store.write(lambda: table.set_state(endpoint_id, "active", None, now))
+        released = due.RELEASED
+        while released == due.RELEASED:
+            released = await self.store.write(lambda: due.hasten(endpoint_id, now))
         await self.refresh()
         self.limits.end_hold(endpoint_id)
         self.dispatcher.wake(Work.DELIVER)

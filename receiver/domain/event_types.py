@@ -19,7 +19,9 @@ TYPES = (
     "endpoint.disabled",
     "endpoint.test",
 )
-LITERAL_ONLY = frozenset({"job.progressed", "job.late_result", "endpoint.test"})
+TEST = "endpoint.test"
+"""The type of the event that a test sends to one endpoint, and to no other."""
+LITERAL_ONLY = frozenset({"job.progressed", "job.late_result", TEST})
 """Types that are delivered only to endpoints that name them in full; no pattern includes them."""
 
 ABOUT_ENDPOINTS = frozenset({"endpoint.failing", "endpoint.disabled"})

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from receiver.domain.event_types import ABOUT_ENDPOINTS, LITERAL_ONLY, wants
+from receiver.domain.event_types import ABOUT_ENDPOINTS, LITERAL_ONLY, TEST, wants
 from receiver.domain.filters import Because, EventTexts, Filter
 from receiver.domain.model import Endpoint, Event
 
@@ -27,15 +27,33 @@ def subscribers(endpoints: Sequence[Endpoint], event: Event) -> Iterator[Endpoin
         yield endpoint
 
 
-def explain(
-    patterns: tuple[str, ...], filter_: Filter | None, event_type: str, data: Mapping[str, Any]
-) -> Because:
-    """Return whether an endpoint with these event types and this filter takes an event, and the reason."""
+def unsubscribed(
+    patterns: tuple[str, ...], event_type: str, data: Mapping[str, Any], endpoint_id: str
+) -> str | None:
+    """Return the reason why an endpoint with these event types gets no event of this kind, None otherwise."""
+    if event_type == TEST:
+        return "a test goes to its own endpoint only"
     if not wants(patterns, event_type):
         literally = (
             " (no pattern includes that type, so it must be named)" if event_type in LITERAL_ONLY else ""
         )
-        return Because(False, (), f"its event types do not include {event_type}{literally}")
+        return f"its event types do not include {event_type}{literally}"
+    if event_type in ABOUT_ENDPOINTS and data.get("id") == endpoint_id:
+        return "an endpoint is not told about itself"
+    return None
+
+
+def explain(
+    patterns: tuple[str, ...],
+    filter_: Filter | None,
+    event_type: str,
+    data: Mapping[str, Any],
+    endpoint_id: str,
+) -> Because:
+    """Return whether an endpoint with these event types and this filter takes an event, and the reason."""
+    reason = unsubscribed(patterns, event_type, data, endpoint_id)
+    if reason is not None:
+        return Because(False, (), reason)
     if filter_ is None:
         return Because(True, (), f"its event types include {event_type}, and it has no filter")
     return filter_.explain(data)

@@ -30,6 +30,8 @@ REPLAY_LANE = WAITING + "replay"
 """The suffix of a lane of replayed deliveries: like retries they may fill half of the slots."""
 PROMOTED = 200
 """The maximum of waiting deliveries of each kind that one claim moves to their lanes."""
+RELEASED = 500
+"""The maximum of waiting deliveries that one transaction makes due when their endpoint is resumed."""
 WAITS = {
     "endpoint": "work = 'deliver' and lane like '%~' and lane not like '%://%'",
     "origin": "work = 'deliver' and lane like '%://%~'",
@@ -52,9 +54,11 @@ Prepare = Callable[[Sequence[Claim]], Transaction[Sequence[Any]]]
 class ClaimRequest:
     """A worker's request for due work of one kind, for every lane that has room.
 
-    `owner` is the replica that claims, `busy` holds the ids of its work under way. `room` is called once for
-    each lane in which something is due, and `found` then with the number of claims, so that lanes may share
-    room. `prepare` runs inside the same transaction and turns claims into the items that performers need.
+    `owner` is the replica that claims, `busy` holds the ids of its work under way. `fresh_first` claims fresh
+    work before retries and replays: with one slot or one token, only the first of them gets any. `room` is
+    called once for each lane in which something is due, and `found` then with the number of claims, so that
+    lanes may share room. `prepare` runs inside the same transaction and turns claims into the items that
+    performers need.
     `running_limits` is how many jobs of a lane may run at the provider at once, `places` how many deliveries
     to unproven origins may start; `behind` is called with whether some are left.
     """
@@ -68,6 +72,7 @@ class ClaimRequest:
     prepare: Prepare
     found: Callable[[str, int], object] = lambda _lane, _count: None
     busy: Container[str] = frozenset()
+    fresh_first: bool = False
     running_limits: Mapping[str, int] = field(default_factory=dict)
     places: Callable[[], int] = lambda: sys.maxsize
     behind: Callable[[bool], object] = lambda _left: None
@@ -99,8 +104,8 @@ def claim(request: ClaimRequest) -> Transaction[Claimed]:
     rows: list[Row] = []
     # One by one: a lane with much due work cannot fill the claim, and lanes may share room with those before.
     # In reverse, because `~` sorts behind ids and URLs: retries (`lane~now`) come before their lane. They
-    # leave half of the shared room, which the lane may then fill.
-    for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=True):
+    # leave half of the shared room, which the lane may then fill; every other claim begins with the lane.
+    for lane in sorted((row["name"] for row in lanes if row["ready"]), reverse=not request.fresh_first):
         found = yield from _found(request, lane)
         request.found(lane, len(found))
         rows.extend(found)
@@ -169,6 +174,18 @@ def _promote(which: str, now: int, most: int) -> Transaction[int]:
         ready=READY,
         ids=[row["id"] for row in found],
     )
+    return len(found)
+
+
+def hasten(endpoint_id: str, now: datetime) -> Transaction[int]:
+    """Make deliveries due that wait for a later attempt, at most `RELEASED`. Returns their number."""
+    found = yield skip_locked(
+        "select id from due where lane = :lane and lane like '%~' and at > :now order by id limit :most",
+        lane=endpoint_id + WAITING,
+        now=ms(now),
+        most=RELEASED,
+    )
+    yield query("update due set at = :now where id in (:ids)", now=ms(now), ids=[row["id"] for row in found])
     return len(found)
 
 

@@ -48,24 +48,25 @@ def put(row: tuple[Any, ...]) -> Transaction[None]:
     yield from endpoint_versions.note(values)
 
 
-def rewrite(row: tuple[Any, ...]) -> Transaction[None]:
-    """Write a changed endpoint, and end the hold that its answers before the change caused."""
+def rewrite(row: tuple[Any, ...], *, moved: bool) -> Transaction[None]:
+    """Write a changed endpoint. One that has moved to a new URL loses the hold that the former one caused."""
     yield from put(row)
-    yield from holds.let_go(row[0])
+    if moved:
+        yield from holds.let_go(row[0])
 
 
 def alter(
     endpoint_id: str, changed: Callable[[Any], tuple[Endpoint, tuple[Any, ...]]]
 ) -> Transaction[Endpoint | None]:
-    """Change an endpoint as it is stored now, and end its hold. `changed` makes the endpoint and its new row
-    from the stored row. Returns the endpoint, None if it no longer exists.
+    """Change an endpoint as it is stored now. `changed` makes the endpoint and its new row from the stored
+    row. Returns the endpoint, None if it no longer exists.
     """
     yield Step.IN_ORDER
     row = yield from get(endpoint_id)
     if row is None:
         return None
     endpoint, fresh = changed(row)
-    yield from rewrite(fresh)
+    yield from rewrite(fresh, moved=row["url"] != endpoint.url)
     return endpoint
 
 

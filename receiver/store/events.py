@@ -6,10 +6,9 @@ from typing import Any
 
 from handlers import json
 from handlers.values import immutable
-from receiver.domain.event_types import ABOUT_ENDPOINTS, wants
 from receiver.domain.model import CALLBACK_TARGET, Event
 from receiver.domain.rendering import stamp
-from receiver.domain.subscriptions import explain
+from receiver.domain.subscriptions import explain, unsubscribed
 from receiver.store import endpoint_versions
 from receiver.store.attempts import LAST
 from receiver.store.endpoint_versions import EndpointVersion
@@ -242,7 +241,12 @@ def get(event_id: str, now: datetime) -> Transaction[tuple[Event, list[EventDeli
         f"{LAST.format('error')} as error from delivery d where d.event = :id order by d.id",
         id=event_id,
     )
-    deliveries = {one["target"]: one for one in found}
+    deliveries: dict[str, Any] = {}
+    for delivery in found:
+        known = deliveries.get(delivery["target"])
+        # It went, even if a later replay of it did not.
+        if known is None or known["state"] != "delivered" or delivery["state"] == "delivered":
+            deliveries[delivery["target"]] = delivery
     event, places = read_event(row), []
     for endpoint in endpoints:
         mine = deliveries.pop(endpoint["id"], None)
@@ -281,14 +285,12 @@ def _undelivered(endpoint: Any, version: EndpointVersion | None, event: Event) -
     if version is None or (version.since == 0 and endpoint["created_at"] > ms(event.at)):
         return EventDelivery(endpoint_id, None, "created-later", "it was created after the event")
     data = json.read_object(bytes(event.body))["data"]
-    because = explain(version.events, version.filter, event.type, data)
+    reason = unsubscribed(version.events, event.type, data, endpoint_id)
+    if reason is not None:
+        return EventDelivery(endpoint_id, None, "not-subscribed", reason)
+    because = explain(version.events, version.filter, event.type, data, endpoint_id)
     if not because.matches:
-        status = "filtered" if wants(version.events, event.type) else "not-subscribed"
-        return EventDelivery(endpoint_id, None, status, because.reason)
-    if event.type in ABOUT_ENDPOINTS and data["id"] == endpoint_id:
-        return EventDelivery(endpoint_id, None, "not-subscribed", "an endpoint is not told about itself")
-    if event.type == "endpoint.test":
-        return EventDelivery(endpoint_id, None, "not-subscribed", "a test goes to its own endpoint only")
+        return EventDelivery(endpoint_id, None, "filtered", because.reason)
     return EventDelivery(endpoint_id, None, "canceled", "retention removed its delivery")
 
 

@@ -33,7 +33,11 @@ from receiver.store.statements import (
 CHUNK = 500
 """The most events that one transaction looks at."""
 UNDER_WAY = 32
-"""The most deliveries of a replay that are pending at a time, and the events that a step loads at once."""
+"""The most deliveries of a replay that wait for their first attempt, and the events that a step loads at
+once.
+"""
+MOST_PENDING = 1000
+"""The most deliveries of a replay that are pending, with those that wait for a later attempt."""
 SKEW = timedelta(minutes=1)
 """The time by which the clocks of two replicas may differ, so that later events have earlier times."""
 KEPT = 1_000
@@ -196,7 +200,9 @@ def running() -> Transaction[list[Replay]]:
 
 
 def step(replay_id: str, endpoint: Endpoint | None, ids: IdGenerator, now: datetime) -> Transaction[int]:
-    """Make the next deliveries of a replay, so that at most `UNDER_WAY` are pending. Returns their number.
+    """Make the next deliveries of a replay, so that at most `UNDER_WAY` were not attempted yet.
+
+    At most `MOST_PENDING` are pending in all. Returns the number that was made.
 
     A replay whose last delivery ended is done; that of a removed endpoint is canceled.
     """
@@ -209,11 +215,13 @@ def step(replay_id: str, endpoint: Endpoint | None, ids: IdGenerator, now: datet
     if endpoint is None:
         yield from _end(replay, ReplayState.CANCELED, now)
         return 0
-    free = UNDER_WAY - (yield from _pending(replay.id))
+    pending, fresh = yield from _pending(replay.id)
     if replay.place >= replay.last:
-        if free == UNDER_WAY:
+        if not pending:
             yield from _end(replay, ReplayState.DONE, now)
         return 0
+    # Those that wait for a later attempt hold up no others.
+    free = min(UNDER_WAY - fresh, MOST_PENDING - pending)
     if free <= 0:
         return 0
     events, reached = yield from _next(replay, endpoint, free)
@@ -243,15 +251,18 @@ def _next(replay: Replay, endpoint: Endpoint, free: int) -> Transaction[tuple[Se
     return events[:free], row["seq"]
 
 
-def _pending(replay_id: str) -> Transaction[int]:
-    """Return the number of deliveries under way; the others, of which there may be many, are not counted."""
+def _pending(replay_id: str) -> Transaction[tuple[int, int]]:
+    """Return the number of pending deliveries, and of those among them that had no attempt yet.
+
+    The others, of which there may be many, are not counted.
+    """
     # The second condition selects the partial index.
     found = yield query(
-        "select count(*) as many from delivery where origin = :origin and origin like 'rpl%' "
-        "and state = 'pending'",
+        "select count(*) as many, count(case when tries = 0 then 1 end) as fresh from delivery "
+        "where origin = :origin and origin like 'rpl%' and state = 'pending'",
         origin=replay_id,
     )
-    return int(found[0]["many"])
+    return int(found[0]["many"]), int(found[0]["fresh"])
 
 
 def _deliver(replay: Replay, events: Sequence[Event], ids: IdGenerator, now: datetime) -> Transaction[None]:

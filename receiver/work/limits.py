@@ -219,9 +219,8 @@ class ConcurrencyLimits:
             self._holds.pop((Work.DELIVER, name), None)
 
     def change(self, endpoint: Endpoint) -> None:
-        """Apply the limits of a new or changed endpoint, and end its hold."""
+        """Apply the limits of a new or changed endpoint."""
         with self._lock:
-            self._holds.pop((Work.DELIVER, endpoint.id), None)
             slots = self._slots.get((True, endpoint.id))
             if slots is not None:
                 slots.max = endpoint.max_in_flight

@@ -88,6 +88,7 @@ class Worker(Generic[Item]):
         self._loop = asyncio.get_running_loop()
         self.alarm = Wakeup()
         self._under_way: dict[asyncio.Task[None], str] = {}
+        self._fresh_first = True
         self._holding: dict[tuple[str, int], str] = {}
         self._prepared: Sequence[Item] = ()
         self._unsure: Sequence[Item] = ()
@@ -190,6 +191,7 @@ class Worker(Generic[Item]):
 
     def _request(self, room: Callable[[str], int]) -> ClaimRequest:
         now, lease = self._clock.now(), self._performer.lease
+        self._fresh_first = not self._fresh_first
         return ClaimRequest(
             work=self.work,
             owner=self._holder.name,
@@ -202,6 +204,7 @@ class Worker(Generic[Item]):
             # Work whose lease ended although it is under way here gets a new lease, and is not started a
             # second time. Why: receiver/README.md#no-clock-step-ends-anything
             busy=frozenset(self._under_way.values()),
+            fresh_first=self._fresh_first,
             running_limits=self._performer.job_limits(),
             places=self._limits.unproven_room,
             behind=self._limits.set_unproven_backlog,

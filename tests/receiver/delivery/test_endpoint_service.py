@@ -13,9 +13,10 @@ from receiver.config.settings import EndpointSettings
 from receiver.delivery.endpoint_service import EndpointService
 from receiver.domain.errors import Conflict, NotFound
 from receiver.domain.model import Claim, EndpointState, Work
-from receiver.store import deliveries, holds
+from receiver.store import deliveries, due, holds
 from receiver.store import endpoints as table
 from receiver.store.sealing import UNREADABLE
+from receiver.store.statements import Transaction, insert, ms
 from tests.receiver.delivery_steps import answer, sending
 from tests.receiver.store_fixture import SECRET, StoreFixture, told, word
 from tests.receiver.woken_worker import WokenWorker, register_workers
@@ -126,7 +127,7 @@ async def test_a_second_endpoint_with_the_same_url_is_stored_with_a_warning(
     assert line.__dict__["endpoint"] == "ep_3"
 
 
-async def test_a_change_applies_to_the_stored_endpoint_and_ends_its_hold(
+async def test_a_change_applies_to_the_stored_endpoint_and_a_new_url_ends_its_hold(
     fixture: StoreFixture, service: EndpointService, worker: WokenWorker
 ) -> None:
     await fixture.endpoint("ep_1")
@@ -137,8 +138,28 @@ async def test_a_change_applies_to_the_stored_endpoint_and_ends_its_hold(
     changed = await service.update("ep_1", lambda one: replace(one, description="new", max_in_flight=2))
     assert (changed.description, changed.max_in_flight) == ("new", 2)
     assert await service.get("ep_1") == changed == service.cache.get("ep_1")
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {"ep_1": until}
+    assert fixture.lanes.held("ep_1") > 0
+    await service.update("ep_1", lambda one: replace(one, url="https://moved.example/hook"))
     assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {}
-    assert (fixture.lanes.held("ep_1"), worker.woken) == (0, [None])
+    assert (fixture.lanes.held("ep_1"), worker.woken) == (0, [None, None])
+
+
+async def test_a_resumed_endpoint_gets_at_once_what_waits_for_a_later_attempt(
+    fixture: StoreFixture, service: EndpointService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "RELEASED", 2)
+    await fixture.endpoint("ep_1")
+    now, later = ms(fixture.clock.at), ms(fixture.clock.at + timedelta(hours=1))
+    lanes = ["ep_1~"] * 5 + ["ep_2~", "ep_1"]
+    rows = [(f"dlv_{number}", "deliver", lane, later, 0, 1, 1, "") for number, lane in enumerate(lanes)]
+
+    def waiting() -> Transaction[None]:
+        yield insert("due", rows)
+
+    await fixture.store.write(waiting)
+    await service.resume("ep_1")
+    assert await fixture.column("select at from due order by id") == [now] * 5 + [later, later]
 
 
 async def test_an_endpoint_that_does_not_exist_is_not_changed(service: EndpointService) -> None:

@@ -169,7 +169,7 @@ async def test_a_ping_goes_to_the_url_that_another_process_has_just_stored(tmp_p
     async with sending(tmp_path, answer(204)) as made:
         endpoint, core = await made.endpoint(), made.fixture.services.core
         moved = replace(endpoint, url=made.server.url("/moved"))
-        await made.fixture.store.write(lambda: table.rewrite(core.sealer.row(moved)))
+        await made.fixture.store.write(lambda: table.put(core.sealer.row(moved)))
         attempt = await made.fixture.services.api.endpoints.ping("ep_1")
         assert attempt.status == 204
         assert made.receiver.requests[0].startswith(b"POST /moved ")

@@ -126,9 +126,9 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         f"this account is not configured (did you mean `apiframe`?); accounts that are on: {ON}",
     ),
     "an unknown operation": (
-        {"provider": "replicate", "operation": "zzz"},
+        {"provider": "aiml", "operation": "zzz"},
         "/operation",
-        "replicate has no such operation; it has: prediction",
+        "aiml has no such operation; it has: video",
     ),
     "a misspelt operation": (
         {"operation": "imagin"},

@@ -209,6 +209,23 @@ async def test_retries_of_a_lane_come_before_its_new_work_and_each_lane_is_told_
     assert [one.fence for one in found.prepared] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("fresh_first", "won"), [(False, "ep_1~replay"), (True, "ep_1")])
+async def test_a_single_slot_goes_in_turns_to_fresh_work_and_to_what_comes_again(
+    fixture: StoreFixture, fresh_first: bool, won: str
+) -> None:
+    lanes = ("ep_1", "ep_1", "ep_1~replay", "ep_1~replay")
+    await insert_rows(fixture, "due", [delivery(str(number), lane) for number, lane in enumerate(lanes)])
+    slots = [1]
+    found = await taken(
+        fixture,
+        room=lambda _lane: slots[0],
+        found=lambda _lane, count: slots.append(slots.pop() - count),
+        places=lambda: 0,
+        fresh_first=fresh_first,
+    )
+    assert [one.lane for one in found.prepared] == [won]
+
+
 async def test_work_that_cannot_be_prepared_is_looked_at_again_soon(fixture: StoreFixture) -> None:
     await insert_rows(fixture, "due", [delivery("gone", "ep_1")])
     found = await taken(fixture, prepare=owed)

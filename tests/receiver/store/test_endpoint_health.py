@@ -94,10 +94,10 @@ async def test_a_new_url_and_a_resumption_forgive_and_other_changes_do_not(fixtu
     sealer = fixture.services.core.sealer
     await note(fixture, tried(START))
     row = sealer.row(replace(endpoint, description="a note"))
-    await fixture.store.write(lambda: table.rewrite(row))
+    await fixture.store.write(lambda: table.put(row))
     assert (await health(fixture)).failures == 1
     moved = sealer.row(replace(endpoint, url="https://new.example/"))
-    await fixture.store.write(lambda: table.rewrite(moved))
+    await fixture.store.write(lambda: table.put(moved))
     assert (await health(fixture)).failing_since is None
     await note(fixture, tried(START))
     await fixture.store.write(lambda: table.set_state("ep_1", "paused", None, START))

@@ -35,7 +35,7 @@ async def change(fixture: StoreFixture, endpoint: Endpoint, **fields: Any) -> En
     """Change an endpoint in the store. Returns it."""
     changed = replace(endpoint, **fields)
     row = fixture.services.core.sealer.row(changed)
-    await fixture.store.write(lambda: table.rewrite(row))
+    await fixture.store.write(lambda: table.put(row))
     return changed
 
 

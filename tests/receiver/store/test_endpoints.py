@@ -118,7 +118,9 @@ def test_a_change_takes_the_order_lock_before_it_reads_anything(change: Transact
     assert next(change) is Step.IN_ORDER
 
 
-async def test_an_endpoint_is_changed_as_it_is_stored_and_its_hold_ends(fixture: StoreFixture) -> None:
+async def test_an_endpoint_is_changed_as_it_is_stored_and_only_a_new_url_ends_its_hold(
+    fixture: StoreFixture,
+) -> None:
     sealer = fixture.services.core.sealer
     made = await fixture.endpoint("ep_1")
     until = fixture.clock.at + timedelta(hours=1)
@@ -136,6 +138,13 @@ async def test_an_endpoint_is_changed_as_it_is_stored_and_its_hold_ends(fixture:
     row = await stored(fixture, "ep_1")
     assert row is not None
     assert row["description"] == "new"
+    assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {"ep_1": until, "ep_2": until}
+
+    def move(row: Any) -> tuple[Endpoint, tuple[Any, ...]]:
+        moved = replace(sealer.open(row), url="https://moved.example/hook")
+        return moved, sealer.changed_row(moved, row)
+
+    await fixture.store.write(lambda: table.alter("ep_1", move))
     assert await fixture.store.read(holds.held(fixture.clock.at, 10)) == {"ep_2": until}
 
 

@@ -12,8 +12,8 @@ from receiver.domain.model import EndpointState, Event
 from receiver.store import deliveries, erasure, events
 from receiver.store import endpoints as table
 from receiver.store.events import EventDelivery, Page
-from receiver.store.rows import first_id
-from receiver.store.statements import Transaction, ms, query
+from receiver.store.rows import delivery_row, first_id
+from receiver.store.statements import Transaction, insert, ms, query
 from tests.receiver.store_fixture import StoreFixture, store_fixture, told, word
 from tests.receiver.store_steps import ended, remove
 
@@ -240,6 +240,28 @@ async def test_an_event_tells_where_it_went(fixture: StoreFixture) -> None:
         (None, "pending", False),
     ]
     assert await fixture.store.read(events.get("evt_unknown", fixture.clock.at)) is None
+
+
+@pytest.mark.parametrize("state", ["canceled", "exhausted", "pending"])
+async def test_an_event_that_went_stays_delivered_whatever_a_replay_of_it_did(
+    fixture: StoreFixture, state: str
+) -> None:
+    await fixture.endpoint("a")
+    job = await fixture.submitted()
+    [recorded] = await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED)))
+    [born] = recorded.deliveries
+    event = recorded.events[0].id
+    row = delivery_row(id="dlv_z", event=event, target="a", job=job.id, at=fixture.clock.at, origin="rpl_1")
+
+    def replayed() -> Transaction[None]:
+        yield insert("delivery", [row])
+
+    await fixture.settle_born(born)
+    await fixture.store.write(replayed)
+    await fixture.write("update delivery set state = :state where id = 'dlv_z'", state=state)
+    found = await fixture.store.read(events.get(event, fixture.clock.at))
+    assert found is not None
+    assert found[1] == [EventDelivery("a", born.delivery.id, "delivered")]
 
 
 async def test_an_event_tells_of_endpoints_that_it_did_not_reach(fixture: StoreFixture) -> None:

@@ -98,6 +98,25 @@ async def test_a_step_makes_no_more_deliveries_than_may_be_pending(
     assert (done.state, done.ended_at, progress.delivered) == (ReplayState.DONE, fixture.clock.at, 4)
 
 
+async def test_deliveries_that_wait_for_a_later_attempt_hold_up_no_others(
+    fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "UNDER_WAY", 2)
+    monkeypatch.setattr(replays, "MOST_PENDING", 5)
+    await at_hours(fixture, 8)
+    endpoint = await fixture.endpoint("ep_1", "job.*")
+    whole = planned(endpoint, await range_of(fixture, None, None))
+    assert await fixture.store.write(lambda: replays.add(whole))
+    step = partial(replays.step, whole.id, endpoint, fixture.services.core.ids, fixture.clock.at)
+    made = []
+    for _ in range(4):
+        made.append(await fixture.store.write(step))
+        await fixture.write("update delivery set tries = 1 where state = 'pending'")
+    assert made == [2, 2, 1, 0]
+    await fixture.write("update delivery set state = 'delivered' where state = 'pending'")
+    assert [await fixture.store.write(step) for _ in range(2)] == [2, 0]
+
+
 async def test_a_step_passes_by_events_that_are_not_chosen_up_to_a_bound(
     fixture: StoreFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
