@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import functools
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from receiver.api.api_keys import Caller
+from receiver.api.callers import identify
 from receiver.api.events import check_type, read_place
 from receiver.api.guard import NOSNIFF, RequestContext
 from receiver.api.jobs import job_id_of
 from receiver.api.requests import StreamQuery
 from receiver.api.transfers import left, transfer_of
-from receiver.domain.errors import StoreUnavailable, invalid, no_such
+from receiver.domain.errors import Forbidden, StoreUnavailable, Unauthorized, invalid, no_such
 from receiver.domain.event_types import JOB_FINAL
 from receiver.feed.reader import FeedReader, Place
 from receiver.feed.selection import Selection
@@ -25,24 +28,31 @@ HEADERS: Mapping[str, str] = {
     "x-accel-buffering": "no",  # nginx passes on each piece at once
     "referrer-policy": "no-referrer",  # the URL may hold a token
 }
+CHECKED = 1.0
+"""The seconds for which the caller of a stream needs no new look, as a key's removal takes for all calls."""
 LAST = "last-event-id"
 """The header by which a client names the last event that it has."""
 
 
 class EventStream(Response):
-    """A response that sends the chunks of a reader of the feed until one of the two sides ends."""
+    """A response that sends the chunks of a reader of the feed until one of the two sides ends.
+
+    It ends as well once its caller may not read any more: the key, the session or the token is over.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, reader: FeedReader) -> None:
+    def __init__(self, reader: FeedReader, allowed: Callable[[], Awaitable[Caller]]) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._reader = reader
+        self._allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream. A store that is away ends it: the client returns with its position."""
         transfer = transfer_of(scope)
         transfer.under_way = True
+        self._checked = asyncio.get_running_loop().time()
         self._reader.cut = transfer.cut if transfer.offered else None
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
@@ -50,10 +60,26 @@ class EventStream(Response):
             try:
                 with contextlib.suppress(StoreUnavailable):
                     async for chunk in self._reader.chunks():
+                        if not await self._may_read():
+                            break
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             finally:
                 leaving.cancel()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _may_read(self) -> bool:
+        """Return whether the caller may still read. It is looked up anew, at most every `CHECKED` seconds."""
+        now = asyncio.get_running_loop().time()
+        if now - self._checked < CHECKED:
+            return True
+        self._checked = now
+        try:
+            await self._allowed()
+        except (Unauthorized, Forbidden):
+            return False
+        except StoreUnavailable:
+            pass
+        return True
 
     async def _leave(self, receive: Receive) -> None:
         await left(receive)
@@ -80,7 +106,8 @@ async def feed(context: RequestContext) -> Response:
             owner=context.caller.id,
             first=first,
             every=query.every,
-        )
+        ),
+        functools.partial(identify, context.services, context.request, "events:read"),
     )
 
 
@@ -108,7 +135,8 @@ async def job(context: RequestContext) -> Response:
             owner=context.caller.id,
             until=() if state.final else JOB_FINAL,
             once=state.final,
-        )
+        ),
+        functools.partial(identify, services, context.request, "jobs:read", by_token=True),
     )
 
 

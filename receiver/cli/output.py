@@ -194,7 +194,7 @@ def show_list(
         return
     if is_quiet():
         for row in page["data"]:
-            say(str(row["id"]))
+            say(_id_of(row))
     else:
         table(page["data"], columns, short)
     if page.get("next_cursor") and page.get("has_more", True):
@@ -209,13 +209,20 @@ def show_one(item: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
     if is_json():
         print_json(item)
     elif is_quiet():
-        say(str(item["id"]))
+        say(_id_of(item))
         for name in SECRETS:
             if item.get(name):
                 say(f"{name}: {item[name]}", err=True)
     else:
         for name, value in flat({name: item[name] for name in item if name not in {"object", *without}}):
             tell(f"{name}: {value}")
+
+
+def _id_of(item: Mapping[str, Any]) -> str:
+    """Return the id of an object. Raises `click.UsageError` for one that has none."""
+    if item.get("id") is None:
+        raise click.UsageError("--quiet prints ids, and what this command shows has none; use --json")
+    return str(item["id"])
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

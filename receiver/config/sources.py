@@ -15,6 +15,8 @@ from receiver.config.values import TargetUrl
 MOST_SOURCES = 200
 """Most sources of a deployment."""
 HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+SENDABLE = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?", re.ASCII)
+"""A secret that can be the value of a header."""
 POINTER = re.compile(r"(?:/[^/]{1,100}){1,8}")
 """A JSON pointer to the sender's id in the body."""
 
@@ -117,6 +119,8 @@ class ProofSettings(Section):
             raise ValueError(
                 "timestamp_header must be one of signed_headers: an unsigned time proves nothing"
             )
+        if not self.prefix.isascii():
+            raise ValueError("prefix: must be ASCII, as headers are")
         for secret in self.secrets:
             if (fault := _fault(self.scheme, secret.get_secret_value())) is not None:
                 raise ValueError(f"secrets: {fault}")
@@ -127,13 +131,19 @@ def _fault(scheme: str, secret: str) -> str | None:
     """Return the fault of a secret, None where it can be used."""
     if not secret:
         return "must not be empty"
-    if scheme == "basic" and ":" not in secret:
+    if (scheme == "basic" and not secret.replace(":", "", 1)) or (scheme == "basic" and ":" not in secret):
         return "must be user:password"
+    if scheme == "shared-secret" and not SENDABLE.fullmatch(secret):
+        return (
+            "must be printable ASCII without blanks around it, at most 4096 characters: it comes in a header"
+        )
     if scheme in {"standard-webhooks", "svix"}:
         try:
-            base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except (binascii.Error, ValueError):
             return "must be whsec_ and base64"
+        if not key:
+            return "must hold a key behind whsec_"
     return None
 
 
@@ -179,3 +189,11 @@ class SourceSettings(Section):
         default=None, description="how the sender makes sure of the URL"
     )
     handler: str | None = Field(default=None, description="read the body as this provider's callback")
+
+    @model_validator(mode="after")
+    def _one_id(self) -> "SourceSettings":
+        if self.id_header is not None and self.id_pointer is not None:
+            raise ValueError("give one of id_header and id_pointer: a message has one id")
+        if self.id_header is not None and self.id_header == self.proof.header:
+            raise ValueError("id_header must be another header than that of the proof, which is a secret")
+        return self

@@ -36,6 +36,16 @@ def by_query(challenge: ChallengeSettings | None, query: Mapping[str, str]) -> H
     return None
 
 
+def signed_for_strangers(challenge: ChallengeSettings | None, body: bytes) -> bool:
+    """Return whether anybody could have had the signature of this body made, as the answer to a challenge."""
+    return (
+        challenge is not None
+        and challenge.crc is not None
+        and len(body) <= LARGEST
+        and TOKEN.fullmatch(body.decode("latin-1")) is not None
+    )
+
+
 def by_body(challenge: ChallengeSettings | None, body: bytes) -> HttpAnswer | None:
     """Return the answer to a challenge in the body, None where there is none."""
     if challenge is None or challenge.json_field is None or len(body) > LARGEST:

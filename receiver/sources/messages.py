@@ -1,6 +1,7 @@
 """The event of a message: its data, with the body exactly as it came where that is JSON. Pure."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from handlers import json, wire
 from handlers.contract import HttpMessage, Update
+from handlers.pointers import steps
 from handlers.values import immutable
 from receiver.config.sources import SCHEMES, SourceSettings
 from receiver.domain.event_types import of_source
@@ -36,7 +38,10 @@ KEPT_HEADERS = frozenset(
 LONGEST_HEADER = 1000
 """Most characters of a header in an event."""
 LONGEST_ID = 256
-"""Most characters of a sender's id."""
+"""Most characters of a sender's id; a longer one is known by its digest."""
+PLACE = re.compile(r"0|[1-9][0-9]{0,5}", re.ASCII)
+"""The place of an item in a list."""
+MENDED = "\ufffd"
 UPDATE_LIMIT = 64 * 1024
 """Most bytes of an update in an event."""
 NEVER_KEPT = frozenset(
@@ -71,7 +76,7 @@ def sender_id_of(source: SourceSettings, message: HttpMessage) -> str | None:
     if source.id_header is None and name in {"webhook-id", "svix-id"}:
         name = "svix-id" if message.every("svix-signature") else "webhook-id"
     found = message.every(name)
-    return found[0] if len(found) == 1 and 0 < len(found[0]) <= LONGEST_ID else None
+    return _bounded(found[0]) if len(found) == 1 else None
 
 
 def _pointed(body: bytes, pointer: str) -> str | None:
@@ -79,10 +84,21 @@ def _pointed(body: bytes, pointer: str) -> str | None:
         at: Any = json.forgive(body)
     except json.BadJson:
         return None
-    for key in pointer.split("/")[1:]:
-        at = at.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(at, dict) else None
+    for key in steps(pointer):
+        if isinstance(at, list):
+            at = at[int(key)] if PLACE.fullmatch(key) and int(key) < len(at) else None
+        else:
+            at = at.get(key) if isinstance(at, dict) else None
     text = str(at) if isinstance(at, str | int) and not isinstance(at, bool) else ""
-    return text if 0 < len(text) <= LONGEST_ID else None
+    # A text that had to be mended may stand for several: such a message is never taken for a repetition.
+    return None if MENDED in text else _bounded(text)
+
+
+def _bounded(text: str) -> str | None:
+    """Return an id, a long one as its digest; None for an empty one."""
+    if len(text) > LONGEST_ID:
+        return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return text or None
 
 
 def headers_of(source: SourceSettings, message: HttpMessage) -> dict[str, str]:

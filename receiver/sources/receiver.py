@@ -20,7 +20,7 @@ from receiver.egress.key_sets import KeySets
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.security.ids import IdGenerator
-from receiver.sources.challenges import by_body, by_query
+from receiver.sources.challenges import by_body, by_query, signed_for_strangers
 from receiver.sources.messages import SourceMessage, event_of, headers_of, sender_id_of
 from receiver.sources.proofs import secrets_of, verifier_of
 from receiver.store import source_messages
@@ -79,6 +79,9 @@ class SourceReceiver:
         message = HttpMessage(200, tuple(headers), body, self._clock.outside())
         challenge = known.settings.challenge
         answer = by_query(challenge, _parameters(query)) or by_body(challenge, body)
+        if signed_for_strangers(challenge, body):
+            self._say_refused("its body is one that a challenge would have signed", name)
+            raise UnknownCallback
         try:
             await self._verify(known, message)
         except BadSignature as error:

@@ -24,6 +24,7 @@ class Listener:
     ids: list[str] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
     comments: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def types(self) -> list[str]:
@@ -43,6 +44,7 @@ class Listener:
             else:
                 self._take(block)
                 block = {}
+        self.ended.set()
 
     def _take(self, block: dict[str, str]) -> None:
         self.last = block.get("id", self.last)

@@ -127,6 +127,18 @@ async def test_a_probe_of_the_url_is_answered(shop: Deployment) -> None:
     assert await received(shop) == []
 
 
+async def test_a_token_that_a_challenge_signs_for_anybody_is_no_message(tmp_path: Path) -> None:
+    proof = {"scheme": "hmac-sha256", "header": "x-signature", "secrets": ["consumer-secret"]}
+    x = {"name": "x", "proof": proof, "challenge": {"crc": "consumer-secret"}}
+    async with deployed(tmp_path, SILENT, sources=configured(x)) as deployment:
+        answers = []
+        for body in (b"foo", b'{"for_user_id": 1}'):
+            header = {"x-signature": hmac.digest(b"consumer-secret", body, "sha256").hex()}
+            answers.append((await post(deployment, "x", body, header)).status_code)
+        assert answers == [401, 200]
+        assert [data["body"] for data in await received(deployment, "x")] == [{"for_user_id": 1}]
+
+
 async def test_challenges_are_answered_and_make_no_event(tmp_path: Path) -> None:
     proof = SHOP["proof"]
     sources: list[dict[str, Any]] = [

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from receiver.api import streams
 from receiver.feed import reader, ring
 from receiver.sandbox.world import Knobs
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
@@ -222,6 +223,24 @@ async def test_a_job_is_followed_to_its_end_with_a_token_alone(tmp_path: Path) -
         last = {"last-event-id": listener.last}
         back = await page.client.get(f"{path}/stream", params=token, headers=last)
         assert (back.status_code, back.content) == (204, b"")
+
+
+async def test_a_stream_ends_with_the_key_that_opened_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "CHECKED", 0.0)
+    async with deployed(tmp_path, SILENT) as deployment, browser(deployment) as page:
+        key = await asked(deployment, "POST", "/v1/keys", 201, json={"name": "k", "scopes": ["events:read"]})
+        headers = {"authorization": f"Bearer {key['key']}"}
+        async with listening_to(page, "/v1/events/stream", headers=headers) as listener:
+            await ended_job(deployment)
+            await has(page, lambda: listener.events)
+            seen = len(listener.events)
+            await asked(deployment, "DELETE", f"/v1/keys/{key['id']}", 204)
+            await ended_job(deployment)
+            async with asyncio.timeout(PATIENCE):
+                await listener.ended.wait()
+            assert len(listener.events) == seen
 
 
 async def test_a_page_of_another_origin_may_read_with_a_token(tmp_path: Path) -> None:

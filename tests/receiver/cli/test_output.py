@@ -327,3 +327,11 @@ def test_the_short_columns_are_the_same_fields() -> None:
 def test_a_word_has_a_colour_unless_nothing_has_happened_yet() -> None:
     words = {*State, "delivered", "exhausted", "active", "disabled", "ok", "warn", "wrong"}
     assert set(output.COLOURS) == words - {State.PENDING, State.SUBMITTING}
+
+
+@pytest.mark.parametrize("item", [{"matches": True}, {"id": None}])
+def test_objects_without_ids_cannot_be_shown_by_them(item: dict[str, object]) -> None:
+    for show in (lambda: show_one(item), lambda: show_list({"data": [item]}, ())):
+        result = shown(show, "-q")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "use --json" in result.stderr

@@ -1,6 +1,7 @@
 """The event of a message: the sender's id, the headers, and the body as it came."""
 
 import base64
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -123,6 +124,10 @@ def test_a_header_with_a_secret_is_never_kept() -> None:
     assert headers_of(made, message(200, b"", ("authorization", "Basic x"), ("cookie", "c"))) == {}
 
 
+LONG = "a" * (LONGEST_ID + 1)
+DIGEST = f"sha256:{hashlib.sha256(LONG.encode()).hexdigest()}"
+
+
 @pytest.mark.parametrize(
     ("settings", "headers", "body", "found"),
     [
@@ -130,7 +135,12 @@ def test_a_header_with_a_secret_is_never_kept() -> None:
         ({"id_header": "x-id"}, [("x-id", "a"), ("x-id", "b")], b"{}", None),
         ({"id_header": "x-id"}, [("x-id", "")], b"{}", None),
         ({"id_header": "x-id"}, [("x-id", "a" * LONGEST_ID)], b"{}", "a" * LONGEST_ID),
-        ({"id_header": "x-id"}, [("x-id", "a" * (LONGEST_ID + 1))], b"{}", None),
+        ({"id_header": "x-id"}, [("x-id", LONG)], b"{}", DIGEST),
+        ({"id_pointer": "/a/1/id"}, [], b'{"a": [{"id": "x"}, {"id": "y"}]}', "y"),
+        ({"id_pointer": "/a/2"}, [], b'{"a": [1, 2]}', None),
+        ({"id_pointer": "/a/x"}, [], b'{"a": [1, 2]}', None),
+        # Several senders' texts would be mended to the same one.
+        ({"id_pointer": "/a"}, [], b'{"a": "a\\ud800"}', None),
         ({}, [("x-id", "a")], b"{}", None),
         ({"id_pointer": "/a/b~1c"}, [], b'{"a": {"b/c": "x"}}', "x"),
         ({"id_pointer": "/a"}, [], b'{"a": 7}', "7"),
