@@ -221,3 +221,23 @@ async def test_a_first_job_goes_to_the_sandbox_at_a_click(browser: Browser, depl
         await page.page.get_by_role("button", name="Submit a job to the sandbox (apiframe)").click()
         await expect(page.page.get_by_text("as the provider's callback told")).to_be_visible()
         assert page.page.url.startswith(f"{deployment.url}/#/jobs/job_")
+
+
+async def test_what_came_in_a_pause_is_there_when_the_list_goes_on(
+    browser: Browser, deployment: Deployment
+) -> None:
+    async with desk(browser, deployment) as page:
+        await page.sign_in()
+        first = await deployment.submit(asking("apiframe"))
+        await deployment.final(first["id"])
+        for screen, heading, told in (("jobs", "Jobs", "succeeded"), ("events", "Events", "job.succeeded")):
+            await page.go(screen, heading)
+            await page.page.locator(".stream.live").wait_for()
+            rows = page.page.get_by_role("row").filter(has_text=told)
+            await expect(rows.first).to_be_visible()
+            before = await rows.count()
+            await page.page.get_by_role("button", name="Pause").click()
+            job = await deployment.submit(asking("apiframe"))
+            await deployment.final(job["id"])
+            await page.page.get_by_role("button", name="Go on live").click()
+            await expect(rows).to_have_count(before + 1)

@@ -13,6 +13,7 @@ import { Overview } from "./screens/overview.js";
 import { Providers } from "./screens/providers.js";
 import { SignIn } from "./screens/signin.js";
 import { Sources } from "./screens/sources.js";
+import { Problem } from "./ui.js";
 
 // Each screen with the scope that it needs; a screen of one thing has its id in the address.
 const SCREENS = {
@@ -28,7 +29,7 @@ const SCREENS = {
 
 const LIVE = { live: "live", waiting: "connecting …", off: "" };
 
-function Frame({ session, end }) {
+function Frame({ session, end, failed }) {
   const place = usePlace();
   const live = useLiveState();
   const may = (scope) => session.scopes.includes("admin") || session.scopes.includes(scope);
@@ -49,6 +50,7 @@ function Frame({ session, end }) {
       <button class="quiet" onClick=${end}>Sign out</button>
     </header>
     <main id="main" tabindex="-1">
+      <${Problem} error=${failed} />
       ${!Shown ? html`<h1>Not found</h1><p>There is no such screen. <a href="#/">Overview</a></p>`
         : screen.scope && !may(screen.scope) ? html`<h1>${screen.label}</h1><p class="empty">This needs a key with the scope ${screen.scope}.</p>`
         : html`<${Shown} key=${name + (id || "")} id=${id} place=${place} may=${may} session=${session} />`}
@@ -70,13 +72,17 @@ function App() {
       clearInterval(timer);
     };
   }, [session]);
+  const [failed, fail] = useState(null);
   const end = async () => {
+    const error = await call("DELETE", "/session").then(() => null, (reason) => reason);
+    // Without an answer the session goes on: only a refusal says that it is over.
+    fail(error && error.status !== 401 ? error : null);
+    if (error && error.status !== 401) return;
     close();
-    await call("DELETE", "/session").catch(() => null);
     set(null);
   };
   if (session === undefined) return html`<p class="empty">loading …</p>`;
-  return session ? html`<${Frame} session=${session} end=${end} />` : html`<${SignIn} signed=${set} />`;
+  return session ? html`<${Frame} session=${session} end=${end} failed=${failed} />` : html`<${SignIn} signed=${set} />`;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

@@ -13,6 +13,12 @@ export function plain(value, most = 300) {
 /** Return a JSON value as indented text, cut. */
 export const pretty = (value, most = 20_000) => plain(JSON.stringify(value, null, 2), most).replaceAll("\\u000a", "\n");
 
+/** Return a time that was typed as RFC 3339 in UTC. What is no time stays as it is: the API names the mistake. */
+export function moment(text) {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? text : at.toISOString();
+}
+
 // Made once: to make a format costs a hundred times as much as to use it.
 const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat([], { year: "numeric", month: "short", day: "numeric" });

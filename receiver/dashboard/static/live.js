@@ -7,6 +7,8 @@ const AGAIN = 3000;
 const listeners = new Set();
 const watchers = new Set();
 let source = null;
+// The last event that was heard: a new connection goes on behind it.
+let last = "";
 let state = "off";
 let allowed = false;
 
@@ -17,7 +19,7 @@ function tell(next) {
 
 function open() {
   if (source || !allowed || !listeners.size) return;
-  source = new EventSource(`/v1/events/stream?every=${EVERY}`);
+  source = new EventSource(`/v1/events/stream?every=${EVERY}${last && `&after=${encodeURIComponent(last)}`}`);
   source.onopen = () => tell("live");
   const mine = source;
   source.onerror = () => {
@@ -29,6 +31,7 @@ function open() {
     }
   };
   const hear = (message) => {
+    last = message.lastEventId || last;
     let event;
     try {
       event = JSON.parse(message.data);
@@ -49,6 +52,7 @@ export function allow(may) {
 export function close() {
   if (source) source.close();
   source = null;
+  last = "";
   tell("off");
 }
 

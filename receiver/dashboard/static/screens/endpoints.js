@@ -1,6 +1,6 @@
 // Endpoints: health, owed deliveries, and every action of the API on one.
 import { call, get, post } from "../api.js";
-import { count, plain, short, span } from "../format.js";
+import { count, moment, plain, short, span } from "../format.js";
 import { html, useState } from "../html.js";
 import { to } from "../place.js";
 import { Plot } from "../plot.js";
@@ -120,7 +120,7 @@ function Replay({ id, again }) {
   const { busy, error, done, run } = useAction();
   const ask = (form, dry) => {
     const { only, since } = Object.fromEntries(new FormData(form));
-    return { only, dry_run: dry, ...(since ? { since: new Date(since).toISOString() } : {}) };
+    return { only, dry_run: dry, ...(since ? { since: moment(since) } : {}) };
   };
   const start = (event) => {
     event.preventDefault();

@@ -33,6 +33,7 @@ async function newest(type) {
 export function Events({ place }) {
   const { type } = place.query;
   const [paused, pause] = useState(false);
+  const [turn, again] = useState(0);
   const [items, set] = useState([]);
   const { error, run } = useAction();
   useEffect(() => {
@@ -43,7 +44,12 @@ export function Events({ place }) {
       current = false;
       set([]);
     };
-  }, [type]);
+  }, [type, turn]);
+  const toggle = () => {
+    // Those of the pause are read from the feed.
+    if (paused) again(turn + 1);
+    pause(!paused);
+  };
   useEvents((event) => fits(event.type, type) && set((before) => joined([event], before)), paused);
   const filter = (event) => {
     event.preventDefault();
@@ -52,7 +58,7 @@ export function Events({ place }) {
   return html`<h1>Events</h1>
     <form class="filters" onSubmit=${filter}>
       <label>Type<input name="type" value=${type || ""} placeholder="job.*" /></label><button>Filter</button>
-      <button type="button" aria-pressed=${paused} onClick=${() => pause(!paused)}>${paused ? "Go on live" : "Pause"}</button>
+      <button type="button" aria-pressed=${paused} onClick=${toggle}>${paused ? "Go on live" : "Pause"}</button>
     </form>
     <${Problem} error=${error} />
     <p>The newest of the last hour, and each one that comes.</p>

@@ -1,5 +1,5 @@
 // Jobs: one list with filters in the address, live until it is paused.
-import { plain, short } from "../format.js";
+import { moment, plain, short } from "../format.js";
 import { html, useState } from "../html.js";
 import { useEvents } from "../live.js";
 import { to } from "../place.js";
@@ -20,10 +20,13 @@ export function asked(query) {
   const [key, ...rest] = (query.metadata || "").split("=");
   const { metadata, ...others } = query;
   const times = Object.fromEntries(
-    ["created_after", "created_before"].filter((name) => others[name]).map((name) => [name, new Date(others[name]).toISOString()]),
+    ["created_after", "created_before"].filter((name) => others[name]).map((name) => [name, moment(others[name])]),
   );
   return { ...others, ...times, ...(key ? { [`metadata.${key}`]: rest.join("=") } : {}) };
 }
+
+/** Return the newer of two states of a job: an event may be older than the list that was read after it. */
+const newer = (event, job) => (event && event.updated_at >= job.updated_at ? event : job);
 
 /** Return a list with the newest states: jobs of events replace theirs, new ones stand in front. */
 export function merged(jobs, fresh, query) {
@@ -31,7 +34,7 @@ export function merged(jobs, fresh, query) {
   const plainList = !Object.entries(query).some(([name, value]) => value && name !== "state" && name !== "provider");
   const fits = (job) => (!query.state || job.state === query.state) && (!query.provider || job.provider === query.provider);
   const added = plainList ? [...fresh.values()].filter((one) => !known.has(one.id)) : [];
-  return [...added, ...jobs.map((one) => fresh.get(one.id) || one)].filter(fits).sort((a, b) => (a.id < b.id ? 1 : -1));
+  return [...added, ...jobs.map((one) => newer(fresh.get(one.id), one))].filter(fits).sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
 /** Return the jobs that events told of, with one more: the latest ones of a bounded number. */
@@ -51,15 +54,21 @@ export function Jobs({ place, may }) {
     if (event.data?.object === "job") set((before) => newest(before, event.data));
   }, paused);
   const [turn, again] = useState(0);
-  // Without the event stream the list is read again.
-  useEvery(5, () => may("events:read") || paused || again(turn + 1));
+  // No event tells of a job that waits: the list is read again, often where there is no event stream at all.
+  useEvery(may("events:read") ? 15 : 5, () => paused || again(turn + 1));
+  const toggle = () => {
+    pause(!paused);
+    // What came before the pause may be outdated, or erased.
+    set(new Map());
+    again(turn + 1);
+  };
   const filter = (event) => {
     event.preventDefault();
     location.hash = to("jobs", { ...Object.fromEntries(new FormData(event.target)), state: query.state });
   };
   return html`<h1>Jobs</h1>
     <${Chips} label="State" chosen=${query.state} options=${[["", "all"], ...STATES.map((one) => [one, one])]} link=${(state) => to("jobs", { ...query, state })} />
-    <p><button type="button" aria-pressed=${paused} onClick=${() => { pause(!paused); again(turn + 1); }}>${paused ? "Go on live" : "Pause"}</button></p>
+    <p><button type="button" aria-pressed=${paused} onClick=${toggle}>${paused ? "Go on live" : "Pause"}</button></p>
     <details class="filter" open=${FIELDS.some(([name]) => query[name])}><summary>Filters</summary>
     <form class="filters" onSubmit=${filter}>
       ${FIELDS.map(([name, label]) => html`<label>${label}<input name=${name} type=${name.startsWith("created") ? "datetime-local" : "text"} value=${query[name] || ""} /></label>`)}
