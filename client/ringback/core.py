@@ -12,7 +12,15 @@ from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from ringback.errors import BY_CODE, FieldProblem, PlaceLost, RingbackError, ServiceError, UnexpectedAnswer
+from ringback.errors import (
+    BY_CODE,
+    ConfigurationError,
+    FieldProblem,
+    PlaceLost,
+    RingbackError,
+    ServiceError,
+    UnexpectedAnswer,
+)
 from ringback.reading import Unreadable, written
 
 Result = TypeVar("Result")
@@ -79,12 +87,12 @@ Steps: TypeAlias = Generator[Step, Reply, Result]
 
 
 def path(*parts: str) -> str:
-    """Return the path of a call. Raises `ValueError` for a part that is no id."""
+    """Return the path of a call. Raises `ConfigurationError` for a part that is no id."""
     for part in parts:
         # httpx would resolve `..` and lead to another call.
-        if not ID.fullmatch(part):
-            raise ValueError(f"{part[:80]!r} is not an id")
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+        if not ID.fullmatch(str(part or "")):
+            raise ConfigurationError(f"{str(part)[:80]!r} is not an id")
+    return "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
 
 
 def query(**given: str | float | datetime | None) -> tuple[tuple[str, str], ...]:

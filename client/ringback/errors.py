@@ -46,7 +46,7 @@ class RingbackError(Exception):
         return f"{known} (request {self.request_id})" if self.request_id else known
 
 
-class ConfigurationError(RingbackError):
+class ConfigurationError(RingbackError, ValueError):
     """A URL, key, secret or argument that the client cannot use."""
 
     code = "configuration"

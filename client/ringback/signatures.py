@@ -21,6 +21,8 @@ Verifier: TypeAlias = Callable[[bytes], Fits]
 
 def verifier(key: str) -> tuple[str, Verifier]:
     """Return the scheme of a key and its verifier. Raises `ConfigurationError`."""
+    if not isinstance(key, str):
+        raise ConfigurationError(f"a key to verify with is a text, not {type(key).__name__}: is it set?")
     if key.startswith(SECRET):
         secret = decoded(key.removeprefix(SECRET))
         if secret is None or not SHORTEST <= len(secret) <= LONGEST:

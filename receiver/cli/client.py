@@ -44,7 +44,7 @@ def call(method: str, where: str, *, body: Any = None, timeout: float = 90, **re
     with _in_one_line(service), _client(service, timeout) as client:
         answer = client.request(method, where, headers=headers, **request)
     _check(answer, where, service)
-    return _told(answer, service) if answer.content else None
+    return None if answer.status_code == httpx.codes.NO_CONTENT else _told(answer, service)
 
 
 @contextlib.contextmanager

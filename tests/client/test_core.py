@@ -10,6 +10,7 @@ from ringback.calls import events, jobs
 from ringback.core import Answer, content, known, outcome, passes, path, problem, query, some
 from ringback.errors import (
     BY_CODE,
+    ConfigurationError,
     FieldProblem,
     Gone,
     PlaceLost,
@@ -125,3 +126,9 @@ def test_errors_that_pass_are_lost_answers_server_errors_and_throttling() -> Non
     assert all(map(passes, [*passing, Unreachable("cut", sent=True)]))
     lasting = [RingbackError("", status=status) for status in (200, 302, 400, 401, 404, 409, 410, 422)]
     assert not any(map(passes, lasting))
+
+
+@pytest.mark.parametrize("part", ["../x", "", None])
+def test_what_is_no_id_is_an_error_of_the_client(part: object) -> None:
+    with pytest.raises(ConfigurationError, match="is not an id"):
+        path("jobs", part)  # type: ignore[arg-type]  # as callers without types may

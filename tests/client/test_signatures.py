@@ -89,3 +89,9 @@ def test_without_cryptography_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
 def test_base64_has_one_form(text: str) -> None:
     assert decoded("YQ==") == b"a"
     assert decoded(text) is None
+
+
+@pytest.mark.parametrize("key", [None, b"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", 7])
+def test_a_key_that_is_no_text_is_an_error_of_the_settings(key: object) -> None:
+    with pytest.raises(ConfigurationError, match="is it set"):
+        verifier(key)  # type: ignore[arg-type]  # as `os.environ.get` may give

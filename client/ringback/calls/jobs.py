@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 from ringback.calls.common import PAGE_SIZE, get, listing, nothing, reader, send
 from ringback.core import Call, Entropy, content, known, path, query, some
+from ringback.errors import ConfigurationError
 from ringback.values import Job, JobToken, Page, ProviderMessage, TimelineEntry
 
 KEY_FORM = re.compile(r"[!-~]{1,255}", re.ASCII)
@@ -46,7 +47,7 @@ def submit(provider: str, input: Mapping[str, Any], **options: Unpack[JobOptions
     call = replace(send("POST", "/v1/jobs", reader(Job), body), waits=wait or 0.0, repeatable=True)
     if key is not None:
         if not KEY_FORM.fullmatch(key):
-            raise ValueError("idempotency_key: must be 1 to 255 visible ASCII characters")
+            raise ConfigurationError("idempotency_key: must be 1 to 255 visible ASCII characters")
         return replace(call, headers={**headers, "idempotency-key": key})
     return replace(call, draw=functools.partial(_keyed, call, headers, body))
 

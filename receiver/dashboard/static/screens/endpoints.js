@@ -90,8 +90,7 @@ export function Endpoint({ id, may }) {
         replay.state === "running" && may("endpoints:write") && html`<${CancelReplay} id=${id} replay=${replay.id} again=${again} />`,
       ],
     }))} />
-    <h2>Why did an event not arrive here?</h2>
-    <${Why} id=${id} />
+    ${may("events:read") && html`<h2>Why did an event not arrive here?</h2><${Why} id=${id} />`}
     ${one.filter && html`<h2>Filter</h2><${Json} label="Filter" value=${one.filter} />`}
     <p><a href=${to("deliveries", { endpoint: id })}>Deliveries to this endpoint</a></p>`;
 }
