@@ -2,7 +2,9 @@
 
 import enum
 import operator
+import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from handlers.values import immutable
@@ -23,6 +25,10 @@ class FieldKind(enum.Enum):
 
 Test = Callable[[Any], bool]
 """A test of a field's value; a field that is missing has the value None."""
+MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:]{5,8}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+"""A moment with its offset, as RFC 3339 writes it."""
 LONGEST = 500
 """The most characters of a text."""
 TYPES: Mapping[FieldKind, tuple[type, ...]] = {
@@ -79,7 +85,7 @@ def _truth(value: Any, kind: FieldKind) -> str | None:  # noqa: ARG001  # every 
 def _start(value: Any, kind: FieldKind) -> str | None:
     if kind not in {FieldKind.TEXT, FieldKind.ANY}:
         return f"applies to texts, and the field is {kind.value}"
-    return _one_value(value, kind) if isinstance(value, str) and value else "must be a text"
+    return _one_value(value, kind) if isinstance(value, str) and value else "must be a text with a character"
 
 
 def _equals(value: Any) -> Test:
@@ -103,9 +109,28 @@ def _among(values: Any) -> Test:
 def _compares(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Test]:
     def test_with(value: Any) -> Test:
         kind = FieldKind.TEXT if isinstance(value, str) else FieldKind.NUMBER
-        return lambda found: _is(found, kind) and compare(found, value)
+        at = _moment(value)
+
+        def test(found: Any) -> bool:
+            if not _is(found, kind):
+                return False
+            # One moment has several texts: with milliseconds or without, in UTC or with an offset.
+            other = None if at is None else _moment(found)
+            return compare(found, value) if other is None else compare(other, at)
+
+        return test
 
     return test_with
+
+
+def _moment(text: Any) -> datetime | None:
+    """Return the moment in a text of RFC 3339, None for anything else."""
+    if not isinstance(text, str) or not MOMENT.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _not(test_with: Callable[[Any], Test]) -> Callable[[Any], Test]:

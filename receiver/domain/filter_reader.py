@@ -109,7 +109,7 @@ class _Reader:
                 yield self._clause(path, kind, "$eq", condition, keys)
         elif not condition:
             self._wrong(keys, f"must be a value, or an object of {', '.join(OPERATORS)}")
-        elif self._counted(len(condition), keys):
+        elif self._counted(len(condition) - 1, keys):  # the field was counted
             for name, value in condition.items():
                 yield from self._operator(path, kind, name, value, (*keys, name))
 
@@ -123,6 +123,8 @@ class _Reader:
                 one for op, at in value.items() for one in self._operator(path, kind, op, at, (*keys, op))
             ]
             yield ClauseGroup(keys, name, (ClauseGroup(keys, "$and", tuple(inner)),))
+        elif name == "$not":
+            self._wrong(keys, 'must be an object of operators, such as {"$eq": "value"}')
         elif name.startswith("$"):
             known = [*OPERATORS, "$not"]
             self._wrong(keys, f"is no operator; there are {', '.join(known)}{did_you_mean(name, known)}")

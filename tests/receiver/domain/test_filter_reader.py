@@ -56,8 +56,13 @@ FAULTS: list[tuple[tuple[str, ...], Any, tuple[str, ...], str]] = [
     (JOBS, {"$or": []}, ("$or",), "must be a list of at least one filter"),
     (JOBS, {"$or": [{"state": "failed"}, 1]}, ("$or", "1"), "must be an object"),
     (JOBS, {"$not": []}, ("$not",), "must be an object"),
-    (JOBS, {"state": {"$not": "failed"}}, ("state", "$not"), "is no operator"),
-    (ALL, {"state": {"$not": {"$not": {"$eq": "failed"}}}}, ("state", "$not"), "is no operator"),
+    (JOBS, {"state": {"$not": "failed"}}, ("state", "$not"), "must be an object of operators, such as"),
+    (
+        ALL,
+        {"state": {"$not": {"$not": {"$eq": "failed"}}}},
+        ("state", "$not"),
+        "must be an object of operators, such as",
+    ),
 ]
 
 
@@ -134,3 +139,10 @@ def test_a_stored_filter_is_the_same_filter() -> None:
     assert read.root == made.root
     assert read.matches(EventTexts({"metadata": {"a.b": "1"}, "progress": 50}))
     assert not read.matches(EventTexts({"metadata": {"a.b": "1"}, "progress": 49}))
+
+
+def test_a_condition_with_its_operator_counts_once() -> None:
+    fields = {f"metadata.k{number}": {"$eq": "x"} for number in range(MOST_CLAUSES)}
+    assert faults(fields) == []
+    assert faults(fields | {"state": "failed"}) == [((), f"must have at most {MOST_CLAUSES} clauses")]
+    assert faults(fields | {"state": {"$ne": "failed", "$exists": True}}) != []

@@ -104,3 +104,21 @@ def test_the_explanation_agrees_with_the_match_and_not_turns_both(
     assert made.explain(data).matches is made.matches(EventTexts(data))
     assert opposite.matches(EventTexts(data)) is not made.matches(EventTexts(data))
     assert opposite.explain(data).keys[1:] == made.explain(data).keys
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "matches"),
+    [
+        ("$gte", "2026-11-30T02:49:13Z", True),
+        ("$lt", "2026-11-30T02:49:13Z", False),
+        ("$gte", "2026-11-30T04:48:13+02:00", True),
+        ("$gt", "2026-11-30T04:49:13.598+02:00", False),
+        ("$lte", "2026-11-30T04:49:13.598+02:00", True),
+        ("$gt", "2026-11-30T02:49:14Z", False),
+        ("$gte", "2026-11-30", True),
+        ("$gte", "2026-13-30T02:49:13Z", False),
+    ],
+)
+def test_times_are_compared_as_moments(operator: str, value: str, matches: bool) -> None:
+    made = checked_filter({"created_at": {operator: value}}, ("job.*",))
+    assert made.explain({"created_at": "2026-11-30T02:49:13.598Z"}).matches is matches
