@@ -135,11 +135,11 @@ def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
 
 
 def _own(told: Description) -> set[str]:
-    """Return the fields of a submission's body that the service fills in, without those inside an object."""
+    """Return the fields of a submission's body that the service fills in; `a/b` is one inside an object."""
     submit = told.submit
     places = (told.auth, submit.callback, submit.secret, submit.idempotency)
     paths = [steps(place.removeprefix(BODY)) for place in places if place and place.startswith(BODY)]
-    return {path[0] for path in paths if len(path) == 1}.union(submit.with_callback)
+    return {"/".join(path) for path in paths}.union(submit.with_callback, submit.always)
 
 
 def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Callback | None:

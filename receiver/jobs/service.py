@@ -311,8 +311,8 @@ class JobService:
             raise invalid("/callback_secret", "needs a callback_url")
         reserved = [
             Problem(f"/{name}", "Ringback sets this itself; use callback_url or an endpoint instead")
-            for name in spec.input
-            if name in setup.handler.reserved
+            for name in sorted(setup.handler.reserved)
+            if _holds(spec.input, name)
         ]
         problems = [*reserved, *setup.handler.check(Submission("", operation, spec.input))]
         wrong = [problem for problem in problems if not problem.warning]
@@ -357,3 +357,12 @@ def _shown(text: str) -> str:
 
 def _begun(text: str, length: int) -> str:
     return f"{text.encode()[:SHOWN].decode('utf-8', 'ignore')}... ({length} characters)"
+
+
+def _holds(value: Any, name: str) -> bool:
+    """Return whether an input has a field; `a/b` is a field inside an object."""
+    for step in name.split("/"):
+        if not isinstance(value, Mapping) or step not in value:
+            return False
+        value = value[step]
+    return True

@@ -247,3 +247,11 @@ def test_a_field_is_sent_under_its_present_name(tmp_path: Path) -> None:
     made = handler(tmp_path, ('"body:/webhook"', '"body:/webhook", renamed = { model = "version" }'))
     assert json.loads(submitted(made, {"model": "m"}).body) == {"version": "m"}
     assert json.loads(submitted(made, {"model": "m", "version": "v"}).body) == {"model": "m", "version": "v"}
+
+
+def test_the_fields_that_the_service_fills_in_are_known_inside_objects_too(tmp_path: Path) -> None:
+    submit = (
+        '"body:/cfg/hook", secret = "body:/cfg/secret", always = { n = 1 }, with_callback = { on = ["end"] }'
+    )
+    made = handler(tmp_path, ('"body:/webhook"', submit), ("example =", 'auth = "body:/cred/key"\nexample ='))
+    assert {"cfg/hook", "cfg/secret", "cred/key", "n", "on"} <= made.reserved
