@@ -63,6 +63,8 @@ def streamed(where: str, *, quiet: float, **request: Any) -> Iterator[httpx.Resp
         if not answer.is_success:
             answer.read()
         _check(answer, where, service)
+        if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+            raise _foreign(service)
         yield answer
 
 
@@ -112,8 +114,12 @@ def _told(answer: httpx.Response, service: Service) -> Any:
         parsed = None
     # Every JSON answer of Ringback has one of these keys, so another service at this URL is recognized.
     if not isinstance(parsed, dict) or not parsed.keys() & {"object", "data", "secret", "matches"}:
-        raise click.ClickException(f"what answers at {service.url} is not Ringback; set {URL}")
+        raise _foreign(service)
     return parsed
+
+
+def _foreign(service: Service) -> click.ClickException:
+    return click.ClickException(f"what answers at {service.url} is not Ringback; set {URL}")
 
 
 def _nothing_at(where: str, problem: str) -> str:

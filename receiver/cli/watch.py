@@ -24,16 +24,18 @@ Draw = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 def watch(job_id: str, *, once: bool) -> None:
     """Draw a job's waterfall until it is final and its deliveries have ended; with `once` as it is now."""
+    seen = False
     with _drawing(live=not once and sys.stdout.isatty()) as draw:
         while True:
             try:
                 job, entries = _read(job_id)
             except Away as error:
-                if once:
+                if once or not seen:
                     raise
                 say(error.format_message(), err=True)
                 time.sleep(EVERY)
                 continue
+            seen = True
             draw(job, entries)
             if once or _over(job, entries):
                 return

@@ -87,6 +87,20 @@ def test_a_service_that_does_not_listen_has_no_job(unserved: str) -> None:
     assert (result.exit_code, result.stderr) == (1, says)
 
 
+def test_a_job_cannot_be_watched_where_nothing_listens(unserved: str) -> None:
+    result = run("jobs", "watch", "job_1", RINGBACK_URL=unserved, RINGBACK_API_KEY="rb_x")
+    says = f"Error: no service answers at {unserved}; set RINGBACK_URL or start `ringback serve`\n"
+    assert (result.exit_code, result.stderr) == (1, says)
+
+
+@pytest.mark.parametrize("command", [("events", "tail"), ("jobs", "list"), ("jobs", "show", "job_1")])
+def test_another_service_is_told_as_such(service: ScriptedService, command: tuple[str, ...]) -> None:
+    service.answer(b"")
+    result = service.run(*command)
+    assert result.exit_code == 1
+    assert "is not Ringback; set RINGBACK_URL" in result.stderr
+
+
 def test_an_interrupted_submission_names_the_key(
     service: ScriptedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
