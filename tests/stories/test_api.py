@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from handlers.pointers import put
 from receiver.api.readiness import Readiness
 from receiver.api.routes import ROUTES
 from receiver.domain.errors import PROBLEMS, StoreUnavailable
@@ -122,7 +123,7 @@ async def test_what_ringback_sets_itself_is_refused_with_a_hint(deployment: Depl
     for name, setup in deployment.services.core.accounts.setups.items():
         for field in setup.handler.reserved:
             body = asking(name)
-            body["input"][field] = "https://me.example/"
+            put(body["input"], field.split("/"), "https://me.example/")
             told = problem(await deployment.client.post("/v1/jobs", json=body), 422, "validation")
             [error] = told["errors"]
             assert error["pointer"] == f"/input/{field}"
