@@ -20,7 +20,7 @@ WHSEC_BYTES = 24
 
 
 class BadPlace(ValueError):
-    """An error for a setting whose value has no place in the description."""
+    """An error for a setting without a place in the description for its value."""
 
 
 def options_of(told: Description) -> type[Options]:

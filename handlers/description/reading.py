@@ -260,7 +260,7 @@ def _usage(places: str | Mapping[str, Sequence[str]]) -> Callable[[Any], dict[st
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
-    """Return `value` without all that lies at `path`. Objects and lists on the way are copied."""
+    """Return `value` without the values at `path`. Objects and lists on the way are copied."""
     name, *rest = path
     if name == INSIDE:
         return _text_without(value, rest)
@@ -277,7 +277,7 @@ def _without(value: Any, path: Sequence[str]) -> Any:
 
 
 def _text_without(value: Any, path: Sequence[str]) -> Any:
-    """Return a text of JSON without what lies at `path` in it."""
+    """Return a text of JSON without the values at `path` in it."""
     if not isinstance(value, str):
         return _without(value, path) if path else None
     read = next(iter(every(f"/{INSIDE}")(value)), None)

@@ -37,7 +37,7 @@ def by_query(challenge: ChallengeSettings | None, query: Mapping[str, str]) -> H
 
 
 def signed_for_strangers(challenge: ChallengeSettings | None, body: bytes) -> bool:
-    """Return whether anybody could have had the signature of this body made, as the answer to a challenge."""
+    """Return whether a challenge can bring a stranger the signature of this body."""
     return (
         challenge is not None
         and challenge.crc is not None

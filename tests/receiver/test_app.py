@@ -269,12 +269,16 @@ async def test_an_account_and_an_endpoint_have_the_slots_of_their_settings(tmp_p
     ]
 
 
-async def test_a_changed_endpoint_has_its_new_slots_at_once_and_no_hold(fixture: StoreFixture) -> None:
+async def test_a_changed_endpoint_has_its_new_slots_at_once_and_with_a_new_url_no_hold(
+    fixture: StoreFixture,
+) -> None:
     await fixture.endpoint("ep_1")
     fixture.lanes.acquire(Work.DELIVER, "ep_1")
     fixture.lanes.hold(Work.DELIVER, "ep_1", FAR)
     endpoints = fixture.services.api.endpoints
     await endpoints.update("ep_1", lambda one: replace(one, max_in_flight=2))
+    assert fixture.lanes.held("ep_1") > 0
+    await endpoints.update("ep_1", lambda one: replace(one, url="https://moved.example/hook"))
     assert (fixture.lanes.held("ep_1"), fixture.lanes.room(Work.DELIVER, "ep_1")) == (0, 1)
 
 
