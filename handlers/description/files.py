@@ -118,9 +118,7 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
         if link is None or link == "0":
             return None
         told: dict[str, Any] = {name: tell(item, body) for name, tell in facts}
-        typed = BY_TYPE.get((told.get("mime_type") or "").partition("/")[0])
-        beside = type_of(item)[0] if isinstance(item, dict) and kind is None else None
-        kind = fixed or typed or Link(link, kind, beside, None).kind
+        kind = fixed or _kind(link, kind, item, told.get("mime_type"))
         if kind is Kind.IMAGE:
             told.pop("duration", None)
         if group.life and told.get("deletes_at") is None:
@@ -133,6 +131,14 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
         return Asset(kind=kind, **told)
 
     return make
+
+
+def _kind(link: str, named: Kind | None, item: Any, mime: str | None) -> Kind:
+    """Return the kind of a file: by its media type, its ending, its item's type or the name of its field."""
+    if mime is not None and (typed := BY_TYPE.get(mime.partition("/")[0])) is not None:
+        return typed
+    beside = type_of(item)[0] if named is None and isinstance(item, dict) else None
+    return Link(link, named, beside, mime).kind
 
 
 def _named(pointer: str, link: str | None, group: Files) -> Kind | None:

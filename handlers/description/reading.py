@@ -106,9 +106,9 @@ class Reader:
         if progress is not None:
             progress = min(100.0, progress * view.scale)
         meaning = forced or self._meaning(word, view, made=made, progress=progress)
-        if meaning is None and refusals.missing(word):
-            meaning = Meaning.MISSING
         phase = PHASES[meaning] if meaning else refusals.known(word)
+        if phase is Phase.UNKNOWN and word and refusals.missing(word):
+            meaning = Meaning.MISSING
         error = self._error(body)
         if phase in FILTERED and self._filtered(body, made=bool(assets)):
             phase, made = Phase.FAILED, False
