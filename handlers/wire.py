@@ -133,8 +133,7 @@ def error_inside(body: dict[str, Any], *, deep: bool = True) -> tuple[str | None
     Gateways answer 200 with an error inside: as a field, as `success: false`, or as a code beside a sentence.
     `deep`: it may stand in the object that would hold the job.
     """
-    inner = [body[name] for name in ENVELOPES if isinstance(body.get(name), dict)] if deep else []
-    for place in (body, *inner):
+    for place in places(body) if deep else [body]:
         errors = {name: place[name] for name in ("error", "errors") if place.get(name)}
         if not errors and (place.get("success") is False or _refuses(place)):
             errors = place
@@ -144,6 +143,11 @@ def error_inside(body: dict[str, Any], *, deep: bool = True) -> tuple[str | None
         if errors and (said or code not in {None, "0", ""}):
             return code, said
     return None
+
+
+def places(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the objects that may hold the facts about a job: the body, and the envelopes in it."""
+    return [body, *(body[name] for name in ENVELOPES if isinstance(body.get(name), dict))]
 
 
 def _refuses(body: dict[str, Any]) -> bool:

@@ -156,7 +156,7 @@ class Reader:
         found = wire.error_inside(body)
         if found is not None:
             return {"code": found[0], "message": found[1]}
-        places = (body, *(inner for name in wire.ENVELOPES if isinstance(inner := body.get(name), dict)))
+        places = wire.places(body)
         if told := next(
             (text for place in places if (text := said.reason(place, names=said.FAILURES))), None
         ):
@@ -205,7 +205,7 @@ class Reader:
         told = [one for find in finds for one in find(body)]
         if not coded:
             code = said.code_of({"error": error}) or self._word_as_code(word)
-        places = (error, *told, said.reason(body), *(said.reason(body.get(name)) for name in wire.ENVELOPES))
+        places = (error, *told, *(said.reason(place) for place in wire.places(body)))
         made = said.failure(code, *places, word=word, otherwise=BLOCKED if blocked else "generation failed")
         text = f"{code or ''} {made.message} {word}".lower()
         content = blocked or code in self._content_codes or any(part in text for part in self._content)

@@ -83,7 +83,7 @@ class Files(Table):
         default=(), max_length=8, description="the fields of an item with the links; default: the item itself"
     )
     kind: Literal["video", "image", "audio", "file", "auto"] = Field(
-        default="auto", description="auto: by media type, name of the field, or ending"
+        default="auto", description="auto: by media type, ending, type of the item, or name of the field"
     )
     kinds: dict[LowerText, Kind] = Field(default={}, description="the kind by a part of a field's name")
     source: bool = Field(default=False, description="the value is no link: `resolve` makes one of it")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from handlers.pointers import BadPointer, steps
 from handlers.values import immutable
 from receiver.config.section import Section
 from receiver.config.values import TargetUrl
@@ -72,6 +73,10 @@ def _header(name: str) -> str:
 def _pointer(text: str) -> str:
     if not POINTER.fullmatch(text):
         raise ValueError("must be a JSON pointer such as /data/id")
+    try:
+        steps(text)
+    except BadPointer as error:
+        raise ValueError(str(error)) from None
     return text
 
 
@@ -131,7 +136,7 @@ def _fault(scheme: str, secret: str) -> str | None:
     """Return the fault of a secret, None where it can be used."""
     if not secret:
         return "must not be empty"
-    if (scheme == "basic" and not secret.replace(":", "", 1)) or (scheme == "basic" and ":" not in secret):
+    if scheme == "basic" and (":" not in secret or len(secret) == 1):
         return "must be user:password"
     if scheme == "shared-secret" and not SENDABLE.fullmatch(secret):
         return (

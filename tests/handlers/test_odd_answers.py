@@ -1,4 +1,4 @@
-"""Answers whose errors, reasons, files and waits stand where their provider does not document them."""
+"""Errors, reasons, files and waits in undocumented places of a provider's answers."""
 
 import json
 from typing import Any

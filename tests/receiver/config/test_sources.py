@@ -64,6 +64,7 @@ def test_the_example_of_the_contract_is_read(tmp_path: Path) -> None:
             "insecure means nothing to the scheme hmac-sha256",
         ),
         (('secrets = ["s"]', 'secret = "s"'), "unknown setting; the nearest one is `secrets`"),
+        (('id_header = "X-Request-Id"', 'id_pointer = "/a~2"'), "~ is written ~0"),
         (("tolerance = 300", 'id_pointer = "/id"'), "give one of id_header and id_pointer"),
         (('{json = "challenge"}', "{}"), "give exactly one of json, query and crc"),
         (('{json = "challenge"}', '{json = "a", query = "b"}'), "give exactly one of json, query and crc"),
