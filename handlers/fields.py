@@ -17,6 +17,9 @@ LINK_LIMIT = 8192
 """The most characters of a link."""
 YEARS = (1970, 2200)
 """The years, without the last one, in which a link or a file can plausibly end."""
+MILLISECONDS = 10**11
+"""The number from which a unix time is one in milliseconds."""
+_DIGITS = re.compile(r"[0-9]{9,15}(?:\.[0-9]{1,9})?")
 _LINK = re.compile(r"https?://[!-~]+", re.ASCII)
 _AS_THEY_ARE = "".join(map(chr, range(33, 127)))
 
@@ -82,13 +85,20 @@ def whole(value: object) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Return a moment in ISO 8601, in UTC where it names no zone; None for anything else."""
-    if not isinstance(value, str):
-        return None
+    """Return a moment in ISO 8601, in UTC where it names no zone, or in unix time; None for anything else.
+
+    Unix time is a number, or 9 digits or more, of seconds or of milliseconds.
+    """
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = float(value)
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return sane(datetime.fromtimestamp(value / 1000 if value >= MILLISECONDS else value, UTC))
+        if not isinstance(value, str):
+            return None
         found = datetime.fromisoformat(value)
         return sane(found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
 
 

@@ -6,10 +6,12 @@ from pydantic import Field, model_validator
 
 from handlers.contract import Kind
 from handlers.description.terms import Fields, Meaning, Table
-from handlers.description.texts import Path, Place, Pointers, Span
+from handlers.description.texts import NestedField, Origin, Path, Place, Pointers, Span
 
 Statuses = dict[Annotated[str, Field(pattern=r"^[2-5][0-9][0-9]$")], Meaning]
 """The meanings of HTTP statuses."""
+Form = Literal["json", "form", "list", "multipart"]
+"""The forms of a body: JSON, a list of one object, and the two of HTML."""
 
 
 class Call(Table):
@@ -24,9 +26,11 @@ class Call(Table):
     kept: str | None = Field(
         default=None, max_length=60, description="the URL that the submission's answer gave, with this ending"
     )
-    query: dict[str, str] = Field(default={}, description="parameters behind the path; {id} is replaced")
+    query: dict[str, str] = Field(
+        default={}, description="parameters behind the path, with the same names in braces"
+    )
     body: dict[str, Any] | list[dict[str, Any]] | None = Field(
-        default=None, description="the JSON body; {id} is replaced"
+        default=None, description="the JSON body; the names of `path` are replaced in its texts"
     )
     fields: Fields = Field(default=Fields(), description="places that differ in its answer")
     http: Statuses = Field(
@@ -44,7 +48,7 @@ class Kept(Table):
     """A URL of the submission's answer for later calls, and the origins that may be trusted with the key."""
 
     at: Pointers = Field(description="the URL in the answer")
-    origins: tuple[str, ...] = Field(
+    origins: tuple[Origin, ...] = Field(
         default=(), max_length=16, description="`https://host` or `https://*.host`, beside the base URL"
     )
 
@@ -53,12 +57,12 @@ class Submit(Table):
     """The request that creates a job."""
 
     method: Literal["POST", "PUT"] = Field(default="POST", description="the HTTP method")
-    form: Literal["json", "form", "list", "multipart"] = Field(
+    form: Form = Field(
         default="json", description="the body: JSON, a list of one object, a form; `data:` URLs become files"
     )
     callback: Place | None = Field(default=None, description="where the callback URL goes")
     secret: Place | None = Field(default=None, description="where the job's secret goes")
-    with_callback: dict[str, Any] = Field(default={}, description="fields that go along with the URL")
+    with_callback: dict[NestedField, Any] = Field(default={}, description="fields that go along with the URL")
     idempotency: Place | None = Field(default=None, description="where the job's id goes, as a key")
     key_form: Literal["id", "uuid"] = Field(
         default="id", description="the job's own id, or a UUID made of it"

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}", re.ASCII)
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_OF_AN_OBJECT = frozenset(
+    {"when", "present", "types", "required", "any_of", "one_of", "known", "longest"},
+)
+"""The keys of a rule that are about the fields of an object."""
 CALL_NAMES = frozenset({"id", "own", "operation", "name", "app"})
 SOURCE_NAMES = frozenset({"source", "own"})
 
@@ -37,19 +41,19 @@ def complaints(told: "Description") -> Iterator[str]:
 def _operations(told: "Description") -> Iterator[str]:
     names = [name for group in told.operations for name in group.names.split()]
     for name in names:
-        if name != "*" and not _NAME.fullmatch(name):
+        if name != "*" and not _NAME.fullmatch(name.removeprefix("*/")):
             yield f"operations: {name!r} is no name: letters, digits, `-`, `_`, `.`, `:` and `/`"
-    if all(name == "*" for name in names):
+    if all(name.startswith("*") for name in names):
         yield "operations: name at least one; the first is taken where a job names none"
     if len(set(names)) != len(names):
         yield "operations: a name is there twice"
     for group in told.operations:
-        if "*" in group.names.split() and "{name}" not in group.path:
+        if "*" in group.names and "{name}" not in group.path:
             yield "operations: a group with `*` needs {name} in its path"
         yield from _braces("operations.path", group.path, frozenset({"name"}))
         yield from _braces("operations.asked", group.asked or "", frozenset())
         for name in group.former.values():
-            if name not in names or name == "*":
+            if name not in names or name.startswith("*"):
                 yield f"operations.former: there is no operation {name!r}"
 
 
@@ -117,6 +121,8 @@ def _calls(told: "Description") -> Iterator[str]:
             yield from _braces(name, text, CALL_NAMES)
         if call.kept is None and not _names_the_job(call):
             yield f"{name}: nothing names the job: put {{id}} into its path, query or body"
+        if isinstance(call.body, list) and told.auth.startswith("body:"):
+            yield f"{name}.body: auth puts the key into an object; a list has no place for it"
     if told.result is not None and told.poll is None:
         yield "result: needs [poll], whose word for success it follows"
     if told.submit.secret is not None and told.submit.callback is None:
@@ -151,7 +157,10 @@ def _files(told: "Description") -> Iterator[str]:
 
 def _rules(told: "Description") -> Iterator[str]:
     names = {name for group in told.operations for name in (*group.names.split(), *group.former)}
-    for rule in told.rules:
+    for number, rule in enumerate(told.rules):
+        if (rule.needs or rule.excludes) and rule.model_fields_set & _OF_AN_OBJECT:
+            extra = ", ".join(sorted(rule.model_fields_set & _OF_AN_OBJECT))
+            yield f"rules.{number}: needs and excludes are about values; put {extra} into a rule of its own"
         for name in (rule.operations or "").split():
             if name not in names and "*" not in names:
                 yield f"rules.operations: there is no operation {name!r}"

@@ -31,17 +31,23 @@ def _lines(text: str) -> dict[tuple[str, ...], int]:
             if head[1]:
                 index = counts[table] = counts.get(table, -1) + 1
                 table = (*table, str(index))
-            found.setdefault(table, number)
+            _note(found, table, number)
             array = None
         elif array is not None and line.lstrip().startswith("{"):
             index = counts[array] = counts.get(array, -1) + 1
-            found.setdefault((*array, str(index)), number)
+            _note(found, (*array, str(index)), number)
         elif (key := _KEY.match(line)) is not None:
             place = (*table, *_names(key[1]))
-            found.setdefault(place, number)
+            _note(found, place, number)
             # The items of a list of tables stand on lines of their own.
             array = place if line.rstrip().endswith("[") else None
     return found
+
+
+def _note(found: dict[tuple[str, ...], int], place: tuple[str, ...], number: int) -> None:
+    """Note the line of a place, and of those tables around it that begin with it."""
+    for length in range(1, len(place) + 1):
+        found.setdefault(place[:length], number)
 
 
 def _names(dotted: str) -> tuple[str, ...]:

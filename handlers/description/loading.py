@@ -38,17 +38,46 @@ class LoadedDescription:
     told: Description
 
 
+@immutable
+class _File:
+    """A file of a description: its own tables, without those that it extends."""
+
+    path: Path
+    text: str
+    own: Mapping[str, Any]
+
+
 def load(path: Path) -> LoadedDescription:
     """Return the description in a file. Raises `BadDescription` with all of its mistakes."""
-    tables, text = _tables(path, ())
+    tables, files = _tables(path, ())
     try:
         return LoadedDescription(tables, Description.model_validate(tables))
     except ValidationError as error:
         found = [
-            f"{path}:{line_of(text, _place(one))}: {complaint(one, Description)}"
+            f"{_origin(files, _place(one))}: {complaint(one, Description)}"
             for one in error.errors(include_url=False, include_input=False)
         ]
         raise BadDescription(*dict.fromkeys(found[:PROBLEMS])) from None
+
+
+def _origin(files: Sequence[_File], place: Sequence[str | int]) -> str:
+    """Return the file and the line in which a value stands, or the nearest table around it."""
+    for length in range(len(place), 0, -1):
+        for file in files:
+            if _has(file.own, place[:length]):
+                return f"{file.path}:{line_of(file.text, place)}"
+    return f"{files[0].path}:1"
+
+
+def _has(node: Any, place: Sequence[str | int]) -> bool:
+    """Return whether a value stands in these tables; a list is taken over as a whole."""
+    for step in place:
+        if isinstance(node, list):
+            return True
+        if not isinstance(node, dict) or step not in node:
+            return False
+        node = node[step]
+    return True
 
 
 def shipped() -> list[str]:
@@ -56,8 +85,8 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in DESCRIBED.glob("*.toml"))
 
 
-def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
-    """Return the tables of a file over those that it extends, and its text."""
+def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], list[_File]]:
+    """Return the tables of a file over those that it extends, and these files, itself first."""
     try:
         place = path.resolve()
     except (OSError, RuntimeError):
@@ -75,21 +104,22 @@ def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
         raise BadDescription(f"{path}: is not valid TOML (texts stand in quotes): {error}") from None
     except RecursionError:
         raise BadDescription(f"{path}: is nested too deeply") from None
+    file = _File(path, text, own)
     base = own.get("extends")
     if base is None:
-        return own, text
+        return own, [file]
     if not isinstance(base, str) or (not base.endswith(".toml") and base not in shipped()):
         line = line_of(text, ("extends",))
         raise BadDescription(
             f"{path}:{line}: extends: must be a shipped description ({', '.join(shipped())}) or a file .toml"
         )
     other = path.parent / base if base.endswith(".toml") else DESCRIBED / f"{base}.toml"
-    outer, _ = _tables(other, (*seen, place))
+    outer, files = _tables(other, (*seen, place))
     dropped = own.get("without", [])
     if not isinstance(dropped, list):
         raise BadDescription(f"{path}:{line_of(text, ('without',))}: without: must be a list of tables")
     kept = {name: one for name, one in outer.items() if name not in dropped}
-    return merged(kept, own), text
+    return merged(kept, own), [file, *files]
 
 
 def _text(path: Path) -> str:

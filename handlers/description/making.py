@@ -20,7 +20,6 @@ from handlers.contract import (
     Handler,
     HttpAnswer,
     HttpMessage,
-    Operation,
     Options,
     Provider,
     no_challenge,
@@ -32,9 +31,9 @@ from handlers.description.calls import Call, Resolve
 from handlers.description.checks import checker
 from handlers.description.loading import BadDescription, LoadedDescription
 from handlers.description.reading import Reader
-from handlers.description.requests import Requests
+from handlers.description.requests import FormedOperation, Requests
 from handlers.description.summary import facts_of
-from handlers.description.vocabulary import Description, Operations
+from handlers.description.vocabulary import Description
 from handlers.errors import BadPayload
 from handlers.pointers import steps
 
@@ -45,21 +44,26 @@ _WORDS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _LONGEST = 200
 
 
-class OpenOperations(Mapping[str, Operation]):
-    """A table of operations in which every other name is an operation too, at a path of its own."""
+class OpenOperations(Mapping[str, FormedOperation]):
+    """A table of operations in which other names are operations too, chosen by their endings."""
 
-    def __init__(self, named: Mapping[str, Operation], path: str, other: Operation) -> None:
-        self._named, self._path, self._other = named, path, other
+    def __init__(self, named: Mapping[str, FormedOperation], others: Mapping[str, FormedOperation]) -> None:
+        self._named = named
+        # The longest ending is the narrowest, and the empty one takes all that are left.
+        self._others = sorted(others.items(), key=lambda one: -len(one[0]))
 
-    def __getitem__(self, name: str) -> Operation:
-        """Return an operation. Raises `KeyError` for a name that is no path of words."""
+    def __getitem__(self, name: str) -> FormedOperation:
+        """Return an operation. Raises `KeyError` for a name of other characters, or of another ending."""
         found = self._named.get(name)
         if found is not None:
             return found
         parts = name.split("/")
         if not name or len(name) > _LONGEST or not _WORDS.issuperset(name) or {"", ".", ".."} & set(parts):
             raise KeyError(name)
-        return replace(self._other, path=self._path.replace("{name}", name))
+        for ending, other in self._others:
+            if name.endswith(ending):
+                return _at(other, name)
+        raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the named operations: the others cannot be counted."""
@@ -101,7 +105,7 @@ def _configured(path: Path, loaded: LoadedDescription, options: Options) -> Hand
 
 def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
     """Return the handler of a description, for an account with these signing secrets."""
-    operations = _operations(told.operations)
+    operations = _operations(told)
     requests, reader = Requests(told, operations), Reader(told)
     answers = Answers(told, reader)
 
@@ -182,26 +186,31 @@ def _challenge(name: str, parse: Callable[[HttpMessage], Any]) -> Callable[[Http
     return challenge
 
 
-def _operations(groups: tuple[Operations, ...]) -> Mapping[str, Operation]:
-    found: dict[str, Operation] = {}
-    other: tuple[str, Operation] | None = None
-    for group in groups:
-        one = Operation(
+def _operations(told: Description) -> Mapping[str, FormedOperation]:
+    found: dict[str, FormedOperation] = {}
+    others: dict[str, FormedOperation] = {}
+    for group in told.operations:
+        one = FormedOperation(
             group.path,
             group.kind,
             callback=group.callback,
             poll=group.poll,
             submit_timeout=SYNCHRONOUS if group.answered else SUBMIT_TIMEOUT,
             asked=group.asked,
+            form=group.form or told.submit.form,
         )
         for name in group.names.split():
-            if name == EVERY:
-                other = (group.path, one)
+            if name.startswith(EVERY):
+                others[name.removeprefix(EVERY)] = one
             else:
-                found[name] = replace(one, path=group.path.replace("{name}", name))
-    for group in groups:
+                found[name] = _at(one, name)
+    for group in told.operations:
         found |= {former: found[name] for former, name in group.former.items()}
-    return OpenOperations(found, *other) if other else found
+    return OpenOperations(found, others) if others else found
+
+
+def _at(one: FormedOperation, name: str) -> FormedOperation:
+    return replace(one, path=one.path.replace("{name}", name))
 
 
 def _cadence(told: Description) -> Cadence:

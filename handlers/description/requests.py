@@ -10,13 +10,16 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from handlers import json, wire
 from handlers.contract import Account, AssetRef, HttpRequest, JobRef, Operation, Submission
-from handlers.description.calls import Call, Resolve, Submit
+from handlers.description.calls import Call, Form, Resolve, Submit
 from handlers.description.vocabulary import Description
 from handlers.errors import Garbled
 from handlers.pointers import put, steps
+from handlers.values import immutable
 
 Headers = tuple[tuple[str, str], ...]
 _NAMED = re.compile(r"\{(\w+)\}")
+_PLAIN = "{}!$'()*,-./:;@_~%"
+"""The characters of a query's value that stay as they are, beside letters and digits."""
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;base64)?,", re.ASCII)
 _ACCEPT = ("accept", "application/json")
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
@@ -24,10 +27,17 @@ _OURS = uuid.UUID("6f1d3a52-6c0e-5b0c-9f53-52494e474241")
 """The namespace of the keys that are made from the ids of jobs."""
 
 
+@immutable
+class FormedOperation(Operation):
+    """An operation with the form of the body of its submissions."""
+
+    form: Form = "json"
+
+
 class Requests:
     """The builder of all requests of one provider."""
 
-    def __init__(self, told: Description, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, told: Description, operations: Mapping[str, FormedOperation]) -> None:
         self._told = told
         self._operations = operations
         self._fixed: Headers = tuple(told.headers.items())
@@ -48,17 +58,19 @@ class Requests:
                 put(body, steps(at), value)
             else:
                 (query if where == "query" else headers).append((at, value))
-        path = self._operations[job.operation].path
+        operation = self._operations[job.operation]
+        path = operation.path
         if query:
             path = _behind(path, urlencode(query, quote_via=quote, safe=""))
-        return self._request(rule.method, path, account, body, rule.form, tuple(headers))
+        return self._request(rule.method, path, account, body, operation.form, tuple(headers))
 
     def call(self, rule: Call) -> Callable[[JobRef, Account], HttpRequest]:
         """Return the builder of a request about a submitted job."""
 
         def build(job: JobRef, account: Account) -> HttpRequest:
-            path = self._asked(rule, job)
-            body = json.with_texts(rule.body, lambda text: job.provider_job_id if text == "{id}" else text)
+            path = _filled(_queried(rule.path or "/", rule.query), self._names(job, wire.segment))
+            names = self._names(job, str)
+            body = json.with_texts(rule.body, lambda text: _filled(text, names))
             request = self._request(rule.method, path, account, body)
             if rule.kept is None or (job.kept_url is None and rule.path is not None):
                 return request
@@ -92,16 +104,16 @@ class Requests:
             found.append((rule.idempotency, key))
         return found
 
-    def _asked(self, rule: Call, job: JobRef) -> str:
+    def _names(self, job: JobRef, written: Callable[[str], str]) -> Mapping[str, str]:
+        """Return the values of the names in braces, each part of an id as it is `written` there."""
         operation = self._operations.get(job.operation)
-        names = {
-            "id": wire.segment(job.provider_job_id),
-            "own": "/".join(wire.segment(part) for part in job.provider_job_id.split("/")),
+        return {
+            "id": written(job.provider_job_id),
+            "own": "/".join(written(part) for part in job.provider_job_id.split("/")),
             "operation": (operation.asked or operation.path) if operation else "",
             "name": job.operation,
             "app": app_of(job.operation),
         }
-        return _filled(_queried(rule.path or "/", rule.query), names)
 
     def _at_kept(self, request: HttpRequest, kept: str, ending: str, account: Account) -> HttpRequest:
         """Return `request` at the URL of the submission's answer. Raises `Garbled` for a foreign one."""
@@ -177,7 +189,8 @@ def trusted(origin: str, origins: tuple[str, ...]) -> bool:
 
 def _queried(path: str, query: Mapping[str, str]) -> str:
     """Return a path with a query of values that are filled in later."""
-    return _behind(path, "&".join(f"{name}={value}" for name, value in query.items())) if query else path
+    pairs = "&".join(f"{quote(name)}={quote(value, safe=_PLAIN)}" for name, value in query.items())
+    return _behind(path, pairs) if pairs else path
 
 
 def _behind(path: str, query: str) -> str:

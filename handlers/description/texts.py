@@ -13,6 +13,11 @@ from handlers.pointers import BadPointer, steps
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _HEADER = r"^[a-z0-9!#$%&'*+.^_`|~-]{1,80}$"
+_FRAMING = frozenset(
+    {"connection", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer"}
+    | {"proxy-connection", "transfer-encoding", "upgrade"}
+)
+"""The headers that the request itself sets."""
 _SPAN = re.compile(r"[0-9]{1,4}[smhd]")
 _WORD = re.compile(r"\w(?:[\w .:/-]{0,58}\w)?")
 _WHOLE_PATH = re.compile(r"^\{(own|operation)\}")
@@ -34,9 +39,23 @@ def place(text: str) -> str:
     where, _, at = text.partition(":")
     if where == "body":
         pointer(at)
-    if where == "header" and not re.fullmatch(_HEADER, at.lower()):
-        raise ValueError(f"{at!r} is no name of a header")
+    if where == "header":
+        if not re.fullmatch(_HEADER, at.lower()):
+            raise ValueError(f"{at!r} is no name of a header")
+        sent(at)
     return text
+
+
+def sent(name: str) -> str:
+    """Return the name of a header that a description may send. Raises `ValueError` for one of the framing."""
+    if name.lower() in _FRAMING:
+        raise ValueError(f"{name!r} is set by the request itself; leave it out")
+    return name
+
+
+def _nested(name: str) -> str:
+    pointer(f"/{name}")
+    return name
 
 
 def _path(text: str) -> str:
@@ -84,6 +103,14 @@ Path = Annotated[str, AfterValidator(_path), Field(max_length=500)]
 """A path at the provider's own origin, with names in braces."""
 Header = Annotated[str, Field(pattern=_HEADER)]
 """The name of a header, in lower case."""
+SentHeader = Annotated[Header, AfterValidator(sent)]
+"""The name of a header of a request, in lower case."""
+NestedField = Annotated[str, AfterValidator(_nested)]
+"""The name of a field of a body; `a/b` is one inside an object."""
+Origin = Annotated[
+    str, Field(pattern=r"^https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?$", max_length=260)
+]
+"""An origin, `https://host`, or `https://*.host` for every name below a host."""
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=1000)]
 """The value of a header: printable ASCII on one line."""
 Place = Annotated[str, AfterValidator(place), Field(pattern=_PLACE, max_length=200)]

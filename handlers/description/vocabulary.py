@@ -11,17 +11,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from handlers.contract import Kind
 from handlers.description.callbacks import CallbackTable
-from handlers.description.calls import Call, Resolve, Submit
+from handlers.description.calls import Call, Form, Resolve, Submit
 from handlers.description.consistency import complaints
 from handlers.description.terms import Consequence, Fact, Fields, Meaning, Table
 from handlers.description.texts import (
     NAME,
-    Header,
     HeaderValue,
     LowerText,
     Path,
     Pointer,
     Pointers,
+    SentHeader,
     Span,
     Text,
     Word,
@@ -96,7 +96,9 @@ class Files(Table):
         Literal["mime_type", "width", "height", "duration", "fps", "has_sound"]
         | Literal["deletes_at", "expires_at", "expires_in"],
         str,
-    ] = Field(default={}, description="a field of the item, or a pointer into the body; seconds in the last")
+    ] = Field(
+        default={}, description="a field of the item, or a pointer into the body; expires_in is seconds"
+    )
     otherwise: bool = Field(default=False, description="only where no group before it found a file")
     one: bool = Field(default=False, description="only the first file of the group")
 
@@ -114,9 +116,10 @@ class Operations(Table):
     """Operations with one path and kind."""
 
     names: Annotated[str, Field(min_length=1, max_length=4000)] = Field(
-        description="separated by blanks; `*` is any path of words, as long as no other group names it"
+        description="separated by blanks; `*` is any other path of words, `*/word` one that ends so"
     )
     path: Path = Field(description="{name} is the operation's own name")
+    form: Form | None = Field(default=None, description="the body of a submission; default: submit.form")
     asked: Path | None = Field(default=None, description="{operation} of later calls; default: path")
     kind: Kind | None = Field(default=None, description="the kind of file; none: a job may end without one")
     callback: bool = Field(default=True, description="false: it takes no callback URL")
@@ -194,7 +197,7 @@ class Description(Table):
     auth: Annotated[
         str, AfterValidator(place), Field(pattern=r"^(bearer|raw|word:[A-Za-z]+|header:[a-z0-9-]+|body:/.+)$")
     ] = Field(default="bearer", description="where the API key goes: `word:Key` is `Authorization: Key ...`")
-    headers: dict[Header, HeaderValue] = Field(default={}, description="headers of every request")
+    headers: dict[SentHeader, HeaderValue] = Field(default={}, description="headers of every request")
     words: Annotated[dict[Word, Meaning], AfterValidator(_once)] = Field(
         default={}, description="the provider's own status words; they are compared in lower case"
     )

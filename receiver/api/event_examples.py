@@ -91,7 +91,7 @@ _LATE = {
     "provider_code": None,
 }
 _PROVIDER = {"object": "provider", "id": "apiframe", "handler": "apiframe", "sequence": 1, "at": AT}
-_ENDPOINT = {"object": "endpoint", "id": ENDPOINT, "url": "https://app.example.com/hooks", "sequence": 1}
+_ENDPOINT = {"object": "endpoint", "id": ENDPOINT, "url": "https://app.example.com", "sequence": 1}
 _DATA: Mapping[str, dict[str, Any]] = {
     "job.succeeded": _job("succeeded", assets=[dict(ASSET)]),
     "job.failed": _job("failed", error=_REFUSED),

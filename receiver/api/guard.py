@@ -4,7 +4,7 @@ import functools
 import io
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope
 
 from handlers import json
 from receiver.api.api_keys import Caller
+from receiver.api.requests import RequestModel
 from receiver.api.services import Services
 from receiver.domain.errors import (
     FieldError,
@@ -171,7 +172,7 @@ def checked(model: type[Model], value: Any, place: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(errors=_field_errors(error, place, list(model.model_fields))) from None
+        raise Invalid(errors=_field_errors(error, place, model)) from None
 
 
 def _refuse_crowds(model: type[Model], value: Any, place: str) -> None:
@@ -192,7 +193,8 @@ def _free(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for name, one in model.model_fields.items() if one.annotation == dict[str, Any])
 
 
-def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> list[FieldError]:
+def _field_errors(error: ValidationError, place: str, model: type[BaseModel]) -> list[FieldError]:
+    elsewhere = model.elsewhere if issubclass(model, RequestModel) else {}
     found = []
     for one in error.errors(include_url=False, include_input=False):
         # pydantic marks an error in the key of an object by `[key]` at the end of its location.
@@ -202,7 +204,8 @@ def _field_errors(error: ValidationError, place: str, known: Sequence[str]) -> l
         detail = _sentence(one)
         if one["type"] == "extra_forbidden":
             noun = "field" if place == "body" else "parameter"
-            detail = f"there is no such {noun}" + (did_you_mean(name, known) if len(path) == 1 else "")
+            hint = f"; {elsewhere[name]}" if name in elsewhere else did_you_mean(name, model.model_fields)
+            detail = f"there is no such {noun}" + (hint if len(path) == 1 else "")
         found.append(
             FieldError(place, pointer if place == "body" else name, name, detail[:1].lower() + detail[1:])
         )

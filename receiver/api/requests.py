@@ -1,8 +1,9 @@
 """Request models. They validate requests and make `/openapi.json`."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -130,6 +131,8 @@ class RequestModel(BaseModel):
     """A request body with strict types and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """The way to change each field that callers look for and that this request does not have."""
 
 
 class JobRequest(RequestModel):
@@ -207,7 +210,12 @@ class EndpointRequest(RequestModel):
 
 
 class EndpointPatch(RequestModel):
-    """A change of an endpoint as JSON merge patch (RFC 7396). A null resets a field or removes a header."""
+    """A change of an endpoint as JSON merge patch (RFC 7396). A null resets a field or removes a header.
+
+    A filter is replaced as a whole: in it, a null is a value to compare with.
+    """
+
+    elsewhere = {"state": "POST to its /pause or /resume", "secret": "POST to its /rotate-secret"}
 
     # Not nullable: a URL has no default. The one here only makes the field optional.
     url: Url = ""

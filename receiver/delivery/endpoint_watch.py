@@ -78,9 +78,10 @@ class EndpointWatch:
         if (length := pause(health, health.last_at)) is not None:
             self.limits.probe(endpoint.id, length.total_seconds())
         step = due_step(health, self.clock.now(), self.disable_after)
-        if step is HealthStep.ANNOUNCE:
+        # Where attempts are rare, the first one after half of the time may be the last one of all.
+        if step is not None and not health.announced:
             await self._announce(endpoint, health, health.failing_since)
-        elif step is HealthStep.DISABLE:
+        if step is HealthStep.DISABLE:
             await self.disable(endpoint, f"every attempt failed since {stamp(health.failing_since)}")
 
     async def disable(self, endpoint: Endpoint, reason: str) -> None:

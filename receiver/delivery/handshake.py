@@ -53,8 +53,9 @@ class Handshake:
     def _check(self, answer: Answer) -> None:
         allowed = answer.header(ALLOWED)
         if not 200 <= answer.status < 300 or allowed is None:
+            without = f" without {ALLOWED}" if allowed is None else ""
             raise NotAllowed(
-                f"the receiver was asked by OPTIONS and answers {answer.status} without {ALLOWED}; "
+                f"the receiver was asked by OPTIONS and answers {answer.status}{without}; "
                 f"it must answer 200 with `{ALLOWED}: {self.origin}`, or leave handshake out"
             )
         if allowed.strip().lower() not in {"*", self.origin.lower()}:

@@ -1,6 +1,7 @@
 """The operators of filters: the values that each takes, and the test that it makes of one. Pure."""
 
 import enum
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -52,8 +53,13 @@ def _is(value: Any, kind: FieldKind) -> bool:
     return isinstance(value, TYPES[kind]) and (kind is FieldKind.FLAG or not isinstance(value, bool))
 
 
+def _finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
 def _one_value(value: Any, kind: FieldKind) -> str | None:
-    if isinstance(value, dict | list):
+    # A file of settings also has dates, and numbers that JSON does not know.
+    if not (value is None or isinstance(value, str | int) or _finite(value)):
         return "must be a text, a number, true, false or null"
     if isinstance(value, str) and len(value) > LONGEST:
         return f"must have at most {LONGEST} characters"

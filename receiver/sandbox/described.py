@@ -107,7 +107,7 @@ class Dialect:
 
     def submits(self, path: str) -> bool:
         """Return whether a path is that of an operation."""
-        return path in self._kinds or any("*" in group.names.split() for group in self.told.operations)
+        return path in self._kinds or any("*" in group.names for group in self.told.operations)
 
     def own_id(self, body: Body) -> str | None:
         """Return the id that the caller gave to its job, None where the provider gives it."""
@@ -268,7 +268,7 @@ def _link_of(group: Files, kind: Kind | None) -> str:
 def _pattern(path: str) -> re.Pattern[str]:
     forms = {"operation": "/.+?", "name": ".+?", "app": ".+?", "own": r"(?P<own>.+)"}
     forms |= {name: rf"(?P<{name}>[^/]+)" for name in ("id", "source")}
-    return re.compile(_BRACES.sub(lambda found: forms[found[1]], re.escape(path)))
+    return re.compile(_BRACES.sub(lambda found: forms.get(found[1], found[0]), re.escape(path)))
 
 
 def _path(call: Call, operation: str, identity: str) -> str:
@@ -280,12 +280,16 @@ def _path(call: Call, operation: str, identity: str) -> str:
 
 
 def _inside(rule: Any, body: Any) -> str | None:
-    """Return the value of a body where a rule has `{id}`, None where its other values differ."""
+    """Return the part of a body where a rule has `{id}`, None where its other values differ."""
     found: str | None = None
     for name, value in _fields(rule):
         told = dict(_fields(body)).get(name)
-        if value == "{id}" and isinstance(told, str):
-            found = told
+        if isinstance(value, str) and "{" in value:
+            match = _pattern(value).fullmatch(told) if isinstance(told, str) else None
+            if match is None:
+                return None
+            named = match.groupdict()
+            found = named.get("id") or named.get("own") or found
         elif isinstance(value, dict | list):
             found = _inside(value, told) or found
         elif value != told:

@@ -326,3 +326,38 @@ def test_only_a_provider_that_knows_repeats_is_given_a_key_for_them(handler: Han
     assert (one != other) == handler.idempotent_submit
     keys = [value for name, value in one.headers if name == "idempotency-key"]
     assert keys in ([], [JOB_ID])
+
+
+@pytest.mark.parametrize(
+    ("operation", "submitted", "asked"),
+    [
+        ("prediction", "/v1/predictions", "/v1/predictions"),
+        ("models/acme/tide", "/v1/models/acme/tide/predictions", "/v1/predictions"),
+        ("deployments/acme/own", "/v1/deployments/acme/own/predictions", "/v1/predictions"),
+        (
+            "models/acme/tide/versions/5c7d/trainings",
+            "/v1/models/acme/tide/versions/5c7d/trainings",
+            "/v1/trainings",
+        ),
+    ],
+)
+def test_a_job_of_replicate_is_asked_about_where_it_is_kept(
+    operation: str, submitted: str, asked: str
+) -> None:
+    handler = HANDLERS["replicate"]
+    at, job = account(handler), JobRef(JOB_ID, "abc", operation)
+    request = handler.submit.build(submission(operation, rings_back=True), at)
+    assert (request.method, request.path) == ("POST", submitted)
+    assert json.loads(request.body)["webhook"] == CALLBACK_URL
+    for call, path in ((handler.poll, f"{asked}/abc"), (handler.cancel, f"{asked}/abc/cancel")):
+        assert isinstance(call, Exchange)
+        assert call.build(job, at).path == path
+
+
+def test_a_song_is_uploaded_as_a_file() -> None:
+    handler = HANDLERS["apiframe"]
+    asked = Submission(JOB_ID, "suno-upload", {"audio": "data:audio/mpeg;base64,SUQz", "title": "a tide"})
+    request = handler.submit.build(asked, account(handler))
+    assert dict(request.headers)["content-type"].startswith("multipart/form-data; boundary=")
+    assert b'name="audio"; filename="audio"\r\ncontent-type: audio/mpeg\r\n\r\nID3\r\n' in request.body
+    assert request.body.count(b'name="title"\r\n\r\na tide\r\n') == 1

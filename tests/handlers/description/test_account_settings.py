@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from handlers.contract import Account, Handler, JobRef, Submission
-from handlers.description import making
+from handlers.description import loading, making
 from handlers.description.loading import BadDescription
 from tests.handlers.description.test_loading import GOOD
 
@@ -112,6 +112,30 @@ def test_every_other_name_is_an_operation_where_a_star_says_so(tmp_path: Path) -
     for name in ("", "a b", "../x", "a//b", "/a", "a/", "a?b", "ä", "x" * 201, "a/./b", "{id}"):
         assert name not in operations
         assert operations.get(name) is None
+
+
+def test_an_ending_chooses_among_the_open_operations(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    open_groups = (
+        'path = "/v1/{name}" },\n  { names = "*", path = "/m/{name}", kind = "image" },\n'
+        '  { names = "*/trainings", path = "/t/{name}", asked = "/trainings", form = "multipart" },'
+    )
+    path.write_text(GOOD.replace('path = "/v1/{name}" },', open_groups))
+    made = making.handler(loading.load(path).told)
+    training = made.operations["a/b/trainings"]
+    assert (training.path, training.asked, training.kind) == ("/t/a/b/trainings", "/trainings", None)
+    assert (made.operations["a/b"].path, made.operations["trainings"].path) == ("/m/a/b", "/m/trainings")
+    request = made.submit.build(
+        Submission("job_1", "a/b/trainings", {}), Account("m", "https://x.example", "k")
+    )
+    assert dict(request.headers)["content-type"].startswith("multipart/form-data")
+    path.write_text(
+        GOOD.replace(
+            'path = "/v1/{name}" },', 'path = "/v1/{name}" },\n  { names = "*/x", path = "/{name}" },'
+        )
+    )
+    narrow = making.handler(loading.load(path).told).operations
+    assert ("a/x" in narrow, "a/y" in narrow) == (True, False)
 
 
 def test_a_job_s_id_is_given_to_a_provider_that_takes_one(tmp_path: Path) -> None:

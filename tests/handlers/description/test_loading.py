@@ -77,6 +77,8 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
         ('"video image"', '"^video.*$"', "18: operations: '^video.*$' is no name"),
         ('"video image"', '"video video"', "18: operations: a name is there twice"),
         ('"video image"', '"*"', "18: operations: name at least one"),
+        ('"video image"', '"video */"', "18: operations: '*/' is no name"),
+        ('"video image"', '"video *ings"', "18: operations: '*ings' is no name"),
         ('"/v1/{name}"', '"/v1/{id}"', "18: operations.path: no name {id}; known: {name}"),
         (
             '{ at = "/url" }',
@@ -161,6 +163,30 @@ def test_a_description_extends_another_in_part(tmp_path: Path) -> None:
     assert shipped.words == loading.load(DESCRIBED / "minimax.toml").told.words
 
 
+def test_a_mistake_is_told_in_the_file_in_which_it_stands(tmp_path: Path) -> None:
+    base, path = tmp_path / "base.toml", tmp_path / "mine.toml"
+    base.write_text(GOOD.replace('status = "/status"', 'status = "status"'))
+    path.write_text('extends = "base.toml"\nname = "mine"\n\n[callback.proof]\nencoding = "hexx"\n')
+    with pytest.raises(BadDescription) as caught:
+        loading.load(path)
+    assert [one.partition(": ")[0] for one in caught.value.lines] == [f"{base}:7", f"{path}:5"]
+    # A list is taken over as a whole, and a table that only holds tables has the line of the first.
+    base.write_text(GOOD)
+    path.write_text(
+        'extends = "base.toml"\nname = "mine"\nfiles = [\n  { at = "/a" },\n  { att = "/b" },\n]\n'
+    )
+    with pytest.raises(BadDescription) as caught:
+        loading.load(path)
+    assert {one.partition(": ")[0] for one in caught.value.lines} == {f"{path}:5"}
+    path.write_text(
+        'extends = "base.toml"\nname = "mine"\n\n[callback.proof]\nscheme = "none"\n'
+        '[settings.a]\nkind = "secret"\n'
+    )
+    with pytest.raises(BadDescription) as caught:
+        loading.load(path)
+    assert {one.partition(": ")[0] for one in caught.value.lines} == {f"{path}:6"}
+
+
 def test_descriptions_that_extend_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
     (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
@@ -199,6 +225,33 @@ def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
             GOOD.partition("poll =")[1] + GOOD.partition("poll =")[2].partition("example")[0].rstrip(),
             'callback.proof = { scheme = "hmac", header = "x-a", optional = true, key = "account" }',
             "[poll] is needed",
+        ),
+        (
+            "example =",
+            'headers = { transfer-encoding = "chunked" }\nexample =',
+            "headers.transfer-encoding: 'transfer-encoding' is set by the request itself",
+        ),
+        (
+            '"body:/webhook"',
+            '"header:Content-Length"',
+            "8: submit.callback: 'Content-Length' is set by the req",
+        ),
+        ("example =", 'auth = "header:host"\nexample =', "11: auth: 'host' is set by the request itself"),
+        ('"body:/webhook" }', '"body:/webhook", with_callback = { "a~2" = 1 } }', "submit.with_callback.a~2"),
+        (
+            '"body:/webhook" }',
+            '"body:/webhook", kept = { at = "/u", origins = ["https://acme.example/"] } }',
+            "submit.kept.origins.0: String should match pattern",
+        ),
+        (
+            'poll = { path = "/v1/tasks/{id}" }',
+            'auth = "body:/key"\npoll = { method = "POST", path = "/v1", body = [{ id = "{id}" }] }',
+            "10: poll.body: auth puts the key into an object; a list has no place for it",
+        ),
+        (
+            "[settings.region]",
+            'rules = [{ at = "/x/*", needs = { a = "b" }, required = ["c"] }]\n[settings.region]',
+            "rules.0: needs and excludes are about values; put required into a rule of its own",
         ),
     ],
 )

@@ -22,6 +22,10 @@ Change = Callable[[str], str]
 KEY = "key-1"
 BASE = "https://api.acme.example"
 ACCOUNT = Account("mine", BASE, KEY)
+POLLED = (
+    'poll = { method = "POST", path = "/v1/tasks", query = { "a b" = "x y&{id}", as = "{name}" }, '
+    """body = { query = "task(id: '{id}') { url }", of = ["{operation}"], kept = "{other}" } }"""
+)
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -216,6 +220,24 @@ def test_a_poll_about_an_operation_that_is_gone_still_asks(tmp_path: Path) -> No
 
 
 RESOLVE = 'resolve = { path = "/v1/files", query = { f = "{source}" }, url = "/u", kind = "video" }\n'
+
+
+def test_the_names_in_braces_are_filled_in_everywhere(tmp_path: Path) -> None:
+    made = handler(
+        tmp_path,
+        (
+            'poll = { path = "/v1/tasks/{id}" }',
+            POLLED,
+        ),
+    )
+    assert made.poll is not None
+    request = made.poll.build(JobRef("job_1", "j/1", "video"), ACCOUNT)
+    assert request.path == "/v1/tasks?a%20b=x%20y%26j%2F1&as=video"
+    assert json.loads(request.body) == {
+        "query": "task(id: 'j/1') { url }",
+        "of": ["/v1/video"],
+        "kept": "{other}",
+    }
 
 
 def test_a_source_becomes_a_link_by_a_call(tmp_path: Path) -> None:

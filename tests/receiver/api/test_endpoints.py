@@ -229,9 +229,12 @@ async def test_what_an_endpoint_shows_can_be_sent_back_as_it_is(
 
 async def test_a_url_cannot_be_reset_and_a_secret_cannot_be_changed(client: httpx.AsyncClient) -> None:
     path = await created(client)
-    assert wrong_fields(await client.patch(path, json={"url": None, "secret": SECRET})) == [
+    assert wrong_fields(
+        await client.patch(path, json={"url": None, "secret": SECRET, "state": "paused"})
+    ) == [
         ("body", "/url", "input should be a valid string"),
-        ("body", "/secret", "there is no such field"),
+        ("body", "/secret", "there is no such field; POST to its /rotate-secret"),
+        ("body", "/state", "there is no such field; POST to its /pause or /resume"),
     ]
 
 

@@ -121,7 +121,12 @@ BODIES: list[tuple[type[BaseModel], Any, str, str]] = [
     ),
     (EndpointRequest, ENDPOINT | {"include": ["input"]}, "/include/0", "input should be 'result'"),
     (EndpointPatch, {"url": None}, "/url", "input should be a valid string"),
-    (EndpointPatch, {"secret": new_secret(b"k" * 32)}, "/secret", "there is no such field"),
+    (
+        EndpointPatch,
+        {"secret": new_secret(b"k" * 32)},
+        "/secret",
+        "there is no such field; POST to its /rotate-secret",
+    ),
     (EndpointPatch, {"max_in_flight": 0}, "/max_in_flight", "input should be greater than or equal to 1"),
     (KeyRequest, KEY | {"expires_at": 1}, "/expires_at", RFC_3339),
     (KeyRequest, KEY | {"expires_at": "2026-11-21T10:00:00"}, "/expires_at", RFC_3339),

@@ -93,8 +93,24 @@ async def test_an_endpoint_that_failed_long_enough_is_disabled(
     stored = await fixture.services.api.endpoints.get("ep_1")
     assert stored.state is EndpointState.DISABLED
     assert stored.disabled_reason == "every attempt failed since 2026-11-21T10:00:00.000Z"
-    [(event_type, data, targets)] = await told(fixture)
-    assert (event_type, data["state"], targets) == ("endpoint.disabled", "disabled", ["ep_other"])
+    # Where no attempt came after half of the time, it is announced in the same moment, and first.
+    found = [(event_type, data["state"], targets) for event_type, data, targets in await told(fixture)]
+    assert found == [
+        ("endpoint.failing", "active", ["ep_other"]),
+        ("endpoint.disabled", "disabled", ["ep_other"]),
+    ]
+
+
+async def test_an_endpoint_that_was_announced_is_only_disabled(
+    fixture: StoreFixture, watch: EndpointWatch
+) -> None:
+    endpoint = await two(fixture)
+    await watch.follow(endpoint, await failed(fixture, DAY))
+    await watch.follow(endpoint, replace(await failed(fixture, 2 * DAY), announced=True))
+    assert [event_type for event_type, _, _ in await told(fixture)] == [
+        "endpoint.failing",
+        "endpoint.disabled",
+    ]
 
 
 async def test_an_open_breaker_leaves_one_probe(fixture: StoreFixture, watch: EndpointWatch) -> None:

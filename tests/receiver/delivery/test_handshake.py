@@ -45,8 +45,8 @@ async def test_a_receiver_that_wants_deliveries_may_bound_their_rate(answer: str
     ("answer", "says"),
     [
         ("200 OK", "answers 200 without webhook-allowed-origin"),
-        ("405 No\r\nwebhook-allowed-origin: *", "answers 405 without"),
-        ("301 Moved\r\nlocation: /x\r\nwebhook-allowed-origin: *", "answers 301 without"),
+        ("405 No\r\nwebhook-allowed-origin: *", "answers 405; it must answer 200"),
+        ("301 Moved\r\nlocation: /x\r\nwebhook-allowed-origin: *", "answers 301; it must answer 200"),
         (
             "200 OK\r\nwebhook-allowed-origin: other.example",
             "allows 'other.example', and not hooks.example.com",

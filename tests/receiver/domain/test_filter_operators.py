@@ -1,5 +1,7 @@
 """The operators of filters: their tests, by value, and the values that they refuse."""
 
+import math
+from datetime import date
 from typing import Any
 
 import pytest
@@ -33,6 +35,9 @@ FAULTS: list[tuple[FieldKind, str, Any, str]] = [
     (FieldKind.NUMBER, "$eq", True, "must be a number, as the field is"),
     (FieldKind.FLAG, "$ne", 1, "must be true or false, as the field is"),
     (FieldKind.TEXT, "$eq", {"a": 1}, "must be a text, a number, true, false or null"),
+    (FieldKind.ANY, "$eq", math.inf, "must be a text, a number, true, false or null"),
+    (FieldKind.NUMBER, "$gt", math.nan, "must be a text, a number, true, false or null"),
+    (FieldKind.ANY, "$in", [date(2026, 11, 30)], "must be a text, a number, true, false or null"),
     (FieldKind.TEXT, "$eq", "x" * (LONGEST + 1), f"must have at most {LONGEST} characters"),
     (FieldKind.OBJECT, "$eq", "a", "is compared with an object: only"),
     (FieldKind.TEXTS, "$in", ["a"], "is compared with an object of texts: only"),
