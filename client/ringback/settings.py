@@ -42,8 +42,9 @@ def checked_url(text: str) -> str:
         raise ConfigurationError(f"give the URL of the service, or set {URL}")
     try:
         parts = urlsplit(text)
-        # The port is read only when it is asked for.
+        # The port is read only when it is asked for, and the host encoded only when it is called.
         parts.port  # noqa: B018  # it raises for a port that is none
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise ConfigurationError("the URL of the service is not a URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:

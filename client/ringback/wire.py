@@ -30,6 +30,7 @@ def request(settings: Settings, call: Call[Any], timeout: float) -> dict[str, An
         headers["content-type"] = "application/json"
     try:
         url = httpx.URL(settings.url + call.path)
+        url.host  # noqa: B018  # it raises for a name of `xn--` that stands for none
     except (httpx.InvalidURL, UnicodeError):
         raise ConfigurationError("the URL of the service is not a URL") from None
     return {

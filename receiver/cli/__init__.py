@@ -5,6 +5,7 @@ setting.
 """
 
 import contextlib
+import errno
 import gc
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from importlib.metadata import version
 import click
 
 from receiver.cli.groups import ALONE, INTERRUPTED, LOCAL, REMOTE, Group, with_environment
-from receiver.cli.terminal import tell
+from receiver.cli.terminal import prepare_streams, tell
 from receiver.domain.errors import Misconfigured, ReceiverError
 
 COMMANDS = {
@@ -39,6 +40,10 @@ COMMANDS = {
     "completion": ("receiver.cli.completion", ALONE),
 }
 """The commands by name: the module of each, and the environment section of its help."""
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""The errors of output that has no room."""
 
 
 class Commands(Group):
@@ -86,11 +91,11 @@ def ringback() -> None:
 
 def main() -> None:
     """Run a command and exit with its code."""
-    # Output may hold characters that the terminal's encoding lacks; they must not end the command.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
+    prepare_streams()
     try:
-        sys.exit(ringback(standalone_mode=False, prog_name="ringback"))
+        code = ringback(standalone_mode=False, prog_name="ringback")
+        sys.stdout.flush()
+        sys.exit(code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -107,11 +112,25 @@ def main() -> None:
         _fail(error.lines[-1], error.exit_code)
     except ReceiverError as error:
         _fail(error.detail, 1)
-    except BrokenPipeError:
+    except OSError as error:
+        if not _unwritten(error):
+            raise
+        sys.exit(1)
+
+
+def _unwritten(error: OSError) -> bool:
+    """Return whether an error is one of output, and tell it where there is a reader."""
+    if isinstance(error, BrokenPipeError):
         # The reader of a pipe has ended, as `head` does. At exit, Python flushes stdout once more and would
         # print the same error to stderr.
         sys.stderr.close()
-        sys.exit(1)
+        return True
+    if error.errno not in NO_ROOM:
+        return False
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
+    tell(f"ringback: the output cannot be written: {error.strerror}", err=True)
+    return True
 
 
 def _fail(message: str, code: int) -> None:

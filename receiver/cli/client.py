@@ -112,10 +112,19 @@ def _told(answer: httpx.Response, service: Service) -> Any:
         parsed = answer.json()
     except (ValueError, RecursionError):
         parsed = None
-    # Every JSON answer of Ringback has one of these keys, so another service at this URL is recognized.
-    if not isinstance(parsed, dict) or not parsed.keys() & {"object", "data", "secret", "matches"}:
+    if not isinstance(parsed, dict) or not _ours(parsed):
         raise _foreign(service)
     return parsed
+
+
+def _ours(parsed: dict[str, Any]) -> bool:
+    """Return whether an answer has a form of Ringback's, so that another service is recognized."""
+    data = parsed.get("data")
+    if isinstance(data, list):
+        return all(isinstance(one, dict) for one in data)
+    if "data" in parsed:
+        return isinstance(data, dict) and isinstance(parsed.get("type"), str)
+    return isinstance(parsed.get("object"), str) or not {"secret", "matches"}.isdisjoint(parsed)
 
 
 def _foreign(service: Service) -> click.ClickException:

@@ -4,8 +4,10 @@ import os
 import re
 from dataclasses import field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
+import httpx
 
 from handlers.values import immutable
 from receiver.domain.errors import missing, no_file
@@ -42,7 +44,19 @@ def given_url() -> str | None:
         raise click.UsageError(f"{URL} names no host: write, for example, http://127.0.0.1:8080")
     if rest.rstrip("/") == f"{host}/v1":
         raise click.UsageError(f"{URL} stands without the path of a call: write {scheme.lower()}://{host}")
-    return f"{scheme.lower()}://{rest.rstrip('/')}"
+    return _callable(f"{scheme.lower()}://{rest.rstrip('/')}")
+
+
+def _callable(url: str) -> str:
+    """Return a URL. Raises `click.UsageError` for a host or a port that cannot be called."""
+    try:
+        # A host is decoded, encoded and split only when it is called, with errors that name no setting.
+        host, _ = httpx.URL(url).host.encode("idna"), urlsplit(url).port
+        if not host or not url.isprintable() or " " in url:
+            raise ValueError
+    except (httpx.InvalidURL, ValueError):
+        raise click.UsageError(f"{URL}: {url} is not a URL") from None
+    return url
 
 
 def given_key() -> str | None:

@@ -1,5 +1,6 @@
 """Output of untrusted text: it cannot move the cursor, change colours or reorder a line."""
 
+import os
 import shutil
 import sys
 import textwrap
@@ -9,6 +10,21 @@ import click
 
 UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 """Unicode categories that are escaped: control, format (bidi included), private, surrogate, separators."""
+
+
+def prepare_streams() -> None:
+    """Make standard output and error fit for any text, and open those that the caller has closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number is given out: a database would get it, and output would be written there.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # until the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  # until the end
+    for stream in (sys.stdout, sys.stderr):
+        # Output may hold characters that the terminal's encoding lacks; they must not end the command.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
 
 
 def plain(text: str) -> str:

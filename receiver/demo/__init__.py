@@ -18,7 +18,7 @@ from receiver import observability
 from receiver.cli.sandbox import listening, stopping
 from receiver.cli.terminal import say
 from receiver.demo.downstream import Downstream
-from receiver.demo.playground import playground
+from receiver.demo.playground import Playground, playground
 from receiver.demo.show import Row, picture
 from receiver.sandbox.world import Knobs, World
 
@@ -106,24 +106,39 @@ def demo(once: bool) -> None:
       ringback demo --once
     """
     observability.set_up("error", "text")
-    sys.exit(uvloop.run(_demo(once)))
+    code = uvloop.run(_demo(once))
+    if code is None:
+        raise click.Abort
+    sys.exit(code)
 
 
-async def _demo(once: bool) -> int:
+async def _demo(once: bool) -> int | None:
+    """Run the demo. Returns its exit code, None where a signal ends it; all that it made is gone then."""
     downstream = Downstream()
     knobs = Knobs(takes=2.0)
+    stopped = stopping()
     async with listening(downstream) as target, playground(knobs) as made:
-        headers = {"authorization": f"Bearer {made.key}"}
-        async with httpx.AsyncClient(base_url=made.url, headers=headers, timeout=10) as client:
-            rows = await _run(client, target, downstream)
-            absorbed = await _absorbed(client, rows)
-        well = _report(rows, downstream, made.world, absorbed)
-        if not once and well:
-            stopped = stopping()
+        work, end = asyncio.create_task(_show(made, target, downstream)), asyncio.create_task(stopped.wait())
+        await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+            return None
+        if not once and work.result():
             click.echo("\nThe service goes on running; Ctrl-C ends it and leaves nothing.\n")
             click.echo("\n".join(made.lines(narrow=sys.stdout.isatty())))
-            await stopped.wait()
-    return 0 if well else 1
+            await end
+        end.cancel()
+        return 0 if work.result() else 1
+
+
+async def _show(made: Playground, target: str, downstream: Downstream) -> bool:
+    """Run and report all jobs. Returns whether all went as expected."""
+    headers = {"authorization": f"Bearer {made.key}"}
+    async with httpx.AsyncClient(base_url=made.url, headers=headers, timeout=10) as client:
+        rows = await _run(client, target, downstream)
+        absorbed = await _absorbed(client, rows)
+    return _report(rows, downstream, made.world, absorbed)
 
 
 async def _run(client: httpx.AsyncClient, target: str, downstream: Downstream) -> list[Row]:

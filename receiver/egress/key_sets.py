@@ -15,7 +15,10 @@ LOGGER = logging.getLogger("ringback.keys")
 LIFE = 86_400.0
 """Seconds for which keys are kept: fal asks for a day at most."""
 AGAIN = 60.0
-"""Seconds between two fetches for keys that are not known: forged signatures cause no more."""
+"""Seconds between two fetches for keys that are not known: forged signatures cause no more.
+
+A fetch because of age does not count: a key that is new right after it is found at once.
+"""
 TIMEOUT = 5.0
 """Seconds for a fetch. A sender waits meanwhile."""
 CAP = 256 * 1024
@@ -30,11 +33,13 @@ class KeysUnavailable(StoreUnavailable):
 
 @dataclass
 class _KeySet:
-    """The keys of one URL. The times are monotonic, in seconds."""
+    """The keys of one URL. The times are monotonic, in seconds; `looked_at` is of newer keys."""
 
     keys: tuple[str, ...] = ()
     fetched_at: float = float("-inf")
     tried_at: float = float("-inf")
+    looked_at: float = float("-inf")
+    fails: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -50,7 +55,7 @@ class KeySets:
         """Return the public keys of a URL.
 
         With `beside`, keys among which the right one is not, newer ones are fetched, once a minute at most.
-        Raises `KeysUnavailable` when there are none.
+        Raises `KeysUnavailable` when there are none, or when newer ones could not be fetched.
         """
         held = self._sets.setdefault(url, _KeySet())
         if not beside and not self._old(held):
@@ -58,11 +63,14 @@ class KeySets:
             return held.keys
         async with held.lock:
             now = self._monotonic()
-            wanted = self._old(held) or (bool(beside) and held.keys == beside)
-            if wanted and now - held.tried_at >= AGAIN:
-                held.tried_at = now
+            newer = bool(beside) and held.keys == beside
+            if newer and now - held.looked_at >= AGAIN:
+                held.looked_at = now
                 await self._fetch(url, held, now)
-        if self._old(held):
+            elif self._old(held) and now - held.tried_at >= AGAIN:
+                await self._fetch(url, held, now)
+        # The signature of a key that could not be fetched is not known to be wrong.
+        if self._old(held) or (held.fails and held.keys == beside):
             raise KeysUnavailable("the public keys of the sender could not be fetched")
         return held.keys
 
@@ -85,11 +93,12 @@ class KeySets:
         return self._monotonic() - held.fetched_at >= LIFE
 
     async def _fetch(self, url: str, held: _KeySet, now: float) -> None:
+        held.tried_at, held.fails = now, True
         try:
             answer = await self._client.call(HttpCall(method="GET", url=url, timeout=TIMEOUT, cap=CAP + 1))
             if answer.status != 200 or len(answer.body) > CAP:
                 raise BadPayload(f"it answered {answer.status} with {len(answer.body)} bytes")
-            held.keys, held.fetched_at = read_keys(answer.body), now
+            held.keys, held.fetched_at, held.fails = read_keys(answer.body), now, False
         except (CallFailed, BadPayload) as error:
             LOGGER.warning("the keys of %s could not be fetched: %s", url, error)
 

@@ -34,9 +34,10 @@ def test_a_body_is_json_and_no_header_of_a_call_replaces_the_key() -> None:
     assert made["headers"]["authorization"] == f"Bearer {KEY}"
 
 
-def test_a_host_that_is_none_is_a_wrong_setting() -> None:
+@pytest.mark.parametrize("host", ["ä" * 300, "xn--", "xn--a.example"])
+def test_a_host_that_is_none_is_a_wrong_setting(host: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a URL"):
-        wire.request(Settings("http://" + "ä" * 300, KEY), jobs.show("job_1"), 30.0)
+        wire.request(Settings(f"http://{host}", KEY), jobs.show("job_1"), 30.0)
 
 
 @pytest.mark.parametrize(

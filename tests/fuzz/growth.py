@@ -21,8 +21,11 @@ FLOOR = 0.0005
 """Seconds of processor time below which costs cannot be compared."""
 ROUNDS = 3
 """Number of rounds of a series. Each measures both sizes, so a machine that slows down slows both."""
-SERIES = 2
-"""Number of series that must find a ratio too large: each begins anew, with no cost of the one before it."""
+SERIES = 6
+"""Number of series that must find a ratio too large: each begins anew, with no cost of the one before it.
+
+A host that takes the processor away adds to the time of a thread, so that one series alone proves nothing.
+"""
 
 JSON_UNITS = (
     *('"', '\\"', "\\\\", "\\u0041", "\\ud83d", "\\", "[", "]", "{", "}", "[]", "[[]],", '{"a":', "],["),

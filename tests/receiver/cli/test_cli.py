@@ -1,6 +1,10 @@
 """Tests of the package of the commands: the list of all, and the exit code and the line of each error."""
 
+import errno
 import io
+import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -135,6 +139,40 @@ def test_a_reader_that_has_left_is_no_traceback(monkeypatch: pytest.MonkeyPatch)
         assert ended() == 1
     # At exit Python would print the error of flushing stdout there.
     assert stderr.closed
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_output_without_room_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    monkeypatch.setattr(cli, "ringback", raising(OSError(number, os.strerror(number))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+        assert ended() == 1
+    assert capsys.readouterr().err == f"ringback: the output cannot be written: {os.strerror(number)}\n"
+
+
+def test_another_error_of_the_system_is_no_matter_of_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "ringback", raising(OSError(errno.ENOENT, "no")))
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "told"),
+    [
+        (">/dev/full", 1, "ringback: the output cannot be written: No space left on device\n"),
+        (">&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full 2>&-", 1, ""),
+    ],
+)
+def test_a_command_may_have_no_output(redirection: str, code: int, told: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m receiver --version {redirection}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (code, told)
 
 
 def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

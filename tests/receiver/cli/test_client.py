@@ -62,10 +62,35 @@ def test_an_answer_that_is_not_ringbacks_is_refused(service: ScriptedService, bo
     assert not isinstance(raised.value, Away)
 
 
-@pytest.mark.parametrize("name", ["object", "data", "secret"])
-def test_each_of_three_keys_marks_an_answer_of_ringback(service: ScriptedService, name: str) -> None:
-    service.answer({name: "x"})
-    assert call("GET", "/v1/jobs") == {name: "x"}
+OURS: list[dict[str, Any]] = [
+    {"object": "job"},
+    {"secret": "x"},
+    {"matches": False},
+    {"data": []},
+    {"data": [{"id": "job_1"}]},
+    {"type": "job.succeeded", "data": {}},
+]
+
+
+@pytest.mark.parametrize("answer", OURS, ids=str)
+def test_an_answer_of_ringback_has_one_of_a_few_forms(
+    service: ScriptedService, answer: dict[str, Any]
+) -> None:
+    service.answer(answer)
+    assert call("GET", "/v1/jobs") == answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"data": 5}, {"data": None}, {"data": [1]}, {"data": {}}, {"object": 1}, {"data": "x"}],
+    ids=str,
+)
+def test_an_answer_of_another_form_is_that_of_another_service(
+    service: ScriptedService, answer: dict[str, Any]
+) -> None:
+    service.answer(answer)
+    with pytest.raises(click.ClickException, match=NOT_OURS.format(url=service.url)):
+        call("GET", "/v1/jobs")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -192,6 +217,16 @@ def test_a_plain_service_under_https_is_told_with_the_fix(
 def test_a_url_with_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGBACK_URL", "http://127.0.0.1:eighty")
     with pytest.raises(click.UsageError, match=r"^RINGBACK_URL: http://127\.0\.0\.1:eighty is not a URL$"):
+        call("GET", "/v1/jobs")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://xn--", "http://a..b", "http://127.0.0.1:99999", "http://a b", f"http://{'a' * 70}.example"],
+)
+def test_a_host_or_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("RINGBACK_URL", url)
+    with pytest.raises(click.UsageError, match=f"^RINGBACK_URL: {url} is not a URL$"):
         call("GET", "/v1/jobs")
 
 

@@ -1,10 +1,14 @@
 """Tests of `ringback demo`: every handler takes part, and its report says whether all went well."""
 
+import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+import click
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -237,6 +241,61 @@ async def test_a_demo_that_did_not_go_well_says_so(
     assert line in capsys.readouterr().out.splitlines()
 
 
+@contextlib.asynccontextmanager
+async def described(knobs: Knobs) -> AsyncIterator[Playground]:
+    """Yield the addresses of a service that does not run."""
+    async with world(knobs) as made:
+        yield Playground("http://127.0.0.1:1", "rb_key", made, "http://127.0.0.1:2")
+
+
+def test_a_signal_ends_the_demo_and_removes_what_it_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stopped: list[asyncio.Event] = []
+    made: list[Path] = []
+
+    def found() -> list[Path]:
+        return list(tmp_path.iterdir())
+
+    def stopping() -> asyncio.Event:
+        stopped.append(asyncio.Event())
+        return stopped[0]
+
+    async def run_on(*_arguments: Any) -> list[Row]:
+        made.extend(found())
+        stopped[0].set()
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(module, "_run", run_on)
+    monkeypatch.setattr(module, "stopping", stopping)
+    monkeypatch.setattr(observability, "set_up", lambda *_arguments: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = run("demo", "--once")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert isinstance(result.exception, SystemExit | click.Abort)
+    assert (len(made), found()) == (1, [])
+
+
+class Stopped(asyncio.Event):
+    """A signal that comes some time after `report`, and notes whether it was waited for."""
+
+    waited = False
+
+    async def wait(self) -> Literal[True]:
+        """Wait for the signal."""
+        await super().wait()
+        self.waited = True
+        return True
+
+    def come(self, turns: int = 20) -> None:
+        """Come after so many turns of the event loop."""
+        if turns:
+            asyncio.get_running_loop().call_soon(self.come, turns - 1)
+        else:
+            self.set()
+
+
 @pytest.mark.parametrize(
     ("arguments", "well", "goes_on"),
     [((), True, True), (("--once",), True, False), ((), False, False), (("--once",), False, False)],
@@ -244,33 +303,24 @@ async def test_a_demo_that_did_not_go_well_says_so(
 def test_the_service_goes_on_only_after_a_demo_that_went_well(
     monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], well: bool, goes_on: bool
 ) -> None:
-    waited: list[bool] = []
+    signals: list[Stopped] = []
 
-    class Stopped:
-        """A signal that came already."""
+    def stopping() -> Stopped:
+        signals.append(Stopped())
+        return signals[0]
 
-        async def wait(self) -> None:
-            """Note that it is waited for."""
-            waited.append(True)
-
-    @contextlib.asynccontextmanager
-    async def described(knobs: Knobs) -> AsyncIterator[Playground]:
-        async with world(knobs) as made:
-            yield Playground("http://127.0.0.1:1", "rb_key", made, "http://127.0.0.1:2")
+    def report(*_arguments: Any) -> bool:
+        signals[0].come()
+        return well
 
     async def nothing(*_arguments: Any) -> Any:
         return []
 
-    for name, value in {
-        "playground": described,
-        "_run": nothing,
-        "_absorbed": nothing,
-        "stopping": Stopped,
-    }.items():
+    scripted = {"_run": nothing, "_absorbed": nothing, "_report": report}
+    for name, value in {**scripted, "playground": described, "stopping": stopping}.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(module, "_report", lambda *_arguments: well)
     monkeypatch.setattr(observability, "set_up", lambda *_arguments: None)
     result = run("demo", *arguments)
     assert result.exit_code == (0 if well else 1)
-    assert waited == ([True] if goes_on else [])
+    assert signals[0].waited is goes_on
     assert ("curl -s http://127.0.0.1:1/v1/jobs" in result.stdout) is goes_on
