@@ -302,6 +302,7 @@ class Provider(Raw):
     blocked: bool
     blocked_reason: str | None
     default_operation: str
+    example: Mapping[str, Any]
     operations: tuple[Operation, ...]
     can: Mapping[str, bool]
     health: Mapping[str, Any]

@@ -72,7 +72,13 @@ def _id(secret: str) -> bytes:
 
 def cookie_of(request: Request) -> str | None:
     """Return the session cookie of a request, None without one."""
-    return request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
+    return next(iter(cookies_of(request)), None)
+
+
+def cookies_of(request: Request) -> list[str]:
+    """Return the session cookies of a request, that of https first: a browser may have one of each."""
+    found = (request.cookies.get(name) for name in (SECURE_COOKIE, COOKIE))
+    return [one for one in found if one]
 
 
 def check_origin(request: Request, *, named: bool = True) -> None:

@@ -46,9 +46,14 @@ async def file(context: RequestContext) -> Response:
     return _sent(context.request, found, FOREVER)
 
 
+def _known(header: str, etag: str) -> bool:
+    """Return whether an `If-None-Match` names a tag, by the weak comparison of RFC 9110."""
+    return header.strip() == "*" or etag in [one.strip().removeprefix("W/") for one in header.split(",")]
+
+
 def _sent(request: Request, found: StaticFile, caching: str) -> Response:
     headers = {**HEADERS, "cache-control": caching, "etag": found.etag}
-    if request.headers.get("if-none-match") == found.etag:
+    if _known(request.headers.get("if-none-match", ""), found.etag):
         return Response(status_code=304, headers=headers)
     if _GZIP.search(request.headers.get("accept-encoding", "")):
         return Response(

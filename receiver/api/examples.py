@@ -117,6 +117,7 @@ _PROVIDER: Mapping[str, Any] = {
     "blocked": False,
     "blocked_reason": None,
     "default_operation": "imagine",
+    "example": {"prompt": "a tide"},
     "operations": [{"name": "runway-imagine", "kind": "video", "callback": True, "poll": True}],
     "can": {"callback": True, "poll": True, "cancel": False, "resolve": False},
     "limits": {"max_in_flight": 16, "rate_limit": None, "max_jobs": 20},

@@ -199,12 +199,12 @@ def _path_parameters(call: Route) -> list[dict[str, Any]]:
 
 
 def _query_parameters(call: Route) -> list[dict[str, Any]]:
-    properties = call.query.model_json_schema()["properties"] if call.query.model_fields else {}
-    found = []
-    for name, schema in properties.items():
+    told = call.query.model_json_schema()
+    needed, found = told.get("required", []), []
+    for name, schema in told.get("properties", {}).items():
         # Null is no choice in a query: it only stands for a parameter that is left out.
         choices = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-        parameter = {"name": name, "in": "query", "required": False, "schema": choices[0]}
+        parameter = {"name": name, "in": "query", "required": name in needed, "schema": choices[0]}
         if "description" in schema:
             parameter["description"] = schema["description"]
         found.append(parameter)

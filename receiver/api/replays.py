@@ -57,7 +57,7 @@ async def list_(context: RequestContext) -> Response:
     cursor, limit = context.query.cursor, context.query.limit
     if cursor is not None and not is_id("rpl", cursor):
         raise foreign_cursor()
-    found = await context.services.replays.page(cursor or NEWEST, limit + 1)
+    found = await context.services.replays.page(cursor or NEWEST, limit + 1, context.query.endpoint)
     return page([replay_json(*one) for one in found], limit)
 
 

@@ -368,6 +368,12 @@ class JobQuery(PageQuery):
     created_before: When | None = Field(default=None, description="RFC 3339 with an offset")
 
 
+class ReplayQuery(PageQuery):
+    """A filter for the list of replays."""
+
+    endpoint: str | None = Field(default=None, description="only of this endpoint")
+
+
 class DeliveryQuery(PageQuery):
     """Filters for the list of deliveries."""
 

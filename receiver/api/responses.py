@@ -361,6 +361,7 @@ class ProviderResponse(ResponseModel):
     blocked: bool
     blocked_reason: str | None
     default_operation: str
+    example: dict[str, Any] = Field(description="an input of the default operation")
     operations: list[OperationResponse]
     can: dict[str, bool]
     health: dict[str, Any]

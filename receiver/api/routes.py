@@ -239,7 +239,7 @@ ROUTES: Sequence[Route] = (
         "List replays, newest first.",
         "endpoints:read",
         s.ReplayResponse,
-        a.PageQuery,
+        a.ReplayQuery,
     ),
     route(
         "GET",

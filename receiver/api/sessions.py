@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.api.api_keys import Caller
@@ -15,6 +14,7 @@ from receiver.api.browser_sessions import (
     BrowserSessions,
     check_origin,
     cookie_of,
+    cookies_of,
 )
 from receiver.api.guard import NO_STORE, RequestContext, answer
 from receiver.api.requests import RequestModel, Scope
@@ -50,7 +50,10 @@ async def create(context: RequestContext) -> Response:
     check_origin(context.request, named=False)
     caller, value, session = await served.begin(context.body.key)
     response = answer(_json(caller, session.expires_at), 201, NO_STORE)
-    _set(response, context.request, value, int(LIFE.total_seconds()))
+    # The browser's own word for the scheme: a proxy in front of us may have ended TLS.
+    origin, scheme = context.request.headers.get("origin", ""), context.request.url.scheme
+    secure = origin.startswith("https://") or scheme == "https"
+    _set(response, SECURE_COOKIE if secure else COOKIE, value, int(LIFE.total_seconds()))
     return response
 
 
@@ -67,12 +70,14 @@ async def show(context: RequestContext) -> Response:
 
 async def delete(context: RequestContext) -> Response:
     """Delete the session of the browser."""
-    cookie, served = cookie_of(context.request), _served(context)
-    if cookie is not None:
+    cookies, served = cookies_of(context.request), _served(context)
+    if cookies:
         check_origin(context.request)
+    for cookie in cookies:
         await served.end(cookie)
     response = Response(status_code=204, headers=NO_STORE)
-    _set(response, context.request, "", 0)
+    for name in (COOKIE, SECURE_COOKIE):
+        _set(response, name, "", 0)
     return response
 
 
@@ -85,15 +90,13 @@ def _json(caller: Caller, expires_at: datetime) -> dict[str, Any]:
     }
 
 
-def _set(response: Response, request: Request, value: str, seconds: int) -> None:
-    # The browser's own word for the scheme: a proxy in front of us may have ended TLS.
-    secure = request.headers.get("origin", "").startswith("https://") or request.url.scheme == "https"
+def _set(response: Response, name: str, value: str, seconds: int) -> None:
     response.set_cookie(
-        SECURE_COOKIE if secure else COOKIE,
+        name,
         value,
         max_age=seconds,
         path="/",
-        secure=secure,
+        secure=name == SECURE_COOKIE,
         httponly=True,
         samesite="strict",
     )

@@ -12,7 +12,7 @@ from receiver.api.responses import Moment, ResponseModel
 from receiver.domain.errors import invalid
 from receiver.domain.rendering import stamp
 from receiver.domain.statistics import SERIES
-from receiver.metrics.statistics import HOUR, POINTS, STANDING, StatisticsQuery, kept_for, step_of
+from receiver.metrics.statistics import HOUR, POINTS, STANDING, StatisticsQuery, aligned, kept_for, step_of
 
 NAMES = (*SERIES, *STANDING)
 
@@ -32,6 +32,9 @@ class StatsQuery(QueryModel):
     metric: MetricName = Field(description="the name of the statistic")
     by: str = Field(
         default="", max_length=100, description="labels to tell apart, separated by commas; default: none"
+    )
+    endpoint: str | None = Field(
+        default=None, max_length=100, description="only this endpoint, where the statistic has that label"
     )
     since: When | None = Field(
         default=None, description="RFC 3339 with an offset; default: an hour before `until`"
@@ -78,7 +81,10 @@ class StatsSeries(ResponseModel):
 
 
 class StatsResponse(ResponseModel):
-    """A statistic: at most 200 series, those with the largest counts. Steps without a count have no point."""
+    """A statistic: at most 200 series, those with the largest counts. Steps without a count have no point.
+
+    `since` and `until` are the borders of the steps that are counted.
+    """
 
     object: Literal["stats"]
     metric: str
@@ -123,10 +129,11 @@ def _checked(query: StatsQuery, now: datetime) -> StatisticsQuery:
     series = SERIES.get(query.metric)
     labels = series.labels if series else STANDING[query.metric]
     by = tuple(dict.fromkeys(name.strip() for name in query.by.split(",") if name.strip()))
-    for name in by:
+    only = {} if query.endpoint is None else {"endpoint": query.endpoint}
+    for name, place in (*((name, "by") for name in by), *((name, name) for name in only)):
         if name not in labels:
             known = ", ".join(labels) or "none"
-            raise invalid("by", f"{query.metric} has no label {name!r}; its labels: {known}", place="query")
+            raise invalid(place, f"{query.metric} has no label {name!r}; its labels: {known}", place="query")
     until = query.until or now
     since = query.since or until - HOUR
     if since >= until:
@@ -139,4 +146,5 @@ def _checked(query: StatsQuery, now: datetime) -> StatisticsQuery:
         raise invalid(
             "step", f"its intervals are kept for {days} days; choose a multiple of 600 or 3600", place="query"
         )
-    return StatisticsQuery(metric=query.metric, by=by, since=since, until=until, step=step)
+    since, until = aligned(since, until, step)
+    return StatisticsQuery(metric=query.metric, by=by, since=since, until=until, step=step, only=only)

@@ -21,6 +21,7 @@ def replays() -> None:
 
 
 @replays.command("list")
+@click.option("--endpoint", type=Id(), help="Only replays of this endpoint.")
 @cursor
 @limit
 @formed
@@ -30,6 +31,7 @@ def list_replays(**query: Any) -> None:
     \b
     Example:
       ringback replays list
+      ringback replays list --endpoint ep_...
     """
     show_list(call("GET", "/v1/replays", params=given(**query)), REPLAY)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from receiver.cli.client import Away, call
-from receiver.cli.output import formed, is_json, print_json
+from receiver.cli.output import formed, is_json, is_quiet, print_json
 from receiver.cli.params import Real
 from receiver.cli.terminal import plain
 from receiver.cli.waterfall import span
@@ -43,6 +43,8 @@ def top(every: float, once: bool) -> None:
       ringback top
       ringback top --once --json
     """
+    if is_quiet():
+        raise click.UsageError("--quiet prints ids, and `top` has none; --json prints its numbers")
     if is_json():
         print_json(_read())
         return

@@ -79,9 +79,11 @@ class ReplayService:
             raise no_such("replay")
         return found
 
-    async def page(self, before: str, limit: int) -> list[tuple[Replay, ReplayProgress]]:
-        """Return at most `limit` replays before an id, newest first."""
-        return await self.store.read(replays.page(before, limit))
+    async def page(
+        self, before: str, limit: int, endpoint: str | None = None
+    ) -> list[tuple[Replay, ReplayProgress]]:
+        """Return at most `limit` replays before an id, of all endpoints or of one, newest first."""
+        return await self.store.read(replays.page(before, limit, endpoint))
 
     async def cancel(self, replay_id: str) -> tuple[Replay, ReplayProgress]:
         """Cancel a replay with its pending deliveries. Returns it. Raises `Conflict` for one that is done."""

@@ -225,12 +225,13 @@ class DeliverySender:
                     raise NoSocket from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
-        self.spans.delivered(delivery, place, began, answer.status if answer else None, error)
+        url, status = target.url if target else "", answer.status if answer else None
+        self.spans.delivered(delivery, place, began, url, status, error)
         attempt = Attempt(
             id=self.ids.new("att", at),
             delivery_id=delivery.id,
             at=at,
-            status=answer.status if answer else None,
+            status=status,
             latency_ms=round(took, 3),
             error=error,
             answer=answer.body[:KEPT] if answer else b"",

@@ -32,13 +32,17 @@ STANDING: Mapping[str, tuple[str, ...]] = {
 
 @immutable(kw_only=True)
 class StatisticsQuery:
-    """A question: a series, the labels to tell apart, and the time. All are checked."""
+    """A question: a series, the labels to tell apart, and the time. All are checked.
+
+    `since` and `until` lie on the borders of steps. `only` has the values of labels to which it is narrowed.
+    """
 
     metric: str
     by: tuple[str, ...]
     since: datetime
     until: datetime
     step: int
+    only: Mapping[str, str]
 
 
 @immutable(kw_only=True)
@@ -53,9 +57,10 @@ class Statistics:
         """Return the series of a metric, those with the largest counts first."""
         if wanted.metric in STANDING:
             return _standing(wanted, await self.gauges.standing())
-        step = wanted.step
-        since, until = _floor(wanted.since, step), _floor(wanted.until - MOMENT, step) + step
-        found = await self.store.read(rollups.read(wanted.metric, wanted.by, since, until, step))
+        since, until = int(wanted.since.timestamp()), int(wanted.until.timestamp())
+        found = await self.store.read(
+            rollups.read(wanted.metric, wanted.by, since, until, wanted.step, wanted.only)
+        )
         groups: dict[tuple[str, ...], list[Interval]] = defaultdict(list)
         for one in found:
             groups[one.labels].append(one)
@@ -77,9 +82,14 @@ def kept_for(step: int) -> int:
     return KEPT[max(grain for grain in GRAINS if step % grain == 0)]
 
 
-def _floor(moment: datetime, step: int) -> int:
+def aligned(since: datetime, until: datetime, step: int) -> tuple[datetime, datetime]:
+    """Return the borders of the steps in which a time begins and ends: only whole steps are counted."""
+    return _floor(since, step), _floor(until - MOMENT, step) + timedelta(seconds=step)
+
+
+def _floor(moment: datetime, step: int) -> datetime:
     seconds = int(moment.timestamp())
-    return seconds - seconds % step
+    return datetime.fromtimestamp(seconds - seconds % step, UTC)
 
 
 def _series(wanted: StatisticsQuery, labels: tuple[str, ...], group: Sequence[Interval]) -> dict[str, Any]:
@@ -133,6 +143,8 @@ def _standing(wanted: StatisticsQuery, now: DeploymentStanding) -> list[dict[str
     # The age of the oldest is no sum.
     joined: dict[tuple[str, ...], float] = {}
     for key, value in values[wanted.metric].items():
+        if any(key[labels.index(name)] != text for name, text in wanted.only.items()):
+            continue
         group = tuple(key[place] for place in places)
         before = joined.get(group)
         worst = wanted.metric.endswith("_seconds")

@@ -54,6 +54,7 @@ class ProviderStatus:
             "blocked": blocked is not None,
             "blocked_reason": blocked[1] if blocked else None,
             "default_operation": handler.default_operation,
+            "example": dict(handler.example),
             "operations": [
                 {
                     "name": operation,

@@ -312,12 +312,19 @@ def get(replay_id: str) -> Transaction[tuple[Replay, ReplayProgress] | None]:
     return None if row is None else (_read(row), (yield from progress(replay_id)))
 
 
-def page(before: str, limit: int) -> Transaction[list[tuple[Replay, ReplayProgress]]]:
-    """Return at most `limit` replays before an id, newest first, with their progress."""
+def page(
+    before: str, limit: int, endpoint: str | None = None
+) -> Transaction[list[tuple[Replay, ReplayProgress]]]:
+    """Return at most `limit` replays before an id, of all endpoints or of one, newest first.
+
+    Each comes with its progress.
+    """
     found = yield query(
-        f"select {named('replay')} from replay where id < :before order by id desc limit :limit",
+        f"select {named('replay')} from replay where id < :before "
+        f"{'' if endpoint is None else 'and endpoint = :endpoint '}order by id desc limit :limit",
         before=before,
         limit=limit,
+        **({} if endpoint is None else {"endpoint": endpoint}),
     )
     counted = yield from _counted([row["id"] for row in found])
     return [(_read(row), counted[row["id"]]) for row in found]

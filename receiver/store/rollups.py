@@ -8,7 +8,7 @@ import itertools
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -34,6 +34,8 @@ AT_ONCE = 500
 """The most changes that one transaction folds."""
 LOOK = 50
 """The most changes that are read and summed at once: for about 1 ms nothing else runs."""
+EVERYTHING: Mapping[str, str] = {}
+"""No values of labels: all rows."""
 SERIES_AT_MOST = 200
 """The most combinations of labels that a reading returns: those with the largest counts."""
 # Each process begins at a random number and goes on from there: replicas need no common sequence, and rows
@@ -129,24 +131,29 @@ def _add(sums: Sums, key: tuple[Any, ...], count: float, total: float) -> None:
     known[1] += total
 
 
-def read(name: str, by: Sequence[str], since: int, until: int, step: int) -> Transaction[Sequence[Interval]]:
+def read(
+    name: str, by: Sequence[str], since: int, until: int, step: int, only: Mapping[str, str] = EVERYTHING
+) -> Transaction[Sequence[Interval]]:
     """Return the intervals of a series from `since` to before `until`, summed by labels and `step` seconds.
 
-    All are seconds since 1970, `since` and `until` on the borders of intervals of `step`. An interval with
-    changes that are not folded yet is there several times.
+    With `only`, those with these values of labels. All are seconds since 1970, `since` and `until` on the
+    borders of intervals of `step`. An interval with changes that are not folded yet is there several times.
     """
     grain = max(one for one in GRAINS if step % one == 0)
     places = [SERIES[name].labels.index(label) for label in by]
     columns = "".join(f"{NAMES[place]}, " for place in places)
+    wanted = {SERIES[name].labels.index(label): value for label, value in only.items()}
+    narrow = "".join(f"and {NAMES[place]} = :only{place} " for place in wanted)
     found = yield query(
         f"select at - (at % :step) as slot, {columns}bucket, sum(count) as count, sum(total) as total "
         "from rollup where metric = :metric and at >= :since and at < :until and grain = :grain "
-        f"group by slot, {columns}bucket",
+        f"{narrow}group by slot, {columns}bucket",
         metric=name,
         since=since,
         until=until,
         step=step,
         grain=grain,
+        **{f"only{place}": value for place, value in wanted.items()},
     )
     told = [
         Interval(
@@ -161,15 +168,17 @@ def read(name: str, by: Sequence[str], since: int, until: int, step: int) -> Tra
     fresh = yield query(
         "select at, counts from rollup_change where at >= :since and at < :until", since=since, until=until
     )
-    return [*told, *_unfolded(fresh, name, places, step)]
+    return [*told, *_unfolded(fresh, name, places, step, wanted)]
 
 
-def _unfolded(rows: Rows, name: str, places: Sequence[int], step: int) -> Iterator[Interval]:
-    """Yield the counts of one series in changes, by the labels at `places`."""
+def _unfolded(
+    rows: Rows, name: str, places: Sequence[int], step: int, wanted: Mapping[int, str]
+) -> Iterator[Interval]:
+    """Yield the counts of one series in changes, by the labels at `places`, with the wanted values."""
     sums = _sums()
     for row in rows:
         for (metric, *labels, bucket), count, total in json.loads(row["counts"]):
-            if metric == name:
+            if metric == name and all(labels[place] == value for place, value in wanted.items()):
                 slot = row["at"] - row["at"] % step
                 _add(sums, (slot, tuple(labels[place] for place in places), bucket), count, total)
     for (slot, labels, bucket), (count, total) in sums.items():

@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass
 
 from receiver.domain.model import CALLBACK_TARGET, Job, PendingDelivery
+from receiver.egress.address_guard import host_of
 from receiver.tracing import Attributes, Span, SpanKind, TracePlace, Tracing, read, sampled, submission_id
 
 METHOD, STATUS, ROUTE = "http.request.method", "http.response.status_code", "http.route"
-HOST = "server.address"
+HOST, ERROR = "server.address", "error.type"
 """Names of the conventions for HTTP, version 1.44."""
 JOB, ACCOUNT, OPERATION = "ringback.job.id", "ringback.account", "ringback.operation"
 OUTCOME, ENDPOINT, EVENT = "ringback.outcome", "ringback.endpoint.id", "ringback.event.type"
@@ -45,7 +46,7 @@ class JobSpans:
     def submitted(self, job: Job, began: float, host: str, status: int | None, error: str | None) -> None:
         """Record a submission. Callbacks and polls link to the first one."""
         first = submission_id(job.id) if job.intents <= 1 else None
-        self._record("submit", SpanKind.CLIENT, job, began, _http(host, status), error, identity=first)
+        self._record("submit", SpanKind.CLIENT, job, began, _http(host, status, error), error, identity=first)
 
     def polled(self, job: Job, began: float, host: str, outcome: str) -> None:
         """Record a poll."""
@@ -70,15 +71,18 @@ class JobSpans:
         delivery: PendingDelivery,
         sent: TracePlace | None,
         began: float,
+        url: str,
         status: int | None,
         error: str | None,
     ) -> None:
-        """Record an attempt to deliver. `sent` is the place that its receiver got."""
+        """Record an attempt to deliver to a URL. `sent` is the place that its receiver got."""
         parent = sampled(self.tracing, delivery.traceparent)
         if parent is None or sent is None:
             return
         told = {EVENT: delivery.event.type, ENDPOINT: delivery.endpoint_id or CALLBACK_TARGET}
-        attributes = {METHOD: "POST", JOB: delivery.job_id or "", **told}
+        attributes = {JOB: delivery.job_id or "", **told}
+        if error is None and status is not None and not 200 <= status < 300:
+            error = f"{status}"
         self.tracing.record(
             Span(
                 name="deliver",
@@ -87,7 +91,7 @@ class JobSpans:
                 ended=self.now(),
                 parent=parent,
                 id=sent.span_id,
-                attributes={**attributes, **_status(status)},
+                attributes={**attributes, **_http(host_of(url), status, error)},
                 error=error,
             )
         )
@@ -132,9 +136,11 @@ def _about(job: Job) -> Attributes:
     return {JOB: job.id, ACCOUNT: job.account, OPERATION: job.operation}
 
 
-def _http(host: str, status: int | None) -> Attributes:
-    return {METHOD: "POST", HOST: host, **_status(status)}
-
-
-def _status(status: int | None) -> dict[str, int]:
-    return {} if status is None else {STATUS: status}
+def _http(host: str, status: int | None, error: str | None) -> Attributes:
+    told: dict[str, str | int] = {METHOD: "POST", HOST: host}
+    if status is not None:
+        told[STATUS] = status
+    if error is not None:
+        # The class of an error alone: the texts behind it are many.
+        told[ERROR] = error.partition(":")[0]
+    return told

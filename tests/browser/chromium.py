@@ -31,6 +31,13 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+LEAST = 320
+"""The least width in pixels at which nothing scrolls sideways (WCAG 1.4.10)."""
+TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+    [...document.querySelectorAll("main *, header *")]
+        .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+        .map((one) => `${one.tagName}.${one.className} ${one.getBoundingClientRect().right}`).slice(0, 12)"""
+"""A script that returns the elements that reach over the edge of a page that scrolls sideways."""
 VIOLATIONS = """addEventListener("securitypolicyviolation",
     (event) => console.error("policy", event.violatedDirective, event.blockedURI))"""
 """A script that reports violations of the policy."""
@@ -77,7 +84,7 @@ class Desk:
         await self.page.get_by_role("heading", level=1, name=heading).wait_for()
 
     async def picture(self, name: str) -> None:
-        """Write a picture of the screen in light and dark, wide and narrow."""
+        """Write a picture of the screen in light and dark, wide and narrow. It must fit the least width."""
         if not ENGINES.sqlite:
             return
         await asyncio.to_thread(SHOTS.mkdir, parents=True, exist_ok=True)
@@ -87,6 +94,8 @@ class Desk:
                 await self.page.set_viewport_size({"width": width, "height": height})
                 await self.page.screenshot(path=SHOTS / f"{name}-{scheme}-{size}.png", full_page=True)
         await self.page.emulate_media(color_scheme="light")
+        await self.page.set_viewport_size({"width": LEAST, "height": SIZES["narrow"][1]})
+        assert await self.page.evaluate(TOO_WIDE) == [], f"{name} scrolls sideways"
         await self.page.set_viewport_size({"width": SIZES["wide"][0], "height": SIZES["wide"][1]})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from receiver.sandbox.world import Knobs
 from tests.browser.chromium import Desk, desk
@@ -221,6 +221,47 @@ async def test_a_first_job_goes_to_the_sandbox_at_a_click(browser: Browser, depl
         await page.page.get_by_role("button", name="Submit a job to the sandbox (apiframe)").click()
         await expect(page.page.get_by_text("as the provider's callback told")).to_be_visible()
         assert page.page.url.startswith(f"{deployment.url}/#/jobs/job_")
+
+
+async def test_without_an_answer_a_list_is_not_said_to_be_empty(
+    browser: Browser, deployment: Deployment
+) -> None:
+    async with desk(browser, deployment) as page:
+        await page.sign_in()
+        for path, heading, pattern, none in (
+            ("endpoints", "Endpoints", "**/v1/endpoints?**", "no endpoint yet"),
+            ("keys", "API keys", "**/v1/keys?**", "no key but that of the settings"),
+        ):
+            await page.page.route(pattern, away)
+            await page.go(path, heading)
+            await expect(page.page.get_by_role("alert")).to_have_text("the service is away")
+            await expect(page.page.get_by_text(none)).to_have_count(0)
+            await page.page.unroute(pattern)
+        # The browser itself reports each answer with an error.
+        assert [one for one in page.complaints if "503" not in one] == []
+        page.complaints.clear()
+
+
+async def away(route: Route) -> None:
+    """Answer for a service that is away."""
+    await route.fulfill(status=503, json={"code": "unavailable", "detail": "the service is away"})
+
+
+async def test_over_plain_http_a_text_is_copied_without_the_clipboard_of_browsers(
+    browser: Browser, deployment: Deployment
+) -> None:
+    async with desk(browser, deployment) as page:
+        await page.page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+        await page.page.add_init_script(
+            "addEventListener('copy', () => { window.copied = document.activeElement.value; })"
+        )
+        await page.sign_in()
+        await page.page.get_by_role("button", name="Copy the command").first.click()
+        await expect(page.page.get_by_role("button", name="copied")).to_be_visible()
+        assert "ringback endpoints create" in await page.page.evaluate("window.copied")
+        await page.page.evaluate("document.execCommand = () => false")
+        await page.page.get_by_role("button", name="Copy the command").last.click()
+        await expect(page.page.get_by_role("button", name="not copied")).to_be_visible()
 
 
 async def test_what_came_in_a_pause_is_there_when_the_list_goes_on(

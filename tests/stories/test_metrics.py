@@ -206,6 +206,11 @@ async def test_metrics_may_be_public_and_speak_openmetrics(tmp_path: Path) -> No
             "by",
             "jobs has no label 'id'; its labels: account, operation, outcome, completed_by",
         ),
+        (
+            {"metric": "jobs", "endpoint": "ep_1"},
+            "endpoint",
+            "jobs has no label 'endpoint'; its labels: account",
+        ),
         ({"metric": "replicas", "by": "id"}, "by", "replicas has no label 'id'; its labels: none"),
         ({"metric": "jobs", "step": "90"}, "step", "multiple of 60"),
         (
@@ -247,6 +252,32 @@ async def test_a_time_that_ends_with_a_step_has_no_part_of_the_next(tmp_path: Pa
         assert await stats(deployment, "jobs", step="3600", since=early, until=at) == {}
         during = await stats(deployment, "jobs", step="3600", since=at, until=late)
         assert [len(one["points"]) for one in during.values()] == [1]
+        # The times of an answer are those that it counts, so that one after the other counts nothing twice.
+        inside = {"since": (hour + HOUR / 4).isoformat(), "until": (hour + HOUR / 2).isoformat()}
+        query = {"metric": "jobs", "step": "3600", **inside}
+        told = (await deployment.client.get("/v1/stats", params=query)).json()
+        assert [datetime.fromisoformat(told[name]) for name in ("since", "until")] == [hour, hour + HOUR]
+
+
+async def test_a_statistic_is_narrowed_to_one_endpoint(tmp_path: Path) -> None:
+    async with deployed(tmp_path, retry_schedule="[600]") as deployment:
+        one = await deployment.subscribe("job.succeeded")
+        other = await deployment.subscribe("job.succeeded", secret=one["secret"])
+        job = await deployment.submit(asking("apiframe"))
+        await deployment.delivered(job["id"], "job.succeeded")
+
+        async def counted() -> int:
+            return sum(found["count"] for found in (await stats(deployment, "delivery_attempts")).values())
+
+        await deployment.until(counted, lambda found: found == 2)
+        for endpoint in (one["id"], other["id"]):
+            found = await stats(deployment, "delivery_attempts", "endpoint,class", endpoint=endpoint)
+            assert list(found) == [(endpoint, "2xx")]
+        states = await deployment.until(
+            lambda: stats(deployment, "endpoint_state", "endpoint,state", endpoint=one["id"]), bool
+        )
+        assert list(states) == [(one["id"], "active")]
+        assert await stats(deployment, "deliveries", endpoint="ep_none") == {}
 
 
 async def test_a_fresh_link_and_the_loop_s_lateness_are_counted(tmp_path: Path) -> None:

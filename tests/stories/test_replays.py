@@ -148,6 +148,9 @@ async def test_a_failing_replay_does_not_count_for_the_health_of_its_endpoint(de
     assert (done["delivered"], done["failed"]) == (0, 1)
     shown = await asked(deployment, "GET", f"/v1/endpoints/{made['id']}")
     assert (shown["failing_since"], shown["last_attempt"]["status"]) == (None, 500)
+    for endpoint, found in ((made["id"], [done["id"]]), ("ep_other", [])):
+        listed = await asked(deployment, "GET", f"/v1/replays?endpoint={endpoint}")
+        assert [one["id"] for one in listed["data"]] == found
 
 
 async def test_many_events_are_replayed_a_few_at_a_time(

@@ -66,6 +66,29 @@ async def test_behind_https_the_cookie_is_bound_to_it(deployment: Deployment) ->
         assert (cookie.key, cookie["secure"]) == ("__Host-ringback", True)
 
 
+async def test_a_sign_out_ends_the_sessions_of_both_schemes(deployment: Deployment) -> None:
+    values: dict[str, str] = {}
+    for scheme in ("http", "https"):
+        async with browser(
+            deployment, origin=f"{scheme}://{deployment.url.removeprefix('http://')}"
+        ) as client:
+            [cookie] = SimpleCookie((await signed_in(client)).headers["set-cookie"]).values()
+            values[cookie.key] = cookie.value
+    assert set(values) == {"ringback", "__Host-ringback"}
+    both = {"cookie": "; ".join(f"{name}={value}" for name, value in values.items())}
+    async with browser(deployment) as client:
+        done = await client.delete("/session", headers=both)
+        assert done.status_code == 204
+        gone = SimpleCookie()
+        for header in done.headers.get_list("set-cookie"):
+            gone.load(header)
+        assert {name: (one.value, one["max-age"]) for name, one in gone.items()} == dict.fromkeys(
+            values, ("", "0")
+        )
+        for name, value in values.items():
+            assert (await client.get("/session", headers={"cookie": f"{name}={value}"})).status_code == 204
+
+
 def url_of(route: Route) -> str:
     """Return a path of a route, with an id of nothing."""
     return route.path.replace("{id}", "x").replace("{code}", "gone").replace("{token}", "x")
@@ -187,8 +210,12 @@ async def test_the_page_is_sent_with_its_policy_and_kept_by_its_tag(deployment: 
         assert page.headers["content-security-policy"] == POLICY
         assert "frame-ancestors 'none'" in POLICY
         assert page.headers["cache-control"] == "no-cache"
-        again = await client.get("/", headers={"if-none-match": page.headers["etag"]})
-        assert (again.status_code, again.content) == (304, b"")
+        tag = page.headers["etag"]
+        for known in (tag, f"W/{tag}", f'"x", W/{tag}', "*"):
+            again = await client.get("/", headers={"if-none-match": known})
+            assert (again.status_code, again.content) == (304, b""), known
+        for unknown in ('"x"', "W/*", tag.strip('"')):
+            assert (await client.get("/", headers={"if-none-match": unknown})).status_code == 200, unknown
         script = page.text.partition('type="module" src="')[2].partition('"')[0]
         for encoding, sent in (
             ("gzip", "gzip"),

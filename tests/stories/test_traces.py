@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -102,7 +102,12 @@ async def test_a_poll_and_a_failed_delivery_show(tmp_path: Path) -> None:
     polls = collector.named("poll")
     assert polls
     assert {len(span.links) for span in polls} == {1}
-    assert 500 in [attributes(span)["http.response.status_code"] for span in collector.named("deliver")]
+    [failed, *_] = [
+        span for span in collector.named("deliver") if attributes(span)["http.response.status_code"] == 500
+    ]
+    told = attributes(failed)
+    assert (told["error.type"], told["server.address"]) == ("500", "127.0.0.1")
+    assert failed.status.code == Status.STATUS_CODE_ERROR
     assert len({span.trace_id for span in collector.spans}) == 1
 
 

@@ -54,6 +54,9 @@ async def test_numbers_of_jobs_and_endpoints_are_shown(tmp_path: Path) -> None:
         assert ["apiframe", "1"] in lines
         [row] = [line for line in lines if line[:1] == [endpoint["id"]]]
         assert row[1] == "active"
+        quiet = await run(tmp_path, "top", "--once", "-q", **named(deployment))
+        assert (quiet.code, quiet.out) == (2, "")
+        assert "--quiet prints ids, and `top` has none" in quiet.err
         # In a pipe it shows them once.
         piped = await run(tmp_path, "top", **named(deployment))
         assert piped.code == 0

@@ -41,12 +41,17 @@ def statistics(
     metric: str,
     *,
     by: Sequence[str] = (),
+    endpoint: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     step: int | None = None,
 ) -> Call[Statistic]:
-    """Read a statistic, split by labels: the last hour, or from `since` in steps of `step` seconds."""
-    wanted = query(metric=metric, by=",".join(by) or None, since=since, until=until, step=step)
+    """Read a statistic, split by labels: the last hour, or from `since` in steps of `step` seconds.
+
+    With `endpoint`, that of one endpoint.
+    """
+    labels = ",".join(by) or None
+    wanted = query(metric=metric, by=labels, endpoint=endpoint, since=since, until=until, step=step)
     return get("/v1/stats", reader(Statistic), wanted)
 
 

@@ -140,9 +140,9 @@ def replay_show(replay_id: str) -> Call[Replay]:
     return get(path("replays", replay_id), reader(Replay))
 
 
-def replay_pages(*, page_size: int = PAGE_SIZE) -> Call[Page[Replay]]:
-    """List replays, newest first."""
-    return listing("/v1/replays", reader(Replay), query(limit=page_size))
+def replay_pages(*, endpoint: str | None = None, page_size: int = PAGE_SIZE) -> Call[Page[Replay]]:
+    """List replays, of all endpoints or of one, newest first."""
+    return listing("/v1/replays", reader(Replay), query(endpoint=endpoint, limit=page_size))
 
 
 def replay_cancel(replay_id: str) -> Call[Replay]:

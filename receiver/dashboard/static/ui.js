@@ -78,13 +78,33 @@ export const Json = ({ value, label }) => html`<pre tabindex="0" aria-label=${la
 
 /** A button that copies a text. */
 export function Copy({ text, what }) {
-  const [done, set] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard?.writeText(text);
-    set(true);
-    setTimeout(() => set(false), 1500);
+  const [word, set] = useState("copy");
+  const copy = async (event) => {
+    const button = event.currentTarget;
+    const done = await written(text).catch(() => selected(text, button));
+    set(done ? "copied" : "not copied");
+    setTimeout(() => set("copy"), 1500);
   };
-  return html`<button class="quiet" onClick=${copy} aria-label=${`Copy ${what || "this"}`}>${done ? "copied" : "copy"}</button>`;
+  return html`<button class="quiet" onClick=${copy} aria-label=${word === "copy" ? `Copy ${what || "this"}` : undefined}>${word}</button>`;
+}
+
+async function written(text) {
+  await navigator.clipboard.writeText(text);
+  return true;
+}
+
+/** Copy a text by selecting it: over plain http browsers have no clipboard. Returns whether it was copied. */
+function selected(text, button) {
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "skip";
+  // Beside the button: behind an open dialog nothing can be selected.
+  button.after(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  button.focus();
+  return done;
 }
 
 /** A button that asks first: `say` tells its effect and its cost. */
@@ -117,7 +137,7 @@ export function Table({ head, rows, empty, label }) {
 
 /** A list that is read in pages. `path` and `query` name it, `row` makes a row of an item. */
 export function Paged({ path, query, head, row, empty, label, merge, reload }) {
-  const [pages, set] = useState([]);
+  const [pages, set] = useState(null);
   const [next, setNext] = useState(null);
   const { error, busy, run } = useAction();
   const key = JSON.stringify([path, query, reload]);
@@ -127,16 +147,19 @@ export function Paged({ path, query, head, row, empty, label, merge, reload }) {
     const page = await run(() => get(path, { ...query, cursor, limit: 50 }));
     // The answer to an earlier question comes too late.
     if (!page || mine !== turn.current) return;
-    set((before) => (cursor ? [...before, ...page.data] : page.data));
+    set((before) => (cursor ? [...(before || []), ...page.data] : page.data));
     setNext(page.next_cursor);
   };
   useEffect(() => {
     turn.current++;
     load(null);
   }, [key]);
-  const items = merge ? merge(pages) : pages;
+  // Without an answer nothing is known, which is not the same as none.
+  const items = pages && (merge ? merge(pages) : pages);
+  const waits = items ? busy && !items.length : !error;
   return html`<${Problem} error=${error} />
-    ${busy && !items.length ? html`<p class="empty">loading …</p>` : html`<${Table} head=${head} rows=${items.map(row)} empty=${empty} label=${label} />`}
+    ${waits && html`<p class="empty">loading …</p>`}
+    ${items && !waits && html`<${Table} head=${head} rows=${items.map(row)} empty=${empty} label=${label} />`}
     ${next && html`<p><button disabled=${busy} onClick=${() => load(next)}>Older</button></p>`}`;
 }
 

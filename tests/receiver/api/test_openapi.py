@@ -224,6 +224,8 @@ def test_parameters_come_from_the_path_the_query_and_the_headers() -> None:
         ("query", "wait", False),
     ]
     assert (found[2]["schema"]["minimum"], found[2]["schema"]["maximum"]) == (0, 60)
+    needed = [one["name"] for one in call_of("GET", "/v1/stats")["parameters"] if one["required"]]
+    assert needed == ["metric"]
 
 
 def test_a_filter_that_may_be_left_out_is_not_said_to_be_null() -> None:

@@ -57,6 +57,7 @@ async def test_an_account_is_shown_with_all_that_it_can_do(
             "blocked": False,
             "blocked_reason": None,
             "default_operation": "video",
+            "example": {"model": "video-gen.pro-1.0", "content": [{"type": "text", "text": "a tide"}]},
             "operations": [{"name": "video", "kind": "video", "callback": False, "poll": True}],
             "can": {"callback": False, "poll": True, "cancel": False, "resolve": True},
             "limits": {"max_in_flight": 16, "rate_limit": None, "max_jobs": None},

@@ -158,3 +158,5 @@ async def test_an_endpoint_has_one_running_replay_and_old_ones_are_forgotten(
         assert await fixture.store.write(partial(replays.cancel, one.id, START))
         assert not await fixture.store.write(partial(replays.cancel, one.id, START))
     assert [one.id for one, _ in await fixture.store.read(replays.page("rpl_g", 9))] == ["rpl_4", "rpl_3"]
+    for name, found in (("ep_1", ["rpl_4"]), ("ep_2", [])):
+        assert [one.id for one, _ in await fixture.store.read(replays.page("rpl_g", 1, name))] == found

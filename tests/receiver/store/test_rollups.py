@@ -80,6 +80,18 @@ async def test_every_step_and_label_gives_the_same_sums(fixture: StoreFixture) -
     ]
 
 
+async def test_a_reading_may_be_narrowed_to_values_of_labels(fixture: StoreFixture) -> None:
+    await count(fixture, FAILED, DONE, DONE, OTHER)
+    for _ in range(2):
+        for account, number in (("aiml", 3), ("gately", 1), ("none", 0)):
+            found = await fixture.store.read(
+                rollups.read("jobs", ["account"], AT, AT + 60, 60, {"account": account})
+            )
+            assert sum(one.count for one in found) == number
+            assert {one.labels for one in found} <= {(account,)}
+        await fold(fixture)
+
+
 async def test_values_are_kept_by_bucket_with_their_sum(fixture: StoreFixture) -> None:
     took = [("delivery_attempt_seconds", ("ep_1",), seconds) for seconds in (0.004, 0.002, 0.2)]
     await count(fixture, *took)

@@ -50,11 +50,10 @@ async function loaded(id, may) {
   const path = `/v1/endpoints/${encodeURIComponent(id)}`;
   const [one, replays, attempts] = await Promise.all([
     get(path),
-    get("/v1/replays", { limit: 200 }),
-    may("metrics:read") ? get("/v1/stats", { metric: "delivery_attempts", by: "endpoint,class" }) : null,
+    get("/v1/replays", { endpoint: id, limit: 20 }),
+    may("metrics:read") ? get("/v1/stats", { metric: "delivery_attempts", by: "class", endpoint: id }) : null,
   ]);
-  const mine = attempts && { ...attempts, data: attempts.data.filter((series) => series.labels.endpoint === id) };
-  return { one, replays: replays.data.filter((replay) => replay.endpoint === id).slice(0, 20), attempts: mine };
+  return { one, replays: replays.data, attempts };
 }
 
 export function Endpoint({ id, may }) {

@@ -9,12 +9,12 @@ const LOCAL = /^https?:\/\/(127\.|localhost|\[::1\])/;
 export function FirstSteps({ providers, may, done }) {
   const accounts = (providers?.data || []).filter((one) => one.on);
   const local = accounts.filter((one) => LOCAL.test(one.base_url || ""));
-  // A prompt is all that this one needs.
+  // The one of the documents, where it is there.
   const sandbox = local.find((one) => one.handler === "apiframe") || local[0];
   const chosen = sandbox || accounts[0];
   const { busy, error, run } = useAction();
-  const request = { provider: chosen?.id || "apiframe", input: { prompt: "a tide coming in" } };
-  const curl = `curl ${location.origin}/v1/jobs -H "Authorization: Bearer $RINGBACK_API_KEY" -H 'Content-Type: application/json' -d '${JSON.stringify(request)}'`;
+  const request = { provider: chosen?.id || "apiframe", input: chosen?.example || { prompt: "a tide coming in" } };
+  const curl = `curl ${location.origin}/v1/jobs -H "Authorization: Bearer $RINGBACK_API_KEY" -H 'Content-Type: application/json' -d '${JSON.stringify(request).replaceAll("'", "'\\''")}'`;
   const submit = async () => {
     const job = await run(() => post("/v1/jobs", request));
     if (job) {
