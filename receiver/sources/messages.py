@@ -1,6 +1,7 @@
 """The event of a message: its data, with the body exactly as it came where that is JSON. Pure."""
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from handlers import json, wire
 from handlers.contract import HttpMessage, Update
-from handlers.pointers import steps
+from handlers.pointers import Ambiguous, every
 from handlers.values import immutable
 from receiver.config.sources import SCHEMES, SourceSettings
 from receiver.domain.event_types import of_source
@@ -39,8 +40,6 @@ LONGEST_HEADER = 1000
 """Most characters of a header in an event."""
 LONGEST_ID = 256
 """Most characters of a sender's id; a longer one is known by its digest."""
-PLACE = re.compile(r"0|[1-9][0-9]{0,5}", re.ASCII)
-"""The place of an item in a list."""
 MENDED = "\ufffd"
 UPDATE_LIMIT = 64 * 1024
 """Most bytes of an update in an event."""
@@ -50,6 +49,8 @@ NEVER_KEPT = frozenset(
 """Headers that may hold a secret, beside those that the settings name."""
 BETWEEN = re.compile(rb'("(?:[^"\\]|\\.)*+")|[ \t\r\n]++')
 """A text of JSON, or blanks between two tokens."""
+# Of the sources in the settings, which are few: each message of one has the same place.
+_finder = functools.lru_cache(maxsize=64)(every)
 
 
 @immutable(kw_only=True)
@@ -81,14 +82,11 @@ def sender_id_of(source: SourceSettings, message: HttpMessage) -> str | None:
 
 def _pointed(body: bytes, pointer: str) -> str | None:
     try:
-        at: Any = json.forgive(body)
-    except json.BadJson:
+        found = _finder(pointer)(json.forgive(body))
+    except (json.BadJson, Ambiguous):
+        # An id that stands there twice may be that of either message.
         return None
-    for key in steps(pointer):
-        if isinstance(at, list):
-            at = at[int(key)] if PLACE.fullmatch(key) and int(key) < len(at) else None
-        else:
-            at = at.get(key) if isinstance(at, dict) else None
+    at = found[0] if len(found) == 1 else None
     text = str(at) if isinstance(at, str | int) and not isinstance(at, bool) else ""
     # A text that had to be mended may stand for several: such a message is never taken for a repetition.
     return None if MENDED in text else _bounded(text)

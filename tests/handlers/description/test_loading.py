@@ -97,6 +97,54 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
         ('"/headers/x-region"', '"/hedders/x"', "23: settings.region.sets: the description has no 'hedders'"),
         ('"https://api.acme.example"', '"api.acme.example"', "2: base_url: String should match pattern"),
         ("checked = 2026-11-29", 'checked = "soon"', "3: checked: must be a valid date"),
+        ('{ at = "/url" }', '{ at = "/url", facts = { duration = "/a~2" } }', "~ is written ~0"),
+        ("example =", 'auth = "body:/a~2"\nexample =', "~ is written ~0"),
+        (
+            'path = "/v1/{name}" }',
+            'path = "/v1/{name}", former = { old = "*" } }',
+            "there is no operation '*'",
+        ),
+        ("example =", "cadence = { interval = inf }\nexample =", "cadence.interval"),
+        ("[settings.region]", "[settings.model_config]", "may not begin with `model_`"),
+        ('"body:/webhook" }', '"body:/webhook", idempotency = "header:Bad Name" }', "no name of a header"),
+        ("example =", 'headers = { x-a = "1\\r\\nevil: 2" }\nexample =', "headers.x-a"),
+        (
+            'say = "the region"',
+            'say = "s"\nkind = "choice"\nchoices = ["a"]\ndefault = "b"',
+            "one of the choices",
+        ),
+        (
+            GOOD.partition("poll =")[1] + GOOD.partition("poll =")[2].partition("example")[0].rstrip(),
+            'callback.proof = { scheme = "hmac", header = "x-a", optional = true, key = "account" }',
+            "[poll] is needed",
+        ),
+        (
+            "example =",
+            'headers = { transfer-encoding = "chunked" }\nexample =',
+            "headers.transfer-encoding: 'transfer-encoding' is set by the request itself",
+        ),
+        (
+            '"body:/webhook"',
+            '"header:Content-Length"',
+            "8: submit.callback: 'Content-Length' is set by the req",
+        ),
+        ("example =", 'auth = "header:host"\nexample =', "11: auth: 'host' is set by the request itself"),
+        ('"body:/webhook" }', '"body:/webhook", with_callback = { "a~2" = 1 } }', "submit.with_callback.a~2"),
+        (
+            '"body:/webhook" }',
+            '"body:/webhook", kept = { at = "/u", origins = ["https://acme.example/"] } }',
+            "submit.kept.origins.0: String should match pattern",
+        ),
+        (
+            'poll = { path = "/v1/tasks/{id}" }',
+            'auth = "body:/key"\npoll = { method = "POST", path = "/v1", body = [{ id = "{id}" }] }',
+            "10: poll.body: auth puts the key into an object; a list has no place for it",
+        ),
+        (
+            "[settings.region]",
+            'rules = [{ at = "/x/*", needs = { a = "b" }, required = ["c"] }]\n[settings.region]',
+            "rules.0: needs and excludes are about values; put required into a rule of its own",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_fix(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -200,66 +248,6 @@ def test_descriptions_that_extend_each_other_in_a_circle_are_refused(tmp_path: P
 
 def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
     assert "1: extends: must be a shipped description" in told(tmp_path, 'extends = "minmax"\n')
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ('{ at = "/url" }', '{ at = "/url", facts = { duration = "/a~2" } }', "~ is written ~0"),
-        ("example =", 'auth = "body:/a~2"\nexample =', "~ is written ~0"),
-        (
-            'path = "/v1/{name}" }',
-            'path = "/v1/{name}", former = { old = "*" } }',
-            "there is no operation '*'",
-        ),
-        ("example =", "cadence = { interval = inf }\nexample =", "cadence.interval"),
-        ("[settings.region]", "[settings.model_config]", "may not begin with `model_`"),
-        ('"body:/webhook" }', '"body:/webhook", idempotency = "header:Bad Name" }', "no name of a header"),
-        ("example =", 'headers = { x-a = "1\\r\\nevil: 2" }\nexample =', "headers.x-a"),
-        (
-            'say = "the region"',
-            'say = "s"\nkind = "choice"\nchoices = ["a"]\ndefault = "b"',
-            "one of the choices",
-        ),
-        (
-            GOOD.partition("poll =")[1] + GOOD.partition("poll =")[2].partition("example")[0].rstrip(),
-            'callback.proof = { scheme = "hmac", header = "x-a", optional = true, key = "account" }',
-            "[poll] is needed",
-        ),
-        (
-            "example =",
-            'headers = { transfer-encoding = "chunked" }\nexample =',
-            "headers.transfer-encoding: 'transfer-encoding' is set by the request itself",
-        ),
-        (
-            '"body:/webhook"',
-            '"header:Content-Length"',
-            "8: submit.callback: 'Content-Length' is set by the req",
-        ),
-        ("example =", 'auth = "header:host"\nexample =', "11: auth: 'host' is set by the request itself"),
-        ('"body:/webhook" }', '"body:/webhook", with_callback = { "a~2" = 1 } }', "submit.with_callback.a~2"),
-        (
-            '"body:/webhook" }',
-            '"body:/webhook", kept = { at = "/u", origins = ["https://acme.example/"] } }',
-            "submit.kept.origins.0: String should match pattern",
-        ),
-        (
-            'poll = { path = "/v1/tasks/{id}" }',
-            'auth = "body:/key"\npoll = { method = "POST", path = "/v1", body = [{ id = "{id}" }] }',
-            "10: poll.body: auth puts the key into an object; a list has no place for it",
-        ),
-        (
-            "[settings.region]",
-            'rules = [{ at = "/x/*", needs = { a = "b" }, required = ["c"] }]\n[settings.region]',
-            "rules.0: needs and excludes are about values; put required into a rule of its own",
-        ),
-    ],
-)
-def test_a_mistake_in_a_value_is_refused_where_it_is_loaded(
-    tmp_path: Path, old: str, new: str, said: str
-) -> None:
-    assert old in GOOD
-    assert said in told(tmp_path, GOOD.replace(old, new, 1))
 
 
 def test_a_former_name_may_stand_before_the_group_of_its_present_one(tmp_path: Path) -> None:

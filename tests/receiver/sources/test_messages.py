@@ -139,6 +139,10 @@ DIGEST = f"sha256:{hashlib.sha256(LONG.encode()).hexdigest()}"
         ({"id_pointer": "/a/1/id"}, [], b'{"a": [{"id": "x"}, {"id": "y"}]}', "y"),
         ({"id_pointer": "/a/2"}, [], b'{"a": [1, 2]}', None),
         ({"id_pointer": "/a/x"}, [], b'{"a": [1, 2]}', None),
+        ({"id_pointer": "/a/*/id"}, [], b'{"a": [{"id": "x"}]}', "x"),
+        ({"id_pointer": "/a/*/id"}, [], b'{"a": [{"id": "x"}, {"id": "y"}]}', None),
+        ({"id_pointer": "/a"}, [], b'{"a": "x", "a": "y"}', None),
+        ({"id_pointer": "/a/json:/id"}, [], b'{"a": "{\\"id\\": \\"x\\"}"}', "x"),
         # Several senders' texts would be mended to the same one.
         ({"id_pointer": "/a"}, [], b'{"a": "a\\ud800"}', None),
         ({}, [("x-id", "a")], b"{}", None),
