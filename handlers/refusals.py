@@ -31,7 +31,9 @@ WORDS: Mapping[str, Phase] = {
     **dict.fromkeys((*FAILED, *POLICY_WORDS), Phase.FAILED),
 }
 """Status words that end a job at every provider, in lower case with `_` for blanks and hyphens."""
-MISSING = frozenset({"unknown", "not_found", "notfound", "task_not_found", "task_not_exist", "job_not_found"})
+MISSING = frozenset(
+    {"unknown", "not_found", "notfound", "task_not_found", "tasknotfound", "task_not_exist", "job_not_found"}
+)
 """Status words by which a provider says that it does not know the job (any more)."""
 
 BY_STATUS: Mapping[int, type[ProviderError]] = {
@@ -60,6 +62,7 @@ _MONEY = _any(
     r"exhausted (balance|credits?)|overdue balance|arrears|exceeded your current quota",
     r"(resource )?pack(age)? (is )?(depleted|used up|exhausted)|quota .{0,20}billing",
     r"\brecharge\b|top up your",
+    r"subscription (has |is )?(expired|ended|inactive)|exhausted your .{0,20}(limit|quota|credits)",
 )
 _KEY = _any(
     r"(api|access|invalid)[ _-]?key|credentials?|authenticat",
@@ -72,7 +75,11 @@ _POLICY = _any(
     r"violat\w* .{0,40}(polic(y|ies)|guidelines?|terms)|(prohibited|banned|inappropriate|forbidden)[ _]"
     r"(word|prompt|content|image|input)|prompt (is |was )?(banned|prohibited|blocked|inappropriate)",
 )
-_RATE = _any(r"rate[ _-]?limit|too[ _]many[ _]requests|throttl|slow down")
+_RATE = _any(
+    r"rate[ _-]?limit|too[ _]many[ _]requests|throttl|slow down", r"(server|system|service) is (too )?busy"
+)
+_AGAIN = _any(r"\btry again\b")
+_LOST = _any(r"^(the )?(request|task|job|generation|prediction)\b.{0,60}\b(not found|does not exist)")
 _FAULT = _any(r"internal|server error|time[d]?[ _-]?out|unavailable|overload|gateway|maintenance")
 _MODEL = _any(
     r"\bterms\b|\blicen[cs]es?\b",
@@ -132,6 +139,19 @@ def spoken(code: str | None, said: str) -> type[ProviderError]:
     by_words = ((_MONEY, AccountRefused), (_RATE, Throttled), (_FAULT, Garbled), (_KEY, AccountRefused))
     kind = next((kind for pattern, kind in by_words if pattern.search(text)), _by_number(code))
     return ContentRefused if kind is Rejected and policy(code, said) else kind
+
+
+def about_call(code: str | None, said: str) -> type[ProviderError] | None:
+    """Return the class of error for a failure that may be one of the call alone; None for one of the job.
+
+    `Rejected` means that the provider does not know the job.
+    """
+    if missing((code or "").lower()) or _LOST.search(said):
+        return Rejected
+    kind = spoken(code, said)
+    if kind in {AccountRefused, Throttled}:
+        return kind
+    return Unavailable if _AGAIN.search(said) else None
 
 
 def _by_number(code: str | None) -> type[ProviderError]:

@@ -91,13 +91,21 @@ class _Walker:
             if link not in self._seen:
                 self._seen.add(link)
                 self.found.append(Link(link, named, typed, mime))
-        elif match := _DATA.match(text):
-            own = match[1]
-            self.found.append(Link(None, named if own is None else None, _kind(own or mime), own or mime))
+        elif (found := inline(text, named, mime)) is not None:
+            self.found.append(found)
         elif not self._inside and text.lstrip()[:1] in {"{", "["}:
             self._inside = True
             self.collect(_read(text), named, typed, mime)
             self._inside = False
+
+
+def inline(text: str, named: Kind | None = None, mime: str | None = None) -> Link | None:
+    """Return the file in a `data:` URL, None for any other text. Its own type says more than the others."""
+    match = _DATA.match(text)
+    if match is None:
+        return None
+    own = match[1]
+    return Link(None, named if own is None else None, _kind(own or mime), own or mime)
 
 
 def type_of(item: dict[str, Any]) -> tuple[Kind | None, str | None]:

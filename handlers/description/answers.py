@@ -8,7 +8,7 @@ from typing import Any
 from handlers import fields, json, refusals, said, wire
 from handlers.contract import Asset, HttpMessage, Phase, Update
 from handlers.description.calls import Call, Resolve
-from handlers.description.reading import Reader, View
+from handlers.description.reading import Read, Reader, View
 from handlers.description.terms import Consequence, Meaning
 from handlers.description.vocabulary import Description
 from handlers.errors import (
@@ -32,6 +32,8 @@ ERRORS: Mapping[Consequence, type[ProviderError]] = {
     Consequence.UNAVAILABLE: Unavailable,
     Consequence.UNCLEAR: Garbled,
 }
+ABOUT_CALL = frozenset({AccountRefused, Throttled, Unavailable})
+"""The errors of a call about a job, by a code, which say nothing of the job itself."""
 EMPTY = frozenset({202, 204})
 """The statuses of a poll that say with an empty body: not yet."""
 Parse = Callable[[HttpMessage], Update]
@@ -94,7 +96,7 @@ class Answers:
         body = self._body(message, forced)
         read = self._reader.read(body, message, view, forced)
         if read.update.phase.final:
-            self._judge_failure(message, body, read.update)
+            self._judge_failure(message, body, read)
             return read.update
         self._judge(message, body, named=True, submitting=False)
         if read.meaning is Meaning.MISSING:
@@ -215,13 +217,21 @@ class Answers:
         sentences = self._told.sentences.items()
         return next((kind for kind, parts in sentences if any(part in lower for part in parts)), None)
 
-    def _judge_failure(self, message: HttpMessage, body: dict[str, Any], update: Update) -> None:
-        """Raise the error of a call about the account or its rate, told as the failure of no named job."""
-        if self._judged is None or update.phase is not Phase.FAILED or update.provider_job_id is not None:
+    def _judge_failure(self, message: HttpMessage, body: dict[str, Any], read: Read) -> None:
+        """Raise the error of a call that is told as a failure, but of no named job or without a word.
+
+        It may be about the account, its rate, the provider's service, or a job that is not known.
+        """
+        update, wordless = read.update, self._told.failure.ends and not read.word
+        unnamed = self._judged is not None and update.provider_job_id is None
+        if update.phase is not Phase.FAILED or not (wordless or unnamed):
             return
         code, text = self._told_code(message, body)
-        kind = refusals.spoken(code, text)
-        if code is not None and not self._fine(code) and kind in {AccountRefused, Throttled}:
+        if code is None or self._fine(code):
+            return
+        meant = self._told.codes.get(code)
+        kind = ERRORS.get(meant) if meant else refusals.about_call(code, text)
+        if kind is not None and (kind in ABOUT_CALL or not meant):
             wait = wish(message, body)
             raise kind(text, status=message.status, retry_after=wait, provider_code=code)
 

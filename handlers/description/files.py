@@ -8,7 +8,7 @@ from handlers import fields, wire
 from handlers.contract import Asset, HttpMessage, Kind
 from handlers.description.vocabulary import Files
 from handlers.pointers import every, first, steps
-from handlers.walk import BY_TYPE, Link, type_of, walk
+from handlers.walk import BY_TYPE, Link, inline, type_of, walk
 
 Read = Callable[[Any, HttpMessage], tuple[Asset, ...]]
 Group = Callable[[Any, HttpMessage], list[Asset]]
@@ -115,6 +115,8 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
 
     def make(value: Any, kind: Kind | None, item: Any, body: Any, message: HttpMessage) -> Asset | None:
         link = read_link(value)
+        if link is None and not group.source:
+            return _inline(value, fixed, kind)
         if link is None or link == "0":
             return None
         told: dict[str, Any] = {name: tell(item, body) for name, tell in facts}
@@ -133,6 +135,12 @@ def _maker(group: Files) -> Callable[[Any, Kind | None, Any, Any, HttpMessage], 
     return make
 
 
+def _inline(value: Any, fixed: Kind | None, named: Kind | None) -> Asset | None:
+    """Return a file that stands in the message itself; None for a value that is none."""
+    found = inline(value, named) if isinstance(value, str) else None
+    return None if found is None else Asset(kind=fixed or found.kind, mime_type=found.mime_type)
+
+
 def _kind(link: str, named: Kind | None, item: Any, mime: str | None) -> Kind:
     """Return the kind of a file: by its media type, its ending, its item's type or the name of its field."""
     if mime is not None and (typed := BY_TYPE.get(mime.partition("/")[0])) is not None:
@@ -142,9 +150,10 @@ def _kind(link: str, named: Kind | None, item: Any, mime: str | None) -> Kind:
 
 
 def _named(pointer: str, link: str | None, group: Files) -> Kind | None:
-    """Return the kind that the name of a field gives to the files at a pointer."""
-    name = (link or pointer.rsplit("/", 1)[-1]).lower()
-    return next((kind for word, kind in (group.kinds or NAMES).items() if word in name), None)
+    """Return the kind that the name of a field gives to the files at a pointer, else that of their item."""
+    names = [name.lower() for name in (link, pointer.rsplit("/", 1)[-1]) if name]
+    kinds = (group.kinds or NAMES).items()
+    return next((kind for name in names for word, kind in kinds if word in name), None)
 
 
 def _facts(group: Files) -> list[tuple[str, Callable[[Any, Any], Any]]]:

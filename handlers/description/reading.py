@@ -13,6 +13,7 @@ from handlers.description.files import files_reader
 from handlers.description.terms import Consequence, Fields, Meaning
 from handlers.description.vocabulary import Description
 from handlers.pointers import EACH, INSIDE, every, first, steps
+from handlers.text import clean
 from handlers.values import immutable
 
 PHASES: Mapping[Meaning | None, Phase] = {
@@ -110,7 +111,8 @@ class Reader:
         if phase is Phase.UNKNOWN and word and refusals.missing(word):
             meaning = Meaning.MISSING
         error = self._error(body)
-        if phase in FILTERED and self._filtered(body, made=bool(assets)):
+        ended = phase in FILTERED or (phase is Phase.UNKNOWN and not word)
+        if ended and self._filtered(body, made=bool(assets)):
             phase, made = Phase.FAILED, False
             failure: Failure | None = self._failed(body, error, word, blocked=True)
         elif error is not None and self._ends(phase, view, made=made):
@@ -135,10 +137,12 @@ class Reader:
         return None if error is None else self._failed(body, error, read.word)
 
     def sentence(self, body: dict[str, Any]) -> str:
-        """Return the sentence of a refusal: from its usual places, else from those of the description."""
+        """Return the sentence of a refusal: from its usual places, and from those of the description."""
         finds = (*self._messages, *self._errors)
-        own = (text for find in finds for one in find(body) if (text := said.sentence(one)))
-        return said.sentence(body) or next(own, "")
+        own = next((text for find in finds for one in find(body) if (text := said.sentence(one))), "")
+        usual = said.sentence(body)
+        # Both may be the same sentence, with its stop or without.
+        return clean(f"{usual}; {own}") if usual and own and own.rstrip(".") not in usual else usual or own
 
     def _meaning(self, word: str, view: View, *, made: bool, progress: float | None) -> Meaning | None:
         if word:
@@ -167,11 +171,14 @@ class Reader:
         return next((text for place in places if refusals.policy(text := said.sentence(place))), None)
 
     def _filtered(self, body: dict[str, Any], *, made: bool) -> bool:
-        """Return whether a filter took the result: all of several flags, or one where no file is left."""
+        """Return whether a filter took the result: all of several flags, or one where no file is left.
+
+        With `blocked_keeps` only the latter.
+        """
         found = [one for find in self._blocked for one in find(body)]
         flags = [one for one in found if isinstance(one, bool)]
         taken = [one for one in flags if one is self._table.blocked_is]
-        if taken and len(taken) == len(flags):
+        if taken and len(taken) == len(flags) and not self._table.blocked_keeps:
             return True
         counted = any(isinstance(one, int) and one > 0 for one in found if not isinstance(one, bool))
         return not made and (bool(taken) or counted)

@@ -65,6 +65,9 @@ class FailureTable(Table):
     word_is_code: bool = Field(default=False, description="the status word is the code, where no other is")
     blocked: Pointers | None = Field(default=None, description="flags of a filter, or numbers of its files")
     blocked_is: bool = Field(default=True, description="the value of a flag that means: filtered")
+    blocked_keeps: bool = Field(
+        default=False, description="a flagged file is sent: only a result without files is filtered"
+    )
     ends: bool = Field(
         default=False, description="an error ends a job whose word is unknown, and one that is submitted"
     )

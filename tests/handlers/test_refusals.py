@@ -121,7 +121,7 @@ def test_a_refusal_is_read_by_its_words(name: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ({"code": "invalid_prompt", "message": "The prompt is empty"}, "Rejected"),
+        ({"code": "invalid_size", "message": "The prompt is empty"}, "Rejected"),
         ("rate limit exceeded", "Throttled"),
         ("invalid api key", "AccountRefused"),
         ("insufficient credits", "AccountRefused"),
