@@ -26,6 +26,8 @@ from handlers.proofs import KeySource, Verify
 from handlers.values import immutable
 
 _PART = re.compile(r"\{([^{}]*)\}")
+_BRACE = re.compile(r"[{}]")
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,80}")
 _DIGITS = re.compile(r"[0-9]{1,13}", re.ASCII)
 _MILLISECONDS = 11
 """The digits from which on a number of seconds is one of milliseconds."""
@@ -75,7 +77,10 @@ def pieces(template: str) -> list[tuple[str, bool]]:
 
 def unknown(template: str) -> str | None:
     """Return the first part that no template may have, None without one."""
-    return next((name for name, named in pieces(template) if named and _part(name) is None), None)
+    for text, named in pieces(template):
+        if (named and _part(text) is None) or (not named and _BRACE.search(text)):
+            return text
+    return None
 
 
 def verifier(scheme: Scheme, keys: KeySource) -> Verify:
@@ -183,7 +188,9 @@ def _part(name: str) -> Part | None:
             return None
         return lambda said: _one(next((found for find in finds if (found := find(said.body))), ()))
     if name.startswith("header:"):
-        header = name.removeprefix("header:")
+        header = name.removeprefix("header:").lower()
+        if not _HEADER.fullmatch(header):
+            return None
         return lambda said: proofs.only(said.message, header)
     return _PARTS.get(name)
 

@@ -80,9 +80,13 @@ class Answers:
         kept = self._kept(body) if self._kept else None
         return replace(update, kept_url=kept) if kept else update
 
-    def call(self, rule: Call) -> Parse:
-        """Return the parser of the answers to a call about a submitted job."""
+    def call(self, rule: Call, wordless: Meaning | None = None) -> Parse:
+        """Return the parser of the answers to a call about a submitted job.
+
+        `wordless` is the meaning of an answer without a word, where the description names none.
+        """
         view = self._reader.view(rule.fields)
+        view.without_status = view.without_status or wordless
 
         def parse(message: HttpMessage) -> Update:
             with _given_once(message):
@@ -165,7 +169,10 @@ class Answers:
         self._judge(message, body, named=False, submitting=True)
         code, text = self._told_code(message, body)
         # The sentence may quote the prompt, so only the code can say that the content was refused.
-        raise wire.refused(message, body, code, text, content=self._about_content(code, ""))
+        error = wire.refused(message, body, code, text, content=self._about_content(code, ""))
+        if error.retry_after is None:
+            error.retry_after = self._told.waits.get(error.provider_code or "")
+        raise error
 
     def _inside(
         self, message: HttpMessage, body: dict[str, Any], *, deep: bool = True
@@ -211,7 +218,7 @@ class Answers:
         if code is not None and (meant := self._told.codes.get(code)) is not None:
             return meant
         # A sentence is asked in a refusal only: an answer that accepts may quote the input.
-        if message.status < 300:
+        if message.status < 300 and (self._judged is None or code is None or self._fine(code)):
             return None
         lower = text.lower()
         sentences = self._told.sentences.items()

@@ -1,8 +1,10 @@
 """The rules that hold between the tables of a description."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
 
 from handlers import signed_text
 from handlers.pointers import steps
@@ -18,6 +20,11 @@ _OF_AN_OBJECT = frozenset(
     {"when", "present", "types", "required", "any_of", "one_of", "known", "longest"},
 )
 """The keys of a rule that are about the fields of an object."""
+OF_ACCOUNTS = frozenset(
+    {"api_key", "previous_api_keys", "base_url", "handler", "description", "options", "confirm"}
+    | {"poll_interval", "backstop_after", "submit_timeout", "max_in_flight", "rate_limit", "max_jobs"}
+)
+"""The settings that every account has."""
 CALL_NAMES = frozenset({"id", "own", "operation", "name", "app"})
 SOURCE_NAMES = frozenset({"source", "own"})
 
@@ -29,6 +36,8 @@ def complaints(told: "Description") -> Iterator[str]:
     yield from _calls(told)
     yield from _resolve(told)
     yield from _files(told)
+    yield from _codes(told)
+    yield from _places(told)
     yield from _rules(told)
     yield from _settings(told)
     accepted = any(kind.value == "accepted" for kind in (*told.errors, *told.sentences))
@@ -62,14 +71,17 @@ def _callback(told: "Description") -> Iterator[str]:
     if rule is None:
         if sent is not None:
             yield "submit.callback: needs a table [callback] that says how a callback proves itself"
-        if told.poll is None and not all(group.answered for group in told.operations):
-            yield "poll: without it and without [callback] nothing tells the end of a job"
+        yield from _ends(told, covered=False)
         return
     hint = rule.proof.scheme.value in {"none", "headers"} or rule.proof.optional
     covered = not hint and rule.proof.covers_body
     if told.poll is None and not covered:
         yield "callback: one whose proof does not cover its body is a hint, so [poll] is needed"
+    if told.poll is not None or covered:
+        yield from _ends(told, covered=covered)
     yield from _proof(rule.proof)
+    if rule.proof.scheme.value in KEYED and rule.proof.key == "job" and sent and told.submit.secret is None:
+        yield "callback.proof.key: the job's secret is sent to nobody: name its place in submit.secret"
     secrets = any(setting.kind == "secret" for setting in told.settings.values())
     if rule.proof.key in signed_text.BROUGHT and rule.proof.scheme.value in KEYED and not secrets:
         yield f'callback.proof.key: {rule.proof.key!r} needs a table in [settings] of kind = "secret"'
@@ -106,6 +118,8 @@ def _proof(proof: "ProofTable") -> Iterator[str]:
         yield "callback.proof.message: does not hold {body}, so say covers_body = false"
     if proof.scheme.value == "jwt" and proof.covers_body and proof.claim is None:
         yield "callback.proof.claim: names no claim of the body, so say covers_body = false"
+    if proof.time is not None and not proof.time.startswith("header:") and proof.signature is None:
+        yield f"callback.proof.signature: is needed beside time = {proof.time!r}, a part of the same header"
     if proof.scheme.value == "ed25519-jwks" and not (proof.time or "").startswith("header:"):
         yield "callback.proof.time: must be a header: `header:name`"
 
@@ -123,6 +137,8 @@ def _calls(told: "Description") -> Iterator[str]:
             yield f"{name}: nothing names the job: put {{id}} into its path, query or body"
         if isinstance(call.body, list) and told.auth.startswith("body:"):
             yield f"{name}.body: auth puts the key into an object; a list has no place for it"
+        if call.method == "GET" and (call.body is not None or told.auth.startswith("body:")):
+            yield f'{name}.method: a GET has no body; write method = "POST"'
     if told.result is not None and told.poll is None:
         yield "result: needs [poll], whose word for success it follows"
     if told.submit.secret is not None and told.submit.callback is None:
@@ -150,6 +166,55 @@ def _braces(where: str, text: str, known: frozenset[str]) -> Iterator[str]:
             yield f"{where}: no name {{{name}}}; known: {', '.join(f'{{{one}}}' for one in sorted(known))}"
 
 
+def _ends(told: "Description", *, covered: bool) -> Iterator[str]:
+    """Yield the groups of operations of which nothing tells the end of a job."""
+    for number, group in enumerate(told.operations):
+        polled, called = told.poll is not None and group.poll, covered and group.callback
+        if told.poll is None and not called and not group.answered:
+            yield "poll: without it and without [callback] nothing tells the end of a job"
+        elif not polled and not called and not group.answered:
+            yield f"operations.{number}: neither a poll nor a proved callback tells the end of a job"
+
+
+def _codes(told: "Description") -> Iterator[str]:
+    for table, listed in (("errors", told.errors), ("sentences", told.sentences)):
+        seen: dict[str, str] = {}
+        for kind, codes in listed.items():
+            for code in codes:
+                other = seen.setdefault(code, kind.value)
+                if other != kind.value:
+                    yield f"{table}: {code!r} stands in {other} and in {kind.value}; leave it in one of them"
+    if told.ok is not None:
+        for code in sorted(set(told.ok.equals) & set(told.ok.wrong)):
+            yield f"ok.wrong: {code!r} stands in equals, too"
+
+
+def _places(told: "Description") -> Iterator[str]:
+    """Yield the places of a submission that two values would have, or that stand for several."""
+    submit = told.submit
+    if (
+        submit.fields.id is None
+        and told.fields.id is None
+        and not (submit.idempotency or "").startswith("body:")
+    ):
+        yield "fields.id: is needed: without the id of a job nothing can be asked about it"
+    taken: dict[str, str] = {f"body:/{name}": "submit.always" for name in submit.always}
+    taken |= {"header:authorization": "auth"} if told.auth.split(":")[0] in {"bearer", "raw", "word"} else {}
+    taken |= {told.auth: "auth"} if told.auth.startswith(("body:", "header:")) else {}
+    taken |= {f"header:{name}": "headers" for name in told.headers if f"header:{name}" not in taken}
+    for name in told.headers:
+        if taken[f"header:{name}"] == "auth":
+            yield f"headers.{name}: is the header of the API key, see auth"
+    for key in ("callback", "secret", "idempotency"):
+        place = getattr(submit, key)
+        if place is None:
+            continue
+        if "*" in place.partition(":")[2].split("/"):
+            yield f"submit.{key}: `*` stands for several places; a value has one"
+        if (other := taken.setdefault(place, f"submit.{key}")) != f"submit.{key}":
+            yield f"submit.{key}: {place!r} is the place of {other}"
+
+
 def _files(told: "Description") -> Iterator[str]:
     if any(group.source for group in told.files) and told.resolve is None:
         yield "files.source: needs resolve, which makes a link of it"
@@ -171,18 +236,29 @@ def _settings(told: "Description") -> Iterator[str]:
         place = f"settings.{name}"
         if name.startswith("model_"):
             yield f"{place}: a name may not begin with `model_`"
+        if name in OF_ACCOUNTS:
+            yield f"{place}: is a setting of every account; choose another name"
         if setting.keeps is not None and setting.kind != "path":
             yield f"{place}.keeps: is for a path"
         if setting.kind == "choice":
             yield from _choice(place, setting)
-        if setting.kind == "secret" and told.callback is None:
-            yield f"{place}: a secret proves callbacks, so [callback] is needed"
-        if setting.kind == "secret" and setting.sets:
-            yield f"{place}.sets: a secret proves callbacks and has no place; leave it out"
-        if setting.kind != "secret" and not setting.sets:
-            yield f"{place}: needs sets, the places that get its value"
+        yield from _secret(told, place, setting) if setting.kind == "secret" else _plain(place, setting)
         for pointer in setting.sets:
             yield from _set(told, place, pointer)
+
+
+def _secret(told: "Description", place: str, setting: "Setting") -> Iterator[str]:
+    if told.callback is None:
+        yield f"{place}: a secret proves callbacks, so [callback] is needed"
+    if setting.default is not None:
+        yield f"{place}.default: a secret has none; leave it out"
+    if setting.sets:
+        yield f"{place}.sets: a secret proves callbacks and has no place; leave it out"
+
+
+def _plain(place: str, setting: "Setting") -> Iterator[str]:
+    if not setting.sets:
+        yield f"{place}: needs sets, the places that get its value"
 
 
 def _choice(place: str, setting: "Setting") -> Iterator[str]:
@@ -196,5 +272,23 @@ def _set(told: "Description", place: str, pointer: str) -> Iterator[str]:
     first = steps(pointer)[:1]
     if not first or first[0] in {"settings", "name", "extends"}:
         yield f"{place}.sets: {pointer!r} is no place that a setting may change"
-    elif first[0] not in type(told).model_fields:
-        yield f"{place}.sets: the description has no {first[0]!r}"
+    elif not _there(told, steps(pointer)):
+        yield f"{place}.sets: the description has no {pointer!r}"
+
+
+def _there(node: object, path: Sequence[str]) -> bool:
+    """Return whether a description can have a value at a path. A table that is not there may be made."""
+    for step in path:
+        if isinstance(node, BaseModel):
+            if step not in type(node).model_fields:
+                return False
+            node = getattr(node, step)
+        elif isinstance(node, tuple):
+            if not step.isdigit() or int(step) >= len(node):
+                return False
+            node = node[int(step)]
+        elif node is not None and not isinstance(node, Mapping):
+            return False
+        else:
+            node = None if node is None else node.get(step)
+    return True

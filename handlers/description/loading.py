@@ -3,6 +3,7 @@
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -115,11 +116,29 @@ def _tables(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], list[_F
         )
     other = path.parent / base if base.endswith(".toml") else DESCRIBED / f"{base}.toml"
     outer, files = _tables(other, (*seen, place))
-    dropped = own.get("without", [])
+    dropped = _dropped(file, outer)
+    # A mistake about a table that was left out is none of the file that has it.
+    files = [replace(one, own=_left(one.own, dropped)) for one in files]
+    return merged(_left(outer, dropped), own), [file, *files]
+
+
+def _dropped(file: _File, outer: Mapping[str, Any]) -> Sequence[str]:
+    """Return the tables that a file leaves out of the one that it extends. Raises `BadDescription`."""
+    dropped: Any = file.own.get("without", [])
+    place = f"{file.path}:{line_of(file.text, ('without',))}: without"
     if not isinstance(dropped, list):
-        raise BadDescription(f"{path}:{line_of(text, ('without',))}: without: must be a list of tables")
-    kept = {name: one for name, one in outer.items() if name not in dropped}
-    return merged(kept, own), [file, *files]
+        raise BadDescription(f"{place}: must be a list of tables")
+    for name in dropped:
+        if name not in outer:
+            raise BadDescription(
+                f"{place}: there is no table {name!r} to leave out; known: {', '.join(outer)}"
+            )
+    found: Sequence[str] = dropped
+    return found
+
+
+def _left(tables: Mapping[str, Any], dropped: Sequence[str]) -> Mapping[str, Any]:
+    return {name: one for name, one in tables.items() if name not in dropped}
 
 
 def _text(path: Path) -> str:

@@ -33,6 +33,7 @@ from handlers.description.loading import BadDescription, LoadedDescription
 from handlers.description.reading import Reader
 from handlers.description.requests import FormedOperation, Requests
 from handlers.description.summary import facts_of
+from handlers.description.terms import Meaning
 from handlers.description.vocabulary import Description
 from handlers.errors import BadPayload
 from handlers.pointers import steps
@@ -109,8 +110,8 @@ def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
     requests, reader = Requests(told, operations), Reader(told)
     answers = Answers(told, reader)
 
-    def call(rule: Call | None) -> Exchange[Any, Any] | None:
-        return None if rule is None else Exchange(requests.call(rule), answers.call(rule))
+    def call(rule: Call | None, wordless: Meaning | None = None) -> Exchange[Any, Any] | None:
+        return None if rule is None else Exchange(requests.call(rule), answers.call(rule, wordless))
 
     resolve = told.resolve
     return Handler(
@@ -120,7 +121,8 @@ def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
         check=checker(told.rules),
         submit=Exchange(requests.submit, answers.submitted),
         poll=call(told.poll),
-        result=call(told.result),
+        # The poll has said that the job succeeded: what this answer has no word for is not open again.
+        result=call(told.result, Meaning.SUCCEEDED),
         cancel=call(told.cancel),
         resolve=(
             Exchange(requests.resolve(resolve), answers.resolved(resolve))

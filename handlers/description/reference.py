@@ -6,7 +6,8 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticUndefined, core_schema
 
 from handlers.contract import Kind
 from handlers.description import texts
@@ -95,8 +96,21 @@ def reference() -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a description, with which editors complete and check one."""
-    made = Description.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    made = Description.model_json_schema(schema_generator=_Schema)
+    # A file that extends another has only what differs.
+    either = [{"required": made.pop("required")}, {"required": ["name", "extends"]}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "anyOf": either}
+
+
+class _Schema(GenerateJsonSchema):
+    """The schema of files: a list of one text may be the text alone, as `listed` reads it."""
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> dict[str, Any]:
+        """Return the schema of a value that is changed before it is checked."""
+        made = super().function_before_schema(schema)
+        if schema["function"]["function"] is not texts.listed:
+            return made
+        return {"anyOf": [made, made["items"]]}
 
 
 def _terms() -> str:

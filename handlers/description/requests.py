@@ -68,8 +68,8 @@ class Requests:
         """Return the builder of a request about a submitted job."""
 
         def build(job: JobRef, account: Account) -> HttpRequest:
-            path = _filled(_queried(rule.path or "/", rule.query), self._names(job, wire.segment))
-            names = self._names(job, str)
+            path = _filled(_queried(rule.path or "/", rule.query), self._names(rule, job, wire.segment))
+            names = self._names(rule, job, str)
             body = json.with_texts(rule.body, lambda text: _filled(text, names))
             request = self._request(rule.method, path, account, body)
             if rule.kept is None or (job.kept_url is None and rule.path is not None):
@@ -104,9 +104,13 @@ class Requests:
             found.append((rule.idempotency, key))
         return found
 
-    def _names(self, job: JobRef, written: Callable[[str], str]) -> Mapping[str, str]:
+    def _names(self, rule: Call, job: JobRef, written: Callable[[str], str]) -> Mapping[str, str]:
         """Return the values of the names in braces, each part of an id as it is `written` there."""
         operation = self._operations.get(job.operation)
+        if operation is None and "{operation}" in repr(rule):
+            raise Garbled(
+                f"there is no operation {job.operation} any more; name it in `former` of its new one"
+            )
         return {
             "id": written(job.provider_job_id),
             "own": "/".join(written(part) for part in job.provider_job_id.split("/")),

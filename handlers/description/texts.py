@@ -61,6 +61,8 @@ def _nested(name: str) -> str:
 def _path(text: str) -> str:
     try:
         wire.own_path(_WHOLE_PATH.sub("/own", text).replace("{", "").replace("}", ""))
+        if {".", ".."} & set(text.partition("?")[0].split("/")):
+            raise Garbled
     except Garbled:
         raise ValueError(
             f"{text!r} leaves the origin or is no path: `/...` without blanks, // or #"
@@ -97,7 +99,7 @@ def _lower(text: str) -> str:
 
 Pointer = Annotated[str, AfterValidator(pointer), Field(examples=["/data/task_id", "/videos/*/url"])]
 """A JSON pointer; `*` is every item of a list, `json:` steps into the JSON inside a text."""
-Pointers = Annotated[tuple[Pointer, ...], BeforeValidator(listed), Field(min_length=1, max_length=16)]
+Pointers = Annotated[tuple[Pointer, ...], Field(min_length=1, max_length=16), BeforeValidator(listed)]
 """One pointer or several: the first that holds counts."""
 Path = Annotated[str, AfterValidator(_path), Field(max_length=500)]
 """A path at the provider's own origin, with names in braces."""

@@ -82,8 +82,8 @@ class Files(Table):
     skip: tuple[LowerText, ...] = Field(
         default=(), max_length=32, description="with below: the fields whose links are no files"
     )
-    link: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
-        default=(), max_length=8, description="the fields of an item with the links; default: the item itself"
+    link: Annotated[tuple[str, ...], Field(max_length=8), BeforeValidator(listed)] = Field(
+        default=(), description="the fields of an item with the links; default: the item itself"
     )
     kind: Literal["video", "image", "audio", "file", "auto"] = Field(
         default="auto", description="auto: by media type, ending, type of the item, or name of the field"

@@ -143,6 +143,7 @@ class _Reader:
             fault = f"makes more than {MOST_VALUES} values in one filter"
         if fault is not None:
             self._wrong(keys, fault)
+        if fault is not None or kind is None:
             # Not evaluated: a filter with a fault is refused.
             return Clause(keys, names, operator, value, bool)
         return Clause(keys, names, operator, value, OPERATORS[operator].test(value))
@@ -165,6 +166,9 @@ class _Reader:
         above = [".".join(names[:length]) for length in range(len(names) - 1, 0, -1)]
         if kind is FieldKind.LIST or any(self._fields.get(one) is FieldKind.LIST for one in above):
             self._wrong(keys, "leads through a list, which filters do not look into")
+            return None
+        if names[0] == "headers" and path != path.lower():
+            self._wrong(keys, f"is never there: names of headers are in lower case, `{path.lower()}`")
             return None
         if kind is not None:
             return kind

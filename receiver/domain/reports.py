@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from handlers.contract import FailureCode, Proof, Update
 from handlers.values import immutable
-from receiver.domain.model import By, Claim, JobError, Outcome, Source, WaitReason
+from receiver.domain.model import By, Claim, Job, JobError, Outcome, Source, WaitReason
 
 
 class FailureKind(enum.StrEnum):
@@ -57,13 +57,14 @@ class ProviderUpdate(_Base):
     """An update from the provider: the response to a submission or a poll, or a callback.
 
     `confirm` asks for a poll before the update of a callback counts. `guess` is the guessed id that was
-    polled. `headers` and `body` are the raw callback.
+    polled, and `hinted` says that a callback caused the poll. `headers` and `body` are the raw callback.
     """
 
     update: Update
     proof: Proof = Proof.PROVED
     confirm: bool = False
     guess: str | None = None
+    hinted: bool = False
     status: int | None = None
     headers: bytes | None = field(default=None, repr=False)
     body: bytes | None = field(default=None, repr=False)
@@ -172,3 +173,12 @@ def details_of(report: Report) -> Mapping[str, object]:
         "note": report.note,
         "verdict": meaning.value if meaning else None,
     }
+
+
+def callback_missed(report: Report, job: Job) -> bool:
+    """Return whether a job that a report has ended should have ended by a callback, and none was heard.
+
+    A poll that an unproved callback caused only confirms it.
+    """
+    confirmed = isinstance(report, ProviderUpdate) and report.hinted
+    return job.expects_callback and job.completed_by is By.POLL and not confirmed

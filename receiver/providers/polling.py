@@ -20,7 +20,15 @@ from handlers.errors import (
 from receiver.domain.backoff import LONGEST_HINT
 from receiver.domain.clock import Clock
 from receiver.domain.model import By, Claim, Job, JobError, Source, State, WaitReason, Work
-from receiver.domain.reports import Action, Command, FailureKind, ProviderFailure, ProviderUpdate, Report
+from receiver.domain.reports import (
+    Action,
+    Command,
+    FailureKind,
+    ProviderFailure,
+    ProviderUpdate,
+    Report,
+    callback_missed,
+)
 from receiver.egress.address_guard import host_of
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import CANCEL, FAILURES, POLL, Accounts
@@ -99,11 +107,11 @@ class Poller:
             await self._decide(claimed)
             return
         began = self._spans.now()
-        recorded = await self._recorder.settle(await self.poll(job, claimed.claim, hinted=claimed.hinted))
+        report = await self.poll(job, claimed.claim, hinted=claimed.hinted)
+        recorded = await self._recorder.settle(report)
         host = host_of(self._accounts.setups[job.account].base_url)
         self._spans.polled(recorded.job or job, began, host, recorded.outcome.value)
-        # A terminal callback that did not come in time counts as missed.
-        if job.expects_callback and recorded.events and recorded.job and recorded.job.completed_by is By.POLL:
+        if recorded.events and recorded.job is not None and callback_missed(report, recorded.job):
             self._accounts.count(job.account, "missed")
 
     async def poll(self, job: Job, claim: Claim, *, hinted: bool = False) -> Report:
@@ -130,6 +138,7 @@ class Poller:
             update=update,
             claim=claim,
             guess=guess,
+            hinted=hinted,
             status=message.status,
             note=note,
         )

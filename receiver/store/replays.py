@@ -13,7 +13,7 @@ from receiver.domain.event_types import wants
 from receiver.domain.model import Endpoint, Event, Work
 from receiver.domain.subscriptions import subscribers
 from receiver.security.ids import IdGenerator
-from receiver.store import deliveries
+from receiver.store import deliveries, endpoints
 from receiver.store.due import REPLAY_LANE
 from receiver.store.rows import delivery_row, due_row, read_event
 from receiver.store.schema import TABLES, named
@@ -204,7 +204,8 @@ def step(replay_id: str, endpoint: Endpoint | None, ids: IdGenerator, now: datet
 
     At most `MOST_PENDING` are pending in all. Returns the number that was made.
 
-    A replay whose last delivery ended is done; that of a removed endpoint is canceled.
+    A replay whose last delivery ended is done; that of a removed endpoint is canceled. `endpoint` is None
+    also where this replica does not know a young one yet: then the replay waits.
     """
     locked = yield skip_locked(
         f"select {named('replay')} from replay where id = :id and state = 'running'", id=replay_id
@@ -213,7 +214,8 @@ def step(replay_id: str, endpoint: Endpoint | None, ids: IdGenerator, now: datet
         return 0
     replay = _read(locked[0])
     if endpoint is None:
-        yield from _end(replay, ReplayState.CANCELED, now)
+        if (yield from endpoints.get(replay.endpoint_id)) is None:
+            yield from _end(replay, ReplayState.CANCELED, now)
         return 0
     pending, fresh = yield from _pending(replay.id)
     if replay.place >= replay.last:

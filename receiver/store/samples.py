@@ -2,8 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
-from receiver.domain.model import By, Event, Job, Outcome, Source
-from receiver.domain.reports import Command, FailureKind, Note, ProviderFailure, ProviderUpdate, Report
+from receiver.domain.model import Event, Job, Outcome, Source
+from receiver.domain.reports import (
+    Command,
+    FailureKind,
+    Note,
+    ProviderFailure,
+    ProviderUpdate,
+    Report,
+    callback_missed,
+)
 from receiver.domain.statistics import CALLBACK_URL, Sample
 
 RESULTS: Mapping[FailureKind, str] = {
@@ -28,7 +36,7 @@ def of_report(
         took = ((after.completed_at or report.at) - after.created_at).total_seconds()
         samples.append(("jobs", (after.account, operation, state, by), None))
         samples.append(("job_duration_seconds", (after.account, operation, state), max(took, 0.0)))
-        if after.expects_callback and after.completed_by is By.POLL:
+        if callback_missed(report, after):
             samples.append(("callbacks_missed", (after.account,), None))
     return tuple(samples)
 

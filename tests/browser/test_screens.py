@@ -242,6 +242,47 @@ async def test_without_an_answer_a_list_is_not_said_to_be_empty(
         page.complaints.clear()
 
 
+async def test_a_list_that_is_read_again_keeps_its_older_pages(
+    browser: Browser, deployment: Deployment
+) -> None:
+    for _ in range(60):
+        await deployment.submit(asking("aiml"))
+    async with desk(browser, deployment) as page:
+        await page.page.clock.install()
+        await page.sign_in()
+        await page.go("jobs", "Jobs")
+        rows = page.page.get_by_role("row")
+        await expect(rows).to_have_count(51)
+        await page.page.get_by_role("button", name="Older").click()
+        await expect(rows).to_have_count(61)
+        async with page.page.expect_response("**/v1/jobs?*"):
+            await page.page.clock.fast_forward(20_000)
+        await expect(rows).to_have_count(61)
+        await page.page.goto(f"{deployment.url}/#/jobs?evil=x")
+        await expect(page.page.get_by_role("alert")).to_be_visible()
+        await expect(rows).to_have_count(0)
+        # The browser itself reports the refused question.
+        assert [one for one in page.complaints if "422" not in one] == []
+        page.complaints.clear()
+
+
+async def test_a_key_is_offered_what_it_may_read_alone(browser: Browser, deployment: Deployment) -> None:
+    made = await deployment.client.post("/v1/keys", json={"name": "n", "scopes": ["metrics:read"]})
+    async with desk(browser, deployment) as page:
+        await page.sign_in(made.json()["key"])
+        tiles = page.page.get_by_role("region", name="Now")
+        await expect(tiles.get_by_text("deliveries owed")).to_be_visible()
+        await expect(tiles.get_by_role("link")).to_have_count(0)
+        await expect(tiles.get_by_text("accounts blocked")).to_have_count(0)
+        removed = await deployment.client.delete(f"/v1/keys/{made.json()['id']}")
+        assert removed.status_code == 204
+        # The next call of the page, and no timer of the session, shows the sign-in.
+        await page.page.get_by_role("link", name="last day").click()
+        await expect(page.page.get_by_label("API key")).to_be_visible()
+        assert [one for one in page.complaints if "401" not in one] == []
+        page.complaints.clear()
+
+
 async def away(route: Route) -> None:
     """Answer for a service that is away."""
     await route.fulfill(status=503, json={"code": "unavailable", "detail": "the service is away"})

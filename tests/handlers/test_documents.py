@@ -3,9 +3,13 @@
 import json
 import os
 import re
+import tomllib
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no types
 
 from handlers import ALL, DESCRIBED
 from handlers.description import summary
@@ -42,6 +46,24 @@ def test_a_part_of_a_document_is_made_from_the_descriptions(document: str, name:
         start, end = part(text, name).span(1)
         path.write_text(text := f"{text[:start]}{made}{text[end:]}", "utf-8")
     assert part(text, name)[1] == made, "RINGBACK_WRITE_GOLDEN=1 writes it"
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value of TOML as editors hold it against a schema: dates as texts."""
+    if isinstance(value, dict):
+        return {name: _as_json(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_json(inner) for inner in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+@pytest.mark.parametrize("path", sorted(DESCRIBED.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_schema_takes_every_shipped_description(path: Path) -> None:
+    checked = Draft202012Validator(schema())
+    told = _as_json(tomllib.loads(path.read_text("utf-8")))
+    assert [error.message for error in checked.iter_errors(told)] == []
+    assert list(checked.iter_errors(told | {"submitt": {}}))
+    assert list(checked.iter_errors({"name": "acme"}))
 
 
 def test_the_schema_is_that_of_the_vocabulary() -> None:

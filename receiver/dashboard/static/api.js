@@ -30,6 +30,8 @@ export async function call(method, path, body) {
   } catch {
     value = { detail: `the answer is no JSON (status ${answer.status})` };
   }
+  // The session is over, whichever part of the page has noticed it first.
+  if (answer.status === 401 && path !== "/session") dispatchEvent(new Event("signedout"));
   if (!answer.ok) throw new ApiError(answer.status, value || { detail: `status ${answer.status}` });
   return value;
 }

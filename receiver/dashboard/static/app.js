@@ -64,11 +64,11 @@ function App() {
   }, []);
   useEffect(() => {
     // A session that is over shows the sign-in again.
-    const refused = (event) => event.reason?.status === 401 && set(null);
-    addEventListener("unhandledrejection", refused);
+    const refused = () => session && set(null);
+    addEventListener("signedout", refused);
     const timer = setInterval(() => session && get("/session").then((now) => now || set(null), () => null), 30_000);
     return () => {
-      removeEventListener("unhandledrejection", refused);
+      removeEventListener("signedout", refused);
       clearInterval(timer);
     };
   }, [session]);

@@ -140,20 +140,37 @@ export function Paged({ path, query, head, row, empty, label, merge, reload }) {
   const [pages, set] = useState(null);
   const [next, setNext] = useState(null);
   const { error, busy, run } = useAction();
-  const key = JSON.stringify([path, query, reload]);
+  const key = JSON.stringify([path, query]);
   const turn = useRef(0);
+  const asked = useRef(null);
+  const latest = useRef(pages);
+  latest.current = pages;
   const load = async (cursor) => {
     const mine = turn.current;
     const page = await run(() => get(path, { ...query, cursor, limit: 50 }));
     // The answer to an earlier question comes too late.
     if (!page || mine !== turn.current) return;
-    set((before) => (cursor ? [...(before || []), ...page.data] : page.data));
-    setNext(page.next_cursor);
+    if (cursor) {
+      set((before) => [...(before || []), ...page.data]);
+      setNext(page.next_cursor);
+      return;
+    }
+    // A list that is read again keeps the older pages that its reader has asked for.
+    const last = latest.current ? latest.current.findIndex((one) => one.id === page.data.at(-1)?.id) : -1;
+    const older = page.next_cursor && last >= 0 ? latest.current.slice(last + 1) : [];
+    set([...page.data, ...older]);
+    if (!older.length) setNext(page.next_cursor);
   };
   useEffect(() => {
     turn.current++;
+    if (asked.current !== key) {
+      // The rows of another question would stand under the answer, or the error, of this one.
+      asked.current = key;
+      set(null);
+      setNext(null);
+    }
     load(null);
-  }, [key]);
+  }, [key, reload]);
   // Without an answer nothing is known, which is not the same as none.
   const items = pages && (merge ? merge(pages) : pages);
   const waits = items ? busy && !items.length : !error;

@@ -1,5 +1,6 @@
 """Settings of an account: their types, their defaults, and their places in a description."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +158,21 @@ def test_a_default_is_the_value_where_none_is_set(tmp_path: Path) -> None:
         assert asked(handler)[1]["x-zone"] == sent
 
 
-@pytest.mark.parametrize("place", ["/operations/7/path", "/operations/x/path", "/auth/x"])
+@pytest.mark.parametrize(
+    "place", ["/operations/7/path", "/operations/x/path", "/operations/*/path", "/auth/x", "/poll/pth"]
+)
 def test_a_place_that_is_not_there_is_told(tmp_path: Path, place: str) -> None:
     odd = f'[settings.odd]\nsets = "{place}"\nsay = "odd"\n'
     (tmp_path / "acme.toml").write_text(GOOD.replace("example =", 'auth = "raw"\nexample =', 1) + odd)
+    with pytest.raises(BadDescription, match=re.escape(f"sets: the description has no {place!r}")):
+        loading.load(tmp_path / "acme.toml")
+
+
+def test_a_place_in_a_list_that_stands_there_as_one_text_is_told(tmp_path: Path) -> None:
+    odd = '[settings.odd]\nsets = "/fields/id/0"\nsay = "odd"\n'
+    (tmp_path / "acme.toml").write_text(GOOD + odd)
     provider = making.provider(tmp_path / "acme.toml")
-    with pytest.raises(BadDescription, match=f"settings.odd.sets: the description has no place '{place}'"):
-        provider.configure(provider.options.model_validate({"odd": "v"}))
+    with pytest.raises(
+        BadDescription, match=r"settings\.odd\.sets: the description has no place '/fields/id/0'"
+    ):
+        provider.configure(provider.options.model_validate({"odd": "/v"}))

@@ -1,12 +1,14 @@
 """Answers with fields that were given twice: unreadable where the field is read, whatever reads it."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handlers.contract import Exchange, Phase
-from handlers.errors import ContentRefused, Garbled, Rejected
+from handlers.errors import AccountRefused, ContentRefused, Garbled, ProviderError, Rejected, Throttled
 from tests.handlers.captures import message
 from tests.handlers.description.test_requests import handler
 
@@ -73,6 +75,61 @@ def test_what_a_description_hides_is_in_no_result_wherever_it_lies(tmp_path: Pat
         "all": [],
         "text": "",
     }
+
+
+RESULT = (
+    'poll = { path = "/v1/tasks/{id}" }',
+    'failure.error = "/reason"\nresult.path = "/v1/results/{id}"\npoll.path = "/v1/tasks/{id}"',
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "phase", "reason"),
+    [
+        ({"id": "t1", "product": {}}, Phase.SUCCEEDED, None),
+        ({"id": "t1", "reason": "the tune was lost"}, Phase.SUCCEEDED, "the tune was lost"),
+        ({"id": "t1", "url": "https://x.example/a.mp4"}, Phase.SUCCEEDED, None),
+        ({"id": "t1", "status": "WAITING"}, Phase.QUEUED, None),
+    ],
+)
+def test_a_result_without_a_word_is_that_of_a_job_that_succeeded(
+    tmp_path: Path, body: dict[str, Any], phase: Phase, reason: str | None
+) -> None:
+    made = handler(tmp_path, RESULT)
+    assert made.result is not None
+    found = made.result.parse(message(200, json.dumps(body).encode()))
+    assert (found.phase, found.failure.message if found.failure else None) == (phase, reason)
+
+
+ENVELOPE = (
+    "example =",
+    """ok = { at = "/rc", equals = ["0"], message = "/msg" }
+sentences = { account = ["wallet is empty"], throttled = ["hold your horses"] }
+waits = { slow = "3s" }
+example =""",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("Your wallet is empty", AccountRefused), ("Hold your horses", Throttled), ("no", Rejected)],
+)
+def test_a_sentence_counts_in_an_error_that_a_success_carries(
+    tmp_path: Path, text: str, kind: type[ProviderError]
+) -> None:
+    made = handler(tmp_path, ENVELOPE)
+    with pytest.raises(kind):
+        made.submit.parse(message(200, json.dumps({"rc": 9999, "msg": text}).encode()))
+    # An answer that accepts may quote the input.
+    accepted = made.submit.parse(message(200, json.dumps({"rc": 0, "id": "t1", "msg": text}).encode()))
+    assert accepted.provider_job_id == "t1"
+
+
+def test_a_code_has_its_wait_whichever_class_its_status_gives(tmp_path: Path) -> None:
+    made = handler(tmp_path, ENVELOPE)
+    with pytest.raises(Throttled) as caught:
+        made.submit.parse(message(429, b'{"error": {"code": "slow"}}'))
+    assert caught.value.retry_after == timedelta(seconds=3)
 
 
 def test_the_places_of_a_failure_count_in_a_refusal(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ sources = ["the page, read 2026-11-29"]
 confidence = { all = "unconfirmed" }
 words = { WAITING = "queued", READY = "succeeded" }
 fields = { id = "/id", status = "/status" }
-submit = { callback = "body:/webhook" }
+submit = { secret = "header:x-secret", callback = "body:/webhook" }
 poll = { path = "/v1/tasks/{id}" }
 callback.proof = { scheme = "hmac", header = "x-signature" }
 example = { prompt = "a tide" }
@@ -57,7 +57,7 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         ("submit = {", "submitt = {", "8: submitt: unknown key; did you mean submit?"),
-        ("callback =", "calback =", "8: submit.calback: unknown key; did you mean callback?"),
+        ('callback = "body', 'calback = "body', "8: submit.calback: unknown key; did you mean callback?"),
         ('"/more/*"', '"more"', "15: files.1.at.0: 'more' is no JSON pointer: begin it with /"),
         ('"/id"', '"/a~b"', "7: fields.id.0: '/a~b' is no JSON pointer: ~ is written ~0"),
         ('"succeeded"', '"done"', "6: words.READY: must be 'queued', 'running'"),
@@ -94,7 +94,11 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
         ('{ all = "unconfirmed" }', '{ poll = "official" }', "5: confidence: needs `all`"),
         ('sources = ["the page, read 2026-11-29"]\n', "", "1: sources: is needed"),
         ('"/headers/x-region"', '"/name"', "23: settings.region.sets: '/name' is no place"),
-        ('"/headers/x-region"', '"/hedders/x"', "23: settings.region.sets: the description has no 'hedders'"),
+        (
+            '"/headers/x-region"',
+            '"/hedders/x"',
+            "23: settings.region.sets: the description has no '/hedders/x'",
+        ),
         ('"https://api.acme.example"', '"api.acme.example"', "2: base_url: String should match pattern"),
         ("checked = 2026-11-29", 'checked = "soon"', "3: checked: must be a valid date"),
         ('{ at = "/url" }', '{ at = "/url", facts = { duration = "/a~2" } }', "~ is written ~0"),
@@ -139,6 +143,63 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
             'poll = { path = "/v1/tasks/{id}" }',
             'auth = "body:/key"\npoll = { method = "POST", path = "/v1", body = [{ id = "{id}" }] }',
             "10: poll.body: auth puts the key into an object; a list has no place for it",
+        ),
+        (
+            "[settings.region]",
+            '[settings.foo]\nkind = "secret"\ndefault = "abc"\nsay = "s"\n[settings.region]',
+            "settings.foo.default: a secret has none",
+        ),
+        ("[settings.region]", "[settings.max_jobs]", "settings.max_jobs: is a setting of every account"),
+        (
+            'path = "/v1/{name}" }',
+            'path = "/v1/{name}", poll = false, callback = false }',
+            "operations.0: neither a",
+        ),
+        ('fields = { id = "/id", status', "fields = { status", "fields.id: is needed"),
+        ('secret = "header:x-secret", ', "", "10: callback.proof.key: the job's secret is sent to nobody"),
+        (
+            'header = "x-signature"',
+            'header = "x-signature", time = "t"',
+            "10: callback.proof.signature: is needed",
+        ),
+        (
+            'header = "x-signature"',
+            'header = "x-signature", message = "{header:x y}.{body}"',
+            "callback.proof.message: no part {header:x y}",
+        ),
+        ('header = "x-signature"', 'header = "x-signature", message = "{body}{"', "message: no part {{}"),
+        (
+            '"header:x-secret"',
+            '"body:/webhook"',
+            "8: submit.secret: 'body:/webhook' is the place of submit.callback",
+        ),
+        ('"body:/webhook"', '"body:/*/url"', "8: submit.callback: `*` stands for several places"),
+        (
+            '"body:/webhook"',
+            '"header:authorization"',
+            "submit.callback: 'header:authorization' is the place of auth",
+        ),
+        (
+            "example =",
+            'headers = { authorization = "x" }\nexample =',
+            "headers.authorization: is the header of the",
+        ),
+        ('"body:/webhook" }', '"body:/webhook", always = { webhook = 1 } }', "is the place of submit.always"),
+        (
+            'path = "/v1/tasks/{id}" }',
+            'path = "/v1/tasks/{id}", body = { a = 1 } }',
+            "9: poll.method: a GET has no",
+        ),
+        ('"/v1/tasks/{id}"', '"/v1/../{id}"', "9: poll.path: '/v1/../{id}' leaves the origin"),
+        (
+            "example =",
+            'errors = { account = ["E"], rejected = ["E"] }\nexample =',
+            "'E' stands in account and in rej",
+        ),
+        (
+            "example =",
+            'ok = { at = "/c", equals = ["0", "1"], wrong = ["1"] }\nexample =',
+            "11: ok.wrong: '1' stands in equals",
         ),
         (
             "[settings.region]",
@@ -217,7 +278,7 @@ def test_a_mistake_is_told_in_the_file_in_which_it_stands(tmp_path: Path) -> Non
     path.write_text('extends = "base.toml"\nname = "mine"\n\n[callback.proof]\nencoding = "hexx"\n')
     with pytest.raises(BadDescription) as caught:
         loading.load(path)
-    assert [one.partition(": ")[0] for one in caught.value.lines] == [f"{base}:7", f"{path}:5"]
+    assert {one.partition(": ")[0] for one in caught.value.lines} == {f"{base}:7", f"{path}:5"}
     # A list is taken over as a whole, and a table that only holds tables has the line of the first.
     base.write_text(GOOD)
     path.write_text(
@@ -272,4 +333,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
 
 def test_tables_to_leave_out_are_a_list(tmp_path: Path) -> None:
     (tmp_path / "base.toml").write_text(GOOD)
-    assert "without: must be a list" in told(tmp_path, 'extends = "base.toml"\nwithout = 5\n')
+    assert "2: without: must be a list" in told(tmp_path, 'extends = "base.toml"\nwithout = 5\n')
+    said = told(tmp_path, 'extends = "base.toml"\nwithout = ["pol"]\n')
+    assert "2: without: there is no table 'pol' to leave out; known: name, " in said
+    assert "1: operations: is needed" in told(tmp_path, 'extends = "base.toml"\nwithout = ["operations"]\n')

@@ -45,7 +45,11 @@ def submitted(made: Handler, given: dict[str, Any], url: str | None = None) -> H
 
 
 def test_a_body_is_json_with_the_callback_url_in_its_place(tmp_path: Path) -> None:
-    made = handler(tmp_path, ('"body:/webhook"', '"body:/config/hooks/url", secret = "body:/config/secret"'))
+    made = handler(
+        tmp_path,
+        ('"body:/webhook"', '"body:/config/hooks/url"'),
+        ('"header:x-secret"', '"body:/config/secret"'),
+    )
     given = {"prompt": "a", "config": {"kept": 1}}
     request = submitted(made, given, "https://r.example/x")
     assert (request.method, request.path, request.origin) == ("POST", "/v1/video", None)
@@ -127,6 +131,7 @@ def test_a_key_may_stand_in_the_body_and_an_id_of_ours_be_a_uuid(tmp_path: Path)
     made = handler(
         tmp_path,
         ("submit = {", 'auth = "body:/key"\nsubmit = { idempotency = "body:/task", key_form = "uuid",'),
+        ("poll = {", 'poll = { method = "POST",'),
     )
     one, again = submitted(made, {"prompt": "a"}), submitted(made, {"prompt": "a"})
     told = json.loads(one.body)
@@ -272,8 +277,11 @@ def test_a_field_is_sent_under_its_present_name(tmp_path: Path) -> None:
 
 
 def test_the_fields_that_the_service_fills_in_are_known_inside_objects_too(tmp_path: Path) -> None:
-    submit = (
-        '"body:/cfg/hook", secret = "body:/cfg/secret", always = { n = 1 }, with_callback = { on = ["end"] }'
+    made = handler(
+        tmp_path,
+        ('"body:/webhook"', '"body:/cfg/hook", always = { n = 1 }, with_callback = { on = ["end"] }'),
+        ('"header:x-secret"', '"body:/cfg/secret"'),
+        ("example =", 'auth = "body:/cred/key"\nexample ='),
+        ("poll = {", 'poll = { method = "POST",'),
     )
-    made = handler(tmp_path, ('"body:/webhook"', submit), ("example =", 'auth = "body:/cred/key"\nexample ='))
     assert {"cfg/hook", "cfg/secret", "cred/key", "n", "on"} <= made.reserved

@@ -8,7 +8,7 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.domain.model import Endpoint
-from receiver.store import events, replays
+from receiver.store import endpoints, events, replays
 from receiver.store.replays import Range, Replay, ReplayProgress, ReplayState, Which
 from tests.receiver.store_fixture import START, StoreFixture, told, word
 
@@ -143,6 +143,22 @@ async def test_a_step_passes_by_events_that_are_not_chosen_up_to_a_bound(
     assert await fixture.store.write(step) == 1
     [one] = await fixture.store.read(replays.running())
     assert (one.place, one.made) == (numbers[8], 3)
+
+
+async def test_a_replay_waits_for_an_endpoint_that_this_replica_does_not_know_yet(
+    fixture: StoreFixture,
+) -> None:
+    endpoint = await fixture.endpoint("ep_1", "job.*")
+    one = planned(endpoint, Range(0, 5))
+    assert await fixture.store.write(partial(replays.add, one))
+    unknown = partial(replays.step, one.id, None, fixture.services.core.ids, fixture.clock.at)
+    assert await fixture.store.write(unknown) == 0
+    [(kept, _)] = await fixture.store.read(replays.page("rpl_g", 5))
+    assert kept.state is replays.ReplayState.RUNNING
+    await fixture.store.write(partial(endpoints.remove, "ep_1", fixture.clock.at))
+    assert await fixture.store.write(unknown) == 0
+    [(ended, _)] = await fixture.store.read(replays.page("rpl_g", 5))
+    assert ended.state is replays.ReplayState.CANCELED
 
 
 async def test_an_endpoint_has_one_running_replay_and_old_ones_are_forgotten(

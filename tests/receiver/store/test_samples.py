@@ -78,14 +78,21 @@ def test_a_command_counts_only_by_what_it_ends(source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expects", "by", "missed"), [(True, By.POLL, True), (True, By.CALLBACK, False), (False, By.POLL, False)]
+    ("expects", "by", "hinted", "missed"),
+    [
+        (True, By.POLL, False, True),
+        (True, By.POLL, True, False),
+        (True, By.CALLBACK, False, False),
+        (False, By.POLL, False, False),
+    ],
 )
 def test_a_job_that_a_poll_ends_has_missed_the_callback_that_it_expected(
-    expects: bool, by: By, missed: bool
+    expects: bool, by: By, hinted: bool, missed: bool
 ) -> None:
     before = JOB.but(expects_callback=expects)
     after = before.but(state=State.SUCCEEDED, completed_at=START, completed_by=by)
-    found = of_report(report(ProviderUpdate, Source.POLL), Outcome.APPLIED, before, after, "video")
+    said = report(ProviderUpdate, Source.POLL, hinted=hinted)
+    found = of_report(said, Outcome.APPLIED, before, after, "video")
     assert (("callbacks_missed", ("aiml",), None) in found) is missed
 
 
