@@ -1,6 +1,6 @@
 """Statistics over HTTP."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,10 +11,12 @@ from receiver.api.requests import Count, QueryModel, When
 from receiver.api.responses import Moment, ResponseModel
 from receiver.domain.errors import invalid
 from receiver.domain.rendering import stamp
-from receiver.domain.statistics import SERIES
+from receiver.domain.statistics import KEPT, SERIES
 from receiver.metrics.statistics import HOUR, POINTS, STANDING, StatisticsQuery, aligned, kept_for, step_of
 
 NAMES = (*SERIES, *STANDING)
+LONGEST = timedelta(seconds=max(KEPT.values()))
+"""The time for which any counts are kept."""
 
 
 def _known(name: str) -> str:
@@ -138,8 +140,13 @@ def _checked(query: StatsQuery, now: datetime) -> StatisticsQuery:
     since = query.since or until - HOUR
     if since >= until:
         raise invalid("since", "must be before until", place="query")
+    # A statistic of now has no time.
+    if series and now - since > LONGEST:
+        raise invalid(
+            "since", f"must be less than {LONGEST.days} days ago: for so long counts are kept", place="query"
+        )
     step = query.step or step_of(since, until, now)
-    if (until - since).total_seconds() / step > POINTS:
+    if series and (until - since).total_seconds() / step > POINTS:
         raise invalid("step", f"gives more than {POINTS} points; choose a longer one", place="query")
     if series and (now - since).total_seconds() > kept_for(step):
         days = kept_for(step) // 86_400

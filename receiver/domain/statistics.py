@@ -46,7 +46,7 @@ SERIES: Mapping[str, Series] = {
     ),
     "submissions": Series(
         labels=("account", "result"),
-        meaning="submissions to providers: accepted, sent again (restore), refused (reject) or lost",
+        meaning="submissions to providers: accepted, retried, rejected or lost",
     ),
     "callbacks": Series(labels=("account", "verdict"), meaning="callbacks of providers, by verdict"),
     "callbacks_missed": Series(

@@ -1,7 +1,7 @@
 """The metrics and the statistics of a running service: each moves when its cause happens."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -214,15 +214,20 @@ async def test_metrics_may_be_public_and_speak_openmetrics(tmp_path: Path) -> No
         ({"metric": "replicas", "by": "id"}, "by", "replicas has no label 'id'; its labels: none"),
         ({"metric": "jobs", "step": "90"}, "step", "multiple of 60"),
         (
-            {"metric": "jobs", "step": "60", "since": "2020-01-01T00:00:00Z"},
+            {"metric": "jobs", "since": "2020-01-01T00:00:00Z"},
+            "since",
+            "must be less than 400 days ago",
+        ),
+        (
+            {"metric": "jobs", "step": "60", "since": (datetime.now(UTC) - timedelta(days=9)).isoformat()},
             "step",
             "gives more than 1500 points",
         ),
         (
             {
                 "metric": "jobs",
-                "since": "2020-01-01T00:00:00Z",
-                "until": "2020-01-01T01:00:00Z",
+                "since": (datetime.now(UTC) - timedelta(days=9)).isoformat(),
+                "until": (datetime.now(UTC) - timedelta(days=8)).isoformat(),
                 "step": "60",
             },
             "step",
