@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from handlers.description.consistency import OF_ACCOUNTS
 from receiver.config.settings import API_KEY, RETRY_SCHEDULE, AccountSettings, EndpointSettings, Settings
 from receiver.domain.event_types import JOB_FINAL
 from tests.receiver.raw_server import BOUNDED
@@ -303,6 +304,10 @@ def test_a_name_that_may_lead_inside_is_kept_in_lower_case() -> None:
 def test_what_is_no_name_may_not_lead_inside(text: str) -> None:
     with pytest.raises(ValidationError, match="must be a name without scheme, port or path"):
         Settings.model_validate({"egress_allow_hosts": [text]})
+
+
+def test_no_description_has_a_setting_of_every_account() -> None:
+    assert AccountSettings.model_fields.keys() == OF_ACCOUNTS
 
 
 def test_a_proxy_is_checked_and_not_shown() -> None:
