@@ -24,10 +24,11 @@ from handlers.errors import BadSignature
 from handlers.pointers import BadPointer, every
 from handlers.proofs import KeySource, Verify
 from handlers.values import immutable
+from handlers.wire import HEADER_NAME
 
 _PART = re.compile(r"\{([^{}]*)\}")
 _BRACE = re.compile(r"[{}]")
-_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,80}")
+_HEADER = re.compile(HEADER_NAME)
 _DIGITS = re.compile(r"[0-9]{1,13}", re.ASCII)
 _MILLISECONDS = 11
 """The digits from which on a number of seconds is one of milliseconds."""

@@ -35,6 +35,8 @@ ENDINGS = {
 
 # The second character is not a slash, because `//host` names another host.
 _PATH = re.compile(r"/(?:[!-.0-~][!-~]*)?", re.ASCII)
+HEADER_NAME = r"[a-z0-9!#$%&'*+.^_`|~-]{1,80}"
+"""The pattern of the name of a header, in lower case."""
 ASSETS = 200
 ENVELOPES = ("data", "output", "task", "payload")
 """The objects that may hold the fields of a job, and so the reason of its failure."""

@@ -85,8 +85,7 @@ class Answers:
 
         `wordless` is the meaning of an answer without a word, where the description names none.
         """
-        view = self._reader.view(rule.fields)
-        view.without_status = view.without_status or wordless
+        view = self._reader.view(rule.fields, wordless)
 
         def parse(message: HttpMessage) -> Update:
             with _given_once(message):
@@ -239,8 +238,7 @@ class Answers:
         meant = self._told.codes.get(code)
         kind = ERRORS.get(meant) if meant else refusals.about_call(code, text)
         if kind is not None and (kind in ABOUT_CALL or not meant):
-            wait = wish(message, body)
-            raise kind(text, status=message.status, retry_after=wait, provider_code=code)
+            raise kind(text, status=message.status, retry_after=wish(message, body), provider_code=code)
 
     def _fine(self, code: str) -> bool:
         return code in self._equals or bool(self._wrong and code not in self._wrong)

@@ -77,8 +77,7 @@ def _callback(told: "Description") -> Iterator[str]:
     covered = not hint and rule.proof.covers_body
     if told.poll is None and not covered:
         yield "callback: one whose proof does not cover its body is a hint, so [poll] is needed"
-    if told.poll is not None or covered:
-        yield from _ends(told, covered=covered)
+    yield from _ends(told, covered=covered)
     yield from _proof(rule.proof)
     if rule.proof.scheme.value in KEYED and rule.proof.key == "job" and sent and told.submit.secret is None:
         yield "callback.proof.key: the job's secret is sent to nobody: name its place in submit.secret"
@@ -169,10 +168,11 @@ def _braces(where: str, text: str, known: frozenset[str]) -> Iterator[str]:
 def _ends(told: "Description", *, covered: bool) -> Iterator[str]:
     """Yield the groups of operations of which nothing tells the end of a job."""
     for number, group in enumerate(told.operations):
-        polled, called = told.poll is not None and group.poll, covered and group.callback
-        if told.poll is None and not called and not group.answered:
+        if group.answered or (covered and group.callback) or (told.poll is not None and group.poll):
+            continue
+        if told.poll is None:
             yield "poll: without it and without [callback] nothing tells the end of a job"
-        elif not polled and not called and not group.answered:
+        else:
             yield f"operations.{number}: neither a poll nor a proved callback tells the end of a job"
 
 
@@ -199,20 +199,19 @@ def _places(told: "Description") -> Iterator[str]:
     ):
         yield "fields.id: is needed: without the id of a job nothing can be asked about it"
     taken: dict[str, str] = {f"body:/{name}": "submit.always" for name in submit.always}
-    taken |= {"header:authorization": "auth"} if told.auth.split(":")[0] in {"bearer", "raw", "word"} else {}
-    taken |= {told.auth: "auth"} if told.auth.startswith(("body:", "header:")) else {}
-    taken |= {f"header:{name}": "headers" for name in told.headers if f"header:{name}" not in taken}
-    for name in told.headers:
-        if taken[f"header:{name}"] == "auth":
-            yield f"headers.{name}: is the header of the API key, see auth"
-    for key in ("callback", "secret", "idempotency"):
-        place = getattr(submit, key)
+    taken |= {f"header:{name}": "headers" for name in told.headers}
+    key = told.auth if told.auth.startswith(("body:", "header:")) else "header:authorization"
+    if taken.get(key) == "headers":
+        yield f"headers.{key.removeprefix('header:')}: is the header of the API key, see auth"
+    taken[key] = "auth"
+    for name in ("callback", "secret", "idempotency"):
+        place = getattr(submit, name)
         if place is None:
             continue
         if "*" in place.partition(":")[2].split("/"):
-            yield f"submit.{key}: `*` stands for several places; a value has one"
-        if (other := taken.setdefault(place, f"submit.{key}")) != f"submit.{key}":
-            yield f"submit.{key}: {place!r} is the place of {other}"
+            yield f"submit.{name}: `*` stands for several places; a value has one"
+        if (other := taken.setdefault(place, f"submit.{name}")) != f"submit.{name}":
+            yield f"submit.{name}: {place!r} is the place of {other}"
 
 
 def _files(told: "Description") -> Iterator[str]:

@@ -48,7 +48,9 @@ class Read:
 class View:
     """The places of a job's facts in the messages of one call or of the callbacks, compiled."""
 
-    def __init__(self, common: Fields, own: Fields, words: Mapping[str, Meaning]) -> None:
+    def __init__(
+        self, common: Fields, own: Fields, words: Mapping[str, Meaning], wordless: Meaning | None
+    ) -> None:
         def places(name: str) -> Sequence[str]:
             return getattr(own, name) or getattr(common, name) or ()
 
@@ -67,7 +69,7 @@ class View:
         self.files = own.files and common.files
         self.only_end = own.only_end or common.only_end
         self.scale = own.scale if own.scale != 1 else common.scale
-        self.without_status = own.without_status or common.without_status
+        self.without_status = own.without_status or common.without_status or wordless
 
 
 class Reader:
@@ -92,9 +94,12 @@ class Reader:
         )
         self._fine = frozenset(told.ok.equals) if told.ok else frozenset()
 
-    def view(self, own: Fields) -> View:
-        """Return the view of a call or of the callbacks; its own places go before the common ones."""
-        return View(self._fields, own, self._words)
+    def view(self, own: Fields, wordless: Meaning | None = None) -> View:
+        """Return the view of a call or of the callbacks; its own places go before the common ones.
+
+        `wordless` is the meaning of a message without a word, where the description names none.
+        """
+        return View(self._fields, own, self._words, wordless)
 
     def read(
         self, body: dict[str, Any], message: HttpMessage, view: View, forced: Meaning | None = None

@@ -69,8 +69,10 @@ class Requests:
 
         def build(job: JobRef, account: Account) -> HttpRequest:
             path = _filled(_queried(rule.path or "/", rule.query), self._names(rule, job, wire.segment))
-            names = self._names(rule, job, str)
-            body = json.with_texts(rule.body, lambda text: _filled(text, names))
+            body = rule.body
+            if body is not None:
+                names = self._names(rule, job, str)
+                body = json.with_texts(body, lambda text: _filled(text, names))
             request = self._request(rule.method, path, account, body)
             if rule.kept is None or (job.kept_url is None and rule.path is not None):
                 return request

@@ -12,7 +12,7 @@ from handlers.pointers import BadPointer, steps
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_HEADER = r"^[a-z0-9!#$%&'*+.^_`|~-]{1,80}$"
+_HEADER = f"^{wire.HEADER_NAME}$"
 _FRAMING = frozenset(
     {"connection", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer"}
     | {"proxy-connection", "transfer-encoding", "upgrade"}
