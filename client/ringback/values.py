@@ -210,6 +210,7 @@ class Replay(Raw):
     pending: int
     delivered: int
     failed: int
+    canceled: int
     created_at: datetime
     ended_at: datetime | None
 

@@ -157,6 +157,7 @@ _REPLAY: Mapping[str, Any] = {
     "pending": 40,
     "delivered": 598,
     "failed": 2,
+    "canceled": 0,
     "created_at": AT,
     "ended_at": None,
 }

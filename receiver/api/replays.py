@@ -14,7 +14,7 @@ from receiver.store.replays import Replay, ReplayProgress, Which
 
 NEWEST = "rpl_g"
 """A bound above every replay's id: ids go on with hexadecimal digits."""
-NOTHING = ReplayProgress(pending=0, delivered=0, failed=0)
+NOTHING = ReplayProgress(pending=0, delivered=0, failed=0, canceled=0)
 
 
 def replay_json(replay: Replay, progress: ReplayProgress, *, dry_run: bool = False) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def replay_json(replay: Replay, progress: ReplayProgress, *, dry_run: bool = Fal
         "pending": progress.pending,
         "delivered": progress.delivered,
         "failed": progress.failed,
+        "canceled": progress.canceled,
         "created_at": stamp(replay.created_at),
         "ended_at": when(replay.ended_at),
     }

@@ -256,6 +256,7 @@ class ReplayResponse(ResponseModel):
     pending: int
     delivered: int
     failed: int
+    canceled: int
     created_at: Moment
     ended_at: Moment | None
 

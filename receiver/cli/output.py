@@ -57,6 +57,7 @@ REPLAY: Columns = (
     "pending",
     "delivered",
     "failed",
+    "canceled",
     "created_at",
 )
 DELIVERY_SHORT: Columns = (

@@ -56,5 +56,5 @@ class DeliveryService:
         if delivery.state not in CANCELABLE:
             raise Conflict(f"the delivery is already {delivery.state}")
         now = self.clock.now()
-        await self.store.write(lambda: deliveries.cancel([delivery_id], "canceled by hand", now))
+        await self.store.write(lambda: deliveries.cancel([delivery_id], deliveries.BY_HAND, now))
         return (await self.get(delivery_id))[0]

@@ -29,6 +29,8 @@ SCAN = 5_000
 """The number of deliveries that a list examines, at most, where no index serves its filter."""
 SELDOM = frozenset({"exhausted", "canceled"})
 """The states that have an index: few deliveries end in them."""
+BY_HAND = "canceled by hand"
+"""The reason of a delivery that a person canceled."""
 
 
 @immutable

@@ -14,6 +14,7 @@ from receiver.domain.model import Endpoint, Event, Work
 from receiver.domain.subscriptions import subscribers
 from receiver.security.ids import IdGenerator
 from receiver.store import deliveries, endpoints
+from receiver.store.deliveries import BY_HAND, SELDOM
 from receiver.store.due import REPLAY_LANE
 from receiver.store.rows import delivery_row, due_row, read_event
 from receiver.store.schema import TABLES, named
@@ -43,12 +44,15 @@ SKEW = timedelta(minutes=1)
 KEPT = 1_000
 """The most replays that are listed; older ones that ended are forgotten."""
 EVENT = named("event", "e.", numbered=True)
+WITH_REPLAY = "the replay was canceled"
+"""The reason of a delivery that was canceled with its replay."""
 
 
 class Which(enum.StrEnum):
     """The events that a replay chooses.
 
-    `FAILED`: their deliveries ended without success. `MISSING`: they have none. `ALL`: every one.
+    `FAILED`: their deliveries ended without success, and not by a person's choice. `MISSING`: they have none.
+    `ALL`: every one. A delivery that was canceled with its replay counts as never made.
     """
 
     FAILED = "failed"
@@ -93,6 +97,7 @@ class ReplayProgress:
     pending: int
     delivered: int
     failed: int
+    canceled: int
 
 
 @immutable
@@ -149,13 +154,15 @@ def chosen(
     )
     ids = [row["id"] for row in found]
     known = yield query(
-        "select event, state from delivery where event in (:ids) and target = :target",
+        "select event, state, reason from delivery where event in (:ids) and target = :target",
         ids=ids,
         target=endpoint.id,
     )
     states: dict[str, set[str]] = {}
     for row in known:
-        states.setdefault(row["event"], set()).add(row["state"])
+        if row["reason"] != WITH_REPLAY:
+            ended = "dropped" if row["reason"] == BY_HAND else row["state"]
+            states.setdefault(row["event"], set()).add(ended)
     reached = found[-1]["seq"] if len(found) == chunk else replay.last
     events = [read_event(row) for row in found if _in_time(row, replay)]
     return [one for one in events if _chooses(replay, endpoint, one, states.get(one.id, set()))], reached
@@ -171,7 +178,7 @@ def _chooses(replay: Replay, endpoint: Endpoint, event: Event, states: set[str])
     if event.type == "endpoint.test" or (replay.events is not None and not wants(replay.events, event.type)):
         return False
     if replay.which is Which.FAILED:
-        return bool(states) and states.isdisjoint({"delivered", "pending"})
+        return states.isdisjoint({"delivered", "pending"}) and not states.isdisjoint(SELDOM)
     if replay.which is Which.MISSING and states:
         return False
     return any(subscribers([endpoint], event))
@@ -295,7 +302,7 @@ def cancel(replay_id: str, now: datetime) -> Transaction[bool]:
         "select id from delivery where origin = :origin and origin like 'rpl%' and state = 'pending'",
         origin=replay_id,
     )
-    yield from deliveries.cancel([row["id"] for row in pending], "the replay was canceled", now)
+    yield from deliveries.cancel([row["id"] for row in pending], WITH_REPLAY, now)
     return True
 
 
@@ -349,7 +356,8 @@ def _counted(ids: Sequence[str]) -> Transaction[dict[str, ReplayProgress]]:
         name: ReplayProgress(
             pending=many.get((name, "pending"), 0),
             delivered=many.get((name, "delivered"), 0),
-            failed=many.get((name, "exhausted"), 0) + many.get((name, "canceled"), 0),
+            failed=many.get((name, "exhausted"), 0),
+            canceled=many.get((name, "canceled"), 0),
         )
         for name in ids
     }

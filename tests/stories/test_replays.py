@@ -122,7 +122,7 @@ async def test_a_canceled_replay_sends_no_more(
     assert "has a replay that is running" in problem(again, 409, "conflict")["detail"]
     for _ in range(2):
         canceled = await asked(deployment, "POST", f"/v1/replays/{started['id']}/cancel")
-        assert (canceled["state"], canceled["pending"], canceled["failed"]) == ("canceled", 0, 2)
+        assert (canceled["state"], canceled["pending"], canceled["canceled"]) == ("canceled", 0, 2)
     reasons = {one["reason"] for one in await listed(deployment, "/v1/deliveries", endpoint=made["id"])}
     assert reasons == {"the replay was canceled"}
     await asked(deployment, "POST", f"/v1/endpoints/{made['id']}/resume")

@@ -44,7 +44,7 @@ async def test_a_started_replay_is_stepped_to_its_end(fixture: StoreFixture, ser
     with pytest.raises(Conflict, match="has a replay that is running"):
         await service.start(await service.plan(endpoint, Which.ALL, None, None, None))
     assert [await service.step(planned) for _ in range(2)] == [3, 0]
-    assert (await service.get(planned.id))[1] == ReplayProgress(pending=3, delivered=0, failed=0)
+    assert (await service.get(planned.id))[1] == ReplayProgress(pending=3, delivered=0, failed=0, canceled=0)
     await fixture.write("update delivery set state = 'delivered'")
     await service.look()
     replay, progress = await service.get(planned.id)
@@ -61,7 +61,7 @@ async def test_a_canceled_replay_stays_canceled(fixture: StoreFixture, service: 
     for _ in range(2):
         replay, progress = await service.cancel(planned.id)
         assert replay.state is ReplayState.CANCELED
-        assert progress == ReplayProgress(pending=0, delivered=0, failed=2)
+        assert progress == ReplayProgress(pending=0, delivered=0, failed=0, canceled=2)
 
 
 async def test_a_lost_time_names_the_oldest_event(fixture: StoreFixture, service: ReplayService) -> None:

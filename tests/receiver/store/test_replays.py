@@ -9,6 +9,7 @@ import pytest
 from handlers.contract import Phase
 from receiver.domain.model import Endpoint
 from receiver.store import endpoints, events, replays
+from receiver.store.deliveries import BY_HAND
 from receiver.store.replays import Range, Replay, ReplayProgress, ReplayState, Which
 from tests.receiver.store_fixture import START, StoreFixture, told, word
 
@@ -89,7 +90,7 @@ async def test_a_step_makes_no_more_deliveries_than_may_be_pending(
     assert (found[0].made, found[0].state, found[1]) == (
         5,
         ReplayState.RUNNING,
-        ReplayProgress(pending=3, delivered=1, failed=1),
+        ReplayProgress(pending=3, delivered=1, failed=1, canceled=0),
     )
     await fixture.write("update delivery set state = 'delivered' where state = 'pending'")
     assert await fixture.store.write(step) == 0
@@ -143,6 +144,41 @@ async def test_a_step_passes_by_events_that_are_not_chosen_up_to_a_bound(
     assert await fixture.store.write(step) == 1
     [one] = await fixture.store.read(replays.running())
     assert (one.place, one.made) == (numbers[8], 3)
+
+
+async def test_an_event_is_chosen_by_how_its_deliveries_ended(fixture: StoreFixture) -> None:
+    endpoint = await fixture.endpoint("ep_1", "job.*")
+    ends: list[tuple[list[tuple[str, str | None]], set[str]]] = [
+        ([("exhausted", None)], {"failed", "all"}),
+        ([("canceled", "the endpoint answered 410")], {"failed", "all"}),
+        ([("canceled", BY_HAND)], {"all"}),
+        ([("exhausted", None), ("canceled", replays.WITH_REPLAY)], {"failed", "all"}),
+        ([("exhausted", None), ("canceled", BY_HAND)], {"failed", "all"}),
+        ([("exhausted", None), ("delivered", None)], {"all"}),
+        ([("exhausted", None), ("pending", None)], {"all"}),
+        ([("delivered", None), ("canceled", replays.WITH_REPLAY)], {"all"}),
+        ([("canceled", replays.WITH_REPLAY)], {"missing", "all"}),
+        ([], {"missing", "all"}),
+    ]
+    numbers = await at_hours(fixture, len(ends))
+    await fixture.write("delete from delivery")
+    for number, (deliveries, _) in zip(numbers, ends, strict=True):
+        for place, (state, reason) in enumerate(deliveries):
+            await fixture.write(
+                "insert into delivery select :id, id, 'ep_1', :id, job, :state, at, at, 1, :reason "
+                "from event where seq = :seq",
+                id=f"dlv_{number}_{place}",
+                state=state,
+                reason=reason,
+                seq=number,
+            )
+    whole = await range_of(fixture, None, None)
+    for which in Which:
+        found, _ = await fixture.store.read(replays.chosen(planned(endpoint, whole, which), endpoint, 0))
+        ids = {one.id for one in found}
+        rows = await fixture.query("select id from event order by seq")
+        expected = {row["id"] for row, (_, by) in zip(rows, ends, strict=True) if which.value in by}
+        assert ids == expected, which
 
 
 async def test_a_replay_waits_for_an_endpoint_that_this_replica_does_not_know_yet(

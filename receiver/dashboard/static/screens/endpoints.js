@@ -84,8 +84,8 @@ export function Endpoint({ id, may }) {
         html`<${Time} at=${replay.created_at} />`,
         html`<${State} state=${replay.state} />`,
         replay.only,
-        html`<progress max=${Math.max(replay.total, 1)} value=${replay.delivered + replay.failed} aria-label="Progress"></progress> ${replay.delivered + replay.failed} of ${replay.total}`,
-        `${replay.delivered} delivered, ${replay.failed} failed`,
+        html`<progress max=${Math.max(replay.total, 1)} value=${ended(replay)} aria-label="Progress"></progress> ${ended(replay)} of ${replay.total}`,
+        `${replay.delivered} delivered, ${replay.failed} failed${replay.canceled ? `, ${replay.canceled} canceled` : ""}`,
         replay.state === "running" && may("endpoints:write") && html`<${CancelReplay} id=${id} replay=${replay.id} again=${again} />`,
       ],
     }))} />
@@ -133,6 +133,8 @@ function Replay({ id, again }) {
     <${Problem} error=${error} /><${Done} text=${done} />
   </form>`;
 }
+
+const ended = (replay) => replay.delivered + replay.failed + replay.canceled;
 
 function CancelReplay({ id, replay, again }) {
   const { busy, run } = useAction();
