@@ -16,7 +16,7 @@ NEWEST = "postgresql18"
 
 EMPTIED = (
     "; ".join(f"delete from {table}" for table in (*TABLES, "receipt"))
-    + "; insert into meta values ('generation', '1')"
+    + "; insert into meta values ('generation', '1'), ('feed', '0123abcd')"
     + "; do $$ begin perform setval(pg_get_serial_sequence('event', 'seq'), 1, false); end $$"
     + "; do $$ begin perform drop_history(low) from history; end $$"
 )

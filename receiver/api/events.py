@@ -14,6 +14,7 @@ from receiver.domain.errors import Gone, invalid, no_such
 from receiver.domain.event_types import complaint, is_pattern
 from receiver.domain.model import Event
 from receiver.domain.rendering import stamp
+from receiver.feed.places import ForeignPlace
 from receiver.feed.reader import Place
 from receiver.feed.selection import Selection
 from receiver.security.ids import is_id
@@ -23,6 +24,10 @@ LOOKS = 20
 """Most pages after the first that a call reads while no event fits. Then it returns the place it reached."""
 WHEN: TypeAdapter[datetime] = TypeAdapter(When)
 """The reader of a moment."""
+LOST = (
+    "this place is not in the feed any more: retention removed it, or the database was restored from before "
+    "it; start again without `after`"
+)
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -52,8 +57,10 @@ async def feed(context: RequestContext) -> Response:
         page = await _next(context, page, query)
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
-        raise Gone("retention removed this place in the feed; start again without `after`", extra=extra)
-    return await rendered(page.events, event_json, next_cursor=str(page.after), has_more=page.more)
+        raise Gone(LOST, extra=extra)
+    return await rendered(
+        page.events, event_json, next_cursor=context.services.feed.places.text(page.after), has_more=page.more
+    )
 
 
 def _is_empty(page: events.Page) -> bool:
@@ -92,9 +99,13 @@ async def read_place(context: RequestContext, given: str | None, name: str, wher
     """
     if given is None or is_id("evt", given):
         return given
-    # 18 digits always fit into a 64-bit column.
-    if given.isascii() and given.isdigit() and len(given) <= 18:
-        return int(given)
+    try:
+        known = context.services.feed.places.read(given)
+    except ForeignPlace:
+        detail = "is a place in the feed of another deployment; begin without it, or at a moment"
+        raise invalid(name, detail, place=where) from None
+    if known is not None:
+        return known
     try:
         moment = WHEN.validate_python(given)
     except ValidationError:

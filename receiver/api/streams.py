@@ -96,7 +96,7 @@ async def feed(context: RequestContext) -> Response:
         place = await read_place(context, query.after, "after")
     if place is None:
         end = await context.services.store.read(events.end())
-        place, first = end.seq, end.id or str(end.seq)
+        place, first = end.seq, end.id or context.services.feed.places.text(end.seq)
     return EventStream(
         FeedReader(
             context.services.feed,

@@ -19,13 +19,14 @@ from receiver.events.interpreter import Interpreter
 from receiver.events.long_polling import WaitingCalls
 from receiver.events.next_work import JobPolicy
 from receiver.events.recorder import FEED, Recorder
+from receiver.feed.places import FeedPlaces
 from receiver.metrics import Metrics
 from receiver.providers.accounts import Accounts
 from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.providers.hourly_counts import HourlyCounts
 from receiver.security.ids import IdGenerator
 from receiver.security.tokens import MasterKeys
-from receiver.store import Store
+from receiver.store import Store, events
 from receiver.store.record_context import RecordContext
 from receiver.store.sealing import EndpointSealer
 from receiver.tracing import NoTracing, Tracing
@@ -63,6 +64,7 @@ class Core:
     shutdown: Shutdown
     metrics: Metrics
     spans: JobSpans
+    places: FeedPlaces
 
     @property
     def settings(self) -> Settings:
@@ -114,6 +116,7 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, met
         shutdown=Shutdown(clock.monotonic),
         metrics=metrics,
         spans=spans,
+        places=FeedPlaces(await store.read(events.mark())),
     )
 
 

@@ -114,7 +114,7 @@ def services(core: Core, endpoints: EndpointService) -> Services:
         store=store,
         jobs=_job_service(core),
         job_tokens=JobTokens(store, core.master_keys, clock),
-        feed=FeedTailer(store, core.waiting_calls, clock.monotonic),
+        feed=FeedTailer(store, core.waiting_calls, clock.monotonic, core.places),
         endpoints=endpoints,
         deliveries=DeliveryService(store=store, limits=core.limits, dispatcher=core.dispatcher, clock=clock),
         replays=ReplayService(store, core.endpoint_cache, core.dispatcher, clock, core.ids),

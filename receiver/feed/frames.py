@@ -31,9 +31,9 @@ def public(event: Event) -> bytes:
     return b'{"object":"event",' + body
 
 
-def position(place: int) -> bytes:
+def position(place: str) -> bytes:
     """Return a block without data that moves the client's position."""
-    return b"id: %d\n\n" % place
+    return b"id: %b\n\n" % place.encode()
 
 
 def packed(frames: Sequence[bytes]) -> Iterator[bytes]:
@@ -55,7 +55,7 @@ def frame(event: Event) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (event.id.encode(), public(event))
 
 
-def gap(place: int, oldest: str | None) -> bytes:
+def gap(place: str, oldest: str | None) -> bytes:
     """Return the frame that reports lost events: those up to `place`. `oldest` is the first that is left."""
     # The id becomes the client's position, so that it learns of the same gap once.
-    return b"event: gap\nid: %d\ndata: %b\n\n" % (place, json.write({"oldest": oldest}))
+    return b"event: gap\nid: %b\ndata: %b\n\n" % (place.encode(), json.write({"oldest": oldest}))

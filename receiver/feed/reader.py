@@ -116,7 +116,7 @@ class FeedReader:
         """Return a comment, and for a filtered stream the position up to which nothing was selected."""
         # A client whose last event is older than retention would else learn of a gap that is none.
         if self._selection.job_id is None and self._selection.type and isinstance(self._place, int):
-            return HEARTBEAT + position(self._place)
+            return HEARTBEAT + position(self._tailer.places.text(self._place))
         return HEARTBEAT
 
     def _skip_to(self, place: int | None) -> None:
@@ -147,7 +147,7 @@ class FeedReader:
             page = await self._store.read(events.feed(self._place, of.types, of.prefixes, of.job_id, PAGE))
         self._place = page.after
         if page.lost:
-            return [gap(page.after, page.oldest)], True
+            return [gap(self._tailer.places.text(page.after), page.oldest)], True
         sent = []
         for event in page.events:
             sent.append(frame(event))

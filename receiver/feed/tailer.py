@@ -10,6 +10,7 @@ from receiver.domain.errors import StoreUnavailable, TooManyWaiting
 from receiver.events.long_polling import WaitingCalls
 from receiver.events.waiters import Waiter, WakeQueue
 from receiver.feed.frames import frame
+from receiver.feed.places import FeedPlaces
 from receiver.feed.ring import Entry, Ring
 from receiver.feed.selection import keys_of
 from receiver.store import Store, events
@@ -37,8 +38,11 @@ class FeedTailer:
     the reads of the store at once.
     """
 
-    def __init__(self, store: Store, calls: WaitingCalls, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, calls: WaitingCalls, monotonic: Callable[[], float], places: FeedPlaces
+    ) -> None:
         self._store = store
+        self.places = places
         self._calls = calls
         self.turn = calls.turn
         self.monotonic = monotonic

@@ -177,6 +177,12 @@ class End:
     id: str | None
 
 
+def mark() -> Transaction[str]:
+    """Return the mark of the feed, by which its places are told from those of another deployment."""
+    found = yield query("select value from meta where key = 'feed'")
+    return str(found[0]["value"])
+
+
 def end() -> Transaction[End]:
     """Return the end of the feed."""
     newest = one_or_none((yield query("select seq, id from event order by seq desc limit 1")))

@@ -105,6 +105,8 @@ def _begin() -> Transaction[None]:
                     "--to", f"its table {table} is not empty; a move needs a database of its own"
                 )
         yield query("insert into meta values (:mark, '')", mark=MOVING)
+        # The source brings the mark of its feed along, so that its readers go on at their places.
+        yield query("delete from meta where key = 'feed'")
 
 
 def _oldest() -> Transaction[int]:

@@ -13,13 +13,17 @@ from receiver.api.webhooks import EventResponse, EventWithReasons
 from receiver.domain.event_types import SHOWN
 from receiver.domain.model import Event, Job
 from receiver.events import long_polling
+from receiver.feed.places import FeedPlaces
 from receiver.store import events as table
 from tests.receiver.api_client import problem_of, wrong_fields
 from tests.receiver.front_door import PATIENCE, until
 from tests.receiver.store_fixture import START, StoreFixture, told, word
 
 NO_PLACE = "must be an event's id, the next_cursor of an earlier answer, or a moment with its offset"
-LOST = "retention removed this place in the feed; start again without `after`"
+LOST = (
+    "this place is not in the feed any more: retention removed it, or the database was restored from before "
+    "it; start again without `after`"
+)
 
 
 async def running(fixture: StoreFixture) -> Job:
@@ -45,6 +49,11 @@ async def page(client: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
     for one in found["data"]:
         EventResponse.model_validate(one)
     return found
+
+
+def place(fixture: StoreFixture, number: int) -> str:
+    """Return a place in the feed as clients hold it."""
+    return fixture.services.core.places.text(number)
 
 
 def types(found: dict[str, Any]) -> list[str]:
@@ -88,7 +97,7 @@ async def test_the_feed_is_walked_from_the_oldest_event_on(
 
 async def test_after_takes_precedence_over_cursor(fixture: StoreFixture, client: httpx.AsyncClient) -> None:
     await lived(fixture)
-    assert types(await page(client, after="1", cursor="0")) == ["job.succeeded"]
+    assert types(await page(client, after=place(fixture, 1), cursor="0")) == ["job.succeeded"]
     answer = await client.get("/v1/events", params={"after": "x", "cursor": "0"})
     assert wrong_fields(answer) == [("query", "after", NO_PLACE)]
 
@@ -116,7 +125,7 @@ async def test_the_feed_is_filtered_by_type_and_by_job(
 
 @pytest.mark.parametrize("name", ["after", "cursor"])
 async def test_a_text_that_is_no_place_is_refused(client: httpx.AsyncClient, name: str) -> None:
-    for value in ("x", "-1", "1e3", "\u0663", "9" * 19, "evt_short", "job_" + "0" * 32):
+    for value in ("x", "-1", "1", "1e3", "\u0663", "0123abcd-", "evt_short", "job_" + "0" * 32):
         answer = await client.get("/v1/events", params={name: value})
         assert wrong_fields(answer) == [("query", name, NO_PLACE)]
 
@@ -128,16 +137,27 @@ async def test_an_unknown_type_is_refused_with_the_known_ones(client: httpx.Asyn
         assert wrong_fields(answer) == [("query", "type", detail)]
 
 
-@pytest.mark.parametrize("place", ["9" * 18, "2", "evt_" + "0" * 48])
-async def test_a_place_that_is_not_there_is_gone_and_names_the_oldest_event(
-    fixture: StoreFixture, client: httpx.AsyncClient, place: str
+@pytest.mark.parametrize("name", ["after", "cursor"])
+async def test_a_place_of_another_deployment_is_refused(
+    fixture: StoreFixture, client: httpx.AsyncClient, name: str
 ) -> None:
-    answer = await client.get("/v1/events", params={"after": place, "wait": "60"})
+    await running(fixture)
+    answer = await client.get("/v1/events", params={name: FeedPlaces("76543210").text(1)})
+    detail = "is a place in the feed of another deployment; begin without it, or at a moment"
+    assert wrong_fields(answer) == [("query", name, detail)]
+
+
+@pytest.mark.parametrize("number", [10**18 - 1, 2, None])
+async def test_a_place_that_is_not_there_is_gone_and_names_the_oldest_event(
+    fixture: StoreFixture, client: httpx.AsyncClient, number: int | None
+) -> None:
+    missing = "evt_" + "0" * 48 if number is None else place(fixture, number)
+    answer = await client.get("/v1/events", params={"after": missing, "wait": "60"})
     empty = problem_of(answer, 410, "gone")
     assert (empty["detail"], "oldest" in empty) == (LOST, False)
     await running(fixture)
     [oldest] = (await page(client))["data"]
-    answer = await client.get("/v1/events", params={"after": place, "wait": "60"})
+    answer = await client.get("/v1/events", params={"after": missing, "wait": "60"})
     assert problem_of(answer, 410, "gone")["oldest"] == oldest["id"]
 
 
@@ -149,7 +169,7 @@ async def test_a_call_reads_on_while_no_event_fits(
         await running(fixture)
     await lived(fixture)
     found = await page(client, type="job.succeeded")
-    assert (types(found), found["next_cursor"]) == (["job.succeeded"], "5")
+    assert (types(found), found["next_cursor"]) == (["job.succeeded"], place(fixture, 5))
 
 
 async def test_a_call_that_read_enough_pages_tells_how_far_it_looked(
@@ -161,9 +181,9 @@ async def test_a_call_that_read_enough_pages_tells_how_far_it_looked(
         await running(fixture)
     await lived(fixture)
     found = await page(client, type="job.succeeded", wait=60)
-    assert found == {"data": [], "next_cursor": "3", "has_more": True}
+    assert found == {"data": [], "next_cursor": place(fixture, 3), "has_more": True}
     found = await page(client, type="job.succeeded", after=found["next_cursor"])
-    assert (types(found), found["next_cursor"]) == (["job.succeeded"], "5")
+    assert (types(found), found["next_cursor"]) == (["job.succeeded"], place(fixture, 5))
 
 
 # Calls that wait.
@@ -195,7 +215,7 @@ async def test_a_call_that_waits_does_not_respond_to_an_event_of_another_type(
     await lived(fixture)
     async with asyncio.timeout(PATIENCE):
         found = await task
-    assert (types(found), found["next_cursor"]) == (["job.succeeded"], "3")
+    assert (types(found), found["next_cursor"]) == (["job.succeeded"], place(fixture, 3))
 
 
 async def test_a_call_that_waits_reads_on_where_more_happened_than_one_read_examines(
@@ -211,7 +231,7 @@ async def test_a_call_that_waits_reads_on_where_more_happened_than_one_read_exam
     )
     async with asyncio.timeout(PATIENCE):
         found = await task
-    assert (types(found), found["next_cursor"]) == (["job.succeeded"], "3")
+    assert (types(found), found["next_cursor"]) == (["job.succeeded"], place(fixture, 3))
 
 
 async def test_a_call_whose_time_is_up_responds_with_an_empty_page(
@@ -221,14 +241,14 @@ async def test_a_call_whose_time_is_up_responds_with_an_empty_page(
     fixture.clock.pass_(seconds=60)
     fixture.services.api.waiting_calls.tell([], events=True)
     async with asyncio.timeout(PATIENCE):
-        assert await task == {"data": [], "next_cursor": "0", "has_more": False}
+        assert await task == {"data": [], "next_cursor": place(fixture, 0), "has_more": False}
 
 
 async def test_a_service_that_stops_ends_every_wait(fixture: StoreFixture, client: httpx.AsyncClient) -> None:
     task = await waiting(fixture, client)
     fixture.services.api.waiting_calls.close()
     async with asyncio.timeout(PATIENCE):
-        assert await task == {"data": [], "next_cursor": "0", "has_more": False}
+        assert await task == {"data": [], "next_cursor": place(fixture, 0), "has_more": False}
     assert (await page(client, wait=60))["data"] == []
 
 
@@ -238,7 +258,7 @@ async def test_an_event_that_is_there_ends_the_wait_before_it_begins(
     monkeypatch.setattr(long_polling, "AT_MOST", 0)
     await running(fixture)
     assert types(await page(client, wait=60)) == ["job.running"]
-    answer = await client.get("/v1/events", params={"wait": "60", "after": "1"})
+    answer = await client.get("/v1/events", params={"wait": "60", "after": place(fixture, 1)})
     detail = problem_of(answer, 429, "too-many-requests")["detail"]
     assert (detail.split(".")[0], answer.headers["retry-after"]) == (
         "A key may have 4,096 calls with `wait` open",

@@ -41,8 +41,8 @@ def test_a_stream_opens_with_the_time_to_return_and_a_position() -> None:
 
 
 def test_a_gap_is_an_event_of_its_own_and_moves_the_position() -> None:
-    assert gap(41, "evt_9") == b'event: gap\nid: 41\ndata: {"oldest":"evt_9"}\n\n'
-    assert gap(41, None) == b'event: gap\nid: 41\ndata: {"oldest":null}\n\n'
+    assert gap("m-41", "evt_9") == b'event: gap\nid: m-41\ndata: {"oldest":"evt_9"}\n\n'
+    assert gap("m-41", None) == b'event: gap\nid: m-41\ndata: {"oldest":null}\n\n'
 
 
 def test_a_heartbeat_is_a_comment() -> None:

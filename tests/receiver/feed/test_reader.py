@@ -14,7 +14,7 @@ from receiver.domain.event_types import JOB_FINAL
 from receiver.domain.model import Job
 from receiver.feed import frames, ring, tailer
 from receiver.feed import reader as module
-from receiver.feed.frames import HEARTBEAT, position
+from receiver.feed.frames import HEARTBEAT, gap, position
 from receiver.feed.reader import FeedReader, Place
 from receiver.feed.selection import Selection
 from receiver.store import events
@@ -169,7 +169,8 @@ async def test_a_quiet_stream_has_heartbeats_and_loses_nothing(
             await running(fixture)
         # The client's position moves on although no event of its type came.
         last = (await fixture.store.read(events.end())).seq
-        await until(lambda: client.heartbeats[-1] == HEARTBEAT + position(last))
+        told = position(fixture.services.core.places.text(last))
+        await until(lambda: client.heartbeats[-1] == HEARTBEAT + told)
         await succeeded(fixture, job)
         await until(lambda: client.types == ["job.succeeded"])
 
@@ -220,7 +221,7 @@ async def test_a_place_that_retention_removed_is_one_gap_and_the_rest_follows(fi
         await succeeded(fixture, job)
         await until(lambda: len(client.events) == 3)
     assert client.types == ["gap", "job.running", "job.succeeded"]
-    assert b'event: gap\nid: 1\ndata: {"oldest":"' + new.id.encode() + b'"}' in b"".join(client.chunks)
+    assert gap(fixture.services.core.places.text(1), new.id) in b"".join(client.chunks)
     # The place of the gap is one to go on from: there is no second gap.
     async with reading(fixture, 1) as client:
         await until(lambda: len(client.events) == 2)
@@ -267,7 +268,8 @@ async def test_a_long_search_in_the_store_has_heartbeats(
         await running(fixture)
     async with reading(fixture, selection=Selection(type="job.failed"), once=True) as client:
         await until(lambda: client.over)
-    assert client.heartbeats[:4] == [HEARTBEAT + position(place) for place in (1, 2, 3, 4)]
+    places = fixture.services.core.places
+    assert client.heartbeats[:4] == [HEARTBEAT + position(places.text(place)) for place in (1, 2, 3, 4)]
 
 
 async def test_a_client_that_does_not_read_is_cut_when_the_process_stops(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver.domain.errors import Misconfigured
-from receiver.store import transfer
+from receiver.store import events, transfer
 from receiver.store.partitions import DAY, parts
 from receiver.store.postgres.driver import PostgresDriver
 from receiver.store.postgres.url import target as read_url
@@ -109,7 +109,7 @@ async def test_every_row_arrives_as_it_was(moving: Move) -> None:
     moved = await moving.run()
     assert [one.table for one in moved] == list(KEYS)
     counts = {one.table: one.count for one in moved if one.count}
-    assert counts == {**dict.fromkeys(FILLED, ROWS), "meta": 1}
+    assert counts == {**dict.fromkeys(FILLED, ROWS), "meta": 2}
     for table in FILLED:
         columns = all_columns(table)
         found = await moving.held(f"select {', '.join(columns)} from {table} order by {KEYS[table][-1]}")
@@ -117,15 +117,17 @@ async def test_every_row_arrives_as_it_was(moving: Move) -> None:
         assert found == expected, table
     assert moving.seen == [
         *((table, ROWS) for table in KEYS if table in FILLED),
-        ("meta", 1),
+        ("meta", 2),
         *((f"{table}, compared", counts.get(table, 0)) for table in KEYS),
     ]
 
 
 async def test_a_finished_move_leaves_the_targets_own_rows_and_goes_on_numbering(moving: Move) -> None:
+    mark = await moving.source.read(events.mark())
     await moving.run()
     assert not await moving.target.read(unfinished())
     assert await moving.held("select key, value from meta order by key") == [
+        ("feed", mark),
         ("generation", "1"),
         ("removed_until", "7"),
     ]
