@@ -1,19 +1,17 @@
 """The event feed over HTTP."""
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from handlers import json
-from receiver.api.guard import RequestContext, answer
+from receiver.api.guard import NOSNIFF, RequestContext
 from receiver.api.paging import rendered
 from receiver.api.requests import FeedQuery, When
 from receiver.domain.errors import Gone, invalid, no_such
 from receiver.domain.event_types import complaint, is_pattern
-from receiver.domain.model import Event
-from receiver.domain.rendering import stamp
+from receiver.feed.frames import public
 from receiver.feed.places import ForeignPlace
 from receiver.feed.reader import Place
 from receiver.feed.selection import Selection
@@ -28,18 +26,6 @@ LOST = (
     "this place is not in the feed any more: retention removed it, or the database was restored from before "
     "it; start again without `after`"
 )
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """Return an event as JSON."""
-    body = json.read_object(bytes(event.body))
-    return {
-        "object": "event",
-        "id": event.id,
-        "type": event.type,
-        "timestamp": stamp(event.at),
-        "data": body["data"],
-    }
 
 
 async def feed(context: RequestContext) -> Response:
@@ -59,7 +45,7 @@ async def feed(context: RequestContext) -> Response:
         extra = {"oldest": page.oldest} if page.oldest else {}
         raise Gone(LOST, extra=extra)
     return await rendered(
-        page.events, event_json, next_cursor=context.services.feed.places.text(page.after), has_more=page.more
+        page.events, public, next_cursor=context.services.feed.places.text(page.after), has_more=page.more
     )
 
 
@@ -142,4 +128,5 @@ async def show(context: RequestContext) -> Response:
         }
         for place in places
     ]
-    return answer(event_json(event) | {"deliveries": deliveries})
+    body = b'%b,"deliveries":%b}' % (public(event)[:-1], json.write(deliveries))
+    return Response(body, 200, NOSNIFF, "application/json")

@@ -174,7 +174,7 @@ async def list_(context: RequestContext) -> Response:
     waits = await context.services.wait_reasons.of(shown)
     return await rendered(
         shown,
-        lambda job: _seen(context, job, waits.get(job.id)),
+        lambda job: json.write(_seen(context, job, waits.get(job.id))),
         next_cursor=shown[-1].id if more else None,
     )
 

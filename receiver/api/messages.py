@@ -58,7 +58,9 @@ async def list_(context: RequestContext) -> Response:
     found = await services.store.read(evidence.messages(job_id, query.cursor or "", query.limit + 1))
     shown, more = found[: query.limit], len(found) > query.limit
     secrets = _secrets(services.providers.accounts, job)
-    return await rendered(shown, lambda one: _json(one, secrets), next_cursor=shown[-1].id if more else None)
+    return await rendered(
+        shown, lambda one: json.write(_json(one, secrets)), next_cursor=shown[-1].id if more else None
+    )
 
 
 def _secrets(accounts: Accounts, job: Job) -> list[str] | None:

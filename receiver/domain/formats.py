@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from handlers import json
 from handlers.values import immutable
 from receiver.domain.model import STANDARD
+from receiver.domain.rendering import data_of
 from receiver.domain.templates import filled
 
 TEMPLATE = "template"
@@ -48,11 +49,12 @@ def render(name: str, template: str | None, body: bytes, source: str) -> Rendere
     if name == TEMPLATE:
         return Rendered(json.write(filled(template or "{}", event)))
     if name == "cloudevents":
-        whole = {**_attributes(event, source), "datacontenttype": JSON, "data": event["data"]}
-        return Rendered(json.write(whole), "application/cloudevents+json; charset=UTF-8")
+        head = json.write({**_attributes(event, source), "datacontenttype": JSON})
+        whole = b'%b,"data":%b}' % (head[:-1], data_of(body))
+        return Rendered(whole, "application/cloudevents+json; charset=UTF-8")
     if name == "cloudevents-binary":
         headers = [(f"ce-{key}", quote(value, PLAIN)) for key, value in _attributes(event, source).items()]
-        return Rendered(json.write(event["data"]), JSON, tuple(headers))
+        return Rendered(data_of(body), JSON, tuple(headers))
     return Rendered(json.write(MESSAGES[name](event)))
 
 

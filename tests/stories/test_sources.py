@@ -44,8 +44,10 @@ async def test_a_message_becomes_an_event_that_is_delivered(shop: Deployment) ->
 
     [event] = await shop.until(delivered, bool)
     assert (event["type"], event["data"]) == ("source.shop.received", data)
-    # Numbers go on as they were written.
-    assert b'"price":1.10,"big":12345678901234567890123,' in shop.hook.deliveries[0][1]
+    # Numbers stay as they were written, wherever the event is told.
+    told = [await shop.client.get(path) for path in ("/v1/events", f"/v1/events/{event['id']}")]
+    for text in (shop.hook.deliveries[0][1], *(answer.content for answer in told)):
+        assert b'"price":1.10,"big":12345678901234567890123,' in text
 
 
 async def test_the_same_message_twice_is_one_event(shop: Deployment) -> None:

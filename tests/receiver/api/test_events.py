@@ -8,16 +8,15 @@ import pytest
 
 from handlers.contract import Phase
 from receiver.api import events as module
-from receiver.api.events import event_json
 from receiver.api.webhooks import EventResponse, EventWithReasons
 from receiver.domain.event_types import SHOWN
-from receiver.domain.model import Event, Job
+from receiver.domain.model import Job
 from receiver.events import long_polling
 from receiver.feed.places import FeedPlaces
 from receiver.store import events as table
 from tests.receiver.api_client import problem_of, wrong_fields
 from tests.receiver.front_door import PATIENCE, until
-from tests.receiver.store_fixture import START, StoreFixture, told, word
+from tests.receiver.store_fixture import StoreFixture, told, word
 
 NO_PLACE = "must be an event's id, the next_cursor of an earlier answer, or a moment with its offset"
 LOST = (
@@ -59,18 +58,6 @@ def place(fixture: StoreFixture, number: int) -> str:
 def types(found: dict[str, Any]) -> list[str]:
     """Return the types of the events of a page."""
     return [one["type"] for one in found["data"]]
-
-
-def test_an_event_is_shown_with_the_data_of_its_body() -> None:
-    body = b'{"id":"evt_1","type":"job.running","timestamp":"x","data":{"sequence":1}}'
-    event = Event(id="evt_1", type="job.running", job_id="job_1", at=START, sequence=1, body=body)
-    assert event_json(event) == {
-        "object": "event",
-        "id": "evt_1",
-        "type": "job.running",
-        "timestamp": "2026-11-21T10:00:00.000Z",
-        "data": {"sequence": 1},
-    }
 
 
 async def test_an_empty_feed_has_a_place_to_continue_at(

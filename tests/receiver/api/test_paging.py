@@ -19,7 +19,9 @@ async def test_a_large_list_lets_others_have_turns() -> None:
 
     task = asyncio.create_task(others())
     items = ["x" * (TURN_BYTES // 2)] * 40
-    answer = await rendered(items, lambda item: {"result": item}, next_cursor=None, has_more=False)
+    answer = await rendered(
+        items, lambda item: json.write({"result": item}), next_cursor=None, has_more=False
+    )
     done = True
     await task
     assert turns >= 19
@@ -28,7 +30,7 @@ async def test_a_large_list_lets_others_have_turns() -> None:
 
 
 async def test_an_empty_list_is_one() -> None:
-    answer = await rendered([], str, next_cursor="7")
+    answer = await rendered([], bytes, next_cursor="7")
     assert bytes(answer.body) == b'{"data":[],"next_cursor":"7"}'
     assert answer.headers["content-type"] == "application/json"
 

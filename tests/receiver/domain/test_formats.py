@@ -8,6 +8,7 @@ import pytest
 from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.http import HTTPMessage, from_binary_event, from_structured_event
 
+from handlers.json import write
 from receiver.api.event_examples import EXAMPLES
 from receiver.api.requests import EndpointRequest
 from receiver.cli import params
@@ -22,7 +23,7 @@ every_type = pytest.mark.parametrize("event_type", SHOWN)
 
 def rendered(name: str, event: dict[str, Any], template: str | None = None) -> Rendered:
     """Return an event in a format."""
-    return render(name, template, json.dumps(event).encode(), SOURCE)
+    return render(name, template, write(event), SOURCE)
 
 
 def job(**data: Any) -> dict[str, Any]:
@@ -77,6 +78,14 @@ def test_a_binary_cloud_event_is_read_by_its_library(event_type: str) -> None:
     made = rendered("cloudevents-binary", EXAMPLES[event_type])
     message = HTTPMessage({"content-type": made.content_type, **dict(made.headers)}, made.body)
     same(from_binary_event(message), EXAMPLES[event_type])
+
+
+@pytest.mark.parametrize("name", ["cloudevents", "cloudevents-binary"])
+def test_numbers_in_a_cloud_event_stay_as_they_were(name: str) -> None:
+    data = b'{"id":"msg_1","body":{"price":1.10,"big":12345678901234567890.5,"text":",\\"data\\":{}"}}'
+    body = b'{"id":"evt_1","type":"source.shop.received","timestamp":"2026-11-21T10:00:00.000Z","data":%b}'
+    made = render(name, None, body % data, SOURCE).body
+    assert made == data if name == "cloudevents-binary" else made.endswith(b',"data":%b}' % data)
 
 
 def test_headers_of_a_cloud_event_are_encoded() -> None:
