@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from handlers.contract import FailureCode
 from receiver.domain.event_types import EVERY_SOURCE, TYPES, wants
 from receiver.domain.filter_operators import FieldKind
-from receiver.domain.model import By, State, WaitReason
+from receiver.domain.model import By, EndpointState, State, WaitReason
 
 _JOB: Mapping[str, FieldKind] = {
     "object": FieldKind.TEXT,
@@ -25,13 +25,13 @@ _JOB: Mapping[str, FieldKind] = {
     "waiting": FieldKind.OBJECT,
     "waiting.reason": FieldKind.TEXT,
     "waiting.detail": FieldKind.TEXT,
-    "waiting.since": FieldKind.TEXT,
-    "waiting.until": FieldKind.TEXT,
+    "waiting.since": FieldKind.MOMENT,
+    "waiting.until": FieldKind.MOMENT,
     "completed_by": FieldKind.TEXT,
-    "created_at": FieldKind.TEXT,
-    "updated_at": FieldKind.TEXT,
-    "completed_at": FieldKind.TEXT,
-    "deadline_at": FieldKind.TEXT,
+    "created_at": FieldKind.MOMENT,
+    "updated_at": FieldKind.MOMENT,
+    "completed_at": FieldKind.MOMENT,
+    "deadline_at": FieldKind.MOMENT,
     "sequence": FieldKind.NUMBER,
 }
 _PROVIDER: Mapping[str, FieldKind] = {
@@ -40,7 +40,7 @@ _PROVIDER: Mapping[str, FieldKind] = {
     "handler": FieldKind.TEXT,
     "blocked": FieldKind.FLAG,
     "reason": FieldKind.TEXT,
-    "at": FieldKind.TEXT,
+    "at": FieldKind.MOMENT,
     "sequence": FieldKind.NUMBER,
 }
 _ENDPOINT: Mapping[str, FieldKind] = {
@@ -48,13 +48,13 @@ _ENDPOINT: Mapping[str, FieldKind] = {
     "id": FieldKind.TEXT,
     "url": FieldKind.TEXT,
     "state": FieldKind.TEXT,
-    "failing_since": FieldKind.TEXT,
-    "disable_at": FieldKind.TEXT,
+    "failing_since": FieldKind.MOMENT,
+    "disable_at": FieldKind.MOMENT,
     "last_status": FieldKind.NUMBER,
     "last_error": FieldKind.TEXT,
     "disabled_reason": FieldKind.TEXT,
-    "disabled_at": FieldKind.TEXT,
-    "at": FieldKind.TEXT,
+    "disabled_at": FieldKind.MOMENT,
+    "at": FieldKind.MOMENT,
     "sequence": FieldKind.NUMBER,
 }
 _SOURCE: Mapping[str, FieldKind] = {
@@ -62,7 +62,7 @@ _SOURCE: Mapping[str, FieldKind] = {
     "id": FieldKind.TEXT,
     "source": FieldKind.TEXT,
     "sender_id": FieldKind.TEXT,
-    "received_at": FieldKind.TEXT,
+    "received_at": FieldKind.MOMENT,
     "headers": FieldKind.TEXTS,
     "body": FieldKind.OPEN,
     "body_base64": FieldKind.TEXT,
@@ -78,13 +78,19 @@ FIELDS: Mapping[str, Mapping[str, FieldKind]] = {
 """The fields of each family of event types. A job's `result` is not among them: events carry it only for
 endpoints that include it.
 """
-WORDS: Mapping[str, Sequence[str]] = {
-    "state": (*(state.value for state in State), "active", "paused", "disabled"),
-    "completed_by": tuple(by.value for by in By),
-    "error.code": tuple(code.value for code in FailureCode),
-    "waiting.reason": tuple(reason.value for reason in WaitReason),
+WORDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "job": {
+        "object": ("job",),
+        "state": tuple(state.value for state in State),
+        "completed_by": tuple(by.value for by in By),
+        "error.code": tuple(code.value for code in FailureCode),
+        "waiting.reason": tuple(reason.value for reason in WaitReason),
+    },
+    "provider": {"object": ("provider",)},
+    "endpoint": {"object": ("endpoint",), "state": tuple(state.value for state in EndpointState)},
+    "source": {"object": ("message",)},
 }
-"""The fields that hold one of a few words."""
+"""The fields that hold one of a few words, by family."""
 
 
 HOLDING: Mapping[FieldKind | None, FieldKind] = {
@@ -108,6 +114,16 @@ def fields_of(names: Sequence[str]) -> dict[str, FieldKind]:
     found: dict[str, FieldKind] = {}
     for name in names:
         found = {**FIELDS[name], **found}
+    return found
+
+
+def words_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the words of each field of some families that holds one of a few in all of them."""
+    found: dict[str, list[str]] = {}
+    for path in fields_of(names):
+        lists = [WORDS[name].get(path) for name in names if path in FIELDS[name]]
+        if all(lists):
+            found[path] = [word for words in lists for word in words or ()]
     return found
 
 

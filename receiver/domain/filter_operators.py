@@ -15,6 +15,7 @@ class FieldKind(enum.Enum):
     """The kind of values of a field."""
 
     TEXT = "a text"
+    MOMENT = "a moment"
     NUMBER = "a number"
     FLAG = "true or false"
     TEXTS = "an object of texts"
@@ -30,10 +31,14 @@ MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:]{5,8}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
 """A moment with its offset, as RFC 3339 writes it."""
+DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])", re.ASCII)
+WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z", re.ASCII)
+"""A moment as events write it."""
 LONGEST = 500
 """The most characters of a text."""
 TYPES: Mapping[FieldKind, tuple[type, ...]] = {
     FieldKind.TEXT: (str,),
+    FieldKind.MOMENT: (str,),
     FieldKind.NUMBER: (int, float),
     FieldKind.FLAG: (bool,),
 }
@@ -67,7 +72,13 @@ def _one_value(value: Any, kind: FieldKind) -> str | None:
         return None
     if kind not in TYPES:
         return f"is compared with {kind.value}: only `null` and `$exists` fit"
-    return None if _is(value, kind) else f"must be {kind.value}, as the field is"
+    if not _is(value, kind):
+        return f"must be {kind.value}, as the field is"
+    if kind is FieldKind.MOMENT and not WRITTEN.fullmatch(value):
+        return (
+            "must be a moment as events write it, such as 2026-11-21T10:00:00.000Z; `$gte` and `$lt` take any"
+        )
+    return None
 
 
 def _several(value: Any, kind: FieldKind) -> str | None:
@@ -81,6 +92,10 @@ def _ordered(value: Any, kind: FieldKind) -> str | None:
         return "must be a number, or a text such as a time"
     if kind is FieldKind.FLAG:
         return "does not apply: true and false have no order"
+    if kind is FieldKind.MOMENT:
+        if DAY.fullmatch(str(value)) or _moment(value):
+            return None
+        return "must be a day, or a moment with its offset, such as 2026-11-21T10:00:00Z"
     return _one_value(value, kind)
 
 
@@ -89,9 +104,13 @@ def _truth(value: Any, kind: FieldKind) -> str | None:  # noqa: ARG001  # every 
 
 
 def _start(value: Any, kind: FieldKind) -> str | None:
-    if kind not in {FieldKind.TEXT, FieldKind.ANY}:
+    if kind not in {FieldKind.TEXT, FieldKind.MOMENT, FieldKind.ANY}:
         return f"applies to texts, and the field is {kind.value}"
-    return _one_value(value, kind) if isinstance(value, str) and value else "must be a text with a character"
+    return (
+        _one_value(value, FieldKind.TEXT)
+        if isinstance(value, str) and value
+        else "must be a text with a character"
+    )
 
 
 def _equals(value: Any) -> Test:

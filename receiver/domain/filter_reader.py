@@ -1,13 +1,13 @@
 """The reader of filters: JSON into conditions, with every fault named by its place. Pure."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from handlers import json
 from handlers.values import immutable
 from receiver.domain.errors import did_you_mean
-from receiver.domain.event_fields import FIELDS, HOLDING, WORDS, families, fields_of, split
+from receiver.domain.event_fields import FIELDS, HOLDING, families, fields_of, split, words_of
 from receiver.domain.filter_operators import EXACT, LONGEST, OPERATORS, FieldKind
 from receiver.domain.filters import Clause, ClauseGroup, Filter, filter_of
 
@@ -43,7 +43,7 @@ def checked_filter(value: Any, patterns: tuple[str, ...]) -> Filter:
     Raises `BadFilter` with every fault: an unknown operator or field, a path through a list, a value of
     another type than its field, a word that its field never holds, too many clauses.
     """
-    reader = _Reader(fields_of(families(patterns)))
+    reader = _Reader(families(patterns))
     root = reader.group(value, (), 0)
     if reader.problems:
         raise BadFilter(reader.problems)
@@ -53,14 +53,15 @@ def checked_filter(value: Any, patterns: tuple[str, ...]) -> Filter:
 @functools.lru_cache(maxsize=4096)
 def stored_filter(text: str) -> Filter:
     """Return the filter of a stored text, which was checked when it came in."""
-    return filter_of(text, _Reader(fields_of(tuple(FIELDS))).group(json.read(text.encode()), (), 0))
+    return filter_of(text, _Reader(tuple(FIELDS)).group(json.read(text.encode()), (), 0))
 
 
 class _Reader:
     """A reader of one filter. It goes on after a fault, so that all faults are found at once."""
 
-    def __init__(self, fields: Mapping[str, FieldKind]) -> None:
-        self._fields = fields
+    def __init__(self, names: Sequence[str]) -> None:
+        self._fields: Mapping[str, FieldKind] = fields_of(names)
+        self._words: Mapping[str, Sequence[str]] = words_of(names)
         self._clauses = self._values = 0
         self.problems: list[FilterProblem] = []
 
@@ -150,7 +151,7 @@ class _Reader:
 
     def _never(self, path: str, operator: str, value: Any) -> str | None:
         """Return the fault of a word that the field never holds, None where there is none."""
-        words = WORDS.get(path)
+        words = self._words.get(path)
         if words is None or operator not in EXACT:
             return None
         for one in value if isinstance(value, list) else [value]:

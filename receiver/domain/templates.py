@@ -15,6 +15,8 @@ LONGEST = 16 * 1024
 MOST = 100
 """The most placeholders of a template."""
 PLACE = re.compile(r"\{(/[^{}]*)\}")
+NEAR = re.compile(r"\{\s*(?:/|(?:id|type|timestamp|data)\b)[^{}]*\}?")
+"""A text that was meant as a placeholder: without the slash, with blanks, or not closed."""
 EVENT = ("id", "type", "timestamp", "data")
 
 
@@ -33,6 +35,10 @@ def check(text: str, patterns: tuple[str, ...]) -> None:
         value = json.read(text.encode())
     except json.BadJson as error:
         raise BadTemplate(f"must be JSON: {error}") from None
+    if (key := next(filter(PLACE.search, _names(value)), None)) is not None:
+        raise BadTemplate(f"a name stays as it is: write the placeholder of {key!r} as its value")
+    if (near := next(filter(None, map(_near, _texts(value))), None)) is not None:
+        raise BadTemplate(f"{near!r} is no placeholder and would be sent as it is: write it as {{/data/id}}")
     places = [place for one in _texts(value) for place in PLACE.findall(one)]
     if len(places) > MOST:
         raise BadTemplate(f"must have at most {MOST} placeholders")
@@ -91,6 +97,21 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner)
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield the names of all objects in a template."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _names(inner)
+
+
+def _near(text: str) -> str | None:
+    """Return the first part of a text that is nearly a placeholder, None where there is none."""
+    found = NEAR.search(PLACE.sub("", text))
+    return None if found is None else found[0][:100]
 
 
 def _fault(keys: list[str], fields: Mapping[str, FieldKind]) -> str | None:

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from receiver.api.event_examples import EXAMPLES
 from receiver.api.webhooks import DisabledData, FailingData, JobData, ProviderData, SourceData, TrialData
-from receiver.domain.event_fields import FIELDS, WORDS, families, fields_of, split
+from receiver.domain.event_fields import FIELDS, WORDS, families, split, words_of
 from receiver.domain.event_types import LITERAL_ONLY, SHOWN
 from receiver.domain.filter_operators import FieldKind
+from receiver.domain.model import EndpointState, State
 
 KINDS = {
     "string": FieldKind.TEXT,
@@ -34,6 +36,8 @@ def walked(schema: dict[str, Any], top: dict[str, Any], before: str = "") -> Ite
         elif found.get("type") == "object":
             texts = found.get("additionalProperties") == {"type": "string"}
             yield path, FieldKind.TEXTS if texts else FieldKind.OPEN
+        elif found.get("format") == "date-time":
+            yield path, FieldKind.MOMENT
         else:
             yield path, KINDS[found["type"]]
 
@@ -63,7 +67,23 @@ def test_every_event_type_is_of_a_family() -> None:
 
 
 def test_each_list_of_words_belongs_to_a_text() -> None:
-    assert {path: fields_of(list(FIELDS))[path] for path in WORDS} == dict.fromkeys(WORDS, FieldKind.TEXT)
+    assert WORDS.keys() == FIELDS.keys()
+    for family, words in WORDS.items():
+        assert {FIELDS[family][path] for path in words} == {FieldKind.TEXT}
+
+
+def test_the_objects_of_events_are_the_words_of_their_families() -> None:
+    for family, words in WORDS.items():
+        examples = [one for name, one in EXAMPLES.items() if name.startswith(f"{family}.")]
+        assert {one["data"]["object"] for one in examples} == set(words["object"])
+
+
+def test_words_count_where_every_family_with_the_field_has_them() -> None:
+    assert words_of(["job"])["state"] == [state.value for state in State]
+    assert words_of(["endpoint"])["state"] == ["active", "paused", "disabled"]
+    assert set(words_of(["job", "endpoint"])["state"]) == {*State, *EndpointState}
+    # A provider's and an endpoint's `reason` is any text.
+    assert words_of(["provider"]) == {"object": ["provider"]}
 
 
 @pytest.mark.parametrize(

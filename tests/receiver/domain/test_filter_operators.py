@@ -53,6 +53,14 @@ FAULTS: list[tuple[FieldKind, str, Any, str]] = [
     (FieldKind.NUMBER, "$prefix", "a", "applies to texts, and the field is a number"),
     (FieldKind.TEXT, "$prefix", "", "must be a text"),
     (FieldKind.TEXT, "$prefix", ["a"], "must be a text"),
+    (FieldKind.MOMENT, "$gt", "yesterday", "must be a day, or a moment with its offset"),
+    (FieldKind.MOMENT, "$gte", "2026-13-30T02:49:13Z", "must be a day, or a moment with its offset"),
+    (FieldKind.MOMENT, "$lt", "2026-11-21T10:00:00", "must be a day, or a moment with its offset"),
+    (FieldKind.MOMENT, "$lt", "2026-11-32", "must be a day, or a moment with its offset"),
+    (FieldKind.MOMENT, "$lt", 1795000000, "must be a day, or a moment with its offset"),
+    (FieldKind.MOMENT, "$eq", "2026-11-21T10:00:00Z", "must be a moment as events write it"),
+    (FieldKind.MOMENT, "$in", ["today"], "must be a moment as events write it"),
+    (FieldKind.MOMENT, "$ne", 5, "must be a moment, as the field is"),
 ]
 FITTING: list[tuple[FieldKind, str, Any]] = [
     (FieldKind.TEXT, "$eq", "a"),
@@ -66,6 +74,11 @@ FITTING: list[tuple[FieldKind, str, Any]] = [
     (FieldKind.TEXT, "$gte", "2026-11-21T10:00:00.000Z"),
     (FieldKind.NUMBER, "$lt", 0.5),
     (FieldKind.ANY, "$prefix", "a"),
+    (FieldKind.MOMENT, "$gte", "2026-11-21T12:00:00+02:00"),
+    (FieldKind.MOMENT, "$lt", "2026-11-21"),
+    (FieldKind.MOMENT, "$prefix", "2026-11-"),
+    (FieldKind.MOMENT, "$eq", "2026-11-21T10:00:00.000Z"),
+    (FieldKind.MOMENT, "$eq", None),
 ]
 
 

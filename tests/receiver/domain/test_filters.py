@@ -116,7 +116,7 @@ def test_the_explanation_agrees_with_the_match_and_not_turns_both(
         ("$lte", "2026-11-30T04:49:13.598+02:00", True),
         ("$gt", "2026-11-30T02:49:14Z", False),
         ("$gte", "2026-11-30", True),
-        ("$gte", "2026-13-30T02:49:13Z", False),
+        ("$lt", "2026-11-30", False),
     ],
 )
 def test_times_are_compared_as_moments(operator: str, value: str, matches: bool) -> None:

@@ -45,6 +45,12 @@ FILLED: list[tuple[Any, Any]] = [
     ({"{/id}": 1}, {"{/id}": 1}),
 ]
 FAULTS: list[tuple[str, tuple[str, ...], str]] = [
+    ('"{data/id}"', ALL, "'{data/id}' is no placeholder and would be sent as it is"),
+    ('"{data.id}"', ALL, "'{data.id}' is no placeholder"),
+    ('["a", "job {/data/id is done"]', ALL, "'{/data/id is done' is no placeholder"),
+    ('{"x": "{ /data/id }"}', ALL, "'{ /data/id }' is no placeholder"),
+    ('"{/id} {type}"', ALL, "'{type}' is no placeholder"),
+    ('{"a": [{"{/data/id}": 1}]}', ALL, "a name stays as it is: write the placeholder of '{/data/id}' as"),
     ("{", ALL, "must be JSON: "),
     ("", ALL, "must be JSON: "),
     ('{"a": 1, "a": 2}', ALL, "must be JSON: "),
