@@ -84,6 +84,43 @@ def test_an_error_of_a_job_ends_it(name: str, body: Any) -> None:
             "AccountRefused",
         ),
         ("dashscope", 429, {"code": "Throttling.RateQuota", "message": "m"}, "Throttled"),
+        ("dashscope", 400, {"code": "IPInfringementSuspect", "message": "m"}, "ContentRefused"),
+        ("dashscope", 400, {"code": "DataInspectionFailed", "message": "m"}, "ContentRefused"),
+        (
+            "dashscope",
+            400,
+            {
+                "code": "InvalidParameter.DataInspection",
+                "message": "Unable to download the media resource during the data inspection process.",
+            },
+            "Rejected",
+        ),
+        (
+            "leonardo",
+            400,
+            {"error": "not enough api tokens userId: 1", "path": "$", "code": "unexpected"},
+            "AccountRefused",
+        ),
+        (
+            "leonardo",
+            500,
+            {"error": "Invalid response from authorization hook", "path": "$", "code": "unexpected"},
+            "AccountRefused",
+        ),
+        (
+            "leonardo",
+            400,
+            {"error": "Authentication hook unauthorized this request", "code": "access-denied"},
+            "AccountRefused",
+        ),
+        ("kie", 200, {"code": 433, "msg": "sub-key usage exceeds limit", "data": None}, "AccountRefused"),
+        ("elevenlabs", 400, {"detail": {"status": "quota_exceeded", "message": "m"}}, "AccountRefused"),
+        (
+            "freepik",
+            429,
+            {"message": "Free trial usage limit reached, please upgrade to a premium plan."},
+            "AccountRefused",
+        ),
         ("ark", 400, {"error": {"code": "InputTextRiskDetection", "message": "m"}}, "ContentRefused"),
         ("runware", 400, {"errors": [{"code": "invalidProviderContent", "message": "m"}]}, "ContentRefused"),
         (
@@ -128,6 +165,88 @@ def test_an_error_of_a_job_ends_it(name: str, body: Any) -> None:
 )
 def test_a_refused_submission_is_of_its_class(name: str, status: int, body: Any, error: str) -> None:
     assert read(name, "submit", body, status)["error"] == error
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "expected"),
+    [
+        (
+            "dashscope",
+            {
+                "output": {
+                    "task_id": "1",
+                    "task_status": "FAILED",
+                    "code": "InvalidParameter.DataInspection",
+                    "message": "Unable to download the media resource during the data inspection process.",
+                }
+            },
+            ("InvalidParameter.DataInspection", "generation_failed"),
+        ),
+        (
+            "dashscope",
+            {
+                "output": {
+                    "task_id": "1",
+                    "task_status": "FAILED",
+                    "code": "IPInfringementSuspect",
+                    "message": "Input data is suspected of being involved in IP infringement.",
+                }
+            },
+            ("IPInfringementSuspect", "content_policy"),
+        ),
+        (
+            "wavespeed",
+            {
+                "code": 200,
+                "message": "success",
+                "data": {
+                    "id": "1",
+                    "status": "failed",
+                    "code": 1200,
+                    "error": "The content contains sensitive information.",
+                },
+            },
+            ("1200", "content_policy"),
+        ),
+        (
+            "wavespeed",
+            {"code": 200, "data": {"id": "1", "status": "failed", "code": 1200, "error": "moderated"}},
+            ("1200", "content_policy"),
+        ),
+        (
+            "piapi",
+            {
+                "code": 200,
+                "data": {
+                    "task_id": "1",
+                    "status": "failed",
+                    "error": {
+                        "code": 10000,
+                        "raw_message": "Failure to pass the risk control system",
+                        "message": "task failed",
+                    },
+                },
+            },
+            ("10000", "content_policy"),
+        ),
+        (
+            "heygen",
+            {
+                "data": {
+                    "id": "1",
+                    "status": "failed",
+                    "error": {"code": 500, "message": "content moderation failed"},
+                }
+            },
+            ("500", "content_policy"),
+        ),
+    ],
+)
+def test_a_failed_job_keeps_its_code_and_cause(
+    name: str, body: Any, expected: tuple[str | None, str]
+) -> None:
+    failure = update(name, "poll", body)["failure"]
+    assert (failure.get("provider_code"), failure["code"]) == expected
 
 
 def test_the_reason_beside_a_sentence_about_the_whole_is_kept() -> None:
