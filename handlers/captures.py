@@ -8,6 +8,7 @@ that reads the message: `submit`, `poll`, `result`, `callback`, `challenge`, `re
 
 import functools
 import json as stdjson
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
@@ -51,6 +52,11 @@ REQUIRED: Mapping[str, frozenset[str]] = {
     "challenge": frozenset({"challenge"}),
 }
 """The outcomes that the captures of each door must show at least."""
+NAMED: Mapping[tuple[str, str], str] = {
+    ("submit", "accepted"): "update",
+    **{(door, what): what for door in ("poll", "callback") for what in ("running", "succeeded", "failed")},
+}
+"""The outcomes that captures with these names must show."""
 Read = Callable[[HttpMessage], dict[str, Any]]
 
 
@@ -85,26 +91,56 @@ class Capture:
 
 @functools.lru_cache(maxsize=4096)
 def _reading(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = stdjson.loads(path.read_bytes())
+    try:
+        found = stdjson.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: must be an object")
     return found
 
 
 def load(path: Path) -> Capture:
-    """Return the capture in a `.http` file. Raises `ValueError` for a file that is none."""
-    head, _, body = path.read_bytes().partition(b"\n\n")
-    lines = head.decode().splitlines()
-    notes = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
-    status, *headers = (line for line in lines if not line.startswith("#"))
-    pairs = tuple((name.lower(), value) for name, value in (line.split(": ", 1) for line in headers))
+    """Return the capture in a `.http` file. Raises `ValueError` with the file and line of a mistake."""
+    raw = path.read_bytes()
+    # Tools that record messages end the lines of a head as HTTP does.
+    split = b"\r\n\r\n" if b"\r\n\r\n" in raw and b"\n\n" not in raw.partition(b"\r\n\r\n")[0] else b"\n\n"
+    head, found, body = raw.partition(split)
+    if not found:
+        raise ValueError(f"{path}: needs an empty line between the head and the body")
+    notes: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
+    status: int | None = None
+    for number, line in enumerate(head.decode("utf-8", "replace").splitlines(), 1):
+        if line.startswith("#"):
+            name, value = _pair(line[1:], f"{path}:{number}: a note is `# name: value`")
+            notes[name] = value
+        elif status is None:
+            status = _status(line, f"{path}:{number}: the first line is a status such as `HTTP/1.1 200`")
+        else:
+            name, value = _pair(line, f"{path}:{number}: a header is `name: value`")
+            pairs.append((name.lower(), value))
+    if status is None:
+        raise ValueError(f"{path}: needs a status line such as `HTTP/1.1 200`")
     door, _, what = path.stem.partition("__")
     message = HttpMessage(
-        int(status.removeprefix("HTTP/1.1 ")),
-        pairs,
-        body.removesuffix(b"\n"),
-        RECEIVED_AT,
-        target=notes.get("target", ""),
+        status, tuple(pairs), body.removesuffix(b"\n"), RECEIVED_AT, target=notes.get("target", "")
     )
     return Capture(path.parent.name, door, what, notes, message, path.with_suffix(".expected.json"))
+
+
+def _pair(line: str, fault: str) -> tuple[str, str]:
+    name, found, value = line.partition(":")
+    if not found or not name.strip():
+        raise ValueError(fault)
+    return name.strip(), value.strip()
+
+
+def _status(line: str, fault: str) -> int:
+    found = re.fullmatch(r"HTTP/[0-9.]+ ([1-5][0-9][0-9])(?: .*)?", line)
+    if found is None:
+        raise ValueError(fault)
+    return int(found[1])
 
 
 def load_all(folder: Path) -> list[Capture]:
@@ -135,6 +171,9 @@ def required(handler: Handler, door: str) -> frozenset[str]:
 
 
 def _faults(one: Capture, read: Read | None) -> Iterator[str]:
+    named = NAMED.get((one.door, one.what))
+    if named is not None and one.reading.exists() and named not in one.outcomes:
+        yield f"is called {one.what} and does not show {named}: correct the description, or its name"
     if one.notes.get("confidence") not in CONFIDENCE:
         yield f"needs a note `# confidence:`, one of {', '.join(sorted(CONFIDENCE))}"
     if len(one.notes.get("source", "")) <= 10:

@@ -148,11 +148,13 @@ def standard_webhooks(
 def stripe(
     header: str = "stripe-signature",
     *,
+    signature: str = "v1",
     keys: KeySource = account_secrets,
     tolerance: timedelta = timedelta(minutes=5),
 ) -> Verify:
     """Return a verifier of Stripe's form: `t=<seconds>,v1=<hex>` over `t.body`, several `v1` in a rotation.
 
+    Others name the `signature` otherwise, as ElevenLabs does with `v0`.
     https://docs.stripe.com/webhooks#verify-manually, read on 2026-11-29.
     """
 
@@ -165,7 +167,7 @@ def stripe(
         _check_time(message, stamps[0], tolerance)
         signed = stamps[0].encode() + b"." + message.body
         expected = [hmac.digest(key, signed, "sha256").hex().encode() for key in keys(known)]
-        return any_proved([value for name, value in pairs if name == "v1"], expected)
+        return any_proved([value for name, value in pairs if name == signature], expected)
 
     return verify
 

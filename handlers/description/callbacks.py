@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from handlers.description.terms import Fields, Table
-from handlers.description.texts import Header, Span
+from handlers.description.texts import KEYS_URL, PART, TIME, Header, Span
 
 
 class ProofScheme(StrEnum):
@@ -43,15 +43,15 @@ class ProofTable(Table):
     encoding: Literal["hex", "base64"] = Field(default="hex", description="the form of the digest")
     digest: Literal["sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
     message: str = Field(default="{body}", max_length=200, description="the signed text, of the parts below")
-    time: Annotated[str, Field(pattern=r"^(header:[a-z0-9-]+|[a-z0-9]{1,8})$")] | None = Field(
+    time: Annotated[str, Field(pattern=TIME)] | None = Field(
         default=None, description="`header:name`, or `t` in a header `t=..,v1=..`"
     )
-    signature: Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$")] | None = Field(
+    signature: Annotated[str, Field(pattern=PART)] | None = Field(
         default=None, description="`v1` in a header `t=..,v1=..`"
     )
     tolerance: Span = Field(default=timedelta(minutes=5), description="the most that the time may be off")
     keys_url: str | None = Field(
-        default=None, pattern=r"^https?://[^\s#]+$", max_length=500, description="the key set (JWKS)"
+        default=None, pattern=KEYS_URL, max_length=500, description="the key set (JWKS)"
     )
     signed: tuple[Header, ...] = Field(
         default=(), max_length=8, description="ed25519-jwks: the signed lines before the body's SHA-256"

@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 
 from handlers.contract import Kind
 from handlers.description.terms import Fields, Meaning, Table
-from handlers.description.texts import NestedField, Origin, Path, Place, Pointers, Span
+from handlers.description.texts import STATUS, NestedField, Origin, Path, Place, Pointers, Span
 
-Statuses = dict[Annotated[str, Field(pattern=r"^[2-5][0-9][0-9]$")], Meaning]
+Statuses = dict[Annotated[str, Field(pattern=STATUS)], Meaning]
 """The meanings of HTTP statuses."""
 Form = Literal["json", "form", "list", "multipart"]
 """The forms of a body: JSON, a list of one object, and the two of HTML."""

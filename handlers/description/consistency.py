@@ -215,8 +215,11 @@ def _places(told: "Description") -> Iterator[str]:
 
 
 def _files(told: "Description") -> Iterator[str]:
-    if any(group.source for group in told.files) and told.resolve is None:
-        yield "files.source: needs resolve, which makes a link of it"
+    if any(group.source for group in told.files) and (told.resolve is None or told.resolve == "repoll"):
+        yield "files.source: needs the call [resolve], which makes a link of it"
+    for number, group in enumerate(told.operations):
+        if group.kind is not None and not told.files:
+            yield f"operations.{number}.kind: a job of a kind ends with a file; say in `files` where it is"
 
 
 def _rules(told: "Description") -> Iterator[str]:

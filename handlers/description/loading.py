@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from handlers import DESCRIBED
 from handlers.description.lines import line_of
+from handlers.description.texts import FORMS
 from handlers.description.vocabulary import Description
 from handlers.values import immutable
 
@@ -176,6 +177,9 @@ def complaint(found: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
     if found["type"] == "missing":
         return f"{where}: is needed"
+    form = FORMS.get(found.get("ctx", {}).get("pattern", ""))
+    if form is not None:
+        return f"{where}: must be {form}"
     message = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{where}: {message}" if where else message
 

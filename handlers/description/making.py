@@ -22,6 +22,7 @@ from handlers.contract import (
     HttpMessage,
     Options,
     Provider,
+    Submission,
     no_challenge,
 )
 from handlers.description import loading, proving
@@ -79,6 +80,8 @@ def provider(path: Path) -> Provider:
     """Return the provider that a file describes. Raises `BadDescription`."""
     loaded = loading.load(path)
     told = loaded.told
+    if faults := [f"{path}: example: {fault}" for fault in _faults_of_example(told)]:
+        raise BadDescription(*faults)
     plain: list[Handler] = []
 
     def configure(options: Options) -> Handler:
@@ -90,6 +93,20 @@ def provider(path: Path) -> Provider:
         return plain[0]
 
     return Provider(told.name, options_of(told), configure, facts_of(told))
+
+
+def _faults_of_example(told: Description) -> Iterator[str]:
+    """Yield the reasons for which an account would refuse the example."""
+    for name in sorted(_reserved(told)):
+        node: Any = told.example
+        for step in name.split("/"):
+            node = node.get(step) if isinstance(node, Mapping) else None
+        if node is not None:
+            yield f"/{name} is filled in by the service; leave it out"
+    operation = next(name for group in told.operations for name in group.names.split() if name[0] != EVERY)
+    for problem in checker(told.rules)(Submission("job", operation, told.example)):
+        if not problem.warning:
+            yield f"{problem.pointer}: {problem.detail}"
 
 
 def _configured(path: Path, loaded: LoadedDescription, options: Options) -> Handler:
@@ -135,17 +152,18 @@ def handler(told: Description, secrets: tuple[str, ...] = ()) -> Handler:
         cadence=_cadence(told),
         idempotent_submit=told.submit.idempotency is not None,
         callback_secrets=secrets,
-        reserved=RESERVED.union(told.reserved, _own(told)),
+        reserved=_reserved(told),
         example=told.example,
     )
 
 
-def _own(told: Description) -> set[str]:
+def _reserved(told: Description) -> frozenset[str]:
     """Return the fields of a submission's body that the service fills in; `a/b` is one inside an object."""
     submit = told.submit
     places = (told.auth, submit.callback, submit.secret, submit.idempotency)
     paths = [steps(place.removeprefix(BODY)) for place in places if place and place.startswith(BODY)]
-    return {"/".join(path) for path in paths}.union(submit.with_callback, submit.always)
+    own = {"/".join(path) for path in paths}
+    return RESERVED.union(told.reserved, own, submit.with_callback, submit.always)
 
 
 def _callback(told: Description, reader: Reader, secrets: tuple[str, ...]) -> Callback | None:

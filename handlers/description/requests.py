@@ -147,7 +147,7 @@ class Requests:
         form: str = "json",
         more: Headers = (),
     ) -> HttpRequest:
-        headers: Headers = (_ACCEPT,)
+        headers: Headers = () if "accept" in self._told.headers else (_ACCEPT,)
         scheme, _, name = self._told.auth.partition(":")
         if scheme == "body":
             body = dict(body) if isinstance(body, dict) else {}

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from handlers import wire
 from handlers.errors import Garbled
-from handlers.pointers import BadPointer, steps
+from handlers.pointers import EACH, BadPointer, steps
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -23,6 +23,32 @@ _WORD = re.compile(r"\w(?:[\w .:/-]{0,58}\w)?")
 _WHOLE_PATH = re.compile(r"^\{(own|operation)\}")
 """The names that stand for a whole path."""
 _PLACE = r"^(body|query|header):.+$"
+_ORIGIN = r"^https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?$"
+_PRINTABLE = r"^[ -~]*$"
+AUTH = rf"^(bearer|raw|word:[A-Za-z]+|header:{wire.HEADER_NAME}|body:/.+)$"
+BASE_URL = r"^(https?://[^\s/?#]+(/[^\s?#]*[^\s?#/])?)?$"
+KEYS_URL = r"^https?://[^\s#]+$"
+PARAMETER = r"^query:[A-Za-z0-9_-]{1,40}$"
+TIME = rf"^(header:{wire.HEADER_NAME}|[a-z0-9]{{1,8}})$"
+PART = r"^[a-z0-9]{1,8}$"
+STATUS = r"^[2-5][0-9][0-9]$"
+SETTING = r"^[a-z][a-z0-9_]{1,39}$"
+FORMS = {
+    NAME: "1 to 40 of a-z, 0-9 and `-`, beginning with a letter or digit",
+    _HEADER: "the name of a header in lower case, such as x-signature",
+    _PLACE: "`body:/a/b`, `query:name` or `header:name`",
+    _ORIGIN: "an origin such as https://host, or https://*.host for every name below it",
+    _PRINTABLE: "printable ASCII on one line",
+    AUTH: "bearer, raw, word:Key, header:x-api-key or body:/key",
+    BASE_URL: "a URL such as https://api.acme.example/v1, without query, fragment or slash at its end",
+    KEYS_URL: "a URL such as https://acme.example/keys.json, without fragment",
+    PARAMETER: "`query:` and the name of a parameter, such as query:Expires",
+    TIME: "`header:` and the name of a header, or a part such as `t` of the proof's header",
+    PART: "a part of the proof's header, such as v1",
+    STATUS: "a status of HTTP from 200 to 599",
+    SETTING: "2 to 40 of a-z, 0-9 and `_`, beginning with a letter",
+}
+"""The forms of texts: what a text must be, by its pattern."""
 
 
 def pointer(text: str) -> str:
@@ -31,6 +57,14 @@ def pointer(text: str) -> str:
         steps(text)
     except BadPointer as error:
         raise ValueError(str(error)) from None
+    return text
+
+
+def _in_object(text: str) -> str:
+    """Return a pointer that begins at a field. Raises `ValueError` for one into a message that is a list."""
+    first = text.split("/")[1:2]
+    if first and (first[0] == EACH or first[0].isdigit()):
+        raise ValueError(f"{text!r} begins in a list: a message that is none but a list needs Python")
     return text
 
 
@@ -99,7 +133,9 @@ def _lower(text: str) -> str:
 
 Pointer = Annotated[str, AfterValidator(pointer), Field(examples=["/data/task_id", "/videos/*/url"])]
 """A JSON pointer; `*` is every item of a list, `json:` steps into the JSON inside a text."""
-Pointers = Annotated[tuple[Pointer, ...], Field(min_length=1, max_length=16), BeforeValidator(listed)]
+InMessage = Annotated[Pointer, AfterValidator(_in_object)]
+"""A pointer into a message of the provider, which is an object."""
+Pointers = Annotated[tuple[InMessage, ...], Field(min_length=1, max_length=16), BeforeValidator(listed)]
 """One pointer or several: the first that holds counts."""
 Path = Annotated[str, AfterValidator(_path), Field(max_length=500)]
 """A path at the provider's own origin, with names in braces."""
@@ -109,11 +145,9 @@ SentHeader = Annotated[Header, AfterValidator(sent)]
 """The name of a header of a request, in lower case."""
 NestedField = Annotated[str, AfterValidator(_nested)]
 """The name of a field of a body; `a/b` is one inside an object."""
-Origin = Annotated[
-    str, Field(pattern=r"^https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?$", max_length=260)
-]
+Origin = Annotated[str, Field(pattern=_ORIGIN, max_length=260)]
 """An origin, `https://host`, or `https://*.host` for every name below a host."""
-HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=1000)]
+HeaderValue = Annotated[str, Field(pattern=_PRINTABLE, max_length=1000)]
 """The value of a header: printable ASCII on one line."""
 Place = Annotated[str, AfterValidator(place), Field(pattern=_PLACE, max_length=200)]
 """The place of a value in a request: `body:/a/b`, `query:name` or `header:name`."""

@@ -15,7 +15,11 @@ from handlers.description.calls import Call, Form, Resolve, Submit
 from handlers.description.consistency import complaints
 from handlers.description.terms import Consequence, Fact, Fields, Meaning, Table
 from handlers.description.texts import (
+    AUTH,
+    BASE_URL,
     NAME,
+    PARAMETER,
+    SETTING,
     HeaderValue,
     LowerText,
     Path,
@@ -92,7 +96,7 @@ class Files(Table):
     source: bool = Field(default=False, description="the value is no link: `resolve` makes one of it")
     life: Span | None = Field(default=None, description="when the file is deleted, after the message")
     link_life: Span | None = Field(default=None, description="when the link ends, after the message")
-    expires: Annotated[str, Field(pattern=r"^query:[A-Za-z0-9_-]{1,40}$")] | None = Field(
+    expires: Annotated[str, Field(pattern=PARAMETER)] | None = Field(
         default=None, description="`query:exp`: the parameter of the link with its end in unix seconds"
     )
     facts: dict[
@@ -190,16 +194,16 @@ class Description(Table):
     title: Text | None = Field(default=None, description="the name for people; default: `name`")
     base_url: str = Field(
         default="",
-        pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*[^\s?#/])?)?$",
+        pattern=BASE_URL,
         max_length=300,
         description="the API; none: each account names it",
     )
     sources: tuple[Text, ...] = Field(min_length=1, max_length=16, description="where each fact was read")
     checked: date = Field(description="the day on which the facts were last checked")
     confidence: dict[Fact, Confidence] = Field(description="of all facts, and of those that differ")
-    auth: Annotated[
-        str, AfterValidator(place), Field(pattern=r"^(bearer|raw|word:[A-Za-z]+|header:[a-z0-9-]+|body:/.+)$")
-    ] = Field(default="bearer", description="where the API key goes: `word:Key` is `Authorization: Key ...`")
+    auth: Annotated[str, AfterValidator(place), Field(pattern=AUTH)] = Field(
+        default="bearer", description="where the API key goes: `word:Key` is `Authorization: Key ...`"
+    )
     headers: dict[SentHeader, HeaderValue] = Field(default={}, description="headers of every request")
     words: Annotated[dict[Word, Meaning], AfterValidator(_once)] = Field(
         default={}, description="the provider's own status words; they are compared in lower case"
@@ -229,7 +233,7 @@ class Description(Table):
     )
     rules: tuple[Rule, ...] = Field(default=(), max_length=64, description="rules of inputs")
     reserved: tuple[str, ...] = Field(default=(), description="fields that only the service may set")
-    settings: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")], Setting] = Field(
+    settings: dict[Annotated[str, Field(pattern=SETTING)], Setting] = Field(
         default={}, description="settings that an account takes"
     )
     cadence: CadenceTable = Field(default=CadenceTable(), description="the pauses between polls")

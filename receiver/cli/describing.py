@@ -187,14 +187,14 @@ def check(file: Path, folder: Path | None) -> None:
     doors = ", ".join(captures.doors(handler))
     say(f"{file}: {provider.name} is well described; {len(handler.operations)} operations, doors: {doors}")
     cases = folder or file.with_suffix("")
-    try:
-        found = captures.load_all(cases)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{cases}: a capture cannot be read: {error}") from None
     faults: list[str] = []
     lacking: list[str] = []
-    for one in captures.complaints(handler, found):
-        (lacking if one.partition(":")[0] in REQUIRED else faults).append(one)
+    try:
+        found = captures.load_all(cases)
+        for one in captures.complaints(handler, found):
+            (lacking if one.partition(":")[0] in REQUIRED else faults).append(one)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"a capture cannot be read: {error}") from None
     wrong = {one.partition(":")[0] for one in faults}
     say(f"{cases}: {len(found)} captures, {len(found) - len(wrong)} read as expected")
     for one in faults:

@@ -12,12 +12,12 @@ from receiver.domain.errors import Misconfigured, did_you_mean
 from receiver.domain.statistics import OTHER
 
 
-def provider_of(name: str, account: Mapping[str, Any]) -> Provider:
+def provider_of(name: str, account: Mapping[str, Any], place: str = "") -> Provider:
     """Return the provider of an account by its `description`, its `handler` or its name.
 
-    Raises `Misconfigured`.
+    Raises `Misconfigured` at `place` in the settings, which is that of the account unless it is given.
     """
-    place, path, named = f"providers.{name}", account.get("description"), account.get("handler")
+    place, path, named = place or f"providers.{name}", account.get("description"), account.get("handler")
     if path:
         if named:
             raise Misconfigured(f"{place}.description", "stands beside handler; set one of the two")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from handlers.contract import HttpMessage, Update
-from receiver.config.provider_handlers import shipped
+from receiver.config.provider_handlers import provider_of
 from receiver.config.sources import SourceSettings
 from receiver.domain.errors import Misconfigured
 
@@ -15,14 +15,16 @@ Read = Callable[[HttpMessage], Update]
 
 def reader_of(source: SourceSettings) -> Read | None:
     """Return the reader of a source, None without a handler. Raises `Misconfigured`."""
-    if source.handler is None:
+    if source.handler is None and source.description is None:
         return None
-    place = f"sources.{source.name}.handler"
-    provider = shipped(source.handler, place)
+    place = f"sources.{source.name}"
+    told = {"handler": source.handler, "description": source.description}
+    provider = provider_of(source.name, told, place)
     try:
         callback = provider.configure(provider.options.model_validate({})).callback
     except ValidationError:
         callback = None
     if callback is None:
-        raise Misconfigured(place, f"{source.handler} has no callbacks to read")
+        key = "handler" if source.description is None else "description"
+        raise Misconfigured(f"{place}.{key}", f"{provider.name} has no callbacks to read")
     return callback.parse

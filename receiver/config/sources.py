@@ -10,12 +10,17 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from handlers.pointers import BadPointer, steps
 from handlers.values import immutable
+from handlers.wire import HEADER_NAME
 from receiver.config.section import Section
-from receiver.config.values import TargetUrl
+from receiver.config.values import FilePath, TargetUrl
 
 MOST_SOURCES = 200
 """Most sources of a deployment."""
-HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+HEADER = re.compile(HEADER_NAME, re.ASCII)
+SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "webhook-signature", "svix-signature"}
+)
+"""Headers that may hold a secret, beside those that the settings of a source name."""
 SENDABLE = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?", re.ASCII)
 """A secret that can be the value of a header."""
 POINTER = re.compile(r"(?:/[^/]{1,100}){1,8}")
@@ -48,7 +53,9 @@ SCHEMES: Mapping[str, SchemeRule] = {
     "github": SchemeRule(
         takes=frozenset({"header"}), header="x-hub-signature-256", id_header="x-github-delivery"
     ),
-    "stripe": SchemeRule(takes=frozenset({"header"}), header="stripe-signature", id_pointer="/id"),
+    "stripe": SchemeRule(
+        takes=frozenset({"header", "signature"}), header="stripe-signature", id_pointer="/id"
+    ),
     "ed25519-jwks": SchemeRule(
         needs=frozenset({"jwks_url"}),
         takes=frozenset({"header", "signed_headers", "timestamp_header"}),
@@ -102,6 +109,9 @@ class ProofSettings(Section):
     header: HeaderName | None = Field(default=None, description="the header that carries the proof")
     prefix: str = Field(default="", max_length=100, description="what stands before the proof in the header")
     encoding: Literal["hex", "base64"] = Field(default="hex", description="the form of the signature")
+    signature: str = Field(
+        default="v1", pattern=r"^[a-z0-9]{1,8}$", description="the name of the signatures in the header"
+    )
     secrets: tuple[SecretStr, ...] = Field(default=(), max_length=5, description="the secrets, newest first")
     jwks_url: TargetUrl | None = Field(default=None, description="where the sender's public keys are")
     signed_headers: tuple[HeaderName, ...] = Field(
@@ -194,11 +204,15 @@ class SourceSettings(Section):
         default=None, description="how the sender makes sure of the URL"
     )
     handler: str | None = Field(default=None, description="read the body as this provider's callback")
+    description: FilePath | None = Field(
+        default=None, description="a description of the provider, a TOML file, in place of a handler"
+    )
 
     @model_validator(mode="after")
     def _one_id(self) -> "SourceSettings":
         if self.id_header is not None and self.id_pointer is not None:
             raise ValueError("give one of id_header and id_pointer: a message has one id")
-        if self.id_header is not None and self.id_header == self.proof.header:
+        proof = {self.proof.header, SCHEMES[self.proof.scheme].header} | SECRET_HEADERS
+        if self.id_header is not None and self.id_header in proof:
             raise ValueError("id_header must be another header than that of the proof, which is a secret")
         return self

@@ -13,7 +13,7 @@ from handlers import json, wire
 from handlers.contract import HttpMessage, Update
 from handlers.pointers import Ambiguous, every
 from handlers.values import immutable
-from receiver.config.sources import SCHEMES, SourceSettings
+from receiver.config.sources import SCHEMES, SECRET_HEADERS, SourceSettings
 from receiver.domain.event_types import of_source
 from receiver.domain.model import Event
 from receiver.domain.rendering import asset_facts, error_view, stamp
@@ -43,10 +43,6 @@ LONGEST_ID = 256
 MENDED = "\ufffd"
 UPDATE_LIMIT = 64 * 1024
 """Most bytes of an update in an event."""
-NEVER_KEPT = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "webhook-signature", "svix-signature"}
-)
-"""Headers that may hold a secret, beside those that the settings name."""
 BETWEEN = re.compile(rb'("(?:[^"\\]|\\.)*+")|[ \t\r\n]++')
 """A text of JSON, or blanks between two tokens."""
 # Of the sources in the settings, which are few: each message of one has the same place.
@@ -102,7 +98,7 @@ def _bounded(text: str) -> str | None:
 def headers_of(source: SourceSettings, message: HttpMessage) -> dict[str, str]:
     """Return the headers that the event of a message carries."""
     proof = {source.proof.header, SCHEMES[source.proof.scheme].header}
-    kept = (KEPT_HEADERS | set(source.headers) | {source.id_header}) - NEVER_KEPT - proof
+    kept = (KEPT_HEADERS | set(source.headers) | {source.id_header}) - SECRET_HEADERS - proof
     found: dict[str, str] = {}
     for name, value in message.headers:
         if name in kept:

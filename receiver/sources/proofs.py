@@ -47,7 +47,9 @@ MAKERS: Mapping[str, Make] = {
     "github": lambda proof, _: proofs.hmac_body(
         _header(proof), prefix="sha256=", keys=proofs.account_secrets
     ),
-    "stripe": lambda proof, tolerance: proofs.stripe(_header(proof), tolerance=tolerance),
+    "stripe": lambda proof, tolerance: proofs.stripe(
+        _header(proof), signature=proof.signature, tolerance=tolerance
+    ),
     "ed25519-jwks": lambda proof, tolerance: proofs.ed25519(
         _header(proof), proof.signed_headers, stamp=proof.timestamp_header, tolerance=tolerance
     ),

@@ -36,10 +36,6 @@ async def test_signatures_with_a_time_are_refused_when_they_are_old(tmp_path: Pa
         proof = "v1,AAAA v1," + base64.b64encode(made).decode()
         return {f"{family}-id": "m1", f"{family}-timestamp": str(at), f"{family}-signature": proof}
 
-    def stripe(at: int) -> dict[str, str]:
-        made = hmac.digest(SECRET.encode(), f"{at}.".encode() + body, "sha256").hex()
-        return {"stripe-signature": f"t={at},v1={'0' * 64},v1={made},v0=x"}
-
     async with deployed(tmp_path, SILENT, sources=configured(*sources)) as deployment:
         now = int(time.time())
         for name, headers, status in (
@@ -51,15 +47,33 @@ async def test_signatures_with_a_time_are_refused_when_they_are_old(tmp_path: Pa
             ("svix", webhooks("svix", now - 200), 401),
             ("svix", webhooks("svix", now), 200),
             ("svix", webhooks("webhook", now), 200),
-            ("pay", stripe(now), 200),
-            ("pay", stripe(now - 1), 200),
-            ("pay", stripe(now - 400), 401),
+            ("pay", timed(body, now), 200),
+            ("pay", timed(body, now - 1), 200),
+            ("pay", timed(body, now - 400), 401),
         ):
             assert (await post(deployment, name, body, headers)).status_code == status, (name, headers)
         # The ids are the schemes' own: the header, whichever family it is of, and the id in the body.
         assert [data["sender_id"] for data in await received(deployment, "standard")] == ["m1"]
         assert [data["sender_id"] for data in await received(deployment, "svix")] == ["m1"]
         assert [data["sender_id"] for data in await received(deployment, "pay")] == ["in_1"]
+
+
+async def test_the_signatures_of_a_time_may_have_another_name(tmp_path: Path) -> None:
+    proof = {"scheme": "stripe", "header": "elevenlabs-signature", "signature": "v0", "secrets": [SECRET]}
+    body = b'{"type": "speech"}'
+    async with deployed(
+        tmp_path, SILENT, sources=configured({"name": "speech", "proof": proof})
+    ) as deployment:
+        now = int(time.time())
+        for at, name, status in ((now, "v0", 200), (now, "v1", 401), (now - 400, "v0", 401)):
+            headers = timed(body, at, "elevenlabs-signature", name)
+            assert (await post(deployment, "speech", body, headers)).status_code == status, (at, name)
+
+
+def timed(body: bytes, at: int, header: str = "stripe-signature", name: str = "v1") -> dict[str, str]:
+    """Return the header of a signature over a time and a body, with two others beside it."""
+    made = hmac.digest(SECRET.encode(), f"{at}.".encode() + body, "sha256").hex()
+    return {header: f"t={at},{name}={'0' * 64},{name}={made},x0=x"}
 
 
 class KeyServer:

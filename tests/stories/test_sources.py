@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+import handlers
 from tests.stories.command_line import asked as commanded
 from tests.stories.deployment import PATIENCE, Deployment, deployed
 from tests.stories.senders import OPEN, SECRET, SHOP, configured, post, received, signed
@@ -188,6 +189,18 @@ async def test_a_handler_reads_the_message_as_well(tmp_path: Path) -> None:
         assert known["update"]["assets"][0]["provider_url"] == "https://cdn.example/1.mp4"
         assert (unknown["update"]["phase"], unknown["update"]["provider_job_id"]) == ("unknown", None)
         assert (unread["update"], unread["body"]) == (None, [])
+
+
+async def test_a_description_of_ones_own_reads_the_message_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    text = (Path(handlers.__file__).parent / "described" / "tavus.toml").read_text()
+    path.write_text(text.replace('name = "tavus"', 'name = "acme"', 1))
+    source = {**OPEN, "name": "own", "description": str(path)}
+    async with deployed(tmp_path, SILENT, sources=configured(source)) as deployment:
+        body = {"video_id": "v1", "status": "ready", "download_url": "https://cdn.example/1.mp4"}
+        await post(deployment, "own", json.dumps(body).encode())
+        [data] = await received(deployment, "own")
+        assert (data["update"]["provider_job_id"], data["update"]["phase"]) == ("v1", "succeeded")
 
 
 async def test_sources_are_subscribed_to_filtered_and_explained(shop: Deployment) -> None:

@@ -1,13 +1,17 @@
 """Descriptions that cannot be used: refused when they are loaded, with file, line and fix."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handlers import DESCRIBED
 from handlers.description import loading, making
 from handlers.description.loading import LARGEST, BadDescription
+from handlers.description.texts import FORMS
+from handlers.description.vocabulary import Description
 
 GOOD = """\
 name = "acme"
@@ -35,6 +39,8 @@ operations = [
 sets = "/headers/x-region"
 say = "the region"
 """
+NO_FILES = GOOD[GOOD.index("files = [") : GOOD.index("video image")]
+"""The part of a description from its files to the names of its operations."""
 
 
 def told(folder: Path, text: str) -> str:
@@ -53,6 +59,35 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
     assert list(provider.configure(provider.options()).operations) == ["video", "image"]
 
 
+def test_every_form_of_a_text_has_a_sentence() -> None:
+    def patterns(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from [node["pattern"]] if isinstance(node.get("pattern"), str) else []
+        for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from patterns(inner)
+
+    found = set(patterns(Description.model_json_schema()))
+    # Words and spans have validators of their own.
+    assert {one for one in found if one not in FORMS and "smhd" not in one and r"\w" not in one} == set()
+
+
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        ('{ prompt = "a", webhook = "https://x.example" }', "example: /webhook is filled in by the service"),
+        ('{ prompt = "a", callback_url = "x" }', "example: /callback_url is filled in by the service"),
+        ("{ prompt = 5 }", "example: /prompt: "),
+        ("{ seed = 5 }", "example: /prompt: "),
+    ],
+)
+def test_an_example_that_an_account_would_refuse_is_refused(tmp_path: Path, example: str, said: str) -> None:
+    path = tmp_path / "acme.toml"
+    rules = 'rules = [{ types = { text = "prompt" }, required = ["prompt"] }]\n'
+    path.write_text(GOOD.replace('example = { prompt = "a tide" }\n', f"example = {example}\n{rules}"))
+    with pytest.raises(BadDescription, match=said):
+        making.provider(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -62,6 +97,23 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
         ('"/id"', '"/a~b"', "7: fields.id.0: '/a~b' is no JSON pointer: ~ is written ~0"),
         ('"succeeded"', '"done"', "6: words.READY: must be 'queued', 'running'"),
         ("READY =", '"^READY.*$" =', "6: words.^READY.*$: is no word: letters, digits"),
+        ('"/id"', '"/0/id"', "7: fields.id.0: '/0/id' begins in a list: a message that is none but a list"),
+        ('"/more/*"', '"/*"', "15: files.1.at.0: '/*' begins in a list"),
+        (
+            "example =",
+            'auth = "query:key"\nexample =',
+            "11: auth: must be bearer, raw, word:Key, header:x-api-key",
+        ),
+        (
+            NO_FILES,
+            'operations = [\n  { kind = "video", names = "',
+            "operations.0.kind: a job of a kind ends with a file",
+        ),
+        (
+            'files = [\n  { at = "/url" },',
+            'resolve = "repoll"\nfiles = [\n  { at = "/url", source = true },',
+            "files.source: needs the call [resolve]",
+        ),
         ("READY =", "waiting =", "6: words: 'waiting' is there twice: words are compared in lower case"),
         (
             '"/v1/tasks/{id}"',
@@ -72,7 +124,7 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
         ('"/v1/tasks/{id}"', '"/v1/tasks/{task}"', "9: poll: no name {task}; known: {app}, {id}, "),
         ('"/v1/tasks/{id}"', '"/v1/tasks"', "9: poll: nothing names the job"),
         (', header = "x-signature"', "", "10: callback.proof: hmac needs header"),
-        ('"x-signature"', '"X Signature"', "10: callback.proof.header: String should match pattern"),
+        ('"x-signature"', '"X Signature"', "10: callback.proof.header: must be the name of a header"),
         ('"hmac"', '"md5"', "10: callback.proof.scheme: must be 'none', 'secret'"),
         ('"video image"', '"^video.*$"', "18: operations: '^video.*$' is no name"),
         ('"video image"', '"video video"', "18: operations: a name is there twice"),
@@ -85,7 +137,7 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
             '{ at = "/url", below = "/x" }',
             "14: files.0: needs exactly one of at and below",
         ),
-        ('{ at = "/url" }', '{ at = "/url", source = true }', "13: files.source: needs resolve"),
+        ('{ at = "/url" }', '{ at = "/url", source = true }', "13: files.source: needs the call [resolve]"),
         (
             '{ at = "/url" }',
             '{ at = "/url", life = "soon" }',
@@ -99,7 +151,7 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
             '"/hedders/x"',
             "23: settings.region.sets: the description has no '/hedders/x'",
         ),
-        ('"https://api.acme.example"', '"api.acme.example"', "2: base_url: String should match pattern"),
+        ('"https://api.acme.example"', '"api.acme.example"', "2: base_url: must be a URL such as https://"),
         ("checked = 2026-11-29", 'checked = "soon"', "3: checked: must be a valid date"),
         ('{ at = "/url" }', '{ at = "/url", facts = { duration = "/a~2" } }', "~ is written ~0"),
         ("example =", 'auth = "body:/a~2"\nexample =', "~ is written ~0"),
@@ -137,7 +189,7 @@ def test_a_good_description_is_loaded(tmp_path: Path) -> None:
         (
             '"body:/webhook" }',
             '"body:/webhook", kept = { at = "/u", origins = ["https://acme.example/"] } }',
-            "submit.kept.origins.0: String should match pattern",
+            "submit.kept.origins.0: must be an origin such as https://host",
         ),
         (
             'poll = { path = "/v1/tasks/{id}" }',

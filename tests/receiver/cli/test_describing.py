@@ -96,6 +96,50 @@ def test_a_wrong_signature_is_told_with_the_keys_that_count(acme: Path) -> None:
     assert "Error: 1 captures are not right" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        (
+            "poll__running.http",
+            "HTTP/1.1 200",
+            "HTTP/1.1 ok",
+            ":3: the first line is a status such as `HTTP/1",
+        ),
+        ("poll__running.http", "content-type: ", "content-type ", ":4: a header is `name: value`"),
+        ("poll__running.http", "# confidence: ", "# confidence ", ":2: a note is `# name: value`"),
+        ("poll__running.http", "json\n\n{", "json\n{", ": needs an empty line between"),
+        ("poll__running.expected.json", "{", "", ": is no JSON: "),
+    ],
+)
+def test_a_capture_that_cannot_be_read_is_named_with_its_line(
+    acme: Path, name: str, old: str, new: str, said: str
+) -> None:
+    path = acme.parent / "acme" / name
+    path.write_text(path.read_text().replace(old, new, 1))
+    result = run("check", str(acme))
+    assert result.exit_code == 1
+    assert f"a capture cannot be read: {path}{said}" in result.stderr
+
+
+@pytest.mark.parametrize("status", ["HTTP/2 200", "HTTP/1.1 200 OK"])
+def test_a_capture_is_read_as_tools_print_messages(acme: Path, status: str) -> None:
+    path = acme.parent / "acme" / "poll__running.http"
+    head, _, body = path.read_bytes().replace(b"HTTP/1.1 200", status.encode()).partition(b"\n\n")
+    path.write_bytes(head.replace(b": ", b":").replace(b"\n", b"\r\n") + b"\r\n\r\n" + body)
+    result = run("check", str(acme))
+    assert "13 captures, 13 read as expected" in result.stdout
+
+
+def test_a_capture_that_does_not_show_its_name_is_a_fault(acme: Path) -> None:
+    text = acme.read_text().replace('completed = "succeeded"', 'done = "succeeded"')
+    acme.write_text(text)
+    reading = acme.parent / "acme" / "poll__succeeded.expected.json"
+    reading.write_text('{"update": {"provider_job_id": "acme-1", "phase": "unknown", "progress": 40}}')
+    result = run("check", str(acme))
+    assert result.exit_code == 1
+    assert "poll__succeeded: is called succeeded and does not show succeeded" in result.stdout
+
+
 def test_a_description_is_printed_as_it_is() -> None:
     told = tomllib.loads(run("show", "kling", "--toml").stdout)
     assert (told["name"], told["ok"]["at"]) == ("kling", "/code")

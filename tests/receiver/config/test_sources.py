@@ -65,6 +65,13 @@ def test_the_example_of_the_contract_is_read(tmp_path: Path) -> None:
         ),
         (('secrets = ["s"]', 'secret = "s"'), "unknown setting; the nearest one is `secrets`"),
         (('id_header = "X-Request-Id"', 'id_pointer = "/a~2"'), "~ is written ~0"),
+        (('id_header = "X-Request-Id"', 'id_header = "Authorization"'), "id_header must be another header"),
+        (('id_header = "X-Request-Id"', 'id_header = "X-Signature"'), "id_header must be another header"),
+        (("tolerance = 300", 'description = "x.toml"'), "sources.shop.description: stands beside handler"),
+        (
+            ('handler = "apiframe"', 'description = "missing.toml"'),
+            "sources.shop.description: missing.toml: cannot be read",
+        ),
         (("tolerance = 300", 'id_pointer = "/id"'), "give one of id_header and id_pointer"),
         (('{json = "challenge"}', "{}"), "give exactly one of json, query and crc"),
         (('{json = "challenge"}', '{json = "a", query = "b"}'), "give exactly one of json, query and crc"),
