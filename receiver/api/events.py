@@ -6,6 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from handlers import json
+from receiver.api.callers import identify
 from receiver.api.guard import NOSNIFF, RequestContext
 from receiver.api.paging import rendered
 from receiver.api.requests import FeedQuery, When
@@ -41,6 +42,8 @@ async def feed(context: RequestContext) -> Response:
     page = await _sought(context, page, query)
     if query.wait and _is_empty(page) and not page.more:
         page = await _next(context, page, query)
+        # Meanwhile the caller's key may have been removed.
+        await identify(context.services, context.request, "events:read")
     if page.lost:
         extra = {"oldest": page.oldest} if page.oldest else {}
         raise Gone(LOST, extra=extra)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from handlers import json
+from receiver.api.callers import identify
 from receiver.api.guard import NO_STORE, NOSNIFF, RequestContext, answer, checked, only_json
 from receiver.api.paging import foreign_cursor, rendered
 from receiver.api.request_head import HOST
@@ -149,6 +150,8 @@ async def show(context: RequestContext) -> Response:
     job, given = await context.services.jobs.get(job_id_of(context))
     if context.query.wait:
         job = await context.services.jobs.wait(job, context.query.wait, context.caller.id)
+        # Meanwhile the caller's key may have been removed.
+        await identify(context.services, context.request, "jobs:read", by_token=True)
     # The input is stored as JSON and spliced in as it is, not parsed and written again.
     body = json.write(await job_json(context, job)).removesuffix(b"}") + b',"input":' + given + b"}"
     return Response(body, headers=dict(NOSNIFF), media_type="application/json")

@@ -209,6 +209,10 @@ class EndpointRequest(RequestModel):
     )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 class EndpointPatch(RequestModel):
     """A change of an endpoint as JSON merge patch (RFC 7396). A null resets a field or removes a header.
 
@@ -217,8 +221,8 @@ class EndpointPatch(RequestModel):
 
     elsewhere = {"state": "POST to its /pause or /resume", "secret": "POST to its /rotate-secret"}
 
-    # Not nullable: a URL has no default. The one here only makes the field optional.
-    url: Url = ""
+    # Not nullable: a URL has no default. The one here only makes the field optional, and is not documented.
+    url: Url = Field(default="", json_schema_extra=_without_default)
     events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
     description: Short | None = None
     headers: Annotated[dict[str, str | None], Field(max_length=MOST_HEADERS)] | None = None

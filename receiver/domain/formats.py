@@ -7,6 +7,7 @@ https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-
 2026-11-29.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,11 @@ LONGEST = {"slack": 3000, "discord": 2000, "teams": 3000}
 PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """The characters that the header of a CloudEvents attribute holds as they are; all others are encoded."""
 LINKS = 5
-"""The most files that a message links to."""
+"""The most files that a message links to; it counts the others."""
+MARKS = re.compile(r"([\\*_~`|<>\[\]()#])")
+"""The characters that Discord reads as marks: https://docs.discord.com/developers/reference#message-formatting,
+and https://support.discord.com/hc/articles/210298617, read on 2026-11-30.
+"""
 
 
 @immutable
@@ -76,24 +81,31 @@ def _slack(event: Mapping[str, Any]) -> Any:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     links = [f"<{escape(url)}|{kind} {index}>" for kind, index, url in _files(event)]
-    return {"text": _message(event, escape, links, LONGEST["slack"])}
+    return {"text": _message(event, escape, [*links, *_others(event)], LONGEST["slack"])}
 
 
 def _discord(event: Mapping[str, Any]) -> Any:
+    def escape(text: str) -> str:
+        return MARKS.sub(r"\\\1", " ".join(text.split()))
+
     links = [url for _, _, url in _files(event)]
-    text = _message(event, lambda text: text, links, LONGEST["discord"])
+    text = _message(event, escape, [*links, *_others(event)], LONGEST["discord"])
     # A prompt or an error could hold `@everyone`.
     return {"content": text, "allowed_mentions": {"parse": []}}
 
 
 def _teams(event: Mapping[str, Any]) -> Any:
-    links = [f"[{kind} {index}]({url})" for kind, index, url in _files(event)]
-    text = _message(event, lambda text: text, links, LONGEST["teams"])
+    # A TextBlock reads marks, such as those of links; a RichTextBlock shows texts of strangers as they are.
+    links = [*(f"[{kind} {index}]({url})" for kind, index, url in _files(event)), *_others(event)]
+    room = LONGEST["teams"] - sum(1 + len(link) for link in links)
+    text = _message(event, lambda text: text, [], room if room > 0 else LONGEST["teams"])
+    body: list[Any] = [{"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text}]}]
+    body += [{"type": "TextBlock", "text": link, "wrap": True} for link in links if room > 0]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": [{"type": "TextBlock", "text": text, "wrap": True}],
+        "body": body,
     }
     content_type = "application/vnd.microsoft.card.adaptive"
     return {"type": "message", "attachments": [{"contentType": content_type, "content": card}]}
@@ -104,19 +116,28 @@ MESSAGES: Mapping[str, Message] = {"slack": _slack, "discord": _discord, "teams"
 
 def _files(event: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """Return the kind, the index and the link of each file of an event; revoked links are left out."""
-    assets = event["data"].get("assets") or []
-    return [(one["kind"], one["index"], one["url"]) for one in assets[:LINKS] if one["url"] is not None]
+    return [(one["kind"], one["index"], one["url"]) for one in _linked(event)[:LINKS]]
+
+
+def _linked(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in event["data"].get("assets") or () if one["url"] is not None]
+
+
+def _others(event: Mapping[str, Any]) -> list[str]:
+    """Return a line with the number of files that a message does not link to, if there are any."""
+    left = len(_linked(event)) - LINKS
+    return [f"and {left} more"] if left > 0 else []
 
 
 def _message(event: Mapping[str, Any], escape: Callable[[str], str], links: list[str], longest: int) -> str:
     """Return a sentence about an event for people, with its links, of at most `longest` characters."""
     data = event["data"]
-    about = [str(data[name]) for name in ("provider", "operation") if isinstance(data.get(name), str)]
+    about = [escape(data[name]) for name in ("provider", "operation") if isinstance(data.get(name), str)]
     reason = data.get("disabled_reason") or data.get("reason") or data.get("last_error")
     if isinstance(data.get("error"), dict):
         reason = f"{data['error']['code']}: {data['error']['message']}"
     said = f"{event['type']} {data.get('id', '')}".strip()
     said += f" ({', '.join(about)})" if about else ""
-    said = escape(f"{said}: {reason}" if reason else said)
+    said += f": {escape(str(reason))}" if reason else ""
     tail = "".join(f"\n{link}" for link in links)
     return said[: max(0, longest - len(tail))] + tail if len(tail) < longest else said[:longest]

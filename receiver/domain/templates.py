@@ -14,6 +14,8 @@ LONGEST = 16 * 1024
 """The most bytes of a template."""
 MOST = 100
 """The most placeholders of a template."""
+ROOM = 2 * 1024 * 1024
+"""The most bytes of all values that a filled template holds: one event may be named a hundred times."""
 PLACE = re.compile(r"\{(/[^{}]*)\}")
 NEAR = re.compile(r"\{\s*(?:/|(?:id|type|timestamp|data)\b)[^{}]*\}?")
 """A text that was meant as a placeholder: without the slash, with blanks, or not closed."""
@@ -52,8 +54,9 @@ def filled(text: str, event: Mapping[str, Any]) -> Any:
     """Return the value of a template for an event. A missing value is an empty text.
 
     A text that is one placeholder becomes the value itself, so that numbers and lists stay what they are.
+    Values of more than `ROOM` bytes together are left out, from the first that does not fit.
     """
-    return json.with_texts(_parsed(text), lambda one: _fill(one, event))
+    return json.with_texts(_parsed(text), _Values(event).fill)
 
 
 @functools.lru_cache(maxsize=256)
@@ -61,18 +64,33 @@ def _parsed(text: str) -> Any:
     return json.read(text.encode())
 
 
-def _fill(text: str, event: Mapping[str, Any]) -> Any:
-    whole = PLACE.fullmatch(text)
-    if whole is not None:
-        found = _value(whole[1], event)
-        return "" if found is None else found
-    return PLACE.sub(lambda match: _text(_value(match[1], event)), text)
+class _Values:
+    """The values of one event that a template takes, and the bytes that are left for further ones."""
 
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self._event = event
+        self._left = ROOM
+        self._found: dict[str, tuple[Any, str, int]] = {}
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.write(value).decode()
+    def fill(self, text: str) -> Any:
+        """Return a text of the template with the values for its placeholders."""
+        whole = PLACE.fullmatch(text)
+        if whole is not None:
+            return self._take(whole[1])[0]
+        return PLACE.sub(lambda match: self._take(match[1])[1], text)
+
+    def _take(self, pointer: str) -> tuple[Any, str]:
+        """Return the value at a pointer, itself and as a text; empty texts where none is there or fits."""
+        if pointer not in self._found:
+            value = _value(pointer, self._event)
+            text = "" if value is None else value if isinstance(value, str) else json.write(value).decode()
+            self._found[pointer] = ("" if value is None else value, text, len(text.encode()))
+        value, text, size = self._found[pointer]
+        if size > self._left:
+            self._left = 0
+            return "", ""
+        self._left -= size
+        return value, text
 
 
 def _keys(pointer: str) -> list[str]:

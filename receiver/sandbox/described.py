@@ -23,7 +23,7 @@ SOURCE = "file-"
 """The beginning of a source that a call makes a link of, before the id of its job."""
 DOWNLOADS = "downloads/"
 """The path of files that a call with the key is redirected from."""
-SORRY = "the sandbox was asked to fail"
+SORRY = "this job was asked to fail"
 """The error message of every failed job."""
 ENDINGS = {Kind.VIDEO: "mp4", Kind.IMAGE: "png", Kind.AUDIO: "mp3", Kind.FILE: "glb", None: "png"}
 MEANINGS = {

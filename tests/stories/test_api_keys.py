@@ -1,5 +1,6 @@
 """Permissions: every call with every scope, and keys that are made, end and are revoked."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest_asyncio
 
 from receiver.api.requests import SCOPES
 from receiver.api.routes import ROUTES
-from tests.stories.deployment import KEY, PATIENCE, Deployment, deployed
+from tests.stories.deployment import KEY, PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import SILENT, Moving, asked, listed, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -142,6 +143,25 @@ async def test_a_key_is_shown_once_and_ends_when_revoked(deployment: Deployment)
     problem(await deployment.client.get("/v1/jobs", headers=key), 401, "unauthorized")
     problem(await deployment.client.delete(path), 404, "not-found")
     assert (await deployment.client.get("/v1/jobs")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{id}"])
+async def test_a_call_that_waits_ends_with_its_key(deployment: Deployment, path: str) -> None:
+    job = await deployment.submit(asking("aiml"))
+    made = await make(deployment, "jobs:read", "events:read")
+    calls = deployment.services.api.waiting_calls
+    query = {"wait": "60"} | ({"after": datetime.now(UTC).isoformat()} if "events" in path else {})
+    waiting = asyncio.create_task(
+        deployment.client.get(path.format(**job), params=query, headers=bearer(made["key"]))
+    )
+
+    async def waits() -> bool:
+        return calls._by_owner[made["id"]] > 0
+
+    await deployment.until(waits, bool)
+    await asked(deployment, "DELETE", f"/v1/keys/{made['id']}", 204)
+    await asked(deployment, "POST", f"/v1/jobs/{job['id']}/cancel")
+    problem(await waiting, 401, "unauthorized")
 
 
 async def test_a_key_ends_by_itself(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ async def test_a_failure_and_a_refusal_keep_the_provider_s_words(tmp_path: Path)
     async with serving(tmp_path) as deployment:
         failed, refused = [await deployment.submit(asking(f"a tide, {word}")) for word in ("fail", "refused")]
         error = (await deployment.final(failed["id"]))["error"]
-        assert (error["code"], error["message"]) == ("generation_failed", "the sandbox was asked to fail")
+        assert (error["code"], error["message"]) == ("generation_failed", "this job was asked to fail")
         error = (await deployment.final(refused["id"]))["error"]
         assert (error["code"], error["message"]) == ("rejected", "the input was refused")
         problem = await deployment.submit(asking(""), 422)

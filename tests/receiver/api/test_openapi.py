@@ -37,6 +37,22 @@ def words(model: str, field: str) -> list[str]:
     return found
 
 
+def schemas(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of a part of the document, those inside of it included."""
+    if isinstance(node, dict):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from schemas(inner)
+
+
+def test_every_default_is_a_value_of_its_schema() -> None:
+    found = [one for one in schemas(DESCRIPTION) if "default" in one and ("type" in one or "anyOf" in one)]
+    assert len(found) > 10
+    for one in found:
+        whole = {**one, "components": DESCRIPTION["components"]}
+        assert Draft202012Validator(whole).is_valid(one["default"]), one
+
+
 def test_what_has_a_list_of_words_is_typed_by_it() -> None:
     assert words("Job", "state")[:3] == ["pending", "submitting", "unconfirmed"]
     assert words("Job", "completed_by") == ["callback", "poll", "submit", "deadline", "cancel", "operator"]

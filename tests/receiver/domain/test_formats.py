@@ -36,8 +36,9 @@ def text(name: str, event: dict[str, Any]) -> str:
     """Return the text of a message."""
     body = json.loads(rendered(name, event).body)
     if name == "teams":
-        [part] = body["attachments"][0]["content"]["body"]
-        return str(part["text"])
+        first, *others = body["attachments"][0]["content"]["body"]
+        [run] = first["inlines"]
+        return "\n".join([run["text"], *(part["text"] for part in others)])
     return str(body["content" if name == "discord" else "text"])
 
 
@@ -119,6 +120,18 @@ def test_slack_gets_its_three_characters_escaped_and_discord_no_mentions() -> No
     assert json.loads(rendered("discord", hostile).body)["allowed_mentions"] == {"parse": []}
 
 
+def test_marks_in_texts_of_strangers_are_shown_as_they_are() -> None:
+    message = "[Click here](https://evil.test/)\n# **bold** ~~x~~ `y` ||z|| <@1>"
+    hostile = job(error={"code": "rejected", "message": message, "provider_code": None})
+    assert text("discord", hostile).endswith(
+        r"rejected: \[Click here\]\(https://evil.test/\) \# \*\*bold\*\* \~\~x\~\~ \`y\` \|\|z\|\| \<@1\>"
+    )
+    # Teams reads no marks in a TextRun.
+    card = json.loads(rendered("teams", hostile).body)["attachments"][0]["content"]
+    assert [part["type"] for part in card["body"]] == ["RichTextBlock"]
+    assert card["body"][0]["inlines"][0]["text"].endswith(f"rejected: {message}")
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_is_never_too_long_and_keeps_its_links(name: str) -> None:
     [asset] = EXAMPLES["job.succeeded"]["data"]["assets"]
@@ -126,6 +139,7 @@ def test_a_message_is_never_too_long_and_keeps_its_links(name: str) -> None:
     made = text(name, job(error=error, assets=[{**asset, "index": number} for number in range(50)]))
     assert len(made) == LONGEST[name]
     assert made.count(asset["url"]) == LINKS
+    assert made.endswith(f"\nand {50 - LINKS} more")
     long = text(name, job(error=error, assets=[{**asset, "url": "https://a.example/" + "x" * 9000}]))
     assert len(long) <= LONGEST[name]
 

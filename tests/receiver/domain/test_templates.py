@@ -7,7 +7,7 @@ import pytest
 
 from receiver.api.event_examples import EXAMPLES
 from receiver.domain.event_types import LITERAL_ONLY
-from receiver.domain.templates import LONGEST, MOST, BadTemplate, check, filled
+from receiver.domain.templates import LONGEST, MOST, ROOM, BadTemplate, check, filled
 
 ALL = ("*", *sorted(LITERAL_ONLY))
 EVENT: dict[str, Any] = {
@@ -108,3 +108,12 @@ def test_a_template_that_fits_is_taken(template: str) -> None:
 def test_every_event_fills_every_template_that_was_taken(event_type: str) -> None:
     for template in FITTING:
         filled(template, EXAMPLES[event_type])
+
+
+def test_the_values_of_a_template_are_bounded_together() -> None:
+    event = {**EVENT, "data": {**EVENT["data"], "text": "x" * (ROOM // 3)}}
+    template = json.dumps(["{/data/text}", "a{/data/text}", *["b{/data/text}{/id}"] * 98])
+    made = filled(template, event)
+    assert [len(one) for one in made[:3]] == [ROOM // 3, ROOM // 3 + 1, ROOM // 3 + 1]
+    assert made[3:] == ["b"] * 97
+    assert len(json.dumps(made)) < ROOM + 1000
