@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import methodcaller
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -29,8 +30,7 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 
 def _plain(text: str) -> str:
-    found = unfit(text)
-    if found is not None:
+    if (found := unfit(text)) is not None:
         raise ValueError(f"must not hold control or format characters; it holds U+{ord(found):04X}")
     return text
 
@@ -209,10 +209,6 @@ class EndpointRequest(RequestModel):
     )
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]
-
-
 class EndpointPatch(RequestModel):
     """A change of an endpoint as JSON merge patch (RFC 7396). A null resets a field or removes a header.
 
@@ -221,8 +217,8 @@ class EndpointPatch(RequestModel):
 
     elsewhere = {"state": "POST to its /pause or /resume", "secret": "POST to its /rotate-secret"}
 
-    # Not nullable: a URL has no default. The one here only makes the field optional, and is not documented.
-    url: Url = Field(default="", json_schema_extra=_without_default)
+    # Not nullable: a URL has no default. The one here only makes the field optional.
+    url: Url = Field(default="", json_schema_extra=methodcaller("pop", "default"))
     events: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
     description: Short | None = None
     headers: Annotated[dict[str, str | None], Field(max_length=MOST_HEADERS)] | None = None
