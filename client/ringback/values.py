@@ -301,11 +301,13 @@ class Provider(Raw):
     handler: str
     on: bool
     blocked: bool
+    blocked_at: datetime | None
     blocked_reason: str | None
     default_operation: str
     example: Mapping[str, Any]
     operations: tuple[Operation, ...]
     can: Mapping[str, bool]
+    in_flight: int
     health: Mapping[str, Any]
 
 

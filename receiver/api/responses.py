@@ -360,11 +360,13 @@ class ProviderResponse(ResponseModel):
     handler: str
     on: bool
     blocked: bool
+    blocked_at: Moment | None
     blocked_reason: str | None
     default_operation: str
     example: dict[str, Any] = Field(description="an input of the default operation")
     operations: list[OperationResponse]
     can: dict[str, bool]
+    in_flight: int = Field(description="submissions and polls under way, of all replicas")
     health: dict[str, Any]
 
 

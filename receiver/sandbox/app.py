@@ -23,6 +23,7 @@ from handlers.pointers import every
 from receiver.domain.bounded import keep
 from receiver.sandbox.described import DOWNLOADS, Asked, Dialect
 from receiver.sandbox.extras import added
+from receiver.sandbox.generated_files import TYPES, content, ending_of
 from receiver.sandbox.inbox import Inbox
 from receiver.sandbox.providers import KEY_SET, SPEAKERS
 from receiver.sandbox.signing import key_set
@@ -45,8 +46,6 @@ MINIMAX_FILES = "v1/files/retrieve"
 MEDIA = "v1/media/videos/orgs%2F64%2Fvideos%2F"
 CHALLENGE_SECONDS = 3.0
 """Seconds in which MiniMax wants its challenge echoed."""
-FILE = b"\x00\x00\x00\x18ftypmp42 made by the sandbox"
-"""The content of every generated file."""
 
 
 class Cut(Response):
@@ -224,7 +223,7 @@ class Sandbox:
             made = self.world.jobs.get(file_id[1:])
             if made is None:
                 return _refuse(speaker.refusals["unknown"])
-            file = {"file_id": int(file_id), "bytes": len(FILE), "download_url": made.file("0.mp4")}
+            file = {"file_id": int(file_id), "bytes": len(content("mp4")), "download_url": made.file("0.mp4")}
             return JSONResponse({"file": file, "base_resp": {"status_code": 0, "status_msg": "success"}})
         if path == MINIMAX_POLL:
             return self._told(speaker, request.query_params.get("task_id", ""))
@@ -282,7 +281,8 @@ def _refuse(refusal: Refusal) -> Response:
 def _public(path: str) -> Response | None:
     """Return the answer to a call that needs no key, None for any other path."""
     if path.startswith("files/"):
-        return Response(FILE, media_type="video/mp4")
+        ending = ending_of(path)
+        return Response(content(ending), media_type=TYPES[ending])
     return Response(key_set(), media_type="application/json") if path == KEY_SET else None
 
 

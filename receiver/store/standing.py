@@ -31,6 +31,17 @@ class DeploymentStanding:
     replicas: int
 
 
+def calls_under_way() -> Transaction[Counter[str]]:
+    """Return the number of submissions and polls under way by account, those of all replicas."""
+    found = yield query(
+        "select lane, count(*) as many from due where leased = 1 and work <> 'deliver' group by lane"
+    )
+    counted: Counter[str] = Counter()
+    for row in found:
+        counted[plain(row["lane"])] += row["many"]
+    return counted
+
+
 def standing(now: datetime) -> Transaction[DeploymentStanding]:
     """Return the standing at a moment. Only open jobs and due work are counted, never history."""
     jobs = yield query(

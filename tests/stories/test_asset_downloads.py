@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.sandbox.app import FILE
+from receiver.sandbox.generated_files import content
 from tests.stories.asset_steps import QUICK, REPOLL, RESOLVE, done, follow, keys, link
 from tests.stories.deployment import PATIENCE, Deployment, asking, deployed
 from tests.stories.tools import LINK, Moving, asked, listed, problem, ring
@@ -25,9 +25,9 @@ async def save(deployment: Deployment, job: dict[str, Any], **headers: str) -> h
 async def test_a_file_is_downloaded_through_the_service(deployment: Deployment, provider: str) -> None:
     job = await done(deployment, provider)
     answer = await save(deployment, job)
-    assert (answer.status_code, answer.content) == (200, FILE)
+    assert (answer.status_code, answer.content) == (200, content("mp4"))
     assert answer.headers["content-type"] == "video/mp4"
-    assert answer.headers["content-length"] == str(len(FILE))
+    assert answer.headers["content-length"] == str(len(content("mp4")))
     name = f"{job['id']}-0-{job['assets'][0]['kind']}.mp4"
     assert answer.headers["content-disposition"] == f'inline; filename="{name}"'
 
@@ -38,7 +38,7 @@ async def test_a_link_that_is_about_to_end_is_replaced_for_a_download(tmp_path: 
         job = await done(deployment, "getimg")
         polls = deployment.front.count(REPOLL)
         moving.wall += timedelta(minutes=59, seconds=30)
-        assert (await save(deployment, job)).content == FILE
+        assert (await save(deployment, job)).content == content("mp4")
         assert deployment.front.count(REPOLL) == polls + 1
 
 

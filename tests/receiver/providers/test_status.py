@@ -9,6 +9,7 @@ import pytest
 from handlers.contract import Phase
 from handlers.errors import AccountRefused
 from receiver.domain.model import Source
+from receiver.domain.rendering import stamp
 from receiver.providers.status import ProviderStatus
 from tests.receiver.scripted_provider import ACCOUNTS, ScriptedProvider, change_handler, service_at
 from tests.receiver.store_fixture import StoreFixture, told, word
@@ -55,12 +56,14 @@ async def test_an_account_is_shown_with_all_that_it_can_do(
             "on": True,
             "base_url": provider.url,
             "blocked": False,
+            "blocked_at": None,
             "blocked_reason": None,
             "default_operation": "video",
             "example": {"model": "video-gen.pro-1.0", "content": [{"type": "text", "text": "a tide"}]},
             "operations": [{"name": "video", "kind": "video", "callback": False, "poll": True}],
             "can": {"callback": False, "poll": True, "cancel": False, "resolve": True},
             "limits": {"max_in_flight": 16, "rate_limit": None, "max_jobs": None},
+            "in_flight": 0,
             "health": UNUSED,
         }
     ]
@@ -123,7 +126,31 @@ async def test_a_blocked_account_is_shown_with_the_reason(fixture: StoreFixture)
     await fixture.services.core.breaker.record_refusal(job, AccountRefused(), "no credit", submit=True)
     blocked, other = await status(fixture).of(["aiml", "minimax"])
     assert (blocked["id"], blocked["blocked"], blocked["blocked_reason"]) == ("aiml", True, "no credit")
+    assert blocked["blocked_at"] == stamp(fixture.clock.at)
     assert (other["id"], other["blocked"], other["blocked_reason"]) == ("minimax", False, None)
+    assert other["blocked_at"] is None
+
+
+async def test_calls_under_way_are_those_of_every_lane_of_an_account(fixture: StoreFixture) -> None:
+    for number, (work, lane, leased) in enumerate(
+        [
+            ("submit", "aiml", 1),
+            ("poll", "aiml", 1),
+            ("poll", "aiml~now", 1),
+            ("poll", "aiml", 0),
+            ("submit", "minimax", 1),
+            ("deliver", "aiml", 1),
+        ]
+    ):
+        await fixture.write(
+            "insert into due values (:id, :work, :lane, 0, :leased, 0, 0, '')",
+            id=f"job_{number}",
+            work=work,
+            lane=lane,
+            leased=leased,
+        )
+    found = await status(fixture).of(["aiml", "minimax", "apiframe"])
+    assert [one["in_flight"] for one in found] == [3, 1, 0]
 
 
 async def test_the_counts_of_the_last_hour_are_shown_and_errors_as_a_share_of_the_calls(

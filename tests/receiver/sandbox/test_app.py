@@ -14,7 +14,8 @@ from handlers.contract import Account, AssetRef, Exchange, JobRef, Kind, Phase, 
 from handlers.errors import AccountRefused, ProviderError, Rejected, Throttled
 from receiver.cli import sandbox as command
 from receiver.sandbox import app as module
-from receiver.sandbox.app import FILE, application
+from receiver.sandbox.app import application
+from receiver.sandbox.generated_files import TYPES, content
 from receiver.sandbox.providers import SPEAKERS
 from receiver.sandbox.world import Knobs, World
 from tests.receiver.raw_server import Peer, serving
@@ -167,8 +168,12 @@ async def test_the_ledger_counts_submissions_and_callbacks(caller: Caller) -> No
 
 
 async def test_a_file_needs_no_key(caller: Caller) -> None:
-    answer = await caller.http.get("/aiml/files/1/0.mp4")
-    assert (answer.content, answer.headers["content-type"]) == (FILE, "video/mp4")
+    begins = {"mp4": b"ftyp", "png": b"PNG", "mp3": b"", "glb": b"glTF"}
+    for ending, media_type in TYPES.items():
+        answer = await caller.http.get(f"/aiml/files/1/0.{ending}")
+        assert (answer.content, answer.headers["content-type"]) == (content(ending), media_type)
+        assert begins[ending] in answer.content[:12]
+    assert (await caller.http.get("/aiml/files/1/0")).headers["content-type"] == "video/mp4"
 
 
 async def test_a_repeated_idempotency_key_gives_the_same_job(caller: Caller) -> None:

@@ -8,17 +8,30 @@ import { Confirmed, Copy, Done, Json, Paged, Problem, State, Table, Time, useAct
 
 export function Endpoints({ may }) {
   const [made, again] = useState(0);
+  const { value, again: look } = useLoaded(() => may("metrics:read") && standing(), []);
+  useEvery(10, look);
   return html`<h1>Endpoints</h1>
     ${may("endpoints:write") && html`<${Create} made=${() => again(made + 1)} />`}
     <${Paged} path="/v1/endpoints" query=${{}} reload=${made} label="Endpoints" empty="no endpoint yet: events are kept in the feed only"
-      head=${["Endpoint", "State", "URL", "Events", "Description"]} row=${row} />`;
+      head=${["Endpoint", "State", "Owed", "URL", "Events", "Description"]} row=${(one) => row(one, value)} />`;
 }
 
-const row = (one) => ({
+/** Return the endpoints in trouble, and the deliveries that each is owed. */
+async function standing() {
+  const [states, owed] = await Promise.all([
+    get("/v1/stats", { metric: "endpoint_state", by: "endpoint,state" }),
+    get("/v1/stats", { metric: "deliveries_owed", by: "endpoint" }),
+  ]);
+  const open = states.data.filter((one) => one.labels.state === "breaker open").map((one) => one.labels.endpoint);
+  return { open: new Set(open), owed: new Map(owed.data.map((one) => [one.labels.endpoint, one.value])) };
+}
+
+const row = (one, known) => ({
   key: one.id,
   cells: [
     html`<a href=${to(`endpoints/${one.id}`)}><code>${short(one.id)}</code></a>`,
-    html`<${State} state=${one.state} />${one.disabled_reason ? ` ${plain(one.disabled_reason, 80)}` : ""}`,
+    html`<${State} state=${one.state} />${one.disabled_reason ? ` ${plain(one.disabled_reason, 80)}` : ""}${known?.open?.has(one.id) ? html` <span class="state failed">breaker open</span>` : ""}`,
+    known ? count(known.owed.get(one.id)) : "–",
     plain(one.url, 80),
     plain(one.events.join(", "), 80),
     plain(one.description, 80),

@@ -3,7 +3,7 @@ import { get } from "../api.js";
 import { count, plain, span } from "../format.js";
 import { html } from "../html.js";
 import { to } from "../place.js";
-import { Problem, Table, useEvery, useLoaded } from "../ui.js";
+import { Problem, Table, Time, useEvery, useLoaded } from "../ui.js";
 
 const DAY = 86_400_000;
 
@@ -24,9 +24,9 @@ export function Providers({ may }) {
   const used = (value?.providers || []).filter((one) => one.on).sort((a, b) => b.health.submissions - a.health.submissions || (a.id < b.id ? -1 : 1));
   return html`<h1>Providers</h1>
     <${Problem} error=${error} />
-    ${value && html`<p>The counts are those of the last hour, the times those of the last day.</p>
+    ${value && html`<p>The counts are those of the last hour, the times those of the last day; calls and jobs are those under way, of the most at once.</p>
     <${Table} label="Providers" empty="no account has an API key"
-      head=${["Account", "State", "Submitted", "Callbacks", "Missed", "Polls", "Errors", "Running", "p50", "p95", "Time to finish"]}
+      head=${["Account", "State", "Submitted", "Callbacks", "Missed", "Polls", "Errors", "Calls", "Jobs", "p50", "p95", "Time to finish"]}
       rows=${used.map((one) => row(one, value))} />`}`;
 }
 
@@ -38,12 +38,13 @@ function row(one, { took, open }) {
     key: one.id,
     cells: [
       html`<a href=${to("jobs", { provider: one.id })}>${one.id}</a> <small>${one.handler === one.id ? "" : one.handler}</small>`,
-      one.blocked ? html`<span class="state failed">blocked</span> ${plain(one.blocked_reason, 120)}` : html`<span class="state succeeded">works</span>`,
+      one.blocked ? html`<span class="state failed">blocked</span> since <${Time} at=${one.blocked_at} />: ${plain(one.blocked_reason, 120)}` : html`<span class="state succeeded">works</span>`,
       count(health.submissions),
       `${count(health.callbacks)}${health.callbacks_refused ? `, ${count(health.callbacks_refused)} refused` : ""}`,
       count(health.callbacks_missed),
       count(health.polls),
       `${(health.error_rate * 100).toFixed(1)} %`,
+      `${count(one.in_flight)} of ${count(one.limits.max_in_flight)}`,
       running === undefined ? "–" : one.limits.max_jobs ? `${count(running)} of ${count(one.limits.max_jobs)}` : count(running),
       span(mine?.p50),
       span(mine?.p95),
