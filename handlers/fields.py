@@ -57,7 +57,7 @@ def percent(value: object) -> float | None:
 def link(value: object) -> str | None:
     """Return an absolute http or https URL, with blanks around it removed; None for anything else.
 
-    Blanks and non-ASCII characters in its path are percent-encoded.
+    Blanks and non-ASCII characters in its path are percent-encoded, and an international host is in ASCII.
     """
     if not isinstance(value, str) or len(value) > LINK_LIMIT:
         return None
@@ -68,6 +68,10 @@ def link(value: object) -> str | None:
     if scheme.lower() not in {"http", "https"} or not value.isprintable():
         return None
     host, slash, path = rest.partition("/")
+    try:
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
     mended = f"{scheme.lower()}{colon}{host}{slash}{quote(path, safe=_AS_THEY_ARE)}"
     return mended if _LINK.fullmatch(mended) and len(mended) <= LINK_LIMIT else None
 

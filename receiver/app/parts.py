@@ -19,6 +19,7 @@ from receiver.delivery.replay_service import ReplayService
 from receiver.delivery.sender import DeliverySender
 from receiver.domain.model import Work
 from receiver.egress.key_sets import KeySets
+from receiver.events.log_lines import Sparing
 from receiver.feed.tailer import FeedTailer
 from receiver.jobs.retention import Retention
 from receiver.jobs.service import JobService
@@ -58,6 +59,7 @@ def delivery(core: Core) -> tuple[DeliverySender, Pinger, EndpointService]:
         attempted=core.counts.attempted,
         metrics=core.metrics,
         spans=core.spans,
+        sparing=Sparing(core.clock.monotonic),
     )
     pinger = Pinger(sender, core.recorder, core.limits, core.dispatcher)
     endpoints = EndpointService(

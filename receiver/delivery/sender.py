@@ -14,18 +14,12 @@ from receiver.delivery.leases import lease_of
 from receiver.delivery.request import DeliveryTarget, callback_target, endpoint_target, is_current, request_of
 from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
-from receiver.domain.model import (
-    CALLBACK_TARGET,
-    Claim,
-    Endpoint,
-    PendingDelivery,
-    ScheduledWork,
-    Work,
-)
+from receiver.domain.model import CALLBACK_TARGET, Claim, Endpoint, PendingDelivery, ScheduledWork, Work
 from receiver.domain.retry_policy import AttemptOutcome, Decision, decide
 from receiver.egress.client import CallFailed, HttpClient
 from receiver.egress.http1 import Answer
 from receiver.events.endpoint_cache import EndpointCache
+from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.metrics import Metrics
 from receiver.security.ids import IdGenerator
@@ -68,7 +62,7 @@ SHORT_OF_SOCKETS = timedelta(seconds=1)
 
 
 class NoSocket(Exception):
-    """The error for an attempt that was not made because no socket was free."""
+    """The error for an attempt that was not made: no socket was free, or the proxy did not serve."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,6 +90,7 @@ class DeliverySender:
     attempted: Callable[[str], None]
     metrics: Metrics
     spans: JobSpans
+    sparing: Sparing
     work: Work = Work.DELIVER
 
     @property
@@ -145,8 +140,8 @@ class DeliverySender:
         else:
             try:
                 await self.attempt(claim, delivery)
-            except NoSocket:
-                await self._put_back(claim)
+            except NoSocket as error:
+                await self._put_back(claim, str(error))
 
     def _waits(self, claim: Claim, delivery: PendingDelivery) -> timedelta:
         """Return the time for which a callback URL is left alone: it is held, or its secret is unreadable."""
@@ -222,7 +217,7 @@ class DeliverySender:
             except CallFailed as failed:
                 # No socket was free: no attempt. Why: receiver/README.md#half-the-files-are-for-calls
                 if failed.local and not last:
-                    raise NoSocket from None
+                    raise NoSocket(str(failed)) from None
                 error = str(failed)
         took = (self.clock.monotonic() - started) * 1000
         url, status = target.url if target else "", answer.status if answer else None
@@ -276,8 +271,10 @@ class DeliverySender:
         row = await self.store.read(table.get(sent.id))
         return is_current(sent, None if row is None else self.sealer.open(row))
 
-    async def _put_back(self, claim: Claim) -> None:
-        """Release a delivery untried for a moment: the lack of sockets says nothing about its endpoint."""
+    async def _put_back(self, claim: Claim, reason: str) -> None:
+        """Release a delivery untried for a moment: a local `reason` says nothing about its endpoint."""
+        if count := self.sparing.count(reason):
+            LOGGER.warning("deliveries wait for a connection: %s", reason, extra={"count": count})
         again = self.clock.now() + SHORT_OF_SOCKETS
         self.limits.hold(self.work, claim.lane, SHORT_OF_SOCKETS.total_seconds())
         if await self.store.write(lambda: release([claim], again)):

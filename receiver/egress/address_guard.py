@@ -28,15 +28,21 @@ PRIVATE: tuple[Network, ...] = tuple(
     for text in "10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7".split()  # noqa: SIM905  # as above
 )
 """The networks that a name may lead into which the operator allows."""
-METADATA: tuple[Address, ...] = tuple(
-    ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254")
+METADATA: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in """
+        169.254.0.0/16 168.63.129.16/32 192.0.0.192/32 100.100.100.200/32 fd00:ec2::/32 fd20:ce::/32 fe80::/10
+    """.split()  # noqa: SIM905  # as above
 )
-"""The addresses at which clouds tell machines their credentials; a name never leads there."""
+"""The networks at which clouds tell machines their credentials; a name never leads there.
+
+Amazon's services for machines lie below `fd00:ec2::` (the pages "IPv6 on AWS", supporting services, read on
+2026-11-30), Google's below `fd20:ce::` (unconfirmed).
+"""
 GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 """The IPv6 space that is allocated as public, except for the networks in the list above."""
-URL_LIMIT = 2048
-"""The most characters of a URL."""
+URL_LIMIT = 16 * 1024
+"""The most characters of a URL: one that is signed for a file may have thousands."""
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>(?:/[!-~]*)?)(?P<query>\?[!-~]*)?",
@@ -88,7 +94,7 @@ class Guard:
         """Return whether the operator allows `address`, by its network or as one of the name `host`."""
         if any(address in network for network in self.allow):
             return True
-        if not self.names(host) or address in METADATA:
+        if not self.names(host) or any(address in network for network in METADATA):
             return False
         return any(address in network for network in PRIVATE) or not self._hidden(address)
 

@@ -76,9 +76,11 @@ class Tunnel(asyncio.Protocol):
         if not end and len(self._head) <= HEAD_LIMIT:
             return
         status = _ANSWER.match(head + b"\r\n")
-        if status is None or not end or rest:
+        opens = status is not None and status[1][:1] == b"2"
+        # A refusal may bring a page; what follows an opened tunnel is none of the peer's.
+        if status is None or not end or (opens and rest):
             self._fail("the proxy does not answer as a proxy does", ours=True)
-        elif status[1][:1] == b"2":
+        elif opens:
             if not self.opened.done():
                 self.opened.set_result(None)
         else:

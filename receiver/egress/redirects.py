@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from urllib.parse import urldefrag, urljoin
 
+from handlers.fields import link
 from handlers.values import immutable
 from receiver.egress.body_stream import BodyStream
 from receiver.egress.client import CallFailed, HttpCall, HttpClient
@@ -30,6 +31,7 @@ class StreamedAnswer:
 
 async def get(client: HttpClient, url: str, headers: Sequence[tuple[str, str]]) -> StreamedAnswer:
     """Return the answer at the end of the redirects of `url`. Raises `CallFailed`."""
+    url = urldefrag(url).url
     ends = asyncio.get_running_loop().time() + HEAD_SECONDS
     for _ in range(HOPS + 1):
         body = BodyStream()
@@ -42,7 +44,12 @@ async def get(client: HttpClient, url: str, headers: Sequence[tuple[str, str]]) 
         if location is None:
             raise CallFailed("read", "a redirect without a location")
         try:
-            url = urldefrag(urljoin(url, location)).url
+            # Mended as the links of files are: servers send blanks, and UTF-8, as they are.
+            text = location.encode("latin-1").decode("utf-8")
+            found = link(urldefrag(urljoin(url, text)).url)
         except ValueError:
-            raise CallFailed("request", "a redirect to no URL") from None
+            found = None
+        if found is None:
+            raise CallFailed("request", "a redirect to no URL")
+        url = found
     raise CallFailed("read", "too many redirects")

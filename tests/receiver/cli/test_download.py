@@ -1,5 +1,6 @@
 """Tests of `ringback jobs download` against a scripted service."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,39 @@ def test_an_interrupted_download_goes_on_where_it_stopped(service: ScriptedServi
     assert (result.exit_code, result.stdout) == (0, "saved tide.mp4\n")
     assert (alone / "tide.mp4").read_bytes() == FILE
     assert service.requests[1].headers["range"] == "bytes=100-"
+
+
+def test_a_file_that_changed_meanwhile_is_begun_anew(service: ScriptedService, alone: Path) -> None:
+    whole = {"etag": '"v2"', **NAME}
+    for known, rest in (
+        # The version is told by If-Range: the service answers with the whole file.
+        ({"etag": '"v1"', "length": str(len(FILE))}, None),
+        # Without If-Range, by the length or the tag of the rest.
+        ({"etag": None, "length": "9"}, {**REST}),
+        ({"etag": '"v1"', "length": None}, {**REST, "etag": '"v2"'}),
+    ):
+        (alone / "tide.mp4.part").write_bytes(b"z" * 100)
+        (alone / "tide.mp4.part.json").write_text(json.dumps(known))
+        before = len(service.requests)
+        service.answer(JOB)
+        if rest is not None:
+            service.answer(FILE[100:], 206, **rest)
+        service.answer(FILE, 200, **whole)
+        assert service.run("jobs", "download", "job_1", "--output", "tide.mp4").exit_code == 0
+        assert (alone / "tide.mp4").read_bytes() == FILE
+        assert [one.name for one in alone.iterdir()] == ["tide.mp4"]
+        asked = service.requests[before + 1].headers
+        assert (asked["range"], asked.get("if-range")) == ("bytes=100-", known["etag"])
+
+
+def test_a_part_goes_on_under_its_version(service: ScriptedService, alone: Path) -> None:
+    (alone / "tide.mp4.part").write_bytes(FILE[:100])
+    (alone / "tide.mp4.part.json").write_text(json.dumps({"etag": '"v1"', "length": str(len(FILE))}))
+    service.answer(JOB)
+    service.answer(FILE[100:], 206, etag='"v1"', **REST)
+    assert service.run("jobs", "download", "job_1", "--output", "tide.mp4").exit_code == 0
+    assert (alone / "tide.mp4").read_bytes() == FILE
+    assert service.requests[1].headers["if-range"] == '"v1"'
 
 
 def test_a_service_that_sends_the_whole_file_again_is_followed(service: ScriptedService, alone: Path) -> None:

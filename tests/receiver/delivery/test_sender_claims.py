@@ -119,7 +119,7 @@ async def test_attempts_are_counted_by_their_outcome(tmp_path: Path) -> None:
 
 
 async def test_want_of_sockets_leaves_the_delivery_as_it_was_for_a_moment(
-    fixture: StoreFixture, made: Sending
+    fixture: StoreFixture, made: Sending, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fixture.endpoint("ep_1", "job.succeeded")
     prepared, workers = await made.delivery(), register_workers(fixture)
@@ -129,6 +129,8 @@ async def test_want_of_sockets_leaves_the_delivery_as_it_was_for_a_moment(
     assert (delivery.state, attempts, delivery.next_at) == ("pending", [], again)
     assert await due_rows(fixture) == [("ep_1", 0, 0)]
     assert (workers[Work.DELIVER].woken, fixture.lanes.held("ep_1")) == ([again], 1.0)
+    said = [one.getMessage() for one in caplog.records if one.name == "ringback.fanout"]
+    assert said == ["deliveries wait for a connection: connect: too many open files"]
 
 
 async def test_want_of_sockets_wakes_none_where_the_claim_is_another_s_by_now(

@@ -125,7 +125,9 @@ async def test_an_address_that_is_not_permitted_never_reaches_the_proxy() -> Non
     ("answer", "reason", "local"),
     [
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "the proxy answered 502", False),
-        (b"HTTP/1.0 504\r\nserver: x\r\n\r\nbody", "the proxy does not answer as a proxy does", True),
+        (b"HTTP/1.0 504\r\nserver: x\r\n\r\nbody", "the proxy answered 504", False),
+        (b"HTTP/1.1 503 No\r\ncontent-length: 4\r\n\r\npage", "the proxy answered 503", False),
+        (b"HTTP/1.1 407 No\r\ncontent-length: 4\r\n\r\npage", "the proxy answered 407", True),
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407", True),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "the proxy answered 403", True),
         (

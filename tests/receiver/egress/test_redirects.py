@@ -47,6 +47,13 @@ async def test_a_redirect_is_followed_with_the_same_headers(status: int) -> None
     assert all(b"\r\nrange: bytes=0-\r\n" in one for one in seen)
 
 
+async def test_links_are_mended_as_those_of_files_are() -> None:
+    seen: list[bytes] = []
+    async with staged(recording(seen, moving("/a b/ö"), OK)) as (server, client):
+        assert await body_of(client, server.url("/a") + "#t=1") == (200, b"ok")
+    assert [one.split(b" ")[1] for one in seen] == [b"/a", b"/a%20b/%C3%B6"]
+
+
 async def test_redirects_to_other_origins_are_followed() -> None:
     async with (
         serving(replaying(OK)) as other,
