@@ -5,6 +5,7 @@ and returns a value. The blocking and the async client perform the same flows.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,8 +61,8 @@ class Call(Generic[Result]):
     """A call of the API, and the function that reads its answer.
 
     A `repeatable` call may be sent again although it was perhaps carried out. `waits` is the number of
-    seconds for which the service may hold the answer back. `draw` completes a call with random parts, once
-    for all its attempts.
+    seconds for which the service may hold the answer back; `within` is the most that the caller waits for it.
+    `draw` completes a call with random parts, once for all its attempts.
     """
 
     method: str
@@ -72,6 +73,7 @@ class Call(Generic[Result]):
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
     waits: float = 0.0
+    within: float = math.inf
     feed: bool = False
     draw: "Callable[[Entropy], Call[Result]] | None" = field(default=None, repr=False)
 

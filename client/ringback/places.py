@@ -55,10 +55,16 @@ class FilePlace:
         self.path = Path(path)
 
     def load(self) -> str | None:
-        """Return the place, None without a file. Raises `ConfigurationError` for a file of something else."""
+        """Return the place, None without a file.
+
+        Raises `ConfigurationError` for a file of something else, and where its folder does not exist.
+        """
         try:
             text = self.path.read_text("ascii").strip()
         except FileNotFoundError:
+            # Told now, and not once the first event was taken.
+            if not self.path.parent.is_dir():
+                raise ConfigurationError(f"{self.path.parent} is no folder; make it") from None
             return None
         except UnicodeDecodeError:
             # Refused below, like any other text that is no place.

@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from ringback.core import Answer, Call, Entropy, Lost, Pause, Reply, Result, Steps, outcome, passes
@@ -97,4 +97,4 @@ def attempts(call: Call[Result], retry: Retry) -> Steps[Result]:
 
 def drawn(call: Call[Result], retry: Retry) -> Call[Result]:
     """Return a call with its random parts."""
-    return call if call.draw is None else call.draw(retry.entropy)
+    return call if call.draw is None else replace(call.draw(retry.entropy), within=call.within)

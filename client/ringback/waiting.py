@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Unpack
 
 from ringback.calls import jobs
@@ -15,6 +15,8 @@ STEP = 30.0
 """Seconds that one call waits for the job."""
 PATIENCE = 600.0
 """Seconds without an answer after which a wait without a timeout fails."""
+GRACE = 5.0
+"""Seconds by which a wait may exceed its timeout while an answer is on its way."""
 QUICK = 1.0
 """Seconds below which an answer came without the wait that was asked for, as from a stopping service."""
 
@@ -34,8 +36,9 @@ def steps(plan: Call[Result] | Flow[Result], retry: Retry) -> Steps[Result]:
 def wait(job_id: str, *, timeout: float | None = None) -> Flow[Job]:
     """Wait until a job is final, also across restarts of the service. Returns it.
 
-    Raises `WaitTimeout` after `timeout` seconds; the job goes on. Without a timeout the wait lasts as long as
-    the job does, and fails once the service was away for ten minutes.
+    Raises `WaitTimeout` after `timeout` seconds, or up to five later where the service does not answer; the
+    job goes on. Without a timeout the wait lasts as long as the job does, and fails once the service was away
+    for ten minutes.
     """
     return Flow(lambda retry: until_final(job_id, timeout, retry))
 
@@ -50,7 +53,7 @@ def run(
     """Submit a job and wait until it is final. Returns it, whether it succeeded or not.
 
     Takes the options of `submit`. Raises `WaitTimeout` after `timeout` seconds; the job goes on, and the
-    error has it.
+    error has it. Where the submission itself is not answered by then, its error is raised.
     """
     submission = jobs.submit(provider, input, **options)
     return Flow(lambda retry: _submitted(submission, timeout, retry))
@@ -58,7 +61,9 @@ def run(
 
 def _submitted(submission: Call[Job], timeout: float | None, retry: Retry) -> Steps[Job]:
     began = retry.clock()
-    job = yield from attempts(submission, retry)
+    if timeout is not None:
+        submission = replace(submission, within=timeout + GRACE)
+    job = yield from attempts(submission, replace(retry, total=min(retry.total, _limit(timeout))))
     if job.final:
         return job
     # The time of the submission counts: one timeout is for both.
@@ -74,7 +79,8 @@ def until_final(job_id: str, timeout: float | None, retry: Retry, *, seen: Job |
         left = STEP if timeout is None else timeout - (retry.clock() - began)
         asked = retry.clock()
         wanted = max(0.0, min(STEP, left))
-        found = result(call := jobs.show(job_id, wait=wanted), (yield call))
+        call = replace(jobs.show(job_id, wait=wanted), within=max(0.0, _limit(timeout, left)) + GRACE)
+        found = result(call, (yield call))
         if isinstance(found, Job):
             seen = found
             if seen.final:
@@ -93,6 +99,13 @@ def until_final(job_id: str, timeout: float | None, retry: Retry, *, seen: Job |
             raise _over(job_id, seen, found)
         if bad:
             yield Pause(min(retry.pause(bad, after), left))
+
+
+def _limit(timeout: float | None, left: float | None = None) -> float:
+    """Return the seconds of a timeout, or those that are left of it; infinity without one."""
+    if timeout is None:
+        return math.inf
+    return timeout if left is None else left
 
 
 def _over(job_id: str, seen: Job | None, found: Job | Failure) -> WaitTimeout:

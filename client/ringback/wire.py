@@ -40,7 +40,7 @@ def request(settings: Settings, call: Call[Any], timeout: float) -> dict[str, An
         "headers": headers,
         "content": call.body,
         # The service holds an answer back for as long as it was asked to.
-        "timeout": httpx.Timeout(timeout, read=timeout + call.waits),
+        "timeout": httpx.Timeout(min(timeout, call.within), read=min(timeout + call.waits, call.within)),
     }
 
 

@@ -1,5 +1,6 @@
 """The command group `ringback endpoints`."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -195,6 +196,7 @@ def update_endpoint(
       ringback endpoints update ep_... --url https://new.example/hooks
       ringback endpoints update ep_... --event job.succeeded --event job.failed
     """
+    _consistent(others, dropped, resets, drop_filter=drop_filter)
     # `given` drops empty values, but an empty description clears the note.
     note = others.pop("description")
     others |= {"events": list(others["events"]), "signatures": list(others["signatures"])}
@@ -208,6 +210,23 @@ def update_endpoint(
     if not body:
         raise click.UsageError("give what to update, for example --url or --event")
     show_one(call("PATCH", path("endpoints", id), body=body))
+
+
+def _consistent(
+    others: Mapping[str, Any], dropped: Sequence[str], resets: Sequence[str], *, drop_filter: bool
+) -> None:
+    """Raise `click.UsageError` for options that contradict each other, and for an empty URL."""
+    if others["url"] == "":
+        raise click.UsageError("--url must not be empty")
+    if drop_filter and others["filter"] is not None:
+        raise click.UsageError("choose one of --filter and --drop-filter")
+    names = {name.lower() for name in others["headers"]}
+    for name in dropped:
+        if name.lower() in names:
+            raise click.UsageError(f"choose one of --header and --drop-header for {name}")
+    for name in resets:
+        if others.get(name.replace("-", "_")) not in (None, (), [], {}):
+            raise click.UsageError(f"--reset {name}: is given a value as well; choose one of the two")
 
 
 @endpoints.command("secret")

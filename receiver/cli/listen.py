@@ -133,9 +133,15 @@ def _cells(event: dict[str, Any], answer: LocalAnswer | None) -> list[str]:
 
 def _url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise click.UsageError(f"--forward-to: {text} is no URL; write http://localhost:3000/hooks")
+    try:
+        parts, asked = urlsplit(url), httpx.URL(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        usable = usable and asked.host != "" and url.isprintable() and " " not in url
+    # Each of the two readers has errors of its own.
+    except (ValueError, UnicodeError, httpx.InvalidURL):
+        usable = False
+    if not usable:
+        raise click.UsageError(f"--forward-to: {text!r} is no URL; write http://localhost:3000/hooks")
     return url
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -40,6 +41,8 @@ SCOPES = (
 FORMATS = ("standard", "cloudevents", "cloudevents-binary", "slack", "discord", "teams", "template")
 START = "0"
 """The place of the start of the feed."""
+FIRST = 2000
+"""The year before which no event was: an earlier time is the start of the feed."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 """A time before now, such as `10m`."""
@@ -107,9 +110,13 @@ class Real(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number. Raises `click.BadParameter` with the bounds."""
         try:
-            return super().convert(value, param, ctx)
+            found = super().convert(value, param, ctx)
         except click.BadParameter:
-            raise _outside("a number", self.min, self.max, value, param) from None
+            found = math.nan
+        # A comparison with NaN, and so each bound, holds.
+        if not math.isfinite(found):
+            raise _outside("a number", self.min, self.max, value, param)
+        return found
 
 
 def _outside(
@@ -152,7 +159,8 @@ class Since(click.ParamType[str]):
                 ago = timedelta(seconds=int(found[1]) * UNITS[found[2]])
                 return (datetime.now(UTC) - ago).isoformat()
             # Without an offset it is the time of this machine, as people write it.
-            return datetime.fromisoformat(text).astimezone().isoformat()
+            at = datetime.fromisoformat(text).astimezone()
+            return at.isoformat() if at.year >= FIRST else START
         except (ValueError, OverflowError):
             self.fail(f"{text!r} is no time; write 10m, 2h, 3d, 2026-11-21T10:00:00Z or start", param, ctx)
 
@@ -225,9 +233,12 @@ def numbers(_context: click.Context, _parameter: click.Parameter, text: str | No
     if text is None:
         return None
     try:
-        return [float(one) for one in text.split(",")]
+        found = [float(one) for one in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{text!r} must be numbers with commas between them") from None
+        found = [math.nan]
+    if not all(map(math.isfinite, found)):
+        raise click.BadParameter(f"{text!r} must be numbers with commas between them")
+    return found
 
 
 def once(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:

@@ -1,6 +1,7 @@
 """The types of single settings: URLs, networks, names, paths and secrets."""
 
 import ipaddress
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +52,19 @@ def _no_nul(path: Path) -> Path:
     return path
 
 
+def _is_address(name: str) -> bool:
+    """Return whether a name is read as an address, in any of the forms of the resolver."""
+    try:
+        socket.inet_aton(name)
+    except OSError:
+        return False
+    return True
+
+
 def _host_name(text: str) -> str:
     name = text.lower().removesuffix(".")
     try:
-        address = split(f"https://{name}/")[0].host != name or name.replace(".", "").isdigit()
+        address = split(f"https://{name}/")[0].host != name or _is_address(name)
     except BadUrl:
         address = True
     if address:

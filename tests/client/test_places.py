@@ -49,6 +49,12 @@ def test_a_file_of_something_else_is_named_and_left_alone(tmp_path: Path, text: 
     assert (tmp_path / "notes").read_bytes() == text
 
 
+def test_a_folder_that_does_not_exist_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere is no folder; make it"):
+        FilePlace(tmp_path / "nowhere" / "place").load()
+    assert FilePlace(tmp_path / "place").load() is None
+
+
 def test_an_empty_file_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "p").touch()
     assert FilePlace(tmp_path / "p").load() is None

@@ -1,10 +1,12 @@
 """Waiting for a job."""
 
+import math
+
 import pytest
 
 from ringback.core import Lost
-from ringback.errors import NotFound, Unauthorized, Unreachable, WaitTimeout
-from ringback.waiting import PATIENCE, run, wait
+from ringback.errors import NotFound, Unauthorized, Unavailable, Unreachable, WaitTimeout
+from ringback.waiting import GRACE, PATIENCE, run, wait
 from tests.client.driven import AWAY, CUT, DONE, JOB, UNSENT, Driven, refused, said
 
 ID = JOB["id"]
@@ -40,6 +42,21 @@ def test_a_timeout_of_zero_looks_once() -> None:
     with pytest.raises(WaitTimeout):
         driven.run(wait(ID, timeout=0).begin)
     assert waits(driven) == [0.0]
+
+
+def test_a_timeout_bounds_each_call_and_the_submission() -> None:
+    driven = Driven([said(JOB)] * 3, slow=True)
+    with pytest.raises(WaitTimeout):
+        driven.run(wait(ID, timeout=70).begin)
+    assert [call.within for call in driven.calls] == [70 + GRACE, 40 + GRACE, 10 + GRACE]
+    driven = Driven([said(DONE)])
+    driven.run(wait(ID).begin)
+    assert driven.calls[0].within == math.inf
+    # A pause that the service asks for is not waited out beyond the timeout.
+    driven = Driven([AWAY, said(JOB, 202)])
+    with pytest.raises(Unavailable):
+        driven.run(run("apiframe", {}, timeout=0.01).begin)
+    assert (driven.calls[0].within, driven.pauses) == (0.01 + GRACE, [])
 
 
 def test_a_restart_within_the_timeout_is_waited_out() -> None:

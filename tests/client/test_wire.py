@@ -1,5 +1,8 @@
 """Requests, answers and errors of httpx."""
 
+import math
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -38,6 +41,17 @@ def test_a_body_is_json_and_no_header_of_a_call_replaces_the_key() -> None:
 def test_a_host_that_is_none_is_a_wrong_setting(host: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a URL"):
         wire.request(Settings(f"http://{host}", KEY), jobs.show("job_1"), 30.0)
+
+
+@pytest.mark.parametrize(
+    ("waits", "within", "read"), [(0.0, math.inf, 30.0), (5.0, math.inf, 35.0), (30.0, 12.0, 12.0)]
+)
+def test_a_call_has_the_time_that_it_asks_for_within_its_own(
+    waits: float, within: float, read: float
+) -> None:
+    call = replace(jobs.show("job_1"), waits=waits, within=within)
+    timeout = wire.request(SETTINGS, call, 30.0)["timeout"]
+    assert (timeout.read, timeout.connect) == (read, min(30.0, within))
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,17 @@ async def test_an_event_may_be_signed_as_for_an_endpoint_or_with_an_own_secret(
             assert Webhook(secret).verify(raw, headers) == body
     for arguments, says in (
         ((), "say where events go"),
-        (("--forward-to", "ftp://a/b"), "is no URL"),
+        *(
+            (("--forward-to", url), "is no URL")
+            for url in (
+                "ftp://a/b",
+                "http://[::1",
+                "http://localhost:abc/",
+                "http://127.0.0.1:109223/",
+                "http://xn--a/",
+                "http://exa mple/",
+            )
+        ),
         (("--print", "--since", "yesterday"), "is no time; write 10m"),
         (("--forward-to", "localhost:1", "--secret", "x"), "a secret is `whsec_` and base64"),
         (("--forward-to", "localhost:1", "--secret", own, "--endpoint", endpoint["id"]), "choose one"),

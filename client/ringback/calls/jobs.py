@@ -22,7 +22,8 @@ class JobOptions(TypedDict, total=False):
     `callback_url` gets the job's terminal event too, signed with `callback_secret`; without one, the client
     makes it and the job that `submit` returns has it. With `wait`, the answer comes once the provider has
     accepted the job, or after so many seconds, at most 60. Two calls with the same `idempotency_key` are one
-    submission; without it, the client makes one for each call.
+    submission, so a `callback_url` then needs a `callback_secret` of yours; without it, the client makes one
+    for each call.
     """
 
     operation: str | None
@@ -48,6 +49,9 @@ def submit(provider: str, input: Mapping[str, Any], **options: Unpack[JobOptions
     if key is not None:
         if not KEY_FORM.fullmatch(key):
             raise ConfigurationError("idempotency_key: must be 1 to 255 visible ASCII characters")
+        if "callback_url" in body and "callback_secret" not in body:
+            # The service tells a secret once, and a new one would be another body under the same key.
+            raise ConfigurationError("callback_secret: give one beside callback_url and idempotency_key")
         return replace(call, headers={**headers, "idempotency-key": key})
     return replace(call, draw=functools.partial(_keyed, call, headers, body))
 

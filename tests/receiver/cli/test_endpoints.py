@@ -72,6 +72,24 @@ def test_an_update_of_nothing_is_refused(service: ScriptedService) -> None:
     assert service.requests == []
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--url", "", "--description", "x"), "--url must not be empty"),
+        (("--filter", "{}", "--drop-filter"), "choose one of --filter and --drop-filter"),
+        (("--header", "a=b", "--drop-header", "A"), "choose one of --header and --drop-header for A"),
+        (("--event", "job.failed", "--reset", "events"), "--reset events: is given a value as well"),
+        (("--max-in-flight", "5", "--reset", "max-in-flight"), "--reset max-in-flight: is given a value"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    service: ScriptedService, options: tuple[str, ...], says: str
+) -> None:
+    result = service.run("endpoints", "update", "ep_1", *options)
+    assert (result.exit_code, service.requests) == (2, [])
+    assert says in result.stderr
+
+
 def test_endpoints_are_listed(service: ScriptedService) -> None:
     service.answer({"data": [ENDPOINT], "next_cursor": "c-2", "has_more": True})
     result = service.run("endpoints", "list", "--cursor", "c-1", "--limit", "1")

@@ -27,6 +27,7 @@ from receiver.cli.params import (
     Whole,
     given,
     nearest,
+    numbers,
     pairs,
     read_input,
 )
@@ -58,7 +59,7 @@ def test_a_time_before_now_is_counted_from_now(text: str, seconds: int) -> None:
 
 
 def test_a_moment_has_its_offset_or_that_of_this_machine() -> None:
-    assert Since().convert("start", None, None) == "0"
+    assert Since().convert("start", None, None) == Since().convert("1960-01-01", None, None) == "0"
     told = datetime.fromisoformat(Since().convert("2026-11-21T10:00:00Z", None, None))
     assert told == datetime(2026, 11, 21, 10, tzinfo=UTC)
     local = datetime.fromisoformat(Since().convert("2026-11-21 10:00", None, None))
@@ -127,8 +128,17 @@ def test_a_number_that_is_none_is_told_with_its_bounds(option: tuple[str, ...], 
 def test_a_number_without_a_most_is_told_with_its_least() -> None:
     with pytest.raises(click.BadParameter, match=r"^'-1' must be a number from 0$"):
         Real(0).convert("-1", None, None)
-    with pytest.raises(click.BadParameter, match=r"^'x' must be a number from 0 to 60$"):
-        Real(0, 60).convert("x", None, None)
+    for text in ("x", "nan", "inf", "-inf", "61"):
+        with pytest.raises(click.BadParameter, match=rf"^'{text}' must be a number from 0 to 60$"):
+            Real(0, 60).convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["", "1,x", "nan", "1,inf"])
+def test_a_list_of_numbers_holds_numbers_only(text: str) -> None:
+    context, argument = click.Context(ringback), click.Argument(["numbers"])
+    assert numbers(context, argument, "1,2.5") == [1.0, 2.5]
+    with pytest.raises(click.BadParameter, match="must be numbers with commas between them"):
+        numbers(context, argument, text)
 
 
 def test_no_input_is_none() -> None:

@@ -299,7 +299,7 @@ def test_a_name_that_may_lead_inside_is_kept_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "https://a.example", "a.example:80", "[::1]", "10.0.0.1", "a b", "2130706433"]
+    "text", ["", "https://a.example", "a.example:80", "[::1]", "10.0.0.1", "a b", "2130706433", "0x7f.1"]
 )
 def test_what_is_no_name_may_not_lead_inside(text: str) -> None:
     with pytest.raises(ValidationError, match="must be a name without scheme, port or path"):
