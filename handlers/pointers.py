@@ -1,7 +1,7 @@
 """JSON pointers into a provider's message, compiled once: RFC 6901, with two more steps.
 
-`*` stands for every item of a list, and `json:` steps into the JSON inside a text, once in a pointer. A
-pointer that leads nowhere finds nothing.
+`*` stands for every item of a list, or for the one value that stands in its place, and `json:` steps into the
+JSON inside a text, once in a pointer. A pointer that leads nowhere finds nothing.
 """
 
 import re
@@ -109,9 +109,7 @@ def _walking(path: Sequence[str]) -> Every:
             return _NOTHING
         if after is None:
             return _walked(start, rest)
-        listed = start[0]
-        if not isinstance(listed, list):
-            return _NOTHING
+        listed = start[0] if isinstance(start[0], list) else start
         return [found for item in listed for found in after(item)] if inner else listed
 
     return find
@@ -137,10 +135,10 @@ def _plain(path: Sequence[str]) -> Every:
 def _inner(value: Any, step: str) -> Iterator[Any]:
     if step == INSIDE:
         yield from _inside(value)
+    elif step == EACH:
+        yield from value if isinstance(value, list) else (value,)
     elif isinstance(value, list):
-        if step == EACH:
-            yield from value
-        elif step.isdigit() and len(step) < 6 and int(step) < len(value):
+        if step.isdigit() and len(step) < 6 and int(step) < len(value):
             yield value[int(step)]
     elif (one := _of(value, step)) is not None:
         yield one

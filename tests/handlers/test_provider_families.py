@@ -314,3 +314,18 @@ def test_a_file_is_found_once_in_the_shapes_of_each_family(
 ) -> None:
     assets = update(name, "poll", body)["assets"]
     assert [(one["kind"], one.get("url")) for one in assets] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("runway", {"id": "1", "status": "SUCCEEDED", "output": VIDEO}),
+        ("wavespeed", {"code": 200, "data": {"id": "1", "status": "completed", "outputs": VIDEO}}),
+        ("vidu", {"id": "1", "state": "success", "creations": {"id": "c1", "url": VIDEO}}),
+        ("zhipu", {"id": "1", "task_status": "SUCCESS", "video_result": {"url": VIDEO}}),
+        ("freepik", {"data": {"task_id": "1", "status": "COMPLETED", "generated": VIDEO}}),
+    ],
+)
+def test_one_file_stands_for_a_list_of_it(name: str, body: Any) -> None:
+    assert update(name, "poll", body)["phase"] == "succeeded"
+    assert [one["url"] for one in update(name, "poll", body)["assets"]] == [VIDEO]
