@@ -149,12 +149,13 @@ def origin_of(url: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def host_of(url: str) -> str:
-    """Return the host of a URL, empty where it is none."""
+def peer_of(url: str) -> tuple[str, int]:
+    """Return the host and the port of a URL, empty and 0 where it is none."""
     try:
-        return split(url)[0].host
+        origin = split(url)[0]
     except BadUrl:
-        return ""
+        return "", 0
+    return origin.host, origin.port
 
 
 def printable(url: str) -> str:

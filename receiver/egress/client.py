@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from handlers.values import immutable
 from receiver.bodies.parts import Parts
-from receiver.egress.address_guard import BadUrl, Guard, Origin, host_of, split
+from receiver.egress.address_guard import BadUrl, Guard, Origin, peer_of, split
 from receiver.egress.body_stream import BodyStream
 from receiver.egress.dialer import NO_SOCKET, WAITS, Dialer, NoConnection, Progress
 from receiver.egress.http1 import Answer, Broken, Connection, Unparsable
@@ -47,11 +47,11 @@ def _target(url: str) -> _Target:
     return _Target(origin, target, origin.header)
 
 
-Called: TypeAlias = Callable[[str, str, int | None, str, float], None]
+Called: TypeAlias = Callable[[str, tuple[str, int], int | None, str, float], None]
 """A function that hears of each call: method, host, status, the stage at which it failed, and seconds."""
 
 
-def _ignored(_method: str, _host: str, _status: int | None, _stage: str, _seconds: float) -> None:
+def _ignored(_method: str, _peer: tuple[str, int], _status: int | None, _stage: str, _seconds: float) -> None:
     return None
 
 
@@ -189,9 +189,9 @@ class HttpClient:
         try:
             answer = await self._bounded(call)
         except CallFailed as failed:
-            self._called(call.method, host_of(call.url), None, failed.stage, self._loop.time() - began)
+            self._called(call.method, peer_of(call.url), None, failed.stage, self._loop.time() - began)
             raise
-        self._called(call.method, host_of(call.url), answer.status, "", self._loop.time() - began)
+        self._called(call.method, peer_of(call.url), answer.status, "", self._loop.time() - began)
         return answer
 
     async def _bounded(self, call: HttpCall) -> Answer:

@@ -25,7 +25,7 @@ class Metrics:
         self.gauges: Callable[[], GaugeValues] = tuple
         # The names of series and of metrics in one table: a sample finds its place with one look.
         self._places: dict[tuple[str, tuple[str, ...]], Any] = {}
-        self._hosts: set[str] = set()
+        self._peers: set[tuple[str, int]] = set()
 
     def add(self, samples: Iterable[Sample], trace: str | None = None) -> None:
         """Count samples of the statistics. `trace` is the id of the trace that they belong to."""
@@ -54,17 +54,23 @@ class Metrics:
 
     def served(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request to this process. `route` is the path with names in place of values."""
-        known = method if method in METHODS else "_OTHER"
-        self.observe("http_server_request_duration_seconds", seconds, known, route, str(status))
+        known, code = method if method in METHODS else "_OTHER", str(status)
+        # The conventions call a server's own fault an error, and every refusal that a client gets.
+        error = code if status >= 500 else ""
+        self.observe("http_server_request_duration_seconds", seconds, known, route, code, error, "http")
 
-    def called(self, method: str, host: str, status: int | None, error: str, seconds: float) -> None:
+    def called(
+        self, method: str, peer: tuple[str, int], status: int | None, error: str, seconds: float
+    ) -> None:
         """Count a request that this process made. `error` is the stage at which it failed, else empty."""
-        if host not in self._hosts:
-            if len(self._hosts) >= HOSTS:
-                host = OTHER
-            self._hosts.add(host)
+        if peer not in self._peers:
+            if len(self._peers) >= HOSTS:
+                peer = (OTHER, 0)
+            self._peers.add(peer)
+        host, port = peer
         code = "" if status is None else str(status)
-        self.observe("http_client_request_duration_seconds", seconds, method, host, code, error)
+        error = error or (code if status is not None and status >= 400 else "")
+        self.observe("http_client_request_duration_seconds", seconds, method, host, str(port), code, error)
 
     def _sampled(self, series: str, labels: tuple[str, ...]) -> Any:
         name = SAMPLED[series]

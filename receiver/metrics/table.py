@@ -114,13 +114,25 @@ METRICS: Mapping[str, Metric] = {
     "ringback_replicas": Metric(kind="gauge", labels=(), meaning="replicas that serve the database"),
     "http_server_request_duration_seconds": Metric(
         kind="histogram",
-        labels=("http_request_method", "http_route", "http_response_status_code"),
+        labels=(
+            "http_request_method",
+            "http_route",
+            "http_response_status_code",
+            "error_type",
+            "url_scheme",
+        ),
         meaning="duration of requests to this process",
         buckets=HTTP_SECONDS,
     ),
     "http_client_request_duration_seconds": Metric(
         kind="histogram",
-        labels=("http_request_method", "server_address", "http_response_status_code", "error_type"),
+        labels=(
+            "http_request_method",
+            "server_address",
+            "server_port",
+            "http_response_status_code",
+            "error_type",
+        ),
         meaning="duration of requests that this process makes",
         buckets=HTTP_SECONDS,
     ),

@@ -29,7 +29,7 @@ from receiver.domain.reports import (
     Report,
     callback_missed,
 )
-from receiver.egress.address_guard import host_of
+from receiver.egress.address_guard import peer_of
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import CANCEL, FAILURES, POLL, Accounts
 from receiver.providers.circuit_breaker import CircuitBreaker
@@ -109,8 +109,8 @@ class Poller:
         began = self._spans.now()
         report = await self.poll(job, claimed.claim, hinted=claimed.hinted)
         recorded = await self._recorder.settle(report)
-        host = host_of(self._accounts.setups[job.account].base_url)
-        self._spans.polled(recorded.job or job, began, host, recorded.outcome.value)
+        peer = peer_of(self._accounts.setups[job.account].base_url)
+        self._spans.polled(recorded.job or job, began, peer, recorded.outcome.value)
         if recorded.events and recorded.job is not None and callback_missed(report, recorded.job):
             self._accounts.count(job.account, "missed")
 

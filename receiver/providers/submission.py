@@ -33,7 +33,7 @@ from receiver.domain.clock import Clock
 from receiver.domain.errors import StoreUnavailable
 from receiver.domain.model import Claim, Job, JobError, Outcome, Source, WaitReason, Work
 from receiver.domain.reports import FailureKind, ProviderFailure, ProviderUpdate
-from receiver.egress.address_guard import host_of
+from receiver.egress.address_guard import peer_of
 from receiver.events.log_lines import Sparing
 from receiver.events.recorder import Recorder
 from receiver.providers.accounts import Accounts, Heard, account_of
@@ -131,17 +131,17 @@ class Submitter:
         if job.operation not in setup.handler.operations:
             await self._recorder.settle(self._unknown(chosen, setup.handler.name))
             return
-        began, host = self._spans.now(), host_of(setup.base_url)
+        began, peer = self._spans.now(), peer_of(setup.base_url)
         try:
             answered = await self._asked(setup, chosen)
         except ProviderError as error:
-            self._spans.submitted(job, began, host, error.status, type(error).__name__)
+            self._spans.submitted(job, began, peer, error.status, type(error).__name__)
             await self._failed(chosen, error, idempotent=setup.handler.idempotent_submit)
             return
         if answered is None:
             return
         (update, note), message = answered
-        self._spans.submitted(job, began, host, message.status, None)
+        self._spans.submitted(job, began, peer, message.status, None)
         accepted = ProviderUpdate(
             job_id=job.id,
             source=Source.SUBMISSION,

@@ -4,12 +4,14 @@ import time
 from dataclasses import dataclass
 
 from receiver.domain.model import CALLBACK_TARGET, Job, PendingDelivery
-from receiver.egress.address_guard import host_of
+from receiver.egress.address_guard import peer_of
 from receiver.tracing import Attributes, Span, SpanKind, TracePlace, Tracing, read, sampled, submission_id
 
 METHOD, STATUS, ROUTE = "http.request.method", "http.response.status_code", "http.route"
-HOST, ERROR = "server.address", "error.type"
-"""Names of the conventions for HTTP, version 1.44."""
+HOST, PORT, ERROR, SCHEME = "server.address", "server.port", "error.type", "url.scheme"
+"""Names of the conventions for HTTP, version 1.44. `url.full` is left out: it may hold a secret."""
+Peer = tuple[str, int]
+"""The host and the port of a server."""
 JOB, ACCOUNT, OPERATION = "ringback.job.id", "ringback.account", "ringback.operation"
 OUTCOME, ENDPOINT, EVENT = "ringback.outcome", "ringback.endpoint.id", "ringback.event.type"
 """Names of our own."""
@@ -39,22 +41,23 @@ class JobSpans:
                 parent=read(given),
                 trace_id=place.trace_id,
                 id=place.span_id,
-                attributes={METHOD: "POST", ROUTE: route, STATUS: status, **_about(job)},
+                attributes={METHOD: "POST", SCHEME: "http", ROUTE: route, STATUS: status, **_about(job)},
             )
         )
 
-    def submitted(self, job: Job, began: float, host: str, status: int | None, error: str | None) -> None:
+    def submitted(self, job: Job, began: float, peer: Peer, status: int | None, error: str | None) -> None:
         """Record a submission. Callbacks and polls link to the first one."""
         first = submission_id(job.id) if job.intents <= 1 else None
-        self._record("submit", SpanKind.CLIENT, job, began, _http(host, status, error), error, identity=first)
+        self._record("submit", SpanKind.CLIENT, job, began, _http(peer, status, error), error, identity=first)
 
-    def polled(self, job: Job, began: float, host: str, outcome: str) -> None:
+    def polled(self, job: Job, began: float, peer: Peer, outcome: str) -> None:
         """Record a poll."""
-        self._record("poll", SpanKind.CLIENT, job, began, {HOST: host, OUTCOME: outcome}, None, linked=True)
+        attributes: Attributes = {HOST: peer[0], PORT: peer[1], OUTCOME: outcome}
+        self._record("poll", SpanKind.CLIENT, job, began, attributes, None, linked=True)
 
     def called_back(self, job: Job | None, began: float, route: str, outcome: str) -> None:
         """Record a callback."""
-        attributes: Attributes = {METHOD: "POST", ROUTE: route, STATUS: 200, OUTCOME: outcome}
+        attributes: Attributes = {METHOD: "POST", SCHEME: "http", ROUTE: route, STATUS: 200, OUTCOME: outcome}
         self._record(f"POST {route}", SpanKind.SERVER, job, began, attributes, None, linked=True)
 
     def committed(self, job: Job | None, began: float) -> None:
@@ -91,7 +94,7 @@ class JobSpans:
                 ended=self.now(),
                 parent=parent,
                 id=sent.span_id,
-                attributes={**attributes, **_http(host_of(url), status, error)},
+                attributes={**attributes, **_http(peer_of(url), status, error)},
                 error=error,
             )
         )
@@ -136,8 +139,8 @@ def _about(job: Job) -> Attributes:
     return {JOB: job.id, ACCOUNT: job.account, OPERATION: job.operation}
 
 
-def _http(host: str, status: int | None, error: str | None) -> Attributes:
-    told: dict[str, str | int] = {METHOD: "POST", HOST: host}
+def _http(peer: Peer, status: int | None, error: str | None) -> Attributes:
+    told: dict[str, str | int] = {METHOD: "POST", HOST: peer[0], PORT: peer[1]}
     if status is not None:
         told[STATUS] = status
     if error is not None:

@@ -83,7 +83,10 @@ def requests_are_counted(now: Values, endpoint_id: str) -> None:
     """Assert that the requests of two jobs were counted, and that the gauges are there."""
     route = {"http_request_method": "POST", "http_route": "/v1/jobs", "http_response_status_code": "202"}
     assert value(now, "http_server_request_duration_seconds_count", **route) == 2
+    fine = {"url_scheme": "http", "error_type": ""}
+    assert value(now, "http_server_request_duration_seconds_count", **route, **fine) == 2
     assert value(now, "http_client_request_duration_seconds_count", server_address="127.0.0.1") >= 4
+    assert value(now, "http_client_request_duration_seconds_count", server_port="0") == 0
     assert value(now, "ringback_endpoint_state", endpoint=endpoint_id) == 0
     assert value(now, "ringback_replicas") == 1
 

@@ -70,6 +70,7 @@ async def test_one_trace_shows_a_job_from_its_call_to_its_deliveries(tmp_path: P
     assert called.parent_span_id.hex() == CALLER
     assert attributes(called) == {
         "http.request.method": "POST",
+        "url.scheme": "http",
         "http.route": "/v1/jobs",
         "http.response.status_code": 202,
         "ringback.job.id": job["id"],

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as open_met
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from receiver.domain.statistics import SERIES
-from receiver.metrics import Metrics
+from receiver.metrics import HOSTS, Metrics
 from receiver.metrics.exposition import exposition, registry
 from receiver.metrics.series import HistogramSeries
 from receiver.metrics.table import METRICS
@@ -88,3 +88,37 @@ def test_a_histogram_counts_a_value_where_its_statistics_do() -> None:
         series = HistogramSeries(statistics.buckets)
         series.observe(value)
         assert series.counts.index(1) == statistics.bucket(value)
+
+
+def test_requests_are_counted_by_the_names_and_errors_of_the_conventions() -> None:
+    metrics = Metrics()
+    for status in (200, 404, 503):
+        metrics.served("POST", "/v1/jobs", status, 0.1)
+        metrics.called("POST", ("a.example", 443), status, "", 0.1)
+    metrics.called("POST", ("a.example", 443), None, "connect", 0.1)
+    metrics.served("BREW", "/v1/jobs", 405, 0.1)
+    ours = registry(metrics)
+
+    def counted(name: str, **labels: str) -> float | None:
+        return ours.get_sample_value(f"http_{name}_request_duration_seconds_count", labels)
+
+    served = {"http_request_method": "POST", "http_route": "/v1/jobs", "url_scheme": "http"}
+    called = {"http_request_method": "POST", "server_address": "a.example", "server_port": "443"}
+    for side, labels, errors in (
+        ("server", served, {"200": "", "404": "", "503": "503"}),
+        ("client", called, {"200": "", "404": "404", "503": "503", "": "connect"}),
+    ):
+        for code, error in errors.items():
+            assert counted(side, **labels, http_response_status_code=code, error_type=error) == 1
+    other = {**served, "http_request_method": "_OTHER"}
+    assert counted("server", **other, http_response_status_code="405", error_type="") == 1
+
+
+def test_hosts_beyond_the_bound_are_one() -> None:
+    metrics = Metrics()
+    for number in range(HOSTS + 5):
+        metrics.called("POST", (f"h{number}.example", 443), 200, "", 0.1)
+    labels = {"http_request_method": "POST", "http_response_status_code": "200", "error_type": ""}
+    name = "http_client_request_duration_seconds_count"
+    other = {**labels, "server_address": "other", "server_port": "0"}
+    assert registry(metrics).get_sample_value(name, other) == 5
