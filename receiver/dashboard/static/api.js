@@ -3,8 +3,10 @@
 /** The error of a call: its problem document, or the lack of an answer. */
 export class ApiError extends Error {
   constructor(status, problem) {
-    const fields = (problem.errors || []).map((one) => `${one.name || one.pointer}: ${one.detail}`);
-    super([problem.detail || problem.title, ...fields].filter(Boolean).join("; "));
+    const said = problem.detail || problem.title || "";
+    // The detail names the first fields by itself.
+    const others = (problem.errors || []).filter((one) => !said.includes(one.detail));
+    super([said, ...others.map((one) => `${one.name || one.pointer}: ${one.detail}`)].filter(Boolean).join("; "));
     this.status = status;
     this.code = problem.code;
   }
