@@ -73,6 +73,7 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
     # the delivery itself.
     if late := [delivery for delivery in ids if delivery not in fences]:
         there |= {row["id"] for row in (yield query("select id from delivery where id in (:ids)", ids=late))}
+    yield from _taken([item for item in items if item.claim.id in late])
     mine = [fences.get(item.claim.id) == item.claim.fence for item in items]
     ours = [item for item, is_mine in zip(items, mine, strict=True) if is_mine]
     known = yield from add_attempts([(one.attempt, one.again) for one in items if one.claim.id in there])
@@ -98,6 +99,17 @@ def settle(items: Sequence[Settled]) -> Transaction[list[Standing]]:
         )
         for one, is_mine, told in zip(items, mine, samples, strict=True)
     ]
+
+
+def _taken(late: Sequence[Settled]) -> Transaction[None]:
+    """Note that deliveries which were canceled while they were under way were taken all the same."""
+    went = [item.claim.id for item in late if item.state == "delivered"]
+    if went:
+        yield query(
+            "update delivery set state = 'delivered', reason = null "
+            "where id in (:ids) and state = 'canceled'",
+            ids=went,
+        )
 
 
 def _ends(items: Sequence[Settled], mine: Sequence[bool], lanes: Mapping[str, str]) -> Iterator[bool]:

@@ -293,9 +293,21 @@ async def test_what_is_cancelled_is_owed_no_more(fixture: StoreFixture) -> None:
     assert [one.state for one in told_] == ["canceled", "canceled", "delivered"]
     assert [one.reason for one in told_] == ["asked", "asked", None]
     assert await claims(fixture) == []
-    assert not await fixture.settle(sent)
-    assert len((await seen(fixture, sent.id))[1]) == 1
-    assert (await seen(fixture, sent.id))[0].state == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("delivered", ("delivered", None)), ("exhausted", ("canceled", "asked"))]
+)
+async def test_a_delivery_that_was_canceled_under_way_tells_whether_it_was_taken(
+    fixture: StoreFixture, state: str, told: tuple[str, str | None]
+) -> None:
+    sent, waits = [await one(fixture) for _ in range(2)]
+    await cancel(fixture, sent.id, waits.id)
+    assert not await fixture.settle(sent, state)
+    found, attempts = await seen(fixture, sent.id)
+    assert (found.state, found.reason, len(attempts)) == (*told, 1)
+    assert (await seen(fixture, waits.id))[0].state == "canceled"
+    assert await fixture.column("select id from due where work = 'deliver'") == []
 
 
 async def test_a_lease_from_before_a_cancel_stays_stale(fixture: StoreFixture) -> None:
