@@ -210,7 +210,8 @@ def _places(told: "Description") -> Iterator[str]:
             continue
         if "*" in place.partition(":")[2].split("/"):
             yield f"submit.{name}: `*` stands for several places; a value has one"
-        if (other := taken.setdefault(place, f"submit.{name}")) != f"submit.{name}":
+        same = place.lower() if place.startswith("header:") else place
+        if (other := taken.setdefault(same, f"submit.{name}")) != f"submit.{name}":
             yield f"submit.{name}: {place!r} is the place of {other}"
 
 

@@ -221,6 +221,11 @@ def test_an_example_that_an_account_would_refuse_is_refused(tmp_path: Path, exam
         ),
         ('header = "x-signature"', 'header = "x-signature", message = "{body}{"', "message: no part {{}"),
         (
+            '"body:/webhook"',
+            '"header:X-Secret"',
+            "8: submit.secret: 'header:x-secret' is the place of submit.callback",
+        ),
+        (
             '"header:x-secret"',
             '"body:/webhook"',
             "8: submit.secret: 'body:/webhook' is the place of submit.callback",
