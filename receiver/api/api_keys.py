@@ -19,6 +19,8 @@ from receiver.store import api_keys as table
 from receiver.store.api_keys import ApiKey
 from receiver.store.statements import ms
 
+BOOTSTRAP = "key_bootstrap"
+"""The id of the admin key in the settings."""
 OLD = 0.5
 """Seconds after which keys are read again, so that every process refuses a revoked key within a second."""
 
@@ -38,12 +40,16 @@ class Caller:
 
 @dataclass(slots=True)
 class ApiKeyStore:
-    """The stored API keys. `bootstrap` is the hash of the admin key in the settings, None without one."""
+    """The stored API keys. `bootstrap` is the hash of the admin key in the settings, None without one.
+
+    Its id is `bootstrap_id`: that of a stored key with the same text, whose idempotency keys stay its own.
+    """
 
     store: Store
     clock: Clock
     ids: IdGenerator
     bootstrap: bytes | None = field(default=None, repr=False)
+    bootstrap_id: str = BOOTSTRAP
     _keys: dict[bytes, ApiKey] = field(default_factory=dict, repr=False)
     # Before any reading of a monotonic clock, so the first request reads the keys.
     _read_at: float = -1e9
@@ -52,7 +58,7 @@ class ApiKeyStore:
     async def find(self, key_hash: bytes) -> Caller | None:
         """Return the caller with this key hash. Returns None for an unknown or expired key."""
         if self.bootstrap is not None and hmac.compare_digest(self.bootstrap, key_hash):
-            return Caller("key_bootstrap", frozenset({"admin"}))
+            return Caller(self.bootstrap_id, frozenset({"admin"}))
         if self.clock.monotonic() - self._read_at > OLD:
             changes = self._changes
             self._keys = {key.hash: key for key in await self.all()}
@@ -106,7 +112,10 @@ async def open_api_keys(settings: Settings, store: Store, clock: Clock, ids: IdG
     Raises `Misconfigured` when there is none on PostgreSQL: its replicas share one key, so none can make it.
     """
     if settings.admin_key is not None:
-        return ApiKeyStore(store, clock, ids, hash_api_key(settings.admin_key.get_secret_value()))
+        bootstrap = hash_api_key(settings.admin_key.get_secret_value())
+        stored = await ApiKeyStore(store, clock, ids).all()
+        known = next((key.id for key in stored if key.hash == bootstrap), BOOTSTRAP)
+        return ApiKeyStore(store, clock, ids, bootstrap, known)
     keys = ApiKeyStore(store, clock, ids)
     if not await keys.all():
         require(settings, "admin_key")

@@ -26,7 +26,7 @@ from receiver.providers.circuit_breaker import CircuitBreaker
 from receiver.providers.hourly_counts import HourlyCounts
 from receiver.security.ids import IdGenerator
 from receiver.security.tokens import MasterKeys
-from receiver.store import Store, events
+from receiver.store import Store, events, reencryption
 from receiver.store.record_context import RecordContext
 from receiver.store.sealing import EndpointSealer
 from receiver.tracing import NoTracing, Tracing
@@ -121,7 +121,7 @@ async def build_core(loaded: Loaded, store: Store, clock: Clock, role: Role, met
 
 
 async def _master_keys(settings: Settings, store: Store, clock: Clock) -> MasterKeys:
-    master_keys = master_keys_of(settings, clock)
+    master_keys = master_keys_of(settings, clock, await store.read(reencryption.kids()))
     await check_master_keys(store, master_keys)
     return master_keys
 

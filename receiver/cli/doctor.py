@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -29,8 +29,18 @@ from receiver.security.tokens import MasterKeys
 from receiver.store import database_path, open_driver
 from receiver.store.lost_deliveries import LostDelivery
 from receiver.store.lost_deliveries import list_all as taken
+from receiver.store.migrations import Migration
 from receiver.store.postgres.url import is_postgres
-from receiver.store.sqlite.check import FIXED, SOUND, engine, losses, quick_check
+from receiver.store.reencryption import kids
+from receiver.store.sqlite.check import (
+    FIXED,
+    SOUND,
+    engine,
+    losses,
+    needed_keys,
+    quick_check,
+    waiting,
+)
 from receiver.store.statements import moment
 
 GOOD, ODD, BAD = "ok", "warn", "wrong"
@@ -86,7 +96,8 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     settings = loaded.settings
     client = client_of(settings)
     findings = [Finding("settings", GOOD, f"{len(loaded.origins)} set, the rest by default")]
-    findings += [*_keys(loaded), *await examined(settings.database_url), *_guard(loaded)]
+    url, migrates = settings.database_url, settings.migrate_on_start
+    findings += [*_keys(loaded, await _needed(url)), *await examined(url, migrates=migrates), *_guard(loaded)]
     # Without any account, the finding `accounts` below says the same as the advice on `providers`.
     advised = [one for one in advice(loaded, client.check) if loaded.accounts or one.setting != "providers"]
     findings += [Finding(one.setting, ODD, one.said) for one in advised]
@@ -108,18 +119,24 @@ async def _look(loaded: Loaded, *, offline: bool) -> list[Finding]:
     return findings
 
 
-def _keys(loaded: Loaded) -> Iterator[Finding]:
+def _keys(loaded: Loaded, needed: set[str]) -> Iterator[Finding]:
+    """Yield the findings about the master keys; stored secrets need those with the ids `needed`."""
     settings = loaded.settings
     try:
         of_files = not settings.secret_keys and not is_postgres(settings.database_url)
-        if of_files and not read_masters(data_dir(settings)):
+        if of_files and not needed and not read_masters(data_dir(settings)):
             yield Finding("master keys", GOOD, "one will be made at the first start")
             return
-        master_keys = master_keys_of(settings, Clock())
+        master_keys = master_keys_of(settings, Clock(), needed)
     except Misconfigured as error:
         yield Finding("master keys", BAD, str(error))
         return
-    yield Finding("master keys", GOOD, f"{len(master_keys.kids)}, the newest is {master_keys.newest}")
+    if missing := sorted(needed - set(master_keys.kids)):
+        yield Finding(
+            "master keys", BAD, f"stored secrets need the key {missing[0]}, which is not configured"
+        )
+    else:
+        yield Finding("master keys", GOOD, f"{len(master_keys.kids)}, the newest is {master_keys.newest}")
     if settings.secret_keys:
         return
     folder = data_dir(settings)
@@ -128,12 +145,41 @@ def _keys(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("data_dir", BAD, f"others can read {', '.join(loose)}; chmod 600")
 
 
-async def examined(url: str) -> list[Finding]:
-    """Return the findings about a database: its state, and the deliveries that it lost."""
-    return await _server(url) if is_postgres(url) else list(_file(url))
+async def _needed(url: str) -> set[str]:
+    """Return the ids of the master keys that a database needs; none where it cannot be read."""
+    if not is_postgres(url):
+        return needed_keys(database_path(url))
+    driver = open_driver(url, on_fatal=say)
+    try:
+        await driver.open()
+        try:
+            return set() if await driver.pending() else await driver.read(kids())
+        finally:
+            await driver.close()
+    except (ReceiverError, Misconfigured):
+        return set()
 
 
-async def _server(url: str) -> list[Finding]:
+async def examined(url: str, *, migrates: bool = True) -> list[Finding]:
+    """Return the findings about a database: its state, and the deliveries that it lost.
+
+    `migrates` is the setting `migrate_on_start`.
+    """
+    if is_postgres(url):
+        return await _server(url, migrates=migrates)
+    return list(_file(database_path(url), migrates=migrates))
+
+
+def _schema(pending: Sequence[Migration], *, migrates: bool) -> tuple[str, str]:
+    """Return the grade of pending migrations, and a sentence about them."""
+    if not pending:
+        return GOOD, "up to date"
+    if migrates:
+        return GOOD, f"{len(pending)} migration(s) wait for the next start"
+    return BAD, f"{len(pending)} migration(s) wait and migrate_on_start is off; run `ringback migrate`"
+
+
+async def _server(url: str, *, migrates: bool) -> list[Finding]:
     driver = open_driver(url, on_fatal=say)
     try:
         await driver.open()
@@ -145,9 +191,9 @@ async def _server(url: str) -> list[Finding]:
             await driver.close()
     except (ReceiverError, Misconfigured) as error:
         return [Finding("database", BAD, str(error))]
-    waits = f"{len(pending)} migration(s) wait" if pending else "up to date"
+    grade, waits = _schema(pending, migrates=migrates)
     said = f"answers, {waits}; its clock is {skew.total_seconds():+.3f} s from ours"
-    return [Finding("database", GOOD, said), *map(_loss, lost)]
+    return [Finding("database", grade, said), *map(_loss, lost)]
 
 
 def _loss(lost: LostDelivery) -> Finding:
@@ -157,8 +203,7 @@ def _loss(lost: LostDelivery) -> Finding:
     )
 
 
-def _file(url: str) -> Iterator[Finding]:
-    path = database_path(url)
+def _file(path: Path, *, migrates: bool) -> Iterator[Finding]:
     if engine() < FIXED:
         yield Finding(
             "SQLite",
@@ -167,10 +212,18 @@ def _file(url: str) -> Iterator[Finding]:
             "connections: let no other program write this file, or run a Python with a newer one",
         )
     if not path.exists():
-        yield Finding("database", GOOD, f"{path} will be made at the first start")
+        made = Finding("database", GOOD, f"{path} will be made at the first start")
+        folder = Finding("database", BAD, f"the folder {path.parent} does not exist; make it")
+        yield made if path.parent.is_dir() else folder
         return
-    said = quick_check(path)
-    yield Finding("database", GOOD if said == SOUND else BAD, f"{path}: {said}")
+    grade, said = (GOOD, found) if (found := quick_check(path)) == SOUND else (BAD, found)
+    if grade == GOOD:
+        try:
+            grade, waits = _schema(waiting(path), migrates=migrates)
+            said = f"{found}, {waits}"
+        except Misconfigured as error:
+            grade, said = BAD, error.problem
+    yield Finding("database", grade, f"{path}: {said}")
     yield from map(_loss, losses(path))
 
 

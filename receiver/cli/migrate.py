@@ -1,14 +1,16 @@
 """The command `ringback migrate`."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from receiver.cli.output import table
 from receiver.cli.params import CONFIG
 from receiver.config.load import Loaded, load
+from receiver.domain.errors import Misconfigured
 from receiver.store import database_path, existing, open_driver
 from receiver.store.migrations import Migration
 from receiver.store.postgres.driver import PostgresDriver
@@ -62,25 +64,36 @@ async def _migrate(loaded: Loaded, *, plan: bool) -> list[Migration]:
         await driver.close()
 
 
+@contextlib.contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Name the option of a database in the mistakes of its URL."""
+    try:
+        yield
+    except Misconfigured as error:
+        raise type(error)(option, error.problem) from None
+
+
 async def _move(source: str, goal: str) -> None:
     if is_postgres(source) or not is_postgres(goal):
         raise click.UsageError("a move goes from sqlite:///path to postgresql://user@host/database")
-    ours = SqliteDriver(existing(source), on_fatal=click.echo)
-    theirs = PostgresDriver(target(goal))
-    await ours.open()
+    with _named("--from"):
+        ours = SqliteDriver(existing(source), on_fatal=click.echo)
+        await ours.open()
     try:
         # Rows are copied as they are, so both sides need the same schema first.
-        await ours.migrate()
-        await theirs.open()
+        with _named("--from"):
+            await ours.migrate()
+        with _named("--to"):
+            theirs = PostgresDriver(target(goal))
+            await theirs.open()
         try:
-            await theirs.migrate()
+            with _named("--to"):
+                await theirs.migrate()
             moved = await move(ours, theirs, lambda table, count: click.echo(f"{table}: {count:,}"))
         finally:
             await theirs.close()
     finally:
         await ours.close()
-    shown = Table("table", "rows", "checksum")
-    for one in moved:
-        shown.add_row(one.table, f"{one.count:,}", one.checksum)
-    Console().print(shown)
+    rows = [{"table": one.table, "rows": one.count, "checksum": one.checksum} for one in moved]
+    table(rows, ("table", "rows", "checksum"))
     click.echo("equal on both sides; set database_url, secret_keys and admin_key, then start")

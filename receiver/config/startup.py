@@ -1,9 +1,10 @@
 """The master keys and the HTTP client that a start makes from its settings, and a check of the keys."""
 
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
-from receiver.config.key_files import add_master, read_masters
+from receiver.config.key_files import MASTERS_FILE, add_master, read_masters
 from receiver.config.settings import Settings
 from receiver.domain.clock import Clock
 from receiver.domain.errors import Misconfigured
@@ -30,13 +31,20 @@ def require(settings: Settings, name: str) -> None:
         raise Misconfigured(name, "is required with PostgreSQL, the same for every replica")
 
 
-def master_keys_of(settings: Settings, clock: Clock) -> MasterKeys:
-    """Return the master keys of the settings, or those in `data_dir`, where one is made if none exists."""
+def master_keys_of(settings: Settings, clock: Clock, needed: Collection[str] = frozenset()) -> MasterKeys:
+    """Return the master keys of the settings, or those in `data_dir`, where one is made if none exists.
+
+    Raises `Misconfigured` where there is none and the database needs those with the ids `needed`.
+    """
     given = [key.get_secret_value() for key in settings.secret_keys]
     if not given:
         require(settings, "secret_keys")
         folder = data_dir(settings)
-        given = read_masters(folder) or add_master(folder, clock.entropy)
+        given = read_masters(folder)
+        if not given and needed:
+            missing = f"{folder / MASTERS_FILE} is missing, and the database needs its key {min(needed)}"
+            raise Misconfigured("data_dir", f"{missing}; put the file back from your backup")
+        given = given or add_master(folder, clock.entropy)
     return MasterKeys(given, clock.entropy)
 
 

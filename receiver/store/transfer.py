@@ -178,7 +178,8 @@ async def _compared(
     if ours != theirs:
         raise Misconfigured(
             "--to",
-            f"its table {table} has {theirs.count} rows that differ from the {ours.count} of the source",
+            f"its table {table} has {theirs.count} rows that differ from the {ours.count} of the source: one "
+            "of the two was changed after the move began; make the database of --to anew, and move again",
         )
     return ours
 

@@ -8,6 +8,7 @@ from receiver.domain.errors import Misconfigured
 from receiver.store.lost_deliveries import LostDelivery
 from receiver.store.lost_deliveries import list_all as taken
 from receiver.store.migrations import Migration, migrations
+from receiver.store.reencryption import kids
 from receiver.store.sqlite.driver import drive, pending_of
 
 SOUND = "ok"
@@ -44,6 +45,15 @@ def waiting(path: Path) -> list[Migration]:
         raise Misconfigured("database_url", f"{path} cannot be read: {error}") from None
 
 
+def needed_keys(path: Path) -> set[str]:
+    """Return the ids of the master keys that stored secrets need; none where the file cannot be read."""
+    try:
+        with _reading(path) as connection:
+            return drive(connection, kids())
+    except sqlite3.Error:
+        return set()
+
+
 def losses(path: Path) -> list[LostDelivery]:
     """Return the lost deliveries, by endpoint and reason. Returns none if the file cannot be read."""
     try:
@@ -54,4 +64,6 @@ def losses(path: Path) -> list[LostDelivery]:
 
 
 def _reading(path: Path) -> "contextlib.closing[sqlite3.Connection]":
-    return contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True))
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    return contextlib.closing(connection)

@@ -195,6 +195,16 @@ async def test_with_an_admin_key_in_the_settings_none_is_made(tmp_path: Path, st
     assert (await keys.find(hash_api_key(KEY))) == Caller("key_bootstrap", frozenset({"admin"}))
 
 
+async def test_a_stored_key_that_the_settings_name_as_well_stays_who_it_is(
+    tmp_path: Path, store: Store
+) -> None:
+    """Its idempotency keys are its own, so that no order is paid twice after a move."""
+    [first] = await (await opened(settings_in(tmp_path), store)).all()
+    text = (tmp_path / API_KEY_FILE).read_text().strip()
+    keys = await opened(settings_in(tmp_path, RINGBACK_ADMIN_KEY=text), store)
+    assert await keys.find(hash_api_key(text)) == Caller(first.id, frozenset({"admin"}))
+
+
 async def test_on_postgresql_the_first_key_must_come_from_the_settings(tmp_path: Path, store: Store) -> None:
     shared = settings_in(tmp_path).model_copy(update={"database_url": "postgresql://db.example/ringback"})
     with pytest.raises(

@@ -121,7 +121,7 @@ async def test_a_database_is_checked_and_its_lost_deliveries_are_listed(alone: P
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("insert into taken values ('ep_1', 'it was too old', 3, 0, 1795255200000)")
     assert await examined(f"sqlite:///{path}") == [
-        Finding("database", GOOD, f"{path}: {SOUND}"),
+        Finding("database", GOOD, f"{path}: {SOUND}, up to date"),
         Finding("endpoint ep_1", ODD, "lost 3 deliveries until 2026-11-21: it was too old"),
     ]
 
@@ -133,6 +133,56 @@ async def test_a_file_that_is_no_database_is_wrong(alone: Path) -> None:
     [found] = await examined(f"sqlite:///{path}")
     assert (found.what, found.how) == ("database", BAD)
     assert found.said == f"{path}: cannot be read: file is not a database"
+
+
+@pytest.mark.usefixtures("sound_engine")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("pragma user_version = 99", "x.db has schema 99, this program knows "),
+        ("pragma application_id = 1", "x.db belongs to another program"),
+        (
+            "pragma user_version = 1",
+            "14 migration(s) wait and migrate_on_start is off; run `ringback migrate`",
+        ),
+    ],
+)
+async def test_a_schema_that_prevents_the_start_is_wrong(alone: Path, change: str, said: str) -> None:
+    path = alone / "x.db"
+    async with opened(path):
+        pass
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    [found, *_] = await examined(f"sqlite:///{path}", migrates=False)
+    assert (found.what, found.how) == ("database", BAD)
+    assert said in found.said
+
+
+@pytest.mark.usefixtures("sound_engine")
+async def test_a_folder_that_does_not_exist_is_wrong(alone: Path) -> None:
+    [found] = await examined("sqlite:///nowhere/x.db")
+    assert (found.how, found.said) == (BAD, "the folder nowhere does not exist; make it")
+
+
+def test_keys_that_stored_secrets_need_are_missed(alone: Path) -> None:
+    """A key file that was lost or replaced, and settings with another key."""
+    needed = add_master(alone, lambda size: b"x" * size)[0]
+    run("migrate")
+    with closing(sqlite3.connect(alone / "ringback.db")) as database, database:
+        database.execute(
+            "insert into endpoint (id, url, events, created_at, updated_at, state, description, "
+            "max_in_flight, include, secrets, from_file) "
+            "values ('ep_1', 'https://a.example/', '[]', 0, 0, 'active', '', 4, '[]', ?, 0)",
+            (kid_of(needed).encode() + b"sealed",),
+        )
+    assert findings(alone, "", "--offline")["master keys"][0] == GOOD
+    (alone / "ringback-secret-keys").unlink()
+    grade, said = findings(alone, "", "--offline")["master keys"]
+    assert (grade, f"and the database needs its key {kid_of(needed)}" in said) == (BAD, True)
+    assert not (alone / "ringback-secret-keys").exists()
+    found = findings(alone, f'secret_keys = ["{MASTER}"]', "--offline")
+    problem = f"stored secrets need the key {kid_of(needed)}, which is not configured"
+    assert found["master keys"] == (BAD, problem)
 
 
 async def test_an_old_sqlite_is_odd(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +198,10 @@ async def test_a_server_is_asked_for_its_migrations_and_its_clock() -> None:
     url = ENGINES.cluster.database("template0")
     [found] = await examined(url)
     assert (found.what, found.how) == ("database", GOOD)
-    assert " migration(s) wait; its clock is " in found.said
+    assert " migration(s) wait for the next start; its clock is " in found.said
+    [found] = await examined(url, migrates=False)
+    assert found.how == BAD
+    assert " migration(s) wait and migrate_on_start is off; run `ringback migrate`; its" in found.said
 
 
 @pytest.mark.usefixtures("on_postgres")

@@ -62,7 +62,7 @@ def test_a_move_goes_from_sqlite_to_postgresql(alone: Path, source: str, goal: s
 
 
 def test_a_move_needs_a_source_that_exists(alone: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"^database_url: there is no file x\.db$"):
+    with pytest.raises(Misconfigured, match=r"^--from: there is no file x\.db$"):
         run("migrate", "--from", "sqlite:///x.db", "--to", "postgresql://me@db/x")
     assert list(alone.iterdir()) == []
 

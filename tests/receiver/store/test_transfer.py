@@ -216,6 +216,7 @@ async def test_a_target_that_differs_after_the_copy_is_refused(moving: Move, sql
     with pytest.raises(Misconfigured) as error:
         await moving.run()
     assert str(error.value) == (
-        f"--to: its table job_label has {count} rows that differ from the {ROWS} of the source"
+        f"--to: its table job_label has {count} rows that differ from the {ROWS} of the source: one of the "
+        "two was changed after the move began; make the database of --to anew, and move again"
     )
     assert await moving.target.read(unfinished())
