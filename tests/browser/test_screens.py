@@ -323,3 +323,24 @@ async def test_what_came_in_a_pause_is_there_when_the_list_goes_on(
             await deployment.final(job["id"])
             await page.page.get_by_role("button", name="Go on live").click()
             await expect(rows).to_have_count(before + 1)
+
+
+async def test_what_did_not_go_out_looks_so_and_says_what_it_waits_for(
+    browser: Browser, deployment: Deployment
+) -> None:
+    await deployment.subscribe("job.succeeded", state="paused")
+    job = await deployment.submit(asking("apiframe"))
+    await deployment.final(job["id"])
+    async with desk(browser, deployment) as page:
+        await page.sign_in()
+        await page.go(f"jobs/{job['id']}", "Job")
+        await expect(page.page.locator(".mark.delivery.pending")).to_have_count(1)
+        await expect(page.page.locator(".mark.delivery.delivered")).to_have_count(0)
+        await page.go("deliveries", "Deliveries")
+        await page.page.get_by_role("link", name=re.compile("^dlv_")).click()
+        await page.page.get_by_role("button", name="Retry now").click()
+        says = page.page.get_by_text("It waits: its endpoint is paused. Resume it there.")
+        await expect(says).to_be_visible(timeout=60_000)
+        await page.go("jobs?metadata=word", "Jobs")
+        await expect(page.page.get_by_text("Metadata: write key=value, both of them.")).to_be_visible()
+        await expect(page.page.get_by_role("row")).to_have_count(0)

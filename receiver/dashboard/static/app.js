@@ -77,6 +77,7 @@ function App() {
     const error = await call("DELETE", "/session").then(() => null, (reason) => reason);
     // Without an answer the session goes on: only a refusal says that it is over.
     fail(error && error.status !== 401 ? error : null);
+    setTimeout(() => fail(null), 10_000);
     if (error && error.status !== 401) return;
     close();
     set(null);

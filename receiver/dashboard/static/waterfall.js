@@ -46,7 +46,8 @@ function told(one) {
 export function laid(job, entries, now) {
   const end = job.completed_at ? ms(job.completed_at) : now;
   const at = entries.map((one) => ms(one.at));
-  const { place, idle } = scale([ms(job.created_at), end, ...at, ...entries.filter((one) => one.last_at).map((one) => ms(one.last_at))]);
+  const moments = [ms(job.created_at), end, ...at, ...entries.filter((one) => one.last_at).map((one) => ms(one.last_at))];
+  const { place, idle } = scale(moments);
   const states = [];
   let from = ms(job.created_at);
   let state = "pending";
@@ -66,7 +67,7 @@ export function laid(job, entries, now) {
     if (one.kind === "delivery") {
       const name = one.endpoint || "callback URL";
       targets.set(one.delivery, { name, last: mark.at });
-      row(name).marks.push({ ...mark, kind: "delivery" });
+      row(name).marks.push({ ...mark, kind: `delivery ${one.state}` });
     } else if (one.kind === "attempt") {
       const target = targets.get(one.delivery) || { name: "deliveries", last: mark.at };
       const good = one.status >= 200 && one.status < 300;
@@ -79,7 +80,7 @@ export function laid(job, entries, now) {
       if (one.last_at) row(ROWS[one.kind]).bars.push({ from: mark.at, to: place(ms(one.last_at)), state: "wait" });
     }
   }
-  return { rows: [...rows.values()], idle };
+  return { rows: [...rows.values()], idle, last: moments.reduce((latest, one) => Math.max(latest, one)) };
 }
 
 /** Give the mark under the pointer its title: to write all of them took a third of the time to draw. */
@@ -94,7 +95,7 @@ const percent = (share) => `${(share * 100).toFixed(3)}%`;
 
 /** The waterfall of a job. The list below it says the same in words. */
 export function Waterfall({ job, entries }) {
-  const { rows, idle } = useMemo(() => laid(job, entries, Date.now()), [job, entries]);
+  const { rows, idle, last } = useMemo(() => laid(job, entries, Date.now()), [job, entries]);
   const took = job.completed_at ? (ms(job.completed_at) - ms(job.created_at)) / 1000 : null;
   return html`<div class="waterfall" role="img" onMouseOver=${(event) => explain(event, rows)} aria-label=${`Time axis of the job: ${entries.length} entries${took === null ? "" : ` in ${span(took)}`}`}>
     ${rows.map(
@@ -109,7 +110,7 @@ export function Waterfall({ job, entries }) {
     <div class="lane axis"><span class="name"></span><span class="track">
       <span class="first">${time(job.created_at)}</span>
       ${idle.map((one) => html`<em title=${`${span(one.seconds)} without anything, shortened`} style=${{ left: percent(one.from), width: percent(one.to - one.from) }}>⋯ ${span(one.seconds)}</em>`)}
-      <span class="last">${job.completed_at ? time(job.completed_at) : "now"}</span>
+      <span class="last">${job.completed_at ? time(new Date(last).toISOString()) : "now"}</span>
     </span></div>
   </div>`;
 }

@@ -1,7 +1,7 @@
 // Deliveries: a list, and one with its attempts and an honest retry.
 import { get, post } from "../api.js";
 import { plain, short, span } from "../format.js";
-import { html } from "../html.js";
+import { html, useState } from "../html.js";
 import { to } from "../place.js";
 import { Chips, Confirmed, Done, Paged, Problem, State, Table, Time, useAction, useEvery, useLoaded } from "../ui.js";
 
@@ -9,10 +9,12 @@ const STATES = ["pending", "delivered", "exhausted", "canceled"];
 
 export function Deliveries({ place }) {
   const { query } = place;
+  const [turn, again] = useState(0);
+  useEvery(15, () => again(turn + 1));
   return html`<h1>Deliveries</h1>
     <${Chips} label="State" chosen=${query.state} options=${[["", "all"], ...STATES.map((one) => [one, one])]} link=${(state) => to("deliveries", { ...query, state })} />
     ${query.endpoint && html`<p>of endpoint <a href=${to(`endpoints/${query.endpoint}`)}>${query.endpoint}</a> <a href=${to("deliveries", { state: query.state })}>all endpoints</a></p>`}
-    <${Paged} path="/v1/deliveries" query=${query} label="Deliveries" empty="no delivery fits"
+    <${Paged} path="/v1/deliveries" query=${query} reload=${turn} label="Deliveries" empty="no delivery fits"
       head=${["Delivery", "State", "Event", "To", "Attempts", "Last", "Next"]} row=${row} />`;
 }
 
@@ -40,7 +42,7 @@ export function Delivery({ id, may }) {
   const retry = async () => {
     const before = one.attempts_made;
     if ((await run(() => post(`/v1/deliveries/${id}/retry`))) === undefined) return;
-    await run(() => settled(id, before), (now) => (now.attempts_made > before ? outcome(now) : "It is due and waits for its turn."));
+    await run(() => settled(id, before), (now) => (now.attempts_made > before ? outcome(now) : now.waits));
     again();
   };
   const cancel = () => run(() => post(`/v1/deliveries/${id}/cancel`), "It is canceled.").then(again);
@@ -56,7 +58,7 @@ export function Delivery({ id, may }) {
       <button class="main" disabled=${busy} onClick=${retry}>Retry now</button>
       ${one.state === "pending" && html`<${Confirmed} label="Cancel it" danger disabled=${busy} say="This event is not sent to this target any more." act=${cancel} />`}
     </section>`}
-    <${Problem} error=${failed} /><${Done} text=${done} />
+    <${Problem} error=${failed || error} /><${Done} text=${done} />
     <h2>Attempts</h2>
     <${Table} label="Attempts" head=${["Time", "Answer", "Took", "Body"]} empty="none yet"
       rows=${one.attempts.map((attempt) => ({
@@ -70,13 +72,15 @@ const outcome = (now) => {
   return now.state === "delivered" ? `Delivered: it was answered ${attempt.status}.` : `Not delivered: ${attempt.status ? `it was answered ${attempt.status}` : plain(attempt.error)}.`;
 };
 
-/** Return the delivery once it has another attempt, or as it is after some seconds. */
+/** Return the delivery once it has another attempt, or as it is after some seconds, with what it waits for. */
 async function settled(id, before) {
   let one;
   for (let look = 0; look < 40; look++) {
     one = await get(`/v1/deliveries/${id}`);
-    if (one.attempts_made > before) break;
+    if (one.attempts_made > before) return one;
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  return one;
+  const endpoint = one.endpoint && (await get(`/v1/endpoints/${one.endpoint}`));
+  const held = endpoint && endpoint.state !== "active";
+  return { ...one, waits: held ? `It waits: its endpoint is ${endpoint.state}. Resume it there.` : "It is due and waits for its turn." };
 }

@@ -8,6 +8,7 @@ import { Confirmed, Copy, Done, Json, Paged, Problem, State, Table, Time, useAct
 
 export function Endpoints({ may }) {
   const [made, again] = useState(0);
+  useEvery(15, () => again(made + 1));
   const { value, again: look } = useLoaded(() => may("metrics:read") && standing(), []);
   useEvery(10, look);
   return html`<h1>Endpoints</h1>

@@ -4,7 +4,7 @@ import { plain, short } from "../format.js";
 import { html, useEffect, useState } from "../html.js";
 import { useEvents } from "../live.js";
 import { to } from "../place.js";
-import { Json, Problem, State, Table, Time, useAction, useLoaded } from "../ui.js";
+import { Json, Problem, State, Table, Time, useAction, useEvery, useLoaded } from "../ui.js";
 
 const MOST = 500;
 const ENOUGH = 50;
@@ -84,10 +84,12 @@ const about = (event) => {
 };
 
 export function Event({ id }) {
-  const { value: one, error } = useLoaded(() => get(`/v1/events/${encodeURIComponent(id)}`), [id]);
+  const { value: one, error, again } = useLoaded(() => get(`/v1/events/${encodeURIComponent(id)}`), [id]);
+  useEvery(5, again);
   if (!one) return error ? html`<h1>Event</h1><${Problem} error=${error} />` : html`<p class="empty">loading …</p>`;
   return html`<h1>Event <code>${short(one.id)}</code></h1>
     <dl><dt>type</dt><dd>${one.type}</dd><dt>time</dt><dd><${Time} at=${one.timestamp} /></dd><dt>about</dt><dd>${about(one)}</dd></dl>
+    <${Problem} error=${error} />
     <h2>Where it went</h2>
     <${Table} label="Where it went" head=${["Target", "Outcome", "Reason", "Delivery"]} empty="there is no endpoint" rows=${(one.deliveries || []).map((place, number) => ({
       key: number,

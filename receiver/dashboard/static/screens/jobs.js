@@ -1,9 +1,9 @@
 // Jobs: one list with filters in the address, live until it is paused.
 import { moment, plain, short } from "../format.js";
-import { html, useState } from "../html.js";
+import { html, useRef, useState } from "../html.js";
 import { useEvents } from "../live.js";
 import { to } from "../place.js";
-import { Chips, Paged, State, Time, useEvery } from "../ui.js";
+import { Chips, Paged, Problem, State, Time, useEvery } from "../ui.js";
 
 const STATES = ["pending", "submitting", "unconfirmed", "queued", "running", "succeeded", "failed", "canceled", "expired"];
 const MOST = 300;
@@ -25,15 +25,21 @@ export function asked(query) {
   return { ...others, ...times, ...(key ? { [`metadata.${key}`]: rest.join("=") } : {}) };
 }
 
+/** Return whether a filter cannot be asked for: it would be left out, and every job would seem to fit. */
+export const unfit = (query) => Boolean(query.metadata) && !/^[^=]+=./.test(query.metadata);
+
 /** Return the newer of two states of a job: an event may be older than the list that was read after it. */
 const newer = (event, job) => (event && event.updated_at >= job.updated_at ? event : job);
 
-/** Return a list with the newest states: jobs of events replace theirs, new ones stand in front. */
-export function merged(jobs, fresh, query) {
+/**
+ * Return a list with the newest states: jobs of events replace theirs, new ones stand in front. One that events told
+ * of before the last two readings of the list and that is not in it was erased.
+ */
+export function merged(jobs, fresh, query, turn = 0) {
   const known = new Set(jobs.map((one) => one.id));
   const plainList = !Object.entries(query).some(([name, value]) => value && name !== "state" && name !== "provider");
   const fits = (job) => (!query.state || job.state === query.state) && (!query.provider || job.provider === query.provider);
-  const added = plainList ? [...fresh.values()].filter((one) => !known.has(one.id)) : [];
+  const added = plainList ? [...fresh.values()].filter((one) => !known.has(one.id) && (one.heard ?? turn) >= turn - 1) : [];
   return [...added, ...jobs.map((one) => newer(fresh.get(one.id), one))].filter(fits).sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
@@ -50,10 +56,12 @@ export function Jobs({ place, may }) {
   const { query } = place;
   const [paused, pause] = useState(false);
   const [fresh, set] = useState(new Map());
-  useEvents((event) => {
-    if (event.data?.object === "job") set((before) => newest(before, event.data));
-  }, paused);
   const [turn, again] = useState(0);
+  const present = useRef(turn);
+  present.current = turn;
+  useEvents((event) => {
+    if (event.data?.object === "job") set((before) => newest(before, { ...event.data, heard: present.current }));
+  }, paused);
   // No event tells of a job that waits: the list is read again, often where there is no event stream at all.
   useEvery(may("events:read") ? 15 : 5, () => paused || again(turn + 1));
   const toggle = () => {
@@ -74,9 +82,10 @@ export function Jobs({ place, may }) {
       ${FIELDS.map(([name, label]) => html`<label>${label}<input name=${name} type=${name.startsWith("created") ? "datetime-local" : "text"} value=${query[name] || ""} /></label>`)}
       <button>Filter</button> <a href="#/jobs">Clear</a>
     </form></details>
-    <${Paged} path="/v1/jobs" query=${asked(query)} reload=${turn} merge=${(jobs) => merged(jobs, fresh, query)} label="Jobs"
+    ${unfit(query) ? html`<${Problem} error=${new Error("Metadata: write key=value, both of them.")} />`
+      : html`<${Paged} path="/v1/jobs" query=${asked(query)} reload=${turn} merge=${(jobs) => merged(jobs, fresh, query, turn)} label="Jobs"
       head=${["Job", "State", "Account", "Operation", "Metadata", "Created", "Updated"]}
-      empty="no job fits" row=${row} />`;
+      empty="no job fits" row=${row} />`}`;
 }
 
 const row = (job) => ({

@@ -39,7 +39,7 @@ function Tile({ label, value, note, link, bad }) {
 }
 
 export function Overview({ place, may }) {
-  const range = RANGES[place.query.range] ? place.query.range : "hour";
+  const range = Object.hasOwn(RANGES, place.query.range) ? place.query.range : "hour";
   const { value, error, again } = useLoaded(() => loaded(RANGES[range], may), [range]);
   useEvery(10, again);
   // Without the scope for it nothing is known of the accounts, which is not the same as none.
