@@ -175,10 +175,11 @@ def details_of(report: Report) -> Mapping[str, object]:
     }
 
 
-def callback_missed(report: Report, job: Job) -> bool:
+def callback_missed(report: Report, before: Job, after: Job) -> bool:
     """Return whether a job that a report has ended should have ended by a callback, and none was heard.
 
-    A poll that an unproved callback caused only confirms it.
+    A poll that an unproved callback caused only confirms it, and so do those after a callback whose result
+    was not there yet.
     """
-    confirmed = isinstance(report, ProviderUpdate) and report.hinted
-    return job.expects_callback and job.completed_by is By.POLL and not confirmed
+    confirmed = (isinstance(report, ProviderUpdate) and report.hinted) or before.hinted_polls > 0
+    return after.expects_callback and after.completed_by is By.POLL and not confirmed

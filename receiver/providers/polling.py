@@ -111,7 +111,7 @@ class Poller:
         recorded = await self._recorder.settle(report)
         peer = peer_of(self._accounts.setups[job.account].base_url)
         self._spans.polled(recorded.job or job, began, peer, recorded.outcome.value)
-        if recorded.events and recorded.job is not None and callback_missed(report, recorded.job):
+        if recorded.events and recorded.job is not None and callback_missed(report, job, recorded.job):
             self._accounts.count(job.account, "missed")
 
     async def poll(self, job: Job, claim: Claim, *, hinted: bool = False) -> Report:

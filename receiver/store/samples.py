@@ -36,7 +36,7 @@ def of_report(
         took = ((after.completed_at or report.at) - after.created_at).total_seconds()
         samples.append(("jobs", (after.account, operation, state, by), None))
         samples.append(("job_duration_seconds", (after.account, operation, state), max(took, 0.0)))
-        if callback_missed(report, after):
+        if callback_missed(report, before, after):
             samples.append(("callbacks_missed", (after.account,), None))
     return tuple(samples)
 

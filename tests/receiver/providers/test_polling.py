@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import FailureCode
+from handlers.contract import FailureCode, Phase
 from handlers.errors import AccountRefused
 from receiver.domain.model import By, Claim, Job, State, WaitReason, Work
 from receiver.domain.reports import Action, FailureKind, ProviderFailure
@@ -24,7 +24,7 @@ from tests.receiver.scripted_provider import (
     notes,
     service_at,
 )
-from tests.receiver.store_fixture import START, StoreFixture, word
+from tests.receiver.store_fixture import START, StoreFixture, told, word
 
 RUNNING = {"data": {"uuid": "p1", "status": "running"}}
 
@@ -81,6 +81,19 @@ async def test_a_poll_that_finds_the_end_of_a_job_with_a_callback_counts_as_a_mi
     assert seconds(fixture) == 180.0
     assert await counts(fixture, "apiframe") == {"polls": 1, "missed": 1}
     assert await dues(fixture, job) == []
+
+
+async def test_a_callback_whose_result_was_not_there_yet_is_not_missed(
+    fixture: StoreFixture, provider: ScriptedProvider
+) -> None:
+    job = await fixture.submitted("apiframe", "p1")
+    await fixture.hear(word(job, fixture, told(Phase.SUCCEEDED, "p1", assets=())))
+    provider.answer({"task_id": "p1", "status": "finished"})
+    await poll(fixture, job)
+    provider.answer({"task_id": "p1", "status": "finished", "video_url": "https://cdn.example/1.mp4"})
+    job = await poll(fixture, job)
+    assert (job.state, job.completed_by) == (State.SUCCEEDED, By.POLL)
+    assert "missed" not in await counts(fixture, "apiframe")
 
 
 async def test_a_poll_that_finds_a_job_running_misses_no_callback(

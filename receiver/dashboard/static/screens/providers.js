@@ -24,7 +24,7 @@ export function Providers({ may }) {
   const used = (value?.providers || []).filter((one) => one.on).sort((a, b) => b.health.submissions - a.health.submissions || (a.id < b.id ? -1 : 1));
   return html`<h1>Providers</h1>
     <${Problem} error=${error} />
-    ${value && html`<p>The counts are those of the last hour, the times those of the last day; calls and jobs are those under way, of the most at once.</p>
+    ${value && html`<p>The counts, p50 and p95 are those of the last hour, the distribution that of the last day; calls and jobs are those under way, of the most at once.</p>
     <${Table} label="Providers" empty="no account has an API key"
       head=${["Account", "State", "Submitted", "Callbacks", "Missed", "Polls", "Errors", "Calls", "Jobs", "p50", "p95", "Time to finish"]}
       rows=${used.map((one) => row(one, value))} />`}`;
@@ -46,8 +46,8 @@ function row(one, { took, open }) {
       `${(health.error_rate * 100).toFixed(1)} %`,
       `${count(one.in_flight)} of ${count(one.limits.max_in_flight)}`,
       running === undefined ? "–" : one.limits.max_jobs ? `${count(running)} of ${count(one.limits.max_jobs)}` : count(running),
-      span(mine?.p50),
-      span(mine?.p95),
+      span(health.seconds_to_finish.p50),
+      span(health.seconds_to_finish.p95),
       mine ? html`<${Distribution} buckets=${mine.buckets} />` : "–",
     ],
   };
