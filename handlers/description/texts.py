@@ -48,7 +48,7 @@ FORMS = {
     STATUS: "a status of HTTP from 200 to 599",
     SETTING: "2 to 40 of a-z, 0-9 and `_`, beginning with a letter",
 }
-"""The forms of texts: what a text must be, by its pattern."""
+"""The forms of texts as sentences, by their patterns."""
 
 
 def pointer(text: str) -> str:
