@@ -148,8 +148,11 @@ class CircuitBreaker:
             await self._announce(job.account, gate)
         return timedelta(seconds=wait)
 
-    async def record_success(self, job: Job, *, submit: bool) -> None:
-        """Count a call that the provider accepted. A poll does not end a block that a submission met."""
+    async def record_success(self, job: Job, *, submit: bool, asked: float) -> None:
+        """Count a call that the provider accepted, and that began at the monotonic moment `asked`.
+
+        A poll does not end a block that a submission met, nor does a call that was under way before it.
+        """
         account = job.account
         gate = self._gate(account)
         gate.polls.takes(job.id)
@@ -158,7 +161,7 @@ class CircuitBreaker:
             if gate.pace.worked(self._clock.monotonic()):
                 self._apply(account, gate)
                 self._dispatcher.wake_at(ScheduledWork(Work.SUBMIT, account, self._clock.now()))
-        if gate.since is None or (gate.by_submit and not submit):
+        if gate.since is None or (gate.by_submit and not submit) or asked < gate.closed_at:
             return
         announced, now = gate.announced, self._clock.now()
 

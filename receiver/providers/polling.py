@@ -125,12 +125,12 @@ class Poller:
         if setup.handler.poll is None or theirs is None:
             return self._failure(job, claim, FailureKind.TRANSIENT)
         ref = JobRef(job.id, theirs, job.operation, job.kept_url)
-        guess = theirs if job.provider_job_id is None else None
+        guess, asked = theirs if job.provider_job_id is None else None, self._clock.monotonic()
         try:
             (update, note), message = await self._accounts.polled(job, ref)
         except ProviderError as error:
             return replace(await self._failed(job, claim, error, hinted=hinted), guess=guess)
-        await self._breaker.record_success(job, submit=False)
+        await self._breaker.record_success(job, submit=False, asked=asked)
         return ProviderUpdate(
             job_id=job.id,
             source=Source.POLL,

@@ -131,7 +131,7 @@ class Submitter:
         if job.operation not in setup.handler.operations:
             await self._recorder.settle(self._unknown(chosen, setup.handler.name))
             return
-        began, peer = self._spans.now(), peer_of(setup.base_url)
+        began, peer, asked = self._spans.now(), peer_of(setup.base_url), self._clock.monotonic()
         try:
             answered = await self._asked(setup, chosen)
         except ProviderError as error:
@@ -153,7 +153,7 @@ class Submitter:
         )
         await self._recorder.settle(accepted)
         # After the outcome is stored, because this may write too and must not delay it.
-        await self._breaker.record_success(job, submit=True)
+        await self._breaker.record_success(job, submit=True, asked=asked)
 
     async def _asked(
         self, setup: AccountSetup, chosen: ClaimedSubmission

@@ -249,7 +249,8 @@ async def test_an_account_that_is_refused_to_one_is_tried_by_all_together(tmp_pa
         deployment.front.away = None
         known = await services.core.store.read(jobs.get(blocked["id"]))
         assert known is not None
-        await deployment.services.core.breaker.record_success(known, submit=True)
+        core = deployment.services.core
+        await core.breaker.record_success(known, submit=True, asked=core.clock.monotonic())
         await services.heartbeat.tick()
         assert services.core.breaker.blocked == {}
         moving.go()

@@ -50,9 +50,12 @@ async def refuse(
     return wait.total_seconds()
 
 
-async def succeed(fixture: StoreFixture, job: Job | None = None, *, submit: bool = True) -> None:
-    """Record a call that the account took."""
-    await breaker(fixture).record_success(job or fixture.job("aiml"), submit=submit)
+async def succeed(
+    fixture: StoreFixture, job: Job | None = None, *, submit: bool = True, ago: float = 0.0
+) -> None:
+    """Record a call that the account took, and that began so many seconds ago."""
+    asked = fixture.services.core.clock.monotonic() - ago
+    await breaker(fixture).record_success(job or fixture.job("aiml"), submit=submit, asked=asked)
 
 
 def room(fixture: StoreFixture, account: str = "aiml") -> int:
@@ -205,6 +208,18 @@ async def test_an_answered_poll_between_refused_submissions_does_not_begin_their
     assert "aiml" in breaker(fixture).blocked
 
 
+async def test_a_call_that_was_under_way_before_the_block_does_not_end_it(fixture: StoreFixture) -> None:
+    fixture.clock.pass_(seconds=10)
+    await refuse(fixture)
+    fixture.clock.pass_(seconds=3)
+    await succeed(fixture, ago=4)
+    assert "aiml" in breaker(fixture).blocked
+    assert await names(fixture) == ["provider.blocked"]
+    fixture.clock.pass_(seconds=2)
+    await succeed(fixture, ago=1)
+    assert breaker(fixture).blocked == {}
+
+
 async def test_a_blocked_account_is_known_after_a_restart_and_in_other_processes(
     fixture: StoreFixture,
 ) -> None:
@@ -217,9 +232,10 @@ async def test_a_blocked_account_is_known_after_a_restart_and_in_other_processes
     assert room(fixture) == 0
     await other.load(probe_in=100.0)
     assert other.probe_at("aiml") == fixture.clock.at + timedelta(seconds=7)
-    await other.record_success(fixture.job("aiml"), submit=False)
+    asked = fixture.services.core.clock.monotonic()
+    await other.record_success(fixture.job("aiml"), submit=False, asked=asked)
     assert "aiml" in other.blocked
-    await other.record_success(fixture.job("aiml"), submit=True)
+    await other.record_success(fixture.job("aiml"), submit=True, asked=asked)
     assert (other.blocked, "aiml" in breaker(fixture).blocked) == ({}, True)
     await breaker(fixture).load()
     assert (breaker(fixture).blocked, room(fixture)) == ({}, 16)

@@ -271,7 +271,7 @@ async def test_an_account_that_refuses_submissions_is_not_unblocked_by_a_poll(
     provider.answer({"error": "no credit"}, 402)
     job, breaker = await submit(fixture), fixture.services.core.breaker
     assert breaker.blocked == {"aiml": (START, "no credit")}
-    await breaker.record_success(job, submit=False)
+    await breaker.record_success(job, submit=False, asked=fixture.services.core.clock.monotonic())
     assert breaker.blocked == {"aiml": (START, "no credit")}
 
 
