@@ -138,7 +138,7 @@ def sandbox(port: int, descriptions: tuple[Path, ...], **shares: float) -> None:
     Prints settings that use them, ready for ringback.toml. The options --late to --slow apply a fault to a
     share of all jobs. The same words in a prompt apply it to that job: late, lost, doubled, reordered,
     forged, lost-answer, throttled, slow. The words fail, refused, blocked and empty choose the job's outcome;
-    blocked closes the account for half a minute.
+    blocked answers its submission as an account without credit does, each time anew.
 
     \b
     Example:
