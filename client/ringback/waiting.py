@@ -63,7 +63,7 @@ def _submitted(submission: Call[Job], timeout: float | None, retry: Retry) -> St
     began = retry.clock()
     if timeout is not None:
         submission = replace(submission, within=timeout + GRACE)
-    job = yield from attempts(submission, replace(retry, total=min(retry.total, _limit(timeout))))
+    job = yield from attempts(submission, replace(retry, total=min(retry.total, _bound(timeout))))
     if job.final:
         return job
     # The time of the submission counts: one timeout is for both.
@@ -73,13 +73,14 @@ def _submitted(submission: Call[Job], timeout: float | None, retry: Retry) -> St
 
 def until_final(job_id: str, timeout: float | None, retry: Retry, *, seen: Job | None = None) -> Steps[Job]:
     """Read a job until it is final. Returns it. Raises `WaitTimeout`, or an error that does not pass."""
-    began = answered = retry.clock()
+    answered = retry.clock()
+    ends = answered + _bound(timeout)
     bad = 0
     while True:
-        left = STEP if timeout is None else timeout - (retry.clock() - began)
         asked = retry.clock()
-        wanted = max(0.0, min(STEP, left))
-        call = replace(jobs.show(job_id, wait=wanted), within=max(0.0, _limit(timeout, left)) + GRACE)
+        left = max(0.0, ends - asked)
+        wanted = min(STEP, left)
+        call = replace(jobs.show(job_id, wait=wanted), within=left + GRACE)
         found = result(call, (yield call))
         if isinstance(found, Job):
             seen = found
@@ -93,7 +94,7 @@ def until_final(job_id: str, timeout: float | None, retry: Retry, *, seen: Job |
         else:
             bad += 1
         after = found.after if isinstance(found, Failure) else 0.0
-        left = math.inf if timeout is None else timeout - (retry.clock() - began)
+        left = ends - retry.clock()
         # Behind the call, not before it: a timeout of zero looks once.
         if left <= max(0.0, after):
             raise _over(job_id, seen, found)
@@ -101,11 +102,9 @@ def until_final(job_id: str, timeout: float | None, retry: Retry, *, seen: Job |
             yield Pause(min(retry.pause(bad, after), left))
 
 
-def _limit(timeout: float | None, left: float | None = None) -> float:
-    """Return the seconds of a timeout, or those that are left of it; infinity without one."""
-    if timeout is None:
-        return math.inf
-    return timeout if left is None else left
+def _bound(timeout: float | None) -> float:
+    """Return the seconds of a timeout; infinity without one."""
+    return math.inf if timeout is None else timeout
 
 
 def _over(job_id: str, seen: Job | None, found: Job | Failure) -> WaitTimeout:
